@@ -1,0 +1,31 @@
+"""Errors of `extract`. A video that cannot be processed is a failure row, not the end of a run; see `VideoError`."""
+
+from manifests.errors import LongtakeError
+
+
+class ExtractError(LongtakeError):
+    """The call cannot be carried out at all: exit status 2."""
+
+
+class WeightsError(ExtractError, ValueError):
+    """Weights that are missing, do not match their checksum, or do not fit the network."""
+
+
+class VideoError(LongtakeError):
+    """One video that cannot be read or is not whole. It becomes a row with its stage, type and message."""
+
+    stage = "decode"
+
+
+class VideoMissing(VideoError, FileNotFoundError):
+    """The manifest names a video that is not there."""
+
+    stage = "find"
+
+
+class VideoUnreadable(VideoError, ValueError):
+    """Not a video, or no picture stream, or bytes that no decoder accepts."""
+
+
+class VideoTruncated(VideoError, ValueError):
+    """The file ends before its own header says it should."""

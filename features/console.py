@@ -1,0 +1,70 @@
+"""How the three commands behave in a terminal, once for all of them: errors, exit statuses, JSON.
+
+Exit status: 0 all done; 1 some videos failed, or two stores differ; 2 the call was wrong; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from manifests.errors import LongtakeError
+
+WRONG_CALL = 2
+INTERRUPTED = 130
+
+
+class Console(click.Group):
+    """A group of commands that turns our errors into one message and a status, and suggests the command that was meant."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LongtakeError as error:
+            raise Refused(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("stopped; what was finished is kept", err=True)
+            ctx.exit(INTERRUPTED)
+        except OSError as error:
+            raise Refused(_plain(error)) from error
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if close:
+                error.message = f"{error.message.rstrip('.')} Did you mean {close[0]!r}?"
+            raise
+
+
+class Refused(click.ClickException):
+    """One of our errors on its way to the terminal."""
+
+    exit_code = WRONG_CALL
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {self.message}", file=file or sys.stderr)
+
+
+def _plain(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"no space left on the device{where}; nothing stored before is lost. Free some and run again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"not allowed to write or read{where}: {error.strerror}"
+    return f"{error.strerror or error}{where}"
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def json_option(command: Callable) -> Callable:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)

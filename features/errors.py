@@ -1,0 +1,26 @@
+"""Errors of `features`: bad input to a store, a store that is not one, two stores that do not go together."""
+
+from manifests.errors import LongtakeError
+
+
+class FeaturesError(LongtakeError):
+    """Base of this package."""
+
+
+class InvalidFeatures(FeaturesError, ValueError):
+    """Arrays or records that break the contract in FORMAT.md."""
+
+
+class NotAStore(FeaturesError, ValueError):
+    """The file is missing, is not a feature store, or is damaged."""
+
+
+class NotInStore(FeaturesError, KeyError):
+    """A backbone, recipe, video or prompt set that the store does not hold."""
+
+    def __str__(self) -> str:  # KeyError would show the message quoted
+        return str(self.args[0])
+
+
+class StoreConflict(FeaturesError, ValueError):
+    """Two sources that say different things about the same video."""

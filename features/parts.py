@@ -1,0 +1,191 @@
+"""How a store grows: each finished video is a part, a small store of its own; packing merges parts into the store.
+
+A part is written beside its name, synced and renamed, so a part that exists is whole. Workers only ever write parts; one
+packer at a time publishes. Whatever is killed, at most the videos in flight are lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import NotAStore
+from features.store import StreamItem, StreamPlan, combine_labels, items_of, open_store, write_store
+from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
+from manifests.card import Card
+
+PART_SUFFIX = ".h5"
+
+
+def parts_folder(store_path: Path) -> Path:
+    return store_path.with_name(store_path.name + ".parts")
+
+
+def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[FeatureHeader, VideoFeatures]) -> Path:
+    """Store what one video gave, for one backbone or several. `labels` holds that video's row only."""
+    (video_id,) = labels.video_ids
+    key = sha256("".join(sorted(header.recipe_id for header in videos)).encode()).hexdigest()[:8]
+    path = parts_folder(store_path) / f"{video_id}@{key}{PART_SUFFIX}"
+    plans = [
+        StreamPlan(header, video.features.dtype, [StreamItem(video.record, len(video.features), lambda v=video: v)])
+        for header, video in videos.items()
+    ]
+    write_store(path, dataset=dataset, card=None, labels=labels, streams=plans)
+    return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the store and its parts already hold: recipe_id -> video_id -> record."""
+
+    records: Mapping[str, Mapping[str, VideoRecord]]
+
+    def record(self, header: FeatureHeader, video_id: str) -> VideoRecord | None:
+        return self.records.get(header.recipe_id, {}).get(video_id)
+
+
+def list_parts(store_path: Path) -> list[Path]:
+    """Oldest first, so that a later part wins over an earlier one."""
+    found = [p for p in parts_folder(store_path).glob(f"*{PART_SUFFIX}") if not p.name.startswith(".")]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def read_finished(store_path: Path) -> Finished:
+    """Look at the store and at every part; `extract` resumes from the answer. A recipe is the same or it is another."""
+    records: dict[str, dict[str, VideoRecord]] = {}
+    sources = ([store_path] if store_path.exists() else []) + list_parts(store_path)
+    for path in sources:
+        with open_store(path) as store:
+            for stream in store.streams:
+                known = records.setdefault(stream.header.recipe_id, {})
+                known.update((record.video_id, record) for record in stream.records)
+    return Finished(records)
+
+
+@contextmanager
+def _packing(store_path: Path) -> Iterator[bool]:
+    """True for the one process that may publish; a claim left by a dead process of this machine is taken over."""
+    claim = parts_folder(store_path) / ".packing"
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+    for _ in range(2):
+        try:
+            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            if not _is_stale(claim):
+                yield False
+                return
+            claim.unlink(missing_ok=True)
+            continue
+        os.write(descriptor, mine.encode())
+        os.close(descriptor)
+        try:
+            yield True
+        finally:
+            claim.unlink(missing_ok=True)
+        return
+    yield False
+
+
+def _is_stale(claim: Path) -> bool:
+    try:
+        owner = json.loads(claim.read_text() or "{}")
+    except (OSError, ValueError):
+        return False
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(owner["pid"]) == os.getpid()
+
+
+@dataclass(frozen=True)
+class Packed:
+    published: bool
+    """False when another process holds the claim; the parts stay where they are and nothing is lost."""
+    num_parts: int
+
+
+def pack(
+    store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = ()
+) -> Packed:
+    """Publish the store with its parts and `texts`, labels taken from the manifest; then remove the parts.
+
+    Videos stand in the manifest's order, so the order in which they were finished leaves no trace.
+    """
+    with _packing(store_path) as may_publish:
+        if not may_publish:
+            return Packed(False, 0)
+        parts = list_parts(store_path)
+        base = open_store(store_path) if store_path.exists() else None
+        try:
+            if base is not None:
+                labels = combine_labels(base.labels, labels)
+                card = card or base.card
+                replaced = {(text.name, text.header.recipe_id) for text in texts}
+                texts = [*texts, *(t for t in base.texts if (t.name, t.header.recipe_id) not in replaced)]
+            plans = _compose(base.streams if base else (), parts, labels.video_ids)
+            if base is None or parts or texts or not base.labels.equals(labels):
+                write_store(store_path, dataset=dataset, card=card, labels=labels, streams=plans, texts=texts)
+        finally:
+            if base is not None:
+                base.close()
+        # Only now that the store with their content is in place.
+        for part in parts:
+            part.unlink(missing_ok=True)
+    folder = parts_folder(store_path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    return Packed(True, len(parts))
+
+
+def _compose(base_streams: Iterable, parts: Sequence[Path], video_order: Sequence[str]) -> list[StreamPlan]:
+    headers: dict[str, FeatureHeader] = {}
+    dtypes: dict[str, np.dtype] = {}
+    items: dict[str, dict[str, StreamItem]] = {}
+    for stream in base_streams:
+        headers[stream.name], dtypes[stream.name] = stream.header, stream.table.dtype
+        items[stream.name] = {item.record.video_id: item for item in items_of(stream)}
+    for path in parts:
+        with open_store(path) as part:
+            for stream in part.streams:
+                headers.setdefault(stream.name, stream.header)
+                dtypes.setdefault(stream.name, stream.table.dtype)
+                known = items.setdefault(stream.name, {})
+                for record, num_clips in zip(stream.records, np.diff(stream.offsets)):
+                    earlier = known.get(record.video_id)
+                    # A video once stored is never lost to a later failure.
+                    if record.status != OK and earlier is not None and earlier.record.status == OK:
+                        continue
+                    known[record.video_id] = _part_item(path, stream.name, record, int(num_clips))
+    place = {video_id: row for row, video_id in enumerate(video_order)}
+    return [
+        StreamPlan(headers[name], dtypes[name], sorted(items[name].values(), key=lambda i: place[i.record.video_id]))
+        for name in sorted(items)
+    ]
+
+
+def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int) -> StreamItem:
+    """A part is opened again when its turn comes: thousands of open files would be too many."""
+
+    def read() -> VideoFeatures:
+        with open_store(path) as part:
+            stream = part.stream(stream_name)
+            row = stream.index().get(record.video_id)
+            if row is None:
+                raise NotAStore(f"{path} changed while it was packed")
+            return stream.read(row)
+
+    return StreamItem(record, num_clips, read)

@@ -1,0 +1,202 @@
+"""A dataset's card: everything about it that is not a row of its table. One TOML file each, no Python."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from manifests.errors import ManifestError, UnknownDataset
+
+FOLDER = Path(__file__).parent
+FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
+"""Folders with cards and tables of the user's own, searched before the built-in ones."""
+
+ONE_MODEL_PER = ("category", "score")
+
+
+@dataclass(frozen=True)
+class ScoreType:
+    name: str
+    title: str
+    minimum: float
+    maximum: float
+    """Judges' units. Targets are scaled by this range, so it is the divisor that papers state."""
+    unit: str = "points"
+
+
+@dataclass(frozen=True)
+class ClipDefaults:
+    """The clip rule that suits the dataset; None leaves it to the backbone."""
+
+    length: int | None = None
+    stride: int | None = None
+    fps: float | None = None
+    tail: str | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How results on the dataset are published."""
+
+    one_model_per: tuple[str, ...] = ONE_MODEL_PER
+    correlation_average: str = "fisher"
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The columns of the authors' label files, so that their reader need not know the dataset."""
+
+    columns: tuple[str, ...] = ()
+    """`video_id`, `category`, `score_<name>`; anything else is skipped."""
+    category: str = ""
+    """`before first _` takes the category from the id; a category's name gives it to every row."""
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Texts in their order, in named groups."""
+
+    name: str
+    source: str
+    groups: dict[str, tuple[str, ...]]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(text for texts in self.groups.values() for text in texts)
+
+
+@dataclass(frozen=True)
+class Card:
+    name: str
+    title: str
+    authors: str
+    citation: str
+    source: str
+    licence: str
+    splits: tuple[str, ...]
+    categories: tuple[str, ...]
+    scores: dict[str, ScoreType]
+    default_scores: tuple[str, ...]
+    """Trained when none is named."""
+    window_clips: int
+    """Clips per training video, as published; 0 when nobody says."""
+    where_videos: str
+    where_labels: str
+    simulated: bool = False
+    clips: ClipDefaults = field(default_factory=ClipDefaults)
+    protocol: Protocol = field(default_factory=Protocol)
+    labels: LabelFile = field(default_factory=LabelFile)
+    prompts: dict[str, PromptSet] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Lossless; a store carries it."""
+        return json.dumps(asdict(self), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        return _card(json.loads(text), "the card in the store")
+
+
+def load_card(path: Path) -> Card:
+    """Raises `ManifestError` with every fault of the card."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ManifestError(f"cannot read the card {path}: {error}") from error
+    return _card(values, str(path))
+
+
+def _card(values: dict, where: str) -> Card:
+    known = {f.name: f for f in fields(Card)}
+    faults = [f"unknown entry {name!r}" for name in values if name not in known]
+    required = ("name", "title", "authors", "citation", "source", "licence", "splits", "scores", "where_videos", "where_labels")
+    faults += [f"{name!r} is missing" for name in required if name not in values]
+    made: dict[str, object] = {}
+    for name in required[:6] + required[8:]:
+        if name in values and not isinstance(values[name], str):
+            faults.append(f"{name!r} must be text, got {values[name]!r}")
+        made[name] = values.get(name, "")
+    for name in ("splits", "categories", "default_scores"):
+        made[name] = tuple(values.get(name, ()))
+    made["window_clips"] = values.get("window_clips", 0)
+    made["simulated"] = bool(values.get("simulated", False))
+    scores = {}
+    for name, entry in values.get("scores", {}).items():
+        score = _part(ScoreType, {**entry, "name": name}, f"scores.{name}", faults)
+        if score is not None:
+            scores[name] = score
+            if not score.minimum < score.maximum:
+                faults.append(f"scores.{name}: minimum {score.minimum:g} is not below maximum {score.maximum:g}")
+    made["scores"] = scores
+    faults += [f"default_scores names {n!r}, which is no score" for n in made["default_scores"] if n not in scores]
+    for name, kind in (("clips", ClipDefaults), ("protocol", Protocol), ("labels", LabelFile)):
+        part = _part(kind, values.get(name, {}), name, faults)
+        if part is not None:
+            made[name] = part
+    made["prompts"] = _prompts(values.get("prompts", {}), faults)
+    if faults:
+        raise ManifestError(f"{where} is not a valid card:\n  " + "\n  ".join(faults))
+    return Card(**made)
+
+
+def _part(kind: type, values: dict, where: str, faults: list[str]):
+    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    try:
+        return kind(**{**values, **tuples})
+    except TypeError as error:
+        faults.append(f"{where}: {str(error).replace('.__init__()', '')}")
+        return None
+
+
+def _prompts(values: dict, faults: list[str]) -> dict[str, PromptSet]:
+    sets = {}
+    for name, entry in values.items():
+        groups = {}
+        for group, texts in entry.get("groups", {}).items():
+            if isinstance(texts, dict):
+                try:
+                    numbers = range(texts["first"], texts["last"] + 1, texts.get("step", 1))
+                    texts = [texts["template"].format(value=number) for number in numbers]
+                except (KeyError, TypeError, ValueError) as error:
+                    faults.append(f"prompts.{name}.{group}: a template needs template, first, last ({error!r})")
+                    continue
+            groups[group] = tuple(texts)
+        if not groups:
+            faults.append(f"prompts.{name} has no groups")
+        sets[name] = PromptSet(name, entry.get("source", ""), groups)
+    return sets
+
+
+def card_folders() -> list[Path]:
+    own = [Path(folder) for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+    return [*own, FOLDER]
+
+
+def list_cards() -> list[Card]:
+    found: dict[str, Card] = {}
+    for folder in card_folders():
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, load_card(path))
+    return list(found.values())
+
+
+def card_path(name: str) -> Path:
+    """Raises `UnknownDataset` with the nearest name and all that exist."""
+    paths = {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.toml"))}
+    if name not in paths:
+        close = difflib.get_close_matches(name, paths, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UnknownDataset(
+            f"no dataset is called {name!r}{hint} (there are {', '.join(sorted(paths))}). "
+            f"For videos of your own, give a CSV with --manifest FILE"
+        )
+    return paths[name]
+
+
+def find_card(name: str) -> Card:
+    return load_card(card_path(name))

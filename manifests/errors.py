@@ -1,0 +1,20 @@
+"""The one root of every error that Longtake shows to a user.
+
+Each package has its own base below this root, so that a caller can catch one package's errors or all of them. Their
+messages are written for the person who typed the command: what was asked, what was found, what to do.
+"""
+
+
+class LongtakeError(Exception):
+    """Something a user can put right. Command lines print its message and exit with status 2."""
+
+
+class ManifestError(LongtakeError, ValueError):
+    """A manifest, card or label file that breaks its rules; the message lists every fault with its line."""
+
+
+class UnknownDataset(ManifestError, KeyError):
+    """A dataset name without a card."""
+
+    def __str__(self) -> str:  # KeyError would show the message quoted
+        return str(self.args[0])

@@ -1,0 +1,213 @@
+"""A manifest: one CSV row per video. Reading it reports every fault of every row together, with line numbers."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from manifests.card import Card, card_path, load_card
+from manifests.errors import ManifestError
+
+COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
+SCORE_PREFIX = "score_"
+MAX_ID_BYTES = 180
+MAX_FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    video_id: str
+    path: str | None = None
+    """Relative to the folder of videos; None is the one file whose stem is the id."""
+    split: str | None = None
+    category: str | None = None
+    start_seconds: float | None = None
+    """The routine inside the file is `[start, end)`; None is the file's own start or end."""
+    end_seconds: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    name: str
+    rows: tuple[ManifestRow, ...]
+    score_names: tuple[str, ...]
+    card: Card | None = None
+
+
+def check_video_id(text: str) -> str:
+    """The one rule of what an id may be: it becomes a file name on any system, and can leave no folder."""
+    reason = None
+    if not text:
+        reason = "is empty"
+    elif len(text.encode()) > MAX_ID_BYTES:
+        reason = f"is longer than {MAX_ID_BYTES} bytes"
+    elif text != text.strip() or text.startswith(".") or text.endswith("."):
+        reason = "begins or ends with a blank or a dot"
+    elif any(c in '/\\<>:"|?*' or unicodedata.category(c).startswith("C") for c in text):
+        reason = "holds a character that file names cannot hold"
+    if reason:
+        raise ManifestError(f"video_id {text[:200]!r} {reason}")
+    return text
+
+
+def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
+    """Read and check a CSV. Raises `ManifestError` with all faults."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            lines = [(reader.line_num, row) for row in reader if row]
+    except FileNotFoundError:
+        raise ManifestError(f"no manifest at {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"cannot read the manifest {path}: {error}") from error
+    faults = _header_faults(header, card)
+    if faults:
+        raise ManifestError(f"{path}, line 1: " + "; ".join(faults))
+    if not lines:
+        raise ManifestError(f"{path} has a header but no videos")
+    score_names = tuple(c.removeprefix(SCORE_PREFIX) for c in header if c.startswith(SCORE_PREFIX))
+    checker = RowChecker(card)
+    rows = []
+    for line, values in lines:
+        if len(values) != len(header):
+            checker.add(line, f"{len(values)} fields where the header has {len(header)}")
+            continue
+        rows.append(checker.row(line, dict(zip(header, (value.strip() for value in values)))))
+    checker.finish(str(path))
+    return Manifest(name or path.stem, tuple(rows), score_names, card)
+
+
+def _header_faults(header: list[str], card: Card | None) -> list[str]:
+    known_scores = [SCORE_PREFIX + score for score in card.scores] if card else None
+    faults = ["the column video_id is missing"] if "video_id" not in header else []
+    for column in dict.fromkeys(header):
+        if header.count(column) > 1:
+            faults.append(f"column {column!r} stands twice")
+        is_score = column.startswith(SCORE_PREFIX) and len(column) > len(SCORE_PREFIX)
+        if column in COLUMNS or (is_score and (known_scores is None or column in known_scores)):
+            continue
+        allowed = [*COLUMNS, *(known_scores if known_scores is not None else ["score_<name>"])]
+        close = difflib.get_close_matches(column, allowed, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        faults.append(f"unknown column {column!r}{hint}; columns are {', '.join(allowed)}")
+    return faults
+
+
+class RowChecker:
+    """Checks rows and gathers faults, so that a user mends a table in one go."""
+
+    def __init__(self, card: Card | None) -> None:
+        self._card = card
+        self._faults: list[tuple[int, str]] = []
+        self._seen: dict[str, tuple[int, str, str]] = {}
+
+    def add(self, line: int, fault: str) -> None:
+        self._faults.append((line, fault))
+
+    def finish(self, where: str) -> None:
+        if self._faults:
+            shown = [f"line {line}: {fault}" for line, fault in self._faults[:MAX_FAULTS_SHOWN]]
+            if len(self._faults) > MAX_FAULTS_SHOWN:
+                shown.append(f"and {len(self._faults) - MAX_FAULTS_SHOWN} more")
+            raise ManifestError(f"{where} has {len(self._faults)} faults:\n  " + "\n  ".join(shown))
+
+    def row(self, line: int, values: dict[str, str]) -> ManifestRow:
+        video_id, split = values["video_id"], values.get("split") or None
+        try:
+            check_video_id(video_id)
+        except ManifestError as error:
+            self.add(line, str(error))
+        self.unique(line, video_id, split or "")
+        self._named(line, "split", split, self._card.splits if self._card else ())
+        category = values.get("category") or None
+        self._named(line, "category", category, self._card.categories if self._card else ())
+        start = self._number(line, "start_seconds", values.get("start_seconds", ""))
+        end = self._number(line, "end_seconds", values.get("end_seconds", ""))
+        if start is not None and start < 0:
+            self.add(line, f"start_seconds {start:g} is negative")
+        if end is not None and end <= (start or 0.0):
+            self.add(line, f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
+        path = values.get("path") or None
+        if path is not None and _leaves_folder(path):
+            self.add(line, f"path {path!r} must be relative and stay inside the folder of videos")
+        return ManifestRow(video_id, path, split, category, start, end, self._scores(line, values))
+
+    def _scores(self, line: int, values: dict[str, str]) -> dict[str, float]:
+        scores = {}
+        for column, text in values.items():
+            if not column.startswith(SCORE_PREFIX):
+                continue
+            number = self._number(line, column, text)
+            if number is None:
+                continue
+            name = column.removeprefix(SCORE_PREFIX)
+            scores[name] = number
+            limits = self._card.scores.get(name) if self._card else None
+            if limits and not limits.minimum <= number <= limits.maximum:
+                self.add(line, f"{column} {number:g} is outside {limits.minimum:g} to {limits.maximum:g}")
+        return scores
+
+    def unique(self, line: int, video_id: str, split: str) -> None:
+        # Ids that some file systems take for the same name count as the same.
+        folded = unicodedata.normalize("NFC", video_id).casefold()
+        if folded not in self._seen:
+            self._seen[folded] = (line, video_id, split)
+            return
+        first, other, other_split = self._seen[folded]
+        where = f"line {first}" if other == video_id else f"line {first}, as {other!r}"
+        if split != other_split:
+            self.add(line, f"overlapping splits: {video_id!r} is in {split!r} and, on {where}, in {other_split!r}")
+        else:
+            self.add(line, f"video_id {video_id!r} stands already on {where}")
+
+    def _named(self, line: int, kind: str, value: str | None, allowed: tuple[str, ...]) -> None:
+        if value is None or not allowed or value in allowed:
+            return
+        close = difflib.get_close_matches(value, allowed, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        self.add(line, f"unknown {kind} {value!r}{hint} (there are {', '.join(allowed)})")
+
+    def _number(self, line: int, column: str, text: str) -> float | None:
+        if not text:
+            return None
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self.add(line, f"{column} {text!r} is not a number")
+            return None
+        return number
+
+
+def _leaves_folder(path: str) -> bool:
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    return posix.is_absolute() or bool(windows.anchor) or ".." in posix.parts or ".." in windows.parts
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Columns that no row uses are left out."""
+    columns = [c for c in COLUMNS if c == "video_id" or any(getattr(row, c) is not None for row in manifest.rows)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, *(SCORE_PREFIX + name for name in manifest.score_names)])
+        for row in manifest.rows:
+            values = [getattr(row, column) for column in columns]
+            values += [row.scores.get(name) for name in manifest.score_names]
+            writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else v for v in values])
+
+
+def find_manifest(dataset: str) -> Manifest:
+    """The table beside a dataset's card. Raises `UnknownDataset`, or `ManifestError` that says which labels go where."""
+    path = card_path(dataset)
+    card = load_card(path)
+    table = path.with_suffix(".csv")
+    if not table.exists():
+        raise ManifestError(f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {table}")
+    return read_manifest(table, card, dataset)

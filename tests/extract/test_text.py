@@ -1,0 +1,141 @@
+"""Texts to features with random weights: nothing here needs a download."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from extract import weights
+from extract.errors import ExtractError, WeightsError
+from extract.text import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
+from extract.weights import resolve
+
+TEXTS = ["a video of a rhythmic gymnastics with poor performance", "ball", "a spin", "Ball"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LONGTAKE_OFFLINE", raising=False)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An encoder of a few hundred kilobytes beside the real ones."""
+    import open_clip
+
+    config = open_clip.get_model_config("ViT-B-16-quickgelu")
+    config["embed_dim"] = 32
+    config["vision_cfg"].update(layers=1, width=64)
+    config["text_cfg"].update(layers=1, width=32, heads=2)
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "longtake-tiny", config)
+    monkeypatch.setitem(ENCODERS, "tiny", TextEncoderSpec("tiny", "longtake-tiny", 32, 77, "clip_vit_b16_openai"))
+    return "tiny"
+
+
+@pytest.fixture(scope="module")
+def encoded() -> tuple[np.ndarray, TextRecipe]:
+    return encode_texts(TEXTS, weights="random:3", batch_size=3)
+
+
+def test_features_and_recipe(encoded) -> None:
+    features, recipe = encoded[0], dict(encoded[1])
+    assert features.shape == (4, 512) and features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert len(recipe.pop("weights_sha256")) == 64
+    assert recipe.pop("library").startswith("open_clip ")
+    assert recipe == {
+        "encoder": "clip",
+        "model": "ViT-B-16-quickgelu",
+        "weights": "random:3",
+        "is_random": True,
+        "seed": 3,
+        "dim": 512,
+        "context_length": 77,
+    }
+
+
+def test_rows_are_raw_in_order_and_lower_cased(encoded) -> None:
+    features, _ = encoded
+    np.testing.assert_allclose(features[1], features[3], rtol=1e-4, atol=1e-5)  # "ball" and "Ball"
+    assert not np.allclose(features[0], features[1], atol=1e-2)
+    assert (np.abs(np.linalg.norm(features, axis=1) - 1) > 0.5).all(), "features must not be normalised"
+
+
+def test_seeds_decide_and_leave_the_global_generator_alone(tiny: str, caplog) -> None:
+    first, recipe = encode_texts(TEXTS, encoder=tiny, weights="random:3")
+    torch.manual_seed(99)
+    expected = torch.rand(1)
+    torch.manual_seed(99)
+    with caplog.at_level(logging.WARNING):
+        again, same_recipe = encode_texts(TEXTS, encoder=tiny, weights="random:3")
+    assert torch.equal(torch.rand(1), expected)
+    assert not caplog.records
+    np.testing.assert_array_equal(again, first)
+    assert same_recipe == recipe
+    other, other_recipe = encode_texts(TEXTS, encoder=tiny, weights="random:4")
+    assert not np.allclose(other, first, atol=1e-2)
+    assert other_recipe["weights_sha256"] != recipe["weights_sha256"]
+
+
+def test_own_file(tiny: str, tmp_path: Path) -> None:
+    spec = ENCODERS[tiny]
+    state = _build(spec, resolve("random:3", spec)).state_dict()
+    path = tmp_path / "own.bin"
+    safetensors.torch.save_file({**state, "context_length": torch.tensor(77)}, path)
+    features, recipe = encode_texts(TEXTS, encoder=tiny, weights=str(path))
+    np.testing.assert_array_equal(features, encode_texts(TEXTS, encoder=tiny, weights="random:3")[0])
+    assert (recipe["weights"], recipe["is_random"], recipe["seed"]) == ("own.bin", False, None)
+    assert recipe["weights_sha256"] == weights.file_sha256(path)
+    del state["ln_final.weight"]
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(WeightsError, match="1 missing: ln_final.weight"):
+        encode_texts(TEXTS, encoder=tiny, weights=str(path))
+
+
+def test_long_texts_are_named_before_anything_is_downloaded() -> None:
+    fits = " ".join(["ball"] * 75)
+    with pytest.raises(ExtractError) as caught:
+        encode_texts(["short", fits, fits + " ball", "ribbon " * 90])
+    message = str(caught.value)
+    assert "2 of 4 texts" in message and "text 2 (78 tokens): 'ball" in message and "text 3 (92 tokens)" in message
+    assert not isinstance(caught.value, WeightsError)
+
+
+def test_no_network_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTAKE_MIRROR", "http://no-such-host.invalid")
+    begin = time.monotonic()
+    with pytest.raises(WeightsError, match="could not download the weights clip_vit_b16_openai.*--weights random"):
+        encode_texts(["ball"])
+    assert time.monotonic() - begin < 20
+    monkeypatch.setenv("LONGTAKE_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="LONGTAKE_OFFLINE"):
+        encode_texts(["ball"])
+
+
+def test_wrong_calls() -> None:
+    for texts, settings, message in (
+        (["a"], {"encoder": "bert"}, "no text encoder is called 'bert'"),
+        ([], {}, "one text or more"),
+        ("ball", {}, "one text or more"),
+        (["a"], {"batch_size": 0}, "batch size"),
+    ):
+        with pytest.raises(ExtractError, match=message):
+            encode_texts(texts, **settings)
+
+
+def test_encoders_agree_with_open_clip() -> None:
+    import open_clip
+
+    for name, spec in ENCODERS.items():
+        config = open_clip.get_model_config(spec.model)
+        assert spec.name == name
+        assert spec.dim == config["embed_dim"]
+        assert spec.context_length == config["text_cfg"]["context_length"]
+        assert weights.TABLE[spec.default_weights].backbone == name

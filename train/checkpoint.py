@@ -1,0 +1,111 @@
+"""A trained head on disk: safetensors for the numbers, JSON in its header for everything needed to use it again.
+
+Loading runs no code from the file. The features it was trained on are named by their `recipe_id`; features of another
+recipe are refused, with the fields that differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from features.types import FeatureHeader
+from train.dataset import ScoreScale
+from train.errors import CheckpointError
+from train.heads import get_head
+from train.prototypes import Prototypes
+from train.settings import TrainSettings
+
+FORMAT = "longtake-head-1"
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Everything about a trained head but its numbers."""
+
+    head: str
+    dim: int
+    head_settings: dict[str, object]
+    train_settings: dict[str, object]
+    dataset: str
+    category: str
+    """Empty when the dataset has no categories."""
+    score: dict[str, object]
+    """Fields of `ScoreScale`."""
+    window: int
+    seed: int
+    fold: int | None
+    feature_header: str
+    """JSON of the `FeatureHeader` of the training features."""
+    recipe_id: str
+    text_recipe_id: str | None
+    random_weights: bool
+    """Backbone or text encoder had random weights: results say nothing about the method."""
+    versions: dict[str, str]
+
+    @property
+    def scale(self) -> ScoreScale:
+        return ScoreScale(**self.score)
+
+    @property
+    def settings(self) -> TrainSettings:
+        return TrainSettings(**self.train_settings)
+
+    @property
+    def file_name(self) -> str:
+        parts = [self.category.replace(" ", "_"), str(self.score["name"]), f"seed{self.seed}"]
+        return "-".join([part for part in parts if part] + ([f"fold{self.fold}"] if self.fold is not None else []))
+
+
+def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig) -> None:
+    """Written beside its name and renamed, so that a checkpoint that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    save_file(state, temporary, metadata={"format": FORMAT, "config": json.dumps(asdict(config))})
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
+    """The head, in evaluation mode on the CPU, and its configuration. Raises `CheckpointError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of `train heads`: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is of format {metadata.get('format')!r}; {FORMAT} expected. Published checkpoints come in through "
+            f"train import-checkpoint"
+        )
+    try:
+        config = HeadConfig(**json.loads(metadata["config"]))
+        return build_from_state(config, state), config
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not describe a head of this release: {error}") from error
+
+
+def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:
+    head_class = get_head(config.head)
+    prototypes = None
+    if "grade_texts" in state:
+        prototypes = Prototypes(state["grade_texts"].numpy(), state["score_texts"].numpy(), config.random_weights)
+    head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def require_same_recipe(config: HeadConfig, header: FeatureHeader, what: str) -> None:
+    """A head only knows features made as its own were. Raises `CheckpointError` naming the fields that differ."""
+    if config.recipe_id != header.recipe_id:
+        theirs = FeatureHeader.from_json(config.feature_header)
+        lines = [f"{n}: trained on {a!r}, here {b!r}" for n, (a, b) in theirs.differences(header).items()]
+        raise CheckpointError(f"{what} was made by another recipe than the head's features:\n  " + "\n  ".join(lines))

@@ -1,0 +1,180 @@
+"""The `train` command: train heads from cached features, evaluate them, bring in published checkpoints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from features.console import Console, json_option, print_json
+from features.store import open_store
+from train.errors import SettingsError
+from train.heads import TABLE
+
+
+@click.group(cls=Console)
+@click.version_option(package_name="longtake")
+def main() -> None:
+    """Train the heads that score performances, from cached features."""
+
+
+def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
+    overrides: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SettingsError(f"--set takes KEY=VALUE, got {pair!r}")
+        overrides[name] = value
+    return overrides
+
+
+@main.command()
+@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True, help="The feature store.")
+@click.option("--head", help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.")
+@click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
+@click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE.  [default: qgvl]")
+@click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each.")
+@click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Train each model this many times.")
+@click.option("--folds", type=click.IntRange(0), default=0, help="Cross-validation inside the training split.")
+@click.option("--epochs", type=int, help="Default: the published number for the head and dataset.")
+@click.option("--lr", type=float, help="Learning rate. Default: the published one.")
+@click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting; may be repeated.")
+@click.option("--control", is_flag=True, help="Also train on shuffled labels: what luck looks like.")
+@click.option("--floor/--no-floor", default=True, show_default=True, help="Also fit the ridge regression that is the floor.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between tests for best_on_test.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]")
+@json_option
+def heads(
+    store_path: Path, head: str | None, backbone: str | None, text: str | None, categories: tuple[str, ...],
+    scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
+    settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Train a head for every category and score of a store, by the published protocol, and print the table.
+
+    The result is the head after its last epoch. Example: train heads --features features/rg.h5 --head gdlt --seeds 3
+    """
+    # torch is imported here, so that --help and mistakes in the call do not wait for it.
+    from train import report
+    from train.progress import EpochProgress
+    from train.protocol import Options, prepare, run, summarise
+
+    named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
+    overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
+    options = Options(
+        head, backbone, text, categories, scores, seeds, folds, floor, control, evaluate_every, device,
+        tuple(sorted(overrides.items())),
+    )  # fmt: skip
+    with open_store(store_path) as store:
+        experiment = prepare(store, options)
+    out = out or Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = report.RunFolder(out, experiment)
+    if not as_json:
+        data = experiment.data
+        click.echo(
+            f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
+            f"{data.header.backbone}@{data.header.recipe_id}; {experiment.num_models} models on {data.clips.device}"
+        )
+        for unit in experiment.units:
+            if not unit.scale.stated:
+                click.echo(f"score {unit.scale.name}: no card states its range, so that of the labels is taken: "
+                           f"{unit.scale.minimum:g} to {unit.scale.maximum:g}")  # fmt: skip
+    scalars = report.ScalarLog(out)
+    interrupted = False
+    with EpochProgress(experiment) as progress:
+
+        def on_epoch(unit, seed, fold, is_control, epoch) -> None:
+            progress.epoch(unit, seed, fold, is_control, epoch)
+            scalars.epoch(unit, seed, fold, is_control, epoch)
+
+        try:
+            for result in run(experiment, on_epoch):
+                folder.add(result)
+                progress.result(result)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            scalars.close()
+    if as_json:
+        print_json(json.loads((out / "metrics.json").read_text()) if folder.results else {})
+    elif folder.results:
+        click.echo(report.format_table(summarise(folder.results)))
+        if experiment.random_weights:
+            click.echo(report.RANDOM_NOTE)
+        click.echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
+    if interrupted:
+        click.echo(f"stopped; {len(folder.results)} finished models are in {out}", err=True)
+        sys.exit(130)
+
+
+@main.command()
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Folder of a run.")
+@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True, help="The store to score.")
+@click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
+@json_option
+def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> None:
+    """Score the videos of a store with the heads of a run. Features of another recipe are refused."""
+    from train.evaluate import evaluate_run
+
+    with open_store(store_path) as store:
+        rows = evaluate_run(run_folder, store, None if split == "all" else split)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    from tabulate import tabulate
+
+    table = [
+        [row.checkpoint, row.metrics.num_videos, f"{row.metrics.spearman:.3f}", f"{row.metrics.mse:.2f}"] for row in rows
+    ]
+    click.echo(tabulate(table, headers=["head", "videos", "Spearman", "MSE"], disable_numparse=True))
+    if any(row.random_weights for row in rows):
+        from train.report import RANDOM_NOTE
+
+        click.echo(RANDOM_NOTE)
+
+
+@main.command("import-checkpoint")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--head", required=True, help="Head whose published key names SOURCE has, such as gdlt or gslm.")
+@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True,
+              help="Store of the features it was trained on: recipe, score range and texts come from it.")  # fmt: skip
+@click.option("--score", required=True, help="Score that it predicts.")
+@click.option("--category", default="", help="Category that it was trained for.")
+@click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
+@click.option("--text", default="qgvl", show_default=True, help="Prompt set it was trained with.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Settings that no weight shows, such as heads=1.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run that is made.")
+def import_checkpoint(
+    source: Path, head: str, store_path: Path, score: str, category: str, backbone: str | None, text: str,
+    settings: tuple[str, ...], out: Path,
+) -> None:  # fmt: skip
+    """Turn a published checkpoint, SOURCE, into a run that `train evaluate` can use."""
+    from train.published import import_published
+
+    with open_store(store_path) as store:
+        path = import_published(
+            source, head, store, score=score, category=category, backbone=backbone, text=text,
+            overrides=parse_overrides(settings), out=out,
+        )  # fmt: skip
+    click.echo(f"{path}: every weight found its place")
+
+
+@main.command("list")
+@json_option
+def list_heads(as_json: bool) -> None:
+    """The heads, with their parameter counts for 1024-wide features and the published settings."""
+    from train.published import parameter_counts
+
+    counts = parameter_counts()
+    if as_json:
+        print_json(counts)
+        return
+    for row in counts:
+        count = f"{row['parameters']:,} parameters" if row["parameters"] else "fitted in closed form"
+        click.echo(f"{row['head']:8} {count:26} {row['about']}")

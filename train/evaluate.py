@@ -1,0 +1,55 @@
+"""The heads of a finished run on the videos of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.store import Store
+from features.types import FeatureHeader
+from train.checkpoint import load_checkpoint, require_same_recipe
+from train.dataset import FeatureSet
+from train.errors import CheckpointError, DataError
+from train.fit import predict
+from train.metrics import Metrics, measure
+from train.report import CHECKPOINTS
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    checkpoint: str
+    metrics: Metrics
+    random_weights: bool
+    predicted: dict[str, float]
+    """video_id -> score in judges' units."""
+
+
+def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
+    """One row per checkpoint of the run. Raises `CheckpointError` when the recipes differ, naming how."""
+    paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
+    if not paths:
+        raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
+    found = []
+    loaded: dict[str, FeatureSet] = {}
+    for path in paths:
+        head, config = load_checkpoint(path)
+        backbone = FeatureHeader.from_json(config.feature_header).backbone
+        if backbone not in loaded:
+            same = [s.name for s in store.streams if s.header.recipe_id == config.recipe_id]
+            stream = store.stream(same[0] if same else backbone)
+            require_same_recipe(config, stream.header, str(store.path))
+            loaded[backbone] = FeatureSet.load(store, stream.name)
+        data = loaded[backbone]
+        if config.scale.name not in data.scores:
+            raise DataError(f"{store.path} has no score {config.scale.name!r}; it has {', '.join(data.scores)}")
+        rows = data.rows(split=split, category=config.category or None, score=config.scale.name)
+        if not len(rows):
+            raise DataError(f"{store.path}: no videos of split {split!r} and category {config.category!r}; try --split all")
+        predicted = predict(data, rows, head, config.scale, config.settings, config.window)
+        true = data.scores[config.scale.name][rows]
+        metrics = measure(true, predicted, float(np.ptp(true)))
+        by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
+        found.append(Evaluation(path.stem, metrics, config.random_weights, by_video))
+    return found

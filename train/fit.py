@@ -1,0 +1,198 @@
+"""The loop: one head, some training videos, some test videos, a number of epochs. No files, no protocol."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from train.dataset import FeatureSet, ScoreScale
+from train.errors import TrainError
+from train.losses import LossWeights, total_loss
+from train.metrics import Metrics, measure
+from train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch; `on_epoch` gets it for progress and logs."""
+
+    index: int
+    loss: float
+    terms: dict[str, float]
+    lr: float
+    test: Metrics | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained head and what it says of the test videos."""
+
+    head: nn.Module
+    predicted: np.ndarray
+    """float64, `(test videos,)`, in judges' units, by the head as it is after the last epoch."""
+    test: Metrics
+    best_on_test: tuple[int, Metrics]
+    """Epoch and metrics that the published code would report: chosen with the test labels, hence optimistic."""
+    seconds_per_epoch: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model's data: which videos teach, which test, and on what scale."""
+
+    data: FeatureSet
+    scale: ScoreScale
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+    window: int
+    """Clips per training video."""
+    label_range: float
+    """Highest minus lowest label, for relative L2."""
+    shuffle_labels: bool = False
+    """The control: training labels are dealt out anew, so that whatever is learnt cannot be skill."""
+
+    def targets01(self, rows: np.ndarray) -> np.ndarray:
+        return self.scale.to01(self.data.scores[self.scale.name][rows])
+
+
+def fit(
+    task: Task,
+    build_head: Callable[[], nn.Module],
+    settings: TrainSettings,
+    *,
+    seed: int,
+    evaluate_every: int = 1,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Fitted:
+    """Train by the settings; deterministic for a seed, machine and number of threads.
+
+    Raises `TrainError` when the loss is no longer finite.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    device = task.data.clips.device
+    head = build_head().to(device)
+    targets = task.targets01(task.train_rows)
+    if task.shuffle_labels:
+        targets = rng.permutation(targets)
+    with _matmul_precision(settings.precision):
+        if hasattr(head, "fit_closed_form"):
+            return _fit_closed_form(task, head, targets, settings)
+        return _fit_by_gradient(task, head, targets, settings, rng, evaluate_every, on_epoch)
+
+
+def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings: TrainSettings) -> Fitted:
+    began = time.perf_counter()
+    head.fit_closed_form(
+        task.data.test_batches(
+            task.train_rows, targets, window=task.window, test_window="whole", batch_size=settings.batch_size
+        )
+    )
+    predicted, test = _test(task, head, settings)
+    return Fitted(head, predicted, test, (0, test), time.perf_counter() - began)
+
+
+def _fit_by_gradient(
+    task: Task,
+    head: nn.Module,
+    targets: np.ndarray,
+    settings: TrainSettings,
+    rng: np.random.Generator,
+    evaluate_every: int,
+    on_epoch: Callable[[Epoch], None],
+) -> Fitted:
+    optimizer = _optimizer(head, settings)
+    weights = LossWeights(
+        settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.margin, settings.label_smoothing
+    )
+    best: tuple[int, Metrics] | None = None
+    training_seconds = 0.0
+    for index in range(settings.epochs):
+        began = time.perf_counter()
+        lr = learning_rate(settings, index)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        head.train()
+        losses: list[torch.Tensor] = []
+        sums: dict[str, torch.Tensor] = {}
+        for batch in task.data.train_batches(
+            task.train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng
+        ):
+            loss, terms = total_loss(head(batch), batch.target01, weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if settings.clip_gradient:
+                nn.utils.clip_grad_norm_(head.parameters(), settings.clip_gradient)
+            optimizer.step()
+            losses.append(loss.detach())
+            sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
+        mean_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(mean_loss):
+            raise TrainError(
+                f"the loss became {mean_loss} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
+                f"or bound gradients with --set clip_gradient=1"
+            )
+        training_seconds += time.perf_counter() - began
+        is_last = index == settings.epochs - 1
+        test = None
+        if is_last or (index + 1) % evaluate_every == 0:
+            predicted, test = _test(task, head, settings)
+            if best is None or test.spearman > best[1].spearman:
+                best = (index + 1, test)
+        on_epoch(Epoch(index + 1, mean_loss, {n: float(v) / len(losses) for n, v in sums.items()}, lr, test))
+    return Fitted(head, predicted, test, best, training_seconds / settings.epochs)
+
+
+def learning_rate(settings: TrainSettings, epoch: int) -> float:
+    """Linear warm-up, then a cosine from `lr` towards `final_lr_ratio * lr`; `epoch` counts from 0."""
+    if epoch < settings.warmup_epochs:
+        return settings.lr * (epoch + 1) / settings.warmup_epochs
+    progress = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
+    floor = settings.final_lr_ratio
+    return settings.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _optimizer(head: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(head.parameters(), momentum=settings.momentum, **common)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](head.parameters(), **common)
+
+
+def _test(task: Task, head: nn.Module, settings: TrainSettings) -> tuple[np.ndarray, Metrics]:
+    predicted = predict(task.data, task.test_rows, head, task.scale, settings, task.window)
+    true = task.data.scores[task.scale.name][task.test_rows]
+    return predicted, measure(true, predicted, task.label_range)
+
+
+@torch.no_grad()
+def predict(
+    data: FeatureSet, rows: np.ndarray, head: nn.Module, scale: ScoreScale, settings: TrainSettings, window: int
+) -> np.ndarray:
+    """Scores in judges' units, float64 `(rows,)`. The head is in evaluation mode, so no score depends on its batch."""
+    head.eval()
+    place = {row: index for index, row in enumerate(rows.tolist())}
+    scores01 = np.zeros(len(rows))
+    batches = data.test_batches(
+        rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
+    )
+    for batch in batches:
+        scores01[[place[row] for row in batch.rows]] = head(batch).score01.double().cpu().numpy()
+    return scale.to_units(scores01)
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,24 @@
+"""The heads, by name. Adding one is a file here and a line in `TABLE`; nothing is imported until it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from train.errors import SettingsError
+
+TABLE: dict[str, str] = {
+    "gslm": "train.heads.gslm:GSLM",
+    "gdlt": "train.heads.gdlt:GDLT",
+    "ridge": "train.heads.ridge:Ridge",
+}
+
+
+def get_head(name: str) -> type:
+    """The head's class. Each has `Settings`, `needs_text`, `KEY_MAP` and a constructor `(dim, settings, prototypes)`."""
+    if name not in TABLE:
+        close = difflib.get_close_matches(name, TABLE, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SettingsError(f"no head is called {name!r}{hint} (there are {', '.join(TABLE)})")
+    module, _, attribute = TABLE[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,54 @@
+"""GDLT, the common baseline: grade-decoupled Likert Transformer (Xu et al., CVPR 2022).
+
+Learnable grade prototypes ask the encoded clips for the evidence of each grade; the score is the expectation over grades.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from train.dataset import Batch
+from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
+from train.heads.output import HeadOutput
+from train.prototypes import Prototypes
+
+
+@dataclass(frozen=True)
+class GDLTSettings:
+    width: int = 256
+    heads: int = 1
+    encoder_layers: int = 1
+    decoder_layers: int = 2
+    grades: int = 4
+    dropout: float = 0.3
+    mask: bool = True
+    """False feeds the zeros of padding to the network, as the published code does."""
+
+
+class GDLT(nn.Module):
+    """3,163,396 parameters for 1024-wide features with the published settings."""
+
+    Settings = GDLTSettings
+    needs_text = False
+    KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
+
+    def __init__(self, dim: int, settings: GDLTSettings, prototypes: Prototypes | None = None) -> None:
+        super().__init__()
+        s = self.settings = settings
+        self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
+        self.decoder = decoder(s.width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
+        self.prototypes = nn.Parameter(torch.randn(s.grades, s.width))
+        self.grade_score = DiagonalScore(s.width, s.grades)
+        xavier_(self.context.encoder)
+        xavier_(self.decoder)
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
+        encoded = self.context(batch.clips, mask)
+        queries = self.prototypes.expand(len(encoded), -1, -1)
+        patterns = self.decoder(queries, encoded, memory_key_padding_mask=None if bool(mask.all()) else ~mask)
+        score01, weights = self.grade_score(patterns)
+        return HeadOutput(score01, patterns=(patterns,), weights={"grades": weights})

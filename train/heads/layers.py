@@ -1,0 +1,87 @@
+"""The pieces that the heads of the GDLT family share (Xu et al., GDLT, CVPR 2022; QGVL, section III)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Projection(nn.Module):
+    """Clip features to the head's width: linear, batch norm, ReLU, linear, batch norm (GDLT's `in_proj`).
+
+    Works on the clips that exist: padding neither enters the batch statistics nor gets a value. `(clips, dim)` in, `(clips,
+    width)` out. A 1x1 convolution over time, which the published code writes, is a linear layer on each clip.
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(dim, dim // 2)
+        self.norm1 = nn.BatchNorm1d(dim // 2)
+        self.linear2 = nn.Linear(dim // 2, width)
+        self.norm2 = nn.BatchNorm1d(width)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.norm2(self.linear2(torch.relu(self.norm1(self.linear1(clips)))))
+
+
+class ContextEncoder(nn.Module):
+    """Projection and Transformer encoder over the clips of each video, padding masked (QGVL, section III-B)."""
+
+    def __init__(self, dim: int, width: int, *, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.projection = Projection(dim, width)
+        layer = nn.TransformerEncoderLayer(width, heads, 3 * width, dropout, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+
+    def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero where there is no clip."""
+        batch, num_clips, dim = clips.shape
+        if bool(mask.all()):
+            # Without padding there is nothing to hide, and neither copies nor masks are needed.
+            return self.encoder(self.projection(clips.reshape(-1, dim)).view(batch, num_clips, -1))
+        projected = clips.new_zeros(batch, num_clips, self.projection.linear2.out_features)
+        projected = projected.masked_scatter(mask[..., None], self.projection(clips[mask]))
+        return self.encoder(projected, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+
+
+def decoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerDecoder:
+    """Post-norm layers: self-attention of the queries, cross-attention to memory, feed-forward of 3 x width."""
+    layer = nn.TransformerDecoderLayer(width, heads, 3 * width, dropout, batch_first=True)
+    return nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+
+
+class DiagonalScore(nn.Module):
+    """Patterns to a score: pattern i is weighed by row i of a linear layer, a sigmoid and a sum to 1.
+
+    The score is the expectation of `linspace(0, 1, n)` under these weights (GDLT, equation 6; QGVL, equations 9-11).
+    """
+
+    def __init__(self, width: int, num_patterns: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, num_patterns)
+        self.register_buffer("values", torch.linspace(0, 1, num_patterns), persistent=False)
+
+    def forward(self, patterns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(batch, n, width)` -> scores `(batch,)` and weights `(batch, n)`."""
+        intensity = torch.sigmoid((patterns * self.linear.weight).sum(-1) + self.linear.bias)
+        weights = intensity / intensity.sum(-1, keepdim=True)
+        return (weights * self.values).sum(-1), weights
+
+
+def xavier_(module: nn.Module) -> None:
+    """Glorot-uniform matrices, as the published code of GDLT and QGVL initialises its Transformer."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+
+
+# Published key -> ours, for the parts above: `in_proj` is a sequence of convolution, norm, ReLU, convolution, norm.
+SHARED_KEY_MAP = {
+    "in_proj.0.": "context.projection.linear1.",
+    "in_proj.1.": "context.projection.norm1.",
+    "in_proj.3.": "context.projection.linear2.",
+    "in_proj.4.": "context.projection.norm2.",
+    "transformer.encoder.": "context.encoder.",
+    "transformer.decoder.": "decoder.",
+    "regressor.": "grade_score.linear.",
+}

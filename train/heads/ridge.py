@@ -1,0 +1,85 @@
+"""Ridge regression on statistics over clips: the floor that every trained head has to rise above.
+
+No sequence model, no iteration, seconds to fit. What it reaches says how much of a result the features alone give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from train.dataset import Batch
+from train.heads.output import HeadOutput
+from train.prototypes import Prototypes
+
+
+@dataclass(frozen=True)
+class RidgeSettings:
+    penalty_min: float = 1e1
+    penalty_max: float = 1e6
+    penalties: int = 26
+    """Number tried between the two, evenly on a log scale; leave-one-out error on the training videos decides."""
+
+
+def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
+    """One video's clips `(clips, dim)` -> `(8 * dim,)`.
+
+    Mean, deviation, mean absolute difference of neighbours, 10% and 90% quantiles, means of the three thirds.
+    """
+    neighbours = (clips[1:] - clips[:-1]).abs().mean(0) if len(clips) > 1 else torch.zeros_like(clips[0])
+    quantiles = torch.quantile(clips, torch.tensor([0.1, 0.9], dtype=clips.dtype, device=clips.device), dim=0)
+    edges = [round(i * len(clips) / 3) for i in range(4)]
+    thirds = [clips[min(a, len(clips) - 1) : max(b, a + 1)].mean(0) for a, b in zip(edges, edges[1:])]
+    return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
+
+
+class Ridge(nn.Module):
+    """Linear in standardised statistics. Fitted in closed form by `fit_closed_form`, from whole videos."""
+
+    Settings = RidgeSettings
+    needs_text = False
+    KEY_MAP: dict[str, str] = {}
+
+    def __init__(self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        for name in ("centre", "weight"):
+            self.register_buffer(name, torch.zeros(8 * dim))
+        self.register_buffer("spread", torch.ones(8 * dim))
+        self.register_buffer("intercept", torch.zeros(()))
+
+    def _statistics(self, batch: Batch) -> torch.Tensor:
+        return torch.stack([clip_statistics(clips[mask]) for clips, mask in zip(batch.clips, batch.mask)])
+
+    @torch.no_grad()
+    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
+        """Solve in the space of videos, where leave-one-out errors of every penalty cost one eigendecomposition."""
+        pairs = [(self._statistics(batch), batch.target01) for batch in batches]
+        inputs = torch.cat([statistics for statistics, _ in pairs]).double()
+        target = torch.cat([targets for _, targets in pairs]).double()
+        self.centre.copy_(inputs.mean(0))
+        self.spread.copy_(inputs.std(0, correction=0).clamp_min(1e-8))
+        inputs = (inputs - self.centre.double()) / self.spread.double()
+        self.intercept.copy_(target.mean())
+        residual = target - target.mean()
+        values, vectors = torch.linalg.eigh(inputs @ inputs.T)
+        rotated = vectors.T @ residual
+        s = self.settings
+        penalties = torch.logspace(*torch.tensor([s.penalty_min, s.penalty_max]).log10().tolist(), s.penalties)
+        errors = []
+        for penalty in penalties.double():
+            shrink = 1 / (values.clamp_min(0) + penalty)
+            dual = vectors @ (shrink * rotated)
+            # 1/n for the intercept, which leave-one-out has to estimate as well.
+            leverage = 1 - penalty * (vectors**2 @ shrink) + 1 / len(target)
+            errors.append(((penalty * dual / (1 - leverage).clamp_min(1e-6)) ** 2).mean())
+        best = penalties[int(torch.stack(errors).argmin())]
+        dual = vectors @ (rotated / (values.clamp_min(0) + best))
+        self.weight.copy_(inputs.T @ dual)
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        inputs = (self._statistics(batch) - self.centre) / self.spread
+        return HeadOutput(inputs @ self.weight + self.intercept)

@@ -1,0 +1,58 @@
+"""The three losses of the GDLT family (QGVL, section III-E), on whatever patterns and logits a head puts out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from train.heads.output import HeadOutput
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    mse: float = 10.0
+    triplet: float = 1.0
+    cross_entropy: float = 0.5
+    margin: float = 1.0
+    label_smoothing: float = 0.1
+
+
+def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
+    """Batch-hard triplet loss with cosine distance over `(batch, n, d)` patterns; the pattern's index is its label.
+
+    As the published code of GDLT and QGVL has it: per anchor the farthest pattern of the same index and the nearest of
+    another, `max(0, positive - negative + margin)`, mean over all `batch * n` anchors.
+    """
+    batch, num_patterns, dim = patterns.shape
+    flat = F.normalize(patterns.reshape(batch * num_patterns, dim), dim=-1, eps=1e-8)
+    distance = 1 - flat @ flat.T
+    label = torch.arange(num_patterns, device=patterns.device).repeat(batch)
+    same = label[:, None] == label[None]
+    # An anchor is its own positive at distance 0, which never is the farthest unless there is no other.
+    positive = distance.masked_fill(~same, 0.0).amax(dim=1)
+    negative = distance.masked_fill(same, float("inf")).amin(dim=1)
+    return F.relu(positive - negative + margin).mean()
+
+
+def alignment(logits: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """Cross-entropy of `(batch, n, n)` similarities: pattern i belongs to text i (QGVL, the loss L_CE)."""
+    batch, num_patterns, _ = logits.shape
+    target = torch.arange(num_patterns, device=logits.device).repeat(batch)
+    return F.cross_entropy(logits.reshape(batch * num_patterns, -1), target, label_smoothing=label_smoothing)
+
+
+def total_loss(
+    output: HeadOutput, target01: torch.Tensor, weights: LossWeights
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The weighted sum, and its terms before weighting for the log."""
+    terms = {"mse": F.mse_loss(output.score01, target01)}
+    loss = weights.mse * terms["mse"]
+    if weights.triplet and output.patterns:
+        terms["triplet"] = sum(batch_hard_triplet(p, weights.margin) for p in output.patterns)
+        loss = loss + weights.triplet * terms["triplet"]
+    if weights.cross_entropy and output.logits:
+        terms["cross_entropy"] = sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
+        loss = loss + weights.cross_entropy * terms["cross_entropy"]
+    return loss, {name: value.detach() for name, value in terms.items()}

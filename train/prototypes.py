@@ -1,0 +1,88 @@
+"""From a prompt set's text features to the queries of a head: which texts are grades, which are scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.types import TextFeatures
+from train.errors import DataError, SettingsError
+
+FROM_TEXT, INTERPOLATED = "text", "interpolated"
+SCORE_TEXTS = (FROM_TEXT, INTERPOLATED)
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """Raw, un-normalised text features."""
+
+    grades: np.ndarray
+    """float32, `(grades, dim)`, from poor to excellent."""
+    scores: np.ndarray
+    """float32, `(scores, dim)`, from the lowest to the highest score."""
+    random: bool
+    """The text encoder had random weights."""
+
+
+@dataclass(frozen=True)
+class PrototypeSettings:
+    text: str = "qgvl"
+    """Prompt set of the store, as NAME or NAME@RECIPE."""
+    grade_group: str = "grades"
+    score_group: str = "scores"
+    score_texts: str = FROM_TEXT
+    """`text` takes the score group; `interpolated` draws scores between the grades, for prompt sets without score texts."""
+    scores: int = 101
+    """How many score prototypes: all of the group, or every second, fourth, ... of it; QGVL tries 11, 21, 51, 101."""
+
+    def __post_init__(self) -> None:
+        if self.score_texts not in SCORE_TEXTS:
+            raise SettingsError(f"score_texts takes {' or '.join(SCORE_TEXTS)}, got {self.score_texts!r}")
+        if self.scores < 2:
+            raise SettingsError(f"scores must be 2 or more, got {self.scores}")
+
+
+def interpolate(grades: np.ndarray, num_scores: int) -> np.ndarray:
+    """Score prototypes on the straight lines between neighbouring grades, `(num_scores, dim)`.
+
+    Score n of N stands at position `n / (N - 1)` on the scale on which grade k of K stands at `k / (K - 1)`, which are the
+    values that QGVL gives to both (its equations 7-8). Lengths are interpolated as well, so that prototypes between two
+    texts are as long as the texts are.
+    """
+    position = np.linspace(0, len(grades) - 1, num_scores)
+    lower = np.minimum(position.astype(int), len(grades) - 2)
+    share = (position - lower)[:, None]
+    mixed = (1 - share) * grades[lower] + share * grades[lower + 1]
+    lengths = np.linalg.norm(grades, axis=1)
+    wanted = (1 - share[:, 0]) * lengths[lower] + share[:, 0] * lengths[lower + 1]
+    return (mixed * (wanted / np.linalg.norm(mixed, axis=1))[:, None]).astype(np.float32)
+
+
+def build_prototypes(text: TextFeatures, settings: PrototypeSettings) -> Prototypes:
+    """Raises `DataError` when the prompt set lacks the groups that the settings name."""
+    groups = dict.fromkeys(text.groups)
+    have = ", ".join(groups)
+    if settings.grade_group not in groups:
+        raise DataError(
+            f"prompt set {text.name} has no group {settings.grade_group!r} (it has {have}); "
+            f"choose one with --set grade_group=GROUP"
+        )
+    grades = text.group(settings.grade_group).astype(np.float32)
+    if settings.score_texts == INTERPOLATED:
+        scores = interpolate(grades, settings.scores)
+    elif settings.score_group not in groups:
+        raise DataError(
+            f"prompt set {text.name} has no group {settings.score_group!r} (it has {have}); choose one with "
+            f"--set score_group=GROUP, or draw score prototypes between the grades with --set score_texts=interpolated"
+        )
+    else:
+        scores = text.group(settings.score_group).astype(np.float32)
+        step, rest = divmod(len(scores) - 1, settings.scores - 1)
+        if rest or not step:
+            raise DataError(
+                f"{settings.scores} scores cannot be taken evenly out of the {len(scores)} score texts of {text.name}; "
+                f"--set scores=N needs {len(scores) - 1} to be a multiple of N - 1"
+            )
+        scores = scores[::step]
+    return Prototypes(grades, scores, text.header.weights_random)

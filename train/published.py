@@ -1,0 +1,144 @@
+"""Published checkpoints and published counts: the bridge between other people's key names and our heads.
+
+Each head's `KEY_MAP` says which published key, or prefix of keys ending in a dot, is which of ours.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from features.store import Store
+from train.checkpoint import HeadConfig, save_checkpoint
+from train.dataset import FeatureSet
+from train.errors import CheckpointError, SettingsError
+from train.heads import TABLE, get_head
+from train.prototypes import PrototypeSettings, Prototypes, build_prototypes
+from train.protocol import score_scale
+from train.report import CHECKPOINTS, versions
+from train.settings import TrainSettings, build_settings
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint from a stranger: torch, safetensors or .npz, told apart by their bytes; no code runs."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        if zipfile.is_zipfile(path) and any(name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()):
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        with path.open("rb") as file:
+            head = file.read(9)
+        if head[8:9] == b"{":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}") from error
+    for wrapper in ("state_dict", "model", "net"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} does not hold a state dict")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """Published names to ours; 1x1 convolutions become linear layers. Names that the map lacks stay as they are."""
+    renamed = {}
+    for name, value in state.items():
+        for published, ours in key_map.items():
+            if name == published or (published.endswith(".") and name.startswith(published)):
+                name = ours + name[len(published) :]
+                break
+        renamed[name] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
+    return renamed
+
+
+def shape_settings(state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    """Settings that show in the shapes of renamed weights."""
+
+    def layers(prefix: str) -> int:
+        return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+    found: dict[str, object] = {
+        "encoder_layers": layers("context.encoder.layers."),
+        "decoder_layers": layers("decoder.layers."),
+        "dropout": 0.0,
+    }
+    if "prototypes" in state:
+        grades, width = state["prototypes"].shape
+        found |= {"grades": grades, "width": width}
+    return found
+
+
+def import_published(
+    source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, text: str,
+    overrides: Mapping[str, object], out: Path,
+) -> Path:  # fmt: skip
+    """Write a run of one checkpoint. Raises `CheckpointError` with every key that is missing, unexpected or misshapen."""
+    head_class = get_head(head)
+    state = rename(load_tensors(source), head_class.KEY_MAP)
+    data = FeatureSet.load(store, backbone)
+    if score not in data.scores:
+        raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
+    kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
+    known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
+    from_shapes = {name: value for name, value in shape_settings(state).items() if name in known}
+    settings = build_settings(head, store.dataset, category, {**from_shapes, **overrides}, kinds)
+    text_features = prototypes = None
+    if head_class.needs_text:
+        text_features = store.text(text)
+        prototypes = build_prototypes(text_features, settings.prototypes)
+    module = head_class(data.header.dim, settings.head, prototypes)
+    _load(module, state, source)
+    rows = data.rows(category=category or None, score=score)
+    config = HeadConfig(
+        head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=vars(settings.train),
+        dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),
+        window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
+        seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
+        text_recipe_id=text_features.header.recipe_id if text_features else None,
+        random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
+    )  # fmt: skip
+    path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
+    save_checkpoint(path, module, config)
+    return path
+
+
+def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
+    wanted = module.state_dict()
+    texts = {name for name in wanted if name.endswith("_texts")}  # published checkpoints do not carry the text features
+    missing = [name for name in wanted if name not in state and name not in texts]
+    unexpected = [name for name in state if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
+    ]
+    if missing or unexpected or misshapen:
+        lines = [
+            f"  {kind}: {', '.join(names)}"
+            for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+            if names
+        ]
+        raise CheckpointError(f"{source} does not fit the head:\n" + "\n".join(lines))
+    module.load_state_dict(state, strict=False)
+
+
+def parameter_counts(dim: int = 1024) -> list[dict[str, object]]:
+    """Every head with its trainable parameters for `dim`-wide features; texts as QGVL has them (4 + 101, 512 wide)."""
+    prototypes = Prototypes(np.zeros((4, 512), np.float32), np.zeros((101, 512), np.float32), random=False)
+    rows = []
+    for name in TABLE:
+        head_class = get_head(name)
+        head = head_class(dim, head_class.Settings(), prototypes if head_class.needs_text else None)
+        count = sum(parameter.numel() for parameter in head.parameters())
+        rows.append({"head": name, "parameters": count, "about": (head_class.__doc__ or "").strip().splitlines()[0]})
+    return rows

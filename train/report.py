@@ -1,0 +1,192 @@
+"""What a run leaves behind: its table, `metrics.json`, `predictions.csv`, checkpoints and TensorBoard scalars."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from tabulate import tabulate
+
+from train.checkpoint import HeadConfig, save_checkpoint
+from train.fit import Epoch
+from train.metrics import Metrics
+from train.protocol import FLOOR, Experiment, Result, Row, Unit, summarise
+
+BEST_ON_TEST = "best_on_test (as published; optimistic)"
+RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
+CHECKPOINTS = "checkpoints"
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in ("longtake", "torch", "numpy", "h5py")}
+
+
+def head_config(experiment: Experiment, result: Result) -> HeadConfig:
+    unit, settings = result.unit, result.unit.settings
+    return HeadConfig(
+        head=experiment.head,
+        dim=experiment.data.header.dim,
+        head_settings=asdict(settings.head),
+        train_settings=asdict(settings.train),
+        dataset=experiment.dataset,
+        category=unit.category,
+        score=asdict(unit.scale),
+        window=unit.window,
+        seed=result.seed,
+        fold=result.fold,
+        feature_header=experiment.data.header.to_json(),
+        recipe_id=experiment.data.header.recipe_id,
+        text_recipe_id=experiment.text.header.recipe_id if experiment.text else None,
+        random_weights=experiment.random_weights,
+        versions=versions(),
+    )
+
+
+class RunFolder:
+    """The folder of one run. Each result is written when it is there, so an interrupted run keeps what it has."""
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        self.folder, self.experiment = folder, experiment
+        self.results: list[Result] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
+        settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
+        self._write_json(
+            "config.json",
+            {
+                "head": experiment.head,
+                "dataset": experiment.dataset,
+                "options": options,
+                "settings": settings,
+                "features": experiment.data.header.to_dict(),
+                "recipe_id": experiment.data.header.recipe_id,
+                "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
+                "random_weights": experiment.random_weights,
+                "versions": versions(),
+            },
+        )
+
+    def _write_json(self, name: str, value: object) -> None:
+        (self.folder / name).write_text(json.dumps(_finite(value), indent=2) + "\n")
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        if not result.control:
+            config = head_config(self.experiment, result)
+            save_checkpoint(
+                self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config
+            )
+        self._write_json("metrics.json", self.metrics())
+        self._write_predictions()
+
+    def metrics(self) -> dict[str, object]:
+        return {
+            "head": self.experiment.head,
+            "dataset": self.experiment.dataset,
+            "result": "last epoch",
+            "random_weights": self.experiment.random_weights,
+            "table": [asdict(row) for row in summarise(self.results)],
+            "models": [_model(result) for result in self.results],
+        }
+
+    def _write_predictions(self) -> None:
+        data = self.experiment.data
+        with (self.folder / "predictions.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["video_id", "category", "score", "seed", "fold", "control", "true", "predicted"])
+            for result in self.results:
+                name = result.unit.scale.name
+                fold = "" if result.fold is None else result.fold
+                for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+                    true = data.scores[name][row]
+                    writer.writerow(
+                        [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
+                         f"{true:g}", f"{predicted:.6f}"]
+                    )  # fmt: skip
+
+
+def _model(result: Result) -> dict[str, object]:
+    epoch, best = result.fitted.best_on_test
+    return {
+        "category": result.unit.category,
+        "score": result.unit.scale.name,
+        "seed": result.seed,
+        "fold": result.fold,
+        "control": result.control,
+        "test": asdict(result.fitted.test),
+        BEST_ON_TEST: {"epoch": epoch, **asdict(best)},
+        FLOOR: asdict(result.floor) if isinstance(result.floor, Metrics) else None,
+        "seconds_per_epoch": result.fitted.seconds_per_epoch,
+    }
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN; a number that is missing is null."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The table that `train heads` prints; columns without a number are left out."""
+    columns = {
+        "category": [row.category for row in rows],
+        "score": [row.score for row in rows],
+        "train/test": [f"{row.num_train}/{row.num_test}" for row in rows],
+        "Spearman": [_with_deviation(row) for row in rows],
+        "MSE": [_number(row.mse, 2) for row in rows],
+        "R-l2 x100": [_number(row.relative_l2, 2) for row in rows],
+        f"{FLOOR} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
+        f"{FLOOR} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
+        "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
+        "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
+    }
+    return tabulate({name: values for name, values in columns.items() if any(values)}, headers="keys", disable_numparse=True)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+
+
+def _with_deviation(row: Row) -> str:
+    deviation = _number(row.spearman_deviation)
+    return _number(row.spearman) + (f" ± {deviation}" if deviation else "")
+
+
+class ScalarLog:
+    """TensorBoard scalars, one folder per model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: dict[str, object] = {}
+
+    def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
+        # Imported here because it takes a second, which `train list` should not wait for.
+        from torch.utils.tensorboard import SummaryWriter
+
+        name = "-".join(
+            [unit.category.replace(" ", "_") or "all", unit.scale.name, f"seed{seed}"]
+            + ([] if fold is None else [f"fold{fold}"])
+            + (["control"] if control else [])
+        )
+        writer = self._writers.get(name)
+        if writer is None:
+            writer = self._writers[name] = SummaryWriter(self._folder / "tensorboard" / name)
+        writer.add_scalar("train/loss", epoch.loss, epoch.index)
+        writer.add_scalar("train/lr", epoch.lr, epoch.index)
+        for term, value in epoch.terms.items():
+            writer.add_scalar(f"train/{term}", value, epoch.index)
+        if epoch.test is not None:
+            writer.add_scalar("test/spearman", epoch.test.spearman, epoch.index)
+            writer.add_scalar("test/mse", epoch.test.mse, epoch.index)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()

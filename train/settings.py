@@ -1,0 +1,127 @@
+"""Every hyper-parameter, its default, and the published values per head and dataset: one table, in this file.
+
+A run's settings are one frozen object, made once and recorded beside the weights. `--set KEY=VALUE` reaches each field of
+it, of the head's settings and of the prototypes'.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from train.dataset import TEST_WINDOWS, WHOLE
+from train.errors import SettingsError
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a head is trained. Rates are per batch of `batch_size` videos."""
+
+    epochs: int = 100
+    lr: float = 1e-2
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    batch_size: int = 32
+    warmup_epochs: int = 0
+    final_lr_ratio: float = 0.01
+    """The cosine schedule ends at this share of `lr`."""
+    mse_weight: float = 10.0
+    triplet_weight: float = 1.0
+    ce_weight: float = 0.5
+    margin: float = 1.0
+    label_smoothing: float = 0.1
+    window: int = 0
+    """Clips per training video; 0 takes the window of the dataset's card, or the longest video where there is none."""
+    test_window: str = WHOLE
+    clip_gradient: float = 0.0
+    """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
+    precision: str = "float32"
+    """`bfloat16` rounds the inputs of matrix products (sums stay float32): several times faster on recent processors."""
+
+    def __post_init__(self) -> None:
+        choices = {"optimizer": OPTIMIZERS, "test_window": TEST_WINDOWS, "precision": PRECISIONS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} takes one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name, lowest in {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "window": 0}.items():
+            if getattr(self, name) < lowest:
+                raise SettingsError(f"{name} must be {lowest} or more, got {getattr(self, name)}")
+        if not 0 < self.lr < 100:
+            raise SettingsError(f"lr must lie above 0 and below 100, got {self.lr}")
+
+
+_RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
+_GDLT = {"mse_weight": 1.0, "ce_weight": 0.0, "epochs": 200}
+_QGVL = {"warmup_epochs": 10, "epochs": 200}
+
+PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
+    ("gdlt", ""): _GDLT,
+    ("gdlt", "rg"): {**_GDLT, "epochs": _RG_EPOCHS},
+    ("gdlt", "fisv"): {**_GDLT, "triplet_weight": 0.5, "dropout": 0.7, "epochs": 400},
+    ("gslm", ""): _QGVL,
+    ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
+    # Published: 260 to 320 epochs, depending on the score.
+    ("gslm", "fisv"): {**_QGVL, "lr": 5e-2, "dropout": 0.7, "final_lr_ratio": 0.002, "epochs": 300},
+}
+"""(head, dataset) -> settings of the authors' code; a dataset of no paper takes the head's row with an empty name. A
+mapping as value is per category."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What `--set` may change, gathered: the trainer's settings, the head's, and the prototypes'."""
+
+    train: TrainSettings
+    head: object
+    prototypes: object
+
+
+def published(head: str, dataset: str, category: str) -> dict[str, object]:
+    row = PUBLISHED.get((head, dataset), PUBLISHED.get((head, ""), {}))
+    chosen = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            value = value.get(category, TrainSettings.epochs)
+        chosen[name] = value
+    return chosen
+
+
+def build_settings(
+    head: str, dataset: str, category: str, overrides: Mapping[str, object], kinds: Mapping[str, type]
+) -> RunSettings:
+    """Defaults, then the published row, then the user's overrides. `kinds`: `train`, `head`, `prototypes` -> dataclass.
+
+    Raises `SettingsError` for a name that no part knows, with the nearest that one does.
+    """
+    known = {field.name for kind in kinds.values() for field in fields(kind)}
+    for name in overrides:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"head {head} has no setting {name!r}{hint} (it has {', '.join(sorted(known))})")
+    values = {**published(head, dataset, category), **overrides}
+    parts = {}
+    for part, kind in kinds.items():
+        names = {field.name: field for field in fields(kind)}
+        try:
+            parts[part] = kind(**{n: _convert(n, v, names[n].type) for n, v in values.items() if n in names})
+        except TypeError as error:
+            raise SettingsError(str(error)) from error
+    return RunSettings(**parts)
+
+
+def _convert(name: str, value: object, kind: object) -> object:
+    """Text from the command line to the field's type."""
+    if not isinstance(value, str) or kind == "str":
+        return value
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        return {"int": int, "float": float}[str(kind)](value)
+    except (KeyError, ValueError):
+        raise SettingsError(f"{name} takes a value of type {kind}, got {value!r}") from None
