@@ -29,3 +29,7 @@ class VideoUnreadable(VideoError, ValueError):
 
 class VideoTruncated(VideoError, ValueError):
     """The file ends before its own header says it should."""
+
+
+class FramesNotPackets(VideoUnreadable):
+    """The pictures of a file are not its packets one by one (hidden or split frames): its times must be read exactly."""

@@ -125,6 +125,15 @@ def list_entries() -> list[WeightsEntry]:
     return list(TABLE.values())
 
 
+def find_entry(name: str) -> WeightsEntry:
+    """WeightsError, with the nearest name, for one that is not registered."""
+    if name not in TABLE:
+        close = difflib.get_close_matches(name, TABLE, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise WeightsError(f"no weights are called {name!r}{hint} There are: {', '.join(TABLE)}")
+    return TABLE[name]
+
+
 def where() -> Path:
     """Folder of downloaded weights: the user's cache folder, or `$LONGTAKE_CACHE/weights`. It may not exist yet."""
     override = os.environ.get("LONGTAKE_CACHE")

@@ -1,0 +1,90 @@
+"""Decoders by name, and what each of them is: files in, upright pictures with their times out.
+
+Choice of stream, rotation, colour and the truth about a file's length are settled here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from extract.backbones.spec import FrameRule
+from extract.clips import Timeline
+from extract.errors import ExtractError
+
+TABLE: dict[str, str] = {"pyav": "extract.decode.pyav:PyAVDecoder"}
+"""Name -> class. Its module may import the decoder's package; nothing else does."""
+
+PACKAGES: dict[str, str] = {"pyav": "av"}
+"""Name -> the package to install."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a decoder sees of a file before it decodes any picture."""
+
+    path: Path
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    """As shown, after rotation."""
+    height: int
+    rotation_degrees: int
+    """Clockwise turn that the file asks for; already applied to the pictures."""
+    timeline: Timeline
+    """From the packets of the picture stream, not from the header."""
+    num_frames_from_header: int | None
+    duration_seconds_from_header: float | None
+    """Of the picture stream; None where the file does not say."""
+    num_video_streams: int
+    stream_index: int
+    """The one that is decoded: the best, which is the largest."""
+    audio: str
+    """Codec, rate and channels of the first sound stream; empty when there is none."""
+
+
+class Picture(Protocol):
+    """A decoded frame that has not been converted yet."""
+
+    def rgb(self, rule: FrameRule) -> np.ndarray:
+        """Upright, resized and cropped by the rule: uint8 `(crop_height, crop_width, 3)`."""
+
+
+class Decoder(Protocol):
+    """A way to read video files. Raises `VideoError` for whatever is wrong with one."""
+
+    name: str
+
+    def description(self) -> str:
+        """Name and versions of everything that decides a pixel; part of the recipe."""
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        """Read the file's packets, no pictures; `exact` decodes them all, for files whose packets are not its frames."""
+
+    def pictures(self, info: VideoInfo, wanted: Set[int], *, num_threads: int) -> Iterator[tuple[int, Picture]]:
+        """Frames of `wanted`, in order, one at a time. At the end the file must have been whole.
+
+        Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
+        """
+
+
+def get_decoder(name: str) -> Decoder:
+    """Raises `ExtractError` for an unknown name, or one whose package is not installed."""
+    if name not in TABLE:
+        close = difflib.get_close_matches(name, TABLE, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ExtractError(f"no decoder is called {name!r}{hint} (there are {', '.join(TABLE)})")
+    module, _, attribute = TABLE[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)()
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"decoder {name} needs the package {PACKAGES[name]}: python -m pip install 'longtake[extract]'"
+        ) from error

@@ -1,0 +1,272 @@
+"""The `extract` command: videos and prompts to feature stores."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from extract.errors import ExtractError
+from features.console import INTERRUPTED, Console, json_option, print_json
+from manifests.card import find_card
+from manifests.table import Manifest, find_manifest, read_manifest
+
+FOLDER = click.Path(path_type=Path)
+RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results; the store says so too"
+
+
+@click.group(cls=Console)
+@click.version_option(package_name="longtake")
+def main() -> None:
+    """Turn videos into features of frozen backbones, and prompts into text features."""
+
+
+def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
+    if (dataset is None) == (manifest is None):
+        raise click.UsageError("name the videos with either --dataset NAME or --manifest FILE")
+    return find_manifest(dataset) if dataset else read_manifest(manifest)
+
+
+@main.command()
+@click.option("--dataset", help="A dataset that Longtake knows; see `extract list datasets`.")
+@click.option("--manifest", type=FOLDER, help="Your own CSV: video_id, and as you need path, split, category, "
+              "start_seconds, end_seconds, score_<name>.")  # fmt: skip
+@click.option("--backbone", "backbones", multiple=True, help="May be repeated: one decode for all.  [default: i3d]")
+@click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
+@click.option("--out", type=FOLDER, help="The store.  [default: features/<dataset>.h5]")
+@click.option("--weights", help="PATH, random, or a registered name. Default: the backbone's published weights.")
+@click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip.")
+@click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next.")
+@click.option("--fps", type=float, help="Frames per second to sample. Default: every frame.")
+@click.option("--tail", help="What becomes of frames that fill no clip: pad, drop, centre, overlap.")
+@click.option("--decoder", default="pyav", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16; part of the recipe.")
+@click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos decoded at a time.")
+@click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
+@click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
+@json_option
+def run(
+    dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
+    weights: str | None, as_json: bool, **options: object,
+) -> None:  # fmt: skip
+    """Extract features of every video that the store does not have yet.
+
+    Stop it when you like: finished videos are kept, and the same command goes on. Exit status 1 when videos failed; they
+    are listed and are rows in the store, the rest is stored.
+
+    Example: extract run --dataset rg --videos /data/rg --backbone i3d
+    """
+    chosen = _manifest(dataset, manifest)
+    videos = videos or Path("videos") / chosen.name
+    out = out or Path("features") / f"{chosen.name}.h5"
+    # Decoders and networks are imported from here on, after the call has been found sound.
+    from extract.progress import DownloadProgress, VideoProgress
+    from extract.run import RunOptions, make_plan, publish, run_plan
+
+    with DownloadProgress() as download:
+        settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
+        plan = make_plan(chosen, videos, out, settings, on_download=download)
+    failures = list(plan.earlier_failures)
+    if any(extractor.header.weights_random for extractor in plan.extractors):
+        click.echo(RANDOM_NOTE, err=True)
+    interrupted = False
+    num_new = 0
+    with VideoProgress(len(plan.jobs), plan.num_done) as progress:
+        try:
+            for done in run_plan(plan, on_clips=progress.clips):
+                progress.video(done)
+                if done.failure:
+                    failures.append(done.failure)
+                else:
+                    num_new += 1
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            packed = publish(plan)
+    _report(plan, packed, num_new, failures, interrupted, as_json)
+    sys.exit(INTERRUPTED if interrupted else 1 if failures else 0)
+
+
+def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "out": str(plan.out),
+                "new": num_new,
+                "already_there": plan.num_done - len({record.video_id for record in plan.earlier_failures}),
+                "failed": [
+                    {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
+                    for r in failures
+                ],
+                "recipes": {e.spec.name: e.header.recipe_id for e in plan.extractors},
+                "published": packed.published,
+                "interrupted": interrupted,
+            }
+        )
+        return
+    for record in failures:
+        click.echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
+    if plan.earlier_failures:
+        click.echo("videos that failed in an earlier run are tried again with --retry-failed", err=True)
+    click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
+    if not packed.published:
+        click.echo(f"another process is publishing {plan.out}; the new videos wait beside it for the next run", err=True)
+    if interrupted:
+        click.echo("stopped; the same command goes on where this one ended", err=True)
+
+
+@main.command()
+@click.option("--dataset", required=True, help="Whose prompts.")
+@click.option("--encoder", default="clip", show_default=True)
+@click.option("--weights", help="PATH, random, or a registered name. Default: the encoder's published weights.")
+@click.option("--prompts", "prompt_sets", multiple=True, help="Only this prompt set; may be repeated. Default: all.")
+@click.option("--out", type=FOLDER, help="The store.  [default: features/<dataset>.h5]")
+@json_option
+def text(
+    dataset: str, encoder: str, weights: str | None, prompt_sets: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Encode the prompts of a dataset into its store, one set of text features for each prompt set.
+
+    Example: extract text --dataset rg --encoder clip
+    """
+    card = find_card(dataset)
+    unknown = [name for name in prompt_sets if name not in card.prompts]
+    if unknown:
+        raise ExtractError(f"{dataset} has no prompt set {', '.join(unknown)}; it has {', '.join(card.prompts) or 'none'}")
+    out = out or Path("features") / f"{dataset}.h5"
+    from extract.progress import DownloadProgress
+    from extract.text import encode_texts
+    from features.importing import add_text
+    from features.types import TextFeatures, TextHeader
+
+    rows = []
+    for name in prompt_sets or card.prompts:
+        prompts = card.prompts[name]
+        with DownloadProgress() as download:
+            features, recipe = encode_texts(prompts.texts, encoder=encoder, weights=weights, on_progress=download)
+        header = TextHeader(
+            encoder, recipe["dim"], recipe["weights"], recipe["weights_sha256"], recipe["is_random"],
+            library=f"{recipe['library']}, {recipe['model']}",
+        )  # fmt: skip
+        groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
+        add_text(out, card.name, TextFeatures(name, header, prompts.texts, groups, features))
+        rows.append({"text": name, "recipe_id": header.recipe_id, "texts": len(groups), "dim": header.dim})
+        if header.weights_random and not as_json:
+            click.echo(RANDOM_NOTE, err=True)
+    if as_json:
+        print_json({"out": str(out), "sets": rows})
+    else:
+        for row in rows:
+            click.echo(f"{out}: prompt set {row['text']}@{row['recipe_id']}, {row['texts']} texts x {row['dim']}")
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["all", "datasets", "backbones", "decoders", "encoders", "weights"]), default="all")
+@json_option
+def list_all(what: str, as_json: bool) -> None:
+    """What exists: datasets, backbones, decoders, text encoders, weights."""
+    from extract.listing import listing
+
+    found = listing(None if what == "all" else what)
+    if as_json:
+        print_json(found)
+        return
+    for kind, entries in found.items():
+        click.echo(f"{kind}:")
+        for entry in entries:
+            click.echo(f"  {entry['name']:20} {entry['about']}")
+
+
+@main.command()
+@click.argument("video", type=FOLDER)
+@click.option("--decoder", default="pyav", show_default=True)
+@json_option
+def probe(video: Path, decoder: str, as_json: bool) -> None:
+    """What a decoder sees of VIDEO, without decoding its pictures."""
+    from extract.decode import get_decoder
+
+    opened = get_decoder(decoder)
+    info = opened.probe(video)
+    facts = {
+        **{k: v for k, v in asdict(info).items() if k not in ("timeline", "path")},
+        "path": str(info.path),
+        "num_frames": len(info.timeline),
+        "duration_seconds": info.timeline.end_seconds,
+        "fps": info.timeline.fps,
+        "decoder": opened.description(),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name.replace('_', ' '):32} {'-' if value in (None, '') else value}")
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--num-videos", default=80, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos drawn at a time.")
+def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
+    """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv."""
+    from extract.demo import write_demo
+    from extract.progress import CountProgress
+
+    with CountProgress(num_videos, "video") as progress:
+        path = write_demo(folder, seed=seed, num_videos=num_videos, workers=workers, on_video=progress.step)
+    click.echo(f"{num_videos} simulated videos in {folder / 'videos'}, their scores in {path}")
+
+
+@main.group(cls=Console)
+def weights() -> None:
+    """Published weights: fetch them, verify them, find them."""
+
+
+@weights.command("list")
+@json_option
+def list_weights(as_json: bool) -> None:
+    """The registered weights, with their source and licence."""
+    from extract.weights import cached_path, list_entries
+
+    rows = [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        click.echo(f"{row['name']}  for {row['backbone']}, {'here' if row['here'] else 'not fetched'}")
+        click.echo(f"    {row['url']}\n    licence {row['licence']}; {row['note']}\n    sha256 {row['sha256'] or 'unknown'}")
+
+
+@weights.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Download the weights NAME and verify them."""
+    from extract.progress import DownloadProgress
+    from extract.weights import fetch as fetch_entry
+    from extract.weights import find_entry
+
+    with DownloadProgress() as download:
+        click.echo(fetch_entry(find_entry(name), download))
+
+
+@weights.command()
+@click.argument("name")
+def verify(name: str) -> None:
+    """Check the downloaded weights NAME against their checksum."""
+    from extract.weights import find_entry
+    from extract.weights import verify as verify_entry
+
+    click.echo(f"{name}: sha256 {verify_entry(find_entry(name))} as it should be")
+
+
+@weights.command()
+def where() -> None:
+    """The folder of downloaded weights."""
+    from extract.weights import where as folder
+
+    click.echo(folder())

@@ -1,0 +1,184 @@
+"""PyAV, the default decoder: FFmpeg's libraries, right on every container that was tried.
+
+What it does not do by itself is done here: turning pictures upright, and noticing that a file is not whole. FFmpeg reports a
+truncated Matroska file, and some truncated MP4 files, as a normal end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import Interpolation
+
+from extract.backbones.spec import FrameRule
+from extract.clips import Timeline
+from extract.decode import VideoInfo
+from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
+
+# FFmpeg's own messages go straight to the terminal; ours say what matters, as rows.
+av.logging.set_level(av.logging.PANIC)
+
+MISSING_SECONDS = 0.5
+"""A file may end this much before its header says, or two frames if that is longer; headers round."""
+
+
+class PyAVDecoder:
+    name = "pyav"
+
+    def description(self) -> str:
+        scaler = ".".join(map(str, av.library_versions["libswscale"]))
+        codec = ".".join(map(str, av.library_versions["libavcodec"]))
+        return f"pyav {av.__version__}, libavcodec {codec}, libswscale {scaler}"
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        if not path.is_file():
+            raise VideoMissing(f"no file {path}")
+        try:
+            with av.open(str(path)) as container:
+                return _probe(container, path, exact)
+        except av.error.FFmpegError as error:
+            raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
+
+    def pictures(
+        self, info: VideoInfo, wanted: Set[int], *, num_threads: int = 0
+    ) -> Iterator[tuple[int, _Picture]]:
+        last_wanted = max(wanted, default=-1)
+        index = -1
+        try:
+            with av.open(str(info.path)) as container:
+                stream = container.streams[info.stream_index]
+                stream.thread_type = "AUTO"
+                stream.codec_context.thread_count = num_threads
+                for frame in container.decode(stream):
+                    index += 1
+                    if index in wanted:
+                        yield index, _Picture(frame, info.rotation_degrees)
+                    elif index > last_wanted and index + 1 < len(info.timeline):
+                        # The rest of the file is outside the routine; whether it is whole does not matter.
+                        return
+        except av.error.FFmpegError as error:
+            raise VideoTruncated(
+                f"{info.path.name} breaks after frame {index + 1} of {len(info.timeline)}: {error.strerror}"
+            ) from error
+        if index + 1 != len(info.timeline):
+            raise FramesNotPackets(
+                f"{info.path.name}: {len(info.timeline)} packets gave {index + 1} frames; the file is damaged"
+            )
+
+
+class _Picture:
+    def __init__(self, frame: av.VideoFrame, rotation_degrees: int) -> None:
+        self._frame, self._rotation_degrees = frame, rotation_degrees
+
+    def rgb(self, rule: FrameRule) -> np.ndarray:
+        width, height = _resized(self._frame.width, self._frame.height, rule.short_side)
+        resized = self._frame.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
+        upright = np.rot90(resized, -self._rotation_degrees // 90)
+        top = round((upright.shape[0] - rule.crop_height) / 2)
+        left = round((upright.shape[1] - rule.crop_width) / 2)
+        return np.ascontiguousarray(upright[top : top + rule.crop_height, left : left + rule.crop_width])
+
+
+def _resized(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Keeps the aspect ratio; the longer side is cut to whole pixels, as torchvision's Resize does."""
+    if width <= height:
+        return short_side, int(short_side * height / width)
+    return int(short_side * width / height), short_side
+
+
+def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> VideoInfo:
+    stream = container.streams.best("video")
+    if stream is None:
+        kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
+        raise VideoUnreadable(f"{path.name} has no picture stream; it holds {kinds}")
+    header_frames = stream.frames or None
+    header_seconds = _header_seconds(container, stream)
+    rotation, first_format = 0, stream.codec_context.pix_fmt
+    seconds: list[float | None] = []
+    unit = float(stream.time_base or 1)
+    for packet in container.demux(stream):
+        if not seconds or exact:
+            frames = packet.decode()
+            if frames:
+                rotation, first_format = _clockwise(frames[0]), frames[0].format.name
+        if exact:
+            seconds += [None if frame.pts is None else frame.pts * unit for frame in frames]
+        elif packet.size and not packet.is_discard:
+            seconds.append(None if packet.pts is None else packet.pts * unit)
+    if not exact and not rotation:
+        rotation = _rotation_of_first(path, stream.index)
+    if not seconds:
+        raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
+    timeline = _timeline(seconds, float(stream.average_rate or 25))
+    _require_whole(path, timeline, header_seconds, header_frames)
+    turned = rotation % 180 != 0
+    audio = container.streams.audio
+    return VideoInfo(
+        path=path,
+        container=container.format.name,
+        codec=stream.codec_context.name,
+        pixel_format=str(first_format),
+        width=stream.height if turned else stream.width,
+        height=stream.width if turned else stream.height,
+        rotation_degrees=rotation,
+        timeline=timeline,
+        num_frames_from_header=header_frames,
+        duration_seconds_from_header=header_seconds,
+        num_video_streams=len(container.streams.video),
+        stream_index=stream.index,
+        audio=f"{audio[0].codec_context.name} {audio[0].rate} Hz {audio[0].layout.name}" if audio else "",
+    )
+
+
+def _clockwise(frame: av.VideoFrame) -> int:
+    """PyAV gives the counter-clockwise turn of the display matrix, in -180 to 180."""
+    return int(-getattr(frame, "rotation", 0)) % 360
+
+
+def _rotation_of_first(path: Path, stream_index: int) -> int:
+    """A codec with delay gives no picture for the first packet, and the turn is a property of pictures."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(container.streams[stream_index]):
+            return _clockwise(frame)
+    return 0
+
+
+def _header_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """The picture stream's own duration. A container's lasts as long as its longest stream, which may be the sound."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")
+    try:
+        hours, minutes, seconds = (float(part) for part in tag.split(":"))
+        return hours * 3600 + minutes * 60 + seconds
+    except ValueError:
+        pass
+    if len(container.streams) == 1 and container.duration:
+        return container.duration / av.time_base
+    return None
+
+
+def _timeline(seconds: list[float | None], rate: float) -> Timeline:
+    if None in seconds:
+        times = np.arange(len(seconds)) / rate
+    else:
+        times = np.sort(np.array(seconds, float))
+        times = times - times[0]
+    last = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate
+    return Timeline(times, float(times[-1]) + max(last, 1e-3))
+
+
+def _require_whole(path: Path, timeline: Timeline, header_seconds: float | None, header_frames: int | None) -> None:
+    if header_seconds is None:
+        return
+    allowed = max(MISSING_SECONDS, 2 / timeline.fps)
+    if header_seconds - timeline.end_seconds > allowed:
+        frames = f"{len(timeline)} of {header_frames} frames" if header_frames else f"{len(timeline)} frames"
+        raise VideoTruncated(
+            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header says {header_seconds:.2f} s ({frames} are "
+            f"there): the file is cut off"
+        )

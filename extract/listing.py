@@ -1,0 +1,56 @@
+"""What `extract list` shows; nothing here imports a decoder or a network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.util import find_spec
+
+from extract import decode
+from extract.backbones import list_specs
+from extract.weights import list_entries
+from manifests.card import list_cards
+
+
+def _datasets() -> list[dict[str, object]]:
+    return [
+        {"name": card.name, "about": card.title, "scores": list(card.scores), "categories": list(card.categories),
+         "prompts": list(card.prompts), "licence": card.licence}
+        for card in list_cards()
+    ]  # fmt: skip
+
+
+def _backbones() -> list[dict[str, object]]:
+    return [{"about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frames", **asdict(s)} for s in list_specs()]
+
+
+def _decoders() -> list[dict[str, object]]:
+    rows = []
+    for name, package in decode.PACKAGES.items():
+        installed = find_spec(package) is not None
+        advice = "installed" if installed else "not installed: python -m pip install 'longtake[extract]'"
+        rows.append({"name": name, "about": advice, "package": package, "installed": installed})
+    return rows
+
+
+def _encoders() -> list[dict[str, object]]:
+    from extract.text import ENCODERS
+
+    return [{"about": f"{e.model} of open_clip, {e.dim} values a text", **asdict(e)} for e in ENCODERS.values()]
+
+
+def _weights() -> list[dict[str, object]]:
+    return [{"about": entry.note, **asdict(entry)} for entry in list_entries()]
+
+
+KINDS = {
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "decoders": _decoders,
+    "encoders": _encoders,
+    "weights": _weights,
+}
+
+
+def listing(kind: str | None) -> dict[str, list[dict[str, object]]]:
+    """The entries of one kind, or of all, by kind."""
+    return {name: rows() for name, rows in KINDS.items() if kind in (None, name)}

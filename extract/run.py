@@ -1,0 +1,187 @@
+"""`extract run` without the command line: settle every choice, extract what is missing, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from extract.backbones import PRECISIONS, build, get_spec, state_sha256
+from extract.backbones.spec import BackboneSpec, ClipRule
+from extract.clips import TAILS
+from extract.decode import get_decoder
+from extract.errors import ExtractError
+from extract.pipeline import Done, Extractor, Job, extract_videos
+from extract.sources import require_videos
+from extract.weights import Progress, load_state, resolve
+from features.importing import labels_of
+from features.parts import Packed, pack, read_finished, write_part
+from features.types import FAILED, FeatureHeader, VideoRecord
+from manifests.card import ClipDefaults
+from manifests.table import Manifest, ManifestRow
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked of `extract run`; None leaves a choice to the dataset's card and then to the backbone."""
+
+    backbones: tuple[str, ...] = ("i3d",)
+    weights: str | None = None
+    clip_length: int | None = None
+    clip_stride: int | None = None
+    fps: float | None = None
+    tail: str | None = None
+    decoder: str = "pyav"
+    device: str = "auto"
+    precision: str = "float32"
+    batch_size: int | None = None
+    workers: int = 1
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled: what will be extracted, with what, and what is there already."""
+
+    manifest: Manifest
+    videos_folder: Path
+    stems: dict[str, list[str]]
+    out: Path
+    options: RunOptions
+    extractors: tuple[Extractor, ...]
+    jobs: tuple[Job, ...]
+    num_done: int
+    earlier_failures: tuple[VideoRecord, ...]
+    """Failed in an earlier run, and not to be tried again."""
+
+
+def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:
+    """The user's word, else the card's, else the backbone's published rule. Raises `ExtractError`.
+
+    A length given without a stride is its own stride: clips side by side.
+    """
+    card = card or ClipDefaults()
+    length = options.clip_length or card.length or spec.clips.length
+    stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or spec.clips.stride
+    tail = options.tail or card.tail or spec.clips.tail
+    fps = options.fps if options.fps is not None else card.fps if card.fps is not None else spec.clips.fps
+    if tail not in TAILS:
+        raise ExtractError(f"--tail takes {', '.join(TAILS)}, got {tail!r}")
+    try:
+        return ClipRule(length, stride, tail, fps)
+    except ValueError as error:
+        raise ExtractError(str(error)) from error
+
+
+def make_plan(
+    manifest: Manifest, videos_folder: Path, out: Path, options: RunOptions, *, on_download: Progress | None = None
+) -> Plan:
+    """Check the call before any work. Raises `ExtractError`, `WeightsError` or `ManifestError`."""
+    rows = choose_rows(manifest, options)
+    stems = require_videos(manifest, videos_folder)
+    specs = [get_spec(name) for name in dict.fromkeys(options.backbones)]
+    if len(specs) > 1 and options.weights is not None and not options.weights.startswith("random"):
+        raise ExtractError("--weights names the weights of one backbone; extract several with their default weights")
+    card_clips = manifest.card.clips if manifest.card else None
+    rules = [clip_rule(spec, card_clips, options) for spec in specs]
+    decoder = get_decoder(options.decoder)
+    extractors = tuple(
+        _extractor(spec, rule, options, decoder.description(), on_download) for spec, rule in zip(specs, rules)
+    )
+    finished = read_finished(out)
+    jobs, num_done, failures = [], 0, []
+    for row in rows:
+        missing = []
+        for extractor in extractors:
+            record = finished.record(extractor.header, row.video_id)
+            if record is None or record.span != (row.start_seconds, row.end_seconds):
+                missing.append(extractor)
+            # A file that was not there may be there now, which costs nothing to find out.
+            elif record.status == FAILED and (options.retry_failed or record.error_stage == "find"):
+                missing.append(extractor)
+            elif record.status == FAILED:
+                failures.append(record)
+        if missing:
+            jobs.append(Job(row, tuple(missing)))
+        else:
+            num_done += 1
+    return Plan(manifest, videos_folder, stems, out, options, extractors, tuple(jobs), num_done, tuple(failures))
+
+
+def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
+    """`--only` and `--limit`. Raises `ExtractError` for an id that the manifest does not have."""
+    by_id = {row.video_id: row for row in manifest.rows}
+    unknown = [video_id for video_id in options.only if video_id not in by_id]
+    if unknown:
+        raise ExtractError(f"--only {', '.join(unknown)}: {manifest.name} has no such video")
+    rows = [by_id[video_id] for video_id in options.only] or list(manifest.rows)
+    return rows[: options.limit]
+
+
+def choose_device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ExtractError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def _extractor(
+    spec: BackboneSpec, rule: ClipRule, options: RunOptions, decoder: str, on_download: Progress | None
+) -> Extractor:
+    if options.precision not in PRECISIONS:
+        raise ExtractError(f"--precision takes {', '.join(PRECISIONS)}, got {options.precision!r}")
+    weights = resolve(options.weights, spec, on_progress=on_download)
+    backbone = build(spec.name, precision=options.precision, device=choose_device(options.device))
+    if weights.is_random:
+        backbone.init_random(weights.seed or 0)
+        weights = replace(weights, sha256=state_sha256(backbone.state_dict()))
+    else:
+        backbone.load_weights(load_state(weights.path))
+    header = FeatureHeader(
+        backbone=spec.name,
+        modality=spec.modality,
+        dim=spec.dim,
+        weights=weights.name,
+        weights_sha256=weights.sha256,
+        weights_random=weights.is_random,
+        clip_length=rule.length,
+        clip_stride=rule.stride,
+        tail=rule.tail,
+        fps=rule.fps,
+        preprocessing=asdict(spec.frames),
+        decoder=decoder,
+        precision=options.precision,
+    )
+    return Extractor(spec, rule, header, backbone, options.batch_size or spec.batch_size)
+
+
+def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None) -> Iterator[Done]:
+    """Extract what is missing, yielding each video when its part is on disk. `publish` has to follow, whatever happens."""
+    labels = labels_of(plan.manifest)
+    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    videos = extract_videos(
+        plan.jobs,
+        videos_folder=plan.videos_folder,
+        stems=plan.stems,
+        decoder=get_decoder(plan.options.decoder),
+        num_workers=plan.options.workers,
+        on_clips=on_clips,
+    )
+    with closing(videos):
+        for done in videos:
+            own_labels = labels.subset([place[done.row.video_id]])
+            write_part(plan.out, plan.manifest.name, own_labels, done.videos)
+            yield done
+
+
+def publish(plan: Plan) -> Packed:
+    """Merge all parts into the store that readers see."""
+    return pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=labels_of(plan.manifest))
