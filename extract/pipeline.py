@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +202,7 @@ def _run_batch(
 
 
 def _finish(job: Job, video: _Gathered) -> Done:
-    record = replace(video.ended, finished_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    record = replace(video.ended, finished_utc=datetime.now(UTC).isoformat(timespec="seconds"))
     videos = {}
     for extractor in job.extractors:
         rows = sorted(video.rows.get(extractor.header.recipe_id, []), key=lambda pair: pair[0].index)

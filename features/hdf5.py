@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from features.types import (
     TextFeatures,
     TextHeader,
     VideoRecord,
-
 )
 
 MAGIC = "longtake-features"
@@ -55,7 +54,7 @@ def write_hdf5(
             file.attrs["format"] = MAGIC
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["dataset"] = dataset
-            file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            file.attrs["created_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
             _write_text(file, "card", [card_json])
             _write_labels(file.create_group("labels"), labels)
             group = file.create_group("streams")

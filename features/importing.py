@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def _shapes(files: dict[str, Path], wanted: Sequence[str]) -> tuple[dict[str, tu
 
 
 def _record(path: Path) -> VideoRecord:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     return VideoRecord(path.stem, source_name=path.name, source_sha256=_file_sha256(path), finished_utc=now)
 
 

@@ -20,7 +20,7 @@ from train.errors import DataError, SettingsError
 from train.fit import Epoch, Fitted, Task, fit
 from train.heads import get_head
 from train.metrics import Metrics, fisher_mean
-from train.prototypes import PrototypeSettings, Prototypes, build_prototypes
+from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.settings import RunSettings, TrainSettings, build_settings
 
 FLOOR = "ridge"

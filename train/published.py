@@ -20,8 +20,8 @@ from train.checkpoint import HeadConfig, save_checkpoint
 from train.dataset import FeatureSet
 from train.errors import CheckpointError, SettingsError
 from train.heads import TABLE, get_head
-from train.prototypes import PrototypeSettings, Prototypes, build_prototypes
 from train.protocol import score_scale
+from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.report import CHECKPOINTS, versions
 from train.settings import TrainSettings, build_settings
 

@@ -19,8 +19,10 @@ from extract.clips import Timeline
 from extract.decode import VideoInfo
 from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
-# FFmpeg's own messages go straight to the terminal; ours say what matters, as rows.
-av.logging.set_level(av.logging.PANIC)
+# FFmpeg's threads must not call back into Python: a callback waits for the interpreter's lock while the thread that holds it
+# waits for FFmpeg to end, for ever. So FFmpeg keeps its own callback, silenced; our rows say what matters.
+av.logging.restore_default_callback()
+av.logging.set_libav_level(av.logging.PANIC)
 
 MISSING_SECONDS = 0.5
 """A file may end this much before its header says, or two frames if that is longer; headers round."""
@@ -173,12 +175,11 @@ def _timeline(seconds: list[float | None], rate: float) -> Timeline:
 
 
 def _require_whole(path: Path, timeline: Timeline, header_seconds: float | None, header_frames: int | None) -> None:
-    if header_seconds is None:
-        return
-    allowed = max(MISSING_SECONDS, 2 / timeline.fps)
-    if header_seconds - timeline.end_seconds > allowed:
+    """Both promises of the header count: an AVI's duration is scaled by FFmpeg to the bytes that are there."""
+    promised = max(header_seconds or 0.0, (header_frames or 0) / timeline.fps)
+    if promised - timeline.end_seconds > max(MISSING_SECONDS, 2 / timeline.fps):
         frames = f"{len(timeline)} of {header_frames} frames" if header_frames else f"{len(timeline)} frames"
         raise VideoTruncated(
-            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header says {header_seconds:.2f} s ({frames} are "
+            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {promised:.2f} s ({frames} are "
             f"there): the file is cut off"
         )

@@ -1,0 +1,13 @@
+import pytest
+
+from extract import backbones
+from tests.extract import fake_backbone
+
+
+@pytest.fixture
+def numbers_backbone(monkeypatch):
+    """The fake backbone in the tables, for one test."""
+    monkeypatch.setattr(backbones, "TABLE", dict(backbones.TABLE))
+    monkeypatch.setattr(backbones, "SPECS", dict(backbones.SPECS))
+    fake_backbone.install()
+    return fake_backbone.NAME

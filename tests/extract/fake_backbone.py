@@ -1,0 +1,69 @@
+"""A backbone without a network: its features are the numbers of the frames it was given. Run as a script, it is `extract`
+with this backbone in the table, for tests that have to kill a process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+
+from extract import backbones
+from extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
+from tests.extract.media import HEIGHT, read_number
+
+NAME = "numbers"
+SPEC = BackboneSpec(
+    name=NAME,
+    title="Numbers of the frames (a test's)",
+    modality="video",
+    dim=4,
+    # The whole height, and a middle part of the width: too narrow to read a number, so tests that do set their own rule.
+    frames=FrameRule(HEIGHT, HEIGHT, HEIGHT, (0.0,) * 3, (1.0,) * 3),
+    clips=ClipRule(4, 4, "pad"),
+    default_weights="none",
+    citation="none",
+    batch_size=3,
+)
+
+
+class Numbers:
+    """float32 `(batch, 4)`: mean brightness of the first, second, third and last picture of each clip."""
+
+    spec = SPEC
+    seconds_per_batch = 0.0
+
+    def load_weights(self, state: dict) -> None:
+        raise AssertionError("it has none")
+
+    def init_random(self, seed: int) -> None:
+        pass
+
+    def state_dict(self) -> dict:
+        import torch
+
+        return {"none": torch.zeros(1)}
+
+    def forward(self, clips):
+        time.sleep(self.seconds_per_batch)
+        return clips.float().mean(dim=(2, 3, 4))[:, [0, 1, 2, -1]]
+
+
+def build(*, precision: str = "float32", device: str = "cpu") -> Numbers:
+    return Numbers()
+
+
+def install(seconds_per_batch: float = 0.0, **changes: object) -> None:
+    backbones.TABLE[NAME] = f"{__name__}:build"
+    backbones.SPECS[NAME] = f"{__name__}:SPEC"
+    Numbers.seconds_per_batch = seconds_per_batch
+    globals()["SPEC"] = replace(SPEC, **changes)
+    Numbers.spec = globals()["SPEC"]
+
+
+if __name__ == "__main__":
+    from tests.extract import fake_backbone  # the importable one, not __main__
+
+    fake_backbone.install(seconds_per_batch=float(sys.argv.pop(1)))
+    from extract.cli import main
+
+    main()

@@ -1,0 +1,258 @@
+"""The road from files to a store, with a backbone whose numbers can be checked by eye."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from extract.cli import main
+from features.inspect import diff
+from features.store import open_store
+from tests.extract import fake_backbone
+from tests.extract.media import write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_dataset(folder: Path, lengths: list[int]) -> Path:
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    lines = ["video_id,split,category,score_total"]
+    for number, length in enumerate(lengths):
+        write_video(folder / "videos" / f"v{number}.mp4", length)
+        lines.append(f"v{number},{'test' if number % 3 == 0 else 'train'},A,{number}")
+    manifest = folder / "small.csv"
+    manifest.write_text("\n".join(lines) + "\n")
+    return manifest
+
+
+def extract(folder: Path, *arguments: str, out: str = "small.h5", status: int = 0):
+    call = ["run", "--manifest", str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random"]
+    call += ["--backbone", fake_backbone.NAME, "--out", str(folder / out), *arguments]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == status, done.output
+    return done
+
+
+def test_every_video_its_own_clips(tmp_path, numbers_backbone):
+    """Batches of 3 clips across videos of 1 to 11 clips: every row ends up where it belongs."""
+    lengths = [10, 3, 41, 4, 17]
+    make_dataset(tmp_path, lengths)
+    extract(tmp_path)
+    with open_store(tmp_path / "small.h5") as store:
+        stream = store.stream()
+        assert [record.video_id for record in stream.records] == [f"v{n}" for n in range(5)]
+        assert np.diff(stream.offsets).tolist() == [-(-length // 4) for length in lengths]
+        assert store.labels.scores[:, 0].tolist() == [0, 1, 2, 3, 4]
+        assert stream.header.weights_random
+        alone = {}
+        for row, record in enumerate(stream.records):
+            alone[record.video_id] = stream.read(row).features
+    # One by one, in stores of their own, they give the same bits.
+    for number in range(5):
+        extract(tmp_path, "--only", f"v{number}", out=f"one{number}.h5")
+        with open_store(tmp_path / f"one{number}.h5") as store:
+            np.testing.assert_array_equal(store.stream().read(0).features, alone[f"v{number}"])
+
+
+def test_several_workers_give_the_same_store(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [9, 30, 5, 12, 20, 7])
+    extract(tmp_path)
+    extract(tmp_path, "--workers", "3", out="parallel.h5")
+    with open_store(tmp_path / "small.h5") as one, open_store(tmp_path / "parallel.h5") as other:
+        assert diff(one, other) == []
+
+
+def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8, 8, 8])
+    (tmp_path / "videos" / "v0.mp4").unlink()
+    (tmp_path / "videos" / "v1.mp4").write_bytes(b"no video at all" * 10)
+    whole = (tmp_path / "videos" / "v2.mp4").read_bytes()
+    done = extract(tmp_path, status=1)
+    assert "failed: v0 (find)" in done.output and "failed: v1 (decode)" in done.output
+    assert "2 new" in done.output and "Traceback" not in done.output
+    with open_store(tmp_path / "small.h5") as store:
+        status = {r.video_id: (r.status, r.error_stage, r.error_type) for r in store.stream().records}
+    assert status == {
+        "v0": ("failed", "find", "VideoMissing"),
+        "v1": ("failed", "decode", "VideoUnreadable"),
+        "v2": ("ok", "", ""),
+        "v3": ("ok", "", ""),
+    }
+    # A missing file that appears is taken; a broken one only when asked.
+    (tmp_path / "videos" / "v0.mp4").write_bytes(whole)
+    assert "failed: v1" in extract(tmp_path, status=1).output
+    (tmp_path / "videos" / "v1.mp4").write_bytes(whole)
+    assert "--retry-failed" in extract(tmp_path, status=1).output
+    assert "failed" not in extract(tmp_path, "--retry-failed").output.replace("0 failed", "")
+
+
+def test_too_short_for_a_clip(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [2, 8])
+    done = extract(tmp_path, "--tail", "drop", status=1)
+    assert "failed: v0 (plan)" in done.output and "--tail pad" in done.output
+
+
+def test_resume_does_nothing_twice(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8, 8])
+    extract(tmp_path, "--limit", "1")
+    assert "2 new, 1 were there" in extract(tmp_path).output
+    before = (tmp_path / "small.h5").stat().st_mtime_ns
+    assert "0 new, 3 were there" in extract(tmp_path).output
+    assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing to do, nothing written"
+
+
+def test_another_recipe_is_another_stream(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    extract(tmp_path)
+    assert "2 new" in extract(tmp_path, "--clip-length", "3").output
+    with open_store(tmp_path / "small.h5") as store:
+        assert sorted(stream.header.clip_length for stream in store.streams) == [3, 4]
+        names = [stream.name for stream in store.streams]
+    assert len(set(names)) == 2
+
+
+def test_spans_of_one_file(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [100])
+    (tmp_path / "small.csv").write_text(
+        "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,2,4\n"
+    )
+    extract(tmp_path)
+    with open_store(tmp_path / "small.h5") as store:
+        stream = store.stream()
+        assert np.diff(stream.offsets).tolist() == [13, 13]  # 50 frames: 12 clips of 4 and a padded one
+        assert stream.read(1).start_seconds[0] == pytest.approx(2.0)
+    # A corrected span is another part of the file: it is extracted anew.
+    (tmp_path / "small.csv").write_text(
+        "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,2,3\n"
+    )
+    assert "1 new" in extract(tmp_path).output
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--backbone", "i3e"], "did you mean"),
+        (["--tail", "dorp"], "--tail takes"),
+        (["--decoder", "dekord"], "no decoder is called"),
+        (["--only", "v99"], "no such video"),
+        (["--fps", "-1"], "rate above 0"),
+        (["--device", "cuda:99"], "cannot be used here"),
+        (["--videos", "nowhere"], "no folder"),
+    ],
+)
+def test_wrong_calls(tmp_path, numbers_backbone, arguments, message):
+    make_dataset(tmp_path, [8])
+    done = extract(tmp_path, *arguments, status=2)
+    assert message in done.output and "Traceback" not in done.output
+    assert not (tmp_path / "small.h5").exists()
+
+
+def test_a_dataset_without_its_videos_says_what_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", "--dataset", "rg", "--weights", "random"])
+    assert done.exit_code == 2
+    assert "no folder videos/rg" in done.output and "<video_id>.mp4" in done.output
+
+
+def test_neither_dataset_nor_manifest():
+    done = CliRunner().invoke(main, ["run"])
+    assert done.exit_code == 2 and "--manifest" in done.output
+
+
+def start(folder: Path, out: str, seconds_per_batch: float) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.extract.fake_backbone", str(seconds_per_batch), "run", "--manifest",
+         str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random", "--backbone",
+         fake_backbone.NAME, "--out", str(folder / out), "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_kill_nine_at_random_moments(tmp_path):
+    """Ten kills, a re-run after each: the store is whole at every moment, nothing finished is lost, the end is the same."""
+    make_dataset(tmp_path, [20 + number for number in range(30)])
+    undisturbed = start(tmp_path, "undisturbed.h5", 0.0)
+    output, errors = undisturbed.communicate(timeout=120)
+    assert undisturbed.returncode == 0, errors
+    rng = random.Random(0)
+    store_path = tmp_path / "killed.h5"
+    finished: set[str] = set()
+    stop, broken = threading.Event(), []
+
+    def read_all_the_time() -> None:
+        while not stop.is_set():
+            if store_path.exists():
+                try:
+                    with open_store(store_path) as store:
+                        store.stream().read_all()
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test is about
+                    broken.append(error)
+            time.sleep(0.01)
+
+    reader = threading.Thread(target=read_all_the_time)
+    reader.start()
+    try:
+        kills = 0
+        while kills < 10:
+            run = start(tmp_path, "killed.h5", 0.04)
+            # Starting takes over a second, and a whole run a few more: kill anywhere in between and at the end.
+            wait_for_parts(run, tmp_path / "killed.h5.parts", rng.randrange(0, 4))
+            time.sleep(rng.uniform(0, 0.15))
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+            kills += 1
+            now = held(store_path)
+            assert finished <= now, "a finished video was lost"
+            finished = now
+    finally:
+        stop.set()
+        reader.join()
+    assert not broken, broken[0]
+    last = start(tmp_path, "killed.h5", 0.0)
+    output, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    facts = json.loads(output)
+    assert facts["already_there"] == len(finished) and facts["new"] == 30 - len(finished)
+    with open_store(tmp_path / "undisturbed.h5") as one, open_store(store_path) as other:
+        assert diff(one, other) == []
+    assert not (tmp_path / "killed.h5.parts").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+def wait_for_parts(run: subprocess.Popen, folder: Path, more: int) -> None:
+    begin = len(list(folder.glob("v*.h5"))) if folder.exists() else 0
+    deadline = time.monotonic() + 60
+    while run.poll() is None and time.monotonic() < deadline:
+        if folder.exists() and len(list(folder.glob("v*.h5"))) >= begin + more:
+            return
+        time.sleep(0.01)
+
+
+def held(store_path: Path) -> set[str]:
+    from features.parts import read_finished
+
+    return {video_id for records in read_finished(store_path).records.values() for video_id in records}
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    make_dataset(tmp_path, [40] * 12)
+    run = start(tmp_path, "small.h5", 0.1)
+    wait_for_parts(run, tmp_path / "small.h5.parts", 2)
+    run.send_signal(signal.SIGINT)
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    facts = json.loads(output)
+    assert facts["interrupted"] and 2 <= facts["new"] < 12
+    assert "Traceback" not in errors
+    with open_store(tmp_path / "small.h5") as store:
+        assert len(store.stream().records) == facts["new"]

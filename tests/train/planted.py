@@ -1,0 +1,53 @@
+"""Planted features, SIMULATED: noise in which a few directions hold the quality of a performance. A head that learns finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from features.store import StreamItem, StreamPlan, write_store
+from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+
+GRADES, SCORES, TEXT_DIM = 4, 11, 32
+
+
+def planted_texts(rng: np.random.Generator) -> TextFeatures:
+    """11 score and 4 grade texts, random directions of length about 10, as text features are."""
+    groups = ("scores",) * SCORES + ("grades",) * GRADES
+    header = TextHeader("planted", TEXT_DIM, "random:0", None, weights_random=True)
+    features = rng.normal(size=(len(groups), TEXT_DIM)).astype(np.float32) * 2
+    return TextFeatures("qgvl", header, tuple(f"{g} {i}" for i, g in enumerate(groups)), groups, features)
+
+
+def planted_store(
+    path: Path, *, num_train: int = 96, num_test: int = 48, categories: tuple[str, ...] = ("A",), dim: int = 32,
+    num_clips: tuple[int, int] = (12, 24), noise: float = 1.0, with_text: bool = True, seed: int = 0,
+    splits: bool = True, weights: str = "planted",
+) -> Path:  # fmt: skip
+    """Quality q in [0, 1] moves every clip by 2q along three directions; a third of the clips say nothing. Score 25 q."""
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(rng.normal(size=(dim, 3)))[0].T
+    header = FeatureHeader("planted", "video", dim, weights, None, weights.startswith("random"), 16, 16, "pad", 25.0)
+    ids, split_of, category_of, scores, items = [], [], [], [], []
+    for category in categories:
+        for number in range(num_train + num_test):
+            video_id = f"{category}_{number:03d}"
+            quality = rng.uniform()
+            length = int(rng.integers(*num_clips))
+            table = rng.normal(size=(length, dim)) * noise
+            speaks = rng.uniform(size=(length, 1)) > 1 / 3
+            table += speaks * (4 * quality - 2) * directions.sum(0)
+            times = np.arange(length, dtype=float)
+            video = VideoFeatures(VideoRecord(video_id), table.astype(np.float32), times, times + 1)
+            items.append(StreamItem(video.record, length, lambda video=video: video))
+            ids.append(video_id)
+            split_of.append(("train" if number < num_train else "test") if splits else "")
+            category_of.append(category)
+            scores.append(25 * quality)
+    labels = Labels(tuple(ids), tuple(split_of), tuple(category_of), ("total",), np.array(scores)[:, None])
+    plan = StreamPlan(header, np.dtype(np.float32), items)
+    write_store(
+        path, dataset="planted", card=None, labels=labels, streams=[plan], texts=[planted_texts(rng)] if with_text else []
+    )
+    return path

@@ -1,0 +1,156 @@
+"""The published implementations' own numbers: outputs, patterns, logits, losses, gradients, and the user's road to them."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from features.store import StreamItem, StreamPlan, open_store, write_store
+from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from train.cli import main
+from train.dataset import Batch
+from train.evaluate import evaluate_run
+from train.heads.gdlt import GDLT, GDLTSettings
+from train.heads.gslm import GSLM, GSLMSettings
+from train.losses import LossWeights, total_loss
+from train.prototypes import Prototypes
+from train.published import rename
+
+NUM_SCORES = 101
+BEFORE_A_NORM = ("context.projection.linear1.bias", "context.projection.linear2.bias")
+"""A batch norm takes their shift away again: their gradients are zero but for rounding."""
+
+
+def golden(shared, name):
+    with np.load(shared / "golden" / f"{name}.npz") as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def weights_of(numbers):
+    return {k.removeprefix("weight/"): torch.from_numpy(v) for k, v in numbers.items() if k.startswith("weight/")}
+
+
+@pytest.fixture(params=["gdlt", "qgvl"])
+def published(request, shared):
+    """(numbers, our head with their weights, their loss weights, a batch of their inputs)."""
+    numbers = golden(shared, request.param)
+    if request.param == "gdlt":
+        head = GDLT(96, GDLTSettings(width=64, heads=4, dropout=0.0))
+        losses = LossWeights(mse=1.0, triplet=1.0, cross_entropy=0.0)
+    else:
+        texts = numbers["text"]
+        head = GSLM(96, GSLMSettings(heads=4, dropout=0.0), Prototypes(texts[NUM_SCORES:], texts[:NUM_SCORES], False))
+        losses = LossWeights(mse=10.0, triplet=1.0, cross_entropy=0.5)
+    missing, unexpected = head.load_state_dict(rename(weights_of(numbers), head.KEY_MAP), strict=False)
+    assert not unexpected and all(name.endswith("_texts") for name in missing)
+    clips = torch.from_numpy(numbers["clips"])
+    batch = Batch(clips, torch.ones(clips.shape[:2], dtype=torch.bool), torch.from_numpy(numbers["target"]), (0,) * 5)
+    return numbers, head, losses, batch
+
+
+def test_evaluation(published):
+    numbers, head, losses, batch = published
+    head.eval()
+    with torch.no_grad():
+        output = head(batch)
+        loss, _ = total_loss(output, batch.target01, losses)
+    np.testing.assert_allclose(output.score01, numbers["eval/output"], atol=1e-5)
+    np.testing.assert_allclose(output.patterns[0], numbers["eval/embed"], atol=1e-5)
+    if len(output.patterns) > 1:
+        np.testing.assert_allclose(output.patterns[1], numbers["eval/embed2"], atol=1e-5)
+        # Cosines times 100: to 1e-5 of their scale.
+        np.testing.assert_allclose(output.logits[0] / 100, numbers["eval/clip_grade"] / 100, atol=1e-5)
+        np.testing.assert_allclose(output.logits[1] / 100, numbers["eval/clip_score"] / 100, atol=1e-5)
+    assert float(loss) == pytest.approx(float(numbers["eval/loss"]), abs=1e-5)
+
+
+def test_training_step(published):
+    numbers, head, losses, batch = published
+    head.train()
+    output = head(batch)
+    loss, _ = total_loss(output, batch.target01, losses)
+    loss.backward()
+    np.testing.assert_allclose(output.score01.detach(), numbers["train/output"], atol=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(numbers["train/loss"]), abs=1e-5)
+    names = rename({k.removeprefix("grad_norm/"): torch.tensor(v) for k, v in numbers.items() if "grad_norm/" in k}, head.KEY_MAP)
+    parameters = dict(head.named_parameters())
+    assert set(names) == set(parameters), "every parameter has a published gradient"
+    for name, expected in names.items():
+        found = float(parameters[name].grad.norm())
+        if name in BEFORE_A_NORM:
+            assert found < 1e-6 and float(expected) < 1e-6
+        else:
+            assert found == pytest.approx(float(expected), rel=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["torch", "safetensors", "npz"])
+@pytest.mark.parametrize("name", ["gdlt", "qgvl"])
+def test_import_checkpoint_and_evaluate(shared, tmp_path, name, kind):
+    """What a user with a published checkpoint does: import it, score a store with it."""
+    numbers = golden(shared, name)
+    checkpoint = tmp_path / "best.pth"
+    state = weights_of(numbers)
+    if kind == "torch":
+        torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, checkpoint)
+    elif kind == "safetensors":
+        from safetensors.torch import save_file
+
+        save_file(state, checkpoint)
+    else:
+        with checkpoint.open("wb") as file:
+            np.savez(file, **{key: value.numpy() for key, value in state.items()})
+    store = tmp_path / "golden.h5"
+    make_store(store, numbers)
+    head = {"gdlt": "gdlt", "qgvl": "gslm"}[name]
+    call = ["import-checkpoint", str(checkpoint), "--head", head, "--features", str(store), "--score", "total"]
+    done = CliRunner().invoke(main, [*call, "--set", "heads=4", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    with open_store(store) as opened:
+        (row,) = evaluate_run(tmp_path / "run", opened, None)
+    # The labels' largest value is the top of the scale, and the lowest is 0.
+    predicted = np.array([row.predicted[f"v{i}"] for i in range(5)]) / numbers["target"].max()
+    np.testing.assert_allclose(predicted, numbers["eval/output"], atol=1e-5)
+
+
+def make_store(path, numbers):
+    header = FeatureHeader("golden", "video", 96, "none", None, False, None, None, None, None)
+    times = np.arange(17.0)
+    videos = [VideoFeatures(VideoRecord(f"v{i}"), numbers["clips"][i], times, times + 1) for i in range(5)]
+    items = [StreamItem(video.record, 17, lambda video=video: video) for video in videos]
+    target = numbers["target"].astype(float)[:, None]
+    labels = Labels(tuple(f"v{i}" for i in range(5)), ("test",) * 5, ("",) * 5, ("total",), target)
+    texts = []
+    if "text" in numbers:
+        groups = ("scores",) * NUM_SCORES + ("grades",) * 4
+        header_text = TextHeader("golden", 64, "none", None, False)
+        texts = [TextFeatures("qgvl", header_text, tuple(map(str, range(105))), groups, numbers["text"])]
+    plan = StreamPlan(header, np.dtype(np.float32), items)
+    write_store(path, dataset="golden", card=None, labels=labels, streams=[plan], texts=texts)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_list(tmp_path):
+    from tests.train.planted import planted_store
+
+    store = planted_store(tmp_path / "p.h5", num_train=4, num_test=4)
+    torch.save({"in_proj.0.weight": torch.zeros(3, 32, 1), "surprise": torch.zeros(1)}, tmp_path / "x.pth")
+    call = ["import-checkpoint", str(tmp_path / "x.pth"), "--head", "gdlt", "--features", str(store), "--score", "total"]
+    done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "missing: " in done.output and "unexpected: surprise" in done.output and "of another shape" in done.output
+
+
+def test_a_malicious_checkpoint_is_not_run(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil()}))
+    from tests.train.planted import planted_store
+
+    store = planted_store(tmp_path / "p.h5", num_train=4, num_test=4)
+    call = ["import-checkpoint", str(tmp_path / "evil.pth"), "--head", "gdlt", "--features", str(store), "--score", "total"]
+    done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert not (tmp_path / "owned").exists()
