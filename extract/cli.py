@@ -210,7 +210,7 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--num-videos", default=80, show_default=True)
+@click.option("--num-videos", default=128, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos drawn at a time.")
 def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
     """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv."""

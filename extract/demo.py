@@ -3,7 +3,7 @@
 Everything here is SIMULATED: a drawn gymnast performs elements to synthesised music. Four hidden parameters decide
 what is seen and heard, and the same four decide the score by the one rule of this dataset:
 
-    score_total = 4 * amplitude + 3 * smoothness + 3 * timing - 1 * falls,   clipped to 0-10
+    score_total = 5 * amplitude + 3 * smoothness + 2 * timing - 1 * falls,   clipped to 0-10
 
 `amplitude`, `smoothness` and `timing` lie in 0-1 and are drawn in whole hundredths, so the score is exact to 0.01.
 
@@ -107,7 +107,7 @@ class Routine:
     @property
     def score(self) -> float:
         """Judges' units, 0-10, a whole number of hundredths. The rule is in the docstring of this module."""
-        quality = 4 * round(100 * self.amplitude) + 3 * round(100 * self.smoothness) + 3 * round(100 * self.timing)
+        quality = 5 * round(100 * self.amplitude) + 3 * round(100 * self.smoothness) + 2 * round(100 * self.timing)
         return min(max(quality - 100 * self.num_falls, 0), 1000) / 100
 
     @property
@@ -152,7 +152,7 @@ class _Draws:
         return items
 
 
-def plan_demo(seed: int = 0, num_videos: int = 80, *, duration_seconds: float = 20.0) -> tuple[Routine, ...]:
+def plan_demo(seed: int = 0, num_videos: int = 128, *, duration_seconds: float = 20.0) -> tuple[Routine, ...]:
     """The routines of the demo dataset, half of them per category, 30 % of each category for testing.
 
     Skill is stratified within each split, so that the scores of a few test videos span the range too. A shorter
@@ -281,7 +281,7 @@ def write_demo(
     folder: Path | str,
     *,
     seed: int = 0,
-    num_videos: int = 80,
+    num_videos: int = 128,
     duration_seconds: float = DURATION_SECONDS,
     workers: int = 1,
     on_video: Callable[[Routine, Path], None] | None = None,

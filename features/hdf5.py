@@ -19,6 +19,7 @@ import numpy as np
 
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream, StreamPlan
+from features.writer import Writer
 from features.types import (
     FORMAT_VERSION,
     FeatureHeader,
@@ -47,7 +48,7 @@ def write_hdf5(
     texts: Sequence[TextFeatures],
 ) -> None:
     """Write a whole store and publish it at `path` by one rename. Readers see the old store or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{Writer.current()}.tmp")
     try:
         # Locking is off because the file is ours alone until it is renamed, and network file systems refuse locks.
         with h5py.File(temporary, "w", locking=False) as file:
@@ -130,11 +131,13 @@ def open_hdf5(path: Path) -> Store:
     """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the file."""
     if not path.exists():
         raise NotAStore(f"no feature store at {path}")
+    if path.is_dir():
+        raise NotAStore(f"{path} is a folder, not an HDF5 file")
     try:
         # Published stores never change, so a reader needs no lock (and NFS would refuse it).
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise NotAStore(f"{path} is not an HDF5 file or is damaged: {error}") from error
+        raise NotAStore(f"{path} is not an HDF5 file or is damaged: {' '.join(str(error).split())}") from error
     try:
         return _read_store(file, path)
     except (KeyError, ValueError, TypeError, OSError) as error:
@@ -198,13 +201,17 @@ def _read_text(group: h5py.Group, name: str) -> tuple[str, ...]:
 def _read_numbers(group: h5py.Group, name: str, ndim: int) -> np.ndarray:
     return np.asarray(_bounded(_read_dataset(group, name, ndim, "fiu"))[()])
 
+def _read_integers(group: h5py.Group, name: str) -> np.ndarray:
+    return np.asarray(_bounded(_read_dataset(group, name, 1, "iu"))[()], np.int64)
+
+
 def _read_stream(group: h5py.Group) -> Stream:
     header = FeatureHeader.from_json(group.attrs["header"])
     features = _bounded(_read_dataset(group, "features", 2, "f"))
-    offsets = _read_numbers(group, "offsets", 1).astype(np.int64)
+    offsets = _read_integers(group, "offsets")
     if features.shape[1] != header.dim:
         raise NotAStore(f"{group.name}: features are {features.shape[1]} wide, the recipe says {header.dim}")
-    if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != features.shape[0]:
+    if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != features.shape[0]:
         raise NotAStore(f"{group.name}: offsets do not divide its {features.shape[0]} clips")
     table = _child(group, "videos", h5py.Group)
     columns: dict[str, Sequence[Any]] = {name: _read_text(table, name) for name in TEXT_FIELDS}

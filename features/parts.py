@@ -6,9 +6,7 @@ packer at a time publishes. Whatever is killed, at most the videos in flight are
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from features.errors import NotAStore
 from features.store import StreamItem, StreamPlan, combine_labels, items_of, open_store, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
+from features.writer import Writer
 from manifests.card import Card
 
 PART_SUFFIX = ".h5"
@@ -75,7 +74,6 @@ def _packing(store_path: Path) -> Iterator[bool]:
     """True for the one process that may publish; a claim left by a dead process of this machine is taken over."""
     claim = parts_folder(store_path) / ".packing"
     claim.parent.mkdir(parents=True, exist_ok=True)
-    mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
     for _ in range(2):
         try:
             descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
@@ -85,7 +83,7 @@ def _packing(store_path: Path) -> Iterator[bool]:
                 return
             claim.unlink(missing_ok=True)
             continue
-        os.write(descriptor, mine.encode())
+        os.write(descriptor, str(Writer.current()).encode())
         os.close(descriptor)
         try:
             yield True
@@ -97,18 +95,19 @@ def _packing(store_path: Path) -> Iterator[bool]:
 
 def _is_stale(claim: Path) -> bool:
     try:
-        owner = json.loads(claim.read_text() or "{}")
-    except (OSError, ValueError):
+        owner = Writer.parse(claim.read_text())
+    except OSError:
         return False
-    if owner.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return int(owner["pid"]) == os.getpid()
+    return owner is not None and (owner.is_dead() or owner == Writer.current())
+
+
+def _clear_leftovers(store_path: Path) -> None:
+    """Remove the half-written files of processes that were killed."""
+    for folder, name in ((store_path.parent, store_path.name), (parts_folder(store_path), "*")):
+        for leftover in folder.glob(f".{name}.*.tmp"):
+            owner = Writer.parse(leftover.name.removesuffix(".tmp").rpartition(".h5.")[2])
+            if owner is not None and owner.is_dead():
+                leftover.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,7 @@ def pack(
     with _packing(store_path) as may_publish:
         if not may_publish:
             return Packed(False, 0)
+        _clear_leftovers(store_path)
         parts = list_parts(store_path)
         base = open_store(store_path) if store_path.exists() else None
         try:

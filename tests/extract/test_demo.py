@@ -77,7 +77,7 @@ def test_card_says_simulated_and_fits_the_table():
     assert card.simulated and "simulated" in card.title and "CC0" in card.licence
     assert [(r.video_id, r.scores["total"]) for r in manifest.rows] == [(r.video_id, r.score) for r in plan_demo()]
     assert {r.category for r in manifest.rows} == set(CATEGORIES) == set(card.categories)
-    assert -(-20.0 * card.clips.fps // card.clips.stride) == card.window_clips == 16
+    assert -(-20.0 * card.clips.fps // card.clips.stride) == card.window_clips == 8
     groups = card.prompts["qgvl"].groups
     assert len(groups["scores"]) == 101 and len(groups["grades"]) == 4
     assert all(text.startswith("a video of a ribbon routine with") for text in card.prompts["qgvl"].texts)
@@ -85,9 +85,9 @@ def test_card_says_simulated_and_fits_the_table():
 
 def test_plan_is_balanced_and_spans_the_range():
     routines = plan_demo()
-    assert len({r.video_id for r in routines}) == 80
+    assert len({r.video_id for r in routines}) == 128
     for category in CATEGORIES:
-        for split, count in (("train", 28), ("test", 12)):
+        for split, count in (("train", 45), ("test", 19)):
             scores = [r.score for r in routines if (r.category, r.split) == (category, split)]
             assert len(scores) == count
             assert min(scores) < 2 and max(scores) > 7 and len(set(scores)) > 0.9 * count
@@ -110,7 +110,7 @@ def test_qualities_share_a_skill_and_falls_follow_it():
 
 def test_score_rule():
     for r in plan_demo():
-        by_hand = 4 * r.amplitude + 3 * r.smoothness + 3 * r.timing - r.num_falls
+        by_hand = 5 * r.amplitude + 3 * r.smoothness + 2 * r.timing - r.num_falls
         assert r.score == pytest.approx(min(max(by_hand, 0), 10), abs=1e-9)
     assert make_routine(amplitude=1).score == 10
     assert make_routine(amplitude=1, falling=0).score == 9

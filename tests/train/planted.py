@@ -25,9 +25,14 @@ def planted_store(
     num_clips: tuple[int, int] = (12, 24), noise: float = 1.0, with_text: bool = True, seed: int = 0,
     splits: bool = True, weights: str = "planted",
 ) -> Path:  # fmt: skip
-    """Quality q in [0, 1] moves every clip by 2q along three directions; a third of the clips say nothing. Score 25 q."""
+    """Quality q in [0, 1] moves clips by 4q - 2 along three directions; a third of the clips say nothing. Score 25 q.
+
+    Every video is also shifted as a whole along all other directions, which means nothing: without that, quality would be
+    the only thing in which videos differ, and even a head trained on shuffled labels would rank by it, or against it.
+    """
     rng = np.random.default_rng(seed)
-    directions = np.linalg.qr(rng.normal(size=(dim, 3)))[0].T
+    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0].T
+    directions, nuisance = basis[:3], basis[3:]
     header = FeatureHeader("planted", "video", dim, weights, None, weights.startswith("random"), 16, 16, "pad", 25.0)
     ids, split_of, category_of, scores, items = [], [], [], [], []
     for category in categories:
@@ -37,7 +42,7 @@ def planted_store(
             length = int(rng.integers(*num_clips))
             table = rng.normal(size=(length, dim)) * noise
             speaks = rng.uniform(size=(length, 1)) > 1 / 3
-            table += speaks * (4 * quality - 2) * directions.sum(0)
+            table += speaks * (4 * quality - 2) * directions.sum(0) + 0.7 * rng.normal(size=len(nuisance)) @ nuisance
             times = np.arange(length, dtype=float)
             video = VideoFeatures(VideoRecord(video_id), table.astype(np.float32), times, times + 1)
             items.append(StreamItem(video.record, length, lambda video=video: video))

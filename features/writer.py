@@ -1,0 +1,38 @@
+"""Who writes: the process and machine that a temporary file or a claim belongs to, so that what the dead left can be cleared."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Writer:
+    pid: int
+    host: str
+
+    @classmethod
+    def current(cls) -> Writer:
+        return cls(os.getpid(), socket.gethostname())
+
+    @classmethod
+    def parse(cls, text: str) -> Writer | None:
+        """The inverse of `str`; None for anything else."""
+        pid, _, host = text.partition("@")
+        return cls(int(pid), host) if pid.isdecimal() and host else None
+
+    def __str__(self) -> str:
+        return f"{self.pid}@{self.host}"
+
+    def is_dead(self) -> bool:
+        """True only when it is certain: a process of this machine that no longer runs. Nobody here can ask another one."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
+            return False
+        return False

@@ -1,0 +1,44 @@
+"""Small stores with made-up contents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from features.store import StreamItem, StreamPlan, write_store
+from features.types import FAILED, FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+
+
+def header(backbone: str = "fake", dim: int = 3, **changes: object) -> FeatureHeader:
+    values = dict(weights="w", weights_sha256="ab", weights_random=False, clip_length=16, clip_stride=16, tail="pad", fps=None)
+    return FeatureHeader(backbone, "video", dim, **{**values, **changes})
+
+
+def video(video_id: str, num_clips: int, dim: int = 3, seed: int = 0, dtype: str = "float32") -> VideoFeatures:
+    if not num_clips:
+        record = VideoRecord(video_id, status=FAILED, error_stage="decode", error_type="X", error_message="bröken")
+        return VideoFeatures.failure(record, dim)
+    table = np.random.default_rng(seed).normal(size=(num_clips, dim)).astype(dtype)
+    times = np.arange(num_clips, dtype=float)
+    return VideoFeatures(VideoRecord(video_id, source_sha256="00"), table, times, times + 1)
+
+
+def labels(ids: list[str], scores: list[float] | None = None) -> Labels:
+    table = np.array(scores if scores is not None else [float(i) for i in range(len(ids))])[:, None]
+    return Labels(tuple(ids), ("train",) * len(ids), ("A",) * len(ids), ("total",), table)
+
+
+def plan(head: FeatureHeader, videos: list[VideoFeatures], dtype: str = "float32") -> StreamPlan:
+    return StreamPlan(head, np.dtype(dtype), [StreamItem(v.record, len(v.features), lambda v=v: v) for v in videos])
+
+
+def text_features(name: str = "qgvl") -> TextFeatures:
+    return TextFeatures(name, TextHeader("clip", 2, "w", None, False), ("a", "b"), ("g", "h"), np.ones((2, 2), np.float32))
+
+
+def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: FeatureHeader | None = None) -> Path:
+    head = head or header()
+    videos = [video(name, n, head.dim, seed + i) for i, (name, n) in enumerate(lengths.items())]
+    write_store(path, dataset="d", card=None, labels=labels(list(lengths)), streams=[plan(head, videos)], texts=[text_features()])
+    return path

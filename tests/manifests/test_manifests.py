@@ -1,0 +1,172 @@
+"""Manifests, cards and label files: every fault at once, nothing lost."""
+
+import os
+
+import pytest
+
+from manifests.card import Card, find_card, list_cards, load_card
+from manifests.errors import ManifestError, UnknownDataset
+from manifests.labels import read_labels
+from manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
+
+
+def write(tmp_path, text, name="m.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_all_faults_of_all_rows_in_one_message(tmp_path):
+    path = write(
+        tmp_path,
+        "video_id,path,split,category,start_seconds,end_seconds,score_total\n"
+        "a,,train,Ball,,,12\n"
+        "a,,train,Ball,,,12\n"
+        "A,,test,Ball,,,12\n"
+        "b,,train,Bal,,,12\n"
+        "c,,tset,Hoop,,,12\n"
+        "d,,train,Hoop,5,4,26\n"
+        "e,../secret.mp4,train,Hoop,-1,,many\n"
+        "../f,,train,Hoop,,,nan\n"
+        "g,,train\n"
+        "h,,train,Hoop,,,-1\n",
+    )
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(path, find_card("rg"))
+    message = str(caught.value)
+    for fault in (
+        "line 3: video_id 'a' stands already on line 2",
+        "line 4: overlapping splits: 'A' is in 'test' and, on line 2, as 'a', in 'train'",
+        "line 5: unknown category 'Bal'; did you mean Ball?",
+        "line 6: unknown split 'tset'; did you mean test?",
+        "line 7: end_seconds 4 is not after start_seconds 5",
+        "line 7: score_total 26 is outside 0 to 25",
+        "line 8: start_seconds -1 is negative",
+        "line 8: path '../secret.mp4' must be relative",
+        "line 8: score_total 'many' is not a number",
+        "line 9: video_id '../f' begins or ends with a blank or a dot",
+        "line 9: score_total 'nan' is not a number",
+        "line 10: 3 fields where the header has 7",
+        "line 11: score_total -1 is outside 0 to 25",
+    ):
+        assert fault in message
+    assert "13 faults" in message
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("id,split\na,train\n", "column video_id is missing"),
+        ("video_id,splt\na,train\n", "did you mean split?"),
+        ("video_id,split,split\na,train,train\n", "stands twice"),
+        ("video_id\n", "no videos"),
+        ("", "column video_id is missing"),
+        ("video_id,score_artistry\na,1\n", "columns are"),
+    ],
+)
+def test_headers(tmp_path, text, message):
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write(tmp_path, text), find_card("rg"))
+
+
+def test_a_long_list_of_faults_is_cut(tmp_path):
+    rows = "".join("same\n" for _ in range(40))
+    with pytest.raises(ManifestError, match="and 19 more"):
+        read_manifest(write(tmp_path, "video_id\n" + rows))
+
+
+def test_missing_and_unreadable(tmp_path):
+    with pytest.raises(ManifestError, match="no manifest at"):
+        read_manifest(tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes(b"video_id\n\xff\xfe\n")
+    with pytest.raises(ManifestError, match="cannot read"):
+        read_manifest(tmp_path / "latin.csv")
+
+
+def test_round_trip_with_a_byte_order_mark(tmp_path):
+    rows = (
+        ManifestRow("ünïcode 1", "a/b.mp4", "train", "A", 1.5, 2.5, {"total": 3.25}),
+        ManifestRow("2", None, "test", None, None, None, {}),
+    )
+    manifest = Manifest("m", rows, ("total",))
+    write_manifest(tmp_path / "m.csv", manifest)
+    assert read_manifest(tmp_path / "m.csv") == manifest
+    (tmp_path / "m.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "m.csv").read_bytes())
+    assert read_manifest(tmp_path / "m.csv") == manifest
+
+
+@pytest.mark.parametrize("bad", ["", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb", " a", "a ", "x" * 181, "ü" * 91, "a:b", "a?"])
+def test_ids_that_cannot_be_file_names(bad):
+    with pytest.raises(ManifestError):
+        check_video_id(bad)
+
+
+@pytest.mark.parametrize("good", ["Ball_001", "1", "Zürich 2024 (final)", "x" * 180, "日本"])
+def test_ids_that_can(good):
+    assert check_video_id(good) == good
+
+
+def test_shipped_cards_and_tables():
+    assert {card.name for card in list_cards()} >= {"demo", "rg", "fisv"}
+    for name, train, test, actions in (("rg", 800, 200, 32), ("fisv", 400, 100, 42)):
+        manifest = find_manifest(name)
+        assert [sum(row.split == s for row in manifest.rows) for s in ("train", "test")] == [train, test]
+        prompts = manifest.card.prompts
+        assert [len(texts) for texts in prompts["qgvl"].groups.values()] == [101, 4]
+        assert prompts["qgvl"].texts[100].endswith("a quality score of 100.")
+        assert len(prompts["mlavl"].texts) == 2 * actions + 18
+        assert Card.from_json(manifest.card.to_json()) == manifest.card
+    assert find_card("rg").window_clips == 68 and find_card("fisv").window_clips == 124
+    assert {row.category for row in find_manifest("rg").rows} == {"Ball", "Clubs", "Hoop", "Ribbon"}
+
+
+def test_all_faults_of_a_card_together(tmp_path):
+    text = 'name = "x"\ntitle = 3\nsurprise = 1\nsplits = ["train"]\ndefault_scores = ["pcs"]\n'
+    text += '[scores.tes]\ntitle = "t"\nminimum = 5\nmaximum = 5\n[prompts.p.groups]\ng = { template = "a" }\n'
+    with pytest.raises(ManifestError) as caught:
+        load_card(write(tmp_path, text, "x.toml"))
+    for fault in ("surprise", "'title' must be text", "'authors' is missing", "not below maximum", "'pcs'", "template"):
+        assert fault in str(caught.value)
+    with pytest.raises(ManifestError, match="cannot read the card"):
+        load_card(write(tmp_path, "name = [", "y.toml"))
+
+
+def test_unknown_dataset():
+    with pytest.raises(UnknownDataset, match="did you mean fisv.*--manifest FILE"):
+        find_card("fis-v")
+
+
+def test_datasets_of_the_users_own(tmp_path, monkeypatch):
+    card = find_card("demo")
+    source = os.path.join(os.path.dirname(__import__("manifests").__file__), "demo.toml")
+    (tmp_path / "mine.toml").write_text(open(source).read().replace('name = "demo"', 'name = "mine"'))
+    monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
+    assert find_card("mine").scores == card.scores
+    with pytest.raises(ManifestError, match="The table goes to .*mine.csv"):
+        find_manifest("mine")
+    (tmp_path / "mine.csv").write_text("video_id,score_total\na,3\n")
+    assert find_manifest("mine").rows[0].scores == {"total": 3.0}
+
+
+@pytest.mark.parametrize("name", ["rg", "fisv"])
+def test_label_files_of_the_authors(shared, name):
+    folder = shared / "data" / "labels" / name
+    manifest = read_labels([folder / "train.txt", folder / "test.txt"], find_card(name))
+    shipped = find_manifest(name)
+    assert manifest.rows == shipped.rows, "the shipped table is what the files say, first row included"
+
+
+def test_label_file_faults(tmp_path):
+    path = write(tmp_path, "1 28.71 29.36 1\n2 99 27.08 1\n1 30 30 0\n3 30\n", "train.txt")
+    with pytest.raises(ManifestError) as caught:
+        read_labels([path], find_card("fisv"))
+    for fault in ("line 2: score_tes 99", "line 3: video_id '1'", "line 4: 2 columns; 4 expected"):
+        assert fault in str(caught.value)
+    with pytest.raises(ManifestError, match="begin with its split"):
+        read_labels([write(tmp_path, "1 2 3 4\n", "labels.txt")], find_card("fisv"))
+    with pytest.raises(ManifestError, match="no label file"):
+        read_labels([tmp_path / "train2.txt"], find_card("fisv"))
+    test = write(tmp_path, "1 28.71 29.36 1\n", "test.txt")
+    train = write(tmp_path, "1 28.71 29.36 1\n", "train.txt")
+    with pytest.raises(ManifestError, match="overlapping splits"):
+        read_labels([train, test], find_card("fisv"))

@@ -1,0 +1,157 @@
+"""`train` as a user meets it, on planted features."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from features.store import open_store
+from train import protocol
+from train.cli import main
+from train.protocol import Options, prepare, splits
+from train.report import BEST_ON_TEST, RANDOM_NOTE
+from tests.train.planted import planted_store
+
+
+def run(*arguments: str, status: int = 0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, done.output
+    assert "Traceback" not in done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return planted_store(tmp_path_factory.mktemp("planted") / "planted.h5", categories=("A", "B"), num_train=16, num_test=8)
+
+
+@pytest.mark.parametrize("head", ["gdlt", "gslm"])
+def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
+    path = planted_store(tmp_path / "p.h5", num_train=160, num_test=80)
+    arguments = ["--features", path, "--head", head, "--control", "--seeds", 2, "--batch-size", 16]
+    if head == "gdlt":
+        arguments += ["--epochs", 20, "--lr", 0.03, "--set", "width=32", "--set", "mse_weight=10", "--set", "dropout=0.1"]
+    else:
+        arguments += ["--epochs", 25, "--set", "scores=11", "--set", "warmup_epochs=2"]
+    done = run("heads", *arguments, "--out", tmp_path / "run", "--json")
+    (row,) = json.loads(done.stdout)["table"]
+    assert row["spearman"] > 0.9
+    assert abs(row["control_spearman"]) < 0.3
+    assert row["floor_spearman"] > 0.8
+
+
+def test_what_a_run_leaves(tmp_path, store):
+    out = tmp_path / "run"
+    done = run("heads", "--features", store, "--head", "gdlt", "--epochs", 2, "--seeds", 2, "--set", "width=16", "--out", out)
+    assert "average" in done.output and "optimistic" in done.output
+    config = json.loads((out / "config.json").read_text())
+    assert config["head"] == "gdlt" and config["settings"]["A"]["head"]["width"] == 16
+    with open_store(store) as opened:
+        assert config["recipe_id"] == opened.stream().header.recipe_id
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["result"] == "last epoch" and len(metrics["models"]) == 4
+    assert all(BEST_ON_TEST in model for model in metrics["models"])
+    assert [row["category"] for row in metrics["table"]] == ["A", "B", "average"]
+    with (out / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 8
+    assert len(list((out / "checkpoints").glob("*.safetensors"))) == 4
+    assert len(list((out / "tensorboard").glob("*/events*"))) == 4
+    # The result is that of the last epoch: the same heads, loaded again, say the same.
+    evaluated = json.loads(run("evaluate", "--run", out, "--features", store, "--json").output)
+    by_name = {row["checkpoint"]: row for row in evaluated}
+    for row in rows:
+        again = by_name[f"{row['category']}-total-seed{row['seed']}"]["predicted"][row["video_id"]]
+        assert again == pytest.approx(float(row["predicted"]), abs=1e-4)
+
+
+def test_the_default_head(tmp_path, store):
+    assert "head gslm" in run("heads", "--features", store, "--epochs", 1, "--set", "scores=11", "--out", tmp_path / "a").output
+    without = planted_store(tmp_path / "w.h5", num_train=8, num_test=4, with_text=False)
+    done = run("heads", "--features", without, "--epochs", 1, "--out", tmp_path / "b")
+    assert "head gdlt" in done.output and "no card states its range" in done.output
+
+
+def test_folds_are_disjoint_complete_and_the_documented_ones(store):
+    with open_store(store) as opened:
+        experiment = prepare(opened, Options(head="gdlt", folds=3))
+    unit = experiment.units[0]
+    everything = experiment.data.rows(split="train", category="A")
+    held_out = []
+    expected = np.array_split(np.random.RandomState(0).permutation(len(everything)), 3)
+    for (fold, train_rows, test_rows), part in zip(splits(experiment.data, unit, 3), expected):
+        assert set(train_rows) | set(test_rows) == set(everything) and not set(train_rows) & set(test_rows)
+        assert set(test_rows) == set(everything[part])
+        held_out += test_rows.tolist()
+    assert sorted(held_out) == everything.tolist()
+
+
+def test_random_weights_are_said_everywhere(tmp_path):
+    path = planted_store(tmp_path / "r.h5", num_train=8, num_test=4, with_text=False, weights="random:0")
+    done = run("heads", "--features", path, "--head", "ridge", "--out", tmp_path / "run")
+    assert RANDOM_NOTE in done.output
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["random_weights"] is True
+
+
+def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
+    real, calls = protocol.fit, []
+
+    def interrupted(*arguments, **keywords):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(protocol, "fit", interrupted)
+    out = tmp_path / "run"
+    call = ["--features", store, "--head", "gdlt", "--epochs", 1, "--no-floor", "--seeds", 3, "--out", out]
+    done = run("heads", *call, status=130)
+    assert "1 finished models" in done.output
+    assert len(json.loads((out / "metrics.json").read_text())["models"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--head", "gsln"], "did you mean gslm"),
+        (["--set", "epoch=3"], "did you mean epochs"),
+        (["--set", "epochs"], "KEY=VALUE"),
+        (["--set", "epochs=many"], "takes a value of type int"),
+        (["--lr", "1000"], "lr must lie"),
+        (["--category", "C"], "it has A, B"),
+        (["--score", "artistry"], "it has total"),
+        (["--backbone", "vst"], "holds no features of 'vst'"),
+        (["--text", "mlavl"], "extract text"),
+        (["--head", "gdlt", "--folds", "400"], "--folds 400"),
+        (["--device", "cuda:99"], "This machine offers cpu"),
+        (["--head", "gslm", "--set", "scores=7"], "evenly"),
+        (["--head", "gslm", "--set", "score_texts=guessed"], "interpolated"),
+    ],
+)
+def test_wrong_calls(tmp_path, store, arguments, message):
+    done = run("heads", "--features", store, *arguments, "--out", tmp_path / "run", status=2)
+    assert message in done.output
+
+
+def test_no_store_or_no_test_videos(tmp_path):
+    assert "no feature store at" in run("heads", "--features", tmp_path / "none.h5", status=2).output
+    (tmp_path / "bad.h5").write_bytes(b"not a store")
+    assert "not an HDF5 file" in run("heads", "--features", tmp_path / "bad.h5", status=2).output
+    path = planted_store(tmp_path / "p.h5", num_train=8, num_test=0, with_text=False)
+    assert "--folds 5" in run("heads", "--features", path, "--out", tmp_path / "run", status=2).output
+
+
+def test_a_run_refuses_features_of_another_recipe(tmp_path, store):
+    out = tmp_path / "run"
+    run("heads", "--features", store, "--head", "ridge", "--out", out)
+    other = planted_store(tmp_path / "other.h5", num_train=8, num_test=4, weights="others")
+    done = run("evaluate", "--run", out, "--features", other, status=2)
+    assert "weights: trained on 'planted', here 'others'" in done.output
+    assert "no checkpoints" in run("evaluate", "--run", tmp_path, "--features", store, status=2).output
+
+
+def test_list():
+    rows = json.loads(run("list", "--json").output)
+    assert {row["head"] for row in rows} >= {"gslm", "gdlt", "ridge"}

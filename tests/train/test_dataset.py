@@ -1,0 +1,89 @@
+"""Windows, masks and batches."""
+
+import numpy as np
+import pytest
+
+from features.store import StreamItem, StreamPlan, open_store, write_store
+from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
+from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
+from train.errors import DataError
+
+LENGTHS = [3, 8, 5, 8, 12, 1, 7]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Clip c of video v has the value 100 v + c; one more video failed, and one has no label."""
+    header = FeatureHeader("counted", "video", 1, "none", None, False, 16, 16, "pad", None)
+    items = []
+    for video, length in enumerate([*LENGTHS, 4]):
+        times = np.arange(float(length))
+        table = (100 * video + np.arange(length, dtype=np.float32))[:, None]
+        made = VideoFeatures(VideoRecord(f"v{video}"), table, times, times + 1)
+        items.append(StreamItem(made.record, length, lambda made=made: made))
+    broken = VideoFeatures.failure(VideoRecord("broken", status=FAILED), 1)
+    items.insert(2, StreamItem(broken.record, 0, lambda: broken))
+    ids = (*(f"v{i}" for i in range(len(LENGTHS))), "broken")
+    labels = Labels(ids, ("train",) * len(ids), ("A",) * len(ids), ("total",), np.arange(len(ids), dtype=float)[:, None])
+    path = tmp_path / "counted.h5"
+    plan = StreamPlan(header, np.dtype(np.float32), items)
+    write_store(path, dataset="counted", card=None, labels=labels, streams=[plan])
+    with open_store(path) as store:
+        return FeatureSet.load(store)
+
+
+def test_failed_and_unlabelled_videos_are_left_out(data):
+    assert data.video_ids == tuple(f"v{i}" for i in range(len(LENGTHS)))
+    assert data.num_clips.tolist() == LENGTHS
+    assert data.clips[data.offsets[4], 0] == 400
+
+
+def test_training_windows(data):
+    """Contiguous, inside the video, and over many epochs every start, the last one included."""
+    rows, rng = np.arange(len(LENGTHS)), np.random.default_rng(0)
+    starts = {row: set() for row in rows.tolist()}
+    for _ in range(80):
+        seen = []
+        for batch in data.train_batches(rows, np.zeros(len(rows)), window=5, batch_size=3, rng=rng):
+            assert batch.clips.shape[1:] == (5, 1)
+            for row, clips, mask in zip(batch.rows, batch.clips[..., 0], batch.mask):
+                values = clips[mask].tolist()
+                assert len(values) == min(LENGTHS[row], 5)
+                assert values == [100 * row + int(values[0]) % 100 + i for i in range(len(values))]
+                assert (clips[~mask] == 0).all()
+                starts[row].add(int(values[0]) % 100)
+                seen.append(row)
+        assert sorted(seen) == rows.tolist(), "each video once an epoch"
+    assert starts == {row: set(range(max(LENGTHS[row] - 5, 0) + 1)) for row in rows.tolist()}
+
+
+def test_a_last_batch_of_one_joins_the_one_before(data):
+    rng = np.random.default_rng(0)
+    sizes = [len(b.rows) for b in data.train_batches(np.arange(7), np.zeros(7), window=5, batch_size=3, rng=rng)]
+    assert sizes == [3, 4]
+
+
+@pytest.mark.parametrize("kind", [WHOLE, CENTRE])
+def test_test_windows(data, kind):
+    rows = np.arange(len(LENGTHS))
+    seen = {}
+    for batch in data.test_batches(rows, np.zeros(7), window=5, test_window=kind, batch_size=2):
+        for row, clips, mask in zip(batch.rows, batch.clips[..., 0], batch.mask):
+            seen[row] = [int(value) % 100 for value in clips[mask]]
+    for row, length in enumerate(LENGTHS):
+        first = 0 if kind == WHOLE or length <= 5 else (length - 5) // 2
+        assert seen[row] == list(range(first, first + (length if kind == WHOLE else min(length, 5))))
+
+
+def test_nothing_to_learn_from(tmp_path):
+    header = FeatureHeader("counted", "video", 1, "none", None, False, 16, 16, "pad", None)
+    labels = Labels(("a",), ("train",), ("",), ("total",), np.zeros((1, 1)))
+    write_store(tmp_path / "e.h5", dataset="e", card=None, labels=labels, streams=[StreamPlan(header, np.dtype("f4"), [])])
+    with open_store(tmp_path / "e.h5") as store, pytest.raises(DataError, match="no video has both"):
+        FeatureSet.load(store)
+
+
+def test_scales_go_both_ways():
+    scale = ScoreScale("total", 5.0, 25.0, True)
+    assert scale.to01(np.array([5.0, 15.0, 25.0])).tolist() == [0, 0.5, 1]
+    assert scale.to_units(np.array([0.25])).tolist() == [10]

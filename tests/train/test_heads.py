@@ -1,0 +1,121 @@
+"""What every head of the table must do; a new head gets these tests by being in the table."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from train.dataset import Batch, pad_to
+from train.heads import TABLE, get_head
+from train.heads.output import HeadOutput
+from train.losses import LossWeights, total_loss
+from train.prototypes import Prototypes
+from train.published import parameter_counts
+
+DIM = 12
+RNG = np.random.default_rng(0)
+PROTOTYPES = Prototypes(RNG.normal(size=(4, 16)).astype(np.float32), RNG.normal(size=(11, 16)).astype(np.float32), True)
+
+
+def make_head(name: str, **settings: object) -> nn.Module:
+    head_class = get_head(name)
+    known = head_class.Settings.__dataclass_fields__
+    small = {"width": 16, "dropout": 0.0, **settings}
+    torch.manual_seed(0)
+    chosen = head_class.Settings(**{key: value for key, value in small.items() if key in known})
+    return head_class(DIM, chosen, PROTOTYPES if head_class.needs_text else None)
+
+
+def make_batch(lengths: list[int], seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
+    target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
+    return Batch(clips, mask, target, tuple(range(len(lengths))))
+
+
+def ready(head: nn.Module) -> nn.Module:
+    """Fitted, or with running statistics that are not those of a new batch norm; in evaluation mode."""
+    batch = make_batch([9, 7, 5, 8], seed=1)
+    if hasattr(head, "fit_closed_form"):
+        head.fit_closed_form([batch])
+    else:
+        head.train()(batch)
+    return head.eval()
+
+
+def check_that_padding_changes_nothing(head: nn.Module) -> None:
+    batch = make_batch([6, 9, 4])
+    with torch.no_grad():
+        scores = head(batch).score01
+        np.testing.assert_allclose(head(pad_to(batch, 15)).score01, scores, atol=1e-6)
+        for row, length in enumerate([6, 9, 4]):
+            alone = Batch(batch.clips[row : row + 1, :length], batch.mask[row : row + 1, :length], batch.target01[:1], (0,))
+            np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_padding_changes_nothing(name):
+    check_that_padding_changes_nothing(ready(make_head(name)))
+
+
+class Unmasked(nn.Module):
+    def forward(self, batch: Batch) -> HeadOutput:
+        return HeadOutput(batch.clips.mean(dim=(1, 2)))
+
+
+def test_that_the_padding_check_can_fail():
+    with pytest.raises(AssertionError):
+        check_that_padding_changes_nothing(Unmasked())
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if hasattr(get_head(name).Settings, "mask")])
+def test_without_a_mask_padding_matters(name):
+    """The published behaviour, for those who ask for it."""
+    with pytest.raises(AssertionError):
+        check_that_padding_changes_nothing(ready(make_head(name, mask=False)))
+
+
+def by_gradient() -> list[str]:
+    return [name for name in TABLE if not hasattr(get_head(name), "fit_closed_form")]
+
+
+@pytest.mark.parametrize("name", by_gradient())
+def test_gradient_reaches_every_parameter(name):
+    head = make_head(name).train()
+    batch = make_batch([9, 7, 5, 8])
+    loss, _ = total_loss(head(batch), batch.target01, LossWeights())
+    loss.backward()
+    for parameter_name, parameter in head.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", by_gradient())
+def test_a_batch_of_eight_is_over_fitted(name):
+    head = make_head(name).train()
+    batch = make_batch([10] * 8)
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    for _ in range(400):
+        loss = nn.functional.mse_loss(head(batch).score01, batch.target01)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if float(loss.detach()) < 1e-3:
+            return
+    raise AssertionError(f"mean squared error still {float(loss.detach()):.4f}")
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_scores_are_the_same_twice(name):
+    head = ready(make_head(name, dropout=0.5))
+    batch = make_batch([6, 9, 4])
+    with torch.no_grad():
+        assert torch.equal(head(batch).score01, head(batch).score01)
+
+
+def test_parameter_counts():
+    counts = {row["head"]: row["parameters"] for row in parameter_counts(1024)}
+    assert counts["gdlt"] == 3_163_396
+    assert counts["gslm"] == 10_831_466
+    assert counts["ridge"] == 0
