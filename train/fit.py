@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +81,9 @@ def fit(
     targets = task.targets01(task.train_rows)
     if task.shuffle_labels:
         targets = rng.permutation(targets)
-    with _matmul_precision(settings.precision):
-        if hasattr(head, "fit_closed_form"):
-            return _fit_closed_form(task, head, targets, settings)
-        return _fit_by_gradient(task, head, targets, settings, rng, evaluate_every, on_epoch)
+    if hasattr(head, "fit_closed_form"):
+        return _fit_closed_form(task, head, targets, settings)
+    return _fit_by_gradient(task, head, targets, settings, rng, evaluate_every, on_epoch)
 
 
 def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings: TrainSettings) -> Fitted:
@@ -125,7 +123,9 @@ def _fit_by_gradient(
         for batch in task.data.train_batches(
             task.train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng
         ):
-            loss, terms = total_loss(head(batch), batch.target01, weights)
+            with _autocast(batch.clips.device, settings.precision):
+                output = head(batch)
+            loss, terms = total_loss(output, batch.target01, weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if settings.clip_gradient:
@@ -184,15 +184,11 @@ def predict(
         rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
     )
     for batch in batches:
-        scores01[[place[row] for row in batch.rows]] = head(batch).score01.double().cpu().numpy()
+        with _autocast(batch.clips.device, settings.precision):
+            scores01[[place[row] for row in batch.rows]] = head(batch).score01.double().cpu().numpy()
     return scale.to_units(scores01)
 
 
-@contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Matrix products of the head in bfloat16, where the settings say so; losses and scores stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -41,7 +41,7 @@ class TrainSettings:
     clip_gradient: float = 0.0
     """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
     precision: str = "float32"
-    """`bfloat16` rounds the inputs of matrix products (sums stay float32): several times faster on recent processors."""
+    """`bfloat16` rounds the inputs of matrix products: faster on recent processors and GPUs; losses stay float32."""
 
     def __post_init__(self) -> None:
         choices = {"optimizer": OPTIMIZERS, "test_window": TEST_WINDOWS, "precision": PRECISIONS}

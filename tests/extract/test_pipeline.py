@@ -175,6 +175,8 @@ def start(folder: Path, out: str, seconds_per_batch: float) -> subprocess.Popen:
          fake_backbone.NAME, "--out", str(folder / out), "--json"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        # A shell without job control lets its background children ignore Ctrl-C, and theirs too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

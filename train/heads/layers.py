@@ -39,9 +39,9 @@ class ContextEncoder(nn.Module):
         if bool(mask.all()):
             # Without padding there is nothing to hide, and neither copies nor masks are needed.
             return self.encoder(self.projection(clips.reshape(-1, dim)).view(batch, num_clips, -1))
-        projected = clips.new_zeros(batch, num_clips, self.projection.linear2.out_features)
-        projected = projected.masked_scatter(mask[..., None], self.projection(clips[mask]))
-        return self.encoder(projected, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+        projected = self.projection(clips[mask])
+        padded = projected.new_zeros(batch, num_clips, projected.shape[-1]).masked_scatter(mask[..., None], projected)
+        return self.encoder(padded, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
 
 
 def decoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerDecoder:
