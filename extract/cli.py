@@ -115,7 +115,9 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_js
         click.echo("videos that failed in an earlier run are tried again with --retry-failed", err=True)
     click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
     if not packed.published:
-        click.echo(f"another process is publishing {plan.out}; the new videos wait beside it for the next run", err=True)
+        click.echo(
+            f"another process is publishing {plan.out}; the new videos wait beside it for the next run", err=True
+        )
     if interrupted:
         click.echo("stopped; the same command goes on where this one ended", err=True)
 
@@ -137,7 +139,9 @@ def text(
     card = find_card(dataset)
     unknown = [name for name in prompt_sets if name not in card.prompts]
     if unknown:
-        raise ExtractError(f"{dataset} has no prompt set {', '.join(unknown)}; it has {', '.join(card.prompts) or 'none'}")
+        raise ExtractError(
+            f"{dataset} has no prompt set {', '.join(unknown)}; it has {', '.join(card.prompts) or 'none'}"
+        )
     out = out or Path("features") / f"{dataset}.h5"
     from extract.progress import DownloadProgress
     from extract.text import encode_texts
@@ -166,7 +170,9 @@ def text(
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["all", "datasets", "backbones", "decoders", "encoders", "weights"]), default="all")
+@click.argument(
+    "what", type=click.Choice(["all", "datasets", "backbones", "decoders", "encoders", "weights"]), default="all"
+)
 @json_option
 def list_all(what: str, as_json: bool) -> None:
     """What exists: datasets, backbones, decoders, text encoders, weights."""
@@ -239,7 +245,9 @@ def list_weights(as_json: bool) -> None:
         return
     for row in rows:
         click.echo(f"{row['name']}  for {row['backbone']}, {'here' if row['here'] else 'not fetched'}")
-        click.echo(f"    {row['url']}\n    licence {row['licence']}; {row['note']}\n    sha256 {row['sha256'] or 'unknown'}")
+        click.echo(
+            f"    {row['url']}\n    licence {row['licence']}; {row['note']}\n    sha256 {row['sha256'] or 'unknown'}"
+        )
 
 
 @weights.command()

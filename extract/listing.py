@@ -20,7 +20,9 @@ def _datasets() -> list[dict[str, object]]:
 
 
 def _backbones() -> list[dict[str, object]]:
-    return [{"about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frames", **asdict(s)} for s in list_specs()]
+    return [
+        {"about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frames", **asdict(s)} for s in list_specs()
+    ]
 
 
 def _decoders() -> list[dict[str, object]]:

@@ -180,9 +180,7 @@ def _forget(job: Job, video: _Gathered, pending: dict[str, list[_Clip]]) -> None
     video.waiting = 0
 
 
-def _run_batch(
-    batch: list[_Clip], gathered: dict[str, _Gathered], on_clips: Callable[[int], None]
-) -> Iterator[Done]:
+def _run_batch(batch: list[_Clip], gathered: dict[str, _Gathered], on_clips: Callable[[int], None]) -> Iterator[Done]:
     import torch
 
     extractor = batch[0].extractor

@@ -42,18 +42,26 @@ def info(store: Path, as_json: bool) -> None:
     click.echo(f"  scores    {_listed(facts['scores'])}")
     for stream in facts["streams"]:
         recipe = stream["recipe"]
-        click.echo(f"  {stream['name']}: {stream['videos']} videos, {stream['clips']} clips x {recipe['dim']} {stream['dtype']}")
+        click.echo(
+            f"  {stream['name']}: {stream['videos']} videos, {stream['clips']} clips x {recipe['dim']} {stream['dtype']}"
+        )
         if recipe["weights_random"]:
             click.echo(f"    {RANDOM_NOTE}")
         click.echo(f"    weights {recipe['weights']}, sha256 {recipe['weights_sha256'] or 'unknown'}")
         rate = "every frame" if recipe["fps"] is None else f"{recipe['fps']:g} frames per second"
-        click.echo(f"    clips of {recipe['clip_length']} every {recipe['clip_stride']} at {rate}, tail {recipe['tail']}")
+        click.echo(
+            f"    clips of {recipe['clip_length']} every {recipe['clip_stride']} at {rate}, tail {recipe['tail']}"
+        )
         if stream["missing"]:
-            click.echo(f"    missing {len(stream['missing'])}: {', '.join(stream['missing'][:5])}{_dots(stream['missing'])}")
+            click.echo(
+                f"    missing {len(stream['missing'])}: {', '.join(stream['missing'][:5])}{_dots(stream['missing'])}"
+            )
         for failure in stream["failed"]:
             click.echo(f"    failed  {failure['video_id']} ({failure['stage']}): {failure['message']}")
     for text in facts["text"]:
-        click.echo(f"  text {text['name']}@{text['recipe_id']}: {text['encoder']}, {text['dim']} wide, {_listed(text['groups'])}")
+        click.echo(
+            f"  text {text['name']}@{text['recipe_id']}: {text['encoder']}, {text['dim']} wide, {_listed(text['groups'])}"
+        )
         if text["weights_random"]:
             click.echo(f"    {RANDOM_NOTE}")
 
@@ -155,7 +163,9 @@ def import_features(
     if layout == "text":
         card = find_card(dataset)
         if prompt_set is None:
-            raise click.UsageError(f"layout text needs --text NAME; {dataset} has the prompt sets {', '.join(card.prompts)}")
+            raise click.UsageError(
+                f"layout text needs --text NAME; {dataset} has the prompt sets {', '.join(card.prompts)}"
+            )
         text = import_text(source, out, card, prompt_set, encoder=encoder, weights=weights)
         facts = {"out": str(out), "text": text.name, "texts": len(text.texts), "dim": text.header.dim}
         summary = f"{out}: prompt set {text.name}, {len(text.texts)} texts x {text.header.dim}"
@@ -167,9 +177,10 @@ def import_features(
         done = import_gdlt(source, out, manifest, backbone=backbone, known=known, dtype=dtype)
         facts = {"out": str(out), **vars(done), "header": done.header.to_dict(), "recipe_id": done.header.recipe_id}
         summary = f"{out}: {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}"
-        for names, meaning in ((done.without_labels, "files without labels, left out"), (done.without_features, "labelled videos without a file")):
+        for names, meaning in (
+            (done.without_labels, "files without labels, left out"),
+            (done.without_features, "labelled videos without a file"),
+        ):
             if names:
                 summary += f"\n  {len(names)} {meaning}: {', '.join(names[:5])}{_dots(list(names))}"
     print_json(facts) if as_json else click.echo(summary)
-
-

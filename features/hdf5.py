@@ -19,7 +19,6 @@ import numpy as np
 
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream, StreamPlan
-from features.writer import Writer
 from features.types import (
     FORMAT_VERSION,
     FeatureHeader,
@@ -28,6 +27,7 @@ from features.types import (
     TextHeader,
     VideoRecord,
 )
+from features.writer import Writer
 
 MAGIC = "longtake-features"
 CHUNK_ROWS = 128
@@ -37,6 +37,7 @@ MAX_ROWS = 1 << 31
 
 TEXT_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "str")
 NUMBER_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "float")
+
 
 def write_hdf5(
     path: Path,
@@ -70,6 +71,7 @@ def write_hdf5(
     finally:
         temporary.unlink(missing_ok=True)
 
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -77,11 +79,13 @@ def _sync(path: Path) -> None:
     finally:
         os.close(descriptor)
 
+
 def _write_text(group: h5py.Group, name: str, values: Sequence[str]) -> None:
     """Fixed-length UTF-8, so that no reader meets an object array. Padding is NUL, which no field may contain."""
     encoded = [value.encode() for value in values]
     width = max([1, *map(len, encoded)])
     group.create_dataset(name, data=np.array(encoded, dtype=h5py.string_dtype("utf-8", width)))
+
 
 def _write_labels(group: h5py.Group, labels: Labels) -> None:
     group.attrs["score_names"] = json.dumps(labels.score_names)
@@ -89,6 +93,7 @@ def _write_labels(group: h5py.Group, labels: Labels) -> None:
     _write_text(group, "split", labels.splits)
     _write_text(group, "category", labels.categories)
     group.create_dataset("scores", data=labels.scores.astype("<f8"))
+
 
 def _write_stream(group: h5py.Group, plan: StreamPlan) -> None:
     counts = [item.num_clips for item in plan.items]
@@ -121,11 +126,13 @@ def _write_stream(group: h5py.Group, plan: StreamPlan) -> None:
         table.create_dataset(name, data=np.array([getattr(record, name) for record in records], "<f8"))
     _write_text(table, "features_sha256", checksums)
 
+
 def _write_prompt_set(group: h5py.Group, text: TextFeatures) -> None:
     group.attrs["header"] = text.header.to_json()
     group.create_dataset("features", data=text.features.astype("<f4"))
     _write_text(group, "text", text.texts)
     _write_text(group, "group", text.groups)
+
 
 def open_hdf5(path: Path) -> Store:
     """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the file."""
@@ -143,6 +150,7 @@ def open_hdf5(path: Path) -> Store:
     except (KeyError, ValueError, TypeError, OSError) as error:
         file.close()
         raise NotAStore(f"{path} is not a whole Longtake feature store: {error}") from error
+
 
 def _read_store(file: h5py.File, path: Path) -> Store:
     if file.attrs.get("format") != MAGIC:
@@ -165,6 +173,7 @@ def _read_store(file: h5py.File, path: Path) -> Store:
     created = str(file.attrs.get("created_utc", ""))
     return Store(path, str(file.attrs["dataset"]), card_json, created, labels, tuple(streams), tuple(texts), file.close)
 
+
 def _child(group: h5py.Group, name: str, kind: type) -> Any:
     # An external or soft link could lead a reader out of the file.
     if group.get(name, getlink=True).__class__ is not h5py.HardLink:
@@ -174,10 +183,12 @@ def _child(group: h5py.Group, name: str, kind: type) -> Any:
         raise NotAStore(f"{child.name} is not a {kind.__name__.lower()}")
     return child
 
+
 def _groups(file: h5py.File, name: str, named: bool = False) -> list[Any]:
     parent = _child(file, name, h5py.Group)
     found = [(child.rsplit("@", 1)[0], _child(parent, child, h5py.Group)) for child in sorted(parent)]
     return found if named else [group for _, group in found]
+
 
 def _read_dataset(group: h5py.Group, name: str, ndim: int, kinds: str) -> h5py.Dataset:
     data = _child(group, name, h5py.Dataset)
@@ -189,17 +200,21 @@ def _read_dataset(group: h5py.Group, name: str, ndim: int, kinds: str) -> h5py.D
         raise NotAStore(f"{data.name} declares an impossible shape {data.shape}")
     return data
 
+
 def _bounded(data: h5py.Dataset) -> h5py.Dataset:
     """Refuse a declared size that the bytes in the file cannot hold; reading would allocate it."""
     if data.size * data.dtype.itemsize > max(1 << 20, 1100 * data.id.get_storage_size()):
         raise NotAStore(f"{data.name} declares {data.shape} but stores {data.id.get_storage_size()} bytes")
     return data
 
+
 def _read_text(group: h5py.Group, name: str) -> tuple[str, ...]:
     return tuple(value.decode() for value in _bounded(_read_dataset(group, name, 1, "S"))[()].tolist())
 
+
 def _read_numbers(group: h5py.Group, name: str, ndim: int) -> np.ndarray:
     return np.asarray(_bounded(_read_dataset(group, name, ndim, "fiu"))[()])
+
 
 def _read_integers(group: h5py.Group, name: str) -> np.ndarray:
     return np.asarray(_bounded(_read_dataset(group, name, 1, "iu"))[()], np.int64)
@@ -226,8 +241,8 @@ def _read_stream(group: h5py.Group) -> Stream:
         raise NotAStore(f"{group.name}: start and end times do not match its {features.shape[0]} clips")
     return Stream(header, tuple(records), offsets, starts, ends, checksums, features)
 
+
 def _read_prompt_set(name: str, group: h5py.Group) -> TextFeatures:
     header = TextHeader.from_json(group.attrs["header"])
     features = _read_numbers(group, "features", 2)
     return TextFeatures(name, header, _read_text(group, "text"), _read_text(group, "group"), features)
-

@@ -92,7 +92,8 @@ def import_gdlt(
         fps=known.fps, precision=None, origin="imported: gdlt",
     )  # fmt: skip
     items = [
-        StreamItem(_record(files[v]), shapes[v][0], lambda v=v: _video(files[v], header, np.dtype(dtype))) for v in wanted
+        StreamItem(_record(files[v]), shapes[v][0], lambda v=v: _video(files[v], header, np.dtype(dtype)))
+        for v in wanted
     ]
     plan = StreamPlan(header, np.dtype(dtype), items)
     _add(out, manifest, labels, [plan], [])
@@ -176,7 +177,9 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plans: list[StreamPlan],
     with open_store(out) as store:
         names = {stream.name for stream in store.streams}
     if any(f"{p.header.backbone}@{p.header.recipe_id}" in names for p in plans):
-        raise FeaturesError(f"{out} already holds {plans[0].header.backbone} features of this recipe; choose another --out")
+        raise FeaturesError(
+            f"{out} already holds {plans[0].header.backbone} features of this recipe; choose another --out"
+        )
     # As parts, the new stream joins the store by the one mechanism there is.
     staged = out.with_name(out.name + ".parts") / f"import@{plans[0].header.recipe_id}.h5"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=plans)

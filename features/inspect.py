@@ -110,7 +110,9 @@ def _out_of_range(store: Store, card) -> list[str]:
         limits = card.scores[name]
         for video_id, score in zip(store.labels.video_ids, store.labels.scores[:, column]):
             if not np.isnan(score) and not limits.minimum <= score <= limits.maximum:
-                faults.append(f"{video_id}: score {name} is {score:g}, outside {limits.minimum:g} to {limits.maximum:g}")
+                faults.append(
+                    f"{video_id}: score {name} is {score:g}, outside {limits.minimum:g} to {limits.maximum:g}"
+                )
     return faults
 
 

@@ -68,7 +68,9 @@ class FeatureHeader:
             raise InvalidFeatures(f"a backbone needs a name without '/' or '@', got {self.backbone!r}")
         if self.dim < 1:
             raise InvalidFeatures(f"{self.backbone}: dim must be 1 or more, got {self.dim}")
-        object.__setattr__(self, "preprocessing", MappingProxyType(json.loads(canonical_json(dict(self.preprocessing)))))
+        object.__setattr__(
+            self, "preprocessing", MappingProxyType(json.loads(canonical_json(dict(self.preprocessing))))
+        )
 
     def __hash__(self) -> int:
         return hash(self.to_json())
@@ -85,7 +87,9 @@ class FeatureHeader:
             raise InvalidFeatures(f"features of format version {version}; this release reads version {FORMAT_VERSION}")
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
-            raise InvalidFeatures(f"a recipe with unknown fields {', '.join(sorted(unknown))}: written by a newer release?")
+            raise InvalidFeatures(
+                f"a recipe with unknown fields {', '.join(sorted(unknown))}: written by a newer release?"
+            )
         return cls(**values)
 
     def to_json(self) -> str:

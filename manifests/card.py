@@ -114,7 +114,18 @@ def load_card(path: Path) -> Card:
 def _card(values: dict, where: str) -> Card:
     known = {f.name: f for f in fields(Card)}
     faults = [f"unknown entry {name!r}" for name in values if name not in known]
-    required = ("name", "title", "authors", "citation", "source", "licence", "splits", "scores", "where_videos", "where_labels")
+    required = (
+        "name",
+        "title",
+        "authors",
+        "citation",
+        "source",
+        "licence",
+        "splits",
+        "scores",
+        "where_videos",
+        "where_labels",
+    )
     faults += [f"{name!r} is missing" for name in required if name not in values]
     made: dict[str, object] = {}
     for name in required[:6] + required[8:]:

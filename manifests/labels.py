@@ -63,7 +63,9 @@ def _read_blank_separated(path: Path, card: Card) -> Manifest:
         if len(values) != len(columns):
             checker.add(number, f"{len(values)} columns; {len(columns)} expected: {', '.join(columns)}")
             continue
-        wanted = {name: value for name, value in zip(columns, values) if name == "video_id" or name.startswith(SCORE_PREFIX)}
+        wanted = {
+            name: value for name, value in zip(columns, values) if name == "video_id" or name.startswith(SCORE_PREFIX)
+        }
         rows.append(checker.row(number, {**wanted, "split": split, "category": _category(wanted["video_id"], card)}))
     checker.finish(str(path))
     names = tuple(c.removeprefix(SCORE_PREFIX) for c in columns if c.startswith(SCORE_PREFIX))

@@ -209,5 +209,7 @@ def find_manifest(dataset: str) -> Manifest:
     card = load_card(path)
     table = path.with_suffix(".csv")
     if not table.exists():
-        raise ManifestError(f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {table}")
+        raise ManifestError(
+            f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {table}"
+        )
     return read_manifest(table, card, dataset)

@@ -46,10 +46,20 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting; may be repeated.")
 @click.option("--control", is_flag=True, help="Also train on shuffled labels: what luck looks like.")
-@click.option("--floor/--no-floor", default=True, show_default=True, help="Also fit the ridge regression that is the floor.")
-@click.option("--evaluate-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between tests for best_on_test.")
+@click.option(
+    "--floor/--no-floor", default=True, show_default=True, help="Also fit the ridge regression that is the floor."
+)
+@click.option(
+    "--evaluate-every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Epochs between tests for best_on_test.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]"
+)
 @json_option
 def heads(
     store_path: Path, head: str | None, backbone: str | None, text: str | None, categories: tuple[str, ...],
@@ -130,7 +140,8 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
     from tabulate import tabulate
 
     table = [
-        [row.checkpoint, row.metrics.num_videos, f"{row.metrics.spearman:.3f}", f"{row.metrics.mse:.2f}"] for row in rows
+        [row.checkpoint, row.metrics.num_videos, f"{row.metrics.spearman:.3f}", f"{row.metrics.mse:.2f}"]
+        for row in rows
     ]
     click.echo(tabulate(table, headers=["head", "videos", "Spearman", "MSE"], disable_numparse=True))
     if any(row.random_weights for row in rows):
@@ -148,7 +159,9 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 @click.option("--category", default="", help="Category that it was trained for.")
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option("--text", default="qgvl", show_default=True, help="Prompt set it was trained with.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Settings that no weight shows, such as heads=1.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Settings that no weight shows, such as heads=1."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run that is made.")
 def import_checkpoint(
     source: Path, head: str, store_path: Path, score: str, category: str, backbone: str | None, text: str,

@@ -46,7 +46,9 @@ def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Eval
             raise DataError(f"{store.path} has no score {config.scale.name!r}; it has {', '.join(data.scores)}")
         rows = data.rows(split=split, category=config.category or None, score=config.scale.name)
         if not len(rows):
-            raise DataError(f"{store.path}: no videos of split {split!r} and category {config.category!r}; try --split all")
+            raise DataError(
+                f"{store.path}: no videos of split {split!r} and category {config.category!r}; try --split all"
+            )
         predicted = predict(data, rows, head, config.scale, config.settings, config.window)
         true = data.scores[config.scale.name][rows]
         metrics = measure(true, predicted, float(np.ptp(true)))

@@ -37,8 +37,9 @@ class Fitted:
     predicted: np.ndarray
     """float64, `(test videos,)`, in judges' units, by the head as it is after the last epoch."""
     test: Metrics
-    best_on_test: tuple[int, Metrics]
-    """Epoch and metrics that the published code would report: chosen with the test labels, hence optimistic."""
+    best_on_test: tuple[int, Metrics] | None
+    """Epoch and metrics that the published code would report: chosen with the test labels, hence optimistic. None for a
+    head without epochs."""
     seconds_per_epoch: float
 
 
@@ -94,7 +95,7 @@ def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings:
         )
     )
     predicted, test = _test(task, head, settings)
-    return Fitted(head, predicted, test, (0, test), time.perf_counter() - began)
+    return Fitted(head, predicted, test, None, time.perf_counter() - began)
 
 
 def _fit_by_gradient(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -118,7 +119,8 @@ def prepare(store: Store, options: Options) -> Experiment:
             rows = data.rows(category=category or None, score=name)
             if not len(rows):
                 continue
-            scale = score_scale(card, name, data.scores[name][rows])
+            taught = data.rows(split="train", category=category or None, score=name)
+            scale = score_scale(card, name, data.scores[name][taught if len(taught) else rows])
             longest = int(data.num_clips[rows].max())
             window = settings.train.window or min(card.window_clips if card and card.window_clips else longest, longest)
             units.append(Unit(category, scale, settings, window))
@@ -142,14 +144,14 @@ def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool,
                 for control in (False, True) if options.control else (False,):
                     task = _task(experiment.data, unit, train_rows, test_rows, control)
                     if floor is None and options.floor and experiment.head != FLOOR:
-                        floor = fit(task, lambda: experiment.build_head(unit, FLOOR), TrainSettings(), seed=0).test
+                        floor = fit(task, partial(experiment.build_head, unit, FLOOR), TrainSettings(), seed=0).test
                     fitted = fit(
                         task,
-                        lambda: experiment.build_head(unit),
+                        partial(experiment.build_head, unit),
                         unit.settings.train,
                         seed=seed,
                         evaluate_every=options.evaluate_every,
-                        on_epoch=lambda epoch: on_epoch(unit, seed, fold, control, epoch),
+                        on_epoch=partial(on_epoch, unit, seed, fold, control),
                     )
                     yield Result(unit, seed, fold, control, task, fitted, None if control else floor)
 
@@ -187,7 +189,7 @@ def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.nd
 
 
 def score_scale(card: Card | None, name: str, labels: np.ndarray) -> ScoreScale:
-    """The card's range, or the labels' own where nobody states one."""
+    """The card's range, or that of the training labels where nobody states one."""
     if card is not None and name in card.scores:
         stated = card.scores[name]
         return ScoreScale(name, stated.minimum, stated.maximum, True)
@@ -204,8 +206,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"--device {name}: {str(error).splitlines()[0]}. This machine offers cpu" + (
-            " and cuda" if torch.cuda.is_available() else "")) from error
+        raise SettingsError(
+            f"--device {name}: {str(error).splitlines()[0]}. This machine offers cpu"
+            + (" and cuda" if torch.cuda.is_available() else "")
+        ) from error
     return device
 
 
@@ -269,7 +273,7 @@ def summarise(results: Sequence[Result]) -> list[Row]:
                 float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
                 float(np.mean([r.fitted.test.mse for r in mine])),
                 float(np.mean([r.fitted.test.relative_l2 for r in mine])),
-                fisher_mean(r.fitted.best_on_test[1].spearman for r in mine),
+                fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
                 fisher_mean(f.spearman for f in floors),
                 float(np.mean([f.mse for f in floors])) if floors else float("nan"),
                 fisher_mean(r.fitted.test.spearman for r in controls),

@@ -78,9 +78,7 @@ class RunFolder:
         self.results.append(result)
         if not result.control:
             config = head_config(self.experiment, result)
-            save_checkpoint(
-                self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config
-            )
+            save_checkpoint(self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config)
         self._write_json("metrics.json", self.metrics())
         self._write_predictions()
 
@@ -111,7 +109,7 @@ class RunFolder:
 
 
 def _model(result: Result) -> dict[str, object]:
-    epoch, best = result.fitted.best_on_test
+    best = result.fitted.best_on_test
     return {
         "category": result.unit.category,
         "score": result.unit.scale.name,
@@ -119,7 +117,7 @@ def _model(result: Result) -> dict[str, object]:
         "fold": result.fold,
         "control": result.control,
         "test": asdict(result.fitted.test),
-        BEST_ON_TEST: {"epoch": epoch, **asdict(best)},
+        BEST_ON_TEST: {"epoch": best[0], **asdict(best[1])} if best else None,
         FLOOR: asdict(result.floor) if isinstance(result.floor, Metrics) else None,
         "seconds_per_epoch": result.fitted.seconds_per_epoch,
     }
@@ -148,7 +146,9 @@ def format_table(rows: Sequence[Row]) -> str:
         "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
         "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
     }
-    return tabulate({name: values for name, values in columns.items() if any(values)}, headers="keys", disable_numparse=True)
+    return tabulate(
+        {name: values for name, values in columns.items() if any(values)}, headers="keys", disable_numparse=True
+    )
 
 
 def _number(value: float, digits: int = 3) -> str:

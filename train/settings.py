@@ -56,11 +56,12 @@ class TrainSettings:
 
 
 _RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
-_GDLT = {"mse_weight": 1.0, "ce_weight": 0.0, "epochs": 200}
+_GDLT = {"mse_weight": 1.0, "ce_weight": 0.0}
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
 PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
-    ("gdlt", ""): _GDLT,
+    # Ours: with the published weight of 1, the triplet loss drowns the scores of a small dataset (docs/results.md).
+    ("gdlt", ""): {"mse_weight": 10.0, "ce_weight": 0.0, "epochs": 100},
     ("gdlt", "rg"): {**_GDLT, "epochs": _RG_EPOCHS},
     ("gdlt", "fisv"): {**_GDLT, "triplet_weight": 0.5, "dropout": 0.7, "epochs": 400},
     ("gslm", ""): _QGVL,
@@ -68,7 +69,7 @@ PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     # Published: 260 to 320 epochs, depending on the score.
     ("gslm", "fisv"): {**_QGVL, "lr": 5e-2, "dropout": 0.7, "final_lr_ratio": 0.002, "epochs": 300},
 }
-"""(head, dataset) -> settings of the authors' code; a dataset of no paper takes the head's row with an empty name. A
+"""(head, dataset) -> settings of the authors' code. A dataset of no paper takes the head's row with an empty name. A
 mapping as value is per category."""
 
 

@@ -51,7 +51,9 @@ class ClipRule:
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.stride < 1:
-            raise ValueError(f"a clip needs a length and a stride of 1 frame or more, got {self.length} and {self.stride}")
+            raise ValueError(
+                f"a clip needs a length and a stride of 1 frame or more, got {self.length} and {self.stride}"
+            )
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"--fps takes a rate above 0 and at most 1000, got {self.fps}")
 

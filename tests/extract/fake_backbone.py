@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from extract import backbones
 from extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
-from tests.extract.media import HEIGHT, read_number
+from tests.extract.media import HEIGHT
 
 NAME = "numbers"
 SPEC = BackboneSpec(

@@ -51,7 +51,9 @@ def test_clips_are_half_open_and_meet():
         assert not set(one.frames) & set(following.frames)
 
 
-@pytest.mark.parametrize("fps, expected", [(25.0, range(10)), (12.5, range(0, 10, 2)), (50.0, [i // 2 for i in range(20)])])
+@pytest.mark.parametrize(
+    "fps, expected", [(25.0, range(10)), (12.5, range(0, 10, 2)), (50.0, [i // 2 for i in range(20)])]
+)
 def test_sampling_a_constant_rate(fps, expected):
     indices, times = sample_frames(constant(10), fps)
     assert indices.tolist() == list(expected)

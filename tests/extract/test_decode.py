@@ -121,7 +121,16 @@ def test_counts_agree_with_ffprobe(decoder, shared, tmp_path):
         if path.suffix == ".md" or path.stem == "corrupted":
             continue
         info = decoder.probe(path)
-        call = ["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=index,nb_read_packets", "-of", "json"]
+        call = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_packets",
+            "-show_entries",
+            "stream=index,nb_read_packets",
+            "-of",
+            "json",
+        ]
         done = subprocess.run([*call, str(path)], capture_output=True, text=True, check=True)
         streams = {s["index"]: s for s in json.loads(done.stdout)["streams"]}
         assert len(info.timeline) == int(streams[info.stream_index]["nb_read_packets"]), path.name

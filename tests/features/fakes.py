@@ -11,7 +11,9 @@ from features.types import FAILED, FeatureHeader, Labels, TextFeatures, TextHead
 
 
 def header(backbone: str = "fake", dim: int = 3, **changes: object) -> FeatureHeader:
-    values = dict(weights="w", weights_sha256="ab", weights_random=False, clip_length=16, clip_stride=16, tail="pad", fps=None)
+    values = dict(
+        weights="w", weights_sha256="ab", weights_random=False, clip_length=16, clip_stride=16, tail="pad", fps=None
+    )
     return FeatureHeader(backbone, "video", dim, **{**values, **changes})
 
 
@@ -34,11 +36,20 @@ def plan(head: FeatureHeader, videos: list[VideoFeatures], dtype: str = "float32
 
 
 def text_features(name: str = "qgvl") -> TextFeatures:
-    return TextFeatures(name, TextHeader("clip", 2, "w", None, False), ("a", "b"), ("g", "h"), np.ones((2, 2), np.float32))
+    return TextFeatures(
+        name, TextHeader("clip", 2, "w", None, False), ("a", "b"), ("g", "h"), np.ones((2, 2), np.float32)
+    )
 
 
 def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: FeatureHeader | None = None) -> Path:
     head = head or header()
     videos = [video(name, n, head.dim, seed + i) for i, (name, n) in enumerate(lengths.items())]
-    write_store(path, dataset="d", card=None, labels=labels(list(lengths)), streams=[plan(head, videos)], texts=[text_features()])
+    write_store(
+        path,
+        dataset="d",
+        card=None,
+        labels=labels(list(lengths)),
+        streams=[plan(head, videos)],
+        texts=[text_features()],
+    )
     return path

@@ -120,7 +120,9 @@ def test_kill_nine_while_packing(tmp_path, seed):
     rng = random.Random(seed)
     held = set()
     for _ in range(4):
-        packer = subprocess.Popen([sys.executable, "-c", PACKER, str(store)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        packer = subprocess.Popen(
+            [sys.executable, "-c", PACKER, str(store)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         deadline = time.monotonic() + 30
         while not store.exists() and time.monotonic() < deadline:
             time.sleep(0.01)

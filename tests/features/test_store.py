@@ -69,7 +69,9 @@ def test_written_and_read_back(tmp_path, lengths, dtype, scores):
     videos = [video(name, n, 3, i, dtype) for i, (name, n) in enumerate(lengths.items())]
     wide = [video(name, max(n, 1), 5, i) for i, (name, n) in enumerate(lengths.items())]
     streams = [plan(header(), videos, dtype), plan(header("other", 5), wide)]
-    write_store(path, dataset="d", card=None, labels=labels(ids, scores[: len(ids)]), streams=streams, texts=[text_features()])
+    write_store(
+        path, dataset="d", card=None, labels=labels(ids, scores[: len(ids)]), streams=streams, texts=[text_features()]
+    )
     with open_store(path) as store:
         assert store.labels.equals(labels(ids, scores[: len(ids)]))
         for name, expected in (("fake", videos), ("other", wide)):

@@ -95,7 +95,9 @@ def test_round_trip_with_a_byte_order_mark(tmp_path):
     assert read_manifest(tmp_path / "m.csv") == manifest
 
 
-@pytest.mark.parametrize("bad", ["", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb", " a", "a ", "x" * 181, "ü" * 91, "a:b", "a?"])
+@pytest.mark.parametrize(
+    "bad", ["", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb", " a", "a ", "x" * 181, "ü" * 91, "a:b", "a?"]
+)
 def test_ids_that_cannot_be_file_names(bad):
     with pytest.raises(ManifestError):
         check_video_id(bad)

@@ -53,6 +53,11 @@ def planted_store(
     labels = Labels(tuple(ids), tuple(split_of), tuple(category_of), ("total",), np.array(scores)[:, None])
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(
-        path, dataset="planted", card=None, labels=labels, streams=[plan], texts=[planted_texts(rng)] if with_text else []
+        path,
+        dataset="planted",
+        card=None,
+        labels=labels,
+        streams=[plan],
+        texts=[planted_texts(rng)] if with_text else [],
     )
     return path

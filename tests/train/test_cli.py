@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from features.store import open_store
+from tests.train.planted import planted_store
 from train import protocol
 from train.cli import main
 from train.protocol import Options, prepare, splits
 from train.report import BEST_ON_TEST, RANDOM_NOTE
-from tests.train.planted import planted_store
 
 
 def run(*arguments: str, status: int = 0):
@@ -24,7 +24,9 @@ def run(*arguments: str, status: int = 0):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return planted_store(tmp_path_factory.mktemp("planted") / "planted.h5", categories=("A", "B"), num_train=16, num_test=8)
+    return planted_store(
+        tmp_path_factory.mktemp("planted") / "planted.h5", categories=("A", "B"), num_train=16, num_test=8
+    )
 
 
 @pytest.mark.parametrize("head", ["gdlt", "gslm"])
@@ -32,7 +34,18 @@ def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
     path = planted_store(tmp_path / "p.h5", num_train=160, num_test=80)
     arguments = ["--features", path, "--head", head, "--control", "--seeds", 2, "--batch-size", 16]
     if head == "gdlt":
-        arguments += ["--epochs", 20, "--lr", 0.03, "--set", "width=32", "--set", "mse_weight=10", "--set", "dropout=0.1"]
+        arguments += [
+            "--epochs",
+            20,
+            "--lr",
+            0.03,
+            "--set",
+            "width=32",
+            "--set",
+            "mse_weight=10",
+            "--set",
+            "dropout=0.1",
+        ]
     else:
         arguments += ["--epochs", 25, "--set", "scores=11", "--set", "warmup_epochs=2"]
     done = run("heads", *arguments, "--out", tmp_path / "run", "--json")
@@ -44,7 +57,9 @@ def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
 
 def test_what_a_run_leaves(tmp_path, store):
     out = tmp_path / "run"
-    done = run("heads", "--features", store, "--head", "gdlt", "--epochs", 2, "--seeds", 2, "--set", "width=16", "--out", out)
+    done = run(
+        "heads", "--features", store, "--head", "gdlt", "--epochs", 2, "--seeds", 2, "--set", "width=16", "--out", out
+    )
     assert "average" in done.output and "optimistic" in done.output
     config = json.loads((out / "config.json").read_text())
     assert config["head"] == "gdlt" and config["settings"]["A"]["head"]["width"] == 16
@@ -68,7 +83,10 @@ def test_what_a_run_leaves(tmp_path, store):
 
 
 def test_the_default_head(tmp_path, store):
-    assert "head gslm" in run("heads", "--features", store, "--epochs", 1, "--set", "scores=11", "--out", tmp_path / "a").output
+    assert (
+        "head gslm"
+        in run("heads", "--features", store, "--epochs", 1, "--set", "scores=11", "--out", tmp_path / "a").output
+    )
     without = planted_store(tmp_path / "w.h5", num_train=8, num_test=4, with_text=False)
     done = run("heads", "--features", without, "--epochs", 1, "--out", tmp_path / "b")
     assert "head gdlt" in done.output and "no card states its range" in done.output
@@ -81,7 +99,7 @@ def test_folds_are_disjoint_complete_and_the_documented_ones(store):
     everything = experiment.data.rows(split="train", category="A")
     held_out = []
     expected = np.array_split(np.random.RandomState(0).permutation(len(everything)), 3)
-    for (fold, train_rows, test_rows), part in zip(splits(experiment.data, unit, 3), expected):
+    for (_fold, train_rows, test_rows), part in zip(splits(experiment.data, unit, 3), expected):
         assert set(train_rows) | set(test_rows) == set(everything) and not set(train_rows) & set(test_rows)
         assert set(test_rows) == set(everything[part])
         held_out += test_rows.tolist()

@@ -24,7 +24,9 @@ def data(tmp_path):
     broken = VideoFeatures.failure(VideoRecord("broken", status=FAILED), 1)
     items.insert(2, StreamItem(broken.record, 0, lambda: broken))
     ids = (*(f"v{i}" for i in range(len(LENGTHS))), "broken")
-    labels = Labels(ids, ("train",) * len(ids), ("A",) * len(ids), ("total",), np.arange(len(ids), dtype=float)[:, None])
+    labels = Labels(
+        ids, ("train",) * len(ids), ("A",) * len(ids), ("total",), np.arange(len(ids), dtype=float)[:, None]
+    )
     path = tmp_path / "counted.h5"
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(path, dataset="counted", card=None, labels=labels, streams=[plan])
@@ -78,7 +80,9 @@ def test_test_windows(data, kind):
 def test_nothing_to_learn_from(tmp_path):
     header = FeatureHeader("counted", "video", 1, "none", None, False, 16, 16, "pad", None)
     labels = Labels(("a",), ("train",), ("",), ("total",), np.zeros((1, 1)))
-    write_store(tmp_path / "e.h5", dataset="e", card=None, labels=labels, streams=[StreamPlan(header, np.dtype("f4"), [])])
+    write_store(
+        tmp_path / "e.h5", dataset="e", card=None, labels=labels, streams=[StreamPlan(header, np.dtype("f4"), [])]
+    )
     with open_store(tmp_path / "e.h5") as store, pytest.raises(DataError, match="no video has both"):
         FeatureSet.load(store)
 

@@ -72,7 +72,9 @@ def test_training_step(published):
     loss.backward()
     np.testing.assert_allclose(output.score01.detach(), numbers["train/output"], atol=1e-5)
     assert float(loss.detach()) == pytest.approx(float(numbers["train/loss"]), abs=1e-5)
-    names = rename({k.removeprefix("grad_norm/"): torch.tensor(v) for k, v in numbers.items() if "grad_norm/" in k}, head.KEY_MAP)
+    names = rename(
+        {k.removeprefix("grad_norm/"): torch.tensor(v) for k, v in numbers.items() if "grad_norm/" in k}, head.KEY_MAP
+    )
     parameters = dict(head.named_parameters())
     assert set(names) == set(parameters), "every parameter has a published gradient"
     for name, expected in names.items():
@@ -133,7 +135,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_list(tmp_path):
 
     store = planted_store(tmp_path / "p.h5", num_train=4, num_test=4)
     torch.save({"in_proj.0.weight": torch.zeros(3, 32, 1), "surprise": torch.zeros(1)}, tmp_path / "x.pth")
-    call = ["import-checkpoint", str(tmp_path / "x.pth"), "--head", "gdlt", "--features", str(store), "--score", "total"]
+    call = [
+        "import-checkpoint",
+        str(tmp_path / "x.pth"),
+        "--head",
+        "gdlt",
+        "--features",
+        str(store),
+        "--score",
+        "total",
+    ]
     done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2
     assert "missing: " in done.output and "unexpected: surprise" in done.output and "of another shape" in done.output
@@ -150,7 +161,16 @@ def test_a_malicious_checkpoint_is_not_run(tmp_path):
     from tests.train.planted import planted_store
 
     store = planted_store(tmp_path / "p.h5", num_train=4, num_test=4)
-    call = ["import-checkpoint", str(tmp_path / "evil.pth"), "--head", "gdlt", "--features", str(store), "--score", "total"]
+    call = [
+        "import-checkpoint",
+        str(tmp_path / "evil.pth"),
+        "--head",
+        "gdlt",
+        "--features",
+        str(store),
+        "--score",
+        "total",
+    ]
     done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and "Traceback" not in done.output
     assert not (tmp_path / "owned").exists()

@@ -50,7 +50,9 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         scores = head(batch).score01
         np.testing.assert_allclose(head(pad_to(batch, 15)).score01, scores, atol=1e-6)
         for row, length in enumerate([6, 9, 4]):
-            alone = Batch(batch.clips[row : row + 1, :length], batch.mask[row : row + 1, :length], batch.target01[:1], (0,))
+            alone = Batch(
+                batch.clips[row : row + 1, :length], batch.mask[row : row + 1, :length], batch.target01[:1], (0,)
+            )
             np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
 
 

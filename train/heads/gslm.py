@@ -67,7 +67,9 @@ class GSLM(nn.Module):
         grade = grade_of_score(len(prototypes.grades), len(prototypes.scores))
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
         self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
-        self.register_buffer("_not_mine", grade[:, None] != torch.arange(len(prototypes.grades))[None], persistent=False)
+        self.register_buffer(
+            "_not_mine", grade[:, None] != torch.arange(len(prototypes.grades))[None], persistent=False
+        )
         xavier_(self.context.encoder)
         xavier_(self.decoder)
 

@@ -1,0 +1,63 @@
+"""Every code block of the documentation says where it runs, and those that can run here do.
+
+The line before a block is `<!-- runs: WHERE -->`: `here` in this test; `slow` and `ci` by tox, which the last tests hold to the
+README's words; `never, REASON` where something is needed that no test can have.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- runs: (?P<where>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def blocks(page: Path) -> list[tuple[str | None, str]]:
+    return [(match["where"], match["code"]) for match in BLOCK.finditer(page.read_text())]
+
+
+def test_every_block_says_where_it_runs():
+    found = [(page.name, where) for page in PAGES for where, _ in blocks(page)]
+    assert len(found) > 5
+    for name, where in found:
+        assert where in ("here", "slow", "ci") or re.match(r"never, .+", where or ""), f"{name}: {where}"
+
+
+def test_blocks_that_run_here(tmp_path):
+    """In the order of the pages, in one folder, as a reader would type them; pages may use what the README made."""
+    bin_folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
+    count = 0
+    for page in PAGES:
+        for where, code in blocks(page):
+            if where != "here":
+                continue
+            count += 1
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+            assert "Traceback" not in done.stderr
+    assert count >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_begins_with_the_main_job_and_the_tests():
+    (first, demo), (second, tests) = blocks(ROOT / "README.md")[:2]
+    assert (first, demo) == ("slow", "python -m pip install tox && python -m tox -e demo\n")
+    assert (second, tests) == ("ci", "python -m pip install tox && python -m tox\n")
+    assert "[testenv:demo]" in (ROOT / "tox.ini").read_text()
+    assert "python -m pip install tox && python -m tox\n" in (ROOT / ".ci" / "run").read_text()
