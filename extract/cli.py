@@ -46,6 +46,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16; part of the recipe.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos decoded at a time.")
+@click.option("--cluster", help="`local` for --workers processes, or the address of a dask scheduler, tcp://HOST:PORT.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
 @click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
@@ -78,10 +79,10 @@ def run(
     num_new = 0
     with VideoProgress(len(plan.jobs), plan.num_done) as progress:
         try:
-            for done in run_plan(plan, on_clips=progress.clips):
-                progress.video(done)
-                if done.failure:
-                    failures.append(done.failure)
+            for finished in run_plan(plan, on_clips=progress.clips):
+                progress.video(finished)
+                if finished.failure:
+                    failures.append(finished.failure)
                 else:
                     num_new += 1
         except KeyboardInterrupt:

@@ -58,10 +58,6 @@ class Done:
     row: ManifestRow
     videos: Mapping[FeatureHeader, VideoFeatures]
 
-    @property
-    def failure(self) -> VideoRecord | None:
-        return next((video.record for video in self.videos.values() if video.record.status == FAILED), None)
-
 
 @dataclass(frozen=True)
 class _Clip:
@@ -209,7 +205,9 @@ def _finish(job: Job, video: _Gathered) -> Done:
             continue
         table = np.stack([row for _, row in rows]).astype(np.float32)
         if not np.isfinite(table).all():
-            failed = _failed(record, "model", "NotFinite", "the network gave NaN or infinity; are the weights right?")
+            failed = failed_record(
+                record, "model", "NotFinite", "the network gave NaN or infinity; are the weights right?"
+            )
             videos[extractor.header] = VideoFeatures.failure(failed, extractor.spec.dim)
             continue
         starts = np.array([clip.start_seconds for clip, _ in rows])
@@ -226,10 +224,11 @@ def _no_clips(record: VideoRecord, extractor: Extractor) -> VideoRecord:
         f"{record.duration_seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}; "
         f"--tail pad keeps short videos"
     )
-    return _failed(record, "plan", "TooShort", message)
+    return failed_record(record, "plan", "TooShort", message)
 
 
-def _failed(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:
+def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:
+    """The row of a video that gave nothing, with a message that any table can show."""
     printable = "".join(c if c.isprintable() else " " for c in message)[:MAX_MESSAGE]
     return replace(record, status=FAILED, error_stage=stage, error_type=kind, error_message=printable)
 
@@ -265,7 +264,7 @@ def _decode_videos(
             record = replace(record, source_name=path.name, source_sha256=file_sha256(path))
             record = _decode_video(job, path, record, decoder, num_workers, put, stop)
         except (VideoError, OSError) as error:
-            record = _failed(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
+            record = failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
         except BaseException as error:  # a thread has nobody else to tell
             put(_Crash(error))
             return

@@ -7,7 +7,7 @@ import sys
 import click
 from tqdm import tqdm
 
-from extract.pipeline import Done
+from extract.run import Finished
 
 
 class _Bar:
@@ -44,18 +44,14 @@ class VideoProgress(_Bar):
         self._num_clips += num_clips
         self.bar.set_postfix(clips=self._num_clips)
 
-    def video(self, done: Done) -> None:
+    def video(self, finished: Finished) -> None:
         self._finished += 1
-        self.bar.set_description(done.row.video_id, refresh=False)
+        self.bar.set_description(finished.video_id, refresh=False)
         self.bar.update()
         if self.bar.disable:
-            failure = done.failure
-            what = f"failed ({failure.error_stage})" if failure else f"{sum(map(_clips, done.videos.values()))} clips"
-            click.echo(f"[{self._finished}/{self._num_videos}] {done.row.video_id}: {what}", err=True)
-
-
-def _clips(video) -> int:
-    return len(video.features)
+            failure = finished.failure
+            what = f"failed ({failure.error_stage})" if failure else f"{finished.num_clips} clips"
+            click.echo(f"[{self._finished}/{self._num_videos}] {finished.video_id}: {what}", err=True)
 
 
 class DownloadProgress(_Bar):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from extract.backbones import PRECISIONS, build, get_spec, state_sha256
@@ -12,12 +13,12 @@ from extract.backbones.spec import BackboneSpec, ClipRule
 from extract.clips import TAILS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
-from extract.pipeline import Done, Extractor, Job, extract_videos
+from extract.pipeline import Done, Extractor, Job, extract_videos, failed_record
 from extract.sources import require_videos
 from extract.weights import Progress, load_state, resolve
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
-from features.types import FAILED, FeatureHeader, VideoRecord
+from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
 
@@ -40,6 +41,17 @@ class RunOptions:
     only: tuple[str, ...] = ()
     limit: int | None = None
     retry_failed: bool = False
+    cluster: str | None = None
+    """`local`, or the address of a dask scheduler; None extracts in this process."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A video whose part is on disk."""
+
+    video_id: str
+    num_clips: int
+    failure: VideoRecord | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,10 @@ class Plan:
     num_done: int
     earlier_failures: tuple[VideoRecord, ...]
     """Failed in an earlier run, and not to be tried again."""
+
+    @cached_property
+    def labels(self) -> Labels:
+        return labels_of(self.manifest)
 
 
 def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:
@@ -163,10 +179,13 @@ def _extractor(
     return Extractor(spec, rule, header, backbone, options.batch_size or spec.batch_size)
 
 
-def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None) -> Iterator[Done]:
+def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None) -> Iterator[Finished]:
     """Extract what is missing, yielding each video when its part is on disk. `publish` has to follow, whatever happens."""
-    labels = labels_of(plan.manifest)
-    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    if plan.options.cluster:
+        from extract.cluster import run_on_cluster
+
+        yield from run_on_cluster(plan, plan.options.cluster)
+        return
     videos = extract_videos(
         plan.jobs,
         videos_folder=plan.videos_folder,
@@ -177,11 +196,22 @@ def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: 
     )
     with closing(videos):
         for done in videos:
-            own_labels = labels.subset([place[done.row.video_id]])
-            write_part(plan.out, plan.manifest.name, own_labels, done.videos)
-            yield done
+            yield _write(plan, done)
+
+
+def write_failure(plan: Plan, job: Job, kind: str, message: str) -> Finished:
+    """The row of a video that took its worker down with it."""
+    record = failed_record(VideoRecord(job.row.video_id), "crash", kind, message)
+    return _write(plan, Done(job.row, {e.header: VideoFeatures.failure(record, e.spec.dim) for e in job.extractors}))
+
+
+def _write(plan: Plan, done: Done) -> Finished:
+    own_labels = plan.labels.subset([plan.labels.video_ids.index(done.row.video_id)])
+    write_part(plan.out, plan.manifest.name, own_labels, done.videos)
+    failure = next((video.record for video in done.videos.values() if video.record.status == FAILED), None)
+    return Finished(done.row.video_id, sum(len(video.features) for video in done.videos.values()), failure)
 
 
 def publish(plan: Plan) -> Packed:
     """Merge all parts into the store that readers see."""
-    return pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=labels_of(plan.manifest))
+    return pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=plan.labels)

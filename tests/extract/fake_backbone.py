@@ -3,11 +3,13 @@ with this backbone in the table, for tests that have to kill a process."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from dataclasses import replace
 
-from extract import backbones
+from extract import backbones, pipeline
 from extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
 from tests.extract.media import HEIGHT
 
@@ -60,10 +62,26 @@ def install(seconds_per_batch: float = 0.0, **changes: object) -> None:
     Numbers.spec = globals()["SPEC"]
 
 
-if __name__ == "__main__":
+def die_over(video_id: str) -> None:
+    """From now on this process dies like one whose decoder crashed when it comes to that video."""
+    find_video = pipeline.find_video
+
+    def find_or_die(row, *arguments):
+        if row.video_id == video_id:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return find_video(row, *arguments)
+
+    pipeline.find_video = find_or_die
+
+
+# The second name is what a spawned worker process gives the script that it was spawned from.
+if __name__ in ("__main__", "__mp_main__"):
     from tests.extract import fake_backbone  # the importable one, not __main__
 
-    fake_backbone.install(seconds_per_batch=float(sys.argv.pop(1)))
-    from extract.cli import main
+    fake_backbone.install(seconds_per_batch=float(sys.argv[1]))
+    if __name__ == "__mp_main__":
+        die_over("deadly")
+    else:
+        from extract.cli import main
 
-    main()
+        main(sys.argv[2:])

@@ -168,11 +168,11 @@ def test_neither_dataset_nor_manifest():
     assert done.exit_code == 2 and "--manifest" in done.output
 
 
-def start(folder: Path, out: str, seconds_per_batch: float) -> subprocess.Popen:
+def start(folder: Path, out: str, seconds_per_batch: float, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.extract.fake_backbone", str(seconds_per_batch), "run", "--manifest",
          str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random", "--backbone",
-         fake_backbone.NAME, "--out", str(folder / out), "--json"],
+         fake_backbone.NAME, "--out", str(folder / out), "--json", *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         # A shell without job control lets its background children ignore Ctrl-C, and theirs too.

@@ -1,5 +1,10 @@
 """Windows, masks and batches."""
 
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +12,9 @@ from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from train.errors import DataError
+from train.protocol import Options, prepare, run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LENGTHS = [3, 8, 5, 8, 12, 1, 7]
 
@@ -91,3 +99,54 @@ def test_scales_go_both_ways():
     scale = ScoreScale("total", 5.0, 25.0, True)
     assert scale.to01(np.array([5.0, 15.0, 25.0])).tolist() == [0, 0.5, 1]
     assert scale.to_units(np.array([0.25])).tolist() == [10]
+
+
+def write_random(path, *, videos, clips, dim):
+    rng = np.random.default_rng(0)
+    header = FeatureHeader("noise", "video", dim, "none", None, False, 16, 16, "pad", None)
+    block, times = rng.normal(size=(clips, dim)).astype(np.float16), np.arange(float(clips))
+    ids = tuple(f"v{number}" for number in range(videos))
+    items = [
+        StreamItem(VideoRecord(name), clips, partial(VideoFeatures, VideoRecord(name), block, times, times + 1))
+        for name in ids
+    ]
+    splits = tuple("test" if number % 5 == 0 else "train" for number in range(videos))
+    labels = Labels(ids, splits, ("A",) * videos, ("total",), rng.uniform(0, 10, size=(videos, 1)))
+    plan = StreamPlan(header, np.dtype(np.float16), items)
+    write_store(path, dataset="noise", card=None, labels=labels, streams=[plan])
+
+
+def test_training_reads_no_file(tmp_path):
+    """The store is gone before the first epoch, so whatever an epoch needs was loaded once."""
+    path = tmp_path / "noise.h5"
+    write_random(path, videos=20, clips=6, dim=8)
+    with open_store(path) as store:
+        experiment = prepare(store, Options(head="gdlt", overrides=(("epochs", 2),)))
+    path.unlink()
+    assert len(list(run(experiment, lambda *_: None))) == 1
+
+
+LOAD_RG_SIZE = """
+import re, sys
+import torch
+from features.store import open_store
+from train.dataset import FeatureSet
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+before = peak()
+with open_store(sys.argv[1]) as store:
+    data = FeatureSet.load(store)
+print(tuple(data.clips.shape), peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_a_dataset_of_the_size_of_rg_fits_in_memory_once(tmp_path):
+    """1000 videos x 68 clips x 1024: 266 MiB as float32, and the float16 of the file beside it while loading."""
+    path = tmp_path / "rg.h5"
+    write_random(path, videos=1000, clips=68, dim=1024)
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD_RG_SIZE, str(path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    shape, megabytes = loaded.stdout.rsplit(" ", 1)
+    assert shape == "(68000, 1024)"
+    assert 260 < float(megabytes) < 1.7 * 266

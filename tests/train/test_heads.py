@@ -121,3 +121,16 @@ def test_parameter_counts():
     assert counts["gdlt"] == 3_163_396
     assert counts["gslm"] == 10_831_466
     assert counts["ridge"] == 0
+
+
+def test_ridge_survives_what_training_never_showed():
+    """A value that was constant in all training videos, as dead units of a network are, moves in the test."""
+    head = make_head("ridge")
+    teaching = make_batch([9, 7, 5, 8, 6, 7], seed=1)
+    teaching.clips[..., 0] = 0.1
+    head.fit_closed_form([teaching])
+    moved = make_batch([6, 9, 4])
+    moved.clips[..., 0] = 0.1
+    before = head(moved).score01
+    moved.clips[..., 0] = 0.12
+    np.testing.assert_allclose(head(moved).score01, before, atol=1e-3)

@@ -16,6 +16,10 @@ from train.heads.output import HeadOutput
 from train.prototypes import Prototypes
 
 
+LEAST_SPREAD = 1e-2
+"""Smallest deviation by which a statistic is divided, as a share of the median deviation."""
+
+
 @dataclass(frozen=True)
 class RidgeSettings:
     penalty_min: float = 1e1
@@ -61,7 +65,9 @@ class Ridge(nn.Module):
         inputs = torch.cat([statistics for statistics, _ in pairs]).double()
         target = torch.cat([targets for _, targets in pairs]).double()
         self.centre.copy_(inputs.mean(0))
-        self.spread.copy_(inputs.std(0, correction=0).clamp_min(1e-8))
+        spread = inputs.std(0, correction=0)
+        # Statistics that hardly vary among the training videos would be blown up by a test video where they do.
+        self.spread.copy_(spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-8)))
         inputs = (inputs - self.centre.double()) / self.spread.double()
         self.intercept.copy_(target.mean())
         residual = target - target.mean()

@@ -1,0 +1,55 @@
+"""Runs on dask workers give what one process gives, whatever happens to the workers."""
+
+import os
+import signal
+
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from features.inspect import diff
+from features.store import open_store
+from features.types import FAILED, OK
+from tests.extract.test_pipeline import extract, make_dataset, start, wait_for_parts
+
+
+def equal(one, other):
+    with open_store(one) as ours, open_store(other) as theirs:
+        return not diff(ours, theirs)
+
+
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone):
+    """The workers are threads of this process, reached by their scheduler's address."""
+    make_dataset(tmp_path, [10, 3, 41, 4, 17])
+    extract(tmp_path, out="alone.h5")
+    with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster:
+        extract(tmp_path, "--cluster", cluster.scheduler_address)
+    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+
+
+def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
+    monkeypatch.setattr("extract.cluster.CONNECT_SECONDS", 1)
+    make_dataset(tmp_path, [4])
+    done = extract(tmp_path, "--cluster", "tcp://127.0.0.1:9", status=2)
+    assert "dask scheduler" in done.output
+    done = extract(tmp_path, "--cluster", "nonsense", status=2)
+    assert done.output.count("error:") == 1
+
+
+@pytest.mark.slow
+def test_worker_processes_that_die(tmp_path):
+    """One is killed from outside, and one video kills every worker that takes it up: it alone is a failure row."""
+    manifest = make_dataset(tmp_path, [30] * 10)
+    manifest.write_text(manifest.read_text() + "deadly,train,A,1\n")
+    run = start(tmp_path, "small.h5", 0.2, "--cluster", "local", "--workers", "2")
+    wait_for_parts(run, tmp_path / "small.h5.parts", 2)
+    workers = [
+        child for child in psutil.Process(run.pid).children(recursive=True) if "spawn_main" in "".join(child.cmdline())
+    ]
+    os.kill(workers[0].pid, signal.SIGKILL)
+    output, errors = run.communicate(timeout=180)
+    assert run.returncode == 1, errors
+    assert "Traceback" not in errors
+    with open_store(tmp_path / "small.h5") as store:
+        status = {record.video_id: (record.status, record.error_stage) for record in store.stream().records}
+    assert status == {"deadly": (FAILED, "crash"), **{f"v{number}": (OK, "") for number in range(10)}}
