@@ -15,7 +15,6 @@ from train.dataset import Batch
 from train.heads.output import HeadOutput
 from train.prototypes import Prototypes
 
-
 LEAST_SPREAD = 1e-2
 """Smallest deviation by which a statistic is divided, as a share of the median deviation."""
 
