@@ -279,3 +279,7 @@ def where() -> None:
     from extract.weights import where as folder
 
     click.echo(folder())
+
+
+if __name__ == "__main__":
+    main()

@@ -184,3 +184,7 @@ def import_features(
             if names:
                 summary += f"\n  {len(names)} {meaning}: {', '.join(names[:5])}{_dots(list(names))}"
     print_json(facts) if as_json else click.echo(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -191,3 +191,7 @@ def list_heads(as_json: bool) -> None:
     for row in counts:
         count = f"{row['parameters']:,} parameters" if row["parameters"] else "fitted in closed form"
         click.echo(f"{row['head']:8} {count:26} {row['about']}")
+
+
+if __name__ == "__main__":
+    main()
