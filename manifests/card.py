@@ -15,7 +15,10 @@ FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
 """Folders with cards and tables of the user's own, searched before the built-in ones."""
 
-ONE_MODEL_PER = ("category", "score")
+MOST_TEXTS = 10_000
+"""Of one prompt group. Cards also come in stores from strangers."""
+
+ONE_MODEL_PER = (("category", "score"), ("score",))
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,7 @@ class ClipDefaults:
 class Protocol:
     """How results on the dataset are published."""
 
-    one_model_per: tuple[str, ...] = ONE_MODEL_PER
-    correlation_average: str = "fisher"
+    one_model_per: tuple[str, ...] = ONE_MODEL_PER[0]
     notes: str = ""
 
 
@@ -113,6 +115,15 @@ def load_card(path: Path) -> Card:
 
 def _card(values: dict, where: str) -> Card:
     known = {f.name: f for f in fields(Card)}
+    if not isinstance(values, dict):
+        raise ManifestError(f"{where} is not a valid card: it must be a table of entries, got {values!r:.80}")
+    kinds = {"splits": list, "categories": list, "default_scores": list, "scores": dict, "clips": dict}
+    kinds |= {"protocol": dict, "labels": dict, "prompts": dict, "window_clips": int}
+    for name, kind in kinds.items():
+        if not isinstance(values.get(name, kind()), kind):
+            raise ManifestError(
+                f"{where} is not a valid card: {name!r} must be a {kind.__name__}, got {values[name]!r:.80}"
+            )
     faults = [f"unknown entry {name!r}" for name in values if name not in known]
     required = (
         "name",
@@ -138,10 +149,14 @@ def _card(values: dict, where: str) -> Card:
     made["simulated"] = bool(values.get("simulated", False))
     scores = {}
     for name, entry in values.get("scores", {}).items():
-        score = _part(ScoreType, {**entry, "name": name}, f"scores.{name}", faults)
+        score = _part(
+            ScoreType, {**entry, "name": name} if isinstance(entry, dict) else entry, f"scores.{name}", faults
+        )
         if score is not None:
             scores[name] = score
-            if not score.minimum < score.maximum:
+            if not all(isinstance(limit, (int, float)) for limit in (score.minimum, score.maximum)):
+                faults.append(f"scores.{name}: minimum and maximum must be numbers")
+            elif not score.minimum < score.maximum:
                 faults.append(f"scores.{name}: minimum {score.minimum:g} is not below maximum {score.maximum:g}")
     made["scores"] = scores
     faults += [f"default_scores names {n!r}, which is no score" for n in made["default_scores"] if n not in scores]
@@ -149,6 +164,8 @@ def _card(values: dict, where: str) -> Card:
         part = _part(kind, values.get(name, {}), name, faults)
         if part is not None:
             made[name] = part
+    if "protocol" in made and made["protocol"].one_model_per not in ONE_MODEL_PER:
+        faults.append(f"protocol: one_model_per must be {' or '.join(str(list(v)) for v in ONE_MODEL_PER)}")
     made["prompts"] = _prompts(values.get("prompts", {}), faults)
     if faults:
         raise ManifestError(f"{where} is not a valid card:\n  " + "\n  ".join(faults))
@@ -156,6 +173,9 @@ def _card(values: dict, where: str) -> Card:
 
 
 def _part(kind: type, values: dict, where: str, faults: list[str]):
+    if not isinstance(values, dict):
+        faults.append(f"{where} must be a table, got {values!r:.80}")
+        return None
     tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     try:
         return kind(**{**values, **tuples})
@@ -167,20 +187,30 @@ def _part(kind: type, values: dict, where: str, faults: list[str]):
 def _prompts(values: dict, faults: list[str]) -> dict[str, PromptSet]:
     sets = {}
     for name, entry in values.items():
+        where = f"prompts.{name}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("groups"), dict) or not entry["groups"]:
+            faults.append(f"{where} has no groups")
+            continue
         groups = {}
-        for group, texts in entry.get("groups", {}).items():
-            if isinstance(texts, dict):
-                try:
-                    numbers = range(texts["first"], texts["last"] + 1, texts.get("step", 1))
-                    texts = [texts["template"].format(value=number) for number in numbers]
-                except (KeyError, TypeError, ValueError) as error:
-                    faults.append(f"prompts.{name}.{group}: a template needs template, first, last ({error!r})")
-                    continue
-            groups[group] = tuple(texts)
-        if not groups:
-            faults.append(f"prompts.{name} has no groups")
-        sets[name] = PromptSet(name, entry.get("source", ""), groups)
+        for group, texts in entry["groups"].items():
+            try:
+                groups[group] = _texts(texts)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                faults.append(f"{where}.{group}: takes a list of texts, or a template, first and last ({error!r})")
+        sets[name] = PromptSet(name, str(entry.get("source", "")), groups)
     return sets
+
+
+def _texts(texts: list | dict) -> tuple[str, ...]:
+    """Of one group: as they stand, or a template in which `{value}` counts from `first` to `last`."""
+    if isinstance(texts, dict):
+        numbers = range(texts["first"], texts["last"] + 1, texts.get("step", 1))
+        if len(numbers) > MOST_TEXTS:
+            raise ValueError(f"{len(numbers)} texts, at most {MOST_TEXTS} are allowed")
+        return tuple(texts["template"].replace("{value}", str(number)) for number in numbers)
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError("not a list of texts")
+    return tuple(texts)
 
 
 def card_folders() -> list[Path]:

@@ -108,6 +108,8 @@ def prepare(store: Store, options: Options) -> Experiment:
     if options.text:
         overrides["text"] = options.text
     categories = _choose("category", options.categories, [str(c) for c in dict.fromkeys(data.categories) if c])
+    if card and "category" not in card.protocol.one_model_per and not options.categories:
+        categories = []
     default_scores = card.default_scores if card else ()
     names = _choose("score", options.scores, list(data.scores), default=list(default_scores))
     if not names:

@@ -1,5 +1,6 @@
 """Manifests, cards and label files: every fault at once, nothing lost."""
 
+import json
 import os
 
 import pytest
@@ -172,3 +173,25 @@ def test_label_file_faults(tmp_path):
     train = write(tmp_path, "1 28.71 29.36 1\n", "train.txt")
     with pytest.raises(ManifestError, match="overlapping splits"):
         read_labels([train, test], find_card("fisv"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": 3},
+        {"scores": {"total": 3}},
+        {"scores": {"total": {"title": "t", "minimum": "low", "maximum": 3}}},
+        {"splits": 1},
+        {"clips": []},
+        {"protocol": {"one_model_per": ["video"]}},
+        {"prompts": {"p": 1}},
+        {"prompts": {"p": {"groups": {"g": 7}}}},
+        {"prompts": {"p": {"groups": {"g": {"template": "{value}", "first": 0, "last": 10**12}}}}},
+        {"prompts": {"p": {"groups": {"g": {"template": 1, "first": 0, "last": 3}}}}},
+    ],
+)
+def test_hostile_cards_are_refused(change):
+    """A store from a stranger carries a card."""
+    values = {**json.loads(find_card("demo").to_json()), **change}
+    with pytest.raises(ManifestError, match="not a valid card"):
+        Card.from_json(json.dumps(values))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
+from manifests.card import Protocol, find_card
 from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from train.errors import DataError
 from train.protocol import Options, prepare, run
@@ -101,7 +103,7 @@ def test_scales_go_both_ways():
     assert scale.to_units(np.array([0.25])).tolist() == [10]
 
 
-def write_random(path, *, videos, clips, dim):
+def write_random(path, *, videos, clips, dim, card=None):
     rng = np.random.default_rng(0)
     header = FeatureHeader("noise", "video", dim, "none", None, False, 16, 16, "pad", None)
     block, times = rng.normal(size=(clips, dim)).astype(np.float16), np.arange(float(clips))
@@ -111,9 +113,19 @@ def write_random(path, *, videos, clips, dim):
         for name in ids
     ]
     splits = tuple("test" if number % 5 == 0 else "train" for number in range(videos))
-    labels = Labels(ids, splits, ("A",) * videos, ("total",), rng.uniform(0, 10, size=(videos, 1)))
+    categories = tuple("AB"[number % 2] for number in range(videos))
+    labels = Labels(ids, splits, categories, ("total",), rng.uniform(0, 10, size=(videos, 1)))
     plan = StreamPlan(header, np.dtype(np.float16), items)
-    write_store(path, dataset="noise", card=None, labels=labels, streams=[plan])
+    write_store(path, dataset="noise", card=card, labels=labels, streams=[plan])
+
+
+@pytest.mark.parametrize("one_model_per, units", [(("category", "score"), ["A", "B"]), (("score",), [""])])
+def test_the_protocol_says_what_shares_a_model(tmp_path, one_model_per, units):
+    path = tmp_path / "noise.h5"
+    write_random(path, videos=20, clips=6, dim=8, card=replace(find_card("demo"), protocol=Protocol(one_model_per)))
+    with open_store(path) as store:
+        assert [unit.category for unit in prepare(store, Options()).units] == units
+        assert [unit.category for unit in prepare(store, Options(categories=("B",))).units] == ["B"]
 
 
 def test_training_reads_no_file(tmp_path):
@@ -123,7 +135,7 @@ def test_training_reads_no_file(tmp_path):
     with open_store(path) as store:
         experiment = prepare(store, Options(head="gdlt", overrides=(("epochs", 2),)))
     path.unlink()
-    assert len(list(run(experiment, lambda *_: None))) == 1
+    assert len(list(run(experiment, lambda *_: None))) == 2
 
 
 LOAD_RG_SIZE = """
