@@ -135,7 +135,8 @@ def _file_sha256(path: Path) -> str:
 
 
 def _video(path: Path, header: FeatureHeader, dtype: np.dtype) -> VideoFeatures:
-    array = read_array(path).astype(dtype)
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, which VideoFeatures refuses
+        array = read_array(path).astype(dtype)
     # Clip times follow from the rule where it is known; otherwise clips are counted, one a second.
     rule = header.clip_length, header.clip_stride, header.fps
     length, stride, fps = rule if None not in rule else (1, 1, 1.0)

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 
 from features.errors import InvalidFeatures
+
+_DAMAGED = (
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AttributeError, EOFError,
+    LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+)  # fmt: skip
+"""What reading a damaged or hostile file can raise."""
 
 MAX_BYTES = 1 << 32
 """Files that declare more than 4 GiB are not the features of one video or one prompt set."""
@@ -47,7 +56,7 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         # A memory map first: a header that declares more than the file holds is refused before it is allocated.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise InvalidFeatures(f"{path} is not a plain array: {error}") from error
 
 
@@ -58,7 +67,7 @@ def _read_torch(path: Path) -> np.ndarray:
                 raise InvalidFeatures(f"{path} declares more than {MAX_BYTES >> 30} GiB")
             (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
             value = _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
-    except (pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError, EOFError) as error:
+    except _DAMAGED as error:
         raise InvalidFeatures(f"{path} does not hold one plain tensor: {error}") from error
     if not isinstance(value, np.ndarray):
         raise InvalidFeatures(f"{path} holds a {type(value).__name__}, not one tensor")

@@ -1,0 +1,144 @@
+"""Folders and arrays of others become a store, with their labels."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from features.cli import main
+from features.inspect import verify
+from features.store import open_store
+from manifests.table import find_manifest
+
+IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
+
+
+def write_folder(folder, lengths=(5, 7, 3), dim=6):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for video_id, length in zip(IDS, lengths):
+        np.save(folder / f"{video_id}.npy", rng.normal(size=(length, dim)).astype(np.float32))
+    return folder
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def import_folder(folder, out, *options, status=0):
+    call = (folder, "--layout", "gdlt", "--dataset", "fisv", "--backbone", "vst", "--out", out, *options)
+    return run(*call, status=status)
+
+
+def test_features_labels_and_what_is_known(tmp_path):
+    folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
+    np.save(folder / "stranger.npy", np.zeros((2, 6), np.float32))
+    output = import_folder(folder, out, "--clip-length", "32", "--clip-stride", "16", "--fps", "25")
+    assert "1 files without labels, left out: stranger" in output and "497 labelled videos without a file" in output
+    with open_store(out) as store:
+        stream = store.stream("vst")
+        assert [record.video_id for record in stream.records] == IDS[:3]
+        for row, video_id in enumerate(IDS[:3]):
+            video = stream.read(row)
+            np.testing.assert_array_equal(video.features, np.load(folder / f"{video_id}.npy"))
+            np.testing.assert_allclose(video.start_seconds, np.arange(len(video.features)) * 16 / 25)
+            np.testing.assert_allclose(video.end_seconds - video.start_seconds, 32 / 25)
+        assert stream.header.weights == "unknown" and stream.header.tail is None and not stream.header.weights_random
+        assert store.labels.video_ids[:3] == tuple(IDS[:3]) and store.labels.score_names[:2] == ("tes", "pcs")
+        assert not verify(store)
+
+
+def test_half_precision(tmp_path):
+    import_folder(write_folder(tmp_path / "in"), tmp_path / "out.h5", "--dtype", "float16")
+    with open_store(tmp_path / "out.h5") as store:
+        assert store.stream().read_all().dtype == np.float16
+
+
+def test_values_that_half_precision_cannot_hold(tmp_path):
+    folder = write_folder(tmp_path / "in")
+    np.save(folder / f"{IDS[1]}.npy", np.full((3, 6), 1e6, np.float32))
+    output = import_folder(folder, tmp_path / "out.h5", "--dtype", "float16", status=2)
+    assert output.count("error:") == 1 and IDS[1] in output
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_all_bad_files_are_reported_together(tmp_path):
+    folder = write_folder(tmp_path / "in", (5, 7, 3, 4))
+    np.save(folder / f"{IDS[0]}.npy", np.zeros(6, np.float32))
+    np.save(folder / f"{IDS[1]}.npy", np.full((2, 6), np.nan, np.float32))
+    np.save(folder / f"{IDS[2]}.npy", np.zeros((2, 6), np.int64))
+    (folder / f"{IDS[3]}.npy").write_bytes(b"nothing")
+    output = import_folder(folder, tmp_path / "out.h5", status=2)
+    assert all(f"{video_id}.npy" in output for video_id in IDS)
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_files_of_different_widths(tmp_path):
+    folder = write_folder(tmp_path / "in")
+    np.save(folder / f"{IDS[0]}.npy", np.zeros((5, 7), np.float32))
+    assert "different widths: 6, 7" in import_folder(folder, tmp_path / "out.h5", status=2)
+
+
+def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
+    folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
+    import_folder(folder, out)
+    assert "already holds vst features of this recipe" in import_folder(folder, out, status=2)
+    import_folder(folder, out, "--fps", "25")
+    with open_store(out) as store:
+        assert len({stream.name for stream in store.streams}) == 2
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda folder: None, "is not a folder"),
+        (lambda folder: folder.mkdir(), "holds no .npy file"),
+        (lambda folder: (folder.mkdir(), np.save(folder / "x.npy", np.zeros((2, 2)))), "none of the 1 files"),
+    ],
+)
+def test_folders_that_are_no_dataset(tmp_path, make, message):
+    make(tmp_path / "in")
+    assert message in import_folder(tmp_path / "in", tmp_path / "out.h5", status=2)
+
+
+def test_labels_of_the_authors(tmp_path):
+    """Two files without a header, as Fis-V has them."""
+    folder = write_folder(tmp_path / "in")
+    (tmp_path / "train.txt").write_text(f"{IDS[0]} 20.5 21.5 0\n{IDS[1]} 30 31 -1\n")
+    (tmp_path / "test.txt").write_text(f"{IDS[2]} 25 26 0\n")
+    import_folder(folder, tmp_path / "out.h5", "--labels", tmp_path / "train.txt", "--labels", tmp_path / "test.txt")
+    with open_store(tmp_path / "out.h5") as store:
+        assert store.labels.splits == ("train", "train", "test")
+        assert store.labels.scores[:, :2].tolist() == [[20.5, 21.5], [30, 31], [25, 26]]
+
+
+def test_text_features(tmp_path):
+    texts = np.random.default_rng(0).normal(size=(102, 8)).astype(np.float32)
+    torch.save(torch.from_numpy(texts), tmp_path / "text.npy")
+    call = (tmp_path / "text.npy", "--layout", "text", "--dataset", "fisv", "--out", tmp_path / "out.h5")
+    run(*call, "--text", "mlavl", "--encoder", "vifi-clip")
+    with open_store(tmp_path / "out.h5") as store:
+        text = store.text("mlavl")
+        np.testing.assert_array_equal(text.group("visual_grades"), texts[96:])
+        assert text.header.encoder == "vifi-clip" and text.texts[96] == "a video of bad action performance"
+    assert "has 105 texts" in run(*call, "--text", "qgvl", status=2)
+    assert "no prompt set 'nothing'" in run(*call, "--text", "nothing", status=2)
+    assert "needs --text" in run(*call, status=2)
+
+
+def test_real_features(shared, tmp_path):
+    source = shared / "data" / "fisv" / "swintx_avg_fps25_clip32"
+    (tmp_path / "in").mkdir()
+    files = sorted(source.glob("*.npy"))[:5]
+    for file in files:
+        shutil.copy(file, tmp_path / "in")
+    import_folder(tmp_path / "in", tmp_path / "out.h5")
+    with open_store(tmp_path / "out.h5") as store:
+        stream = store.stream()
+        for row, record in enumerate(stream.records):
+            np.testing.assert_array_equal(stream.read(row).features, np.load(source / f"{record.video_id}.npy"))
+        assert len(stream.records) == 5

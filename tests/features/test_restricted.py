@@ -1,0 +1,124 @@
+"""Arrays from strangers are read, and nothing else that their files ask for is done."""
+
+import os
+import pickle
+import random
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from features.errors import InvalidFeatures
+from features.restricted import read_array
+
+TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+class Payload:
+    """Unpickled by an ordinary reader, it makes the folder."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", ">f4", "<f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy(tmp_path, dtype, order):
+    np.save(tmp_path / "a.npy", np.asarray(TABLE, dtype=dtype, order=order))
+    np.testing.assert_array_equal(read_array(tmp_path / "a.npy"), TABLE)
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.npy"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+@pytest.mark.parametrize("change", [lambda t: t, lambda t: t.T.contiguous().T, lambda t: torch.cat([t, t])[4:]])
+def test_torch_files_whatever_their_name(tmp_path, name, dtype, change):
+    torch.save(change(torch.from_numpy(TABLE)).to(dtype), tmp_path / name)
+    np.testing.assert_array_equal(read_array(tmp_path / name), TABLE)
+
+
+def test_the_payload_works_in_an_ordinary_reader(tmp_path):
+    pickle.loads(pickle.dumps(Payload(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_pickle_in_npy_is_not_run(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([Payload(tmp_path / "ran")], dtype=object))
+    with pytest.raises(InvalidFeatures, match="not a plain array"):
+        read_array(tmp_path / "a.npy")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: {"tensor": p}, lambda p: [torch.zeros(2), p]])
+def test_a_pickle_in_a_torch_file_is_not_run(tmp_path, wrap):
+    torch.save(wrap(Payload(tmp_path / "ran")), tmp_path / "a.pt")
+    with pytest.raises(InvalidFeatures, match="only tensors are read"):
+        read_array(tmp_path / "a.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": torch.zeros(2)}, [torch.zeros(2)], 3, "text", torch.zeros(2, dtype=torch.bool)]
+)
+def test_other_things_than_one_tensor(tmp_path, value):
+    torch.save(value, tmp_path / "a.pt")
+    with pytest.raises(InvalidFeatures):
+        read_array(tmp_path / "a.pt")
+
+
+def test_a_header_that_declares_more_than_the_file_holds(tmp_path):
+    np.save(tmp_path / "a.npy", TABLE)
+    content = (tmp_path / "a.npy").read_bytes()
+    declared = content.replace(b"(4, 3), }         ", b"(99999999999, 3), }")
+    assert declared != content
+    (tmp_path / "a.npy").write_bytes(declared)
+    with pytest.raises(InvalidFeatures, match="not a plain array"):
+        read_array(tmp_path / "a.npy")
+
+
+def test_a_view_far_larger_than_its_storage(tmp_path):
+    """Strides of 0 let one stored value stand for a terabyte."""
+    torch.save(torch.zeros(1).expand(1 << 20, 1 << 20), tmp_path / "a.pt")
+    with pytest.raises(InvalidFeatures, match="a tensor of shape"):
+        read_array(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY", b"PK\x03\x04", b"\x80\x04."])
+def test_files_of_another_kind(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InvalidFeatures):
+        read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    "save", [lambda path: np.save(path, TABLE), lambda path: torch.save(torch.from_numpy(TABLE), path)]
+)
+def test_damaged_anywhere(tmp_path, save):
+    """Cut or with flipped bytes: the numbers, or one of our errors; never another."""
+    path = tmp_path / "a.npy"
+    save(path)
+    content, rng = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(content[: rng.randrange(len(content))] if rng.random() < 0.3 else content)
+        for _ in range(rng.choice([1, 4])):
+            if changed:
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+        path.write_bytes(changed)
+        try:
+            assert isinstance(read_array(path), np.ndarray)
+        except InvalidFeatures:
+            refused += 1
+    assert refused > 50
+
+
+def test_an_archive_that_declares_gigabytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("features.restricted.MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"0" * (2 << 20))
+    assert (tmp_path / "a.pt").stat().st_size < 1 << 14
+    with pytest.raises(InvalidFeatures, match="declares more"):
+        read_array(tmp_path / "a.pt")
