@@ -11,6 +11,7 @@ import numpy as np
 from extract.backbones import check_state, state_sha256
 from extract.errors import ExtractError
 from extract.weights import Progress, Weights, load_state, resolve
+from manifests.errors import there_are
 
 if TYPE_CHECKING:
     import open_clip
@@ -65,7 +66,7 @@ def encode_texts(
     for an unknown encoder and for texts that the encoder would cut; WeightsError if the weights cannot be had.
     """
     if encoder not in ENCODERS:
-        raise ExtractError(f"no text encoder is called {encoder!r}; there are: {', '.join(sorted(ENCODERS))}")
+        raise ExtractError(f"no text encoder is called {encoder!r}{there_are(encoder, ENCODERS)}")
     if isinstance(texts, str) or not texts:
         raise ExtractError("encode_texts takes a sequence of one text or more")
     if batch_size < 1:

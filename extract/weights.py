@@ -6,7 +6,6 @@ imported only by the functions that handle tensors.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import http.client
 import logging
@@ -28,6 +27,7 @@ import platformdirs
 
 from extract.backbones import unwrap_state
 from extract.errors import WeightsError
+from manifests.errors import there_are
 
 if TYPE_CHECKING:
     import torch
@@ -128,9 +128,7 @@ def list_entries() -> list[WeightsEntry]:
 def find_entry(name: str) -> WeightsEntry:
     """WeightsError, with the nearest name, for one that is not registered."""
     if name not in TABLE:
-        close = difflib.get_close_matches(name, TABLE, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise WeightsError(f"no weights are called {name!r}{hint} There are: {', '.join(TABLE)}")
+        raise WeightsError(f"no weights are called {name!r}{there_are(name, TABLE)}")
     return TABLE[name]
 
 
@@ -166,11 +164,9 @@ def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress |
     if path.is_file():
         return Weights(path.name, path, file_sha256(path), is_random=False, seed=None, licence="not known: own file")
     names = [entry.name for entry in TABLE.values() if entry.backbone == spec.name]
-    close = difflib.get_close_matches(argument, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
     raise WeightsError(
-        f"--weights {argument}: neither a file nor known weights of {spec.name}{hint} "
-        f"Give a path, random, random:SEED, or one of: {', '.join(names) or '(none registered)'}"
+        f"--weights {argument}: neither a file nor registered weights of {spec.name}{there_are(argument, names)}. "
+        f"Give a path, random, random:SEED or a registered name"
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from manifests.errors import ManifestError, UnknownDataset
+from manifests.errors import ManifestError, UnknownDataset, there_are
 
 FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
@@ -230,10 +229,8 @@ def card_path(name: str) -> Path:
     """Raises `UnknownDataset` with the nearest name and all that exist."""
     paths = {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.toml"))}
     if name not in paths:
-        close = difflib.get_close_matches(name, paths, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise UnknownDataset(
-            f"no dataset is called {name!r}{hint} (there are {', '.join(sorted(paths))}). "
+            f"no dataset is called {name!r}{there_are(name, sorted(paths))}. "
             f"For videos of your own, give a CSV with --manifest FILE"
         )
     return paths[name]

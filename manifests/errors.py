@@ -4,6 +4,19 @@ Each package has its own base below this root, so that a caller can catch one pa
 messages are written for the person who typed the command: what was asked, what was found, what to do.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def there_are(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that nobody knows: the nearest that is known, and all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{hint} (there are {', '.join(known)})" if known else " (there are none)"
+
 
 class LongtakeError(Exception):
     """Something a user can put right. Command lines print its message and exit with status 2."""

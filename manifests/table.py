@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from manifests.card import Card, card_path, load_card
-from manifests.errors import ManifestError
+from manifests.errors import ManifestError, there_are
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
@@ -93,9 +92,7 @@ def _header_faults(header: list[str], card: Card | None) -> list[str]:
         if column in COLUMNS or (is_score and (known_scores is None or column in known_scores)):
             continue
         allowed = [*COLUMNS, *(known_scores if known_scores is not None else ["score_<name>"])]
-        close = difflib.get_close_matches(column, allowed, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        faults.append(f"unknown column {column!r}{hint}; columns are {', '.join(allowed)}")
+        faults.append(f"unknown column {column!r}{there_are(column, allowed)}")
     return faults
 
 
@@ -169,9 +166,7 @@ class RowChecker:
     def _named(self, line: int, kind: str, value: str | None, allowed: tuple[str, ...]) -> None:
         if value is None or not allowed or value in allowed:
             return
-        close = difflib.get_close_matches(value, allowed, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        self.add(line, f"unknown {kind} {value!r}{hint} (there are {', '.join(allowed)})")
+        self.add(line, f"unknown {kind} {value!r}{there_are(value, allowed)}")
 
     def _number(self, line: int, column: str, text: str) -> float | None:
         if not text:

@@ -6,10 +6,10 @@ it, of the head's settings and of the prototypes'.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from manifests.errors import there_are
 from train.dataset import TEST_WINDOWS, WHOLE
 from train.errors import SettingsError
 
@@ -102,9 +102,7 @@ def build_settings(
     known = {field.name for kind in kinds.values() for field in fields(kind)}
     for name in overrides:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise SettingsError(f"head {head} has no setting {name!r}{hint} (it has {', '.join(sorted(known))})")
+            raise SettingsError(f"head {head} has no setting {name!r}{there_are(name, sorted(known))}")
     values = {**published(head, dataset, category), **overrides}
     parts = {}
     for part, kind in kinds.items():

@@ -5,7 +5,6 @@ Importing this package, and reading a spec, imports neither torch nor a network;
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from extract.backbones.spec import Backbone, BackboneSpec
 from extract.errors import ExtractError, WeightsError
+from manifests.errors import there_are
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +38,7 @@ def _load(target: str) -> object:
 def _check_name(name: str) -> None:
     if name in TABLE:
         return
-    close = difflib.get_close_matches(name, TABLE, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ExtractError(f"no backbone is called {name!r}; {hint}There are: {', '.join(sorted(TABLE))}")
+    raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
 
 
 def get_spec(name: str) -> BackboneSpec:

@@ -5,7 +5,6 @@ Choice of stream, rotation, colour and the truth about a file's length are settl
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +16,7 @@ import numpy as np
 from extract.backbones.spec import FrameRule
 from extract.clips import Timeline
 from extract.errors import ExtractError
+from manifests.errors import there_are
 
 TABLE: dict[str, str] = {"pyav": "extract.decode.pyav:PyAVDecoder"}
 """Name -> class. Its module may import the decoder's package; nothing else does."""
@@ -78,9 +78,7 @@ class Decoder(Protocol):
 def get_decoder(name: str) -> Decoder:
     """Raises `ExtractError` for an unknown name, or one whose package is not installed."""
     if name not in TABLE:
-        close = difflib.get_close_matches(name, TABLE, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ExtractError(f"no decoder is called {name!r}{hint} (there are {', '.join(TABLE)})")
+        raise ExtractError(f"no decoder is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")
     try:
         return getattr(import_module(module), attribute)()

@@ -225,7 +225,7 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("random:x", "whole number"),
         ("random:-1", "whole number"),
         ("alien", "are for vst, not for i3d"),
-        ("i3d_rgb_imagenets", "did you mean 'i3d_rgb_imagenet'"),
+        ("i3d_rgb_imagenets", "did you mean i3d_rgb_imagenet"),
         (str(tmp_path), "neither a file nor known weights"),
         ("", "neither a file nor known weights"),
     ):

@@ -62,7 +62,7 @@ def test_all_faults_of_all_rows_in_one_message(tmp_path):
         ("video_id,split,split\na,train,train\n", "stands twice"),
         ("video_id\n", "no videos"),
         ("", "column video_id is missing"),
-        ("video_id,score_artistry\na,1\n", "columns are"),
+        ("video_id,score_artistry\na,1\n", "there are video_id, path"),
     ],
 )
 def test_headers(tmp_path, text, message):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 
+from manifests.errors import there_are
 from train.errors import SettingsError
 
 TABLE: dict[str, str] = {
@@ -17,8 +17,6 @@ TABLE: dict[str, str] = {
 def get_head(name: str) -> type:
     """The head's class. Each has `Settings`, `needs_text`, `KEY_MAP` and a constructor `(dim, settings, prototypes)`."""
     if name not in TABLE:
-        close = difflib.get_close_matches(name, TABLE, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise SettingsError(f"no head is called {name!r}{hint} (there are {', '.join(TABLE)})")
+        raise SettingsError(f"no head is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")
     return getattr(import_module(module), attribute)

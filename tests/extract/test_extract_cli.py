@@ -1,0 +1,150 @@
+"""What `extract` says to good and bad calls, and with which exit status."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from extract import weights
+from extract.cli import main
+from extract.errors import WeightsError
+from features.store import open_store
+from tests.extract import fake_backbone
+from tests.extract.media import write_sound, write_video
+from tests.extract.test_pipeline import extract, make_dataset
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def refused(*arguments) -> str:
+    output = run(*arguments, status=2)
+    assert output.lower().count("error:") == 1 and "Traceback" not in output
+    return output
+
+
+def test_list():
+    found = json.loads(run("list", "--json"))
+    assert set(found) == {"datasets", "backbones", "decoders", "encoders", "weights"}
+    assert {"demo", "rg", "fisv"} <= {entry["name"] for entry in found["datasets"]}
+    assert next(entry for entry in found["backbones"] if entry["name"] == "i3d")["dim"] == 1024
+    assert next(entry for entry in found["decoders"] if entry["name"] == "pyav")["installed"]
+    assert run("list", "decoders").startswith("decoders:")
+
+
+def test_probe(tmp_path):
+    write_video(tmp_path / "a.mp4", 10)
+    facts = json.loads(run("probe", tmp_path / "a.mp4", "--json"))
+    assert facts["num_frames"] == 10 and facts["fps"] == pytest.approx(25)
+    assert "num frames" in run("probe", tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "text", "empty", "sound"])
+def test_probe_of_what_is_no_video(tmp_path, what):
+    path = tmp_path / "a.mp4"
+    if what == "folder":
+        path.mkdir()
+    elif what == "sound":
+        write_sound(path)
+    elif what != "missing":
+        path.write_bytes(b"hello" if what == "text" else b"")
+    assert "a.mp4" in refused("probe", path)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "either --dataset NAME or --manifest FILE"),
+        (("--dataset", "rg", "--manifest", "x.csv"), "either --dataset NAME or --manifest FILE"),
+        (("--dataset", "fis-v"), "did you mean fisv?"),
+        (("--dataset", "rg", "--videos", "nowhere"), "nowhere"),
+        (("--manifest", "nowhere.csv"), "nowhere.csv"),
+    ],
+)
+def test_calls_that_name_no_videos(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("run", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--backbone", "numberz"), "did you mean numbers?"),
+        (("--tail", "cut"), "--tail takes pad, drop, centre, overlap"),
+        (("--fps", "0"), "fps"),
+        (("--fps", "-1"), "fps"),
+        (("--clip-length", "0"), "--clip-length"),
+        (("--limit", "0"), "--limit"),
+        (("--only", "v9"), "no such video"),
+        (("--decoder", "pyavv"), "did you mean pyav?"),
+        (("--precision", "int8"), "--precision takes"),
+        (("--device", "abacus"), "--device abacus"),
+        (("--weights", "nowhere.pt"), "nowhere.pt"),
+    ],
+)
+def test_settings_that_cannot_be(arguments, message, tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [4, 4])
+    done = extract(tmp_path, *arguments, status=2)
+    assert message in done.output and done.output.lower().count("error:") == 1
+    assert not (tmp_path / "small.h5").exists()
+
+
+def test_missing_videos_say_what_to_put_where(tmp_path):
+    output = refused("run", "--dataset", "rg", "--videos", tmp_path / "rg")
+    assert str(tmp_path / "rg") in output and "video" in output
+
+
+def test_all_faults_of_a_manifest_at_once(tmp_path):
+    (tmp_path / "m.csv").write_text("video_id,split,score_total\na,train,1\na,test,2\nb,train,3\n../c,train,x\n")
+    output = refused("run", "--manifest", tmp_path / "m.csv", "--videos", tmp_path)
+    assert all(f"line {number}" in output for number in (3, 5))
+
+
+def test_weights_that_cannot_be_had_are_not_replaced(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise WeightsError("cannot download")
+
+    make_dataset(tmp_path, [4])
+    monkeypatch.setattr(weights, "fetch", unreachable)
+    output = refused(
+        "run", "--manifest", tmp_path / "small.csv", "--videos", tmp_path / "videos", "--out", tmp_path / "a.h5"
+    )
+    assert "cannot download" in output and "RANDOM" not in output
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_one_bad_video_does_not_stop_the_others(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [10, 4, 7])
+    good = (tmp_path / "videos" / "v1.mp4").read_bytes()
+    (tmp_path / "videos" / "v1.mp4").write_bytes(good[:300])
+    facts = json.loads(extract(tmp_path, "--json", status=1).stdout)
+    assert facts["new"] == 2 and [row["video_id"] for row in facts["failed"]] == ["v1"]
+    assert list(facts["recipes"]) == [fake_backbone.NAME] and facts["published"] and not facts["interrupted"]
+
+    again = json.loads(extract(tmp_path, "--json", status=1).stdout)
+    assert again["new"] == 0 and again["already_there"] == 2 and [row["video_id"] for row in again["failed"]] == ["v1"]
+
+    (tmp_path / "videos" / "v1.mp4").write_bytes(good)
+    mended = json.loads(extract(tmp_path, "--json", "--retry-failed").stdout)
+    assert mended["new"] == 1 and not mended["failed"]
+    with open_store(tmp_path / "small.h5") as store:
+        assert {record.status for record in store.stream().records} == {"ok"}
+
+
+def test_weights_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rows = json.loads(run("weights", "list", "--json"))
+    assert all(row["url"].startswith("https://") and row["licence"] for row in rows)
+    assert str(tmp_path) in run("weights", "where")
+    name = next(row["name"] for row in rows if not row["here"])
+    assert "fetch" in refused("weights", "verify", name)
+    assert name in refused("weights", "verify", name[:-1])
+
+
+def test_text_of_an_unknown_prompt_set():
+    assert "qgvl" in refused("text", "--dataset", "rg", "--prompts", "poems")
+    assert "did you mean clip?" in refused("text", "--dataset", "rg", "--encoder", "clipp", "--weights", "random")
