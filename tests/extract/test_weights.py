@@ -226,8 +226,8 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("random:-1", "whole number"),
         ("alien", "are for vst, not for i3d"),
         ("i3d_rgb_imagenets", "did you mean i3d_rgb_imagenet"),
-        (str(tmp_path), "neither a file nor known weights"),
-        ("", "neither a file nor known weights"),
+        (str(tmp_path), "neither a file nor registered weights"),
+        ("", "neither a file nor registered weights"),
     ):
         with pytest.raises(WeightsError, match=message):
             resolve(argument, spec)
