@@ -147,8 +147,10 @@ def text(
     from extract.progress import DownloadProgress
     from extract.text import encode_texts
     from features.importing import add_text
+    from features.store import check_store_name
     from features.types import TextFeatures, TextHeader
 
+    check_store_name(out)
     rows = []
     for name in prompt_sets or card.prompts:
         prompts = card.prompts[name]

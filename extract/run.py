@@ -18,6 +18,7 @@ from extract.sources import require_videos
 from extract.weights import Progress, load_state, resolve
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
+from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
@@ -95,15 +96,18 @@ def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions
 def make_plan(
     manifest: Manifest, videos_folder: Path, out: Path, options: RunOptions, *, on_download: Progress | None = None
 ) -> Plan:
-    """Check the call before any work. Raises `ExtractError`, `WeightsError` or `ManifestError`."""
+    """Check the call before any work. Raises a `LongtakeError` that says what is wrong."""
+    check_store_name(out)
     rows = choose_rows(manifest, options)
-    stems = require_videos(manifest, videos_folder)
     specs = [get_spec(name) for name in dict.fromkeys(options.backbones)]
     if len(specs) > 1 and options.weights is not None and not options.weights.startswith("random"):
         raise ExtractError("--weights names the weights of one backbone; extract several with their default weights")
+    if options.precision not in PRECISIONS:
+        raise ExtractError(f"--precision takes {', '.join(PRECISIONS)}, got {options.precision!r}")
     card_clips = manifest.card.clips if manifest.card else None
     rules = [clip_rule(spec, card_clips, options) for spec in specs]
     decoder = get_decoder(options.decoder)
+    stems = require_videos(manifest, videos_folder)
     extractors = tuple(
         _extractor(spec, rule, options, decoder.description(), on_download) for spec, rule in zip(specs, rules)
     )
@@ -152,8 +156,6 @@ def choose_device(name: str) -> str:
 def _extractor(
     spec: BackboneSpec, rule: ClipRule, options: RunOptions, decoder: str, on_download: Progress | None
 ) -> Extractor:
-    if options.precision not in PRECISIONS:
-        raise ExtractError(f"--precision takes {', '.join(PRECISIONS)}, got {options.precision!r}")
     weights = resolve(options.weights, spec, on_progress=on_download)
     backbone = build(spec.name, precision=options.precision, device=choose_device(options.device))
     if weights.is_random:

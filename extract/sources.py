@@ -42,5 +42,7 @@ def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
         raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")
     stems = index_by_stem(folder)
     if not any((folder / row.path).is_file() if row.path else row.video_id in stems for row in manifest.rows):
-        raise ExtractError(f"none of the {len(manifest.rows)} videos of {manifest.name} is in {folder}. {advice}")
+        raise ExtractError(
+            f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
+        )
     return stems

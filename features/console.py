@@ -5,7 +5,6 @@ Exit status: 0 all done; 1 some videos failed, or two stores differ; 2 the call 
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import sys
@@ -21,7 +20,7 @@ INTERRUPTED = 130
 
 
 class Console(click.Group):
-    """A group of commands that turns our errors into one message and a status, and suggests the command that was meant."""
+    """A group of commands that turns our errors into one message and a status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -33,17 +32,6 @@ class Console(click.Group):
             ctx.exit(INTERRUPTED)
         except OSError as error:
             raise Refused(_plain(error)) from error
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if close:
-                error.message = f"{error.message.rstrip('.')} Did you mean {close[0]!r}?"
-            raise
 
 
 class Refused(click.ClickException):

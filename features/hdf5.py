@@ -27,7 +27,7 @@ from features.types import (
     TextHeader,
     VideoRecord,
 )
-from features.writer import Writer
+from features.writer import temporary_beside
 
 MAGIC = "longtake-features"
 CHUNK_ROWS = 128
@@ -49,7 +49,7 @@ def write_hdf5(
     texts: Sequence[TextFeatures],
 ) -> None:
     """Write a whole store and publish it at `path` by one rename. Readers see the old store or the new one."""
-    temporary = path.with_name(f".{path.name}.{Writer.current()}.tmp")
+    temporary = temporary_beside(path)
     try:
         # Locking is off because the file is ours alone until it is renamed, and network file systems refuse locks.
         with h5py.File(temporary, "w", locking=False) as file:

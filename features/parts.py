@@ -18,7 +18,7 @@ import numpy as np
 from features.errors import NotAStore
 from features.store import StreamItem, StreamPlan, combine_labels, items_of, open_store, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
-from features.writer import Writer
+from features.writer import Writer, writer_of
 from manifests.card import Card
 
 PART_SUFFIX = ".h5"
@@ -105,7 +105,7 @@ def _clear_leftovers(store_path: Path) -> None:
     """Remove the half-written files of processes that were killed."""
     for folder, name in ((store_path.parent, store_path.name), (parts_folder(store_path), "*")):
         for leftover in folder.glob(f".{name}.*.tmp"):
-            owner = Writer.parse(leftover.name.removesuffix(".tmp").rpartition(".h5.")[2])
+            owner = writer_of(leftover)
             if owner is not None and owner.is_dead():
                 leftover.unlink(missing_ok=True)
 

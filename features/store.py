@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from features.errors import NotInStore, StoreConflict
+from features.errors import NotAStore, NotInStore, StoreConflict
 from features.types import FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
 from manifests.card import Card
 
@@ -140,11 +140,16 @@ class StreamPlan:
     items: Sequence[StreamItem]
 
 
+def check_store_name(path: Path) -> None:
+    """Raises `NotAStore` when no kind of store has this ending. Work that ends in a store begins with this."""
+    _module(path)
+
+
 def _module(path: Path):
     module = STORES.get(path.suffix)
     if module is None:
         known = ", ".join(STORES)
-        raise NotInStore(f"{path}: a store's name ends in one of {known}, got {path.suffix or 'no ending'!r}")
+        raise NotAStore(f"{path}: a store's name ends in one of {known}, got {path.suffix or 'no ending'!r}")
     return import_module(module)
 
 

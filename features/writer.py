@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,14 @@ class Writer:
         except (PermissionError, OverflowError):
             return False
         return False
+
+
+def temporary_beside(path: Path) -> Path:
+    """Where this process writes what will be renamed to `path`."""
+    return path.with_name(f".{path.name}.{Writer.current()}.tmp")
+
+
+def writer_of(temporary: Path) -> Writer | None:
+    """Who wrote a file named by `temporary_beside`; None for any other file."""
+    found = re.fullmatch(r"\..+\.(\d+@[^@]+)\.tmp", temporary.name)
+    return Writer.parse(found[1]) if found else None

@@ -112,7 +112,8 @@ class RowChecker:
             shown = [f"line {line}: {fault}" for line, fault in self._faults[:MAX_FAULTS_SHOWN]]
             if len(self._faults) > MAX_FAULTS_SHOWN:
                 shown.append(f"and {len(self._faults) - MAX_FAULTS_SHOWN} more")
-            raise ManifestError(f"{where} has {len(self._faults)} faults:\n  " + "\n  ".join(shown))
+            count = f"{len(self._faults)} fault{'s' if len(self._faults) > 1 else ''}"
+            raise ManifestError(f"{where} has {count}:\n  " + "\n  ".join(shown))
 
     def row(self, line: int, values: dict[str, str]) -> ManifestRow:
         video_id, split = values["video_id"], values.get("split") or None

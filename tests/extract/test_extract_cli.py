@@ -84,13 +84,14 @@ def test_calls_that_name_no_videos(arguments, message, tmp_path, monkeypatch):
         (("--precision", "int8"), "--precision takes"),
         (("--device", "abacus"), "--device abacus"),
         (("--weights", "nowhere.pt"), "nowhere.pt"),
+        (("--out", "small.txt"), "ends in one of .h5"),
     ],
 )
 def test_settings_that_cannot_be(arguments, message, tmp_path, numbers_backbone):
     make_dataset(tmp_path, [4, 4])
     done = extract(tmp_path, *arguments, status=2)
     assert message in done.output and done.output.lower().count("error:") == 1
-    assert not (tmp_path / "small.h5").exists()
+    assert not list(tmp_path.glob("small.*.parts")) and not (tmp_path / "small.h5").exists()
 
 
 def test_missing_videos_say_what_to_put_where(tmp_path):

@@ -82,7 +82,3 @@ def test_what_is_no_store_gets_one_line(command, what, store, tmp_path):
         path.write_bytes({"text": b"hello", "truncated": store.read_bytes()[:2000], "empty": b""}[what])
     output = run(command, path, status=2)
     assert output.count("error:") == 1 and "x.h5" in output and len(output.splitlines()) <= 3
-
-
-def test_a_mistyped_command(store):
-    assert "Did you mean 'info'?" in run("inof", store, status=2)

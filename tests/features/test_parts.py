@@ -114,9 +114,9 @@ for round in range(1000):
 """
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_kill_nine_while_packing(tmp_path, seed):
-    store = tmp_path / "s.h5"
+@pytest.mark.parametrize("seed, name", [(0, "s.h5"), (1, "with @ and .h5. in it.hdf5")])
+def test_kill_nine_while_packing(tmp_path, seed, name):
+    store = tmp_path / name
     rng = random.Random(seed)
     held = set()
     for _ in range(4):

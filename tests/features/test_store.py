@@ -105,7 +105,7 @@ def test_choosing_a_stream(tmp_path):
 
 
 def test_another_ending(tmp_path):
-    with pytest.raises(NotInStore, match="ends in one of .h5"):
+    with pytest.raises(NotAStore, match="ends in one of .h5"):
         open_store(tmp_path / "s.npy")
 
 
