@@ -49,6 +49,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--cluster", help="`local` for --workers processes, or the address of a dask scheduler, tcp://HOST:PORT.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
+@click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
 @click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
 @json_option
 def run(

@@ -16,6 +16,7 @@ from extract.errors import ExtractError
 from extract.pipeline import Done, Extractor, Job, extract_videos, failed_record
 from extract.sources import require_videos
 from extract.weights import Progress, load_state, resolve
+from features.combine import require_one_recipe
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
 from features.store import check_store_name
@@ -42,6 +43,8 @@ class RunOptions:
     only: tuple[str, ...] = ()
     limit: int | None = None
     retry_failed: bool = False
+    beside: bool = False
+    """Keep this recipe beside another of the same backbone that the store has."""
     cluster: str | None = None
     """`local`, or the address of a dask scheduler; None extracts in this process."""
 
@@ -112,6 +115,8 @@ def make_plan(
         _extractor(spec, rule, options, decoder.description(), on_download) for spec, rule in zip(specs, rules)
     )
     finished = read_finished(out)
+    if not options.beside:
+        require_one_recipe(finished.headers, [extractor.header for extractor in extractors], out)
     jobs, num_done, failures = [], 0, []
     for row in rows:
         missing = []

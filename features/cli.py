@@ -7,15 +7,22 @@ from pathlib import Path
 
 import click
 
-from features.console import Console, json_option, print_json
-from features.importing import LAYOUTS, KnownRecipe, import_gdlt, import_text
+from features.combine import merge
+from features.console import Console, StorePath, json_option, print_json
+from features.convert import DTYPES, convert
+from features.errors import FeaturesError
+from features.export import LAYOUTS as EXPORT_LAYOUTS
+from features.export import export
+from features.importing import KnownRecipe, import_text, import_videos, labels_of
 from features.inspect import describe, diff, verify
-from features.store import open_store
+from features.layouts import LAYOUTS
+from features.parts import pack
+from features.store import Storage, check_store_name, open_store
 from manifests.card import find_card
-from manifests.labels import read_labels
-from manifests.table import find_manifest
+from manifests.table import Manifest, find_manifest, read_manifest
 
-STORE = click.Path(path_type=Path)
+STORE = StorePath()
+FILE = click.Path(path_type=Path)
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
 
 
@@ -35,7 +42,7 @@ def info(store: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{facts['path']}: {facts['title'] or facts['dataset']} ({facts['bytes'] / 1e6:.1f} MB)")
+    click.echo(f"{facts['path']}: {facts['title'] or facts['dataset']} {_size(facts['bytes'])}")
     click.echo(f"  written   {facts['created_utc']}")
     click.echo(f"  videos    {facts['videos_labelled']} ({_listed(facts['splits'])})")
     click.echo(f"  category  {_listed(facts['categories'])}")
@@ -64,6 +71,10 @@ def info(store: Path, as_json: bool) -> None:
         )
         if text["weights_random"]:
             click.echo(f"    {RANDOM_NOTE}")
+
+
+def _size(num_bytes: int | None) -> str:
+    return "" if num_bytes is None else f" ({num_bytes / 1e6:.1f} MB)"
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -104,14 +115,23 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
         click.echo("\t".join(map(str, (*columns, row["status"]))))
 
 
+def _expected(dataset: str | None, manifest: Path | None) -> Manifest | None:
+    if dataset and manifest:
+        raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
+    return find_manifest(dataset) if dataset else read_manifest(manifest) if manifest else None
+
+
 @main.command("verify")
 @click.argument("store", type=STORE)
+@click.option("--dataset", help="Also report what is missing of this dataset, and labels that differ from its table.")
+@click.option("--manifest", type=FILE, help="The same, against a CSV of your own.")
 @json_option
-def verify_store(store: Path, as_json: bool) -> None:
-    """Read all of STORE and report every fault. Exit status 1 when there are any."""
+def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
+    """Read all of STORE and report every fault: structure, values, checksums, ranges. Exit status 1 when there are any."""
+    expected = _expected(dataset, manifest)
     with open_store(store) as opened:
-        faults = verify(opened)
-        num_videos = sum(len(stream.records) for stream in opened.streams)
+        faults = verify(opened, labels_of(expected) if expected else None)
+        num_videos = sum(len(stream.videos) for stream in opened.streams)
     if as_json:
         print_json({"path": str(store), "faults": faults})
     else:
@@ -138,13 +158,122 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
     raise SystemExit(1 if differences else 0)
 
 
+@main.command("merge")
+@click.argument("stores", type=STORE, nargs=-1, required=True)
+@click.option("--out", type=STORE, required=True, help="The new store; nothing may be there.")
+@click.option("--beside", is_flag=True, help="Keep several recipes of one backbone side by side.")
+@json_option
+def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, as_json: bool) -> None:
+    """Make one store of several of the same dataset. Videos may be in more than one, when all of them say the same.
+
+    Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
+    """
+    check_store_name(out)
+    done = merge(stores, out, beside=beside)
+    if as_json:
+        print_json({"out": str(out), **asdict(done)})
+    else:
+        click.echo(f"{out}: {done.num_streams} streams of {done.num_videos} videos, {done.num_clips} clips, "
+                   f"{done.num_texts} prompt sets")  # fmt: skip
+
+
+@main.command("convert")
+@click.argument("store", type=STORE)
+@click.argument("out", type=STORE)
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), help="Width of the features. Default: as they are, so nothing is lost."
+)
+@click.option("--compression", type=click.Choice(["none", "gzip", "zstd"]), help="Default: that of the kind of store.")
+@click.option("--chunk-rows", type=click.IntRange(1, 65536), help="Clips per chunk.  [default: 128]")
+@json_option
+def convert_store(
+    store: Path | str,
+    out: Path | str,
+    dtype: str | None,
+    compression: str | None,
+    chunk_rows: int | None,
+    as_json: bool,
+) -> None:
+    """Copy STORE to OUT in another form, and compare all of it after writing.
+
+    The ending of OUT says which kind it becomes: .h5 one HDF5 file, .zarr many files or objects.
+    Example: features convert features/rg.h5 s3://lab/rg.zarr
+    """
+    check_store_name(out)
+    storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
+    done = convert(store, out, dtype=dtype, storage=storage)
+    if as_json:
+        print_json({"out": str(out), **asdict(done)})
+        return
+    change = f"largest change {done.largest_change:.3g}" if done.largest_change else "no value changed"
+    click.echo(f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}"
+               f"{_size(done.num_bytes_before)} ->{_size(done.num_bytes_after) or ' far away'}")  # fmt: skip
+
+
+@main.command("relabel")
+@click.argument("store", type=FILE)
+@click.option("--dataset", help="Take the labels of this dataset's table.")
+@click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
+@json_option
+def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
+    """Put corrected labels into STORE. Features stay as they are; videos that the new labels do not name keep theirs."""
+    corrected = _expected(dataset, manifest)
+    if corrected is None:
+        raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
+    with open_store(store) as opened:
+        name, before = opened.dataset, opened.labels
+    if not pack(store, dataset=name, card=corrected.card, labels=labels_of(corrected)).published:
+        raise FeaturesError(f"another process is publishing {store}; try again when it is done")
+    with open_store(store) as opened:
+        rows = {video_id: before.row(index) for index, video_id in enumerate(before.video_ids)}
+        after = opened.labels
+        changed = [v for i, v in enumerate(after.video_ids) if v in rows and rows[v] != after.row(i)]
+        added = [v for v in after.video_ids if v not in rows]
+    if as_json:
+        print_json({"store": str(store), "changed": changed, "added": added})
+    else:
+        click.echo(f"{store}: labels of {len(changed)} videos changed, {len(added)} added")
+
+
+@main.command("export")
+@click.argument("store", type=STORE)
+@click.argument("folder", type=FILE)
+@click.option("--layout", type=click.Choice(list(EXPORT_LAYOUTS)), default="gdlt", show_default=True)
+@click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
+@json_option
+def export_store(store: Path | str, folder: Path, layout: str, backbone: str | None, as_json: bool) -> None:
+    """Write the features of STORE as loose .npy files into FOLDER, with their labels, for code that reads those."""
+    with open_store(store) as opened:
+        done = export(opened, opened.stream(backbone), folder, layout)
+    if as_json:
+        print_json({"folder": str(folder), **asdict(done)})
+    else:
+        click.echo(
+            f"{folder}: {done.num_videos} videos in {done.num_files} files, labels in {', '.join(done.label_files)}"
+        )
+
+
+@main.command("catalog")
+@click.argument("folder", type=FILE)
+@click.option("--out", type=FILE, help="The page.  [default: FOLDER/index.html]")
+def catalog(folder: Path, out: Path | None) -> None:
+    """Write one HTML page about all stores in FOLDER: datasets, coverage, recipes, sizes, licences, how to open each."""
+    from features.catalog import make_catalog
+
+    page, num_stores, num_unreadable = make_catalog(folder)
+    out = out or folder / "index.html"
+    out.write_text(page, encoding="utf-8")
+    click.echo(f"{out}: {num_stores} stores, {num_unreadable} cannot be read")
+
+
 @main.command("import")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--layout", type=click.Choice(list(LAYOUTS)), required=True, help="How SOURCE is laid out.")
+@click.argument("source", type=FILE)
+@click.option("--layout", type=click.Choice([*LAYOUTS, "text"]), required=True, help="How SOURCE is laid out.")
 @click.option("--dataset", required=True, help="Whose card gives categories, score ranges and prompts.")
-@click.option("--out", type=STORE, required=True, help="The store; it is made, or joined when it exists.")
-@click.option("--backbone", help="Name of the backbone the features come from, such as vst (layout gdlt).")
-@click.option("--labels", type=click.Path(path_type=Path), multiple=True,
+@click.option("--out", type=FILE, required=True, help="The store; it is made, or joined when it exists.")
+@click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
+@click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
+@click.option("--labels", type=FILE, multiple=True,
               help="Label file of the authors, or a manifest; repeat for train and test. Default: the dataset's table.")  # fmt: skip
 @click.option("--weights", default="unknown", help="What the features were made with, if you know.")
 @click.option("--clip-length", type=int, help="Frames per clip, if you know.")
@@ -152,14 +281,19 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
 @click.option("--fps", type=float, help="Frames per second, if you know.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @click.option("--text", "prompt_set", help="Prompt set whose texts SOURCE encodes (layout text), such as mlavl.")
+@click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
 @click.option("--encoder", default="unknown", help="Text encoder (layout text), such as vifi-clip.")
 @json_option
 def import_features(
-    source: Path, layout: str, dataset: str, out: Path, backbone: str | None, labels: tuple[Path, ...], weights: str,
-    clip_length: int | None, clip_stride: int | None, fps: float | None, dtype: str, prompt_set: str | None,
-    encoder: str, as_json: bool,
+    source: Path, layout: str, dataset: str, out: Path, backbone: str | None, pattern: str | None,
+    labels: tuple[Path, ...], weights: str, clip_length: int | None, clip_stride: int | None, fps: float | None,
+    dtype: str, prompt_set: str | None, beside: bool, encoder: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Bring features made elsewhere, in SOURCE, into a store with their labels."""
+    """Bring features made elsewhere, in SOURCE, into a store with their labels.
+
+    Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo; text (one array
+    of text features).
+    """
     if layout == "text":
         card = find_card(dataset)
         if prompt_set is None:
@@ -171,15 +305,17 @@ def import_features(
         summary = f"{out}: prompt set {text.name}, {len(text.texts)} texts x {text.header.dim}"
     else:
         if backbone is None:
-            raise click.UsageError("layout gdlt needs --backbone NAME: the files do not say what made them")
-        manifest = read_labels(list(labels), find_card(dataset)) if labels else find_manifest(dataset)
+            raise click.UsageError(f"layout {layout} needs --backbone NAME: the files do not say what made them")
+        manifest = LAYOUTS[layout].labels(labels, find_card(dataset)) if labels else find_manifest(dataset)
         known = KnownRecipe(weights, clip_length, clip_stride, fps)
-        done = import_gdlt(source, out, manifest, backbone=backbone, known=known, dtype=dtype)
+        done = import_videos(
+            layout, source, out, manifest, backbone=backbone, known=known, dtype=dtype, pattern=pattern, beside=beside
+        )
         facts = {"out": str(out), **vars(done), "header": done.header.to_dict(), "recipe_id": done.header.recipe_id}
         summary = f"{out}: {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}"
         for names, meaning in (
-            (done.without_labels, "files without labels, left out"),
-            (done.without_features, "labelled videos without a file"),
+            (done.without_labels, "videos without labels, left out"),
+            (done.without_features, "labelled videos without features"),
         ):
             if names:
                 summary += f"\n  {len(names)} {meaning}: {', '.join(names[:5])}{_dots(list(names))}"

@@ -9,10 +9,12 @@ import errno
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from features.remote import is_url
 from manifests.errors import LongtakeError
 
 WRONG_CALL = 2
@@ -54,6 +56,15 @@ def _plain(error: OSError) -> str:
 
 def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
+
+
+class StorePath(click.ParamType):
+    """A store: a path, or a URL, which stays the text that it is."""
+
+    name = "path or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        return value if is_url(value) else Path(value)
 
 
 def json_option(command: Callable) -> Callable:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
 
+from features.combine import require_one_recipe
 from features.errors import FeaturesError, InvalidFeatures
-from features.parts import pack
+from features.layouts import SourceVideo, find_videos
+from features.parts import PART_SUFFIX, pack, parts_folder
 from features.restricted import read_array
-from features.store import StreamItem, StreamPlan, open_store, write_store
+from features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
 from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from manifests.card import Card
 from manifests.table import Manifest
-
-LAYOUTS = {
-    "gdlt": "a folder of <video_id>.npy, each (clips, dim), as the GDLT authors share them",
-    "text": "one array of text features, .npy or torch, in the order of a prompt set of the dataset's card",
-}
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,9 @@ class Imported:
     num_videos: int
     num_clips: int
     without_labels: tuple[str, ...]
-    """Files whose video the labels do not know; they are left out."""
+    """Videos that the labels do not know; they are left out."""
     without_features: tuple[str, ...]
-    """Labelled videos without a file."""
+    """Labelled videos that are not in the files."""
 
 
 def labels_of(manifest: Manifest) -> Labels:
@@ -62,71 +60,74 @@ def labels_of(manifest: Manifest) -> Labels:
     )
 
 
-def import_gdlt(
-    source: Path, out: Path, manifest: Manifest, *, backbone: str, known: KnownRecipe, dtype: str = "float32"
-) -> Imported:
-    """A folder of `<video_id>.npy` into the store at `out`, which may exist. Raises `InvalidFeatures` for every bad file
-    together."""
-    if not source.is_dir():
-        raise FeaturesError(f"{source} is not a folder; layout gdlt is {LAYOUTS['gdlt']}")
-    files = {path.stem: path for path in sorted(source.glob("*.npy"))}
-    if not files:
-        raise FeaturesError(f"{source} holds no .npy file; layout gdlt is {LAYOUTS['gdlt']}")
+def import_videos(
+    layout: str, source: Path, out: Path, manifest: Manifest, *, backbone: str, known: KnownRecipe,
+    dtype: str = "float32", pattern: str | None = None, beside: bool = False,
+) -> Imported:  # fmt: skip
+    """Features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` for every bad file
+    together, `FeaturesError` when there is nothing to import."""
+    check_store_name(out)
+    videos = find_videos(layout, source, pattern)
     labels = labels_of(manifest)
-    wanted = [video_id for video_id in labels.video_ids if video_id in files]
+    wanted = [video_id for video_id in labels.video_ids if video_id in videos]
     if not wanted:
         raise FeaturesError(
-            f"none of the {len(files)} files in {source} is named after a video of {manifest.name}; "
-            f"files: {', '.join(list(files)[:3])}, ...; videos: {', '.join(labels.video_ids[:3])}, ..."
+            f"none of the {len(videos)} videos in {source} is a video of {manifest.name}; "
+            f"there: {', '.join(list(videos)[:3])}, ...; wanted: {', '.join(labels.video_ids[:3])}, ..."
         )
-    shapes, faults = _shapes(files, wanted)
+    shapes, faults = _shapes(videos, wanted)
     dims = {shape[1] for shape in shapes.values()}
     if len(dims) > 1:
-        faults.append(f"files are of different widths: {', '.join(map(str, sorted(dims)))}")
+        faults.append(f"videos of different widths: {', '.join(map(str, sorted(dims)))}")
     if faults:
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise InvalidFeatures(f"{source}:\n  " + "\n  ".join(faults[:20]) + more)
     header = FeatureHeader(
         backbone=backbone, modality="video", dim=dims.pop(), weights=known.weights, weights_sha256=None,
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
-        fps=known.fps, precision=None, origin="imported: gdlt",
+        fps=known.fps, precision=None, origin=f"imported: {layout}",
     )  # fmt: skip
+    digest = cache(_file_sha256)
     items = [
-        StreamItem(_record(files[v]), shapes[v][0], lambda v=v: _video(files[v], header, np.dtype(dtype)))
+        StreamItem(_record(v, videos[v], digest), shapes[v][0], lambda v=v: _video(v, videos[v], digest, header, dtype))
         for v in wanted
     ]
-    plan = StreamPlan(header, np.dtype(dtype), items)
-    _add(out, manifest, labels, [plan], [])
+    _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
     return Imported(
         header,
         len(wanted),
         sum(shape[0] for shape in shapes.values()),
-        tuple(sorted(set(files) - set(labels.video_ids))),
-        tuple(video_id for video_id in labels.video_ids if video_id not in files),
+        tuple(sorted(set(videos) - set(labels.video_ids))),
+        tuple(video_id for video_id in labels.video_ids if video_id not in videos),
     )
 
 
-def _shapes(files: dict[str, Path], wanted: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
+def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
     shapes: dict[str, tuple[int, int]] = {}
     faults = []
     for video_id in wanted:
         try:
-            array = read_array(files[video_id])
+            array = videos[video_id].read()
         except InvalidFeatures as error:
             faults.append(str(error))
             continue
-        if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
-            faults.append(f"{files[video_id].name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
+        name = f"{videos[video_id].path.name}: {video_id}"
+        if not isinstance(array, np.ndarray):
+            faults.append(f"{name}: {type(array).__name__}; floats of (clips, dim) expected")
+        elif array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
+            faults.append(f"{name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
         elif not np.isfinite(array).all():
-            faults.append(f"{files[video_id].name}: holds NaN or infinity")
+            faults.append(f"{name}: holds NaN or infinity")
         else:
             shapes[video_id] = array.shape
     return shapes, faults
 
 
-def _record(path: Path) -> VideoRecord:
+def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) -> VideoRecord:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return VideoRecord(path.stem, source_name=path.name, source_sha256=_file_sha256(path), finished_utc=now)
+    return VideoRecord(
+        video_id, source_name=video.path.name, source_sha256=digest(video.path), finished_utc=now
+    )  # fmt: skip
 
 
 def _file_sha256(path: Path) -> str:
@@ -134,14 +135,16 @@ def _file_sha256(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _video(path: Path, header: FeatureHeader, dtype: np.dtype) -> VideoFeatures:
+def _video(
+    video_id: str, video: SourceVideo, digest: Callable[[Path], str], header: FeatureHeader, dtype: str
+) -> VideoFeatures:
     with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, which VideoFeatures refuses
-        array = read_array(path).astype(dtype)
+        array = np.asarray(video.read()).astype(dtype)
     # Clip times follow from the rule where it is known; otherwise clips are counted, one a second.
     rule = header.clip_length, header.clip_stride, header.fps
     length, stride, fps = rule if None not in rule else (1, 1, 1.0)
     starts = np.arange(len(array)) * stride / fps
-    return VideoFeatures(_record(path), array, starts, starts + length / fps)
+    return VideoFeatures(_record(video_id, video, digest), array, starts, starts + length / fps)
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:
@@ -171,18 +174,19 @@ def add_text(out: Path, dataset: str, text: TextFeatures) -> None:
         raise FeaturesError(f"another process is publishing {out}; try again when it is done")
 
 
-def _add(out: Path, manifest: Manifest, labels: Labels, plans: list[StreamPlan], texts: list[TextFeatures]) -> None:
-    if not out.exists():
-        write_store(out, dataset=manifest.name, card=manifest.card, labels=labels, streams=plans, texts=texts)
+def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
+    header = plan.header
+    if not store_exists(out):
+        write_store(out, dataset=manifest.name, card=manifest.card, labels=labels, streams=[plan])
         return
     with open_store(out) as store:
-        names = {stream.name for stream in store.streams}
-    if any(f"{p.header.backbone}@{p.header.recipe_id}" in names for p in plans):
-        raise FeaturesError(
-            f"{out} already holds {plans[0].header.backbone} features of this recipe; choose another --out"
-        )
-    # As parts, the new stream joins the store by the one mechanism there is.
-    staged = out.with_name(out.name + ".parts") / f"import@{plans[0].header.recipe_id}.h5"
-    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=plans)
-    if not pack(out, dataset=manifest.name, card=manifest.card, labels=labels, texts=texts).published:
+        held = [stream.header for stream in store.streams]
+    if any(other.recipe_id == header.recipe_id for other in held):
+        raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
+    if not beside:
+        require_one_recipe(held, [header], out)
+    # As a part, the new stream joins the store by the one mechanism there is.
+    staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
+    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
+    if not pack(out, dataset=manifest.name, card=manifest.card, labels=labels).published:
         raise FeaturesError(f"another process is publishing {out}; the import waits in {staged} for the next run")

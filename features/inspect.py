@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from features.errors import InvalidFeatures
-from features.store import Store, Stream, label_conflicts
-from features.types import FAILED, OK
+from features.combine import label_conflicts
+from features.errors import InvalidFeatures, NotAStore
+from features.store import Store, Stream
+from features.types import FAILED, OK, Labels
 
 
 def describe(store: Store) -> dict[str, object]:
@@ -17,7 +17,7 @@ def describe(store: Store) -> dict[str, object]:
     labels = store.labels
     return {
         "path": str(store.path),
-        "bytes": Path(store.path).stat().st_size,
+        "bytes": store.num_bytes,
         "dataset": store.dataset,
         "created_utc": store.created_utc,
         "title": store.card.title if store.card else None,
@@ -53,7 +53,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, object]:
     return {
         "name": stream.name,
         "recipe": stream.header.to_dict(),
-        "dtype": str(stream.table.dtype),
+        "dtype": str(stream.features.dtype),
         "videos": sum(record.status == OK for record in stream.records),
         "clips": stream.num_clips,
         "clips_per_video": [int(clips.min()), int(np.median(clips)), int(clips.max())] if len(clips) else [],
@@ -75,9 +75,17 @@ def _counts(values: tuple[str, ...]) -> dict[str, int]:
     return {value: values.count(value) for value in dict.fromkeys(values) if value}
 
 
-def verify(store: Store) -> list[str]:
-    """Every fault of a store, a line each: values, checksums, times, videos without labels. Reads all of it."""
+def verify(store: Store, expected: Labels | None = None) -> list[str]:
+    """Every fault of a store, a line each: values, checksums, times, videos without labels. Reads all of it.
+
+    Against the labels of a manifest also what is missing, and what differs.
+    """
     faults = []
+    if expected is not None:
+        faults += [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
+        for stream in store.streams:
+            held = {v for v, status in zip(stream.videos.video_ids, stream.videos.statuses) if status == OK}
+            faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
     known = set(store.labels.video_ids)
     for stream in store.streams:
         for row, record in enumerate(stream.records):
@@ -86,13 +94,10 @@ def verify(store: Store) -> list[str]:
                 faults.append(f"{name}: not among the labels")
             try:
                 video = stream.read(row)
-            except InvalidFeatures as error:
+            except (InvalidFeatures, NotAStore) as error:
                 faults.append(f"{name}: {error}")
                 continue
-            except OSError as error:
-                faults.append(f"{name}: cannot be read: {error}")
-                continue
-            if video.sha256 != stream.checksums[row]:
+            if video.sha256 != stream.videos.checksum(row):
                 faults.append(f"{name}: its features do not match their checksum")
         if len({record.video_id for record in stream.records}) != len(stream.records):
             faults.append(f"{stream.name}: a video stands in it twice")
@@ -145,7 +150,7 @@ def diff(one: Store, other: Store) -> list[Difference]:
     found += _only("text", {"@".join(key) for key in our_texts}, {"@".join(key) for key in their_texts})
     for key in sorted(set(our_texts) & set(their_texts)):
         a, b = our_texts[key], their_texts[key]
-        if a.texts != b.texts or not np.array_equal(a.features, b.features):
+        if not a.equals(b):
             found.append(Difference("text", "@".join(key), "texts or their features differ"))
     return found
 
@@ -156,14 +161,14 @@ def _only(kind: str, ours: set[str], theirs: set[str]) -> list[Difference]:
 
 
 def _diff_stream(ours: Stream, theirs: Stream) -> list[Difference]:
-    our_rows, their_rows = ours.index(), theirs.index()
+    our_rows, their_rows = ours.rows(), theirs.rows()
     found = _only("video", set(our_rows), set(their_rows))
     for video_id in (v for v in our_rows if v in their_rows):
         a, b = our_rows[video_id], their_rows[video_id]
         if ours.records[a].status != theirs.records[b].status:
             detail = f"status {ours.records[a].status} against {theirs.records[b].status}"
             found.append(Difference("video", f"{ours.name} {video_id}", detail))
-        elif ours.checksums[a] != theirs.checksums[b]:
+        elif ours.videos.checksums[a] != theirs.videos.checksums[b]:
             found.append(Difference("values", f"{ours.name} {video_id}", _compare(ours, a, theirs, b)))
     return found
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from features.errors import NotAStore
-from features.store import StreamItem, StreamPlan, combine_labels, items_of, open_store, write_store
+from features.combine import combine_labels
+from features.errors import NotAStore, NotInStore
+from features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
-from features.writer import Writer, writer_of
+from features.writer import Writer, clear_dead
 from manifests.card import Card
 
 PART_SUFFIX = ".h5"
@@ -46,6 +47,7 @@ class Finished:
     """What the store and its parts already hold: recipe_id -> video_id -> record."""
 
     records: Mapping[str, Mapping[str, VideoRecord]]
+    headers: tuple[FeatureHeader, ...]
 
     def record(self, header: FeatureHeader, video_id: str) -> VideoRecord | None:
         return self.records.get(header.recipe_id, {}).get(video_id)
@@ -60,13 +62,15 @@ def list_parts(store_path: Path) -> list[Path]:
 def read_finished(store_path: Path) -> Finished:
     """Look at the store and at every part; `extract` resumes from the answer. A recipe is the same or it is another."""
     records: dict[str, dict[str, VideoRecord]] = {}
-    sources = ([store_path] if store_path.exists() else []) + list_parts(store_path)
+    headers: dict[str, FeatureHeader] = {}
+    sources = ([store_path] if store_exists(store_path) else []) + list_parts(store_path)
     for path in sources:
         with open_store(path) as store:
             for stream in store.streams:
+                headers[stream.header.recipe_id] = stream.header
                 known = records.setdefault(stream.header.recipe_id, {})
                 known.update((record.video_id, record) for record in stream.records)
-    return Finished(records)
+    return Finished(records, tuple(headers.values()))
 
 
 @contextmanager
@@ -78,10 +82,9 @@ def _packing(store_path: Path) -> Iterator[bool]:
         try:
             descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
-            if not _is_stale(claim):
+            if not (_is_stale(claim) and _took_away(claim)):
                 yield False
                 return
-            claim.unlink(missing_ok=True)
             continue
         os.write(descriptor, str(Writer.current()).encode())
         os.close(descriptor)
@@ -101,13 +104,18 @@ def _is_stale(claim: Path) -> bool:
     return owner is not None and (owner.is_dead() or owner == Writer.current())
 
 
-def _clear_leftovers(store_path: Path) -> None:
-    """Remove the half-written files of processes that were killed."""
-    for folder, name in ((store_path.parent, store_path.name), (parts_folder(store_path), "*")):
-        for leftover in folder.glob(f".{name}.*.tmp"):
-            owner = writer_of(leftover)
-            if owner is not None and owner.is_dead():
-                leftover.unlink(missing_ok=True)
+def _took_away(claim: Path) -> bool:
+    """Remove a stale claim. Another process may have done so just now, and the claim there may be its own: that is put back."""
+    mine = claim.with_name(f"{claim.name}.{Writer.current()}")
+    try:
+        os.rename(claim, mine)
+    except FileNotFoundError:
+        return True
+    if _is_stale(mine):
+        mine.unlink(missing_ok=True)
+        return True
+    os.rename(mine, claim)
+    return False
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,9 @@ def pack(
     with _packing(store_path) as may_publish:
         if not may_publish:
             return Packed(False, 0)
-        _clear_leftovers(store_path)
+        clear_dead(parts_folder(store_path))
         parts = list_parts(store_path)
-        base = open_store(store_path) if store_path.exists() else None
+        base = open_store(store_path) if store_exists(store_path) else None
         try:
             if base is not None:
                 labels = combine_labels(base.labels, labels)
@@ -138,7 +146,10 @@ def pack(
                 texts = [*texts, *(t for t in base.texts if (t.name, t.header.recipe_id) not in replaced)]
             plans = _compose(base.streams if base else (), parts, labels.video_ids)
             if base is None or parts or texts or not base.labels.equals(labels):
-                write_store(store_path, dataset=dataset, card=card, labels=labels, streams=plans, texts=texts)
+                storage = base.storage if base else None
+                write_store(
+                    store_path, dataset=dataset, card=card, labels=labels, streams=plans, texts=texts, storage=storage
+                )
         finally:
             if base is not None:
                 base.close()
@@ -151,29 +162,35 @@ def pack(
     return Packed(True, len(parts))
 
 
-def _compose(base_streams: Iterable, parts: Sequence[Path], video_order: Sequence[str]) -> list[StreamPlan]:
+def _compose(base_streams: Iterable[Stream], parts: Sequence[Path], video_order: Sequence[str]) -> list[StreamPlan]:
     headers: dict[str, FeatureHeader] = {}
     dtypes: dict[str, np.dtype] = {}
-    items: dict[str, dict[str, StreamItem]] = {}
+    videos: dict[str, dict[str, tuple[Stream, int] | StreamItem]] = {}
+    statuses: dict[str, dict[str, str]] = {}
     for stream in base_streams:
-        headers[stream.name], dtypes[stream.name] = stream.header, stream.table.dtype
-        items[stream.name] = {item.record.video_id: item for item in items_of(stream)}
+        headers[stream.name], dtypes[stream.name] = stream.header, stream.features.dtype
+        videos[stream.name] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
+        statuses[stream.name] = dict(zip(stream.videos.video_ids, stream.videos.statuses))
     for path in parts:
         with open_store(path) as part:
             for stream in part.streams:
                 headers.setdefault(stream.name, stream.header)
-                dtypes.setdefault(stream.name, stream.table.dtype)
-                known = items.setdefault(stream.name, {})
+                dtypes.setdefault(stream.name, stream.features.dtype)
+                known, known_status = videos.setdefault(stream.name, {}), statuses.setdefault(stream.name, {})
                 for record, num_clips in zip(stream.records, np.diff(stream.offsets)):
-                    earlier = known.get(record.video_id)
                     # A video once stored is never lost to a later failure.
-                    if record.status != OK and earlier is not None and earlier.record.status == OK:
+                    if record.status != OK and known_status.get(record.video_id) == OK:
                         continue
                     known[record.video_id] = _part_item(path, stream.name, record, int(num_clips))
+                    known_status[record.video_id] = record.status
     place = {video_id: row for row, video_id in enumerate(video_order)}
     return [
-        StreamPlan(headers[name], dtypes[name], sorted(items[name].values(), key=lambda i: place[i.record.video_id]))
-        for name in sorted(items)
+        StreamPlan(
+            headers[name],
+            dtypes[name],
+            consecutive(videos[name][v] for v in sorted(videos[name], key=place.__getitem__)),
+        )
+        for name in sorted(videos)
     ]
 
 
@@ -182,10 +199,9 @@ def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int
 
     def read() -> VideoFeatures:
         with open_store(path) as part:
-            stream = part.stream(stream_name)
-            row = stream.index().get(record.video_id)
-            if row is None:
-                raise NotAStore(f"{path} changed while it was packed")
-            return stream.read(row)
+            try:
+                return part.stream(stream_name).read(record.video_id)
+            except NotInStore as error:
+                raise NotAStore(f"{path} changed while it was packed") from error
 
     return StreamItem(record, num_clips, read)

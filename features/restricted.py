@@ -1,8 +1,8 @@
-"""Arrays out of files from strangers, without running a line of theirs.
+"""Arrays and labels out of files from strangers, without running a line of theirs.
 
-Feature files in circulation are `.npy`, or torch files that end in `.npy`; the first bytes say which, the name never does.
-A torch file is a zip with a pickle inside. That pickle is read by an unpickler that knows the few names a tensor needs
-and refuses all others, so it can describe an array and do nothing else.
+What is in circulation is `.npy`, torch files and pickles, under any suffix; the first bytes say which, the name never does. A
+torch file is a zip with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that knows
+the few names that arrays and tensors need and refuses all others, so they can describe values and do nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from features.errors import InvalidFeatures
 
 _DAMAGED = (
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AttributeError, EOFError,
-    LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+    LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
 )  # fmt: skip
 """What reading a damaged or hostile file can raise."""
 
@@ -37,41 +37,161 @@ _STORAGE_DTYPES = {
     "IntStorage": "<i4",
 }
 
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8"
+"""How a torch file that is no zip begins: a pickled number."""
+
 
 def read_array(path: Path) -> np.ndarray:
-    """The one array of a file, `.npy` or torch, recognised by its first bytes. Raises `InvalidFeatures`."""
+    """The one array of a file. Raises `InvalidFeatures` for whatever else is in it."""
+    value = read_values(path)
+    if not isinstance(value, np.ndarray):
+        raise InvalidFeatures(f"{path} holds a {type(value).__name__}, not one array")
+    return value
+
+
+def read_values(path: Path) -> object:
+    """What a `.npy`, torch or pickle file holds: an array, or dictionaries, lists and tuples of arrays, text and numbers.
+
+    Recognised by the first bytes. Raises `InvalidFeatures`.
+    """
     try:
         with path.open("rb") as file:
-            magic = file.read(6)
+            magic = file.read(12)
     except OSError as error:
         raise InvalidFeatures(f"cannot read {path}: {error.strerror}") from error
-    if magic == b"\x93NUMPY":
+    if magic[:6] == b"\x93NUMPY":
         return _read_npy(path)
     if magic[:4] == b"PK\x03\x04":
         return _read_torch(path)
-    raise InvalidFeatures(f"{path} is neither a .npy nor a torch file (it starts with {magic!r})")
+    if magic.startswith(_OLD_TORCH):
+        raise InvalidFeatures(f"{path} was saved by a torch older than 1.6; load it there and save it again")
+    if magic[:1] == b"\x80":
+        return _read_pickle(path)
+    raise InvalidFeatures(f"{path} is neither a .npy, a torch file nor a pickle (it starts with {magic[:6]!r})")
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path) -> object:
     try:
         # A memory map first: a header that declares more than the file holds is refused before it is allocated.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except _DAMAGED as error:
-        raise InvalidFeatures(f"{path} is not a plain array: {error}") from error
+        reason = error
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = read_header[version](file)
+            if dtype.hasobject and shape == ():
+                return _plain(_PlainUnpickler(file).load())
+    except _DAMAGED as error:
+        reason = error
+    raise InvalidFeatures(f"{path} is not a plain array: {reason}") from reason
 
 
-def _read_torch(path: Path) -> np.ndarray:
+def _read_pickle(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            return _plain(_PlainUnpickler(file).load())
+    except _DAMAGED as error:
+        raise InvalidFeatures(f"{path} does not hold plain values: {error}") from error
+
+
+def _read_torch(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                 raise InvalidFeatures(f"{path} declares more than {MAX_BYTES >> 30} GiB")
             (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            value = _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
+            return _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
     except _DAMAGED as error:
-        raise InvalidFeatures(f"{path} does not hold one plain tensor: {error}") from error
-    if not isinstance(value, np.ndarray):
-        raise InvalidFeatures(f"{path} holds a {type(value).__name__}, not one tensor")
-    return value
+        raise InvalidFeatures(f"{path} does not hold plain tensors: {error}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Knows numpy's arrays, dtypes and scalars, and builds stand-ins for them that check what they are told."""
+
+    def find_class(self, module: str, name: str) -> object:
+        known = {
+            ("numpy", "ndarray"): _PlainArray,
+            ("numpy", "dtype"): _PlainDtype,
+            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+            ("numpy.core.multiarray", "scalar"): _scalar,
+            ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+            ("_codecs", "encode"): _latin1,
+            ("collections", "OrderedDict"): OrderedDict,
+        }
+        found = known.get((module.replace("numpy._core", "numpy.core"), name))
+        if found is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays and plain values are read")
+        return found
+
+
+class _PlainDtype:
+    def __init__(self, name: object, *_: object) -> None:
+        self._name, self._order = str(name), "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self._order = state[1] if state[1] in ("<", ">") else "="
+
+    def made(self) -> np.dtype:
+        if self._name.startswith("O"):
+            return np.dtype(object)
+        made = np.dtype(self._name).newbyteorder(self._order)
+        if made.kind not in "fiubU":
+            raise pickle.UnpicklingError(f"an array of {made}")
+        return made
+
+
+class _PlainArray:
+    value: object = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, shape, dtype, is_fortran, content = state
+        made = dtype.made()
+        if made.hasobject:
+            if shape != () or not isinstance(content, list) or len(content) != 1:
+                raise pickle.UnpicklingError(f"an array of objects of shape {shape}")
+            self.value = content[0]
+            return
+        # frombuffer copies nothing and refuses a size that is not there.
+        flat = np.frombuffer(content if isinstance(content, bytes) else content.encode("latin1"), made)
+        self.value = flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _empty_array(*_: object) -> _PlainArray:
+    return _PlainArray()
+
+
+def _from_buffer(content: bytes, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
+    """How pickles of the fifth protocol write arrays."""
+    array = _PlainArray()
+    array.value = np.frombuffer(bytes(content), dtype.made()).reshape(shape, order="F" if order == "F" else "C")
+    return array
+
+
+def _scalar(dtype: _PlainDtype, content: bytes) -> object:
+    return np.frombuffer(content, dtype.made())[0].item()
+
+
+def _latin1(text: str, _encoding: str) -> bytes:
+    """How pickles of the second protocol write bytes."""
+    return text.encode("latin1")
+
+
+def _plain(value: object, seen: dict[int, object] | None = None) -> object:
+    """Stand-ins replaced by their arrays, through dictionaries, lists and tuples. What stands in it many times is looked at
+    once, and what holds itself is refused by the depth of the recursion."""
+    seen = {} if seen is None else seen
+    if not isinstance(value, (_PlainArray, dict, list, tuple)):
+        return value
+    if id(value) not in seen:
+        if isinstance(value, _PlainArray):
+            seen[id(value)] = _plain(value.value, seen)
+        elif isinstance(value, dict):
+            seen[id(value)] = {_plain(key, seen): _plain(entry, seen) for key, entry in value.items()}
+        else:
+            seen[id(value)] = type(value)(_plain(entry, seen) for entry in value)
+    return seen[id(value)]
 
 
 class _TensorUnpickler(pickle.Unpickler):

@@ -1,30 +1,44 @@
-"""A feature store as its users see it, whatever the file format: open, look, read; and compose a new one from others."""
+"""A feature store as its users see it, whatever the file format: open, look, read; and what a new one is composed of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from features.errors import NotAStore, NotInStore, StoreConflict
+from features.columns import ArrayLike, VideoTable
+from features.errors import InvalidFeatures, NotAStore, NotInStore
+from features.remote import is_url, name_of
 from features.types import FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
 from manifests.card import Card
 
-STORES = {".h5": "features.hdf5", ".hdf5": "features.hdf5"}
-"""File suffix -> module with `open_<format>` and `write_<format>`."""
+STORES = {".h5": "features.hdf5", ".hdf5": "features.hdf5", ".zarr": "features.zarr3"}
+"""Suffix -> module with `open_file` and `write_file`."""
+
+BLOCK_BYTES = 1 << 25
+"""What is copied at a time from store to store."""
 
 
-class ArrayLike(Protocol):
-    """What a stream needs of its table of features: numpy, HDF5 and Zarr arrays all have it."""
+def require_memory(what: str, num_bytes: int) -> None:
+    """Raises `InvalidFeatures` for more than this machine can hold, whether a store is large or lies about its size."""
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if num_bytes > have:
+        raise InvalidFeatures(f"{what}: {num_bytes / 1e9:.0f} GB, but this machine has {have / 1e9:.0f} GB of memory")
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
 
-    def __getitem__(self, key: slice) -> np.ndarray: ...
+@dataclass(frozen=True)
+class Storage:
+    """How a store keeps its numbers; nothing that a reader of values can see."""
+
+    chunk_rows: int = 128
+    """Clips per chunk: about one routine, so that reading one video reads one or two chunks."""
+    compression: str = "default"
+    """`none`, `gzip` or `zstd`; what `default` is, is the format's business."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +46,14 @@ class Stream:
     """The features of one backbone by one recipe."""
 
     header: FeatureHeader
-    records: tuple[VideoRecord, ...]
+    videos: VideoTable
     offsets: np.ndarray
     """int64, `(videos + 1,)`: video i has the rows `offsets[i]:offsets[i + 1]`."""
-    start_seconds: np.ndarray
-    end_seconds: np.ndarray
-    checksums: tuple[str, ...]
-    table: ArrayLike
-    """`(total_clips, dim)`, still on disk."""
+    start_seconds: ArrayLike
+    """float64, `(total_clips,)`, still on disk, like the two below."""
+    end_seconds: ArrayLike
+    features: ArrayLike
+    """`(total_clips, dim)`."""
 
     @property
     def name(self) -> str:
@@ -49,40 +63,60 @@ class Stream:
     def num_clips(self) -> int:
         return int(self.offsets[-1])
 
-    def index(self) -> dict[str, int]:
-        return {record.video_id: row for row, record in enumerate(self.records)}
+    @property
+    def records(self) -> tuple[VideoRecord, ...]:
+        return self.videos.records
 
-    def read(self, row: int) -> VideoFeatures:
-        """One video by its row; touches that video's bytes only."""
+    def rows(self) -> dict[str, int]:
+        """video_id -> row."""
+        return {video_id: row for row, video_id in enumerate(self.videos.video_ids)}
+
+    def read(self, video: int | str) -> VideoFeatures:
+        """One video by its row or id; touches that video's bytes only. Raises `NotInStore`, `NotAStore`."""
+        row = self.videos.find(video) if isinstance(video, str) else video
         begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
-        times = slice(begin, end)
-        return VideoFeatures(
-            self.records[row], np.asarray(self.table[times]), self.start_seconds[times], self.end_seconds[times]
+        return VideoFeatures(self.videos.record(row), *self.read_clips(begin, end))
+
+    def read_clips(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features, start and end times of the clips `[begin, end)` of the whole stream."""
+        require_memory(
+            f"{end - begin} clips of {self.name}", (end - begin) * self.header.dim * self.features.dtype.itemsize
         )
+        arrays = (self.features, self.start_seconds, self.end_seconds)
+        return tuple(np.asarray(array[begin:end]) for array in arrays)  # type: ignore[return-value]
 
     def read_all(self) -> np.ndarray:
         """`(total_clips, dim)` in one read."""
-        return np.asarray(self.table[0 : self.num_clips])
+        require_memory(self.name, self.num_clips * self.header.dim * self.features.dtype.itemsize)
+        return np.asarray(self.features[0 : self.num_clips])
 
 
 @dataclass(frozen=True)
 class Store:
     """An open store. Use it as a context manager, or call `close`."""
 
-    path: Path
+    path: Path | str
+    """A path, or a URL as it was given."""
     dataset: str
     card_json: str
     created_utc: str
-    labels: Labels
+    num_bytes: int | None
+    """On disk; None for a store far away that is not one file."""
+    storage: Storage
+    read_labels: Callable[[], Labels] = field(repr=False)
     streams: tuple[Stream, ...]
     texts: tuple[TextFeatures, ...]
-    close: Callable[[], None]
+    close: Callable[[], None] = field(repr=False)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @cached_property
+    def labels(self) -> Labels:
+        return self.read_labels()
 
     @property
     def card(self) -> Card | None:
@@ -125,6 +159,17 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Some clips on their way into a store, and whose they were once a video is complete."""
+
+    features: np.ndarray
+    start_seconds: np.ndarray
+    end_seconds: np.ndarray
+    videos: tuple[VideoRecord, str] | VideoTable | None
+    """One video with the checksum of its features, or rows of a table."""
+
+
+@dataclass(frozen=True)
 class StreamItem:
     """One video on its way into a store; its features are read when they are written, not before."""
 
@@ -132,93 +177,107 @@ class StreamItem:
     num_clips: int
     read: Callable[[], VideoFeatures]
 
+    @property
+    def counts(self) -> Sequence[int]:
+        return [self.num_clips]
+
+    def blocks(self) -> Iterator[Block]:
+        video = self.read()
+        if len(video.features) != self.num_clips:
+            raise InvalidFeatures(f"{self.record.video_id}: {self.num_clips} clips expected, got {len(video.features)}")
+        yield Block(video.features, video.start_seconds, video.end_seconds, (video.record, video.sha256))
+
+
+@dataclass(frozen=True)
+class StreamRows:
+    """Consecutive videos of an open store on their way into another, copied in blocks with the checksums they have."""
+
+    stream: Stream
+    begin: int
+    end: int
+
+    @property
+    def counts(self) -> Sequence[int]:
+        return np.diff(self.stream.offsets[self.begin : self.end + 1])
+
+    def blocks(self) -> Iterator[Block]:
+        first, last = int(self.stream.offsets[self.begin]), int(self.stream.offsets[self.end])
+        step = max(1, BLOCK_BYTES // (self.stream.header.dim * self.stream.features.dtype.itemsize))
+        for begin in range(first, last, step):
+            yield Block(*self.stream.read_clips(begin, min(begin + step, last)), None)
+        yield Block(*self.stream.read_clips(last, last), self.stream.videos.part(self.begin, self.end))
+
 
 @dataclass(frozen=True)
 class StreamPlan:
+    """A stream to be written: its videos in order."""
+
     header: FeatureHeader
     dtype: np.dtype
-    items: Sequence[StreamItem]
+    items: Sequence[StreamItem | StreamRows]
 
 
-def check_store_name(path: Path) -> None:
+def consecutive(videos: Iterable[tuple[Stream, int] | StreamItem]) -> list[StreamItem | StreamRows]:
+    """Rows of open streams and single videos, in order; neighbours of one stream become one copy."""
+    found: list[StreamItem | StreamRows] = []
+    for video in videos:
+        if isinstance(video, StreamItem):
+            found.append(video)
+            continue
+        stream, row = video
+        last = found[-1] if found else None
+        if isinstance(last, StreamRows) and last.stream is stream and last.end == row:
+            found[-1] = StreamRows(stream, last.begin, row + 1)
+        else:
+            found.append(StreamRows(stream, row, row + 1))
+    return found
+
+
+def check_store_name(path: Path | str) -> None:
     """Raises `NotAStore` when no kind of store has this ending. Work that ends in a store begins with this."""
     _module(path)
 
 
-def _module(path: Path):
-    module = STORES.get(path.suffix)
-    if module is None:
+def _module(path: Path | str):
+    suffix = Path(name_of(path)).suffix
+    if suffix not in STORES:
         known = ", ".join(STORES)
-        raise NotAStore(f"{path}: a store's name ends in one of {known}, got {path.suffix or 'no ending'!r}")
-    return import_module(module)
+        raise NotAStore(f"{path}: a store's name ends in one of {known}, got {suffix or 'no ending'!r}")
+    return import_module(STORES[suffix])
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading. Raises `NotAStore` with one line that says what is wrong."""
-    return _module(Path(path)).open_hdf5(Path(path))
+def store_exists(path: Path | str) -> bool:
+    """Whether something was published there; what a killed writer left is nothing. Unknown, so False, at a URL."""
+    return not is_url(path) and _module(path).exists(Path(path))
+
+
+def open_store(path: Path | str) -> Store:
+    """Open a store for reading, from a path or a URL (https://, s3://, ...). Raises `NotAStore` with one line that says
+    what is wrong."""
+    return _module(path).open_file(path if is_url(path) else Path(path))
 
 
 def write_store(
-    path: str | Path,
+    path: Path | str,
     *,
     dataset: str,
     card: Card | None,
     labels: Labels,
     streams: Iterable[StreamPlan],
     texts: Iterable[TextFeatures] = (),
+    storage: Storage | None = None,
 ) -> None:
-    """Publish a whole store at `path` by one rename; see the format's module."""
-    path = Path(path)
+    """Publish a whole store at `path`: readers see the old one or the new one; see the format's module."""
     module = _module(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    module.write_hdf5(
+    if not is_url(path):
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    module.write_file(
         path,
         dataset=dataset,
         card_json="null" if card is None else card.to_json(),
         labels=labels,
         streams=list(streams),
         texts=list(texts),
+        storage=storage or Storage(),
     )
-
-
-def items_of(stream: Stream) -> list[StreamItem]:
-    """Every video of a stream, ready to be written elsewhere."""
-    counts = np.diff(stream.offsets)
-    return [
-        StreamItem(record, int(counts[row]), lambda row=row: stream.read(row))
-        for row, record in enumerate(stream.records)
-    ]
-
-
-def combine_labels(older: Labels, newer: Labels) -> Labels:
-    """All videos of both; where both know one, the newer says. Score columns are joined."""
-    names = tuple(dict.fromkeys((*newer.score_names, *older.score_names)))
-    rows: dict[str, tuple[str, str, np.ndarray]] = {}
-    for labels in (newer, older):
-        columns = [names.index(name) for name in labels.score_names]
-        for index, video_id in enumerate(labels.video_ids):
-            if video_id not in rows:
-                scores = np.full(len(names), np.nan)
-                scores[columns] = labels.scores[index]
-                rows[video_id] = (labels.splits[index], labels.categories[index], scores)
-    table = np.array([scores for _, _, scores in rows.values()]).reshape(len(rows), len(names))
-    return Labels(
-        tuple(rows), tuple(s for s, _, _ in rows.values()), tuple(c for _, c, _ in rows.values()), names, table
-    )
-
-
-def label_conflicts(one: Labels, other: Labels) -> list[str]:
-    """What two sets of labels say differently about the same videos, a line each."""
-    rows = {video_id: index for index, video_id in enumerate(other.video_ids)}
-    found = []
-    for index, video_id in enumerate(one.video_ids):
-        if video_id in rows and one.row(index) != other.row(rows[video_id]):
-            found.append(f"{video_id}: {one.row(index)} against {other.row(rows[video_id])}")
-    return found
-
-
-def require_no_conflicts(conflicts: list[str], what: str) -> None:
-    if conflicts:
-        shown = "\n  ".join(conflicts[:20])
-        more = f"\n  and {len(conflicts) - 20} more" if len(conflicts) > 20 else ""
-        raise StoreConflict(f"{what} differ for {len(conflicts)} videos:\n  {shown}{more}")

@@ -271,6 +271,12 @@ class TextFeatures:
         if not np.isfinite(self.features).all():
             raise InvalidFeatures(f"prompt set {self.name}: text features hold NaN or infinity")
 
+    def equals(self, other: TextFeatures) -> bool:
+        same = self.name, self.header, self.texts, self.groups
+        return same == (other.name, other.header, other.texts, other.groups) and np.array_equal(
+            self.features, other.features
+        )
+
     def group(self, name: str) -> np.ndarray:
         """Rows of one group, `(texts of the group, dim)`."""
         chosen = [index for index, group in enumerate(self.groups) if group == name]

@@ -49,3 +49,11 @@ def writer_of(temporary: Path) -> Writer | None:
     """Who wrote a file named by `temporary_beside`; None for any other file."""
     found = re.fullmatch(r"\..+\.(\d+@[^@]+)\.tmp", temporary.name)
     return Writer.parse(found[1]) if found else None
+
+
+def clear_dead(folder: Path, name: str = "*") -> None:
+    """Remove the half-written files that killed processes left of `name`, a pattern, in a folder."""
+    for leftover in folder.glob(f".{name}.*.tmp"):
+        owner = writer_of(leftover)
+        if owner is not None and owner.is_dead():
+            leftover.unlink(missing_ok=True)

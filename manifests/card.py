@@ -56,6 +56,8 @@ class LabelFile:
     """`video_id`, `category`, `score_<name>`; anything else is skipped."""
     category: str = ""
     """`before first _` takes the category from the id; a category's name gives it to every row."""
+    divided_by: dict[str, str] = field(default_factory=dict)
+    """Score -> column that it is divided by, where authors publish a score multiplied by a factor."""
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,24 @@ def _read_blank_separated(path: Path, card: Card) -> Manifest:
         if len(values) != len(columns):
             checker.add(number, f"{len(values)} columns; {len(columns)} expected: {', '.join(columns)}")
             continue
+        by_column = dict(zip(columns, values))
         wanted = {
-            name: value for name, value in zip(columns, values) if name == "video_id" or name.startswith(SCORE_PREFIX)
+            name: _divided(value, by_column.get(card.labels.divided_by.get(name.removeprefix(SCORE_PREFIX), "")))
+            for name, value in by_column.items()
+            if name == "video_id" or name.startswith(SCORE_PREFIX)
         }
         rows.append(checker.row(number, {**wanted, "split": split, "category": _category(wanted["video_id"], card)}))
     checker.finish(str(path))
     names = tuple(c.removeprefix(SCORE_PREFIX) for c in columns if c.startswith(SCORE_PREFIX))
     return Manifest(card.name, tuple(rows), names, card)
+
+
+def _divided(value: str, divisor: str | None) -> str:
+    """Text that is no number stays as it is, for the checker to name."""
+    try:
+        return value if divisor is None else repr(float(value) / float(divisor))
+    except (ValueError, ZeroDivisionError):
+        return f"{value} / {divisor}"
 
 
 def _is_header(values: list[str], columns: tuple[str, ...]) -> bool:

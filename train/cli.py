@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from features.console import Console, json_option, print_json
+from features.console import Console, StorePath, json_option, print_json
 from features.store import open_store
 from train.errors import SettingsError
 from train.heads import TABLE
@@ -33,7 +33,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 
 
 @main.command()
-@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True, help="The feature store.")
+@click.option("--features", "store_path", type=StorePath(), required=True, help="The feature store, a path or a URL.")
 @click.option("--head", help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.")
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE.  [default: qgvl]")
@@ -125,7 +125,7 @@ def heads(
 
 @main.command()
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Folder of a run.")
-@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True, help="The store to score.")
+@click.option("--features", "store_path", type=StorePath(), required=True, help="The store to score.")
 @click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
 @json_option
 def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> None:
@@ -153,7 +153,7 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 @main.command("import-checkpoint")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--head", required=True, help="Head whose published key names SOURCE has, such as gdlt or gslm.")
-@click.option("--features", "store_path", type=click.Path(path_type=Path), required=True,
+@click.option("--features", "store_path", type=StorePath(), required=True,
               help="Store of the features it was trained on: recipe, score range and texts come from it.")  # fmt: skip
 @click.option("--score", required=True, help="Score that it predicts.")
 @click.option("--category", default="", help="Category that it was trained for.")

@@ -72,9 +72,9 @@ class FeatureSet:
         labels = {video_id: row for row, video_id in enumerate(store.labels.video_ids)}
         counts = np.diff(stream.offsets)
         used = [
-            (row, labels[record.video_id])
-            for row, record in enumerate(stream.records)
-            if record.status == OK and record.video_id in labels
+            (row, labels[video_id])
+            for row, (video_id, status) in enumerate(zip(stream.videos.video_ids, stream.videos.statuses))
+            if status == OK and video_id in labels
         ]
         if not used:
             raise DataError(f"{store.path}: no video has both features of {stream.name} and labels")
@@ -82,12 +82,14 @@ class FeatureSet:
         if int(sum(counts[row] for row, _ in used)) != len(clips):
             keep = np.concatenate([np.arange(stream.offsets[row], stream.offsets[row + 1]) for row, _ in used])
             clips = clips[torch.from_numpy(keep)]
+        if not torch.isfinite(clips.sum(dim=1)).all():
+            raise DataError(f"{store.path}: {stream.name} holds NaN or infinity; `features verify` says where")
         label_rows = [label for _, label in used]
         return cls(
             header=stream.header,
             clips=clips,
             offsets=np.concatenate([[0], np.cumsum([counts[row] for row, _ in used])]),
-            video_ids=tuple(stream.records[row].video_id for row, _ in used),
+            video_ids=tuple(stream.videos.video_ids[row] for row, _ in used),
             splits=np.array(store.labels.splits, dtype=object)[label_rows],
             categories=np.array(store.labels.categories, dtype=object)[label_rows],
             scores={

@@ -110,10 +110,12 @@ def test_resume_does_nothing_twice(tmp_path, numbers_backbone):
     assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing to do, nothing written"
 
 
-def test_another_recipe_is_another_stream(tmp_path, numbers_backbone):
+def test_another_recipe_is_refused_or_another_stream(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [8, 8])
     extract(tmp_path)
-    assert "2 new" in extract(tmp_path, "--clip-length", "3").output
+    refused = extract(tmp_path, "--clip-length", "3", status=2).output
+    assert "clip_length: 4 before, 3 now" in refused and "--beside" in refused and "tail" not in refused
+    assert "2 new" in extract(tmp_path, "--clip-length", "3", "--beside").output
     with open_store(tmp_path / "small.h5") as store:
         assert sorted(stream.header.clip_length for stream in store.streams) == [3, 4]
         names = [stream.name for stream in store.streams]

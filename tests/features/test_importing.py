@@ -38,7 +38,7 @@ def test_features_labels_and_what_is_known(tmp_path):
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
     np.save(folder / "stranger.npy", np.zeros((2, 6), np.float32))
     output = import_folder(folder, out, "--clip-length", "32", "--clip-stride", "16", "--fps", "25")
-    assert "1 files without labels, left out: stranger" in output and "497 labelled videos without a file" in output
+    assert "1 videos without labels, left out: stranger" in output and "497 labelled videos without features" in output
     with open_store(out) as store:
         stream = store.stream("vst")
         assert [record.video_id for record in stream.records] == IDS[:3]
@@ -87,7 +87,8 @@ def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
     import_folder(folder, out)
     assert "already holds vst features of this recipe" in import_folder(folder, out, status=2)
-    import_folder(folder, out, "--fps", "25")
+    assert "fps: None before, 25.0 now" in import_folder(folder, out, "--fps", "25", status=2)
+    import_folder(folder, out, "--fps", "25", "--beside")
     with open_store(out) as store:
         assert len({stream.name for stream in store.streams}) == 2
 
@@ -95,9 +96,9 @@ def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda folder: None, "is not a folder"),
-        (lambda folder: folder.mkdir(), "holds no .npy file"),
-        (lambda folder: (folder.mkdir(), np.save(folder / "x.npy", np.zeros((2, 2)))), "none of the 1 files"),
+        (lambda folder: None, "holds nothing"),
+        (lambda folder: folder.mkdir(), "holds no file *.npy"),
+        (lambda folder: (folder.mkdir(), np.save(folder / "x.npy", np.zeros((2, 2)))), "none of the 1 videos"),
     ],
 )
 def test_folders_that_are_no_dataset(tmp_path, make, message):

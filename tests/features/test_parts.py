@@ -1,16 +1,11 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
-import os
-import random
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from features.parts import list_parts, pack, parts_folder, read_finished, write_part
 from features.store import open_store
@@ -101,40 +96,3 @@ def test_one_packer_at_a_time(tmp_path):
     part(store, "b", 3)
     claim(store, "another-machine", 1)
     assert not publish(store).published, "nobody here can know whether that process lives"
-
-
-PACKER = """
-import sys
-from pathlib import Path
-from tests.features.test_parts import part, publish, IDS
-store = Path(sys.argv[1])
-for round in range(1000):
-    part(store, IDS[round % 4], 400, seed=round)
-    publish(store)
-"""
-
-
-@pytest.mark.parametrize("seed, name", [(0, "s.h5"), (1, "with @ and .h5. in it.hdf5")])
-def test_kill_nine_while_packing(tmp_path, seed, name):
-    store = tmp_path / name
-    rng = random.Random(seed)
-    held = set()
-    for _ in range(4):
-        packer = subprocess.Popen(
-            [sys.executable, "-c", PACKER, str(store)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-        deadline = time.monotonic() + 30
-        while not store.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.5, 0.9))
-        packer.send_signal(signal.SIGKILL)
-        packer.wait()
-        with open_store(store) as opened:
-            opened.stream().read_all()
-        now = set(read_finished(store).records[header().recipe_id])
-        assert held <= now
-        held = now
-    assert publish(store).published
-    with open_store(store) as opened:
-        assert {record.video_id for record in opened.stream().records} == held == set(IDS)
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]

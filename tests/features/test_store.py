@@ -17,6 +17,7 @@ from features.types import FeatureHeader, VideoFeatures, VideoRecord
 from manifests.errors import LongtakeError
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
+KINDS = [".h5", ".zarr"]
 IDS = st.text("abcäöü日本 0123_-().", min_size=1, max_size=20).filter(lambda t: t == t.strip(" .") and t)
 
 
@@ -57,14 +58,15 @@ def test_what_breaks_the_contract_cannot_be_made(make):
         make()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("suffix", KINDS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.dictionaries(IDS, st.integers(0, 5), min_size=1, max_size=6),
     dtype=st.sampled_from(["float32", "float16"]),
     scores=st.lists(st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6)), min_size=6, max_size=6),
 )
-def test_written_and_read_back(tmp_path, lengths, dtype, scores):
-    path = tmp_path / "wëird name.h5"
+def test_written_and_read_back(tmp_path, suffix, lengths, dtype, scores):
+    path = tmp_path / f"wëird name{suffix}"
     ids = list(lengths)
     videos = [video(name, n, 3, i, dtype) for i, (name, n) in enumerate(lengths.items())]
     wide = [video(name, max(n, 1), 5, i) for i, (name, n) in enumerate(lengths.items())]
@@ -89,8 +91,9 @@ def test_written_and_read_back(tmp_path, lengths, dtype, scores):
         assert diff(store, store) == []
 
 
-def test_choosing_a_stream(tmp_path):
-    path = tmp_path / "s.h5"
+@pytest.mark.parametrize("suffix", KINDS)
+def test_choosing_a_stream(tmp_path, suffix):
+    path = tmp_path / f"s{suffix}"
     heads = [header(), header(clip_length=8)]
     streams = [plan(head, [video("a", 2)]) for head in heads]
     write_store(path, dataset="d", card=None, labels=labels(["a"]), streams=streams)
@@ -110,8 +113,10 @@ def test_another_ending(tmp_path):
 
 
 def refused(path):
-    with pytest.raises(NotAStore) as caught:
-        open_store(path)
+    """When it is opened, or, for what is read only when it is asked for, when all of it is asked for."""
+    with pytest.raises(LongtakeError) as caught, open_store(path) as store:
+        assert len(store.labels) == len(store.stream().records) == 2
+        store.stream().read_all()
     assert "\n" not in str(caught.value).strip()
     return str(caught.value)
 
@@ -209,11 +214,11 @@ def test_diff_says_what_differs(tmp_path):
     assert any("tail: 'pad' against 'drop'" in detail for detail in recipes)
 
 
-def test_the_example_of_format_md(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number, suffix", [(0, ".h5"), (1, ".zarr")])
+def test_the_examples_of_format_md(tmp_path, monkeypatch, capsys, number, suffix):
     text = (Path(__file__).parents[2] / "features" / "FORMAT.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    (tmp_path / "features").mkdir()
-    make_store(tmp_path / "features" / "demo.h5", {"first": 5, "second": 4})
+    block = re.findall(r"```python\n(.*?)```", text, re.S)[number]
+    make_store(tmp_path / "features" / f"demo{suffix}", {"first": 5, "second": 4})
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "FORMAT.md", "exec"), {})
     assert capsys.readouterr().out == "first (5, 3) w\n"

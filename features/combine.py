@@ -1,0 +1,158 @@
+"""Several stores become one: labels joined, recipes kept apart, and nothing taken from two that disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import FeaturesError, StoreConflict
+from features.store import Store, Stream, StreamPlan, consecutive, open_store, store_exists, write_store
+from features.types import OK, FeatureHeader, Labels, TextFeatures
+
+MAX_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Merged:
+    num_videos: int
+    num_clips: int
+    num_streams: int
+    num_texts: int
+
+
+def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = False) -> Merged:
+    """Stores of one dataset into a new one at `out`. Videos may be in several, when all say the same.
+
+    Raises `StoreConflict` with the list when values, labels, prompt sets or recipes differ; `beside` keeps several recipes of
+    one backbone side by side. A video that failed in one store and not in another has not failed.
+    """
+    require_new(out)
+    with ExitStack() as opened:
+        stores = [opened.enter_context(open_store(source)) for source in sources]
+        names = dict.fromkeys(store.dataset for store in stores)
+        if len(names) > 1:
+            raise StoreConflict(
+                f"these are stores of different datasets: {', '.join(names)}. One store holds one dataset"
+            )
+        labels = stores[0].labels
+        conflicts: list[str] = []
+        for store in stores[1:]:
+            conflicts += label_conflicts(labels, store.labels)
+            labels = combine_labels(store.labels, labels)
+        require_no_conflicts(conflicts, "labels")
+        if not beside:
+            held: list[FeatureHeader] = []
+            for store in stores:
+                require_one_recipe(held, [stream.header for stream in store.streams], store.path)
+                held += [stream.header for stream in store.streams]
+        plans = _merged_streams(stores, labels)
+        texts = _merged_texts(stores)
+        card = next((store.card for store in stores if store.card), None)
+        write_store(
+            out, dataset=stores[0].dataset, card=card, labels=labels, streams=plans, texts=texts,
+            storage=stores[0].storage,
+        )  # fmt: skip
+        counts = [item.counts for plan in plans for item in plan.items]
+        return Merged(sum(map(len, counts)), int(sum(map(sum, counts))), len(plans), len(texts))
+
+
+def require_new(out: Path | str) -> None:
+    """Raises `FeaturesError` when something is there: whole stores are made anew, never written over."""
+    if store_exists(out):
+        raise FeaturesError(f"{out} exists; choose another name, or remove it first")
+
+
+def require_one_recipe(held: Iterable[FeatureHeader], new: Iterable[FeatureHeader], where: Path | str) -> None:
+    """Raises `StoreConflict` with the fields in which two recipes of one backbone differ."""
+    held = list(held)
+    for header in new:
+        for other in held:
+            if other.backbone == header.backbone and other.recipe_id != header.recipe_id:
+                fields = other.differences(header).items()
+                lines = "\n  ".join(f"{name}: {theirs!r} before, {ours!r} now" for name, (theirs, ours) in fields)
+                raise StoreConflict(
+                    f"{where}: {header.backbone} features of another recipe:\n  {lines}\nFeatures of different recipes are "
+                    f"not mixed. Choose another store, or keep both side by side with --beside"
+                )
+
+
+def _merged_streams(stores: Sequence[Store], labels: Labels) -> list[StreamPlan]:
+    streams: dict[str, list[Stream]] = {}
+    for store in stores:
+        for stream in store.streams:
+            streams.setdefault(stream.name, []).append(stream)
+    conflicts: list[str] = []
+    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    plans = []
+    for name, same in sorted(streams.items()):
+        dtypes = {stream.features.dtype for stream in same}
+        if len(dtypes) > 1:
+            raise StoreConflict(
+                f"{name} is {' in one store and '.join(sorted(map(str, dtypes)))} in another: make them alike with "
+                f"`features convert --dtype`"
+            )
+        taken: dict[str, tuple[Stream, int]] = {}
+        for stream in same:
+            statuses, checksums = stream.videos.statuses, stream.videos.checksums
+            for row, video_id in enumerate(stream.videos.video_ids):
+                if video_id in taken:
+                    other, other_row = taken[video_id]
+                    if other.videos.statuses[other_row] == OK:
+                        if statuses[row] == OK and checksums[row] != other.videos.checksums[other_row]:
+                            conflicts.append(f"{name} {video_id}: other values")
+                        continue
+                    if statuses[row] != OK:
+                        continue
+                taken[video_id] = (stream, row)
+        order = sorted(taken, key=lambda video_id: (place.get(video_id, len(place)), video_id))
+        plans.append(StreamPlan(same[0].header, dtypes.pop(), consecutive(taken[video_id] for video_id in order)))
+    require_no_conflicts(conflicts, "features")
+    return plans
+
+
+def _merged_texts(stores: Sequence[Store]) -> list[TextFeatures]:
+    taken: dict[tuple[str, str], TextFeatures] = {}
+    for store in stores:
+        for text in store.texts:
+            other = taken.setdefault((text.name, text.header.recipe_id), text)
+            if not other.equals(text):
+                raise StoreConflict(f"{store.path}: prompt set {text.name}@{text.header.recipe_id} with other values")
+    return list(taken.values())
+
+
+def combine_labels(older: Labels, newer: Labels) -> Labels:
+    """All videos of both; where both know one, the newer says. Score columns are joined."""
+    names = tuple(dict.fromkeys((*newer.score_names, *older.score_names)))
+    rows: dict[str, tuple[str, str, np.ndarray]] = {}
+    for labels in (newer, older):
+        columns = [names.index(name) for name in labels.score_names]
+        for index, video_id in enumerate(labels.video_ids):
+            if video_id not in rows:
+                scores = np.full(len(names), np.nan)
+                scores[columns] = labels.scores[index]
+                rows[video_id] = (labels.splits[index], labels.categories[index], scores)
+    table = np.array([scores for _, _, scores in rows.values()]).reshape(len(rows), len(names))
+    return Labels(
+        tuple(rows), tuple(s for s, _, _ in rows.values()), tuple(c for _, c, _ in rows.values()), names, table
+    )
+
+
+def label_conflicts(one: Labels, other: Labels) -> list[str]:
+    """What two sets of labels say differently about the same videos, a line each."""
+    rows = {video_id: index for index, video_id in enumerate(other.video_ids)}
+    found = []
+    for index, video_id in enumerate(one.video_ids):
+        if video_id in rows and one.row(index) != other.row(rows[video_id]):
+            found.append(f"{video_id}: {one.row(index)} against {other.row(rows[video_id])}")
+    return found
+
+
+def require_no_conflicts(conflicts: list[str], what: str) -> None:
+    if conflicts:
+        shown = "\n  ".join(conflicts[:MAX_SHOWN])
+        more = f"\n  and {len(conflicts) - MAX_SHOWN} more" if len(conflicts) > MAX_SHOWN else ""
+        raise StoreConflict(f"{what} differ for {len(conflicts)} videos:\n  {shown}{more}")

@@ -1,0 +1,92 @@
+"""A store as loose files, in the layouts that others' code reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import FeaturesError
+from features.store import Store, Stream
+from features.types import OK, Labels
+from manifests.card import Card
+from manifests.table import SCORE_PREFIX, Manifest, ManifestRow, write_manifest
+
+LAYOUTS = {
+    "gdlt": "<video_id>.npy, each (clips, dim), float32",
+    "pamfn": "<category>_<modality>_<backbone>.npy, each a dictionary {video_id: (clips, dim)}",
+    "skating-mixer": "<video_id>.npy, each (clips, 1, dim), float32",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    num_videos: int
+    num_files: int
+    label_files: tuple[str, ...]
+
+
+def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
+    """All videos of a stream that did not fail, with their labels, into a new or empty folder. Raises `FeaturesError`.
+
+    Labels are written as a manifest, `labels.csv`, and, where the dataset's card describes them, as the authors' files, one a split.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FeaturesError(f"{folder} exists and is not an empty folder; choose another")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row, status in enumerate(stream.videos.statuses) if status == OK]
+    ids = stream.videos.video_ids
+    if layout == "pamfn":
+        num_files = _dictionaries(store, stream, folder, rows)
+    else:
+        for row in rows:
+            features = stream.read(row).features.astype(np.float32)
+            np.save(folder / f"{ids[row]}.npy", features[:, None] if layout == "skating-mixer" else features)
+        num_files = len(rows)
+    exported = {ids[row] for row in rows}
+    labels = store.labels.subset([i for i, video_id in enumerate(store.labels.video_ids) if video_id in exported])
+    return Exported(len(rows), num_files, _write_labels(folder, store, labels))
+
+
+def _dictionaries(store: Store, stream: Stream, folder: Path, rows: Sequence[int]) -> int:
+    category_of = dict(zip(store.labels.video_ids, store.labels.categories))
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for row in rows:
+        video = stream.read(row)
+        video_id = video.record.video_id
+        name = category_of.get(video_id) or store.dataset
+        groups.setdefault(name, {})[video_id] = video.features.astype(np.float32)
+    for name, videos in groups.items():
+        path = folder / f"{name.replace('/', '_')}_{stream.header.modality}_{stream.header.backbone}.npy"
+        # The layout in circulation is a pickled dictionary. Writing one is harmless; ours reads it without running it.
+        np.save(path, np.array(videos, dtype=object), allow_pickle=True)
+    return len(groups)
+
+
+def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]:
+    rows = []
+    for index, video_id in enumerate(labels.video_ids):
+        split, category, scores = labels.row(index)
+        rows.append(ManifestRow(video_id, split=split or None, category=category or None, scores=scores))
+    write_manifest(folder / "labels.csv", Manifest(store.dataset, tuple(rows), labels.score_names))
+    return ("labels.csv", *(_write_authors_files(folder, store.card, rows) if store.card else ()))
+
+
+def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
+    """Columns that the store does not keep are 0, such as deductions and factors: 1 for what divides a score."""
+    columns = card.labels.columns
+    if not columns or any(" " in row.video_id for row in rows):
+        return ()
+    written = []
+    for split in card.splits:
+        lines = []
+        for row in (row for row in rows if row.split == split):
+            by_column = {"video_id": row.video_id, **{SCORE_PREFIX + n: f"{v:.10g}" for n, v in row.scores.items()}}
+            spare = dict.fromkeys(card.labels.divided_by.values(), "1")
+            lines.append(" ".join(by_column.get(column, spare.get(column, "0")) for column in columns))
+        if lines:
+            (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            written.append(f"{split}.txt")
+    return tuple(written)

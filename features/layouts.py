@@ -1,0 +1,172 @@
+"""How others lay out features and labels: one entry a layout, from files to one array per video and to a manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import FeaturesError, InvalidFeatures
+from features.restricted import read_array, read_values
+from manifests.card import Card
+from manifests.errors import ManifestError
+from manifests.labels import read_labels
+from manifests.table import SCORE_PREFIX, Manifest, RowChecker
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """One video in somebody's files."""
+
+    path: Path
+    read: Callable[[], object]
+    """The array `(clips, dim)`, if the files are what they should be; checked by the importer."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    about: str
+    pattern: str
+    """Of the files in the folder, when the user gives none."""
+    videos: Callable[[Sequence[Path]], dict[str, SourceVideo]]
+    labels: Callable[[Sequence[Path], Card], Manifest] = read_labels
+
+
+def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, SourceVideo]:
+    """The videos of a folder, or of one file. Raises `FeaturesError` when there are none."""
+    chosen = LAYOUTS[layout]
+    if source.is_dir():
+        files = sorted(path for path in source.glob(pattern or chosen.pattern) if path.is_file())
+    else:
+        files = [source] if source.is_file() else []
+    if not files:
+        what = f"no file {pattern or chosen.pattern}" if source.is_dir() else "nothing"
+        raise FeaturesError(f"{source} holds {what}; layout {layout} is {chosen.about}")
+    return chosen.videos(files)
+
+
+def _one_each(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    return {path.stem: SourceVideo(path, lambda path=path: read_array(path)) for path in files}
+
+
+def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    """`(clips, n, dim)`: the n vectors of a clip are averaged. Sound has one a clip already."""
+
+    def read(path: Path) -> np.ndarray:
+        array = read_array(path)
+        return array.mean(axis=1, dtype=array.dtype) if array.ndim == 3 else array
+
+    return {path.stem: SourceVideo(path, lambda path=path: read(path)) for path in files}
+
+
+def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    """Each file is `{video_id: (clips, dim)}`. Raises `InvalidFeatures` for other files, and for a video in two of them."""
+    read = cache(read_values)
+    found: dict[str, SourceVideo] = {}
+    for path in files:
+        values = read(path)
+        if not isinstance(values, dict):
+            raise InvalidFeatures(
+                f"{path} holds a {type(values).__name__}; a dictionary of arrays by video is expected"
+            )
+        for key in values:
+            if str(key) in found:
+                raise InvalidFeatures(
+                    f"{path.name} and {found[str(key)].path.name} both hold video {key}: they are of different modalities "
+                    f"or backbones. Choose one kind with --files PATTERN, such as --files '*_rgb_VST.npy'"
+                )
+            found[str(key)] = SourceVideo(path, lambda path=path, key=key: read(path)[key])
+    return found
+
+
+SHORT_PROGRAMMES, SHORT_TRAINING, FREE_TRAINING = 729, 583, 350
+
+
+def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """A folder of `<number>.json`. The split is the published rule, over all numbers of each programme that there are."""
+    paths = sorted(path for folder in files for path in (folder.glob("*.json") if folder.is_dir() else [folder]))
+    if not paths:
+        raise ManifestError(f"no .json files in {', '.join(map(str, files))}")
+    checker = RowChecker(card)
+    rows = []
+    training = _finefs_training()
+    for line, path in enumerate(paths, 1):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            number = int(path.stem)
+            scores = {"tes": facts["total_element_score"], "pcs": facts["total_program_component_score(factored)"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            checker.add(line, f"{path.name}: {error!r}")
+            continue
+        category = "short" if number < SHORT_PROGRAMMES else "free"
+        values = {f"{SCORE_PREFIX}{category}_{name}": str(value) for name, value in scores.items()}
+        split = "train" if number in training else "test"
+        rows.append(checker.row(line, {"video_id": path.stem, "split": split, "category": category, **values}))
+    checker.finish(f"{files[0]} (a line is a file in the order of names)")
+    return Manifest(card.name, tuple(rows), tuple(card.scores), card)
+
+
+def _finefs_training() -> set[int]:
+    short, free = np.arange(SHORT_PROGRAMMES), np.arange(SHORT_PROGRAMMES, 1167)
+    for numbers in (short, free):
+        np.random.RandomState(42).shuffle(numbers)
+    return {*short[:SHORT_TRAINING].tolist(), *free[:FREE_TRAINING].tolist()}
+
+
+def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the split lists, told apart by content.
+
+    The name of a list's file begins with its split.
+    """
+    annotations: dict[tuple, Sequence] = {}
+    splits: dict[tuple, str] = {}
+    for path in files:
+        try:
+            values = read_values(path)
+        except InvalidFeatures as error:
+            raise ManifestError(str(error)) from error
+        if isinstance(values, dict):
+            annotations |= values
+        elif isinstance(values, (list, tuple)):
+            split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
+            if split is None:
+                raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
+            splits |= {tuple(key): split for key in values}
+        else:
+            raise ManifestError(f"{path} holds a {type(values).__name__}; a dictionary or a list of keys is expected")
+    checker = RowChecker(card)
+    rows = []
+    for line, (key, facts) in enumerate(annotations.items(), 1):
+        try:
+            (competition, number), category, score = key, str(facts[0]), float(facts[1])
+        except (TypeError, ValueError, IndexError, KeyError):
+            checker.add(line, f"{key!r}: (competition, number) -> (event, score, ...) expected")
+            continue
+        values = {"video_id": f"{competition}_{number}", "split": splits.get(key, ""), "category": category}
+        rows.append(checker.row(line, {**values, f"{SCORE_PREFIX}total": repr(score)}))
+    checker.finish("the annotations (a line is an entry)")
+    if not rows:
+        raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
+    return Manifest(card.name, tuple(rows), ("total",), card)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "gdlt": Layout("a folder of <video_id>.npy, each (clips, dim), as the GDLT authors share them", "*.npy", _one_each),
+    "pamfn": Layout(
+        "<category>_<modality>_<backbone>.npy, each a dictionary {video_id: (clips, dim)}, as the PAMFN authors share them",
+        "*.npy",
+        _dictionaries,
+    ),
+    "skating-mixer": Layout(
+        "a folder of <video_id>.npy, each (clips, n, dim) or (clips, dim), as the Skating-Mixer authors share FS1000",
+        "*.npy",
+        _averaged,
+    ),
+    "finefs": Layout("a folder of <number>.pkl, each a tensor (clips, dim)", "*.pkl", _one_each, _finefs_labels),
+    "logo": Layout("a folder of <competition>_<number>.npy, each (clips, dim)", "*.npy", _one_each, _logo_labels),
+}
+"""Text features are no layout of videos; `features.importing.import_text` reads them."""

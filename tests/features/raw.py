@@ -1,0 +1,171 @@
+"""Stores written and read by h5py and zarr alone, after FORMAT.md: what the conformance kit measures our code against.
+
+Nothing here imports the code under test. A tree is a dict: groups are dicts, arrays are numpy arrays (text: kind `S`), and
+`attributes` of a group are in its key `"@"`.
+"""
+
+import hashlib
+import json
+import warnings
+
+import h5py
+import numpy as np
+import zarr
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def text(values):
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+
+
+HEADER = {
+    "backbone": "net", "modality": "video", "dim": 6, "weights": "w", "weights_sha256": None, "weights_random": False,
+    "clip_length": 16, "clip_stride": 8, "tail": "pad", "fps": 25.0, "preprocessing": {"short_side": 256}, "decoder": "d",
+    "precision": "float32", "origin": "extracted", "format_version": 1,
+}  # fmt: skip
+TEXT_HEADER = {
+    "encoder": "clip", "dim": 4, "weights": "w", "weights_sha256": None, "weights_random": False, "origin": "encoded",
+    "library": None,
+}  # fmt: skip
+IDS = ("Ball_001", "日本 ä", "gone", "d")
+COUNTS = (3, 200, 0, 1)
+
+
+def example(dtype="float32"):
+    """A store with all that a store can have: a failed video, one of many clips, missing scores, text beyond ASCII."""
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(sum(COUNTS), 6)).astype(dtype)
+    offsets = np.cumsum([0, *COUNTS]).astype("<i8")
+    sums = [hashlib.sha256(features[a:b].tobytes()).hexdigest() for a, b in zip(offsets, offsets[1:])]
+    starts = np.concatenate([np.arange(count) * 8 / 25 for count in COUNTS])
+    recipe = hashlib.sha256(canonical(HEADER).encode()).hexdigest()[:16]
+    text_recipe = hashlib.sha256(canonical(TEXT_HEADER).encode()).hexdigest()[:16]
+    nothing = ("", "", "", "")
+    return {
+        "@": {"format": "longtake-features", "format_version": 1, "dataset": "raw", "created_utc": "2026-01-01T00:00:00",
+              "chunk_rows": 32, "compression": "default"},
+        "card": text(["null"]),
+        "labels": {
+            "@": {"score_names": json.dumps(["total", "ärger"])},
+            "video_id": text(IDS),
+            "split": text(["train", "test", "", "train"]),
+            "category": text(["Ball", "", "", "Ball"]),
+            "scores": np.array([[1.5, np.nan], [2, 3], [np.nan, np.nan], [0, -1]], "<f8"),
+        },
+        "streams": {
+            f"net@{recipe}": {
+                "@": {"header": canonical(HEADER)},
+                "features": features,
+                "offsets": offsets,
+                "start_seconds": starts,
+                "end_seconds": starts + 16 / 25,
+                "videos": {
+                    "video_id": text(IDS),
+                    "status": text(["ok", "ok", "failed", "ok"]),
+                    "error_stage": text(["", "", "decode", ""]),
+                    "error_type": text(["", "", "VideoTruncated", ""]),
+                    "error_message": text(["", "", "cut off — übel", ""]),
+                    "source_name": text(["a.mp4", "b.mp4", "c.mp4", "d.mp4"]),
+                    "source_sha256": text(nothing),
+                    "finished_utc": text(nothing),
+                    "features_sha256": text(sums),
+                    "duration_seconds": np.array([1.0, 65, np.nan, 0.64]),
+                    "fps": np.array([25.0, 25, np.nan, 25]),
+                    "span_start_seconds": np.full(4, np.nan),
+                    "span_end_seconds": np.full(4, np.nan),
+                },
+            }
+        },
+        "text": {
+            f"qgvl@{text_recipe}": {
+                "@": {"header": canonical(TEXT_HEADER)},
+                "features": rng.normal(size=(2, 4)).astype("<f4"),
+                "text": text(["poor", "prächtig"]),
+                "group": text(["grades", "grades"]),
+            }
+        },
+    }  # fmt: skip
+
+
+def write(path, tree):
+    if path.suffix == ".zarr":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            root = zarr.create_group(path, attributes={"format": tree["@"]["format"], "current": "any name"})
+            _write_zarr(root.create_group("any name"), tree)
+            zarr.consolidate_metadata(path)
+        return
+    with h5py.File(path, "w") as file:
+        _write_hdf5(file, tree)
+
+
+def _write_hdf5(group, tree):
+    for name, value in tree.items():
+        if name == "@":
+            group.attrs.update(value)
+        elif isinstance(value, dict):
+            _write_hdf5(group.create_group(name), value)
+        else:
+            group[name] = (
+                value.astype(h5py.string_dtype("utf-8", value.dtype.itemsize)) if value.dtype.kind == "S" else value
+            )
+
+
+def _write_zarr(group, tree):
+    for name, value in tree.items():
+        if name == "@":
+            group.attrs.update(value)
+        elif isinstance(value, dict):
+            _write_zarr(group.create_group(name), value)
+        elif value.dtype.kind == "S":
+            group.create_array(name, data=value.view(np.uint8).reshape(len(value), -1))
+        else:
+            group.create_array(name, data=value)
+
+
+def read(path):
+    if path.suffix == ".zarr":
+        root = zarr.open_group(path, mode="r")
+        return _read_zarr(root[root.attrs["current"]])
+    with h5py.File(path, "r") as file:
+        return _read_hdf5(file)
+
+
+def _read_hdf5(group):
+    attributes = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
+    tree = {"@": attributes} if attributes else {}
+    for name, child in group.items():
+        tree[name] = _read_hdf5(child) if isinstance(child, h5py.Group) else child[()]
+    return tree
+
+
+def _read_zarr(group):
+    tree = {"@": dict(group.attrs)} if group.attrs else {}
+    for name, child in group.groups():
+        tree[name] = _read_zarr(child)
+    for name, child in group.arrays():
+        values = child[...]
+        tree[name] = values.view(f"S{values.shape[1]}")[:, 0] if values.dtype == np.uint8 else values
+    return tree
+
+
+def same(ours, theirs, where=""):
+    """Every difference of two trees, but for the date and for text padded to another length."""
+    found = [f"{where}: {name} is only in one" for name in set(ours) ^ set(theirs)]
+    for name in set(ours) & set(theirs):
+        one, other = ours[name], theirs[name]
+        here = f"{where}/{name}"
+        if name == "@":
+            found += [f"{here}{key}" for key in one if key != "created_utc" and one[key] != other.get(key)]
+            found += [f"{here}{key}" for key in set(other) - set(one)]
+        elif isinstance(one, dict):
+            found += same(one, other, here)
+        elif one.dtype.kind != other.dtype.kind or (one.dtype.kind != "S" and one.dtype != other.dtype):
+            found.append(f"{here}: {one.dtype} against {other.dtype}")
+        elif one.shape != other.shape or not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+            found.append(f"{here}: values")
+    return found

@@ -1,0 +1,229 @@
+"""Stores that are merged, converted, relabelled, exported: nothing lost, nothing mixed, nothing written over."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from features.cli import main
+from features.combine import merge
+from features.convert import convert
+from features.errors import FeaturesError, InvalidFeatures, StoreConflict
+from features.inspect import diff, verify
+from features.parts import pack, write_part
+from features.store import Storage, open_store, write_store
+from features.types import Labels
+from tests.features import raw
+from tests.features.fakes import header, labels, make_store, plan, text_features, video
+
+KINDS = [".h5", ".zarr"]
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def store_of(path, ids, *, head=None, texts=(), dtype="float32", table=None, lengths=None):
+    """Values follow from the id, so that the same video is the same in every store."""
+    head = head or header()
+    videos = [video(v, (lengths or {}).get(v, 2 + ord(v[0]) % 4), head.dim, ord(v[0]), dtype) for v in ids]
+    own = table or labels(list(ids), [float(ord(v[0])) for v in ids])
+    write_store(path, dataset="d", card=None, labels=own, streams=[plan(head, videos, dtype)], texts=texts)
+    return path
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_disjoint_and_overlapping_stores(tmp_path, suffix):
+    one = store_of(tmp_path / "1.h5", "abc", texts=[text_features()])
+    other = store_of(tmp_path / "2.zarr", "cde", texts=[text_features()])
+    third = store_of(tmp_path / "3.h5", "f", head=header("other", 5))
+    merged = tmp_path / f"m{suffix}"
+    assert "2 streams of 6 videos" in run("merge", one, other, third, "--out", merged)
+    whole = store_of(tmp_path / "whole.h5", "abcde", texts=[text_features()])
+    with open_store(merged) as ours, open_store(whole) as theirs:
+        assert verify(ours) == []
+        assert not [d for d in diff(theirs, ours) if "only in the second" not in d.detail]
+        assert ours.labels.video_ids == tuple("abcdef") and len(ours.texts) == 1
+
+
+def test_a_failure_gives_way_to_success(tmp_path):
+    failed = store_of(tmp_path / "1.h5", "ab", lengths={"a": 0})
+    whole = store_of(tmp_path / "2.h5", "ab", lengths={"b": 0})
+    merge([failed, whole], tmp_path / "m.h5")
+    with open_store(tmp_path / "m.h5") as store:
+        assert store.stream().videos.statuses == ("ok", "ok")
+
+
+def test_what_disagrees_is_listed_and_refused(tmp_path):
+    one = store_of(tmp_path / "1.h5", "abc")
+    lengths = {v: 7 for v in "ab"}
+    refused = run(
+        "merge", one, store_of(tmp_path / "2.h5", "abc", lengths=lengths), "--out", tmp_path / "m.h5", status=2
+    )
+    assert "features differ for 2 videos" in refused and " a: other values" in refused and " b: other values" in refused
+    other = store_of(tmp_path / "3.h5", "abc", table=labels(list("abc"), [97.0, 5.0, 99.0]))
+    refused = run("merge", one, other, "--out", tmp_path / "m.h5", status=2)
+    assert "labels differ for 1 videos" in refused and "5.0" in refused
+    half = store_of(tmp_path / "4.h5", "d", dtype="float16")
+    assert "features convert --dtype" in run("merge", one, half, "--out", tmp_path / "m.h5", status=2)
+    recipe = store_of(tmp_path / "5.h5", "d", head=header(tail="drop", fps=25.0))
+    refused = run("merge", one, recipe, "--out", tmp_path / "m.h5", status=2)
+    assert "tail: 'pad' before, 'drop' now" in refused and "fps: None before, 25.0 now" in refused
+    assert "exists" in run("merge", one, "--out", one, status=2)
+    assert not (tmp_path / "m.h5").exists()
+    run("merge", one, recipe, "--out", tmp_path / "m.h5", "--beside")
+    with open_store(tmp_path / "m.h5") as store:
+        assert len(store.streams) == 2
+    write_store(tmp_path / "6.h5", dataset="other", card=None, labels=labels(["z"]), streams=[])
+    with pytest.raises(StoreConflict, match="different datasets: d, other"):
+        merge([one, tmp_path / "6.h5"], tmp_path / "n.h5")
+
+
+@pytest.mark.parametrize("source, target", [(a, b) for a in KINDS for b in KINDS])
+@pytest.mark.parametrize("storage", [Storage(), Storage(3, "gzip"), Storage(1, "none")])
+def test_converting_loses_nothing(tmp_path, source, target, storage):
+    tree = raw.example()
+    raw.write(tmp_path / f"a{source}", tree)
+    done = convert(tmp_path / f"a{source}", tmp_path / f"b{target}", storage=storage)
+    assert done.largest_change == 0
+    tree["@"] |= {"chunk_rows": storage.chunk_rows, "compression": storage.compression}
+    assert raw.same(raw.read(tmp_path / f"b{target}"), tree) == []
+
+
+def test_narrower_numbers(tmp_path):
+    one = make_store(tmp_path / "1.h5", {"a": 50, "b": 0})
+    output = run("convert", one, tmp_path / "2.zarr", "--dtype", "float16")
+    assert "largest change" in output
+    with open_store(one) as wide, open_store(tmp_path / "2.zarr") as narrow:
+        assert narrow.stream().features.dtype == np.float16 and verify(narrow) == []
+        expected = wide.stream().read_all().astype(np.float16)
+        np.testing.assert_array_equal(narrow.stream().read_all(), expected)
+        assert json.loads(run("convert", one, tmp_path / "3.h5", "--dtype", "float16", "--json"))[
+            "largest_change"
+        ] == pytest.approx(float(np.abs(wide.stream().read_all() - expected).max()))
+    with h5py.File(one, "r+") as file:
+        next(iter(file["streams"].values()))["features"][0, 0] = 1e6
+    with pytest.raises(InvalidFeatures, match="a: values up to 1e\\+06 do not fit float16"):
+        convert(one, tmp_path / "4.h5", dtype="float16")
+    assert not (tmp_path / "4.h5").exists()
+
+
+def test_a_conversion_that_goes_wrong_is_noticed(tmp_path, monkeypatch):
+    """The disk gives back something else than was written."""
+    one = make_store(tmp_path / "1.h5", {"a": 50})
+    real = write_store
+
+    def spoiled(path, **content):
+        real(path, **content)
+        with h5py.File(path, "r+") as file:
+            next(iter(file["streams"].values()))["features"][20, 1] += 1
+
+    monkeypatch.setattr("features.convert.write_store", spoiled)
+    with pytest.raises(FeaturesError, match="does not hold what was written: clips of fake@"):
+        convert(one, tmp_path / "2.h5")
+
+
+def test_damage_is_not_laundered_by_copying(tmp_path):
+    """Checksums travel with the features: verify finds in the copy what was wrong in the source."""
+    one = make_store(tmp_path / "1.h5", {"a": 50, "b": 9})
+    with h5py.File(one, "r+") as file:
+        next(iter(file["streams"].values()))["features"][20, 1] += 1
+    convert(one, tmp_path / "2.zarr")
+    merge([one], tmp_path / "3.h5")
+    for path in (tmp_path / "2.zarr", tmp_path / "3.h5"):
+        with open_store(path) as store:
+            assert verify(store) == [f"{store.stream().name} a: its features do not match their checksum"]
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_new_labels_leave_features_alone(tmp_path, suffix):
+    path = make_store(tmp_path / f"s{suffix}", {"a": 3, "b": 4})
+    with open_store(path) as store:
+        before, checksums = store.stream().read_all(), store.stream().videos.checksums
+    (tmp_path / "m.csv").write_text("video_id,split,category,score_total\na,test,B,7.5\nc,train,B,1\n")
+    assert "labels of 1 videos changed, 1 added" in run("relabel", path, "--manifest", tmp_path / "m.csv")
+    with open_store(path) as store:
+        rows = {v: store.labels.row(i) for i, v in enumerate(store.labels.video_ids)}
+        assert rows == {
+            "a": ("test", "B", {"total": 7.5}),
+            "b": ("train", "A", {"total": 1.0}),
+            "c": ("train", "B", {"total": 1}),
+        }
+        np.testing.assert_array_equal(store.stream().read_all(), before)
+        assert store.stream().videos.checksums == checksums and verify(store) == []
+    output = run("verify", path, "--manifest", tmp_path / "m.csv", status=1)
+    assert "c: missing" in output and "a: missing" not in output
+    (tmp_path / "m.csv").write_text("video_id,split,category,score_total\na,test,B,8\n")
+    assert "labels: a: " in run("verify", path, "--manifest", tmp_path / "m.csv", status=1)
+    assert "say where the labels are" in run("relabel", path, status=2)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("layout", ["gdlt", "pamfn", "skating-mixer"])
+def test_exported_and_imported_again(tmp_path, suffix, layout):
+    from manifests.table import find_manifest
+
+    manifest = find_manifest("fisv")
+    ids = [row.video_id for row in manifest.rows[:3]]
+    table = Labels(
+        tuple(ids),
+        ("train",) * 3,
+        ("",) * 3,
+        ("tes", "pcs"),
+        np.array([[r.scores["tes"], r.scores["pcs"]] for r in manifest.rows[:3]]),
+    )
+    videos = [video(v, n, 6, n) for v, n in zip(ids, (3, 0, 5))]
+    head = header("vst", 6)
+    write_store(tmp_path / f"s{suffix}", dataset="fisv", card=manifest.card, labels=table, streams=[plan(head, videos)])
+    output = run("export", tmp_path / f"s{suffix}", tmp_path / "out", "--layout", layout)
+    assert "2 videos" in output and "labels.csv, train.txt" in output
+    assert "not an empty folder" in run("export", tmp_path / f"s{suffix}", tmp_path / "out", status=2)
+    run("import", tmp_path / "out", "--layout", layout, "--dataset", "fisv", "--backbone", "vst", "--out", tmp_path / "b.h5",
+        "--labels", tmp_path / "out" / "train.txt")  # fmt: skip
+    with open_store(tmp_path / "b.h5") as store:
+        assert store.labels.video_ids == (ids[0], ids[2])
+        np.testing.assert_array_equal(store.labels.scores, table.scores[[0, 2]])
+        for which in (0, 2):
+            np.testing.assert_array_equal(store.stream().read(ids[which]).features, videos[which].features)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_history_ends_in_the_same_store(tmp_path_factory, data):
+    """Written, appended to, split, merged and converted in any order and kind: what is in it does not depend on the way."""
+    folder = tmp_path_factory.mktemp("history")
+    names = [chr(ord("a") + i) for i in range(data.draw(st.integers(1, 7)))]
+    lengths = {name: data.draw(st.integers(0, 5), label=f"clips of {name}") for name in names}
+    everything = labels(names)
+    made = {name: video(name, lengths[name], 3, ord(name)) for name in names}
+    shards = []
+    for number in range(data.draw(st.integers(1, 3), label="shards")):
+        mine = [n for n in names if data.draw(st.booleans()) or number == 0]
+        path = folder / f"{number}{data.draw(st.sampled_from(KINDS))}"
+        for name in data.draw(st.permutations(mine)):
+            own = everything.subset([names.index(name)])
+            write_part(path, "d", own, {header(): made[name]})
+            if data.draw(st.booleans(), label="pack"):
+                pack(path, dataset="d", card=None, labels=everything)
+        pack(path, dataset="d", card=None, labels=everything)
+        shards.append(path)
+    merged = folder / f"merged{data.draw(st.sampled_from(KINDS))}"
+    merge(data.draw(st.permutations(shards)), merged)
+    storage = Storage(data.draw(st.integers(1, 9)), data.draw(st.sampled_from(["none", "gzip", "default"])))
+    converted = folder / f"converted{data.draw(st.sampled_from(KINDS))}"
+    convert(merged, converted, storage=storage)
+    with open_store(converted) as store:
+        assert verify(store) == []
+        assert store.labels.equals(everything)
+        assert store.stream().videos.video_ids == tuple(names)
+        for name in names:
+            found = store.stream().read(name)
+            assert repr(found.record) == repr(made[name].record)
+            np.testing.assert_array_equal(found.features, made[name].features)
+            np.testing.assert_array_equal(found.end_seconds, made[name].end_seconds)

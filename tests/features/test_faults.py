@@ -1,0 +1,230 @@
+"""Kills, two writers, readers during writing, full and read-only disks: nothing is lost, and nothing half-written is seen."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.combine import merge
+from features.convert import convert
+from features.errors import FeaturesError
+from features.inspect import verify
+from features.parts import list_parts, parts_folder, read_finished
+from features.store import open_store, store_exists
+from tests.features.fakes import header, make_store
+from tests.features.test_parts import IDS, part, publish
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["s.h5", "with @ and .h5. in it, ünï.hdf5", "s.zarr"]
+
+PACKER = """
+import sys
+from pathlib import Path
+from tests.features.test_parts import part, publish, IDS
+store = Path(sys.argv[1])
+for round in range(1000):
+    part(store, IDS[round % 4], 400, seed=round)
+    publish(store)
+"""
+CONVERTER = """
+import sys
+from features.convert import convert
+print("ready", flush=True)
+convert(*sys.argv[1:])
+"""
+
+
+def python(code, *arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, env=environment, **options)
+
+
+def leftovers(folder):
+    """What a killed writer leaves and the next one removes."""
+    found = [p.name for p in folder.iterdir() if p.name.endswith((".tmp", ".partial"))]
+    for store in folder.glob("*.zarr"):
+        found += [p.name for p in store.iterdir() if p.name.endswith(".partial")]
+        found += sorted(p.name for p in store.iterdir() if p.is_dir())[1:]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("features.zarr3.GRACE_SECONDS", 0)
+    store = tmp_path / name
+    rng = random.Random(0)
+    held = set()
+    for _ in range(4):
+        packer = python(PACKER, store)
+        deadline = time.monotonic() + 60
+        while not store_exists(store) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.5, 0.9))
+        packer.send_signal(signal.SIGKILL)
+        packer.wait()
+        with open_store(store) as opened:
+            opened.stream().read_all()
+        now = set(read_finished(store).records[header().recipe_id])
+        assert held <= now
+        held = now
+    assert publish(store).published
+    with open_store(store) as opened:
+        assert set(opened.stream().videos.video_ids) == held == set(IDS)
+        assert verify(opened) == []
+    part(store, "a", 3)
+    publish(store)
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_kill_nine_in_convert(tmp_path, suffix):
+    source = make_store(tmp_path / "source.h5", {f"v{n}": 300 for n in range(60)}, head=header(dim=64))
+    target = tmp_path / f"target{suffix}"
+    rng = random.Random(1)
+    finished = 0
+    for _ in range(5):
+        converter = python(CONVERTER, source, target, stdout=subprocess.PIPE)
+        converter.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.25))
+        converter.send_signal(signal.SIGKILL)
+        converter.wait()
+        if store_exists(target):
+            finished += 1
+            break
+    if not finished:
+        convert(source, target)
+    with open_store(source) as one, open_store(target) as other:
+        assert one.stream().videos.checksums == other.stream().videos.checksums
+        assert verify(other) == []
+    assert not leftovers(tmp_path)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tests.features.test_parts import part, publish
+store, names = Path(sys.argv[1]), sys.argv[2].split(",")
+for name in names:
+    part(store, name, 50)
+    publish(store)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_two_writers_and_a_reader(tmp_path, suffix):
+    """Both write parts and pack at will; a reader opens the store all the time and sees whole stores that only grow."""
+    store = tmp_path / f"s{suffix}"
+    part(store, IDS[0], 50)
+    publish(store)
+    writers = [python(WRITER, store, ",".join(IDS[i::2] * 4)) for i in range(2)]
+    seen = 0
+    num_reads = 0
+    while any(writer.poll() is None for writer in writers):
+        with open_store(store) as opened:
+            features = opened.stream().read_all()
+            assert len(features) == 50 * len(opened.stream().videos) and np.isfinite(features).all()
+            assert seen <= len(opened.stream().videos)
+            seen = len(opened.stream().videos)
+            num_reads += 1
+    assert [writer.returncode for writer in writers] == [0, 0] and num_reads > 3
+    publish(store)
+    assert not list_parts(store)
+    with open_store(store) as opened:
+        assert set(opened.stream().videos.video_ids) == set(IDS) and verify(opened) == []
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_a_reader_keeps_what_it_opened(tmp_path, suffix):
+    store = tmp_path / f"s{suffix}"
+    part(store, "a", 500)
+    publish(store)
+    with open_store(store) as opened:
+        before = opened.stream().read_all()
+        part(store, "b", 500)
+        publish(store)
+        assert opened.stream().videos.video_ids == ("a",)
+        np.testing.assert_array_equal(opened.stream().read("a").features, before)
+
+
+@contextmanager
+def small_disk(folder, size="2m"):
+    """A file system of its own, which only the administrator can have."""
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+COMMAND = """
+import sys
+from features.cli import main
+main(sys.argv[1:])
+"""
+
+
+def command(*arguments):
+    done = python(COMMAND, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    output, errors = done.communicate(timeout=120)
+    return done.returncode, output + errors
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_a_full_disk(tmp_path, suffix):
+    with small_disk(tmp_path / "disk") as disk:
+        store = make_store(disk / f"s{suffix}", {"a": 40}, head=header(dim=512))
+        big = make_store(tmp_path / "big.h5", {"b": 2000}, head=header(dim=512))
+        for arguments in (("merge", store, big, "--out", disk / f"m{suffix}"), ("convert", big, disk / f"c{suffix}")):
+            status, output = command(*arguments)
+            assert status == 2 and output.count("error:") == 1 and "Traceback" not in output, output
+            assert "no space left" in output.lower(), output
+        with open_store(store) as opened:
+            assert verify(opened) == []
+        assert not store_exists(disk / f"m{suffix}") and not store_exists(disk / f"c{suffix}")
+        free = os.statvfs(disk)
+        assert free.f_bavail * free.f_frsize > 1 << 20, "what was half-written is gone"
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_a_disk_that_cannot_be_written(tmp_path, suffix):
+    with small_disk(tmp_path / "disk") as disk:
+        store = make_store(disk / f"s{suffix}", {"a": 40})
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        status, output = command("info", store)
+        assert status == 0 and "1 videos" in output
+        (tmp_path / "m.csv").write_text("video_id,split,category,score_total\na,test,B,7.5\n")
+        for arguments in (
+            ("relabel", store, "--manifest", tmp_path / "m.csv"),
+            ("convert", store, disk / f"c{suffix}"),
+            ("merge", store, "--out", disk / f"m{suffix}"),
+        ):
+            status, output = command(*arguments)
+            assert status == 2 and output.count("error:") == 1 and "not allowed" in output, output
+
+
+def test_a_part_that_is_damaged_stops_nothing_else(tmp_path):
+    """A part is written whole; one that was damaged later is named, and the store stays as it was."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 5)
+    publish(store)
+    part(store, "b", 5)
+    (damaged,) = list_parts(store)
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    with pytest.raises(FeaturesError, match="b@"):
+        publish(store)
+    with open_store(store) as opened:
+        assert opened.stream().videos.video_ids == ("a",)
+    assert parts_folder(store).exists()
+    merge([store], tmp_path / "m.h5")
+    assert json.dumps(verify(open_store(tmp_path / "m.h5"))) == "[]"

@@ -1,0 +1,169 @@
+"""Every layout in circulation, built here as its authors build it, becomes a store with its labels."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from features.cli import main
+from features.errors import InvalidFeatures
+from features.restricted import read_values
+from features.store import open_store
+from tests.features.test_restricted import Payload
+
+RNG = np.random.default_rng(0)
+
+
+def clips(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def read(path, expected):
+    with open_store(path) as store:
+        stream = store.stream()
+        assert set(stream.videos.video_ids) == set(expected)
+        for video_id, values in expected.items():
+            np.testing.assert_array_equal(stream.read(video_id).features, values)
+        rows = {v: store.labels.row(i) for i, v in enumerate(store.labels.video_ids)}
+    return rows
+
+
+def test_pamfn(tmp_path):
+    """A dictionary of each category and modality, pickled."""
+    (tmp_path / "in").mkdir()
+    videos = {"Ball": {"Ball_001": clips(4, 6), "Ball_002": clips(5, 6)}, "Clubs": {"Clubs_001": clips(3, 6)}}
+    for category, arrays in videos.items():
+        np.save(tmp_path / "in" / f"{category}_rgb_VST.npy", arrays, allow_pickle=True)
+        np.save(tmp_path / "in" / f"{category}_audio_AST.npy", {k: v[:, :2] for k, v in arrays.items()})
+    call = (tmp_path / "in", "--layout", "pamfn", "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
+    assert "--files '*_rgb_VST.npy'" in run(*call, status=2)
+    run(*call, "--files", "*_rgb_VST.npy")
+    rows = read(tmp_path / "o.h5", videos["Ball"] | videos["Clubs"])
+    assert rows["Ball_001"][1] == "Ball" and rows["Ball_001"][2]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickles_of_every_age(tmp_path, protocol):
+    value = {"a": clips(2, 3), 5: [np.float32(1.5), "text", (1, None, True)], "f": np.asfortranarray(clips(3, 4))}
+    (tmp_path / "x").write_bytes(pickle.dumps(value, protocol=protocol))
+    if protocol < 2:  # without a mark of their own
+        with pytest.raises(InvalidFeatures, match="neither"):
+            read_values(tmp_path / "x")
+        return
+    found = read_values(tmp_path / "x")
+    np.testing.assert_array_equal(found["a"], value["a"])
+    np.testing.assert_array_equal(found["f"], value["f"])
+    assert found[5] == [1.5, "text", (1, None, True)]
+
+
+@pytest.mark.parametrize("save", ["npy", "pickle"])
+@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: {"v": p}, lambda p: {"v": [np.zeros(2), p]}])
+def test_a_malicious_pickle_is_refused(tmp_path, save, wrap):
+    value = wrap(Payload(tmp_path / "ran"))
+    if save == "npy":
+        np.save(tmp_path / "x", np.array(value, dtype=object), allow_pickle=True)
+    else:
+        (tmp_path / "x.npy").write_bytes(pickle.dumps(value))
+    with pytest.raises(InvalidFeatures, match="mkdir|only arrays"):
+        read_values(tmp_path / "x.npy")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickles_that_would_fill_the_memory(tmp_path):
+    """A list that holds another twice, and so on, is short to write and endless to walk; an array may lie about its size."""
+    laughs = []
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    (tmp_path / "x").write_bytes(pickle.dumps(laughs))
+    assert len(read_values(tmp_path / "x")) == 2
+    endless = []
+    endless.append(endless)
+    (tmp_path / "x").write_bytes(pickle.dumps(endless))
+    with pytest.raises(InvalidFeatures):
+        read_values(tmp_path / "x")
+    honest = pickle.dumps(np.zeros((3, 100), np.float32))
+    lying = honest.replace(b"K\x03Kd\x86", b"K\xffKd\x86")
+    assert lying != honest
+    (tmp_path / "x").write_bytes(lying)
+    with pytest.raises(InvalidFeatures):
+        read_values(tmp_path / "x")
+
+
+def test_skating_mixer(tmp_path):
+    (tmp_path / "in").mkdir()
+    videos = {"7": clips(4, 3, 768), "9": clips(2, 3, 768)}
+    for name, values in videos.items():
+        np.save(tmp_path / "in" / f"{name}.npy", values)
+    # video_id TES PCS SS TR PE CO IN factor
+    (tmp_path / "train.txt").write_text("7 60.5 64.0 8 7.5 8 8 8.25 1.6\n")
+    (tmp_path / "test.txt").write_text("9 50 40 5 5 5 5 5 0.8\n")
+    run(
+        tmp_path / "in", "--layout", "skating-mixer", "--dataset", "fs1000", "--backbone", "timesformer",
+        "--labels", tmp_path / "train.txt", "--labels", tmp_path / "test.txt", "--out", tmp_path / "o.h5",
+    )  # fmt: skip
+    rows = read(tmp_path / "o.h5", {name: values.mean(1) for name, values in videos.items()})
+    assert rows["7"][0] == "train" and rows["7"][2]["pcs"] == 40 and rows["7"][2]["in"] == 8.25
+    assert rows["9"][0] == "test" and rows["9"][2]["pcs"] == 50 and set(rows["9"][2]) == {
+        "tes", "pcs", "ss", "tr", "pe", "co", "in"}  # fmt: skip
+
+
+def test_finefs(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "json").mkdir()
+    videos = {str(number): clips(3, 5) for number in (0, 1, 2, 728, 729, 1166)}
+    for name, values in videos.items():
+        torch.save(torch.from_numpy(values), tmp_path / "in" / f"{name}.pkl")
+        facts = {"total_element_score": 30.5, "total_program_component_score(factored)": 28.0, "other": [1]}
+        (tmp_path / "json" / f"{name}.json").write_text(json.dumps(facts))
+    run(
+        tmp_path / "in", "--layout", "finefs", "--dataset", "finefs", "--backbone", "i3d", "--labels", tmp_path / "json",
+        "--out", tmp_path / "o.h5",
+    )  # fmt: skip
+    rows = read(tmp_path / "o.h5", videos)
+    assert rows["728"][1:] == ("short", {"short_tes": 30.5, "short_pcs": 28})
+    assert rows["729"][1:] == ("free", {"free_tes": 30.5, "free_pcs": 28})
+    # The split as the published code makes it.
+    short = np.arange(729)
+    np.random.RandomState(42).shuffle(short)
+    assert all((rows[n][0] == "train") == (int(n) in short[:583]) for n in ("0", "1", "2", "728"))
+    (tmp_path / "json" / "2.json").write_text("{}")
+    assert "2.json" in run(
+        tmp_path / "in", "--layout", "finefs", "--dataset", "finefs", "--backbone", "i3d", "--labels", tmp_path / "json",
+        "--out", tmp_path / "p.h5", status=2,
+    )  # fmt: skip
+
+
+def test_logo(tmp_path):
+    (tmp_path / "in").mkdir()
+    keys = [("WorldChampionship2019_free_final", 0), ("WorldChampionship2019_free_final", 11), ("Games_tech", 3)]
+    videos = {f"{a}_{b}": clips(48, 4) for a, b in keys}
+    for name, values in videos.items():
+        np.save(tmp_path / "in" / f"{name}.npy", values)
+    events = ["free", "free", "tech"]
+    annotations = {k: [event, 80.5 + i, {"frames": [1, 2]}] for i, (k, event) in enumerate(zip(keys, events))}
+    for name, value in {"anno_dict": annotations, "train_split3": keys[:2], "test_split3": keys[2:]}.items():
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(value))
+    call = (tmp_path / "in", "--layout", "logo", "--dataset", "logo", "--backbone", "vst", "--out", tmp_path / "o.h5")
+    labels = [tmp_path / f"{name}.pkl" for name in ("anno_dict", "train_split3", "test_split3")]
+    run(*call, *(part for path in labels for part in ("--labels", path)))
+    rows = read(tmp_path / "o.h5", videos)
+    assert rows["Games_tech_3"] == ("test", "tech", {"total": 82.5})
+    assert rows["WorldChampionship2019_free_final_11"][0] == "train"
+    (tmp_path / "anno_dict.pkl").write_bytes(pickle.dumps({"k": Payload(tmp_path / "ran")}))
+    assert "mkdir" in run(*call, "--labels", tmp_path / "anno_dict.pkl", status=2)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_old_torch_file(tmp_path):
+    torch.save(torch.zeros(2, 3), tmp_path / "x.pkl", _use_new_zipfile_serialization=False)
+    with pytest.raises(InvalidFeatures, match="older than 1.6"):
+        read_values(tmp_path / "x.pkl")

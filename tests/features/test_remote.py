@@ -1,0 +1,100 @@
+"""Stores at URLs: read from a web server and from an object store, and no more of them than is needed."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from features.cli import main
+from features.errors import NotAStore
+from features.inspect import diff
+from features.store import open_store, write_store
+from tests.features.fakes import header, labels, make_store, plan, video
+from tests.features.servers import http_server, s3_server
+
+WIDE = header(dim=256)
+LENGTHS = {f"v{number:03d}": 60 + number % 7 for number in range(200)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One store in both kinds: 200 videos, 12 MB, of which one video is 64 kB."""
+    folder = tmp_path_factory.mktemp("stores")
+    for suffix in (".h5", ".zarr"):
+        make_store(folder / f"big{suffix}", LENGTHS, head=WIDE)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_reading_one_video_transfers_about_that_video(folder, suffix):
+    with http_server(folder) as (url, sent), open_store(f"{url}/big{suffix}") as store:
+        opened = sum(sent)
+        video_there = store.stream().read("v100")
+        one = sum(sent) - opened
+        again = len(store.stream().read("v101").features)
+        whole = (folder / "big.h5").stat().st_size
+        assert again and opened < 0.06 * whole, f"opening took {opened} of {whole} bytes"
+        # Chunks are read whole, and the first video also brings the list of ids.
+        assert video_there.features.nbytes < one + 1 < video_there.features.nbytes + 600_000
+    with open_store(folder / f"big{suffix}") as store:
+        np.testing.assert_array_equal(store.stream().read("v100").features, video_there.features)
+
+
+@contextmanager
+def anywhere(place, folder, monkeypatch):
+    """The folder's stores at URLs."""
+    if place == "http":
+        with http_server(folder) as (url, _):
+            yield url
+        return
+    with s3_server(monkeypatch) as bucket:
+        import fsspec
+
+        fsspec.filesystem("s3").put(f"{folder}/", f"{bucket}/x/", recursive=True)
+        yield f"s3://{bucket}/x"
+
+
+@pytest.mark.parametrize("place", ["http", "s3"])
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_the_commands_take_urls(tmp_path, monkeypatch, place, suffix):
+    from train.cli import main as train
+
+    folder = tmp_path / "stores"
+    local = make_store(folder / f"some store{suffix}", {f"v{number}": 9 for number in range(12)})
+    with anywhere(place, folder, monkeypatch) as base:
+        url = f"{base}/some store{suffix}"
+        with open_store(local) as one, open_store(url) as other:
+            assert diff(one, other) == []
+        done = CliRunner().invoke(main, ["info", url])
+        assert done.exit_code == 0 and "12 videos, 108 clips x 3" in done.output
+        done = CliRunner().invoke(
+            train, ["heads", "--features", url, "--head", "ridge", "--folds", "2", "--out", str(tmp_path / "run")]
+        )
+        assert done.exit_code == 0, done.output
+        done = CliRunner().invoke(main, ["info", f"{base}/none{suffix}"])
+        assert done.exit_code == 2 and f"none{suffix}" in done.output and done.output.count("error:") == 1
+
+
+def test_writing_to_an_object_store(tmp_path, monkeypatch):
+    with s3_server(monkeypatch) as bucket:
+        url = f"s3://{bucket}/features/rg.zarr"
+        for length in (3, 4):
+            videos = [video("a", length)]
+            write_store(url, dataset="d", card=None, labels=labels(["a"]), streams=[plan(header(), videos)])
+            with open_store(url) as store:
+                np.testing.assert_array_equal(store.stream().read("a").features, videos[0].features)
+
+
+@pytest.mark.parametrize(
+    "url, message",
+    [
+        ("http://127.0.0.1:9/x.h5", "127.0.0.1:9"),
+        ("http://127.0.0.1:9/x.zarr", "127.0.0.1:9"),
+        ("abc://lab/x.h5", "abc"),
+        ("https://example.org/x.npy", "ends in one of"),
+    ],
+)
+def test_places_that_cannot_be_reached(url, message):
+    with pytest.raises(NotAStore, match=message):
+        open_store(url)
