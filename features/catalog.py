@@ -38,7 +38,7 @@ def make_catalog(folder: Path) -> tuple[str, int, int]:
             with open_store(path) as store:
                 stores.append((name, describe(store)))
         except FeaturesError as error:
-            unreadable.append((name, str(error)))
+            unreadable.append((name, str(error).replace(str(path), path.name)))
     if not stores and not unreadable:
         raise FeaturesError(f"{folder} holds no store; their names end in {', '.join(STORES)}")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

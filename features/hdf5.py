@@ -82,16 +82,19 @@ class _NewGroup:
         self._disk.check()
 
     def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> _NewTable:
-        rows = min(storage.chunk_rows, shape[0])
-        options = {"chunks": (rows, shape[1]), **COMPRESSIONS[storage.compression]} if rows else {}
-        return _NewTable(self._group.create_dataset(name, shape, dtype, **options), self._disk)
+        filters = COMPRESSIONS[storage.compression]
+        rows = min(storage.chunk_rows, shape[0]) if filters else 0
+        # Nothing is ever appended in place, so without compression there is nothing that chunks would be good for.
+        options = {"chunks": (rows, shape[1]), **filters} if rows else {}
+        data = self._group.create_dataset(name, shape, dtype, **options)
+        step = max(1, rows)
+        block_rows = max(1, BLOCK_BYTES // (step * shape[1] * dtype.itemsize)) * step
+        return _NewTable(data, self._disk, block_rows)
 
 
 class _NewTable:
-    def __init__(self, data: h5py.Dataset, disk: DiskFile) -> None:
-        self._data, self._disk = data, disk
-        rows = data.chunks[0] if data.chunks else 1
-        self.block_rows = max(1, BLOCK_BYTES // (rows * data.shape[1] * data.dtype.itemsize)) * rows
+    def __init__(self, data: h5py.Dataset, disk: DiskFile, block_rows: int) -> None:
+        self._data, self._disk, self.block_rows = data, disk, block_rows
 
     def __setitem__(self, key: slice, rows: np.ndarray) -> None:
         self._data[key] = rows

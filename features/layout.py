@@ -6,6 +6,7 @@ HDF5 and Zarr differ in how a tree is kept, not in what stands in it; `features/
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +28,10 @@ MAX_CHUNK_BYTES = 1 << 26
 MAX_INFLATION = 1100
 """What gzip can do at best. A declared size that the stored bytes could not hold even so is a lie."""
 
-DAMAGED = (KeyError, ValueError, TypeError, OSError, RuntimeError, MemoryError, OverflowError)
+DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    zlib.error,
+)  # fmt: skip
 """What reading a damaged or hostile tree can raise, beside `NotAStore`."""
 
 

@@ -233,7 +233,15 @@ def _line(error: BaseException) -> str:
 
 
 def _num_bytes(folder: Path) -> int:
-    return sum(Path(parent, name).stat().st_size for parent, _, names in os.walk(folder) for name in names)
+    """Of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(parent, name)
+            if path.is_symlink():
+                raise NotAStore(f"{path} is a link")
+            total += path.stat().st_size if name in names else 0
+    return total
 
 
 class _Group:
@@ -265,8 +273,10 @@ class _Group:
         _check_chunks(full_name, array)
         num_bytes = int(np.prod(array.shape, dtype=float)) * array.dtype.itemsize
         # The features may be all alike, and then zstd makes them smaller than any bound; they are never read unasked.
-        if self._folder is not None and name != "features":
-            check_bytes(full_name, array.shape, num_bytes, _num_bytes(self._folder / name))
+        if self._folder is not None:
+            stored = _num_bytes(self._folder / name)
+            if name != "features":
+                check_bytes(full_name, array.shape, num_bytes, stored)
         return _Array(full_name, array, is_text)
 
 

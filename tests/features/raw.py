@@ -124,7 +124,7 @@ def _write_zarr(group, tree):
         elif value.dtype.kind == "S":
             group.create_array(name, data=value.view(np.uint8).reshape(len(value), -1))
         else:
-            group.create_array(name, data=value)
+            group.create_array(name, data=value, fill_value=np.nan if value.dtype.kind == "f" else 0)
 
 
 def read(path):

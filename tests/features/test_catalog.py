@@ -1,0 +1,85 @@
+"""The page about a folder of stores: everything on it, nothing from elsewhere, fits a phone."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from features.cli import main
+from features.store import write_store
+from manifests.card import find_card
+from tests.features.fakes import header, labels, make_store, plan, text_features, video
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "stores"
+    make_store(folder / "one.h5", {"a": 5, "b": 0, "c": 7})
+    make_store(folder / "deep" / "two words & <b>.zarr", {"x": 5}, head=header("net", weights_random=True))
+    card = find_card("fisv")
+    table = labels(["1", "2", "3"])
+    streams = [plan(header("vst", 8), [video("1", 3, 8)]), plan(header("vst", 8, tail="drop"), [video("2", 4, 8)])]
+    write_store(folder / "fisv.h5", dataset="fisv", card=card, labels=table, streams=streams, texts=[text_features()])
+    (folder / "broken.h5").write_text("no store")
+    (folder / "one.h5.parts").mkdir()
+    make_store(folder / "one.h5.parts" / "p.h5", {"p": 1})
+    np.save(folder / "loose.npy", np.zeros(3))
+    return folder
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.text, self.tags, self.ids = [], "", [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("href", "src")]
+        self.ids |= {value for name, value in attributes if name == "id"}
+
+    def handle_data(self, data):
+        self.text += " ".join(data.split()) + " "
+
+
+def test_what_is_on_it(folder):
+    done = CliRunner().invoke(main, ["catalog", str(folder)])
+    assert done.exit_code == 0 and "3 stores, 1 cannot be read" in done.output
+    page = Page((folder / "index.html").read_text())
+    for expected in (
+        "one.h5", "deep/two words & <b>.zarr", "Figure Skating Videos (Fis-V)", "random weights", "2 of 3", "1 failed",
+        "broken.h5 is not an HDF5 file", "tail drop", "qgvl by clip", "The videos stay with their authors",
+        "features info 'deep/two words & <b>.zarr'", "train heads --features one.h5",
+    ):  # fmt: skip
+        assert expected in page.text, expected
+    assert "p.h5" not in page.text and "loose" not in page.text
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+
+
+def test_a_folder_without_stores(tmp_path):
+    done = CliRunner().invoke(main, ["catalog", str(tmp_path)])
+    assert done.exit_code == 2 and "holds no store" in done.output
+    done = CliRunner().invoke(main, ["catalog", str(tmp_path / "none")])
+    assert done.exit_code == 2 and "not a folder" in done.output
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_it_fits_the_window(folder, tmp_path, width):
+    CliRunner().invoke(main, ["catalog", str(folder)])
+    measure = "<script>document.title = [innerWidth, document.documentElement.scrollWidth].join(' ')</script></body>"
+    page = tmp_path / "page.html"
+    page.write_text((folder / "index.html").read_text().replace("</body>", measure))
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    inner, needed = map(int, re.search(r"<title>(\d+) (\d+)</title>", done.stdout).groups())
+    assert needed <= inner
