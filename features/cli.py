@@ -256,14 +256,18 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: str | N
 @main.command("catalog")
 @click.argument("folder", type=FILE)
 @click.option("--out", type=FILE, help="The page.  [default: FOLDER/index.html]")
-def catalog(folder: Path, out: Path | None) -> None:
+@json_option
+def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write one HTML page about all stores in FOLDER: datasets, coverage, recipes, sizes, licences, how to open each."""
     from features.catalog import make_catalog
 
     page, num_stores, num_unreadable = make_catalog(folder)
     out = out or folder / "index.html"
     out.write_text(page, encoding="utf-8")
-    click.echo(f"{out}: {num_stores} stores, {num_unreadable} cannot be read")
+    if as_json:
+        print_json({"out": str(out), "stores": num_stores, "unreadable": num_unreadable})
+    else:
+        click.echo(f"{out}: {num_stores} stores, {num_unreadable} cannot be read")
 
 
 @main.command("import")

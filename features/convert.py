@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,10 @@ from features.errors import FeaturesError, InvalidFeatures
 from features.remote import is_url
 from features.store import (
     BLOCK_BYTES,
+    Block,
     Storage,
     Store,
     Stream,
-    StreamItem,
     StreamPlan,
     StreamRows,
     open_store,
@@ -69,22 +69,30 @@ def convert(
 def _plan(stream: Stream, dtype: np.dtype) -> StreamPlan:
     if dtype == stream.features.dtype:
         return StreamPlan(stream.header, dtype, [StreamRows(stream, 0, len(stream.videos))])
-    counts = np.diff(stream.offsets)
-    items = [
-        StreamItem(record, int(counts[row]), lambda row=row: _cast(stream.read(row), dtype))
-        for row, record in enumerate(stream.records)
-    ]
-    return StreamPlan(stream.header, dtype, items)
+    return StreamPlan(stream.header, dtype, [_Narrowed(stream, dtype)])
 
 
-def _cast(video: VideoFeatures, dtype: np.dtype) -> VideoFeatures:
-    with np.errstate(over="ignore"):
-        narrow = video.features.astype(dtype)
-    if not np.isfinite(narrow).all():
-        raise InvalidFeatures(
-            f"{video.record.video_id}: values up to {np.abs(video.features).max():.3g} do not fit {dtype}; keep float32"
-        )
-    return replace(video, features=narrow)
+@dataclass(frozen=True)
+class _Narrowed:
+    """All videos of a stream with numbers of another width, and the checksums of those."""
+
+    stream: Stream
+    dtype: np.dtype
+
+    @property
+    def counts(self) -> Sequence[int]:
+        return np.diff(self.stream.offsets)
+
+    def blocks(self) -> Iterator[Block]:
+        for record, (features, starts, ends) in self.stream.each():
+            with np.errstate(over="ignore"):
+                narrow = features.astype(self.dtype)
+            if not np.isfinite(narrow).all():
+                raise InvalidFeatures(
+                    f"{record.video_id}: values up to {np.abs(features).max():.3g} do not fit {self.dtype}; keep float32"
+                )
+            video = VideoFeatures(record, narrow, starts, ends)
+            yield Block(narrow, starts, ends, (record, video.sha256))
 
 
 def _compare(before: Store, after: Store) -> tuple[list[str], float]:
@@ -98,7 +106,7 @@ def _compare(before: Store, after: Store) -> tuple[list[str], float]:
     faults += [f"prompt set {a.name}" for a, b in zip(before.texts, after.texts) if not a.equals(b)]
     if [s.name for s in before.streams] != [s.name for s in after.streams]:
         return [*faults, "streams"], largest
-    for one, other in zip(before.streams, after.streams):
+    for one, other in zip(before.streams, after.streams, strict=True):
         if not np.array_equal(one.offsets, other.offsets) or repr(one.records) != repr(other.records):
             faults.append(f"the table of videos of {one.name}")
         for ours, theirs in zip(_blocks(one), _blocks(other)):

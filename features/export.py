@@ -12,7 +12,7 @@ from features.errors import FeaturesError
 from features.store import Store, Stream
 from features.types import OK, Labels
 from manifests.card import Card
-from manifests.table import SCORE_PREFIX, Manifest, ManifestRow, write_manifest
+from manifests.table import SCORE_PREFIX, Manifest, ManifestRow, check_video_id, write_manifest
 
 LAYOUTS = {
     "gdlt": "<video_id>.npy, each (clips, dim), float32",
@@ -36,33 +36,35 @@ def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeaturesError(f"{folder} exists and is not an empty folder; choose another")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row, status in enumerate(stream.videos.statuses) if status == OK]
-    ids = stream.videos.video_ids
-    if layout == "pamfn":
-        num_files = _dictionaries(store, stream, folder, rows)
-    else:
-        for row in rows:
-            features = stream.read(row).features.astype(np.float32)
-            np.save(folder / f"{ids[row]}.npy", features[:, None] if layout == "skating-mixer" else features)
-        num_files = len(rows)
-    exported = {ids[row] for row in rows}
+    write = _dictionaries if layout == "pamfn" else _one_each
+    exported, num_files = write(store, stream, folder, layout)
     labels = store.labels.subset([i for i, video_id in enumerate(store.labels.video_ids) if video_id in exported])
-    return Exported(len(rows), num_files, _write_labels(folder, store, labels))
+    return Exported(len(exported), num_files, _write_labels(folder, store, labels))
 
 
-def _dictionaries(store: Store, stream: Stream, folder: Path, rows: Sequence[int]) -> int:
+def _one_each(store: Store, stream: Stream, folder: Path, layout: str) -> tuple[set[str], int]:
+    exported = set()
+    for record, (features, _, _) in stream.each():
+        if record.status == OK:
+            features = features.astype(np.float32)
+            np.save(folder / f"{record.video_id}.npy", features[:, None] if layout == "skating-mixer" else features)
+            exported.add(record.video_id)
+    return exported, len(exported)
+
+
+def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tuple[set[str], int]:
     category_of = dict(zip(store.labels.video_ids, store.labels.categories))
     groups: dict[str, dict[str, np.ndarray]] = {}
-    for row in rows:
-        video = stream.read(row)
-        video_id = video.record.video_id
-        name = category_of.get(video_id) or store.dataset
-        groups.setdefault(name, {})[video_id] = video.features.astype(np.float32)
-    for name, videos in groups.items():
-        path = folder / f"{name.replace('/', '_')}_{stream.header.modality}_{stream.header.backbone}.npy"
+    for record, (features, _, _) in stream.each():
+        if record.status == OK:
+            category = category_of.get(record.video_id) or store.dataset
+            groups.setdefault(category, {})[record.video_id] = features.astype(np.float32)
+    for category, videos in groups.items():
+        # What a store from a stranger calls a category must not lead out of the folder.
+        name = check_video_id(f"{category}_{stream.header.modality}_{stream.header.backbone}")
         # The layout in circulation is a pickled dictionary. Writing one is harmless; ours reads it without running it.
-        np.save(path, np.array(videos, dtype=object), allow_pickle=True)
-    return len(groups)
+        np.save(folder / f"{name}.npy", np.array(videos, dtype=object), allow_pickle=True)
+    return {video_id for videos in groups.values() for video_id in videos}, len(groups)
 
 
 def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from features.combine import label_conflicts
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream
-from features.types import FAILED, OK, Labels
+from features.types import FAILED, OK, Labels, VideoFeatures, VideoRecord
 
 
 def describe(store: Store) -> dict[str, object]:
@@ -88,23 +88,46 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
             faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
     known = set(store.labels.video_ids)
     for stream in store.streams:
-        for row, record in enumerate(stream.records):
-            name = f"{stream.name} {record.video_id}"
-            if record.video_id not in known:
-                faults.append(f"{name}: not among the labels")
-            try:
-                video = stream.read(row)
-            except (InvalidFeatures, NotAStore) as error:
-                faults.append(f"{name}: {error}")
-                continue
-            if video.sha256 != stream.videos.checksum(row):
-                faults.append(f"{name}: its features do not match their checksum")
-        if len({record.video_id for record in stream.records}) != len(stream.records):
+        faults += [
+            f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
+        ]
+        if len(set(stream.videos.video_ids)) != len(stream.videos):
             faults.append(f"{stream.name}: a video stands in it twice")
+        faults += _damaged(stream)
     card = store.card
     if card is not None:
         faults += _out_of_range(store, card)
     return faults
+
+
+def _damaged(stream: Stream) -> list[str]:
+    faults = []
+    row = 0
+    try:
+        for row, (record, clips) in enumerate(stream.each()):
+            faults += _fault(stream, row, record, clips)
+        return faults
+    except NotAStore:
+        pass
+    # Some block cannot be read: video by video from here on, to say which.
+    for later in range(row, len(stream.videos)):
+        record = stream.records[later]
+        begin, end = int(stream.offsets[later]), int(stream.offsets[later + 1])
+        try:
+            faults += _fault(stream, later, record, stream.read_clips(begin, end))
+        except NotAStore as error:
+            faults.append(f"{stream.name} {record.video_id}: {error}")
+    return list(dict.fromkeys(faults))
+
+
+def _fault(stream: Stream, row: int, record: VideoRecord, clips: tuple) -> list[str]:
+    try:
+        video = VideoFeatures(record, *clips)
+    except InvalidFeatures as error:
+        return [f"{stream.name} {error}"]
+    if video.sha256 != stream.videos.checksums[row]:
+        return [f"{stream.name} {record.video_id}: its features do not match their checksum"]
+    return []
 
 
 def _out_of_range(store: Store, card) -> list[str]:

@@ -19,8 +19,8 @@ FORBIDDEN = {
 }
 LIGHT = {
     "manifests.table": ("numpy", "torch"),
-    "features.cli": ("torch", "av"),
-    "train.cli": ("torch", "scipy"),
+    "features.cli": ("torch", "av", "zarr", "fsspec", "jinja2"),
+    "train.cli": ("torch", "scipy", "zarr", "fsspec"),
     "extract.cli": ("torch", "av", "cv2", "open_clip"),
     "extract.listing": ("torch", "av", "cv2", "open_clip"),
 }

@@ -122,6 +122,16 @@ def test_another_recipe_is_refused_or_another_stream(tmp_path, numbers_backbone)
     assert len(set(names)) == 2
 
 
+def test_a_zarr_store_holds_the_same(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [10, 3, 41])
+    extract(tmp_path)
+    for number in (1, 3):
+        extract(tmp_path, "--limit", str(number), out="small.zarr")
+    assert "0 new, 3 were there" in extract(tmp_path, out="small.zarr").output
+    with open_store(tmp_path / "small.h5") as one, open_store(tmp_path / "small.zarr") as other:
+        assert diff(one, other) == []
+
+
 def test_spans_of_one_file(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [100])
     (tmp_path / "small.csv").write_text(

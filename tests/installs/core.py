@@ -51,6 +51,8 @@ def main() -> None:
         facts = json.loads(command("features", "info", str(store), "--json"))
         assert facts["streams"][0]["clips"] == 24 * 8
         command("features", "verify", str(store))
+        command("features", "convert", str(store), str(Path(folder) / "noise.zarr"))
+        command("features", "diff", str(store), str(Path(folder) / "noise.zarr"))
         command("train", "heads", "--features", str(store), "--epochs", "3", "--out", str(run))
         assert (run / "metrics.json").exists()
         command("train", "evaluate", "--run", str(run), "--features", str(store))

@@ -1,0 +1,26 @@
+"""The benchmarks run, on sizes that say nothing about speed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_stores(tmp_path):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "store.py",
+        "--videos",
+        "20",
+        "--videos",
+        "40",
+        "--json",
+        tmp_path / "s.json",
+    ]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert set(results) == {"20", "40"} and set(results["20"]) >= {"longtake .h5", "longtake .zarr", "folder of .npy"}
+    assert "open, read one s" in done.stdout and "at 40 over 20 videos" in done.stdout
