@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from extract.errors import ExtractError
-from features.console import INTERRUPTED, Console, json_option, print_json
+from features.console import INTERRUPTED, Console, LocalStorePath, json_option, print_json
 from manifests.card import find_card
 from manifests.table import Manifest, find_manifest, read_manifest
 
@@ -35,7 +35,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
               "start_seconds, end_seconds, score_<name>.")  # fmt: skip
 @click.option("--backbone", "backbones", multiple=True, help="May be repeated: one decode for all.  [default: i3d]")
 @click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
-@click.option("--out", type=FOLDER, help="The store.  [default: features/<dataset>.h5]")
+@click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
 @click.option("--weights", help="PATH, random, or a registered name. Default: the backbone's published weights.")
 @click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip.")
 @click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next.")
@@ -129,7 +129,7 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_js
 @click.option("--encoder", default="clip", show_default=True)
 @click.option("--weights", help="PATH, random, or a registered name. Default: the encoder's published weights.")
 @click.option("--prompts", "prompt_sets", multiple=True, help="Only this prompt set; may be repeated. Default: all.")
-@click.option("--out", type=FOLDER, help="The store.  [default: features/<dataset>.h5]")
+@click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
 @json_option
 def text(
     dataset: str, encoder: str, weights: str | None, prompt_sets: tuple[str, ...], out: Path | None, as_json: bool

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from features.combine import merge
-from features.console import Console, StorePath, json_option, print_json
+from features.console import Console, LocalStorePath, StorePath, json_option, print_json
 from features.convert import DTYPES, convert
 from features.errors import FeaturesError
 from features.export import LAYOUTS as EXPORT_LAYOUTS
@@ -211,7 +211,7 @@ def convert_store(
 
 
 @main.command("relabel")
-@click.argument("store", type=FILE)
+@click.argument("store", type=LocalStorePath())
 @click.option("--dataset", help="Take the labels of this dataset's table.")
 @click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
 @json_option
@@ -274,7 +274,7 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
 @click.argument("source", type=FILE)
 @click.option("--layout", type=click.Choice([*LAYOUTS, "text"]), required=True, help="How SOURCE is laid out.")
 @click.option("--dataset", required=True, help="Whose card gives categories, score ranges and prompts.")
-@click.option("--out", type=FILE, required=True, help="The store; it is made, or joined when it exists.")
+@click.option("--out", type=LocalStorePath(), required=True, help="The store; it is made, or joined when it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
 @click.option("--labels", type=FILE, multiple=True,

@@ -67,5 +67,16 @@ class StorePath(click.ParamType):
         return value if is_url(value) else Path(value)
 
 
+class LocalStorePath(click.ParamType):
+    """A store that is added to, which has its parts beside it on a disk."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if is_url(value):
+            self.fail(f"{value} is far away; write the store here, then: features convert HERE {value}", param, ctx)
+        return Path(value)
+
+
 def json_option(command: Callable) -> Callable:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)

@@ -234,7 +234,10 @@ def _read_store(path: Path | str, opened: Opened) -> Store:
         _text(root, "card")[0],
         str(root.attributes.get("created_utc", "")),
         opened.num_bytes,
-        Storage(int(root.attributes["chunk_rows"]), str(root.attributes["compression"])),
+        Storage(
+            int(root.attributes.get("chunk_rows", Storage.chunk_rows)),
+            str(root.attributes.get("compression", Storage.compression)),
+        ),
         lambda: _guarded(path, _read_labels, labels),
         tuple(_read_stream(streams.child(name)) for name in streams.names()),
         tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()),
