@@ -24,6 +24,8 @@ from train.prototypes import Prototypes
 from train.settings import TrainSettings
 
 FORMAT = "longtake-head-1"
+TEXTS = "_texts"
+"""How the buffers end in which heads keep their texts, so that a checkpoint is all that a head needs."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class HeadConfig:
     feature_header: str
     """JSON of the `FeatureHeader` of the training features."""
     recipe_id: str
+    audio_header: str | None
+    """The same of the sound, for heads that hear."""
     text_recipe_id: str | None
     random_weights: bool
     """Backbone or text encoder had random weights: results say nothing about the method."""
@@ -95,17 +99,17 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
 
 def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:
     head_class = get_head(config.head)
-    prototypes = None
-    if "grade_texts" in state:
-        prototypes = Prototypes(state["grade_texts"].numpy(), state["score_texts"].numpy(), config.random_weights)
-    head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes)
+    texts = {name.removesuffix(TEXTS): value.numpy() for name, value in state.items() if name.endswith(TEXTS)}
+    audio_dim = FeatureHeader.from_json(config.audio_header).dim if config.audio_header else 0
+    prototypes = Prototypes(texts, config.random_weights) if texts else None
+    head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes, audio_dim)
     head.load_state_dict(state)
     return head.eval()
 
 
-def require_same_recipe(config: HeadConfig, header: FeatureHeader, what: str) -> None:
+def require_same_recipe(trained_on: str, header: FeatureHeader, what: str) -> None:
     """A head only knows features made as its own were. Raises `CheckpointError` naming the fields that differ."""
-    if config.recipe_id != header.recipe_id:
-        theirs = FeatureHeader.from_json(config.feature_header)
+    theirs = FeatureHeader.from_json(trained_on)
+    if theirs.recipe_id != header.recipe_id:
         lines = [f"{n}: trained on {a!r}, here {b!r}" for n, (a, b) in theirs.differences(header).items()]
         raise CheckpointError(f"{what} was made by another recipe than the head's features:\n  " + "\n  ".join(lines))

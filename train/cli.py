@@ -36,7 +36,8 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option("--features", "store_path", type=StorePath(), required=True, help="The feature store, a path or a URL.")
 @click.option("--head", help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.")
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
-@click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE.  [default: qgvl]")
+@click.option("--audio", help="Features of the sound, NAME or NAME@RECIPE, for heads that hear (avcf).")
+@click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each.")
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Train each model this many times.")
@@ -62,7 +63,8 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 )
 @json_option
 def heads(
-    store_path: Path, head: str | None, backbone: str | None, text: str | None, categories: tuple[str, ...],
+    store_path: Path, head: str | None, backbone: str | None, audio: str | None, text: str | None,
+    categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
     settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -78,7 +80,7 @@ def heads(
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     options = Options(
-        head, backbone, text, categories, scores, seeds, folds, floor, control, evaluate_every, device,
+        head, backbone, audio, text, categories, scores, seeds, folds, floor, control, evaluate_every, device,
         tuple(sorted(overrides.items())),
     )  # fmt: skip
     with open_store(store_path) as store:
@@ -158,21 +160,22 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 @click.option("--score", required=True, help="Score that it predicts.")
 @click.option("--category", default="", help="Category that it was trained for.")
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
-@click.option("--text", default="qgvl", show_default=True, help="Prompt set it was trained with.")
+@click.option("--audio", help="Features of the sound, for heads that hear.")
+@click.option("--text", help="Prompt set it was trained with. Default: the head's.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Settings that no weight shows, such as heads=1."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run that is made.")
 def import_checkpoint(
-    source: Path, head: str, store_path: Path, score: str, category: str, backbone: str | None, text: str,
-    settings: tuple[str, ...], out: Path,
+    source: Path, head: str, store_path: Path, score: str, category: str, backbone: str | None, audio: str | None,
+    text: str | None, settings: tuple[str, ...], out: Path,
 ) -> None:  # fmt: skip
     """Turn a published checkpoint, SOURCE, into a run that `train evaluate` can use."""
     from train.published import import_published
 
     with open_store(store_path) as store:
         path = import_published(
-            source, head, store, score=score, category=category, backbone=backbone, text=text,
+            source, head, store, score=score, category=category, backbone=backbone, audio=audio, text=text,
             overrides=parse_overrides(settings), out=out,
         )  # fmt: skip
     click.echo(f"{path}: every weight found its place")

@@ -6,7 +6,7 @@ A dataset is loaded once, as one table of clips; a batch is an index into it. No
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ class Batch:
     """float32, `(batch,)`; the score on the scale 0 to 1."""
     rows: tuple[int, ...]
     """Rows of the dataset, in the order of the batch."""
+    audio: torch.Tensor | None = None
+    """float32, `(batch, clips, audio_dim)`; the sound of the same clips, for heads that hear."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class ScoreScale:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """All clips of one stream in memory, with their labels; failed and unlabelled videos are left out."""
+    """All clips of one stream in memory, with their labels; failed and unlabelled videos are left out.
+
+    With sound, the clips of a second stream beside them, one for one.
+    """
 
     header: FeatureHeader
     clips: torch.Tensor
@@ -64,10 +69,42 @@ class FeatureSet:
     categories: np.ndarray
     scores: dict[str, np.ndarray]
     """Score name -> float64 `(videos,)` in judges' units, nan where missing."""
+    audio_header: FeatureHeader | None = None
+    audio: torch.Tensor | None = None
+    """float32, `(total_clips, audio_dim)`."""
 
     @classmethod
-    def load(cls, store: Store, backbone: str | None = None) -> FeatureSet:
-        """Read one stream of a store, once. Raises `DataError` when no video has both features and labels."""
+    def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
+        """Read one stream of a store, or one and its sound, once.
+
+        Raises `DataError` when no video has features and labels, or when sound and picture do not have the same clips.
+        """
+        if backbone is None and audio is not None:
+            backbone = _the_other(store, audio)
+        pictures = cls._load_one(store, backbone)
+        if audio is None:
+            return pictures
+        sound = cls._load_one(store, audio)
+        rows = {video_id: row for row, video_id in enumerate(sound.video_ids)}
+        silent = [video_id for video_id in pictures.video_ids if video_id not in rows]
+        if silent:
+            raise DataError(
+                f"{store.path}: {len(silent)} videos have no {sound.header.backbone} features: {', '.join(silent[:5])}"
+            )
+        order = [rows[video_id] for video_id in pictures.video_ids]
+        uneven = np.flatnonzero(sound.num_clips[order] != pictures.num_clips)
+        if len(uneven):
+            first = int(uneven[0])
+            raise DataError(
+                f"{store.path}: {len(uneven)} videos have other clips of sound than of pictures, such as "
+                f"{pictures.video_ids[first]} with {sound.num_clips[order[first]]} and {pictures.num_clips[first]}: extract "
+                f"both with the same clip rule"
+            )
+        index = np.concatenate([np.arange(sound.offsets[row], sound.offsets[row + 1]) for row in order])
+        return replace(pictures, audio=sound.clips[torch.from_numpy(index)], audio_header=sound.header)
+
+    @classmethod
+    def _load_one(cls, store: Store, backbone: str | None) -> FeatureSet:
         stream = store.stream(backbone)
         labels = {video_id: row for row, video_id in enumerate(store.labels.video_ids)}
         counts = np.diff(stream.offsets)
@@ -116,7 +153,7 @@ class FeatureSet:
         return np.flatnonzero(chosen)
 
     def to(self, device: torch.device) -> FeatureSet:
-        return FeatureSet(**{**self.__dict__, "clips": self.clips.to(device)})
+        return replace(self, clips=self.clips.to(device), audio=None if self.audio is None else self.audio.to(device))
 
     def batch(self, rows: Sequence[int], starts: np.ndarray, lengths: np.ndarray, targets01: np.ndarray) -> Batch:
         """Clips `[starts, starts + lengths)` of each video, zeros after them up to the longest."""
@@ -126,10 +163,11 @@ class FeatureSet:
         mask = steps[None] < lengths[:, None]
         index = np.where(mask, self.offsets[rows][:, None] + starts[:, None] + steps[None], 0)
         mask_tensor = torch.from_numpy(mask).to(device)
-        clips = self.clips[torch.from_numpy(index).to(device)]
-        clips.masked_fill_(~mask_tensor[..., None], 0.0)
+        index_tensor = torch.from_numpy(index).to(device)
         target = torch.from_numpy(np.asarray(targets01, np.float32)).to(device)
-        return Batch(clips, mask_tensor, target, tuple(int(row) for row in rows))
+        tables = [self.clips] if self.audio is None else [self.clips, self.audio]
+        found = [table[index_tensor].masked_fill_(~mask_tensor[..., None], 0.0) for table in tables]
+        return Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
 
     def train_batches(
         self, rows: np.ndarray, targets01: np.ndarray, *, window: int, batch_size: int, rng: np.random.Generator
@@ -168,5 +206,12 @@ def pad_to(batch: Batch, num_clips: int) -> Batch:
     missing = num_clips - batch.clips.shape[1]
     if missing <= 0:
         return batch
-    clips = torch.nn.functional.pad(batch.clips, (0, 0, 0, missing))
-    return Batch(clips, torch.nn.functional.pad(batch.mask, (0, missing)), batch.target01, batch.rows)
+    pad = torch.nn.functional.pad
+    audio = None if batch.audio is None else pad(batch.audio, (0, 0, 0, missing))
+    return replace(batch, clips=pad(batch.clips, (0, 0, 0, missing)), mask=pad(batch.mask, (0, missing)), audio=audio)
+
+
+def _the_other(store: Store, audio: str) -> str | None:
+    """The one stream beside the sound, so that `--audio ast` alone is enough where there are two."""
+    others = [stream.name for stream in store.streams if stream.name != store.stream(audio).name]
+    return others[0] if len(others) == 1 else None

@@ -26,22 +26,28 @@ class Evaluation:
     """video_id -> score in judges' units."""
 
 
+def _same_stream(store: Store, trained_on: str) -> str:
+    header = FeatureHeader.from_json(trained_on)
+    same = [stream.name for stream in store.streams if stream.header.recipe_id == header.recipe_id]
+    stream = store.stream(same[0] if same else header.backbone)
+    require_same_recipe(trained_on, stream.header, str(store.path))
+    return stream.name
+
+
 def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
     """One row per checkpoint of the run. Raises `CheckpointError` when the recipes differ, naming how."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
     if not paths:
         raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
     found = []
-    loaded: dict[str, FeatureSet] = {}
+    loaded: dict[tuple[str, str | None], FeatureSet] = {}
     for path in paths:
         head, config = load_checkpoint(path)
-        backbone = FeatureHeader.from_json(config.feature_header).backbone
-        if backbone not in loaded:
-            same = [s.name for s in store.streams if s.header.recipe_id == config.recipe_id]
-            stream = store.stream(same[0] if same else backbone)
-            require_same_recipe(config, stream.header, str(store.path))
-            loaded[backbone] = FeatureSet.load(store, stream.name)
-        data = loaded[backbone]
+        key = config.feature_header, config.audio_header
+        if key not in loaded:
+            names = [_same_stream(store, header) if header else None for header in key]
+            loaded[key] = FeatureSet.load(store, *names)
+        data = loaded[key]
         if config.scale.name not in data.scores:
             raise DataError(f"{store.path} has no score {config.scale.name!r}; it has {', '.join(data.scores)}")
         rows = data.rows(split=split, category=config.category or None, score=config.scale.name)

@@ -109,8 +109,9 @@ def _fit_by_gradient(
 ) -> Fitted:
     optimizer = _optimizer(head, settings)
     weights = LossWeights(
-        settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.margin, settings.label_smoothing
-    )
+        settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.triplet, settings.margin,
+        settings.label_smoothing,
+    )  # fmt: skip
     best: tuple[int, Metrics] | None = None
     training_seconds = 0.0
     for index in range(settings.epochs):

@@ -9,12 +9,15 @@ import torch.nn.functional as F
 
 from train.heads.output import HeadOutput
 
+BATCH_HARD = "batch_hard"
+
 
 @dataclass(frozen=True)
 class LossWeights:
     mse: float = 10.0
     triplet: float = 1.0
     cross_entropy: float = 0.5
+    triplet_form: str = BATCH_HARD
     margin: float = 1.0
     label_smoothing: float = 0.1
 
@@ -36,6 +39,20 @@ def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     return F.relu(positive - negative + margin).mean()
 
 
+def equation16_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
+    """The triplet loss as MLAVL's equation 16 writes it, over `(batch, n, d)`: within a video, each pattern's largest cosine
+    with another one minus its smallest, plus the margin, at least 0; the sum over patterns, the mean over videos."""
+    unit = F.normalize(patterns, dim=-1, eps=1e-8)
+    cosine = unit @ unit.transpose(1, 2)
+    itself = torch.eye(patterns.shape[1], dtype=torch.bool, device=patterns.device)
+    largest = cosine.masked_fill(itself, -float("inf")).amax(-1)
+    smallest = cosine.masked_fill(itself, float("inf")).amin(-1)
+    return F.relu(largest - smallest + margin).sum(-1).mean()
+
+
+TRIPLETS = {BATCH_HARD: batch_hard_triplet, "equation16": equation16_triplet}
+
+
 def alignment(logits: torch.Tensor, label_smoothing: float) -> torch.Tensor:
     """Cross-entropy of `(batch, n, n)` similarities: pattern i belongs to text i (QGVL, the loss L_CE)."""
     batch, num_patterns, _ = logits.shape
@@ -50,7 +67,7 @@ def total_loss(
     terms = {"mse": F.mse_loss(output.score01, target01)}
     loss = weights.mse * terms["mse"]
     if weights.triplet and output.patterns:
-        terms["triplet"] = sum(batch_hard_triplet(p, weights.margin) for p in output.patterns)
+        terms["triplet"] = sum(TRIPLETS[weights.triplet_form](p, weights.margin) for p in output.patterns)
         loss = loss + weights.triplet * terms["triplet"]
     if weights.cross_entropy and output.logits:
         terms["cross_entropy"] = sum(alignment(logits, weights.label_smoothing) for logits in output.logits)

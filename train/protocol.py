@@ -34,6 +34,8 @@ class Options:
     head: str | None = None
     """None takes `gslm` where the store has text features for it, `gdlt` otherwise."""
     backbone: str | None = None
+    audio: str | None = None
+    """Backbone of the sound, for heads that hear."""
     text: str | None = None
     categories: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
@@ -85,7 +87,8 @@ class Experiment:
 
     @property
     def random_weights(self) -> bool:
-        return self.data.header.weights_random or bool(self.prototypes and self.prototypes.random)
+        headers = (self.data.header, self.data.audio_header)
+        return any(h.weights_random for h in headers if h) or bool(self.prototypes and self.prototypes.random)
 
     @property
     def num_models(self) -> int:
@@ -94,15 +97,16 @@ class Experiment:
     def build_head(self, unit: Unit, head: str | None = None) -> torch.nn.Module:
         head_class = get_head(head or self.head)
         settings = unit.settings.head if head is None else head_class.Settings()
-        return head_class(self.data.header.dim, settings, self.prototypes if head_class.needs_text else None)
+        audio_dim = self.data.audio_header.dim if self.data.audio_header else 0
+        return head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
 
 
 def prepare(store: Store, options: Options) -> Experiment:
     """Load the features and settle every choice before any training. Raises `DataError` or `SettingsError`."""
-    data = FeatureSet.load(store, options.backbone).to(choose_device(options.device))
     card = store.card
     head = options.head or _default_head(store, options)
     head_class = get_head(head)
+    data = FeatureSet.load(store, options.backbone, options.audio).to(choose_device(options.device))
     kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
     overrides = dict(options.overrides)
     if options.text:
@@ -129,10 +133,13 @@ def prepare(store: Store, options: Options) -> Experiment:
     if not units:
         raise DataError(f"{store.path}: no video has the scores {', '.join(names)} in {', '.join(categories)}")
     text = prototypes = None
-    if head_class.needs_text:
+    needs = head_class.needs(units[0].settings.head)
+    if needs.audio and data.audio is None:
+        raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
+    if needs.texts:
         chosen = units[0].settings.prototypes
         text = store.text(chosen.text)
-        prototypes = build_prototypes(text, chosen)
+        prototypes = build_prototypes(text, chosen, needs.texts)
     return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, options)
 
 

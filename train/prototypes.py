@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,17 @@ import numpy as np
 from features.types import TextFeatures
 from train.errors import DataError, SettingsError
 
+GRADES, SCORES = "grades", "scores"
 FROM_TEXT, INTERPOLATED = "text", "interpolated"
 SCORE_TEXTS = (FROM_TEXT, INTERPOLATED)
 
 
 @dataclass(frozen=True)
 class Prototypes:
-    """Raw, un-normalised text features."""
+    """Raw, un-normalised text features, by the group that a head asks for."""
 
-    grades: np.ndarray
-    """float32, `(grades, dim)`, from poor to excellent."""
-    scores: np.ndarray
-    """float32, `(scores, dim)`, from the lowest to the highest score."""
+    texts: Mapping[str, np.ndarray]
+    """Group -> float32 `(texts, dim)`. Of QGVL: `grades` from poor to excellent, `scores` from the lowest to the highest."""
     random: bool
     """The text encoder had random weights."""
 
@@ -59,30 +59,39 @@ def interpolate(grades: np.ndarray, num_scores: int) -> np.ndarray:
     return (mixed * (wanted / np.linalg.norm(mixed, axis=1))[:, None]).astype(np.float32)
 
 
-def build_prototypes(text: TextFeatures, settings: PrototypeSettings) -> Prototypes:
-    """Raises `DataError` when the prompt set lacks the groups that the settings name."""
-    groups = dict.fromkeys(text.groups)
-    have = ", ".join(groups)
-    if settings.grade_group not in groups:
-        raise DataError(
-            f"prompt set {text.name} has no group {settings.grade_group!r} (it has {have}); "
-            f"choose one with --set grade_group=GROUP"
-        )
-    grades = text.group(settings.grade_group).astype(np.float32)
+def build_prototypes(text: TextFeatures, settings: PrototypeSettings, wanted: Sequence[str]) -> Prototypes:
+    """The groups that a head wants. Raises `DataError` when the prompt set lacks one."""
+    texts: dict[str, np.ndarray] = {}
+    for name in wanted:
+        if name == GRADES:
+            texts[name] = _group(text, settings.grade_group, "choose one with --set grade_group=GROUP")
+        elif name != SCORES:
+            texts[name] = _group(text, name, "choose a prompt set that has it with --text")
+    if SCORES in wanted:
+        texts[SCORES] = _scores(text, settings, texts[GRADES])
+    return Prototypes(texts, text.header.weights_random)
+
+
+def _group(text: TextFeatures, name: str, advice: str) -> np.ndarray:
+    have = dict.fromkeys(text.groups)
+    if name not in have:
+        raise DataError(f"prompt set {text.name} has no group {name!r} (it has {', '.join(have)}); {advice}")
+    return text.group(name).astype(np.float32)
+
+
+def _scores(text: TextFeatures, settings: PrototypeSettings, grades: np.ndarray) -> np.ndarray:
     if settings.score_texts == INTERPOLATED:
-        scores = interpolate(grades, settings.scores)
-    elif settings.score_group not in groups:
+        return interpolate(grades, settings.scores)
+    scores = _group(
+        text,
+        settings.score_group,
+        "choose one with --set score_group=GROUP, or draw score prototypes between the grades with "
+        "--set score_texts=interpolated",
+    )
+    step, rest = divmod(len(scores) - 1, settings.scores - 1)
+    if rest or not step:
         raise DataError(
-            f"prompt set {text.name} has no group {settings.score_group!r} (it has {have}); choose one with "
-            f"--set score_group=GROUP, or draw score prototypes between the grades with --set score_texts=interpolated"
+            f"{settings.scores} scores cannot be taken evenly out of the {len(scores)} score texts of {text.name}; "
+            f"--set scores=N needs {len(scores) - 1} to be a multiple of N - 1"
         )
-    else:
-        scores = text.group(settings.score_group).astype(np.float32)
-        step, rest = divmod(len(scores) - 1, settings.scores - 1)
-        if rest or not step:
-            raise DataError(
-                f"{settings.scores} scores cannot be taken evenly out of the {len(scores)} score texts of {text.name}; "
-                f"--set scores=N needs {len(scores) - 1} to be a multiple of N - 1"
-            )
-        scores = scores[::step]
-    return Prototypes(grades, scores, text.header.weights_random)
+    return scores[::step]

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from features.store import Store
-from train.checkpoint import HeadConfig, save_checkpoint
+from train.checkpoint import TEXTS, HeadConfig, save_checkpoint
 from train.dataset import FeatureSet
 from train.errors import CheckpointError, SettingsError
 from train.heads import TABLE, get_head
@@ -49,14 +49,17 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """Published names to ours; 1x1 convolutions become linear layers. Names that the map lacks stay as they are."""
+def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None]) -> dict[str, torch.Tensor]:
+    """Published names to ours; 1x1 convolutions become linear layers. Names that the map lacks stay as they are, and those
+    that it maps to None are left out: weights that no path from clips to score meets."""
     renamed = {}
     for name, value in state.items():
         for published, ours in key_map.items():
             if name == published or (published.endswith(".") and name.startswith(published)):
-                name = ours + name[len(published) :]
+                name = None if ours is None else ours + name[len(published) :]
                 break
+        if name is None:
+            continue
         renamed[name] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
     return renamed
 
@@ -67,36 +70,45 @@ def shape_settings(state: Mapping[str, torch.Tensor]) -> dict[str, object]:
     def layers(prefix: str) -> int:
         return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
-    found: dict[str, object] = {
-        "encoder_layers": layers("context.encoder.layers."),
-        "decoder_layers": layers("decoder.layers."),
-        "dropout": 0.0,
+    depths = {
+        "encoder_layers": ("context.encoder.layers.", "s2ce.encoder.layers."),
+        "decoder_layers": ("decoder.layers.",),
+        "fusion_layers": ("avcf.decoder.layers.",),
+        "grading_layers": ("pgt.decoder.layers.",),
+    }
+    found: dict[str, object] = {name: sum(map(layers, prefixes)) for name, prefixes in depths.items()} | {
+        "dropout": 0.0
     }
     if "prototypes" in state:
         grades, width = state["prototypes"].shape
         found |= {"grades": grades, "width": width}
+    if "visual_score.linear.weight" in state:
+        found["width"] = state["visual_score.linear.weight"].shape[1]
     return found
 
 
 def import_published(
-    source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, text: str,
-    overrides: Mapping[str, object], out: Path,
+    source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, audio: str | None,
+    text: str | None, overrides: Mapping[str, object], out: Path,
 ) -> Path:  # fmt: skip
     """Write a run of one checkpoint. Raises `CheckpointError` with every key that is missing, unexpected or misshapen."""
     head_class = get_head(head)
     state = rename(load_tensors(source), head_class.KEY_MAP)
-    data = FeatureSet.load(store, backbone)
+    data = FeatureSet.load(store, backbone, audio)
     if score not in data.scores:
         raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
     kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
     known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
     from_shapes = {name: value for name, value in shape_settings(state).items() if name in known}
-    settings = build_settings(head, store.dataset, category, {**from_shapes, **overrides}, kinds)
+    overrides = {**from_shapes, **({"text": text} if text else {}), **overrides}
+    settings = build_settings(head, store.dataset, category, overrides, kinds)
     text_features = prototypes = None
-    if head_class.needs_text:
-        text_features = store.text(text)
-        prototypes = build_prototypes(text_features, settings.prototypes)
-    module = head_class(data.header.dim, settings.head, prototypes)
+    wanted = head_class.needs(settings.head).texts
+    if wanted:
+        text_features = store.text(settings.prototypes.text)
+        prototypes = build_prototypes(text_features, settings.prototypes, wanted)
+    audio_header = data.audio_header
+    module = head_class(data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
     _load(module, state, source)
     rows = data.rows(category=category or None, score=score)
     config = HeadConfig(
@@ -104,6 +116,7 @@ def import_published(
         dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),
         window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
+        audio_header=audio_header.to_json() if audio_header else None,
         text_recipe_id=text_features.header.recipe_id if text_features else None,
         random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
     )  # fmt: skip
@@ -114,7 +127,7 @@ def import_published(
 
 def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
     wanted = module.state_dict()
-    texts = {name for name in wanted if name.endswith("_texts")}  # published checkpoints do not carry the text features
+    texts = {name for name in wanted if name.endswith(TEXTS)}  # published checkpoints do not carry the text features
     missing = [name for name in wanted if name not in state and name not in texts]
     unexpected = [name for name in state if name not in wanted]
     misshapen = [
@@ -132,13 +145,20 @@ def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path)
     module.load_state_dict(state, strict=False)
 
 
+TYPICAL_TEXTS = {
+    "grades": 4, "scores": 101, "visual_actions": 32, "audio_actions": 32, "audio_visual_grades": 12, "visual_grades": 6,
+}  # fmt: skip
+"""Of QGVL's prompts, and of MLAVL's for rhythmic gymnastics; 512 wide."""
+TYPICAL_AUDIO_DIM = 768
+
+
 def parameter_counts(dim: int = 1024) -> list[dict[str, object]]:
-    """Every head with its trainable parameters for `dim`-wide features; texts as QGVL has them (4 + 101, 512 wide)."""
-    prototypes = Prototypes(np.zeros((4, 512), np.float32), np.zeros((101, 512), np.float32), random=False)
+    """Every head with its trainable parameters for `dim`-wide features, and the texts and sound of the papers."""
     rows = []
     for name in TABLE:
         head_class = get_head(name)
-        head = head_class(dim, head_class.Settings(), prototypes if head_class.needs_text else None)
+        texts = {group: np.zeros((count, 512), np.float32) for group, count in TYPICAL_TEXTS.items()}
+        head = head_class(dim, head_class.Settings(), Prototypes(texts, random=False), TYPICAL_AUDIO_DIM)
         count = sum(parameter.numel() for parameter in head.parameters())
         rows.append({"head": name, "parameters": count, "about": (head_class.__doc__ or "").strip().splitlines()[0]})
     return rows

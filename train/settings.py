@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from manifests.errors import there_are
-from train.dataset import TEST_WINDOWS, WHOLE
+from train.dataset import CENTRE, TEST_WINDOWS, WHOLE
 from train.errors import SettingsError
+from train.losses import BATCH_HARD, TRIPLETS
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 PRECISIONS = ("float32", "bfloat16")
@@ -33,6 +34,8 @@ class TrainSettings:
     mse_weight: float = 10.0
     triplet_weight: float = 1.0
     ce_weight: float = 0.5
+    triplet: str = BATCH_HARD
+    """`batch_hard` as published, or `equation16`, which is what the text of MLAVL says."""
     margin: float = 1.0
     label_smoothing: float = 0.1
     window: int = 0
@@ -44,7 +47,12 @@ class TrainSettings:
     """`bfloat16` rounds the inputs of matrix products: faster on recent processors and GPUs; losses stay float32."""
 
     def __post_init__(self) -> None:
-        choices = {"optimizer": OPTIMIZERS, "test_window": TEST_WINDOWS, "precision": PRECISIONS}
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "triplet": tuple(TRIPLETS),
+            "test_window": TEST_WINDOWS,
+            "precision": PRECISIONS,
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} takes one of {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -57,6 +65,10 @@ class TrainSettings:
 
 _RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 _GDLT = {"mse_weight": 1.0, "ce_weight": 0.0}
+_MLAVL = {
+    "text": "mlavl", "optimizer": "adam", "lr": 1e-3, "batch_size": 64, "epochs": 400, "ce_weight": 0.01,
+    "test_window": CENTRE,
+}  # fmt: skip
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
 PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
@@ -64,6 +76,10 @@ PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("gdlt", ""): {"mse_weight": 10.0, "ce_weight": 0.0, "epochs": 100},
     ("gdlt", "rg"): {**_GDLT, "epochs": _RG_EPOCHS},
     ("gdlt", "fisv"): {**_GDLT, "triplet_weight": 0.5, "dropout": 0.7, "epochs": 400},
+    ("avcf", ""): _MLAVL,
+    ("avcf", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
+    ("pgt", ""): _MLAVL,
+    ("pgt", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
     ("gslm", ""): _QGVL,
     ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
     # Published: 260 to 320 epochs, depending on the score.

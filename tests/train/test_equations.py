@@ -93,8 +93,8 @@ def test_every_nth_score_text():
     from tests.train.planted import SCORES, planted_texts
 
     text = planted_texts(np.random.default_rng(0))
-    chosen = build_prototypes(text, PrototypeSettings(scores=6))
-    np.testing.assert_array_equal(chosen.scores, text.features[0:SCORES:2])
+    chosen = build_prototypes(text, PrototypeSettings(scores=6), ("grades", "scores"))
+    np.testing.assert_array_equal(chosen.texts["scores"], text.features[0:SCORES:2])
 
 
 def test_clip_statistics():

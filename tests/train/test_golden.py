@@ -12,12 +12,18 @@ from train.dataset import Batch
 from train.evaluate import evaluate_run
 from train.heads.gdlt import GDLT, GDLTSettings
 from train.heads.gslm import GSLM, GSLMSettings
+from train.heads.mlavl import MLAVL, MLAVLSettings
 from train.losses import LossWeights, total_loss
 from train.prototypes import Prototypes
 from train.published import rename
 
 NUM_SCORES = 101
-BEFORE_A_NORM = ("context.projection.linear1.bias", "context.projection.linear2.bias")
+MLAVL_GROUPS = {"visual_actions": 7, "audio_actions": 7, "audio_visual_grades": 12, "visual_grades": 6}
+BEFORE_A_NORM = tuple(
+    f"{projection}.{layer}.bias"
+    for projection in ("context.projection", "visual", "audio", "text", "avcf.clip_wise")
+    for layer in ("linear1", "linear2")
+)
 """A batch norm takes their shift away again: their gradients are zero but for rounding."""
 
 
@@ -30,21 +36,32 @@ def weights_of(numbers):
     return {k.removeprefix("weight/"): torch.from_numpy(v) for k, v in numbers.items() if k.startswith("weight/")}
 
 
-@pytest.fixture(params=["gdlt", "qgvl"])
+def mlavl_texts(numbers):
+    ends = np.cumsum(list(MLAVL_GROUPS.values()))
+    return dict(zip(MLAVL_GROUPS, np.split(numbers["text"], ends[:-1])))
+
+
+@pytest.fixture(params=["gdlt", "qgvl", "mlavl"])
 def published(request, shared):
     """(numbers, our head with their weights, their loss weights, a batch of their inputs)."""
     numbers = golden(shared, request.param)
     if request.param == "gdlt":
         head = GDLT(96, GDLTSettings(width=64, heads=4, dropout=0.0))
         losses = LossWeights(mse=1.0, triplet=1.0, cross_entropy=0.0)
+    elif request.param == "mlavl":
+        settings = MLAVLSettings(width=64, heads=4, grading_layers=2, dropout=0.0)
+        head = MLAVL(96, settings, Prototypes(mlavl_texts(numbers), False), audio_dim=768)
+        losses = LossWeights(mse=10.0, triplet=1.0, cross_entropy=0.01)
     else:
-        texts = numbers["text"]
-        head = GSLM(96, GSLMSettings(heads=4, dropout=0.0), Prototypes(texts[NUM_SCORES:], texts[:NUM_SCORES], False))
+        texts = {"grades": numbers["text"][NUM_SCORES:], "scores": numbers["text"][:NUM_SCORES]}
+        head = GSLM(96, GSLMSettings(heads=4, dropout=0.0), Prototypes(texts, False))
         losses = LossWeights(mse=10.0, triplet=1.0, cross_entropy=0.5)
     missing, unexpected = head.load_state_dict(rename(weights_of(numbers), head.KEY_MAP), strict=False)
     assert not unexpected and all(name.endswith("_texts") for name in missing)
     clips = torch.from_numpy(numbers["clips"])
-    batch = Batch(clips, torch.ones(clips.shape[:2], dtype=torch.bool), torch.from_numpy(numbers["target"]), (0,) * 5)
+    audio = torch.from_numpy(numbers["audio"]) if "audio" in numbers else None
+    mask = torch.ones(clips.shape[:2], dtype=torch.bool)
+    batch = Batch(clips, mask, torch.from_numpy(numbers["target"]), (0,) * 5, audio)
     return numbers, head, losses, batch
 
 
@@ -56,7 +73,14 @@ def test_evaluation(published):
         loss, _ = total_loss(output, batch.target01, losses)
     np.testing.assert_allclose(output.score01, numbers["eval/output"], atol=1e-5)
     np.testing.assert_allclose(output.patterns[0], numbers["eval/embed"], atol=1e-5)
-    if len(output.patterns) > 1:
+    if "audio" in numbers:
+        # Patterns of both branches, then the projected texts, which are the same for every video.
+        for number, patterns in enumerate(output.patterns[1:], 2):
+            expected = numbers[f"eval/embed{number}"]
+            np.testing.assert_allclose(patterns.expand(expected.shape), expected, atol=1e-5)
+        for number, logits in enumerate(output.logits, 1):
+            np.testing.assert_allclose(logits, numbers[f"eval/logits{number}"], atol=1e-5)
+    elif len(output.patterns) > 1:
         np.testing.assert_allclose(output.patterns[1], numbers["eval/embed2"], atol=1e-5)
         # Cosines times 100: to 1e-5 of their scale.
         np.testing.assert_allclose(output.logits[0] / 100, numbers["eval/clip_grade"] / 100, atol=1e-5)
@@ -86,7 +110,7 @@ def test_training_step(published):
 
 
 @pytest.mark.parametrize("kind", ["torch", "safetensors", "npz"])
-@pytest.mark.parametrize("name", ["gdlt", "qgvl"])
+@pytest.mark.parametrize("name", ["gdlt", "qgvl", "mlavl"])
 def test_import_checkpoint_and_evaluate(shared, tmp_path, name, kind):
     """What a user with a published checkpoint does: import it, score a store with it."""
     numbers = golden(shared, name)
@@ -103,8 +127,9 @@ def test_import_checkpoint_and_evaluate(shared, tmp_path, name, kind):
             np.savez(file, **{key: value.numpy() for key, value in state.items()})
     store = tmp_path / "golden.h5"
     make_store(store, numbers)
-    head = {"gdlt": "gdlt", "qgvl": "gslm"}[name]
+    head = {"gdlt": "gdlt", "qgvl": "gslm", "mlavl": "avcf"}[name]
     call = ["import-checkpoint", str(checkpoint), "--head", head, "--features", str(store), "--score", "total"]
+    call += ["--audio", "sound"] if name == "mlavl" else []
     done = CliRunner().invoke(main, [*call, "--set", "heads=4", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     with open_store(store) as opened:
@@ -122,12 +147,20 @@ def make_store(path, numbers):
     target = numbers["target"].astype(float)[:, None]
     labels = Labels(tuple(f"v{i}" for i in range(5)), ("test",) * 5, ("",) * 5, ("total",), target)
     texts = []
-    if "text" in numbers:
+    streams = [StreamPlan(header, np.dtype(np.float32), items)]
+    if "audio" in numbers:
+        header = FeatureHeader("sound", "audio", 768, "none", None, False, None, None, None, None)
+        sounds = [VideoFeatures(VideoRecord(f"v{i}"), numbers["audio"][i], times, times + 1) for i in range(5)]
+        items = [StreamItem(sound.record, 17, lambda sound=sound: sound) for sound in sounds]
+        streams.append(StreamPlan(header, np.dtype(np.float32), items))
+        groups = tuple(group for group, count in MLAVL_GROUPS.items() for _ in range(count))
+        header_text = TextHeader("golden", 512, "none", None, False)
+        texts = [TextFeatures("mlavl", header_text, tuple(map(str, range(32))), groups, numbers["text"])]
+    elif "text" in numbers:
         groups = ("scores",) * NUM_SCORES + ("grades",) * 4
         header_text = TextHeader("golden", 64, "none", None, False)
         texts = [TextFeatures("qgvl", header_text, tuple(map(str, range(105))), groups, numbers["text"])]
-    plan = StreamPlan(header, np.dtype(np.float32), items)
-    write_store(path, dataset="golden", card=None, labels=labels, streams=[plan], texts=texts)
+    write_store(path, dataset="golden", card=None, labels=labels, streams=streams, texts=texts)
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_list(tmp_path):

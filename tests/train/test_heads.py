@@ -12,18 +12,21 @@ from train.losses import LossWeights, total_loss
 from train.prototypes import Prototypes
 from train.published import parameter_counts
 
-DIM = 12
+DIM, AUDIO_DIM = 12, 10
 RNG = np.random.default_rng(0)
-PROTOTYPES = Prototypes(RNG.normal(size=(4, 16)).astype(np.float32), RNG.normal(size=(11, 16)).astype(np.float32), True)
+COUNTS = {
+    "grades": 4, "scores": 11, "visual_actions": 5, "audio_actions": 6, "audio_visual_grades": 4, "visual_grades": 3,
+}  # fmt: skip
+PROTOTYPES = Prototypes({name: RNG.normal(size=(n, 16)).astype(np.float32) for name, n in COUNTS.items()}, True)
 
 
 def make_head(name: str, **settings: object) -> nn.Module:
     head_class = get_head(name)
     known = head_class.Settings.__dataclass_fields__
-    small = {"width": 16, "dropout": 0.0, **settings}
+    small = {"width": 16, "dropout": 0.0, **({"heads": 2} if "heads" in known else {}), **settings}
     torch.manual_seed(0)
     chosen = head_class.Settings(**{key: value for key, value in small.items() if key in known})
-    return head_class(DIM, chosen, PROTOTYPES if head_class.needs_text else None)
+    return head_class(DIM, chosen, PROTOTYPES, AUDIO_DIM)
 
 
 def make_batch(lengths: list[int], seed: int = 0) -> Batch:
@@ -31,7 +34,8 @@ def make_batch(lengths: list[int], seed: int = 0) -> Batch:
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
     target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
-    return Batch(clips, mask, target, tuple(range(len(lengths))))
+    audio = torch.tensor(rng.normal(size=(*mask.shape, AUDIO_DIM)), dtype=torch.float32) * mask[..., None]
+    return Batch(clips, mask, target, tuple(range(len(lengths))), audio)
 
 
 def ready(head: nn.Module) -> nn.Module:
@@ -50,9 +54,8 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         scores = head(batch).score01
         np.testing.assert_allclose(head(pad_to(batch, 15)).score01, scores, atol=1e-6)
         for row, length in enumerate([6, 9, 4]):
-            alone = Batch(
-                batch.clips[row : row + 1, :length], batch.mask[row : row + 1, :length], batch.target01[:1], (0,)
-            )
+            cut = (slice(row, row + 1), slice(length))
+            alone = Batch(batch.clips[cut], batch.mask[cut], batch.target01[:1], (0,), batch.audio[cut])
             np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
 
 
@@ -121,6 +124,9 @@ def test_parameter_counts():
     assert counts["gdlt"] == 3_163_396
     assert counts["gslm"] == 10_831_466
     assert counts["ridge"] == 0
+    # The published MLAVL code, for features of Video Swin and for others.
+    assert counts["avcf"] == 6_987_155
+    assert {row["head"]: row["parameters"] for row in parameter_counts(768)}["avcf"] == 6_724_627
 
 
 def test_ridge_survives_what_training_never_showed():

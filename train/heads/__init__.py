@@ -9,13 +9,16 @@ from train.errors import SettingsError
 
 TABLE: dict[str, str] = {
     "gslm": "train.heads.gslm:GSLM",
+    "avcf": "train.heads.mlavl:MLAVL",
+    "pgt": "train.heads.mlavl:VisualMLAVL",
     "gdlt": "train.heads.gdlt:GDLT",
     "ridge": "train.heads.ridge:Ridge",
 }
 
 
 def get_head(name: str) -> type:
-    """The head's class. Each has `Settings`, `needs_text`, `KEY_MAP` and a constructor `(dim, settings, prototypes)`."""
+    """The head's class. Each has `Settings`, `needs(settings)`, `KEY_MAP` and a constructor `(dim, settings, prototypes,
+    audio_dim)`."""
     if name not in TABLE:
         raise SettingsError(f"no head is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")

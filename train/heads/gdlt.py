@@ -12,6 +12,7 @@ from torch import nn
 
 from train.dataset import Batch
 from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
+from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.prototypes import Prototypes
 
@@ -32,10 +33,15 @@ class GDLT(nn.Module):
     """3,163,396 parameters for 1024-wide features with the published settings."""
 
     Settings = GDLTSettings
-    needs_text = False
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
 
-    def __init__(self, dim: int, settings: GDLTSettings, prototypes: Prototypes | None = None) -> None:
+    @staticmethod
+    def needs(settings: GDLTSettings) -> Needs:
+        return Needs()
+
+    def __init__(
+        self, dim: int, settings: GDLTSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
         super().__init__()
         s = self.settings = settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)

@@ -16,8 +16,9 @@ from torch import nn
 from train.dataset import Batch
 from train.errors import DataError
 from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
+from train.heads.needs import Needs
 from train.heads.output import HeadOutput
-from train.prototypes import Prototypes
+from train.prototypes import GRADES, SCORES, Prototypes
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,30 @@ class GSLM(nn.Module):
     """10,831,466 parameters for 1024-wide features, 4 grades and 101 scores of 512-wide texts."""
 
     Settings = GSLMSettings
-    needs_text = True
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
 
-    def __init__(self, dim: int, settings: GSLMSettings, prototypes: Prototypes) -> None:
+    @staticmethod
+    def needs(settings: GSLMSettings) -> Needs:
+        return Needs((GRADES, SCORES))
+
+    def __init__(self, dim: int, settings: GSLMSettings, prototypes: Prototypes, audio_dim: int = 0) -> None:
         super().__init__()
-        if len(prototypes.scores) < len(prototypes.grades):
-            raise DataError(
-                f"{len(prototypes.scores)} score texts cannot refine {len(prototypes.grades)} grades: give more scores"
-            )
+        grades, scores = prototypes.texts[GRADES], prototypes.texts[SCORES]
+        if len(scores) < len(grades):
+            raise DataError(f"{len(scores)} score texts cannot refine {len(grades)} grades: give more scores")
         s = self.settings = settings
-        width = prototypes.grades.shape[1]
+        width = grades.shape[1]
         self.context = ContextEncoder(dim, width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.decoder = decoder(width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
-        self.grade_score = DiagonalScore(width, len(prototypes.grades))
-        self.score_score = DiagonalScore(width, len(prototypes.scores))
+        self.grade_score = DiagonalScore(width, len(grades))
+        self.score_score = DiagonalScore(width, len(scores))
         self.mix = nn.Parameter(torch.tensor([0.5]))
-        self.register_buffer("grade_texts", torch.as_tensor(prototypes.grades, dtype=torch.float32))
-        self.register_buffer("score_texts", torch.as_tensor(prototypes.scores, dtype=torch.float32))
-        grade = grade_of_score(len(prototypes.grades), len(prototypes.scores))
+        self.register_buffer("grades_texts", torch.as_tensor(grades, dtype=torch.float32))
+        self.register_buffer("scores_texts", torch.as_tensor(scores, dtype=torch.float32))
+        grade = grade_of_score(len(grades), len(scores))
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
         self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
-        self.register_buffer(
-            "_not_mine", grade[:, None] != torch.arange(len(prototypes.grades))[None], persistent=False
-        )
+        self.register_buffer("_not_mine", grade[:, None] != torch.arange(len(grades))[None], persistent=False)
         xavier_(self.context.encoder)
         xavier_(self.decoder)
 
@@ -78,16 +79,16 @@ class GSLM(nn.Module):
         encoded = self.context(batch.clips, mask)
         size = len(encoded)
         padding = None if bool(mask.all()) else ~mask
-        grades = self.decoder(self.grade_texts.expand(size, -1, -1), encoded, memory_key_padding_mask=padding)
+        grades = self.decoder(self.grades_texts.expand(size, -1, -1), encoded, memory_key_padding_mask=padding)
         scores = self.decoder(
-            self.score_texts.expand(size, -1, -1), grades, tgt_mask=self._apart, memory_mask=self._not_mine
+            self.scores_texts.expand(size, -1, -1), grades, tgt_mask=self._apart, memory_mask=self._not_mine
         )
         grade_score01, grade_weights = self.grade_score(grades)
         score_score01, score_weights = self.score_score(scores)
         return HeadOutput(
             self.mix * grade_score01 + (1 - self.mix) * score_score01,
             patterns=(grades, scores),
-            logits=(self._similarity(grades, self.grade_texts), self._similarity(scores, self.score_texts)),
+            logits=(self._similarity(grades, self.grades_texts), self._similarity(scores, self.scores_texts)),
             weights={"grades": grade_weights, "scores": score_weights},
         )
 

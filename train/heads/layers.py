@@ -30,8 +30,7 @@ class ContextEncoder(nn.Module):
     def __init__(self, dim: int, width: int, *, heads: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.projection = Projection(dim, width)
-        layer = nn.TransformerEncoderLayer(width, heads, 3 * width, dropout, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.encoder = encoder(width, heads=heads, layers=layers, dropout=dropout)
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero where there is no clip."""
@@ -42,6 +41,12 @@ class ContextEncoder(nn.Module):
         projected = self.projection(clips[mask])
         padded = projected.new_zeros(batch, num_clips, projected.shape[-1]).masked_scatter(mask[..., None], projected)
         return self.encoder(padded, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+
+
+def encoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerEncoder:
+    """Post-norm layers: self-attention, feed-forward of 3 x width."""
+    layer = nn.TransformerEncoderLayer(width, heads, 3 * width, dropout, batch_first=True)
+    return nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
 
 
 def decoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerDecoder:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from train.dataset import Batch
+from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.prototypes import Prototypes
 
@@ -43,10 +44,15 @@ class Ridge(nn.Module):
     """Linear in standardised statistics. Fitted in closed form by `fit_closed_form`, from whole videos."""
 
     Settings = RidgeSettings
-    needs_text = False
     KEY_MAP: dict[str, str] = {}
 
-    def __init__(self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None) -> None:
+    @staticmethod
+    def needs(settings: RidgeSettings) -> Needs:
+        return Needs()
+
+    def __init__(
+        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
         super().__init__()
         self.settings = settings
         for name in ("centre", "weight"):

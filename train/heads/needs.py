@@ -1,0 +1,13 @@
+"""What a head has to be given beside clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Needs:
+    texts: tuple[str, ...] = ()
+    """Groups of a prompt set, such as `grades`; their features become buffers `<group>_texts` of the head."""
+    audio: bool = False
+    """Features of the sound, one row a clip."""
