@@ -1,0 +1,189 @@
+"""MLAVL's modules against plain numpy, every switch, and what sound is good for."""
+
+import numpy as np
+import pytest
+import torch
+
+from features.store import StreamItem, StreamPlan, open_store, write_store
+from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from tests.train.test_heads import make_batch, make_head
+from train.dataset import FeatureSet
+from train.errors import DataError, SettingsError
+from train.heads.mlavl import MAG2
+from train.losses import LossWeights, equation16_triplet, total_loss
+from train.protocol import Options, prepare, run
+
+RNG = np.random.default_rng(3)
+T, M, WIDTH = 7, 4, 8
+
+
+def weights(module):
+    return {name: value.detach().numpy().astype(float) for name, value in module.state_dict().items()}
+
+
+def adjacency(num_clips):
+    """All ordered pairs of clips, all of actions, and every action to every clip: row i lists whom node i hears."""
+    edges = np.zeros((num_clips + M, num_clips + M))
+    edges[:num_clips, :num_clips] = 1
+    edges[num_clips:, num_clips:] = 1
+    edges[:num_clips, num_clips:] = 1
+    np.fill_diagonal(edges, 0)
+    return edges
+
+
+@pytest.mark.parametrize("num_clips", [1, 2, T])
+def test_mag2_as_graphsage_over_an_edge_list(num_clips):
+    torch.manual_seed(0)
+    module = MAG2(WIDTH, "sage", 0.0).eval()
+    clips, actions = RNG.normal(size=(3, num_clips, WIDTH)), RNG.normal(size=(M, WIDTH))
+    mask = torch.ones(3, num_clips, dtype=torch.bool)
+    with torch.no_grad():
+        found = module(torch.tensor(clips).float(), mask, torch.tensor(actions).float()).numpy()
+    w = weights(module)
+    edges = adjacency(num_clips)
+    mean = edges / edges.sum(1, keepdims=True)
+    for video in range(3):
+        nodes = np.concatenate([clips[video], actions])
+        for layer in range(2):
+            name = f"layers.{layer}."
+            nodes = (
+                mean @ nodes @ w[name + "neighbours.weight"].T
+                + w[name + "neighbours.bias"]
+                + nodes @ w[name + "own.weight"].T
+            )
+            nodes = np.maximum(nodes, 0) if layer == 0 else nodes
+        np.testing.assert_allclose(found[video], nodes[:num_clips], atol=1e-5)
+
+
+def test_mag2_as_equations_8_and_9():
+    torch.manual_seed(0)
+    module = MAG2(WIDTH, "gcn", 0.0).eval()
+    clips, actions = RNG.normal(size=(2, T, WIDTH)), RNG.normal(size=(M, WIDTH))
+    with torch.no_grad():
+        found = module(torch.tensor(clips).float(), torch.ones(2, T, dtype=torch.bool), torch.tensor(actions).float())
+    w = weights(module)
+
+    def complete(count):
+        return np.eye(count) + (1 - np.eye(count)) / (count - 1)
+
+    for video in range(2):
+        h_v, h_act = clips[video], actions
+        for layer in range(2):
+            new_v = (
+                complete(T) @ h_v @ w[f"temporal.{layer}.weight"].T
+                + np.full((T, M), 1 / M) @ h_act @ w[f"cross.{layer}.weight"].T
+            )
+            if layer == 0:
+                h_act = np.maximum(complete(M) @ h_act @ w["action.0.weight"].T, 0)
+            h_v = np.maximum(new_v, 0)
+        np.testing.assert_allclose(found[video], h_v, atol=1e-5)
+
+
+def test_triplet_of_equation_16():
+    patterns = RNG.normal(size=(4, 5, 6))
+    unit = patterns / np.linalg.norm(patterns, axis=-1, keepdims=True)
+    sums = []
+    for video in unit:
+        total = 0.0
+        for n in range(5):
+            others = [video[n] @ video[i] for i in range(5) if i != n]
+            total += max(0.0, max(others) - min(others) + 0.3)
+        sums.append(total)
+    assert float(equation16_triplet(torch.tensor(patterns), 0.3)) == pytest.approx(np.mean(sums), abs=1e-5)
+
+
+SWITCHES = [
+    {"s2ce": False}, {"mag2": "gcn"}, {"mag2": "none"}, {"avcf": False}, {"dpg": False}, {"language": False},
+    {"s2ce": False, "mag2": "none", "avcf": False, "dpg": False}, {"mag2": "none", "avcf": False, "dpg": False},
+]  # fmt: skip
+"""Rows of Table 5 and modalities of Figure 4."""
+
+
+@pytest.mark.parametrize("name", ["avcf", "pgt"])
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_every_row_of_the_ablation_can_be_trained(name, switches):
+    head = make_head(name, **switches).train()
+    batch = make_batch([9, 7, 5, 8])
+    loss, _ = total_loss(head(batch), batch.target01, LossWeights(cross_entropy=0.01))
+    loss.backward()
+    for parameter_name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
+    head.eval()
+    with torch.no_grad():
+        together = head(batch).score01
+        cut = slice(0, 1), slice(9)
+        alone = head(type(batch)(batch.clips[cut], batch.mask[cut], batch.target01[:1], (0,), batch.audio[cut])).score01
+    np.testing.assert_allclose(alone, together[:1], atol=1e-6)
+
+
+def test_language_off_needs_no_texts():
+    head = make_head("avcf", language=False)
+    assert not head.needs(head.settings).texts and not [name for name, _ in head.named_buffers() if "texts" in name]
+
+
+def test_an_unknown_form_of_mag2():
+    with pytest.raises(SettingsError, match="sage, gcn or none"):
+        make_head("pgt", mag2="gat")
+
+
+def audio_visual_store(path, *, num_train=160, num_test=80, dim=16, shift=False, seed=0):
+    """SIMULATED. Each clip has a beat of sound and a beat of movement, +1 or -1 along a direction of each modality. Quality is
+    the share of clips in which both agree: neither modality alone says anything about it."""
+    rng = np.random.default_rng(seed)
+    streams = {name: [] for name in ("video", "audio")}
+    ids, splits, scores = [], [], []
+    for number in range(num_train + num_test):
+        quality, length = rng.uniform(), int(rng.integers(20, 31))
+        movement = rng.choice([-1.0, 1.0], length)
+        sound = np.where(rng.uniform(size=length) < quality, movement, -movement)
+        times = np.arange(length, dtype=float)
+        for name, beat in (("video", movement), ("audio", sound)):
+            table = 0.3 * rng.normal(size=(length, dim))
+            table[:, 0] += 2 * beat
+            record = VideoRecord(f"v{number:03d}")
+            made = VideoFeatures(record, table.astype(np.float32), times, times + 1)
+            if shift and name == "audio" and number == 3:
+                made = VideoFeatures(record, made.features[:-1], times[:-1], times[:-1] + 1)
+            streams[name].append(made)
+        ids.append(f"v{number:03d}")
+        splits.append("train" if number < num_train else "test")
+        scores.append(10 * quality)
+    labels = Labels(tuple(ids), tuple(splits), ("",) * len(ids), ("total",), np.array(scores)[:, None])
+    plans = []
+    for name, videos in streams.items():
+        header = FeatureHeader(name, name, dim, "planted", None, False, 16, 16, "pad", 25.0)
+        items = [StreamItem(v.record, len(v.features), lambda v=v: v) for v in videos]
+        plans.append(StreamPlan(header, np.dtype(np.float32), items))
+    write_store(path, dataset="planted", card=None, labels=labels, streams=plans)
+    return path
+
+
+@pytest.mark.parametrize("head, audio", [("avcf", "audio"), ("pgt", None)])
+def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
+    store = audio_visual_store(tmp_path / "av.h5")
+    settings = (
+        ("language", False), ("width", 32), ("heads", 4), ("dropout", 0.0), ("epochs", 40), ("batch_size", 32), ("lr", 3e-3),
+    )  # fmt: skip
+    options = Options(head=head, backbone="video", audio=audio, floor=False, evaluate_every=40, overrides=settings)
+    with open_store(store) as opened:
+        experiment = prepare(opened, options)
+    (result,) = run(experiment, lambda *_: None)
+    found = result.fitted.test.spearman
+    assert found > 0.8 if audio else abs(found) < 0.3, found
+
+
+def test_sound_and_pictures_have_the_same_clips(tmp_path):
+    with open_store(audio_visual_store(tmp_path / "av.h5", num_train=6, num_test=2, shift=True)) as store:
+        with pytest.raises(DataError, match="1 videos have other clips of sound than of pictures, such as v003"):
+            FeatureSet.load(store, "video", "audio")
+        with pytest.raises(DataError, match="needs sound: name its features with --audio"):
+            prepare(store, Options(head="avcf", backbone="video", overrides=(("language", False),)))
+    with open_store(audio_visual_store(tmp_path / "b.h5", num_train=6, num_test=2)) as store:
+        data = FeatureSet.load(store, audio="audio")
+        assert data.header.backbone == "video" and data.audio_header.backbone == "audio"
+        rows = np.array([2, 5])
+        batch = next(data.test_batches(rows, np.zeros(2), window=9, test_window="centre", batch_size=2))
+        for place, row in enumerate(batch.rows):
+            whole = store.stream("audio").read(data.video_ids[row]).features
+            start = (len(whole) - 9) // 2
+            np.testing.assert_array_equal(batch.audio[place], whole[start : start + 9])
