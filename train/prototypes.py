@@ -30,6 +30,8 @@ class PrototypeSettings:
     text: str = "qgvl"
     """Prompt set of the store, as NAME or NAME@RECIPE."""
     grade_group: str = "grades"
+    grades: int = 0
+    """How many grade texts, taken evenly from the group, ends included; 0 takes all. QGVL tries 2 to 6."""
     score_group: str = "scores"
     score_texts: str = FROM_TEXT
     """`text` takes the score group; `interpolated` draws scores between the grades, for prompt sets without score texts."""
@@ -39,6 +41,8 @@ class PrototypeSettings:
     def __post_init__(self) -> None:
         if self.score_texts not in SCORE_TEXTS:
             raise SettingsError(f"score_texts takes {' or '.join(SCORE_TEXTS)}, got {self.score_texts!r}")
+        if self.grades < 0 or self.grades == 1:
+            raise SettingsError(f"grades must be 2 or more, or 0 for all, got {self.grades}")
         if self.scores < 2:
             raise SettingsError(f"scores must be 2 or more, got {self.scores}")
 
@@ -64,7 +68,7 @@ def build_prototypes(text: TextFeatures, settings: PrototypeSettings, wanted: Se
     texts: dict[str, np.ndarray] = {}
     for name in wanted:
         if name == GRADES:
-            texts[name] = _group(text, settings.grade_group, "choose one with --set grade_group=GROUP")
+            texts[name] = _grades(text, settings)
         elif name != SCORES:
             texts[name] = _group(text, name, "choose a prompt set that has it with --text")
     if SCORES in wanted:
@@ -77,6 +81,14 @@ def _group(text: TextFeatures, name: str, advice: str) -> np.ndarray:
     if name not in have:
         raise DataError(f"prompt set {text.name} has no group {name!r} (it has {', '.join(have)}); {advice}")
     return text.group(name).astype(np.float32)
+
+
+def _grades(text: TextFeatures, settings: PrototypeSettings) -> np.ndarray:
+    grades = _group(text, settings.grade_group, "choose one with --set grade_group=GROUP")
+    wanted = settings.grades or len(grades)
+    if wanted > len(grades):
+        raise DataError(f"prompt set {text.name} has {len(grades)} texts in {settings.grade_group!r}, not {wanted}")
+    return grades[np.round(np.linspace(0, len(grades) - 1, wanted)).astype(int)]
 
 
 def _scores(text: TextFeatures, settings: PrototypeSettings, grades: np.ndarray) -> np.ndarray:

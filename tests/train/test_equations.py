@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
+from train.errors import DataError
 from train.fit import learning_rate
 from train.heads.gslm import grade_of_score
 from train.heads.layers import DiagonalScore
@@ -95,6 +96,17 @@ def test_every_nth_score_text():
     text = planted_texts(np.random.default_rng(0))
     chosen = build_prototypes(text, PrototypeSettings(scores=6), ("grades", "scores"))
     np.testing.assert_array_equal(chosen.texts["scores"], text.features[0:SCORES:2])
+
+
+def test_some_grades_of_many():
+    from tests.train.planted import SCORES, planted_texts
+
+    text = planted_texts(np.random.default_rng(0))
+    for count, expected in ((2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3]), (0, [0, 1, 2, 3])):
+        chosen = build_prototypes(text, PrototypeSettings(grades=count), ("grades",))
+        np.testing.assert_array_equal(chosen.texts["grades"], text.features[SCORES:][expected])
+    with pytest.raises(DataError, match="has 4 texts in 'grades', not 6"):
+        build_prototypes(text, PrototypeSettings(grades=6), ("grades",))
 
 
 def test_clip_statistics():

@@ -119,6 +119,40 @@ def test_scores_are_the_same_twice(name):
         assert torch.equal(head(batch).score01, head(batch).score01)
 
 
+QGVL_SWITCHES = [
+    {"encoder_layers": 0}, {"queries": "learnable"}, {"queries": "positional"}, {"score_level": False}, {"native": True},
+    {"audio": True}, {"queries": "learnable", "score_level": False, "encoder_layers": 0},
+    {"queries": "learnable", "grades": 2, "scores": 11}, {"queries": "learnable", "grades": 6, "scores": 51},
+]  # fmt: skip
+"""Rows of QGVL's Tables VI to X."""
+
+
+@pytest.mark.parametrize("switches", QGVL_SWITCHES, ids=str)
+def test_every_row_of_qgvls_ablation_can_be_trained(switches):
+    head = make_head("gslm", **switches)
+    check_that_padding_changes_nothing(ready(head))
+    batch = make_batch([9, 7, 5, 8])
+    loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())
+    loss.backward()
+    for parameter_name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
+
+
+def test_what_the_switches_of_gslm_switch():
+    batch = make_batch([9, 7, 5, 8])
+    outputs = {}
+    for switches in ({}, *QGVL_SWITCHES):
+        with torch.no_grad():
+            outputs[str(switches)] = ready(make_head("gslm", **switches))(batch)
+    whole = outputs["{}"]
+    assert len(whole.patterns) == 2 and len(whole.logits) == 2
+    for switches, output in outputs.items():
+        assert switches == "{}" or not torch.allclose(output.score01, whole.score01), switches
+        assert not ("queries" in switches and output.logits)
+    assert outputs["{'queries': 'learnable', 'grades': 6, 'scores': 51}"].patterns[1].shape[1] == 51
+    assert set(outputs["{'score_level': False}"].weights) == {"grades"}
+
+
 def test_parameter_counts():
     counts = {row["head"]: row["parameters"] for row in parameter_counts(1024)}
     assert counts["gdlt"] == 3_163_396

@@ -48,7 +48,6 @@ class GDLT(nn.Module):
         self.decoder = decoder(s.width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
         self.prototypes = nn.Parameter(torch.randn(s.grades, s.width))
         self.grade_score = DiagonalScore(s.width, s.grades)
-        xavier_(self.context.encoder)
         xavier_(self.decoder)
 
     def forward(self, batch: Batch) -> HeadOutput:

@@ -14,23 +14,47 @@ import torch.nn.functional as F
 from torch import nn
 
 from train.dataset import Batch
-from train.errors import DataError
+from train.errors import DataError, SettingsError
 from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.prototypes import GRADES, SCORES, Prototypes
 
+TEXT, LEARNABLE, POSITIONAL = "text", "learnable", "positional"
+TYPICAL_GRADES = 4
+
 
 @dataclass(frozen=True)
 class GSLMSettings:
+    """The switches are those of QGVL's Tables VI to X."""
+
     heads: int = 1
     encoder_layers: int = 1
+    """0 is without temporal context."""
     decoder_layers: int = 2
     dropout: float = 0.3
     logit_scale: float = 100.0
     """exp(logit scale) of CLIP, which multiplies the cosines of pattern and text."""
+    queries: str = TEXT
+    """`text`, or, without any language, `learnable` vectors or fixed `positional` embeddings."""
+    width: int = 512
+    """Without texts; with them, as wide as they are."""
+    grades: int = 0
+    scores: int = 101
+    """Without texts, how many queries: 0 grades are four. With texts they say which texts are taken."""
+    score_level: bool = True
+    """False ends at the grades."""
+    native: bool = False
+    """True replaces GSLM by a Transformer as it comes: a decoder of its own for each level, both asking the clips, and no
+    score knows of its grade."""
+    audio: bool = False
+    """True adds sound."""
     mask: bool = True
     """False feeds the zeros of padding to the network, as the published code does."""
+
+    def __post_init__(self) -> None:
+        if self.queries not in (TEXT, LEARNABLE, POSITIONAL):
+            raise SettingsError(f"queries takes {TEXT}, {LEARNABLE} or {POSITIONAL}, got {self.queries!r}")
 
 
 def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
@@ -51,46 +75,87 @@ class GSLM(nn.Module):
 
     @staticmethod
     def needs(settings: GSLMSettings) -> Needs:
-        return Needs((GRADES, SCORES))
+        levels = (GRADES, SCORES) if settings.score_level else (GRADES,)
+        return Needs(levels if settings.queries == TEXT else (), audio=settings.audio)
 
-    def __init__(self, dim: int, settings: GSLMSettings, prototypes: Prototypes, audio_dim: int = 0) -> None:
+    def __init__(
+        self, dim: int, settings: GSLMSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
         super().__init__()
-        grades, scores = prototypes.texts[GRADES], prototypes.texts[SCORES]
-        if len(scores) < len(grades):
-            raise DataError(f"{len(scores)} score texts cannot refine {len(grades)} grades: give more scores")
         s = self.settings = settings
-        width = grades.shape[1]
-        self.context = ContextEncoder(dim, width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
-        self.decoder = decoder(width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
-        self.grade_score = DiagonalScore(width, len(grades))
-        self.score_score = DiagonalScore(width, len(scores))
+        num_grades, num_scores, width = self._make_queries(prototypes)
+        if s.score_level and num_scores < num_grades:
+            raise DataError(f"{num_scores} score texts cannot refine {num_grades} grades: give more scores")
+        if s.audio and not audio_dim:
+            raise DataError("audio=true needs sound: name its features with --audio BACKBONE")
+        common = {"heads": s.heads, "dropout": s.dropout}
+        self.context = ContextEncoder(
+            dim, width, layers=s.encoder_layers, audio_dim=audio_dim if s.audio else 0, **common
+        )
+        self.decoder = decoder(width, layers=s.decoder_layers, **common)
+        self.grade_score = DiagonalScore(width, num_grades)
+        xavier_(self.decoder)
+        if not s.score_level:
+            return
+        if s.native:
+            self.score_decoder = decoder(width, layers=s.decoder_layers, **common)
+            xavier_(self.score_decoder)
+        self.score_score = DiagonalScore(width, num_scores)
         self.mix = nn.Parameter(torch.tensor([0.5]))
-        self.register_buffer("grades_texts", torch.as_tensor(grades, dtype=torch.float32))
-        self.register_buffer("scores_texts", torch.as_tensor(scores, dtype=torch.float32))
-        grade = grade_of_score(len(grades), len(scores))
+        grade = grade_of_score(num_grades, num_scores)
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
         self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
-        self.register_buffer("_not_mine", grade[:, None] != torch.arange(len(grades))[None], persistent=False)
-        xavier_(self.context.encoder)
-        xavier_(self.decoder)
+        self.register_buffer("_not_mine", grade[:, None] != torch.arange(num_grades)[None], persistent=False)
+
+    def _make_queries(self, prototypes: Prototypes | None) -> tuple[int, int, int]:
+        """Queries of both levels, as buffers or parameters; how many there are, and how wide."""
+        s = self.settings
+        if s.queries == TEXT:
+            for name in self.needs(s).texts:
+                self.register_buffer(f"{name}_texts", torch.as_tensor(prototypes.texts[name], dtype=torch.float32))
+            num_grades, width = prototypes.texts[GRADES].shape
+            return num_grades, len(prototypes.texts[SCORES]) if s.score_level else 0, width
+        counts = {GRADES: s.grades or TYPICAL_GRADES, **({SCORES: s.scores} if s.score_level else {})}
+        for name, count in counts.items():
+            if s.queries == LEARNABLE:
+                self.register_parameter(f"{name}_queries", nn.Parameter(torch.randn(count, s.width)))
+            else:
+                self.register_buffer(f"{name}_queries", positional(count, s.width))
+        return counts[GRADES], counts.get(SCORES, 0), s.width
+
+    def _queries(self, name: str) -> torch.Tensor:
+        return getattr(self, f"{name}_texts" if self.settings.queries == TEXT else f"{name}_queries")
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
-        encoded = self.context(batch.clips, mask)
+        s = self.settings
+        mask = batch.mask if s.mask else torch.ones_like(batch.mask)
+        encoded = self.context(batch.clips, mask, batch.audio if s.audio else None)
         size = len(encoded)
         padding = None if bool(mask.all()) else ~mask
-        grades = self.decoder(self.grades_texts.expand(size, -1, -1), encoded, memory_key_padding_mask=padding)
-        scores = self.decoder(
-            self.scores_texts.expand(size, -1, -1), grades, tgt_mask=self._apart, memory_mask=self._not_mine
-        )
-        grade_score01, grade_weights = self.grade_score(grades)
-        score_score01, score_weights = self.score_score(scores)
-        return HeadOutput(
-            self.mix * grade_score01 + (1 - self.mix) * score_score01,
-            patterns=(grades, scores),
-            logits=(self._similarity(grades, self.grades_texts), self._similarity(scores, self.scores_texts)),
-            weights={"grades": grade_weights, "scores": score_weights},
-        )
+        grade_queries = self._queries(GRADES)
+        grades = self.decoder(grade_queries.expand(size, -1, -1), encoded, memory_key_padding_mask=padding)
+        score01, grade_weights = self.grade_score(grades)
+        patterns, logits, weights = (grades,), self._alignment(grades, grade_queries), {"grades": grade_weights}
+        if s.score_level:
+            score_queries = self._queries(SCORES)
+            queries = score_queries.expand(size, -1, -1)
+            if s.native:
+                scores = self.score_decoder(queries, encoded, memory_key_padding_mask=padding)
+            else:
+                scores = self.decoder(queries, grades, tgt_mask=self._apart, memory_mask=self._not_mine)
+            score_score01, weights["scores"] = self.score_score(scores)
+            score01 = self.mix * score01 + (1 - self.mix) * score_score01
+            patterns, logits = (grades, scores), logits + self._alignment(scores, score_queries)
+        return HeadOutput(score01, patterns, logits, weights)
 
-    def _similarity(self, patterns: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        return self.settings.logit_scale * F.normalize(patterns, dim=-1) @ F.normalize(texts, dim=-1).T
+    def _alignment(self, patterns: torch.Tensor, texts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Cosines of patterns and texts, scaled; without texts there is nothing to be aligned with."""
+        if self.settings.queries != TEXT:
+            return ()
+        return (self.settings.logit_scale * F.normalize(patterns, dim=-1) @ F.normalize(texts, dim=-1).T,)
+
+
+def positional(count: int, width: int) -> torch.Tensor:
+    """Sine and cosine of the position at falling frequencies, `(count, width)` (Vaswani et al., 2017)."""
+    angle = torch.arange(count)[:, None] / 10_000 ** (torch.arange(0, width, 2)[None] / width)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :width]

@@ -25,22 +25,42 @@ class Projection(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """Projection and Transformer encoder over the clips of each video, padding masked (QGVL, section III-B)."""
+    """Projection and Transformer encoder over the clips of each video, padding masked (QGVL, section III-B).
 
-    def __init__(self, dim: int, width: int, *, heads: int, layers: int, dropout: float) -> None:
+    Without layers, clips know nothing of each other (QGVL, Table VI). With sound, it is projected like the clips, put beside
+    them clip by clip and brought back to the width by one linear layer, which is how QGVL's text adds it.
+    """
+
+    def __init__(self, dim: int, width: int, *, heads: int, layers: int, dropout: float, audio_dim: int = 0) -> None:
         super().__init__()
         self.projection = Projection(dim, width)
-        self.encoder = encoder(width, heads=heads, layers=layers, dropout=dropout)
+        if audio_dim:
+            self.audio_projection = Projection(audio_dim, width)
+            self.join = nn.Linear(2 * width, width)
+        self.encoder = encoder(width, heads=heads, layers=layers, dropout=dropout) if layers else None
+        if self.encoder is not None:
+            xavier_(self.encoder)
 
-    def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, clips: torch.Tensor, mask: torch.Tensor, audio: torch.Tensor | None = None) -> torch.Tensor:
         """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero where there is no clip."""
-        batch, num_clips, dim = clips.shape
+        projected = project(self.projection, clips, mask)
+        if audio is not None:
+            heard = project(self.audio_projection, audio, mask)
+            projected = self.join(torch.cat([projected, heard], -1)) * mask[..., None]
+        if self.encoder is None:
+            return projected
         if bool(mask.all()):
-            # Without padding there is nothing to hide, and neither copies nor masks are needed.
-            return self.encoder(self.projection(clips.reshape(-1, dim)).view(batch, num_clips, -1))
-        projected = self.projection(clips[mask])
-        padded = projected.new_zeros(batch, num_clips, projected.shape[-1]).masked_scatter(mask[..., None], projected)
-        return self.encoder(padded, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+            return self.encoder(projected)
+        return self.encoder(projected, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+
+
+def project(projection: Projection, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """`(batch, clips, dim)` -> `(batch, clips, width)`; padding neither enters the batch statistics nor gets a value."""
+    if bool(mask.all()):
+        # Without padding there is nothing to hide, and no copy is needed.
+        return projection(clips.reshape(-1, clips.shape[-1])).view(*mask.shape, -1)
+    found = projection(clips[mask])
+    return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter(mask[..., None], found)
 
 
 def encoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerEncoder:

@@ -14,7 +14,7 @@ from torch import nn
 
 from train.dataset import Batch
 from train.errors import DataError, SettingsError
-from train.heads.layers import DiagonalScore, Projection, decoder, encoder, xavier_
+from train.heads.layers import DiagonalScore, Projection, decoder, encoder, project, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.prototypes import Prototypes
@@ -190,12 +190,6 @@ class MeanScore(nn.Module):
     def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         mean = clips.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
         return torch.sigmoid(self.layers(mean)).squeeze(-1)
-
-
-def project(projection: Projection, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """`(batch, clips, dim)` -> `(batch, clips, width)`; padding neither enters the batch statistics nor gets a value."""
-    found = projection(clips[mask])
-    return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter(mask[..., None], found)
 
 
 def _padding(mask: torch.Tensor) -> torch.Tensor | None:
