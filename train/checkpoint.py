@@ -20,6 +20,7 @@ from features.types import FeatureHeader
 from train.dataset import ScoreScale
 from train.errors import CheckpointError
 from train.heads import get_head
+from train.heads.plugin import ACTIONS, WithMAG2
 from train.prototypes import Prototypes
 from train.settings import TrainSettings
 
@@ -50,6 +51,7 @@ class HeadConfig:
     audio_header: str | None
     """The same of the sound, for heads that hear."""
     text_recipe_id: str | None
+    plugin: str | None
     random_weights: bool
     """Backbone or text encoder had random weights: results say nothing about the method."""
     versions: dict[str, str]
@@ -99,10 +101,16 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
 
 def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:
     head_class = get_head(config.head)
-    texts = {name.removesuffix(TEXTS): value.numpy() for name, value in state.items() if name.endswith(TEXTS)}
+    texts = {
+        name.removeprefix("host.").removesuffix(TEXTS): value.numpy()
+        for name, value in state.items()
+        if name.endswith(TEXTS)
+    }
     audio_dim = FeatureHeader.from_json(config.audio_header).dim if config.audio_header else 0
     prototypes = Prototypes(texts, config.random_weights) if texts else None
     head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes, audio_dim)
+    if config.plugin:
+        head = WithMAG2(head, config.dim, state[f"plugin_{ACTIONS}"])
     head.load_state_dict(state)
     return head.eval()
 

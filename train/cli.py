@@ -12,6 +12,7 @@ import click
 
 from features.console import Console, StorePath, json_option, print_json
 from features.store import open_store
+from manifests.card import find_card
 from train.errors import SettingsError
 from train.heads import TABLE
 
@@ -38,6 +39,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option("--audio", help="Features of the sound, NAME or NAME@RECIPE, for heads that hear (avcf).")
 @click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
+@click.option("--plugin", help="mag2: MLAVL's action guidance before the head.")
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each.")
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Train each model this many times.")
@@ -64,7 +66,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @json_option
 def heads(
     store_path: Path, head: str | None, backbone: str | None, audio: str | None, text: str | None,
-    categories: tuple[str, ...],
+    plugin: str | None, categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
     settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -80,7 +82,7 @@ def heads(
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     options = Options(
-        head, backbone, audio, text, categories, scores, seeds, folds, floor, control, evaluate_every, device,
+        head, backbone, audio, text, plugin, categories, scores, seeds, folds, floor, control, evaluate_every, device,
         tuple(sorted(overrides.items())),
     )  # fmt: skip
     with open_store(store_path) as store:
@@ -182,18 +184,26 @@ def import_checkpoint(
 
 
 @main.command("list")
+@click.option("--dataset", default="rg", show_default=True, help="Whose window and prompts the counts are for.")
+@click.option("--dim", type=click.IntRange(1), default=1024, show_default=True, help="Width of the clip features.")
 @json_option
-def list_heads(as_json: bool) -> None:
-    """The heads, with their parameter counts for 1024-wide features and the published settings."""
-    from train.published import parameter_counts
+def list_heads(dataset: str, dim: int, as_json: bool) -> None:
+    """The heads, with their parameters and operations for the shapes of a dataset and the published settings."""
+    card = find_card(dataset)
+    from train.published import describe_heads
 
-    counts = parameter_counts()
+    rows = describe_heads(card, dim)
     if as_json:
-        print_json(counts)
+        print_json(rows)
         return
-    for row in counts:
-        count = f"{row['parameters']:,} parameters" if row["parameters"] else "fitted in closed form"
-        click.echo(f"{row['head']:8} {count:26} {row['about']}")
+    for row in rows:
+        if row["parameters"] is None:
+            counts = "needs other texts"
+        elif row["parameters"]:
+            counts = f"{row['parameters']:,} parameters, {row['flops_per_video'] / 1e9:.2f} GFLOP"
+        else:
+            counts = "fitted in closed form"
+        click.echo(f"{row['head']:8} {counts:38} {row['about']}")
 
 
 if __name__ == "__main__":

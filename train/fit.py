@@ -14,7 +14,7 @@ from torch import nn
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import TrainError
 from train.losses import LossWeights, total_loss
-from train.metrics import Metrics, measure
+from train.metrics import Metrics, measure, spearman
 from train.settings import TrainSettings
 
 
@@ -40,6 +40,8 @@ class Fitted:
     best_on_test: tuple[int, Metrics] | None
     """Epoch and metrics that the published code would report: chosen with the test labels, hence optimistic. None for a
     head without epochs."""
+    validation_selected: tuple[int, Metrics] | None
+    """Epoch that videos held out of training chose, and the test videos' metrics then; None unless it was asked for."""
     seconds_per_epoch: float
 
 
@@ -95,7 +97,7 @@ def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings:
         )
     )
     predicted, test = _test(task, head, settings)
-    return Fitted(head, predicted, test, None, time.perf_counter() - began)
+    return Fitted(head, predicted, test, None, None, time.perf_counter() - began)
 
 
 def _fit_by_gradient(
@@ -112,7 +114,10 @@ def _fit_by_gradient(
         settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.triplet, settings.margin,
         settings.label_smoothing,
     )  # fmt: skip
+    train_rows, targets, held_out = _hold_out(task, targets, settings, rng)
     best: tuple[int, Metrics] | None = None
+    selected: tuple[int, Metrics] | None = None
+    best_validation = -math.inf
     training_seconds = 0.0
     for index in range(settings.epochs):
         began = time.perf_counter()
@@ -123,7 +128,7 @@ def _fit_by_gradient(
         losses: list[torch.Tensor] = []
         sums: dict[str, torch.Tensor] = {}
         for batch in task.data.train_batches(
-            task.train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng
+            train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng
         ):
             with _autocast(batch.clips.device, settings.precision):
                 output = head(batch)
@@ -148,8 +153,25 @@ def _fit_by_gradient(
             predicted, test = _test(task, head, settings)
             if best is None or test.spearman > best[1].spearman:
                 best = (index + 1, test)
+            if len(held_out):
+                guessed = predict(task.data, held_out, head, task.scale, settings, task.window)
+                validation = spearman(task.data.scores[task.scale.name][held_out], guessed)
+                if validation > best_validation:
+                    best_validation, selected = validation, (index + 1, test)
         on_epoch(Epoch(index + 1, mean_loss, {n: float(v) / len(losses) for n, v in sums.items()}, lr, test))
-    return Fitted(head, predicted, test, best, training_seconds / settings.epochs)
+    return Fitted(head, predicted, test, best, selected, training_seconds / settings.epochs)
+
+
+def _hold_out(
+    task: Task, targets: np.ndarray, settings: TrainSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that teach, their targets, and rows held out to choose an epoch."""
+    count = round(settings.validation * len(task.train_rows))
+    if not count:
+        return task.train_rows, targets, task.train_rows[:0]
+    order = rng.permutation(len(task.train_rows))
+    kept = np.sort(order[count:])
+    return task.train_rows[kept], targets[kept], task.train_rows[np.sort(order[:count])]
 
 
 def learning_rate(settings: TrainSettings, epoch: int) -> float:

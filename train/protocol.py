@@ -16,15 +16,18 @@ import torch
 from features.store import Store
 from features.types import TextFeatures
 from manifests.card import Card
+from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.fit import Epoch, Fitted, Task, fit
 from train.heads import get_head
+from train.heads.plugin import ACTIONS, PROMPTS, WithMAG2
 from train.metrics import Metrics, fisher_mean
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.settings import RunSettings, TrainSettings, build_settings
 
 FLOOR = "ridge"
+PLUGINS = ("mag2",)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Options:
     audio: str | None = None
     """Backbone of the sound, for heads that hear."""
     text: str | None = None
+    plugin: str | None = None
+    """`mag2` puts MLAVL's action guidance before the head."""
     categories: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     seeds: int = 1
@@ -83,6 +88,8 @@ class Experiment:
     units: tuple[Unit, ...]
     prototypes: Prototypes | None
     text: TextFeatures | None
+    actions: np.ndarray | None
+    """Texts of the plug-in, `(actions, dim)`."""
     options: Options
 
     @property
@@ -98,7 +105,10 @@ class Experiment:
         head_class = get_head(head or self.head)
         settings = unit.settings.head if head is None else head_class.Settings()
         audio_dim = self.data.audio_header.dim if self.data.audio_header else 0
-        return head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
+        built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
+        return (
+            WithMAG2(built, self.data.header.dim, self.actions) if self.actions is not None and head is None else built
+        )
 
 
 def prepare(store: Store, options: Options) -> Experiment:
@@ -140,7 +150,18 @@ def prepare(store: Store, options: Options) -> Experiment:
         chosen = units[0].settings.prototypes
         text = store.text(chosen.text)
         prototypes = build_prototypes(text, chosen, needs.texts)
-    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, options)
+    actions = _plugin_texts(store, options, head)
+    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, actions, options)
+
+
+def _plugin_texts(store: Store, options: Options, head: str) -> np.ndarray | None:
+    if options.plugin is None:
+        return None
+    if options.plugin not in PLUGINS:
+        raise SettingsError(f"no plug-in is called {options.plugin!r}{there_are(options.plugin, PLUGINS)}")
+    if not hasattr(get_head(head).Settings, "mask"):
+        raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
+    return store.text(PROMPTS).group(ACTIONS)
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:
@@ -248,6 +269,8 @@ class Row:
     mse: float
     relative_l2: float
     best_on_test: float
+    validation_selected: float
+    """nan unless a validation share was asked for."""
     floor_spearman: float
     floor_mse: float
     control_spearman: float
@@ -283,6 +306,7 @@ def summarise(results: Sequence[Result]) -> list[Row]:
                 float(np.mean([r.fitted.test.mse for r in mine])),
                 float(np.mean([r.fitted.test.relative_l2 for r in mine])),
                 fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
+                fisher_mean(r.fitted.validation_selected[1].spearman for r in mine if r.fitted.validation_selected),
                 fisher_mean(f.spearman for f in floors),
                 float(np.mean([f.mse for f in floors])) if floors else float("nan"),
                 fisher_mean(r.fitted.test.spearman for r in controls),
@@ -304,6 +328,6 @@ def _average(rows: Sequence[Row]) -> Row:
     deviation = float(np.sqrt(np.mean([row.spearman_deviation**2 for row in rows])))
     return Row(
         AVERAGE, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
-        mean("mse"), mean("relative_l2"), fisher("best_on_test"), fisher("floor_spearman"), mean("floor_mse"),
+        mean("mse"), mean("relative_l2"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
         fisher("control_spearman"), mean("seconds_per_epoch"),
     )  # fmt: skip

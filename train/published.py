@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from features.store import Store
+from manifests.card import Card
 from train.checkpoint import TEXTS, HeadConfig, save_checkpoint
-from train.dataset import FeatureSet
+from train.dataset import Batch, FeatureSet
 from train.errors import CheckpointError, SettingsError
 from train.heads import TABLE, get_head
 from train.protocol import score_scale
@@ -118,7 +120,7 @@ def import_published(
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
         audio_header=audio_header.to_json() if audio_header else None,
         text_recipe_id=text_features.header.recipe_id if text_features else None,
-        random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
+        plugin=None, random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
     )  # fmt: skip
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config)
@@ -145,20 +147,39 @@ def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path)
     module.load_state_dict(state, strict=False)
 
 
-TYPICAL_TEXTS = {
-    "grades": 4, "scores": 101, "visual_actions": 32, "audio_actions": 32, "audio_visual_grades": 12, "visual_grades": 6,
-}  # fmt: skip
-"""Of QGVL's prompts, and of MLAVL's for rhythmic gymnastics; 512 wide."""
-TYPICAL_AUDIO_DIM = 768
+AUDIO_DIM, TEXT_DIM = 768, 512
+"""Of AST and of CLIP, which the papers use."""
+QGVL_TEXTS = {"grades": 4, "scores": 101}
 
 
-def parameter_counts(dim: int = 1024) -> list[dict[str, object]]:
-    """Every head with its trainable parameters for `dim`-wide features, and the texts and sound of the papers."""
+def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
+    """Every head for the shapes of a dataset: trainable parameters, and operations for one video of its window.
+
+    A multiplication with an addition counts as two operations, as torch's counter has it.
+    """
+    texts = dict(QGVL_TEXTS)
+    for prompts in card.prompts.values():
+        texts |= {group: len(entries) for group, entries in prompts.groups.items()}
+    num_clips = card.window_clips or 68
+    batch = Batch(
+        torch.zeros(1, num_clips, dim), torch.ones(1, num_clips, dtype=torch.bool), torch.zeros(1), (0,),
+        torch.zeros(1, num_clips, AUDIO_DIM),
+    )  # fmt: skip
     rows = []
     for name in TABLE:
         head_class = get_head(name)
-        texts = {group: np.zeros((count, 512), np.float32) for group, count in TYPICAL_TEXTS.items()}
-        head = head_class(dim, head_class.Settings(), Prototypes(texts, random=False), TYPICAL_AUDIO_DIM)
-        count = sum(parameter.numel() for parameter in head.parameters())
-        rows.append({"head": name, "parameters": count, "about": (head_class.__doc__ or "").strip().splitlines()[0]})
+        arrays = {group: np.ones((count, TEXT_DIM), np.float32) for group, count in texts.items()}
+        missing = [group for group in head_class.needs(head_class.Settings()).texts if group not in arrays]
+        about = (head_class.__doc__ or "").strip().splitlines()[0]
+        row = {"head": name, "parameters": None, "flops_per_video": None, "about": about}
+        rows.append(row)
+        if missing:
+            row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
+            continue
+        head = head_class(dim, head_class.Settings(), Prototypes(arrays, random=False), AUDIO_DIM).eval()
+        row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
+        # With gradients, because without them torch takes a fused path whose operations its counter does not know.
+        with FlopCounterMode(display=False) as counter:
+            head(batch)
+        row["flops_per_video"] = counter.get_total_flops()
     return rows

@@ -43,6 +43,7 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         recipe_id=experiment.data.header.recipe_id,
         audio_header=experiment.data.audio_header.to_json() if experiment.data.audio_header else None,
         text_recipe_id=experiment.text.header.recipe_id if experiment.text else None,
+        plugin=experiment.options.plugin,
         random_weights=experiment.random_weights,
         versions=versions(),
     )
@@ -110,7 +111,6 @@ class RunFolder:
 
 
 def _model(result: Result) -> dict[str, object]:
-    best = result.fitted.best_on_test
     return {
         "category": result.unit.category,
         "score": result.unit.scale.name,
@@ -118,10 +118,15 @@ def _model(result: Result) -> dict[str, object]:
         "fold": result.fold,
         "control": result.control,
         "test": asdict(result.fitted.test),
-        BEST_ON_TEST: {"epoch": best[0], **asdict(best[1])} if best else None,
+        BEST_ON_TEST: _chosen(result.fitted.best_on_test),
+        "validation_selected": _chosen(result.fitted.validation_selected),
         FLOOR: asdict(result.floor) if isinstance(result.floor, Metrics) else None,
         "seconds_per_epoch": result.fitted.seconds_per_epoch,
     }
+
+
+def _chosen(choice: tuple[int, Metrics] | None) -> dict[str, object] | None:
+    return {"epoch": choice[0], **asdict(choice[1])} if choice else None
 
 
 def _finite(value: object) -> object:
@@ -145,6 +150,7 @@ def format_table(rows: Sequence[Row]) -> str:
         f"{FLOOR} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
         f"{FLOOR} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
         "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
+        "validation-\nselected": [_number(row.validation_selected) for row in rows],
         "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
     }
     return tabulate(

@@ -41,6 +41,8 @@ class TrainSettings:
     window: int = 0
     """Clips per training video; 0 takes the window of the dataset's card, or the longest video where there is none."""
     test_window: str = WHOLE
+    validation: float = 0.0
+    """Share of the training videos that is held out to choose an epoch; reported beside the result, not instead of it."""
     clip_gradient: float = 0.0
     """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
     precision: str = "float32"
@@ -59,6 +61,8 @@ class TrainSettings:
         for name, lowest in {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "window": 0}.items():
             if getattr(self, name) < lowest:
                 raise SettingsError(f"{name} must be {lowest} or more, got {getattr(self, name)}")
+        if not 0 <= self.validation <= 0.5:
+            raise SettingsError(f"validation takes a share from 0 to 0.5, got {self.validation}")
         if not 0 < self.lr < 100:
             raise SettingsError(f"lr must lie above 0 and below 100, got {self.lr}")
 

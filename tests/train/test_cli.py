@@ -47,12 +47,28 @@ def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
             "dropout=0.1",
         ]
     else:
-        arguments += ["--epochs", 25, "--set", "scores=11", "--set", "warmup_epochs=2"]
+        arguments += ["--epochs", 40, "--set", "scores=11", "--set", "warmup_epochs=2", "--set", "dropout=0.1"]
     done = run("heads", *arguments, "--out", tmp_path / "run", "--json")
     (row,) = json.loads(done.stdout)["table"]
     assert row["spearman"] > 0.9
     assert abs(row["control_spearman"]) < 0.3
     assert row["floor_spearman"] > 0.8
+
+
+def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
+    out = tmp_path / "run"
+    call = ("heads", "--features", store, "--head", "gdlt", "--category", "A", "--epochs", 4, "--set", "width=16")
+    done = run(*call, "--set", "validation=0.25", "--out", out)
+    assert "validation-" in done.output
+    (model,) = json.loads((out / "metrics.json").read_text())["models"]
+    assert 1 <= model["validation_selected"]["epoch"] <= 4 and model["validation_selected"]["num_videos"] == 8
+    (row,) = json.loads((out / "metrics.json").read_text())["table"]
+    assert row["validation_selected"] == pytest.approx(model["validation_selected"]["spearman"])
+    assert row["num_train"] == 16, "the share is taken inside training, not by the protocol"
+    done = run(*call, "--set", "validation=0.9", "--out", out, status=2)
+    assert "validation takes a share from 0 to 0.5" in done.output
+    done = run(*call, "--out", tmp_path / "other")
+    assert "validation" not in done.output
 
 
 def test_what_a_run_leaves(tmp_path, store):

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from manifests.card import find_card
 from train.dataset import Batch, pad_to
 from train.heads import TABLE, get_head
 from train.heads.output import HeadOutput
 from train.losses import LossWeights, total_loss
 from train.prototypes import Prototypes
-from train.published import parameter_counts
+from train.published import describe_heads
 
 DIM, AUDIO_DIM = 12, 10
 RNG = np.random.default_rng(0)
@@ -153,14 +154,20 @@ def test_what_the_switches_of_gslm_switch():
     assert set(outputs["{'score_level': False}"].weights) == {"grades"}
 
 
-def test_parameter_counts():
-    counts = {row["head"]: row["parameters"] for row in parameter_counts(1024)}
+def test_parameters_and_operations():
+    rows = {row["head"]: row for row in describe_heads(find_card("rg"), 1024)}
+    counts = {name: row["parameters"] for name, row in rows.items()}
     assert counts["gdlt"] == 3_163_396
     assert counts["gslm"] == 10_831_466
     assert counts["ridge"] == 0
     # The published MLAVL code, for features of Video Swin and for others.
     assert counts["avcf"] == 6_987_155
-    assert {row["head"]: row["parameters"] for row in parameter_counts(768)}["avcf"] == 6_724_627
+    assert {row["head"]: row["parameters"] for row in describe_heads(find_card("rg"), 768)}["avcf"] == 6_724_627
+    # At least two operations for every weight of the projection and every clip of the window.
+    assert rows["gdlt"]["flops_per_video"] > 2 * 68 * (1024 * 512 + 512 * 256)
+    assert rows["avcf"]["flops_per_video"] > rows["pgt"]["flops_per_video"] > rows["gdlt"]["flops_per_video"]
+    silent = {row["head"]: row for row in describe_heads(find_card("demo"))}
+    assert silent["avcf"]["parameters"] is None and "no texts" in silent["avcf"]["about"]
 
 
 def test_ridge_survives_what_training_never_showed():

@@ -172,6 +172,60 @@ def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
     assert found > 0.8 if audio else abs(found) < 0.3, found
 
 
+def texts_store(path):
+    """A planted store with the action texts of MLAVL's prompts."""
+    import dataclasses
+
+    from features.types import TextFeatures, TextHeader
+    from tests.train.planted import planted_store
+
+    planted_store(path, num_train=12, num_test=6)
+    header = TextHeader("planted", 24, "random:0", None, weights_random=True)
+    features = RNG.normal(size=(7, 24)).astype(np.float32)
+    groups = ("visual_actions",) * 4 + ("visual_grades",) * 3
+    text = TextFeatures("mlavl", header, tuple(map(str, range(7))), groups, features)
+    from features.importing import add_text
+
+    add_text(path, "planted", text)
+    return dataclasses.replace(text)
+
+
+@pytest.mark.parametrize("head", ["gdlt", "gslm", "pgt"])
+def test_mag2_before_any_visual_head(tmp_path, head):
+    from click.testing import CliRunner
+
+    from train.cli import main
+    from train.evaluate import evaluate_run
+
+    store = tmp_path / "p.h5"
+    texts_store(store)
+    call = [
+        "heads",
+        "--features",
+        str(store),
+        "--head",
+        head,
+        "--epochs",
+        "2",
+        "--no-floor",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    call += ["--plugin", "mag2", *(("--set", "scores=11") if head == "gslm" else ())]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 0, done.output
+    import json
+
+    (model,) = json.loads((tmp_path / "run" / "metrics.json").read_text())["models"]
+    with open_store(store) as opened:
+        (row,) = evaluate_run(tmp_path / "run", opened, "test")
+    assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5), "the plug-in is in the checkpoint"
+    refused = CliRunner().invoke(main, [*call[:4], "ridge", *call[5:]])
+    assert refused.exit_code == 2 and "nothing for a plug-in to learn" in refused.output
+    refused = CliRunner().invoke(main, [*call, "--plugin", "mag3"])
+    assert refused.exit_code == 2 and "did you mean mag2" in refused.output
+
+
 def test_sound_and_pictures_have_the_same_clips(tmp_path):
     with open_store(audio_visual_store(tmp_path / "av.h5", num_train=6, num_test=2, shift=True)) as store:
         with pytest.raises(DataError, match="1 videos have other clips of sound than of pictures, such as v003"):

@@ -30,7 +30,7 @@ class GDLTSettings:
 
 
 class GDLT(nn.Module):
-    """3,163,396 parameters for 1024-wide features with the published settings."""
+    """GDLT, the common baseline: learnable grades ask the clips. 3,163,396 parameters for 1024-wide features."""
 
     Settings = GDLTSettings
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}

@@ -68,7 +68,7 @@ def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
 
 
 class GSLM(nn.Module):
-    """10,831,466 parameters for 1024-wide features, 4 grades and 101 scores of 512-wide texts."""
+    """QGVL: grade texts ask the clips, score texts their grade. 10,831,466 parameters for 1024-wide features, 4 + 101 texts."""
 
     Settings = GSLMSettings
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}

@@ -197,7 +197,7 @@ def _padding(mask: torch.Tensor) -> torch.Tensor | None:
 
 
 class MLAVL(nn.Module):
-    """The full model: S2CE, MAG2, AVCF and DPG with PGT. 6,987,155 parameters for 1024-wide clips and 768-wide sound."""
+    """MLAVL whole: S2CE, MAG2, AVCF, DPG with PGT. 6,987,155 parameters for 1024-wide clips and 768-wide sound."""
 
     Settings = MLAVLSettings
     has_audio = True
@@ -318,6 +318,6 @@ class MLAVL(nn.Module):
 
 
 class VisualMLAVL(MLAVL):
-    """MLAVL's visual branch, for silent data: S2CE, MAG2 with the visual actions, DPG with PGT over the visual grades."""
+    """MLAVL's visual branch, for silent data: S2CE, MAG2 with the visual actions, PGT over the visual grades."""
 
     has_audio = False
