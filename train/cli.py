@@ -154,6 +154,30 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
         click.echo(RANDOM_NOTE)
 
 
+@main.command("compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--paper", is_flag=True, help="Also show what papers print for the dataset.")
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "latex"]), default="text", show_default=True)
+@json_option
+def compare_runs(runs: tuple[Path, ...], paper: bool, form: str, as_json: bool) -> None:
+    """Put RUNS on one dataset side by side, and beside the tables of the papers.
+
+    Example: train compare runs/rg-gslm runs/rg-gdlt --paper
+    """
+    from train.compare import compare, format_lines
+
+    lines = compare(runs, paper)
+    if as_json:
+        named = [{**asdict(line), "spearman": _by_name(line.spearman), "mse": _by_name(line.mse)} for line in lines]
+        print_json(named)
+    else:
+        click.echo(format_lines(lines, form))
+
+
+def _by_name(values: dict[tuple[str, str], float]) -> dict[str, float]:
+    return {" ".join(part for part in key if part): value for key, value in values.items()}
+
+
 @main.command("import-checkpoint")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--head", required=True, help="Head whose published key names SOURCE has, such as gdlt or gslm.")

@@ -1,0 +1,96 @@
+"""Runs side by side, and beside what papers have published for the same dataset.
+
+`papers.csv` holds the published rows as they are printed, with paper and table. Their figures are of the epoch that was best on the
+test videos, and of other splits where a run was cross-validated: the table says which is which.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from train.errors import DataError
+from train.protocol import AVERAGE
+
+PAPERS = Path(__file__).with_name("papers.csv")
+FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's figures: (category, score) -> value. The average is under (`average`, empty)."""
+
+    method: str
+    features: str
+    source: str
+    """Where the figures are from, and of which epoch."""
+    spearman: dict[tuple[str, str], float]
+    mse: dict[tuple[str, str], float]
+
+
+def read_run(folder: Path) -> tuple[str, Line]:
+    """(dataset, line) of a run. Raises `DataError`."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        rows = metrics["table"]
+        keys = [(row["category"], row["score"]) for row in rows]
+        spearman = {key: row["spearman"] for key, row in zip(keys, rows) if row["spearman"] is not None}
+        mse = {key: row["mse"] for key, row in zip(keys, rows) if row["mse"] is not None}
+        folds, random = config["options"]["folds"], metrics["random_weights"]
+        marks = ["last epoch", *([f"{folds}-fold"] if folds else []), *(["RANDOM weights"] if random else [])]
+        return metrics["dataset"], Line(
+            f"{metrics['head']} ({folder.name})", config["features"]["backbone"], ", ".join(marks), spearman, mse
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} is not a finished run of `train heads`: {error!r}") from error
+
+
+def published_lines(dataset: str) -> list[Line]:
+    """What papers print for a dataset, in their order; empty for a dataset of no paper."""
+    lines: dict[tuple[str, ...], Line] = {}
+    with PAPERS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["dataset"] != dataset:
+                continue
+            name = row["method"], row["features"], row["paper"], row["table"]
+            source = f"{row['paper']}, {row['table']}, best epoch on test"
+            line = lines.setdefault(name, Line(row["method"], row["features"], source, {}, {}))
+            for values, column in ((line.spearman, "spearman"), (line.mse, "mse")):
+                if row[column]:
+                    values[row["category"], row["score"]] = float(row[column])
+    return list(lines.values())
+
+
+def compare(runs: Sequence[Path], with_papers: bool) -> list[Line]:
+    """Lines of the runs, and of the papers before them. Raises `DataError` for runs on different datasets."""
+    found = [read_run(run) for run in runs]
+    datasets = dict.fromkeys(dataset for dataset, _ in found)
+    if len(datasets) > 1:
+        raise DataError(f"these runs are on different datasets: {', '.join(datasets)}")
+    published = published_lines(next(iter(datasets))) if with_papers else []
+    if with_papers and not published:
+        raise DataError(f"no paper's table is known for the dataset {next(iter(datasets))}")
+    return [*published, *(line for _, line in found)]
+
+
+def format_lines(lines: Sequence[Line], form: str) -> str:
+    """Spearman / MSE for every category and score that any line has, the average last."""
+    keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
+    keys.sort(key=lambda key: key[0] == AVERAGE)
+    table = []
+    for line in lines:
+        cells = [line.method, line.features]
+        for key in keys:
+            rho, mse = line.spearman.get(key), line.mse.get(key)
+            both = [f"{rho:.3f}" if rho is not None else "", f"{mse:.2f}" if mse is not None else ""]
+            cells.append(" / ".join(both) if any(both) else "")
+        table.append([*cells, line.source])
+    names = [" ".join(part for part in key if part) for key in keys]
+    headers = ["method", "features", *(f"{name} rho / MSE" for name in names), "figures of"]
+    return tabulate(table, headers, tablefmt=FORMATS[form], disable_numparse=True)
