@@ -104,7 +104,7 @@ class _NewTable:
 def open_file(path: Path | str) -> Store:
     """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the file."""
     if is_url(path):
-        source, num_bytes = open_binary(path), None
+        source = open_binary(path)
         num_bytes = getattr(source, "size", None)
     elif not path.exists():
         raise NotAStore(f"no feature store at {path}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,7 +61,8 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
     # Zarr would write metadata of every parent, so the generation is a hierarchy of its own until it is published.
     inside = path / generation if isinstance(path, Path) else f"{path.rstrip('/')}/{generation}"
     with _opened(path, read_only=False) as files, _opened(inside, read_only=False) as new:
-        before = _read_root(files).get("current")
+        root = _read_root(files)
+        before, one_before = (_generation(root.get(name)) for name in ("current", "previous"))
         try:
             zarr.create_group(new)
             write_tree(_NewGroup(new, ""), storage=storage, **content)
@@ -68,18 +70,22 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
             metadata = json.loads(_get(new, "zarr.json"))
             if isinstance(inside, Path):
                 _sync_tree(inside)
-            _put(files, "zarr.json", _root_metadata(generation, metadata))
+            _put(files, "zarr.json", _root_metadata(generation, before, metadata))
         except BaseException:
             wait_for(files.delete_dir(generation))
             if isinstance(path, Path) and not before:
-                path.rmdir()
+                with suppress(OSError):
+                    path.rmdir()
             raise
         if isinstance(path, Path):
             sync(path / "zarr.json")
             sync(path)
-            if before:
-                os.utime(path / str(before))
+            if before and (path / before).exists():
+                os.utime(path / before)
             _clear(path, current=generation)
+        elif one_before:
+            # Far away nobody can tell when a generation was replaced, so one is kept.
+            wait_for(files.delete_dir(one_before))
 
 
 def exists(path: Path) -> bool:
@@ -100,13 +106,13 @@ def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
             )
 
 
-def _root_metadata(generation: str, metadata: dict) -> bytes:
+def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes:
     """The root group: which generation is current, and all of its metadata under names as seen from the root."""
     inside = metadata.pop("consolidated_metadata")["metadata"]
     root = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"format": MAGIC, "current": generation},
+        "attributes": {"format": MAGIC, "current": generation, "previous": before},
         "consolidated_metadata": {
             "kind": "inline",
             "must_understand": False,
@@ -127,8 +133,16 @@ def _put(files: Files, key: str, value: bytes) -> None:
 
 def _read_root(files: Files) -> Mapping[str, object]:
     """Attributes of the root; none where there is no store."""
-    text = _get(files, "zarr.json")
-    return {} if text is None else json.loads(text).get("attributes", {})
+    try:
+        found = json.loads(_get(files, "zarr.json") or "{}")["attributes"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _generation(name: object) -> str | None:
+    """A name that a store gives to a generation, if it is one that our writers make: it may come from a stranger."""
+    return name if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{8}\.\d+@[^/\\]+", name) else None
 
 
 def _sync_tree(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Stores at URLs: read from a web server and from an object store, and no more of them than is needed."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,11 +80,15 @@ def test_the_commands_take_urls(tmp_path, monkeypatch, place, suffix):
 def test_writing_to_an_object_store(tmp_path, monkeypatch):
     with s3_server(monkeypatch) as bucket:
         url = f"s3://{bucket}/features/rg.zarr"
-        for length in (3, 4):
+        for length in (3, 4, 5, 6):
             videos = [video("a", length)]
             write_store(url, dataset="d", card=None, labels=labels(["a"]), streams=[plan(header(), videos)])
             with open_store(url) as store:
                 np.testing.assert_array_equal(store.stream().read("a").features, videos[0].features)
+        import fsspec
+
+        there = [Path(name).name for name in fsspec.filesystem("s3").ls(f"{bucket}/features/rg.zarr", refresh=True)]
+        assert len(there) == 3 and "zarr.json" in there, "the current generation and the one before"
 
 
 @pytest.mark.parametrize(
