@@ -1,5 +1,6 @@
 """Manifests, cards and label files: every fault at once, nothing lost."""
 
+import csv
 import json
 import os
 
@@ -195,3 +196,22 @@ def test_hostile_cards_are_refused(change):
     values = {**json.loads(find_card("demo").to_json()), **change}
     with pytest.raises(ManifestError, match="not a valid card"):
         Card.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("name, actions", [("fs1000", 42), ("finefs", 42), ("logo", 63)])
+def test_cards_of_datasets_whose_tables_are_the_users(name, actions):
+    card = find_card(name)
+    groups = card.prompts["mlavl"].groups
+    assert [len(texts) for texts in groups.values()] == [actions, actions, 12, 6]
+    assert set(card.default_scores) == set(card.scores)
+    with pytest.raises(ManifestError, match="has a card but no table"):
+        find_manifest(name)
+
+
+@pytest.mark.parametrize(
+    "name, file", [("rg", "RG"), ("fisv", "FS"), ("fs1000", "FS"), ("finefs", "FS"), ("logo", "LOGO")]
+)
+def test_prompts_are_those_that_the_text_features_encode(shared, name, file):
+    with (shared / "data" / "prompts" / f"action-label_{file}.csv").open(encoding="utf-8-sig") as lines:
+        published = tuple(row["name"] for row in csv.DictReader(lines))
+    assert find_card(name).prompts["mlavl"].texts == published
