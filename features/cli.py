@@ -222,6 +222,9 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
     with open_store(store) as opened:
         name, before = opened.dataset, opened.labels
+    named = {row.video_id for row in corrected.rows}
+    if (corrected.card and corrected.name != name) or not named.intersection(before.video_ids):
+        raise FeaturesError(f"{store} is a store of {name}; these labels are of {corrected.name}")
     if not pack(store, dataset=name, card=corrected.card, labels=labels_of(corrected)).published:
         raise FeaturesError(f"another process is publishing {store}; try again when it is done")
     with open_store(store) as opened:

@@ -29,6 +29,8 @@ def plain_errors(url: str) -> Iterator[None]:
     """Whatever goes wrong on the way to a URL, as one line. Programs far away fail in many ways."""
     try:
         yield
+    except NotAStore:
+        raise
     except FileNotFoundError as error:
         raise NotAStore(f"no feature store at {url}") from error
     except ImportError as error:

@@ -162,6 +162,9 @@ def test_new_labels_leave_features_alone(tmp_path, suffix):
     (tmp_path / "m.csv").write_text("video_id,split,category,score_total\na,test,B,8\n")
     assert "labels: a: " in run("verify", path, "--manifest", tmp_path / "m.csv", status=1)
     assert "say where the labels are" in run("relabel", path, status=2)
+    assert "is a store of d; these labels are of rg" in run("relabel", path, "--dataset", "rg", status=2)
+    (tmp_path / "strangers.csv").write_text("video_id,score_total\nx,1\n")
+    assert "these labels are of strangers" in run("relabel", path, "--manifest", tmp_path / "strangers.csv", status=2)
 
 
 @pytest.mark.parametrize("suffix", KINDS)
