@@ -88,14 +88,15 @@ class Experiment:
     units: tuple[Unit, ...]
     prototypes: Prototypes | None
     text: TextFeatures | None
-    actions: np.ndarray | None
-    """Texts of the plug-in, `(actions, dim)`."""
+    plugin_text: TextFeatures | None
+    """The prompt set whose actions the plug-in takes."""
     options: Options
 
     @property
     def random_weights(self) -> bool:
         headers = (self.data.header, self.data.audio_header)
-        return any(h.weights_random for h in headers if h) or bool(self.prototypes and self.prototypes.random)
+        texts = [text.header for text in (self.text, self.plugin_text) if text]
+        return any(header.weights_random for header in (*headers, *texts) if header)
 
     @property
     def num_models(self) -> int:
@@ -106,9 +107,9 @@ class Experiment:
         settings = unit.settings.head if head is None else head_class.Settings()
         audio_dim = self.data.audio_header.dim if self.data.audio_header else 0
         built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
-        return (
-            WithMAG2(built, self.data.header.dim, self.actions) if self.actions is not None and head is None else built
-        )
+        if self.plugin_text is None or head is not None:
+            return built
+        return WithMAG2(built, self.data.header.dim, self.plugin_text.group(ACTIONS))
 
 
 def prepare(store: Store, options: Options) -> Experiment:
@@ -150,18 +151,18 @@ def prepare(store: Store, options: Options) -> Experiment:
         chosen = units[0].settings.prototypes
         text = store.text(chosen.text)
         prototypes = build_prototypes(text, chosen, needs.texts)
-    actions = _plugin_texts(store, options, head)
-    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, actions, options)
+    plugin_text = _plugin_text(store, options, head)
+    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options)
 
 
-def _plugin_texts(store: Store, options: Options, head: str) -> np.ndarray | None:
+def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | None:
     if options.plugin is None:
         return None
     if options.plugin not in PLUGINS:
         raise SettingsError(f"no plug-in is called {options.plugin!r}{there_are(options.plugin, PLUGINS)}")
     if not hasattr(get_head(head).Settings, "mask"):
         raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
-    return store.text(PROMPTS).group(ACTIONS)
+    return store.text(PROMPTS)
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:

@@ -1,14 +1,19 @@
 """MLAVL's modules against plain numpy, every switch, and what sound is good for."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
 from tests.train.test_heads import make_batch, make_head
+from train.cli import main
 from train.dataset import FeatureSet
 from train.errors import DataError, SettingsError
+from train.evaluate import evaluate_run
 from train.heads.mlavl import MAG2
 from train.losses import LossWeights, equation16_triplet, total_loss
 from train.protocol import Options, prepare, run
@@ -174,8 +179,7 @@ def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
 
 def texts_store(path):
     """A planted store with the action texts of MLAVL's prompts."""
-    import dataclasses
-
+    from features.importing import add_text
     from features.types import TextFeatures, TextHeader
     from tests.train.planted import planted_store
 
@@ -184,19 +188,11 @@ def texts_store(path):
     features = RNG.normal(size=(7, 24)).astype(np.float32)
     groups = ("visual_actions",) * 4 + ("visual_grades",) * 3
     text = TextFeatures("mlavl", header, tuple(map(str, range(7))), groups, features)
-    from features.importing import add_text
-
     add_text(path, "planted", text)
-    return dataclasses.replace(text)
 
 
 @pytest.mark.parametrize("head", ["gdlt", "gslm", "pgt"])
 def test_mag2_before_any_visual_head(tmp_path, head):
-    from click.testing import CliRunner
-
-    from train.cli import main
-    from train.evaluate import evaluate_run
-
     store = tmp_path / "p.h5"
     texts_store(store)
     call = [
@@ -214,12 +210,11 @@ def test_mag2_before_any_visual_head(tmp_path, head):
     call += ["--plugin", "mag2", *(("--set", "scores=11") if head == "gslm" else ())]
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 0, done.output
-    import json
-
     (model,) = json.loads((tmp_path / "run" / "metrics.json").read_text())["models"]
     with open_store(store) as opened:
         (row,) = evaluate_run(tmp_path / "run", opened, "test")
     assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5), "the plug-in is in the checkpoint"
+    assert row.random_weights, "its texts were encoded by random weights"
     refused = CliRunner().invoke(main, [*call[:4], "ridge", *call[5:]])
     assert refused.exit_code == 2 and "nothing for a plug-in to learn" in refused.output
     refused = CliRunner().invoke(main, [*call, "--plugin", "mag3"])
