@@ -42,6 +42,8 @@ class HeadConfig:
     """Empty when the dataset has no categories."""
     score: dict[str, object]
     """Fields of `ScoreScale`."""
+    parts: list[dict[str, object]]
+    """Of a unified model, for each part its `dataset`, `category` and `score`, as above. Empty otherwise."""
     window: int
     seed: int
     fold: int | None
@@ -59,6 +61,16 @@ class HeadConfig:
     @property
     def scale(self) -> ScoreScale:
         return ScoreScale(**self.score)
+
+    def tested_on(self, dataset: str) -> list[tuple[str, ScoreScale]]:
+        """Categories and scales of a dataset that the head scores. Raises `CheckpointError` when there is none."""
+        if not self.parts:
+            return [(self.category, self.scale)]
+        mine = [(part["category"], ScoreScale(**part["score"])) for part in self.parts if part["dataset"] == dataset]
+        if not mine:
+            names = ", ".join(dict.fromkeys(part["dataset"] for part in self.parts))
+            raise CheckpointError(f"this unified head knows the scales of {names}, not of {dataset!r}")
+        return mine
 
     @property
     def settings(self) -> TrainSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +35,14 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 
 
 @main.command()
-@click.option("--features", "store_path", type=StorePath(), required=True, help="The feature store, a path or a URL.")
+@click.option(
+    "--features",
+    "store_paths",
+    type=StorePath(),
+    required=True,
+    multiple=True,
+    help="The feature store, a path or a URL. Several train one model for all their datasets.",
+)
 @click.option("--head", help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.")
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option("--audio", help="Features of the sound, NAME or NAME@RECIPE, for heads that hear (avcf).")
@@ -44,6 +52,9 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Train each model this many times.")
 @click.option("--folds", type=click.IntRange(0), default=0, help="Cross-validation inside the training split.")
+@click.option(
+    "--preset", default="published", show_default=True, help="Settings to start from: docs/heads.md lists them."
+)
 @click.option("--epochs", type=int, help="Default: the published number for the head and dataset.")
 @click.option("--lr", type=float, help="Learning rate. Default: the published one.")
 @click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
@@ -65,8 +76,8 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 )
 @json_option
 def heads(
-    store_path: Path, head: str | None, backbone: str | None, audio: str | None, text: str | None,
-    plugin: str | None, categories: tuple[str, ...],
+    store_paths: tuple[Path, ...], head: str | None, backbone: str | None, audio: str | None, text: str | None,
+    plugin: str | None, preset: str, categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
     settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -77,16 +88,24 @@ def heads(
     # torch is imported here, so that --help and mistakes in the call do not wait for it.
     from train import report
     from train.progress import EpochProgress
-    from train.protocol import Options, prepare, run, summarise
+    from train.protocol import Options, prepare, run
+    from train.summary import summarise
+    from train.unified import overlaps, prepare_unified
 
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     options = Options(
         head, backbone, audio, text, plugin, categories, scores, seeds, folds, floor, control, evaluate_every, device,
-        tuple(sorted(overrides.items())),
+        tuple(sorted(overrides.items())), preset,
     )  # fmt: skip
-    with open_store(store_path) as store:
-        experiment = prepare(store, options)
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(path)) for path in store_paths]
+        if len(stores) == 1:
+            experiment = prepare(stores[0], options)
+        else:
+            experiment = prepare_unified(stores, options)
+            for overlap in overlaps(stores):
+                click.echo(f"warning: {overlap}", err=True)
     out = out or Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = report.RunFolder(out, experiment)
     if not as_json:
@@ -95,7 +114,7 @@ def heads(
             f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
             f"{data.header.backbone}@{data.header.recipe_id}; {experiment.num_models} models on {data.clips.device}"
         )
-        for unit in experiment.units:
+        for unit in [part.unit for part in experiment.parts] or experiment.units:
             if not unit.scale.stated:
                 click.echo(f"score {unit.scale.name}: no card states its range, so that of the labels is taken: "
                            f"{unit.scale.minimum:g} to {unit.scale.maximum:g}")  # fmt: skip

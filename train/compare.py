@@ -15,7 +15,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from train.errors import DataError
-from train.protocol import AVERAGE
+from train.summary import AVERAGE
+from train.unified import UNIFIED
 
 PAPERS = Path(__file__).with_name("papers.csv")
 FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs"}
@@ -52,7 +53,9 @@ def read_run(folder: Path) -> tuple[str, Line]:
 
 
 def published_lines(dataset: str) -> list[Line]:
-    """What papers print for a dataset, in their order; empty for a dataset of no paper."""
+    """What papers print for a dataset, in their order; empty for a dataset of no paper. A unified run, whose dataset is
+    `A+B`, has the rows of the papers' unified models."""
+    dataset = UNIFIED if "+" in dataset else dataset
     lines: dict[tuple[str, ...], Line] = {}
     with PAPERS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

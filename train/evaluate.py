@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from features.store import Store
 from features.types import FeatureHeader
-from train.checkpoint import load_checkpoint, require_same_recipe
-from train.dataset import FeatureSet
+from train.checkpoint import HeadConfig, load_checkpoint, require_same_recipe
+from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
 from train.fit import predict
 from train.metrics import Metrics, measure
@@ -48,16 +49,23 @@ def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Eval
             names = [_same_stream(store, header) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
         data = loaded[key]
-        if config.scale.name not in data.scores:
-            raise DataError(f"{store.path} has no score {config.scale.name!r}; it has {', '.join(data.scores)}")
-        rows = data.rows(split=split, category=config.category or None, score=config.scale.name)
-        if not len(rows):
-            raise DataError(
-                f"{store.path}: no videos of split {split!r} and category {config.category!r}; try --split all"
-            )
-        predicted = predict(data, rows, head, config.scale, config.settings, config.window)
-        true = data.scores[config.scale.name][rows]
-        metrics = measure(true, predicted, float(np.ptp(true)))
-        by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
-        found.append(Evaluation(path.stem, metrics, config.random_weights, by_video))
+        for category, scale in config.tested_on(store.dataset):
+            name = f"{path.stem} {category}".strip() if config.parts else path.stem
+            found.append(_evaluate(name, head, config, store, data, split, category, scale))
     return found
+
+
+def _evaluate(
+    name: str, head: nn.Module, config: HeadConfig, store: Store, data: FeatureSet, split: str | None, category: str,
+    scale: ScoreScale,
+) -> Evaluation:  # fmt: skip
+    if scale.name not in data.scores:
+        raise DataError(f"{store.path} has no score {scale.name!r}; it has {', '.join(data.scores)}")
+    rows = data.rows(split=split, category=category or None, score=scale.name)
+    if not len(rows):
+        raise DataError(f"{store.path}: no videos of split {split!r} and category {category!r}; try --split all")
+    predicted = predict(data, rows, head, scale, config.settings, config.window)
+    true = data.scores[scale.name][rows]
+    metrics = measure(true, predicted, float(np.ptp(true)))
+    by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
+    return Evaluation(name, metrics, config.random_weights, by_video)

@@ -7,7 +7,7 @@ given, and on request a control trained on shuffled labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -22,9 +22,9 @@ from train.errors import DataError, SettingsError
 from train.fit import Epoch, Fitted, Task, fit
 from train.heads import get_head
 from train.heads.plugin import ACTIONS, PROMPTS, WithMAG2
-from train.metrics import Metrics, fisher_mean
+from train.metrics import Metrics, measure
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
-from train.settings import RunSettings, TrainSettings, build_settings
+from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings
 
 FLOOR = "ridge"
 PLUGINS = ("mag2",)
@@ -52,6 +52,9 @@ class Options:
     evaluate_every: int = 1
     device: str = "auto"
     overrides: tuple[tuple[str, object], ...] = ()
+    preset: str = PUBLISHED
+    unified: bool = False
+    """One model for several datasets: the settings are those for a dataset of no paper."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,34 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Result:
-    """One trained model and its test."""
+class Part:
+    """A category and score of one dataset, tested on its own and in its own units. A unified model has several."""
 
+    dataset: str
     unit: Unit
+
+    @property
+    def category(self) -> str:
+        """As the dataset names it: units of a unified model have the dataset's name before it."""
+        return self.unit.category.removeprefix(self.dataset).strip()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model and its test; of a unified model, its test on one part."""
+
+    model: Unit
+    part: Part
     seed: int
     fold: int | None
     control: bool
     task: Task
     fitted: Fitted
     floor: Metrics | None
+
+    @property
+    def unit(self) -> Unit:
+        return self.part.unit
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,8 @@ class Experiment:
     plugin_text: TextFeatures | None
     """The prompt set whose actions the plug-in takes."""
     options: Options
+    parts: tuple[Part, ...] = ()
+    """Of a unified experiment: what its one model is tested on. Empty otherwise."""
 
     @property
     def random_weights(self) -> bool:
@@ -131,7 +154,8 @@ def prepare(store: Store, options: Options) -> Experiment:
         raise DataError(f"{store.path} holds no scores: give labels when extracting or importing")
     units = []
     for category in categories or [""]:
-        settings = build_settings(head, store.dataset, category, overrides, kinds)
+        dataset = "" if options.unified else store.dataset
+        settings = build_settings(head, dataset, category, overrides, kinds, options.preset)
         for name in names:
             rows = data.rows(category=category or None, score=name)
             if not len(rows):
@@ -166,25 +190,54 @@ def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | No
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:
-    """Train and test model after model, yielding each as it is done, so that an interruption loses one at most."""
-    options = experiment.options
-    for unit in experiment.units:
-        for fold, train_rows, test_rows in splits(experiment.data, unit, options.folds):
-            floor = None
+    """Train and test model after model, yielding each as it is done, so that an interruption loses one at most.
+
+    A unified model learns from the training videos of all its parts, and gives a result for each.
+    """
+    options, data = experiment.options, experiment.data
+    for model in experiment.units:
+        parts = experiment.parts or (Part(experiment.dataset, model),)
+        rounds = zip(*(splits(data, part.unit, options.folds) for part in parts))
+        for rounded in rounds:
+            fold = rounded[0][0]
+            tasks = [_task(data, part.unit, *rows) for part, (_, *rows) in zip(parts, rounded)]
+            floors: list[Metrics | None] = [None] * len(parts)
+            if options.floor and experiment.head != FLOOR:
+                floors = [_floor(experiment, part, task) for part, task in zip(parts, tasks)]
+            joined = replace(
+                tasks[0],
+                scale=model.scale,
+                train_rows=np.concatenate([task.train_rows for task in tasks]),
+                test_rows=np.concatenate([task.test_rows for task in tasks]),
+                window=model.window,
+            )
             for seed in range(options.seeds):
                 for control in (False, True) if options.control else (False,):
-                    task = _task(experiment.data, unit, train_rows, test_rows, control)
-                    if floor is None and options.floor and experiment.head != FLOOR:
-                        floor = fit(task, partial(experiment.build_head, unit, FLOOR), TrainSettings(), seed=0).test
                     fitted = fit(
-                        task,
-                        partial(experiment.build_head, unit),
-                        unit.settings.train,
+                        replace(joined, shuffle_labels=control),
+                        partial(experiment.build_head, model),
+                        model.settings.train,
                         seed=seed,
                         evaluate_every=options.evaluate_every,
-                        on_epoch=partial(on_epoch, unit, seed, fold, control),
+                        on_epoch=partial(on_epoch, model, seed, fold, control),
                     )
-                    yield Result(unit, seed, fold, control, task, fitted, None if control else floor)
+                    of_parts = _by_part(fitted, tasks) if experiment.parts else [fitted]
+                    for part, task, own, floor in zip(parts, tasks, of_parts, floors):
+                        yield Result(model, part, seed, fold, control, task, own, None if control else floor)
+
+
+def _floor(experiment: Experiment, part: Part, task: Task) -> Metrics:
+    """The floor of a part knows that part's training videos only."""
+    return fit(task, partial(experiment.build_head, part.unit, FLOOR), TrainSettings(), seed=0).test
+
+
+def _by_part(fitted: Fitted, tasks: Sequence[Task]) -> Iterator[Fitted]:
+    """A unified model's scores in the units of each part. No epoch is best for all of them, so none is named."""
+    ends = np.cumsum([len(task.test_rows) for task in tasks])
+    for task, scores01 in zip(tasks, np.split(fitted.predicted, ends[:-1])):
+        predicted = task.scale.to_units(scores01)
+        test = measure(task.data.scores[task.scale.name][task.test_rows], predicted, task.label_range)
+        yield replace(fitted, predicted=predicted, test=test, best_on_test=None, validation_selected=None)
 
 
 def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
@@ -214,9 +267,9 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
     yield None, train_rows, test_rows
 
 
-def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.ndarray, control: bool) -> Task:
+def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.ndarray) -> Task:
     labels = data.scores[unit.scale.name][np.concatenate([train_rows, test_rows])]
-    return Task(data, unit.scale, train_rows, test_rows, unit.window, float(np.ptp(labels)), control)
+    return Task(data, unit.scale, train_rows, test_rows, unit.window, float(np.ptp(labels)))
 
 
 def score_scale(card: Card | None, name: str, labels: np.ndarray) -> ScoreScale:
@@ -254,81 +307,3 @@ def _choose(kind: str, asked: Sequence[str], have: list[str], default: list[str]
     if unknown:
         raise DataError(f"no {kind} {', '.join(map(repr, unknown))} in the store; it has {', '.join(have) or 'none'}")
     return list(asked) or [name for name in default or have if name in have]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a category and score, over its seeds and folds."""
-
-    category: str
-    score: str
-    num_train: int
-    num_test: int
-    spearman: float
-    spearman_deviation: float
-    """Over seeds; nan for a single one."""
-    mse: float
-    relative_l2: float
-    best_on_test: float
-    validation_selected: float
-    """nan unless a validation share was asked for."""
-    floor_spearman: float
-    floor_mse: float
-    control_spearman: float
-    seconds_per_epoch: float
-
-
-AVERAGE = "average"
-
-
-def summarise(results: Sequence[Result]) -> list[Row]:
-    """A row per category and score and, where there are several, their average.
-
-    Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically.
-    """
-    rows = []
-    for unit in dict.fromkeys(result.unit for result in results):
-        mine = [result for result in results if result.unit == unit and not result.control]
-        controls = [result for result in results if result.unit == unit and result.control]
-        if not mine:
-            continue
-        by_seed = [
-            fisher_mean(r.fitted.test.spearman for r in mine if r.seed == seed) for seed in {r.seed for r in mine}
-        ]
-        floors = [r.floor for r in mine if r.floor]
-        rows.append(
-            Row(
-                unit.category,
-                unit.scale.name,
-                round(np.mean([len(r.task.train_rows) for r in mine])),
-                round(np.mean([len(r.task.test_rows) for r in mine])),
-                fisher_mean(by_seed),
-                float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
-                float(np.mean([r.fitted.test.mse for r in mine])),
-                float(np.mean([r.fitted.test.relative_l2 for r in mine])),
-                fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
-                fisher_mean(r.fitted.validation_selected[1].spearman for r in mine if r.fitted.validation_selected),
-                fisher_mean(f.spearman for f in floors),
-                float(np.mean([f.mse for f in floors])) if floors else float("nan"),
-                fisher_mean(r.fitted.test.spearman for r in controls),
-                float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
-            )
-        )
-    if len(rows) > 1:
-        rows.append(_average(rows))
-    return rows
-
-
-def _average(rows: Sequence[Row]) -> Row:
-    def fisher(name: str) -> float:
-        return fisher_mean(getattr(row, name) for row in rows)
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(row, name) for row in rows]))
-
-    deviation = float(np.sqrt(np.mean([row.spearman_deviation**2 for row in rows])))
-    return Row(
-        AVERAGE, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
-        mean("mse"), mean("relative_l2"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
-        fisher("control_spearman"), mean("seconds_per_epoch"),
-    )  # fmt: skip

@@ -116,6 +116,7 @@ def import_published(
     config = HeadConfig(
         head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=vars(settings.train),
         dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),
+        parts=[],
         window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
         audio_header=audio_header.to_json() if audio_header else None,

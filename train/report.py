@@ -15,7 +15,8 @@ from tabulate import tabulate
 from train.checkpoint import HeadConfig, save_checkpoint
 from train.fit import Epoch
 from train.metrics import Metrics
-from train.protocol import FLOOR, Experiment, Result, Row, Unit, summarise
+from train.protocol import FLOOR, Experiment, Result, Unit
+from train.summary import Row, summarise
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
@@ -27,7 +28,7 @@ def versions() -> dict[str, str]:
 
 
 def head_config(experiment: Experiment, result: Result) -> HeadConfig:
-    unit, settings = result.unit, result.unit.settings
+    unit, settings = result.model, result.model.settings
     return HeadConfig(
         head=experiment.head,
         dim=experiment.data.header.dim,
@@ -36,6 +37,10 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         dataset=experiment.dataset,
         category=unit.category,
         score=asdict(unit.scale),
+        parts=[
+            {"dataset": part.dataset, "category": part.category, "score": asdict(part.unit.scale)}
+            for part in experiment.parts
+        ],
         window=unit.window,
         seed=result.seed,
         fold=result.fold,
@@ -63,6 +68,7 @@ class RunFolder:
             {
                 "head": experiment.head,
                 "dataset": experiment.dataset,
+                "preset": experiment.options.preset,
                 "options": options,
                 "settings": settings,
                 "features": experiment.data.header.to_dict(),
@@ -78,7 +84,7 @@ class RunFolder:
 
     def add(self, result: Result) -> None:
         self.results.append(result)
-        if not result.control:
+        if not result.control and result.part in (self.experiment.parts or (result.part,))[:1]:
             config = head_config(self.experiment, result)
             save_checkpoint(self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config)
         self._write_json("metrics.json", self.metrics())

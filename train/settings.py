@@ -75,7 +75,7 @@ _MLAVL = {
 }  # fmt: skip
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
-PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
+_PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     # Ours: with the published weight of 1, the triplet loss drowns the scores of a small dataset (docs/results.md).
     ("gdlt", ""): {"mse_weight": 10.0, "ce_weight": 0.0, "epochs": 100},
     ("gdlt", "rg"): {**_GDLT, "epochs": _RG_EPOCHS},
@@ -102,20 +102,24 @@ class RunSettings:
     prototypes: object
 
 
-def published(head: str, dataset: str, category: str) -> dict[str, object]:
-    row = PUBLISHED.get((head, dataset), PUBLISHED.get((head, ""), {}))
-    chosen = {}
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            value = value.get(category, TrainSettings.epochs)
-        chosen[name] = value
-    return chosen
+PUBLISHED = "published"
+PRESETS = {PUBLISHED: _PUBLISHED}
+
+
+def preset_row(preset: str, head: str, dataset: str, category: str) -> dict[str, object]:
+    """What a preset says of a head on a dataset. Raises `SettingsError` for an unknown preset."""
+    if preset not in PRESETS:
+        raise SettingsError(f"no preset is called {preset!r}{there_are(preset, PRESETS)}")
+    table = PRESETS[preset]
+    row = table.get((head, dataset), table.get((head, ""), {}))
+    return {n: v.get(category, TrainSettings.epochs) if isinstance(v, Mapping) else v for n, v in row.items()}
 
 
 def build_settings(
-    head: str, dataset: str, category: str, overrides: Mapping[str, object], kinds: Mapping[str, type]
-) -> RunSettings:
-    """Defaults, then the published row, then the user's overrides. `kinds`: `train`, `head`, `prototypes` -> dataclass.
+    head: str, dataset: str, category: str, overrides: Mapping[str, object], kinds: Mapping[str, type],
+    preset: str = PUBLISHED,
+) -> RunSettings:  # fmt: skip
+    """Defaults, then the preset's row, then the user's overrides. `kinds`: `train`, `head`, `prototypes` -> dataclass.
 
     Raises `SettingsError` for a name that no part knows, with the nearest that one does.
     """
@@ -123,7 +127,7 @@ def build_settings(
     for name in overrides:
         if name not in known:
             raise SettingsError(f"head {head} has no setting {name!r}{there_are(name, sorted(known))}")
-    values = {**published(head, dataset, category), **overrides}
+    values = {**preset_row(preset, head, dataset, category), **overrides}
     parts = {}
     for part, kind in kinds.items():
         names = {field.name: field for field in fields(kind)}

@@ -23,18 +23,20 @@ def planted_texts(rng: np.random.Generator) -> TextFeatures:
 def planted_store(
     path: Path, *, num_train: int = 96, num_test: int = 48, categories: tuple[str, ...] = ("A",), dim: int = 32,
     num_clips: tuple[int, int] = (12, 24), noise: float = 1.0, with_text: bool = True, seed: int = 0,
-    splits: bool = True, weights: str = "planted",
+    splits: bool = True, weights: str = "planted", dataset: str = "planted", scores: tuple[str, ...] = ("total",), top: float = 25,
+    world: int | None = None,
 ) -> Path:  # fmt: skip
-    """Quality q in [0, 1] moves clips by 4q - 2 along three directions; a third of the clips say nothing. Score 25 q.
+    """Quality q in [0, 1] moves clips by 4q - 2 along three directions; a third of the clips say nothing. Every score is `top * q`.
+    Stores of one `world` have the same directions.
 
     Every video is also shifted as a whole along all other directions, which means nothing: without that, quality would be
     the only thing in which videos differ, and even a head trained on shuffled labels would rank by it, or against it.
     """
     rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0].T
+    basis = np.linalg.qr(np.random.default_rng(seed if world is None else world).normal(size=(dim, dim)))[0].T
     directions, nuisance = basis[:3], basis[3:]
     header = FeatureHeader("planted", "video", dim, weights, None, weights.startswith("random"), 16, 16, "pad", 25.0)
-    ids, split_of, category_of, scores, items = [], [], [], [], []
+    ids, split_of, category_of, qualities, items = [], [], [], [], []
     for category in categories:
         for number in range(num_train + num_test):
             video_id = f"{category}_{number:03d}"
@@ -49,12 +51,18 @@ def planted_store(
             ids.append(video_id)
             split_of.append(("train" if number < num_train else "test") if splits else "")
             category_of.append(category)
-            scores.append(25 * quality)
-    labels = Labels(tuple(ids), tuple(split_of), tuple(category_of), ("total",), np.array(scores)[:, None])
+            qualities.append(quality)
+    labels = Labels(
+        tuple(ids),
+        tuple(split_of),
+        tuple(category_of),
+        scores,
+        top * np.array(qualities)[:, None].repeat(len(scores), 1),
+    )
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(
         path,
-        dataset="planted",
+        dataset=dataset,
         card=None,
         labels=labels,
         streams=[plan],

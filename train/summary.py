@@ -1,0 +1,98 @@
+"""Results to the rows of a table: means over folds and seeds, and averages over categories, scores and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.metrics import fisher_mean
+from train.protocol import Result
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a category and score, over its seeds and folds."""
+
+    category: str
+    score: str
+    num_train: int
+    num_test: int
+    spearman: float
+    spearman_deviation: float
+    """Over seeds; nan for a single one."""
+    mse: float
+    relative_l2: float
+    best_on_test: float
+    validation_selected: float
+    """nan unless a validation share was asked for."""
+    floor_spearman: float
+    floor_mse: float
+    control_spearman: float
+    seconds_per_epoch: float
+
+
+AVERAGE = "average"
+
+
+def summarise(results: Sequence[Result]) -> list[Row]:
+    """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
+    and the average over datasets.
+
+    Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically.
+    """
+    rows: dict[str, list[Row]] = {}
+    for unit in dict.fromkeys(result.unit for result in results):
+        mine = [result for result in results if result.unit == unit and not result.control]
+        controls = [result for result in results if result.unit == unit and result.control]
+        if not mine:
+            continue
+        by_seed = [
+            fisher_mean(r.fitted.test.spearman for r in mine if r.seed == seed) for seed in {r.seed for r in mine}
+        ]
+        floors = [r.floor for r in mine if r.floor]
+        rows.setdefault(mine[0].part.dataset, []).append(
+            Row(
+                unit.category,
+                unit.scale.name,
+                round(np.mean([len(r.task.train_rows) for r in mine])),
+                round(np.mean([len(r.task.test_rows) for r in mine])),
+                fisher_mean(by_seed),
+                float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
+                float(np.mean([r.fitted.test.mse for r in mine])),
+                float(np.mean([r.fitted.test.relative_l2 for r in mine])),
+                fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
+                fisher_mean(r.fitted.validation_selected[1].spearman for r in mine if r.fitted.validation_selected),
+                fisher_mean(f.spearman for f in floors),
+                float(np.mean([f.mse for f in floors])) if floors else float("nan"),
+                fisher_mean(r.fitted.test.spearman for r in controls),
+                float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
+            )
+        )
+    if not rows:
+        return []
+    if len(rows) == 1:
+        (only,) = rows.values()
+        return [*only, _average(AVERAGE, only)] if len(only) > 1 else only
+    table, datasets = [], []
+    for dataset, mine in rows.items():
+        own = _average(dataset, mine) if len(mine) > 1 else mine[0]
+        table += [*mine, own] if len(mine) > 1 else mine
+        datasets.append(own)
+    return [*table, _average(AVERAGE, datasets)]
+
+
+def _average(name: str, rows: Sequence[Row]) -> Row:
+    def fisher(field: str) -> float:
+        return fisher_mean(getattr(row, field) for row in rows)
+
+    def mean(field: str) -> float:
+        return float(np.mean([getattr(row, field) for row in rows]))
+
+    deviation = float(np.sqrt(np.mean([row.spearman_deviation**2 for row in rows])))
+    return Row(
+        name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
+        mean("mse"), mean("relative_l2"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
+        fisher("control_spearman"), mean("seconds_per_epoch"),
+    )  # fmt: skip
