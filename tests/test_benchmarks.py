@@ -24,3 +24,14 @@ def test_stores(tmp_path):
     results = json.loads((tmp_path / "s.json").read_text())["results"]
     assert set(results) == {"20", "40"} and set(results["20"]) >= {"longtake .h5", "longtake .zarr", "folder of .npy"}
     assert "open, read one s" in done.stdout and "at 40 over 20 videos" in done.stdout
+
+
+def test_planted_texts(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "planted.py", "--videos", "8", "--worlds", "1", "--epochs", "2"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "p.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    arms = json.loads((tmp_path / "p.json").read_text())["spearman"]["8"]
+    assert list(arms) == ["texts", "texts, shuffled", "learnable vectors"] and all(len(v) == 1 for v in arms.values())
+    assert "| learnable vectors" in done.stdout

@@ -12,6 +12,7 @@ TABLE: dict[str, str] = {
     "avcf": "train.heads.mlavl:MLAVL",
     "pgt": "train.heads.mlavl:VisualMLAVL",
     "gdlt": "train.heads.gdlt:GDLT",
+    "kernel": "train.heads.kernel:Kernel",
     "ridge": "train.heads.ridge:Ridge",
 }
 

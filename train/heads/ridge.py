@@ -40,35 +40,21 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
-class Ridge(nn.Module):
-    """Linear in standardised statistics. Fitted in closed form by `fit_closed_form`, from whole videos."""
+class RidgeFit(nn.Module):
+    """Linear in standardised statistics, fitted in closed form; the penalty is that of the least leave-one-out error."""
 
-    Settings = RidgeSettings
-    KEY_MAP: dict[str, str] = {}
-
-    @staticmethod
-    def needs(settings: RidgeSettings) -> Needs:
-        return Needs()
-
-    def __init__(
-        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
+    def __init__(self, num_statistics: int, settings: RidgeSettings) -> None:
         super().__init__()
         self.settings = settings
         for name in ("centre", "weight"):
-            self.register_buffer(name, torch.zeros(8 * dim))
-        self.register_buffer("spread", torch.ones(8 * dim))
+            self.register_buffer(name, torch.zeros(num_statistics))
+        self.register_buffer("spread", torch.ones(num_statistics))
         self.register_buffer("intercept", torch.zeros(()))
 
-    def _statistics(self, batch: Batch) -> torch.Tensor:
-        return torch.stack([clip_statistics(clips[mask]) for clips, mask in zip(batch.clips, batch.mask)])
-
-    @torch.no_grad()
-    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
-        """Solve in the space of videos, where leave-one-out errors of every penalty cost one eigendecomposition."""
-        pairs = [(self._statistics(batch), batch.target01) for batch in batches]
-        inputs = torch.cat([statistics for statistics, _ in pairs]).double()
-        target = torch.cat([targets for _, targets in pairs]).double()
+    def fit(self, statistics: torch.Tensor, target: torch.Tensor) -> None:
+        """`(videos, statistics)` and `(videos,)`. Solved in the space of videos, where leave-one-out errors of every penalty
+        cost one eigendecomposition."""
+        inputs, target = statistics.double(), target.double()
         self.centre.copy_(inputs.mean(0))
         spread = inputs.std(0, correction=0)
         # Statistics that hardly vary among the training videos would be blown up by a test video where they do.
@@ -91,6 +77,33 @@ class Ridge(nn.Module):
         dual = vectors @ (rotated / (values.clamp_min(0) + best))
         self.weight.copy_(inputs.T @ dual)
 
+    def forward(self, statistics: torch.Tensor) -> torch.Tensor:
+        return (statistics - self.centre) / self.spread @ self.weight + self.intercept
+
+
+class Ridge(RidgeFit):
+    """The floor: ridge regression on statistics over clips, from whole videos."""
+
+    Settings = RidgeSettings
+    KEY_MAP: dict[str, str] = {}
+
+    @staticmethod
+    def needs(settings: RidgeSettings) -> Needs:
+        return Needs()
+
+    def __init__(
+        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
+        super().__init__(8 * dim, settings)
+
+    @torch.no_grad()
+    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
+        pairs = [(_statistics(batch), batch.target01) for batch in batches]
+        self.fit(torch.cat([statistics for statistics, _ in pairs]), torch.cat([targets for _, targets in pairs]))
+
     def forward(self, batch: Batch) -> HeadOutput:
-        inputs = (self._statistics(batch) - self.centre) / self.spread
-        return HeadOutput(inputs @ self.weight + self.intercept)
+        return HeadOutput(super().forward(_statistics(batch)))
+
+
+def _statistics(batch: Batch) -> torch.Tensor:
+    return torch.stack([clip_statistics(clips[mask]) for clips, mask in zip(batch.clips, batch.mask)])
