@@ -17,6 +17,8 @@ from train.errors import DataError
 
 WHOLE, CENTRE = "whole", "centre"
 TEST_WINDOWS = (WHOLE, CENTRE)
+CONTIGUOUS, SPREAD = "contiguous", "spread"
+SAMPLINGS = (CONTIGUOUS, SPREAD)
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,10 @@ class FeatureSet:
     def to(self, device: torch.device) -> FeatureSet:
         return replace(self, clips=self.clips.to(device), audio=None if self.audio is None else self.audio.to(device))
 
-    def batch(self, rows: Sequence[int], starts: np.ndarray, lengths: np.ndarray, targets01: np.ndarray) -> Batch:
-        """Clips `[starts, starts + lengths)` of each video, zeros after them up to the longest."""
+    def batch(self, rows: Sequence[int], clips: np.ndarray, mask: np.ndarray, targets01: np.ndarray) -> Batch:
+        """The numbered clips of each video, int `(batch, clips)`; zeros where the mask, of the same shape, is False."""
         device = self.clips.device
-        width = int(max(lengths))
-        steps = np.arange(width)
-        mask = steps[None] < lengths[:, None]
-        index = np.where(mask, self.offsets[rows][:, None] + starts[:, None] + steps[None], 0)
+        index = np.where(mask, self.offsets[rows][:, None] + clips, 0)
         mask_tensor = torch.from_numpy(mask).to(device)
         index_tensor = torch.from_numpy(index).to(device)
         target = torch.from_numpy(np.asarray(targets01, np.float32)).to(device)
@@ -170,10 +169,18 @@ class FeatureSet:
         return Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
 
     def train_batches(
-        self, rows: np.ndarray, targets01: np.ndarray, *, window: int, batch_size: int, rng: np.random.Generator
+        self,
+        rows: np.ndarray,
+        targets01: np.ndarray,
+        *,
+        window: int,
+        batch_size: int,
+        rng: np.random.Generator,
+        sampling: str = CONTIGUOUS,
     ) -> Iterator[Batch]:
-        """One epoch in random order. A video longer than `window` clips gives a random contiguous window, which may be
-        its last; a shorter one is padded at the end to `window`.
+        """One epoch in random order. A video longer than `window` clips gives `window` of them: a random contiguous stretch,
+        which may be its last, or one random clip out of each of `window` equal parts (Wang et al., TSN, ECCV 2016). A
+        shorter one is padded at the end to `window`.
 
         A last batch of a single video is joined to the one before, since batch statistics need more than one.
         """
@@ -181,12 +188,20 @@ class FeatureSet:
         cuts = list(range(batch_size, len(rows), batch_size))
         if cuts and len(rows) - cuts[-1] == 1:
             cuts.pop()
+        steps = np.arange(window)
         for chosen in np.split(order, cuts):
             counts = self.num_clips[rows[chosen]]
             lengths = np.minimum(counts, window)
-            starts = rng.integers(0, counts - lengths + 1)
-            batch = self.batch(rows[chosen], starts, lengths, targets01[chosen])
-            yield pad_to(batch, window)
+            mask = steps[None] < lengths[:, None]
+            if sampling == SPREAD:
+                edges = np.linspace(0, counts, window + 1, axis=1)
+                drawn = edges[:, :-1] + rng.uniform(size=mask.shape) * np.diff(edges, axis=1)
+                # The largest product can round up to the edge itself.
+                drawn = np.minimum(drawn.astype(int), counts[:, None] - 1)
+                clips = np.where((counts > window)[:, None], drawn, steps[None])
+            else:
+                clips = rng.integers(0, counts - lengths + 1)[:, None] + steps[None]
+            yield self.batch(rows[chosen], clips, mask, targets01[chosen])
 
     def test_batches(
         self, rows: np.ndarray, targets01: np.ndarray, *, window: int, test_window: str, batch_size: int
@@ -197,18 +212,9 @@ class FeatureSet:
             chosen = order[begin : begin + batch_size]
             counts = self.num_clips[rows[chosen]]
             lengths = np.minimum(counts, window) if test_window == CENTRE else counts
-            batch = self.batch(rows[chosen], (counts - lengths) // 2, lengths, targets01[chosen])
-            yield pad_to(batch, window) if test_window == CENTRE else batch
-
-
-def pad_to(batch: Batch, num_clips: int) -> Batch:
-    """The same batch with zeros up to `num_clips`; masked heads give the same scores either way."""
-    missing = num_clips - batch.clips.shape[1]
-    if missing <= 0:
-        return batch
-    pad = torch.nn.functional.pad
-    audio = None if batch.audio is None else pad(batch.audio, (0, 0, 0, missing))
-    return replace(batch, clips=pad(batch.clips, (0, 0, 0, missing)), mask=pad(batch.mask, (0, missing)), audio=audio)
+            steps = np.arange(window if test_window == CENTRE else lengths.max())
+            mask = steps[None] < lengths[:, None]
+            yield self.batch(rows[chosen], ((counts - lengths) // 2)[:, None] + steps[None], mask, targets01[chosen])
 
 
 def _the_other(store: Store, audio: str) -> str | None:

@@ -128,8 +128,9 @@ def _fit_by_gradient(
         losses: list[torch.Tensor] = []
         sums: dict[str, torch.Tensor] = {}
         for batch in task.data.train_batches(
-            train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng
-        ):
+            train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng,
+            sampling=settings.sampling,
+        ):  # fmt: skip
             with _autocast(batch.clips.device, settings.precision):
                 output = head(batch)
             loss, terms = total_loss(output, batch.target01, weights)

@@ -153,6 +153,8 @@ def format_table(rows: Sequence[Row]) -> str:
         "Spearman": [_with_deviation(row) for row in rows],
         "MSE": [_number(row.mse, 2) for row in rows],
         "R-l2 x100": [_number(row.relative_l2, 2) for row in rows],
+        "mean of seeds\nSpearman": [_number(row.ensemble_spearman) for row in rows],
+        "mean of seeds\nMSE": [_number(row.ensemble_mse, 2) for row in rows],
         f"{FLOOR} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
         f"{FLOOR} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
         "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],

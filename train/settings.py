@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from manifests.errors import there_are
-from train.dataset import CENTRE, TEST_WINDOWS, WHOLE
+from train.dataset import CENTRE, CONTIGUOUS, SAMPLINGS, TEST_WINDOWS, WHOLE
 from train.errors import SettingsError
 from train.losses import BATCH_HARD, TRIPLETS
 
@@ -40,6 +40,8 @@ class TrainSettings:
     label_smoothing: float = 0.1
     window: int = 0
     """Clips per training video; 0 takes the window of the dataset's card, or the longest video where there is none."""
+    sampling: str = CONTIGUOUS
+    """Which clips a longer training video gives: `contiguous`, as published, or `spread` over all of it."""
     test_window: str = WHOLE
     validation: float = 0.0
     """Share of the training videos that is held out to choose an epoch; reported beside the result, not instead of it."""
@@ -52,6 +54,7 @@ class TrainSettings:
         choices = {
             "optimizer": OPTIMIZERS,
             "triplet": tuple(TRIPLETS),
+            "sampling": SAMPLINGS,
             "test_window": TEST_WINDOWS,
             "precision": PRECISIONS,
         }

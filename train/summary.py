@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.metrics import fisher_mean
+from train.metrics import Metrics, fisher_mean, measure
 from train.protocol import Result
 
 
@@ -24,6 +24,9 @@ class Row:
     """Over seeds; nan for a single one."""
     mse: float
     relative_l2: float
+    ensemble_spearman: float
+    """Of the mean of all seeds' scores; nan for a single seed."""
+    ensemble_mse: float
     best_on_test: float
     validation_selected: float
     """nan unless a validation share was asked for."""
@@ -52,6 +55,7 @@ def summarise(results: Sequence[Result]) -> list[Row]:
             fisher_mean(r.fitted.test.spearman for r in mine if r.seed == seed) for seed in {r.seed for r in mine}
         ]
         floors = [r.floor for r in mine if r.floor]
+        ensembles = _ensembles(mine) if len(by_seed) > 1 else []
         rows.setdefault(mine[0].part.dataset, []).append(
             Row(
                 unit.category,
@@ -62,6 +66,8 @@ def summarise(results: Sequence[Result]) -> list[Row]:
                 float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
                 float(np.mean([r.fitted.test.mse for r in mine])),
                 float(np.mean([r.fitted.test.relative_l2 for r in mine])),
+                fisher_mean(metrics.spearman for metrics in ensembles),
+                float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
                 fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
                 fisher_mean(r.fitted.validation_selected[1].spearman for r in mine if r.fitted.validation_selected),
                 fisher_mean(f.spearman for f in floors),
@@ -83,6 +89,17 @@ def summarise(results: Sequence[Result]) -> list[Row]:
     return [*table, _average(AVERAGE, datasets)]
 
 
+def _ensembles(results: Sequence[Result]) -> list[Metrics]:
+    """For each fold, the test of the mean of the seeds' scores."""
+    found = []
+    for fold in dict.fromkeys(result.fold for result in results):
+        mine = [result for result in results if result.fold == fold]
+        task = mine[0].task
+        predicted = np.mean([result.fitted.predicted for result in mine], axis=0)
+        found.append(measure(task.data.scores[task.scale.name][task.test_rows], predicted, task.label_range))
+    return found
+
+
 def _average(name: str, rows: Sequence[Row]) -> Row:
     def fisher(field: str) -> float:
         return fisher_mean(getattr(row, field) for row in rows)
@@ -93,6 +110,6 @@ def _average(name: str, rows: Sequence[Row]) -> Row:
     deviation = float(np.sqrt(np.mean([row.spearman_deviation**2 for row in rows])))
     return Row(
         name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
-        mean("mse"), mean("relative_l2"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
+        mean("mse"), mean("relative_l2"), fisher("ensemble_spearman"), mean("ensemble_mse"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
         fisher("control_spearman"), mean("seconds_per_epoch"),
     )  # fmt: skip

@@ -69,6 +69,22 @@ def test_training_windows(data):
     assert starts == {row: set(range(max(LENGTHS[row] - 5, 0) + 1)) for row in rows.tolist()}
 
 
+def test_clips_spread_over_the_video(data):
+    """One clip out of each equal part, in order; over many epochs every clip of every video."""
+    rows, rng = np.arange(len(LENGTHS)), np.random.default_rng(0)
+    seen = {row: set() for row in rows.tolist()}
+    for _ in range(200):
+        batches = data.train_batches(rows, np.zeros(7), window=5, batch_size=3, rng=rng, sampling="spread")
+        for batch in batches:
+            for row, clips, mask in zip(batch.rows, batch.clips[..., 0], batch.mask):
+                numbers = [int(value) - 100 * row for value in clips[mask]]
+                assert len(numbers) == min(LENGTHS[row], 5) and (clips[~mask] == 0).all()
+                part = max(LENGTHS[row], 5) / 5 if LENGTHS[row] > 5 else 1
+                assert all(int(i * part) <= number <= (i + 1) * part for i, number in enumerate(numbers))
+                seen[row] |= set(numbers)
+    assert seen == {row: set(range(LENGTHS[row])) for row in rows.tolist()}
+
+
 def test_a_last_batch_of_one_joins_the_one_before(data):
     rng = np.random.default_rng(0)
     sizes = [len(b.rows) for b in data.train_batches(np.arange(7), np.zeros(7), window=5, batch_size=3, rng=rng)]
