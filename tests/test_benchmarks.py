@@ -35,3 +35,23 @@ def test_planted_texts(tmp_path):
     arms = json.loads((tmp_path / "p.json").read_text())["spearman"]["8"]
     assert list(arms) == ["texts", "texts, shuffled", "learnable vectors"] and all(len(v) == 1 for v in arms.values())
     assert "| learnable vectors" in done.stdout
+
+
+def test_protocol(tmp_path):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "protocol.py",
+        "--dataset",
+        "demo",
+        "--head",
+        "ridge",
+        "--head",
+        "gdlt",
+    ]
+    call += ["--set", "epochs=2", "--out", tmp_path / "runs"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith(("| ridge", "| gdlt"))]
+    assert [[cell.strip() for cell in row[1:4]] for row in rows] == [["ridge", "2", ""], ["gdlt", "2", "4"]]
+    again = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert "Spearman" not in again.stderr and again.stdout.count("| ridge") == 1, "what is there is not trained again"
