@@ -34,6 +34,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--manifest", type=FOLDER, help="Your own CSV: video_id, and as you need path, split, category, "
               "start_seconds, end_seconds, score_<name>.")  # fmt: skip
 @click.option("--backbone", "backbones", multiple=True, help="May be repeated: one decode for all.  [default: i3d]")
+@click.option("--recipe", help="A published way of making features; see `extract list recipes`.")
 @click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
 @click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
 @click.option("--weights", help="PATH, random, or a registered name. Default: the backbone's published weights.")
@@ -43,7 +44,20 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--tail", help="What becomes of frames that fill no clip: pad, drop, centre, overlap.")
 @click.option("--decoder", default="pyav", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16; part of the recipe.")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="float32, bfloat16, or auto: bfloat16 where it gains and its error is known. Part of the recipe.",
+)
+@click.option(
+    "--missing-sound",
+    type=click.Choice(["fail", "silence"]),
+    help="A file without sound: a failure row of the backbones that hear (default), or the features of silence.",
+)
+@click.option(
+    "--show-pred", is_flag=True, help="Print what the classifier says of the first clips: are the weights right?"
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos decoded at a time.")
 @click.option("--cluster", help="`local` for --workers processes, or the address of a dask scheduler, tcp://HOST:PORT.")
@@ -54,7 +68,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @json_option
 def run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
-    weights: str | None, as_json: bool, **options: object,
+    weights: str | None, show_pred: bool, as_json: bool, **options: object,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
@@ -67,6 +81,7 @@ def run(
     videos = videos or Path("videos") / chosen.name
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
+    from extract.predictions import Predictions
     from extract.progress import DownloadProgress, VideoProgress
     from extract.run import RunOptions, make_plan, publish, run_plan
 
@@ -74,13 +89,15 @@ def run(
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
         plan = make_plan(chosen, videos, out, settings, on_download=download)
     failures = list(plan.earlier_failures)
+    if show_pred and settings.cluster:
+        raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
     if any(extractor.header.weights_random for extractor in plan.extractors):
         click.echo(RANDOM_NOTE, err=True)
     interrupted = False
     num_new = 0
     with VideoProgress(len(plan.jobs), plan.num_done) as progress:
         try:
-            for finished in run_plan(plan, on_clips=progress.clips):
+            for finished in run_plan(plan, on_clips=progress.clips, on_batch=Predictions() if show_pred else None):
                 progress.video(finished)
                 if finished.failure:
                     failures.append(finished.failure)
@@ -175,7 +192,9 @@ def text(
 
 @main.command("list")
 @click.argument(
-    "what", type=click.Choice(["all", "datasets", "backbones", "decoders", "encoders", "weights"]), default="all"
+    "what",
+    type=click.Choice(["all", "datasets", "backbones", "recipes", "decoders", "encoders", "weights"]),
+    default="all",
 )
 @json_option
 def list_all(what: str, as_json: bool) -> None:

@@ -121,13 +121,23 @@ TAILS: dict[str, Callable[[int, int, int], list[int]]] = {
 features published with GDLT do); `overlap` moves a last clip back so that it ends with the video."""
 
 
+def _starts(num_samples: int, rule: ClipRule) -> list[int]:
+    if rule.num_clips and num_samples >= rule.length:
+        return np.linspace(0, num_samples - rule.length, rule.num_clips).round().astype(int).tolist()
+    return TAILS[rule.tail](num_samples, rule.length, rule.stride)
+
+
 def plan_clips(
     timeline: Timeline, rule: ClipRule, start_seconds: float | None = None, end_seconds: float | None = None
 ) -> tuple[Clip, ...]:
     """The clips of a video, or of its span. Empty when the policy leaves nothing, as `drop` does with a short video."""
     indices, times = sample_frames(timeline, rule.fps, start_seconds, end_seconds)
+    if rule.num_frames and len(indices):
+        # Evenly by position, first and last frame included; a short routine repeats frames.
+        times = np.linspace(times[0], times[-1], rule.num_frames + 1)
+        indices = indices[np.linspace(0, len(indices) - 1, rule.num_frames).round().astype(int)]
     clips = []
-    for index, first in enumerate(TAILS[rule.tail](len(indices), rule.length, rule.stride)):
+    for index, first in enumerate(_starts(len(indices), rule)):
         stop = min(first + rule.length, len(indices))
         frames = [int(frame) for frame in indices[first:stop]]
         frames += [frames[-1]] * (rule.length - len(frames))

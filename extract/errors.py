@@ -33,3 +33,15 @@ class VideoTruncated(VideoError, ValueError):
 
 class FramesNotPackets(VideoUnreadable):
     """The pictures of a file are not its packets one by one (hidden or split frames): its times must be read exactly."""
+
+
+class SoundMissing(VideoError):
+    """The file has pictures, but no sound."""
+
+    stage = "sound"
+
+
+class SoundUnreadable(VideoError):
+    """The sound stream cannot be decoded."""
+
+    stage = "sound"

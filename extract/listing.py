@@ -44,9 +44,19 @@ def _weights() -> list[dict[str, object]]:
     return [{"about": entry.note, **asdict(entry)} for entry in list_entries()]
 
 
+def _recipes() -> list[dict[str, object]]:
+    from extract.recipes import RECIPES
+
+    return [
+        {"name": name, "about": f"{recipe.about} ({', '.join(recipe.backbones)})", **asdict(recipe)}
+        for name, recipe in RECIPES.items()
+    ]
+
+
 KINDS = {
     "datasets": _datasets,
     "backbones": _backbones,
+    "recipes": _recipes,
     "decoders": _decoders,
     "encoders": _encoders,
     "weights": _weights,

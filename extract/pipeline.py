@@ -13,23 +13,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extract.backbones.spec import Backbone, BackboneSpec, ClipRule
+from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
 from extract.clips import Clip, plan_clips
 from extract.decode import Decoder, VideoInfo
-from extract.errors import FramesNotPackets, VideoError
+from extract.errors import FramesNotPackets, SoundMissing, VideoError
 from extract.sources import find_video
 from extract.weights import file_sha256
 from features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from manifests.table import ManifestRow
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_MESSAGE = 500
 """Characters of an error message that a row keeps."""
 QUEUED_BATCHES = 2
 """Clips that wait for the model, in batches of the largest backbone: enough that neither side waits for the other's
 jitter, few enough that memory does not notice (a batch of 8 clips of 16x224x224 is 19 MB)."""
+
+
+OnBatch = Callable[["Extractor", list[tuple[str, Clip]], "torch.Tensor"], None]
+"""Gets each batch as the model does: which clips of which videos, and their input."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class _Clip:
     extractor: Extractor
     clip: Clip
     frames: np.ndarray
-    """uint8 `(length, height, width, 3)`."""
+    """uint8 `(length, height, width, 3)`, or float32 `(frames, bins)` of sound."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,15 @@ class _End:
 
     job: Job
     record: VideoRecord
+
+
+@dataclass(frozen=True)
+class _NoSound:
+    """One backbone gets nothing of this video; the others go on."""
+
+    job: Job
+    extractor: Extractor
+    error: VideoError
 
 
 @dataclass(frozen=True)
@@ -97,6 +114,8 @@ class _Gathered:
     """The rows of one video so far, per recipe."""
 
     rows: dict[str, list[tuple[Clip, np.ndarray]]] = field(default_factory=dict)
+    failures: dict[str, VideoError] = field(default_factory=dict)
+    """Recipes for which this video gave nothing, while it did for others."""
     ended: VideoRecord | None = None
     waiting: int = 0
     """Clips that are queued for a model."""
@@ -110,6 +129,7 @@ def extract_videos(
     decoder: Decoder,
     num_workers: int,
     on_clips: Callable[[int], None] = lambda num_clips: None,
+    on_batch: OnBatch | None = None,
 ) -> Iterator[Done]:
     """Yield each video as it is finished. Closing the iterator, or an interruption, stops the decoding threads."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -130,14 +150,16 @@ def extract_videos(
     for thread in threads:
         thread.start()
     try:
-        yield from _run_models(clips, len(jobs), on_clips)
+        yield from _run_models(clips, len(jobs), on_clips, on_batch)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
 
-def _run_models(clips: queue.Queue, num_jobs: int, on_clips: Callable[[int], None]) -> Iterator[Done]:
+def _run_models(
+    clips: queue.Queue, num_jobs: int, on_clips: Callable[[int], None], on_batch: OnBatch | None
+) -> Iterator[Done]:
     gathered: dict[str, _Gathered] = {}
     pending: dict[str, list[_Clip]] = {}
     unfinished = num_jobs
@@ -155,6 +177,8 @@ def _run_models(clips: queue.Queue, num_jobs: int, on_clips: Callable[[int], Non
                 yield _finish(item.job, gathered.pop(item.job.row.video_id))
         elif isinstance(item, _Restart):
             _forget(item.job, video, pending)
+        elif isinstance(item, _NoSound):
+            video.failures[item.extractor.header.recipe_id] = item.error
         else:
             recipe = item.extractor.header.recipe_id
             batch = pending.setdefault(recipe, [])
@@ -162,10 +186,10 @@ def _run_models(clips: queue.Queue, num_jobs: int, on_clips: Callable[[int], Non
             video.waiting += 1
             if len(batch) == item.extractor.batch_size:
                 pending[recipe] = []
-                yield from _run_batch(batch, gathered, on_clips)
+                yield from _run_batch(batch, gathered, on_clips, on_batch)
     for batch in pending.values():
         if batch:
-            yield from _run_batch(batch, gathered, on_clips)
+            yield from _run_batch(batch, gathered, on_clips, on_batch)
 
 
 def _forget(job: Job, video: _Gathered, pending: dict[str, list[_Clip]]) -> None:
@@ -173,10 +197,13 @@ def _forget(job: Job, video: _Gathered, pending: dict[str, list[_Clip]]) -> None
     for recipe, batch in pending.items():
         pending[recipe] = [clip for clip in batch if clip.job is not job]
     video.rows.clear()
+    video.failures.clear()
     video.waiting = 0
 
 
-def _run_batch(batch: list[_Clip], gathered: dict[str, _Gathered], on_clips: Callable[[int], None]) -> Iterator[Done]:
+def _run_batch(
+    batch: list[_Clip], gathered: dict[str, _Gathered], on_clips: Callable[[int], None], on_batch: OnBatch | None
+) -> Iterator[Done]:
     import torch
 
     extractor = batch[0].extractor
@@ -184,6 +211,8 @@ def _run_batch(batch: list[_Clip], gathered: dict[str, _Gathered], on_clips: Cal
     frames = torch.from_numpy(np.stack([clip.frames for clip in batch] + filler))
     features = extractor.backbone.forward(frames).cpu().numpy()
     on_clips(len(batch))
+    if on_batch is not None:
+        on_batch(extractor, [(clip.job.row.video_id, clip.clip) for clip in batch], frames)
     finished = {}
     for clip, row in zip(batch, features):
         video = gathered[clip.job.row.video_id]
@@ -199,7 +228,13 @@ def _finish(job: Job, video: _Gathered) -> Done:
     record = replace(video.ended, finished_utc=datetime.now(UTC).isoformat(timespec="seconds"))
     videos = {}
     for extractor in job.extractors:
-        rows = sorted(video.rows.get(extractor.header.recipe_id, []), key=lambda pair: pair[0].index)
+        recipe = extractor.header.recipe_id
+        rows = sorted(video.rows.get(recipe, []), key=lambda pair: pair[0].index)
+        if recipe in video.failures and record.status != FAILED:
+            error = video.failures[recipe]
+            failed = failed_record(record, error.stage, type(error).__name__, str(error))
+            videos[extractor.header] = VideoFeatures.failure(failed, extractor.spec.dim)
+            continue
         if record.status == FAILED or not rows:
             videos[extractor.header] = VideoFeatures.failure(_no_clips(record, extractor), extractor.spec.dim)
             continue
@@ -286,17 +321,27 @@ def _decode_video(
     return replace(record, duration_seconds=seconds, fps=info.timeline.fps)
 
 
-def _plans(job: Job, info: VideoInfo) -> list[tuple[Clip, ...]]:
-    row = job.row
-    return [plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors]
-
-
 def _send_clips(
     job: Job, info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable, stop: threading.Event
 ) -> None:
-    """One pass over the pictures, for all backbones. A picture is kept until the last clip that needs it is sent."""
-    assemblers = [_Assembler(job, extractor, plan) for extractor, plan in zip(job.extractors, _plans(job, info))]
+    """One pass over the pictures for all backbones that see, one over the sound for each that hears."""
+    row = job.row
+    plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
+    seeing = [_Assembler(job, e, plan) for e, plan in plans.items() if isinstance(e.spec.frames, FrameRule)]
+    _send_pictures(seeing, info, decoder, num_workers, put, stop)
+    for extractor, plan in plans.items():
+        if isinstance(extractor.spec.frames, SoundRule) and not stop.is_set():
+            _send_sound(job, extractor, plan, info, put, stop)
+
+
+def _send_pictures(
+    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable,
+    stop: threading.Event,
+) -> None:  # fmt: skip
+    """A picture is kept until the last clip that needs it is sent."""
     wanted = {frame for assembler in assemblers for clip in assembler.plan for frame in clip.frames}
+    if not assemblers:  # sound needs the pictures' times, which are known
+        return
     for index, picture in decoder.pictures(info, wanted, num_threads=0 if num_workers == 1 else 1):
         converted: dict = {}
         for assembler in assemblers:
@@ -308,6 +353,34 @@ def _send_clips(
                     put(clip)
         if stop.is_set():
             return
+
+
+def _send_sound(
+    job: Job, extractor: Extractor, plan: tuple[Clip, ...], info: VideoInfo, put: Callable, stop: threading.Event
+) -> None:
+    from extract.banks import filter_banks
+    from extract.decode.sound import original_rate, read_sound, sound_seconds
+
+    rule = extractor.spec.frames
+    spans = [(clip.start_seconds, clip.end_seconds) for clip in plan]
+    try:
+        rate = original_rate(info)
+        if rule.spans == "equal parts" and plan:
+            edges = np.linspace(*sound_seconds(info, rule.sample_rate), len(plan) + 1)
+            spans = list(zip(edges, edges[1:]))
+        for clip, samples in zip(plan, read_sound(info, spans, rule.sample_rate)):
+            put(_Clip(job, extractor, clip, filter_banks(samples, rule, rate)))
+            if stop.is_set():
+                return
+    except SoundMissing as error:
+        if rule.missing == "silence":
+            silence = filter_banks(np.zeros(0, np.float32), rule, rule.sample_rate)
+            for clip in plan:
+                put(_Clip(job, extractor, clip, silence))
+            return
+        put(_NoSound(job, extractor, error))
+    except VideoError as error:
+        put(_NoSound(job, extractor, error))
 
 
 class _Assembler:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from extract.backbones import PRECISIONS, build, get_spec, state_sha256
-from extract.backbones.spec import BackboneSpec, ClipRule
+from extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
 from extract.clips import TAILS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
-from extract.pipeline import Done, Extractor, Job, extract_videos, failed_record
+from extract.pipeline import Done, Extractor, Job, OnBatch, extract_videos, failed_record
+from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, load_state, resolve
 from features.combine import require_one_recipe
@@ -24,12 +25,16 @@ from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRe
 from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class RunOptions:
     """What the user asked of `extract run`; None leaves a choice to the dataset's card and then to the backbone."""
 
     backbones: tuple[str, ...] = ("i3d",)
+    recipe: str | None = None
+    """Name of a published recipe of extract/recipes.py, in place of the card's clip rule and the backbones' own numbers."""
     weights: str | None = None
     clip_length: int | None = None
     clip_stride: int | None = None
@@ -38,6 +43,9 @@ class RunOptions:
     decoder: str = "pyav"
     device: str = "auto"
     precision: str = "float32"
+    """`float32`, `bfloat16`, or `auto`."""
+    missing_sound: str | None = None
+    """`fail` or `silence`: what backbones that hear make of a file without sound."""
     batch_size: int | None = None
     workers: int = 1
     only: tuple[str, ...] = ()
@@ -79,21 +87,29 @@ class Plan:
 
 
 def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:
-    """The user's word, else the card's, else the backbone's published rule. Raises `ExtractError`.
+    """The user's word, else the recipe's, else the card's, else the backbone's published rule. Raises `ExtractError`.
 
     A length given without a stride is its own stride: clips side by side.
     """
-    card = card or ClipDefaults()
-    length = options.clip_length or card.length or spec.clips.length
-    stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or spec.clips.stride
-    tail = options.tail or card.tail or spec.clips.tail
-    fps = options.fps if options.fps is not None else card.fps if card.fps is not None else spec.clips.fps
+    own = spec.clips
+    card = ClipDefaults() if options.recipe or card is None else card
+    length = options.clip_length or card.length or own.length
+    stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or own.stride
+    tail = options.tail or card.tail or own.tail
+    fps = options.fps if options.fps is not None else card.fps if card.fps is not None else own.fps
     if tail not in TAILS:
         raise ExtractError(f"--tail takes {', '.join(TAILS)}, got {tail!r}")
     try:
-        return ClipRule(length, stride, tail, fps)
+        return ClipRule(length, stride, tail, fps, own.num_frames, own.num_clips)
     except ValueError as error:
         raise ExtractError(str(error)) from error
+
+
+def clip_rules(specs: Sequence[BackboneSpec], card: ClipDefaults | None, options: RunOptions) -> list[ClipRule]:
+    """One for each backbone. Sound is cut where the pictures are: by the rule of the first backbone that sees clips."""
+    rules = [clip_rule(spec, card, options) for spec in specs]
+    seen = [rule for spec, rule in zip(specs, rules) if spec.modality == "video"]
+    return [seen[0] if seen and spec.modality == "audio" else rule for spec, rule in zip(specs, rules)]
 
 
 def make_plan(
@@ -102,13 +118,13 @@ def make_plan(
     """Check the call before any work. Raises a `LongtakeError` that says what is wrong."""
     check_store_name(out)
     rows = choose_rows(manifest, options)
-    specs = [get_spec(name) for name in dict.fromkeys(options.backbones)]
+    specs = [_spec(name, options) for name in dict.fromkeys(options.backbones)]
     if len(specs) > 1 and options.weights is not None and not options.weights.startswith("random"):
         raise ExtractError("--weights names the weights of one backbone; extract several with their default weights")
-    if options.precision not in PRECISIONS:
-        raise ExtractError(f"--precision takes {', '.join(PRECISIONS)}, got {options.precision!r}")
+    if options.precision not in (*PRECISIONS, AUTO):
+        raise ExtractError(f"--precision takes {', '.join(PRECISIONS)} or {AUTO}, got {options.precision!r}")
     card_clips = manifest.card.clips if manifest.card else None
-    rules = [clip_rule(spec, card_clips, options) for spec in specs]
+    rules = clip_rules(specs, card_clips, options)
     decoder = get_decoder(options.decoder)
     stems = require_videos(manifest, videos_folder)
     extractors = tuple(
@@ -158,11 +174,33 @@ def choose_device(name: str) -> str:
     return name
 
 
+def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
+    """`auto` is bfloat16 where the spec states what it costs and the device computes in it, float32 anywhere else."""
+    if name != AUTO:
+        return name
+    import torch
+
+    if spec.bfloat16_error is None:
+        return "float32"
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def _spec(name: str, options: RunOptions) -> BackboneSpec:
+    spec = apply_recipe(options.recipe, get_spec(name))
+    if options.missing_sound and isinstance(spec.frames, SoundRule):
+        spec = replace(spec, frames=replace(spec.frames, missing=options.missing_sound))
+    return spec
+
+
 def _extractor(
     spec: BackboneSpec, rule: ClipRule, options: RunOptions, decoder: str, on_download: Progress | None
 ) -> Extractor:
     weights = resolve(options.weights, spec, on_progress=on_download)
-    backbone = build(spec.name, precision=options.precision, device=choose_device(options.device))
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, spec, device)
+    backbone = build(spec, precision=precision, device=device)
     if weights.is_random:
         backbone.init_random(weights.seed or 0)
         weights = replace(weights, sha256=state_sha256(backbone.state_dict()))
@@ -179,15 +217,20 @@ def _extractor(
         clip_stride=rule.stride,
         tail=rule.tail,
         fps=rule.fps,
-        preprocessing=asdict(spec.frames),
+        preprocessing=spec.frames.facts() | rule.extra_facts(),
         decoder=decoder,
-        precision=options.precision,
+        precision=precision,
     )
     return Extractor(spec, rule, header, backbone, options.batch_size or spec.batch_size)
 
 
-def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None) -> Iterator[Finished]:
-    """Extract what is missing, yielding each video when its part is on disk. `publish` has to follow, whatever happens."""
+def run_plan(
+    plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None, on_batch: OnBatch | None = None
+) -> Iterator[Finished]:
+    """Extract what is missing, yielding each video when its part is on disk. `publish` has to follow, whatever happens.
+
+    `on_batch` sees what the models see; workers of a cluster do not call it.
+    """
     if plan.options.cluster:
         from extract.cluster import run_on_cluster
 
@@ -200,6 +243,7 @@ def run_plan(plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: 
         decoder=get_decoder(plan.options.decoder),
         num_workers=plan.options.workers,
         on_clips=on_clips,
+        on_batch=on_batch,
     )
     with closing(videos):
         for done in videos:

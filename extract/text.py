@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from extract.backbones import check_state, state_sha256
+from extract.backbones.clip import MODEL, from_vifi
 from extract.errors import ExtractError
 from extract.weights import Progress, Weights, load_state, resolve
 from manifests.errors import there_are
@@ -32,9 +33,12 @@ class TextEncoderSpec:
 
 
 ENCODERS: dict[str, TextEncoderSpec] = {
-    # OpenAI trained with the sigmoid approximation of GELU; plain "ViT-B-16" would run the same weights differently.
-    "clip": TextEncoderSpec("clip", "ViT-B-16-quickgelu", 512, 77, "clip_vit_b16_openai"),
+    "clip": TextEncoderSpec("clip", MODEL, 512, 77, "clip_vit_b16_openai"),
+    "vifi-clip": TextEncoderSpec("vifi-clip", MODEL, 512, 77, "vifi_clip_k400"),
 }
+
+
+TOKENS = "token_embedding.weight"
 
 
 class TextRecipe(TypedDict):
@@ -120,10 +124,10 @@ def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
         torch.manual_seed(weights.seed or 0)
         model = open_clip.CLIP(**config)
     if weights.path is not None:
-        state = load_state(weights.path)
-        # OpenAI's own files carry these three numbers beside the tensors.
-        for key in ("input_resolution", "context_length", "vocab_size"):
-            state.pop(key, None)
+        state = from_vifi(load_state(weights.path))
+        if spec.name == "vifi-clip" and TOKENS not in state:
+            # ViFi-CLIP leaves the token embeddings as OpenAI made them, and its files without them.
+            state[TOKENS] = load_state(resolve(None, ENCODERS["clip"]).path)[TOKENS]
         check_state(model.state_dict(), state, what=f"the text encoder {spec.name} ({spec.model})")
         model.load_state_dict(state)
     return model.eval().requires_grad_(False)

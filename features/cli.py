@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from features.export import LAYOUTS as EXPORT_LAYOUTS
 from features.export import export
 from features.importing import KnownRecipe, import_text, import_videos, labels_of
 from features.inspect import describe, diff, verify
-from features.layouts import LAYOUTS
+from features.layouts import LAYOUTS, find_videos
 from features.parts import pack
+from features.reference import compare_with, likely_cause
 from features.store import Storage, check_store_name, open_store
 from manifests.card import find_card
 from manifests.table import Manifest, find_manifest, read_manifest
@@ -156,6 +158,48 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
             click.echo(f"{difference.kind} {difference.what}: {difference.detail}")
         click.echo("equal" if not differences else f"{len(differences)} differences")
     raise SystemExit(1 if differences else 0)
+
+
+@main.command("compare")
+@click.argument("store", type=STORE)
+@click.argument("reference", type=FILE, nargs=-1, required=True)
+@click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
+@click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="gdlt",
+    show_default=True,
+    help="How the reference is laid out, as for `features import`.",
+)
+@json_option
+def compare_features(
+    store: Path, reference: tuple[Path, ...], backbone: str | None, layout: str, as_json: bool
+) -> None:  # fmt: skip
+    """Do the features of STORE match released ones? REFERENCE: files or folders, such as the .npy files of a few videos.
+
+    For each video the mean cosine of the clips that belong together, beside that of clips that do not, and the shift at which both
+    agree best; then the likeliest cause of a difference, which is a guess. Exit status 0 when they are the same, 1 when not.
+    """
+    videos = {}
+    for path in reference:
+        videos |= find_videos(layout, path, None)
+    with open_store(store) as opened:
+        found = compare_with(opened.stream(backbone), videos)
+    cause = likely_cause(found)
+    if as_json:
+        print_json({"cause": cause, "videos": [{**asdict(c), "likeness": c.likeness} for c in found]})
+    else:
+        rows = [
+            [c.video_id, c.num_clips, c.reference_clips, f"{c.shift:+d}" if c.shift else "0", f"{c.cosine:.4f}",
+             f"{c.background:.4f}", f"{c.likeness:.3f}", f"{c.length_ratio:.3f}"]
+            for c in found
+        ]  # fmt: skip
+        from tabulate import tabulate
+
+        headers = ["video", "clips", "theirs", "shift", "cosine", "elsewhere", "likeness", "length ratio"]
+        click.echo(tabulate(rows, headers, disable_numparse=True))
+        click.echo(f"likeliest: {cause}")
+    sys.exit(0 if cause == "the same recipe" else 1)
 
 
 @main.command("merge")

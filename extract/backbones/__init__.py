@@ -1,4 +1,4 @@
-"""The backbones by name, and what they all do with a state dict. Adding one: a module, and a line in each table.
+"""The backbones by name, and what they all do with a state dict. Adding one: a module, and a line in the table.
 
 Importing this package, and reading a spec, imports neither torch nor a network; only `build` does.
 """
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
     import torch
 
 TABLE: dict[str, str] = {
-    "i3d": "extract.backbones.i3d:build",
+    "i3d": "extract.backbones.i3d:RGB",
+    "i3d-flow": "extract.backbones.i3d:FLOW",
+    "i3d-r50": "extract.backbones.resnet3d:I3D_R50",
+    "slowfast-r50": "extract.backbones.resnet3d:SLOWFAST_R50",
+    "c3d": "extract.backbones.c3d:SPEC",
+    "vst": "extract.backbones.vst:BASE",
+    "vst-s": "extract.backbones.vst:SMALL",
+    "vst-t": "extract.backbones.vst:TINY",
+    "timesformer": "extract.backbones.timesformer:SPEC",
+    "resnet50": "extract.backbones.resnet50:SPEC",
+    "clip": "extract.backbones.clip:CLIP",
+    "vifi-clip": "extract.backbones.clip:VIFI_CLIP",
+    "ast": "extract.backbones.ast:SPEC",
 }
-"""Name -> function that builds the network."""
-
-SPECS: dict[str, str] = {
-    "i3d": "extract.backbones.i3d:SPEC",
-}
-"""Name -> its numbers; that module must import without torch."""
+"""Name -> its spec. The module must import without torch, and has `build(spec, precision, device)` for the network."""
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -44,7 +51,7 @@ def _check_name(name: str) -> None:
 def get_spec(name: str) -> BackboneSpec:
     """The numbers of one backbone, without its network. ExtractError for a name that is not in the table."""
     _check_name(name)
-    return _load(SPECS[name])  # type: ignore[return-value]
+    return _load(TABLE[name])  # type: ignore[return-value]
 
 
 def list_specs() -> list[BackboneSpec]:
@@ -52,15 +59,23 @@ def list_specs() -> list[BackboneSpec]:
     return [get_spec(name) for name in TABLE]
 
 
-def build(name: str, *, precision: str = "float32", device: str = "cpu") -> Backbone:
-    """The network, without weights: call `load_weights` or `init_random` before `forward`.
+def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str = "cpu") -> Backbone:
+    """The network of a backbone, or of its spec with other numbers, without weights: call `load_weights` or `init_random` before
+    `forward`.
 
     `precision` is one of `PRECISIONS` and part of the recipe, because it changes the numbers.
     """
-    _check_name(name)
+    spec = get_spec(spec) if isinstance(spec, str) else spec
+    _check_name(spec.name)
     if precision not in PRECISIONS:
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
-    return _load(TABLE[name])(precision=precision, device=device)  # type: ignore[operator]
+    module = import_module(TABLE[spec.name].partition(":")[0])
+    try:
+        return module.build(spec, precision=precision, device=device)
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
+        ) from error
 
 
 def unwrap_state(state: object) -> dict[str, torch.Tensor]:
@@ -70,7 +85,7 @@ def unwrap_state(state: object) -> dict[str, torch.Tensor]:
     """
     import torch
 
-    for wrapper in ("state_dict", "model_state_dict", "model"):
+    for wrapper in ("state_dict", "model_state_dict", "model_state", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not state:
@@ -88,13 +103,13 @@ def check_state(
     state: Mapping[str, torch.Tensor],
     *,
     what: str,
-    optional_suffix: str | None = None,
+    optional: tuple[str, ...] = (),
 ) -> None:
     """WeightsError with the list of missing and unexpected keys and of other shapes than `expected`, if there are any.
 
-    Keys that end in `optional_suffix` may be missing.
+    Keys that begin or end with one of `optional` may be missing.
     """
-    missing = [k for k in expected if k not in state and not (optional_suffix and k.endswith(optional_suffix))]
+    missing = [k for k in expected if k not in state and not (k.startswith(optional) or k.endswith(optional))]
     unexpected = [key for key in state if key not in expected]
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"

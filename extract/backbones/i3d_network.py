@@ -7,19 +7,12 @@ weights were made: it depends on the size of the input, and the odd row goes to 
 from __future__ import annotations
 
 import copy
-import logging
 from collections import OrderedDict
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from extract.backbones import check_state, unwrap_state
-from extract.backbones.spec import BackboneSpec
-from extract.errors import WeightsError
-
-logger = logging.getLogger(__name__)
 
 Size3 = tuple[int, int, int]
 
@@ -162,85 +155,14 @@ def fold_batch_norms(network: InceptionI3d) -> InceptionI3d:
     return folded
 
 
-class I3d:
-    """The `Backbone` of the table. A clip's features do not depend on its place in a batch or on its neighbours.
+def init_he(network: nn.Module, generator: torch.Generator) -> None:
+    """He's normal initialisation by fan-in, batch normalisation as the identity: activations keep their scale."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
-    They do depend, in the last bits of float32, on the size of the batch and on the number of threads: whoever wants
-    equal bits keeps both and fills up the last batch.
 
-    `precision="bfloat16"` runs weights and maps in bfloat16 and averages in float32; features differ from float32 by
-    0.2 to 0.4% (relative, L2), measured on a CPU with two sets of weights that were not trained.
-    """
-
-    def __init__(self, spec: BackboneSpec, *, precision: str, device: str):
-        self.spec = spec
-        self.precision = precision
-        self.device = torch.device(device)
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        # Kept on the CPU in float32, as loaded: what `state_dict` shows and checksums are taken over.
-        self._original: InceptionI3d | None = None
-        self._network: InceptionI3d | None = None
-        self._mean = torch.tensor(spec.frames.mean, device=self.device).view(1, 3, 1, 1, 1)
-        self._std = torch.tensor(spec.frames.std, device=self.device).view(1, 3, 1, 1, 1)
-
-    def load_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Take a state dict, bare or wrapped. WeightsError with the list if keys or shapes do not fit.
-
-        A classifier of another number of classes is accepted, with a warning in the log, as features do not use it.
-        """
-        state = unwrap_state(state)
-        classifier = state.get("logits.conv3d.weight")
-        num_classes = 400 if classifier is None or classifier.ndim != 5 else len(classifier)
-        network = InceptionI3d(num_classes)
-        # Files from before PyTorch 0.4.1 lack these counters, which only training reads.
-        check_state(network.state_dict(), state, what=self.spec.title, optional_suffix=".num_batches_tracked")
-        network.load_state_dict(state, strict=False)
-        if num_classes != 400:
-            logger.warning(
-                "%s: these weights classify %d classes, not Kinetics' 400; the features do not use the classifier",
-                self.spec.name,
-                num_classes,
-            )
-        self._use(network)
-
-    def init_random(self, seed: int) -> None:
-        """He's normal initialisation by fan-in, batch normalisation as the identity; one seed, one set of bits."""
-        generator = torch.Generator(device="cpu").manual_seed(seed)
-        network = InceptionI3d()
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        self._use(network)
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """The float32 weights in use, under their published names; `extract.backbones.state_sha256` takes them."""
-        if self._original is None:
-            raise WeightsError(f"{self.spec.name} has no weights yet: call load_weights or init_random first")
-        return self._original.state_dict()
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 RGB frames `(batch, length, height, width, 3)` -> float32 features `(batch, 1024)` on the device.
-
-        ValueError for another type or shape, WeightsError before weights were given.
-        """
-        if self._network is None:
-            raise WeightsError(f"{self.spec.name} has no weights yet: call load_weights or init_random first")
-        if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or 0 in clips.shape:
-            raise ValueError(
-                f"{self.spec.name} takes uint8 frames of shape (batch, length, height, width, 3), "
-                f"got {clips.dtype} {tuple(clips.shape)}"
-            )
-        # TF32 is on by default in cuDNN and is not what a recipe calls float32.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            # Channels stay last in memory: the frames arrive so, and the convolutions are fastest so.
-            pictures = clips.to(self.device).permute(0, 4, 1, 2, 3).float()
-            pictures = pictures.sub_(self._mean).div_(self._std).to(self._dtype)
-            return self._network.features(pictures)
-
-    def _use(self, network: InceptionI3d) -> None:
-        self._original = network.eval().requires_grad_(False)
-        folded = fold_batch_norms(network).to(self.device, self._dtype)
-        self._network = folded.to(memory_format=torch.channels_last_3d)
+def prepare(network: InceptionI3d) -> nn.Module:
+    return fold_batch_norms(network).to(memory_format=torch.channels_last_3d)

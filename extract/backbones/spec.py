@@ -6,7 +6,7 @@ trained on, and nobody else knows how.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,27 +15,95 @@ if TYPE_CHECKING:
 MODALITIES = ("video", "audio", "image", "text")
 
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Of 8-bit RGB; most networks were trained with them."""
+SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
+RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
+
+
 @dataclass(frozen=True)
 class FrameRule:
-    """How a decoded picture becomes the network's picture: resize, centre crop, normalise. In that order."""
+    """How a decoded picture becomes the network's picture: resize, centre crop, resize again if asked, normalise. In that
+    order."""
 
     short_side: int
     """Pixels of the shorter side after resizing; the aspect ratio is kept."""
     crop_height: int
-    """Pixels; centre crop after resizing."""
+    """Pixels; centre crop after resizing. A picture that is smaller gets black borders."""
     crop_width: int
     mean: tuple[float, float, float]
     """Subtracted from 8-bit RGB values (0-255), per channel R, G, B."""
     std: tuple[float, float, float]
     """Divides what is left."""
-    resize: str = "libswscale bilinear"
-    """The resampling filter. Filters of other libraries give other numbers, so it is part of the recipe."""
+    resize: str = SWSCALE_BILINEAR
+    """The resampling filter, one of `RESIZES`. Filters of other libraries give other numbers, so it is part of the recipe.
+    Pillow's are those of torchvision on 8-bit pictures: antialiased, and slower, since libswscale cannot help."""
+    final_height: int = 0
+    """Pixels after a second resize that ignores the aspect ratio; 0 leaves the crop as it is."""
+    final_width: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.crop_height, self.crop_width) < 1 or max(self.crop_height, self.crop_width) > self.short_side:
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize takes one of {', '.join(RESIZES)}, got {self.resize!r}")
+        if min(self.crop_height, self.crop_width, self.short_side) < 1:
+            raise ValueError("sizes must be 1 pixel or more")
+        if min(self.crop_height, self.crop_width) > self.short_side:
             raise ValueError(
                 f"crop {self.crop_height}x{self.crop_width} does not fit a shorter side of {self.short_side} pixels"
             )
+        if bool(self.final_height) != bool(self.final_width):
+            raise ValueError("a second resize needs a height and a width")
+
+    @property
+    def height(self) -> int:
+        return self.final_height or self.crop_height
+
+    @property
+    def width(self) -> int:
+        return self.final_width or self.crop_width
+
+    def facts(self) -> dict[str, object]:
+        """For the recipe: what was not done is not named, so that a new option changes no old recipe."""
+        found = asdict(self)
+        if not self.final_height:
+            del found["final_height"], found["final_width"]
+        return found
+
+
+@dataclass(frozen=True)
+class SoundRule:
+    """How the sound of a clip becomes the network's picture of it: Kaldi's log mel filter banks, normalised."""
+
+    sample_rate: int
+    """Hz, after resampling to one channel."""
+    mel_bins: int
+    num_frames: int
+    """Frames of 25 ms every 10 ms; a shorter clip is filled with zeros at the end, a longer one is cut."""
+    mean: float
+    std: float
+    """`(bank - mean) / (2 * std)`."""
+    spans: str = "clips"
+    """`clips`: the seconds of each clip. `equal parts`: as many equal parts of the whole sound as there are clips."""
+    bank_rate: str = "sample rate"
+    """`original rate` computes the banks as if the samples still had the file's rate, as one release of features did."""
+    offset: str = "minus mean"
+    """The mean of the samples is taken off, or, in that release, added."""
+    missing: str = "fail"
+    """A file without sound: `fail` makes it a failure row, `silence` gives the features of silence. A file whose sound is silent
+    is no failure."""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "spans": ("clips", "equal parts"), "bank_rate": ("sample rate", "original rate"),
+            "offset": ("minus mean", "plus mean"), "missing": ("fail", "silence"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} takes {' or '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def facts(self) -> dict[str, object]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -48,14 +116,24 @@ class ClipRule:
     """Name of a policy in `extract.clips.TAILS`: what happens to frames that do not fill a clip."""
     fps: float | None = None
     """Frames per second that are sampled; None takes every frame of the file."""
+    num_frames: int = 0
+    """So many frames, taken evenly from the whole routine, however long it is; 0 takes them all. For short performances."""
+    num_clips: int = 0
+    """So many clips, spread evenly over the frames, overlapping if need be; 0 goes by stride and tail."""
 
     def __post_init__(self) -> None:
+        if self.num_frames and self.num_frames < self.length or min(self.num_frames, self.num_clips) < 0:
+            raise ValueError(f"{self.num_frames} frames do not make a clip of {self.length}")
         if self.length < 1 or self.stride < 1:
             raise ValueError(
                 f"a clip needs a length and a stride of 1 frame or more, got {self.length} and {self.stride}"
             )
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"--fps takes a rate above 0 and at most 1000, got {self.fps}")
+
+    def extra_facts(self) -> dict[str, object]:
+        """What a feature header has no field for, where it is used."""
+        return {name: getattr(self, name) for name in ("num_frames", "num_clips") if getattr(self, name)}
 
 
 @dataclass(frozen=True)
@@ -67,14 +145,20 @@ class BackboneSpec:
     modality: str
     dim: int
     """Values per clip."""
-    frames: FrameRule
+    frames: FrameRule | SoundRule
+    """How the network's input is made."""
     clips: ClipRule
-    """The published rule, used unless the user asks otherwise."""
+    """The published rule, used unless the user asks otherwise. Sound is cut by the rule of the pictures beside it."""
     default_weights: str
     """Name in the table of extract/weights.py."""
     citation: str
     batch_size: int = 8
     """Clips per step on a CPU. Results do not depend on it beyond the last bits of float32."""
+    bfloat16_error: float | None = None
+    """By how much bfloat16 changes features at most (relative, L2); None where nobody measured it, so that `auto` keeps
+    float32."""
+    num_classes: int = 0
+    """Of the classifier that the published weights carry; 0 where they have none."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -95,4 +179,8 @@ class Backbone(Protocol):
         """Seeded random weights that keep the scale of activations; for tests and demonstrations only."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 frames `(batch, length, height, width, 3)` -> float32 features `(batch, dim)`."""
+        """uint8 frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` of sound ->
+        float32 features `(batch, dim)`."""
+
+    def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
+        """The same -> class logits `(batch, classes)`; None without a classifier."""

@@ -40,6 +40,8 @@ class VideoInfo:
     """Clockwise turn that the file asks for; already applied to the pictures."""
     timeline: Timeline
     """From the packets of the picture stream, not from the header."""
+    origin_seconds: float
+    """The first picture's time by the file's own clock, which its sound shares."""
     num_frames_from_header: int | None
     duration_seconds_from_header: float | None
     """Of the picture stream; None where the file does not say."""
@@ -54,7 +56,7 @@ class Picture(Protocol):
     """A decoded frame that has not been converted yet."""
 
     def rgb(self, rule: FrameRule) -> np.ndarray:
-        """Upright, resized and cropped by the rule: uint8 `(crop_height, crop_width, 3)`."""
+        """Upright, resized and cropped by the rule: uint8 `(height, width, 3)` of the rule."""
 
 
 class Decoder(Protocol):

@@ -14,9 +14,10 @@ import av.error
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from extract.backbones.spec import FrameRule
+from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
 from extract.clips import Timeline
 from extract.decode import VideoInfo
+from extract.decode.frames import centre_crop, resize_with_pillow, resized
 from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
 # FFmpeg's threads must not call back into Python: a callback waits for the interpreter's lock while the thread that holds it
@@ -75,19 +76,23 @@ class _Picture:
         self._frame, self._rotation_degrees = frame, rotation_degrees
 
     def rgb(self, rule: FrameRule) -> np.ndarray:
-        width, height = _resized(self._frame.width, self._frame.height, rule.short_side)
-        resized = self._frame.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
-        upright = np.rot90(resized, -self._rotation_degrees // 90)
-        top = round((upright.shape[0] - rule.crop_height) / 2)
-        left = round((upright.shape[1] - rule.crop_width) / 2)
-        return np.ascontiguousarray(upright[top : top + rule.crop_height, left : left + rule.crop_width])
-
-
-def _resized(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Keeps the aspect ratio; the longer side is cut to whole pixels, as torchvision's Resize does."""
-    if width <= height:
-        return short_side, int(short_side * height / width)
-    return int(short_side * width / height), short_side
+        turn = -self._rotation_degrees // 90
+        width, height = resized(self._frame.width, self._frame.height, rule.short_side)
+        if rule.resize == SWSCALE_BILINEAR:
+            small = self._frame.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
+            upright = np.rot90(small, turn)
+        else:
+            if turn % 2:
+                width, height = height, width
+            upright = resize_with_pillow(np.rot90(self._frame.to_ndarray(format="rgb24"), turn), width, height, rule)
+        cropped = centre_crop(upright, rule.crop_height, rule.crop_width)
+        if not rule.final_height or cropped.shape[:2] == (rule.final_height, rule.final_width):
+            return cropped
+        if rule.resize != SWSCALE_BILINEAR:
+            return resize_with_pillow(cropped, rule.final_width, rule.final_height, rule)
+        frame = av.VideoFrame.from_ndarray(cropped, format="rgb24")
+        size = rule.final_width, rule.final_height
+        return frame.reformat(*size, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
 
 
 def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> VideoInfo:
@@ -114,6 +119,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     if not seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
     timeline = _timeline(seconds, float(stream.average_rate or 25))
+    origin = min((time for time in seconds if time is not None), default=0.0)
     _require_whole(path, timeline, header_seconds, header_frames)
     turned = rotation % 180 != 0
     audio = container.streams.audio
@@ -126,6 +132,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
         height=stream.width if turned else stream.height,
         rotation_degrees=rotation,
         timeline=timeline,
+        origin_seconds=0.0 if None in seconds else origin,
         num_frames_from_header=header_frames,
         duration_seconds_from_header=header_seconds,
         num_video_streams=len(container.streams.video),

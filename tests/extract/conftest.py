@@ -6,8 +6,7 @@ from tests.extract import fake_backbone
 
 @pytest.fixture
 def numbers_backbone(monkeypatch):
-    """The fake backbone in the tables, for one test."""
+    """The fake backbone in the table, for one test."""
     monkeypatch.setattr(backbones, "TABLE", dict(backbones.TABLE))
-    monkeypatch.setattr(backbones, "SPECS", dict(backbones.SPECS))
     fake_backbone.install()
     return fake_backbone.NAME

@@ -13,13 +13,7 @@ from extract.decode import TABLE, get_decoder
 from extract.errors import ExtractError, VideoError, VideoMissing, VideoTruncated, VideoUnreadable
 from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
 
-WHOLE = FrameRule(HEIGHT, HEIGHT, HEIGHT, (0.0,) * 3, (1.0,) * 3)
-
-
-class WholePicture:
-    """A rule that crops nothing; `FrameRule` itself only makes crops that fit any picture."""
-
-    short_side, crop_height, crop_width = HEIGHT, HEIGHT, WIDTH
+WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.fixture(params=list(TABLE))
@@ -31,7 +25,7 @@ def numbers(decoder, path, wanted=None):
     info = decoder.probe(path)
     wanted = set(range(len(info.timeline))) if wanted is None else wanted
     found = list(decoder.pictures(info, wanted, num_threads=1))
-    assert [read_number(picture.rgb(WholePicture)) for _, picture in found] == [index for index, _ in found]
+    assert [read_number(picture.rgb(WHOLE)) for _, picture in found] == [index for index, _ in found]
     return info, [index for index, _ in found]
 
 

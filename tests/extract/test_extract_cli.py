@@ -28,11 +28,15 @@ def refused(*arguments) -> str:
 
 def test_list():
     found = json.loads(run("list", "--json"))
-    assert set(found) == {"datasets", "backbones", "decoders", "encoders", "weights"}
+    assert set(found) == {"datasets", "backbones", "recipes", "decoders", "encoders", "weights"}
     assert {"demo", "rg", "fisv"} <= {entry["name"] for entry in found["datasets"]}
     assert next(entry for entry in found["backbones"] if entry["name"] == "i3d")["dim"] == 1024
     assert next(entry for entry in found["decoders"] if entry["name"] == "pyav")["installed"]
     assert run("list", "decoders").startswith("decoders:")
+    for entry in found["backbones"]:
+        assert entry["dim"] and entry["frames"] and entry["clips"]["length"] and entry["default_weights"]
+        weights = next(w for w in found["weights"] if w["name"] == entry["default_weights"])
+        assert weights["url"] and weights["licence"] and weights["citation"]
 
 
 def test_probe(tmp_path):

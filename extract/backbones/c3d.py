@@ -1,0 +1,69 @@
+"""C3D (Tran et al., ICCV 2015): eight convolutions of 3x3x3 and two wide layers, on 16 frames of 112x112.
+
+The features are those of the first wide layer, `fc6`, after its ReLU: 4096 values. Module names are those of the PyTorch state
+dicts in circulation, converted from the Sports-1M weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SPEC = BackboneSpec(
+    name="c3d",
+    title="C3D",
+    modality="video",
+    dim=4096,
+    # The published weights saw the mean of Sports-1M taken off; the mean colour of ImageNet stands in for that volume.
+    frames=FrameRule(128, 112, 112, mean=(123.675, 116.28, 103.53), std=(1.0,) * 3),
+    clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
+    default_weights="c3d_sports1m",
+    citation="Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015, arXiv:1412.0767",
+    batch_size=8,
+    num_classes=487,
+)
+CONVOLUTIONS = (("conv1", 3, 64), ("conv2", 64, 128), ("conv3a", 128, 256), ("conv3b", 256, 256), ("conv4a", 256, 512),
+                ("conv4b", 512, 512), ("conv5a", 512, 512), ("conv5b", 512, 512))  # fmt: skip
+POOL_AFTER = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
+
+
+def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+    """The network without weights. Its wide layers fix the input: 16 frames of 112x112."""
+    from torch import nn
+
+    from extract.backbones.frozen import Frozen
+    from extract.backbones.i3d_network import init_he
+
+    def make(num_classes: int) -> nn.Module:
+        layers = {name: nn.Conv3d(inputs, outputs, 3, padding=1) for name, inputs, outputs in CONVOLUTIONS}
+        layers |= {"fc6": nn.Linear(8192, 4096), "fc7": nn.Linear(4096, 4096), "fc8": nn.Linear(4096, num_classes)}
+        return nn.ModuleDict(layers)
+
+    def logits(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+        return network["fc8"](network["fc7"](features(network, pictures)).relu())
+
+    return Frozen(
+        spec, make, features=features, logits=logits, classifier="fc8.weight", initialise=init_he, precision=precision,
+        device=device,
+    )  # fmt: skip
+
+
+def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """`(batch, 3, 16, 112, 112)` -> `(batch, 4096)`."""
+    from torch.nn.functional import max_pool3d, pad
+
+    if pictures.shape[2:] != (16, 112, 112):
+        raise ValueError(f"c3d takes 16 frames of 112x112, got {tuple(pictures.shape[2:])}")
+    maps = pictures
+    for name, _, _ in CONVOLUTIONS:
+        maps = network[name](maps).relu()
+        if name == "conv5b":
+            maps = pad(maps, (0, 1, 0, 1))  # a row and a column, so that 7x7 becomes 4x4
+        if name in POOL_AFTER:
+            maps = max_pool3d(maps, POOL_AFTER[name])
+    return network["fc6"](maps.flatten(1)).relu()

@@ -1,0 +1,163 @@
+"""A frozen network behind the `Backbone` protocol: weights in, normalised pictures through, features out. What differs between
+networks is handed in; what all have in common, refusals included, is here once."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from extract.backbones import check_state, unwrap_state
+from extract.backbones.spec import BackboneSpec, SoundRule
+from extract.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+State = dict[str, torch.Tensor]
+
+
+def as_they_are(state: State) -> State:
+    return state
+
+
+class Frozen:
+    """The `Backbone` of a table line. A clip's features do not depend on its place in a batch or on its neighbours.
+
+    They do depend, in the last bits of float32, on the size of the batch and on the number of threads: whoever wants
+    equal bits keeps both and fills up the last batch.
+    """
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        make: Callable[[int], nn.Module],
+        *,
+        features: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+        logits: Callable[[nn.Module, torch.Tensor], torch.Tensor] | None = None,
+        classifier: str = "",
+        rename: Callable[[State], State] = as_they_are,
+        optional: tuple[str, ...] = (),
+        prepare: Callable[[nn.Module], nn.Module] = lambda network: network,
+        initialise: Callable[[nn.Module, torch.Generator], None] | None = None,
+        precision: str,
+        device: str,
+    ) -> None:
+        """`make(num_classes)` builds the network; `features` and `logits` run it on pictures `(batch, channels, length, height,
+        width)` or filter banks `(batch, frames, bins)`, normalised. `classifier` names the weight whose first size is the number of
+        classes. `rename` takes any key layout in circulation to the network's. Keys that begin or end with one of `optional` may
+        be missing. `prepare` makes the copy that is run. `initialise` replaces the network's own random weights.
+        """
+        self.spec, self.precision, self.device = spec, precision, torch.device(device)
+        self._make, self._features, self._logits, self._classifier = make, features, logits, classifier
+        self._rename, self._optional, self._prepare, self._initialise = rename, optional, prepare, initialise
+        self._dtype = DTYPES[precision]
+        # Kept on the CPU in float32, as loaded: what `state_dict` shows and checksums are taken over.
+        self._original: nn.Module | None = None
+        self._network: nn.Module | None = None
+        self._has_classifier = False
+
+    def load_weights(self, state: State) -> None:
+        """Take a state dict, bare or wrapped. WeightsError with the list if keys or shapes do not fit.
+
+        A classifier of another number of classes than the published one's is accepted, with a warning in the log, as features
+        do not use it; so are weights without one.
+        """
+        state = self._rename(unwrap_state(state))
+        weight = state.get(self._classifier)
+        num_classes = self.spec.num_classes if weight is None or not weight.ndim else len(weight)
+        network = self._build(num_classes, seed=0)
+        optional = (*self._optional, *((self._classifier.rpartition(".")[0] + ".",) if self._classifier else ()))
+        check_state(network.state_dict(), state, what=self.spec.title, optional=optional)
+        network.load_state_dict(state, strict=False)
+        self._has_classifier = weight is not None
+        if weight is not None and num_classes != self.spec.num_classes:
+            logger.warning(
+                "%s: these weights classify %d classes, not the published %d; the features do not use the classifier",
+                self.spec.name, num_classes, self.spec.num_classes,
+            )  # fmt: skip
+        self._use(network)
+
+    def init_random(self, seed: int) -> None:
+        """Random weights; one seed, one set of bits."""
+        network = self._build(self.spec.num_classes, seed)
+        if self._initialise is not None:
+            self._initialise(network, torch.Generator(device="cpu").manual_seed(seed))
+        self._has_classifier = bool(self._classifier)
+        self._use(network)
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """The float32 weights in use; `extract.backbones.state_sha256` takes them."""
+        return self._loaded(self._original).state_dict()
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """uint8 RGB frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` -> float32
+        features `(batch, dim)` on the device.
+
+        ValueError for another type or shape, WeightsError before weights were given.
+        """
+        return self._run(self._features, clips)
+
+    def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
+        """Class logits `(batch, classes)` float32; None where network or weights have no classifier."""
+        if self._logits is None or not self._has_classifier:
+            return None
+        return self._run(self._logits, clips)
+
+    def _run(self, step: Callable[[nn.Module, torch.Tensor], torch.Tensor], clips: torch.Tensor) -> torch.Tensor:
+        network = self._loaded(self._network)
+        # TF32 is on by default in cuDNN and is not what a recipe calls float32.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            return step(network, self.pictures(clips).to(self._dtype)).float()
+
+    def pictures(self, clips: torch.Tensor) -> torch.Tensor:
+        """What the network reads: float32 `(batch, channels, length, height, width)`, normalised; filter banks as they are."""
+        if isinstance(self.spec.frames, SoundRule):
+            if clips.dtype != torch.float32 or clips.ndim != 3:
+                raise ValueError(
+                    f"{self.spec.name} takes float32 filter banks (batch, frames, bins), got {clips.dtype} {tuple(clips.shape)}"
+                )
+            return clips.to(self.device)
+        if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or 0 in clips.shape:
+            raise ValueError(
+                f"{self.spec.name} takes uint8 frames of shape (batch, length, height, width, 3), "
+                f"got {clips.dtype} {tuple(clips.shape)}"
+            )
+        # Channels stay last in memory: the frames arrive so, and convolutions are fastest so.
+        pictures = clips.to(self.device).permute(0, 4, 1, 2, 3).float()
+        rule = self.spec.frames
+        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1, 1) for v in (rule.mean, rule.std))
+        return pictures.sub_(mean).div_(std)
+
+    def _build(self, num_classes: int, seed: int) -> nn.Module:
+        # Libraries initialise from torch's global generator, which is the user's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self._make(num_classes)
+
+    def _use(self, network: nn.Module) -> None:
+        self._original = network.eval().requires_grad_(False)
+        prepared = self._prepare(self._original)
+        # Moving a network moves its parameters in place: the original stays as it is.
+        if self.device.type != "cpu" or self._dtype != torch.float32:
+            prepared = copy.deepcopy(prepared)
+        self._network = prepared.to(self.device, self._dtype)
+
+    def _loaded(self, network: nn.Module | None) -> nn.Module:
+        if network is None:
+            raise WeightsError(f"{self.spec.name} has no weights yet: call load_weights or init_random first")
+        return network
+
+
+def flatten_frames(pictures: torch.Tensor) -> torch.Tensor:
+    """`(batch, channels, length, height, width)` -> `(batch * length, channels, height, width)`."""
+    return pictures.transpose(1, 2).flatten(0, 1)
+
+
+def mean_over_frames(features: torch.Tensor, batch: int) -> torch.Tensor:
+    """`(batch * length, dim)` -> `(batch, dim)` float32."""
+    return features.float().view(batch, -1, features.shape[-1]).mean(1)

@@ -1,0 +1,47 @@
+"""TimeSformer with divided attention: the network of transformers (Bertasius et al., ICML 2021). FS1000 was published with its features.
+
+The features are the class token of the last layer: 768 values per clip of 8 frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+
+if TYPE_CHECKING:
+    import torch
+
+SPEC = BackboneSpec(
+    name="timesformer",
+    title="TimeSformer-B",
+    modality="video",
+    dim=768,
+    frames=FrameRule(224, 224, 224, mean=(0.45 * 255,) * 3, std=(0.225 * 255,) * 3),
+    clips=ClipRule(length=8, stride=8, tail="pad", fps=None),
+    default_weights="timesformer_kinetics400",
+    citation="Bertasius et al., Is Space-Time Attention All You Need for Video Understanding? ICML 2021, arXiv:2102.05095",
+    batch_size=2,
+    num_classes=400,
+)
+
+
+def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+    """The network without weights. Clips of another length than 8 frames get position embeddings by nearest neighbour, as the
+    library does it."""
+    from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+    from extract.backbones.frozen import Frozen
+
+    def run(network: TimesformerForVideoClassification, pictures: torch.Tensor) -> torch.Tensor:
+        return network.timesformer(pixel_values=pictures.transpose(1, 2)).last_hidden_state[:, 0]
+
+    return Frozen(
+        spec,
+        lambda num_classes: TimesformerForVideoClassification(TimesformerConfig(num_labels=num_classes)),
+        features=run,
+        logits=lambda network, pictures: network.classifier(run(network, pictures)),
+        classifier="classifier.weight",
+        precision=precision,
+        device=device,
+    )

@@ -1,0 +1,83 @@
+"""Video Swin Transformers (Liu et al., CVPR 2022): torchvision's networks, patch 2x4x4, window 8x7x7.
+
+The features are the last map, its LayerNorm included, averaged over time and space. Weights load in torchvision's key layout and in that
+of the original repository, whose keys are `backbone.layers.*`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def _spec(name: str, title: str, dim: int, weights: str, num_classes: int) -> BackboneSpec:
+    return BackboneSpec(
+        name=name,
+        title=title,
+        modality="video",
+        dim=dim,
+        frames=FrameRule(256, 224, 224, IMAGENET_MEAN, IMAGENET_STD),
+        clips=ClipRule(length=32, stride=32, tail="centre", fps=None),
+        default_weights=weights,
+        citation="Liu et al., Video Swin Transformer, CVPR 2022, arXiv:2106.13230",
+        batch_size=2,
+        bfloat16_error=0.005,
+        num_classes=num_classes,
+    )
+
+
+BASE = _spec("vst", "Video Swin-B", 1024, "vst_b_kinetics600_22k", 600)
+SMALL = _spec("vst-s", "Video Swin-S", 768, "vst_s_kinetics400", 400)
+TINY = _spec("vst-t", "Video Swin-T", 768, "vst_t_kinetics400", 400)
+
+
+_INDEX = ".relative_position_index"
+"""A table of numbers that follows from the window; files carry it, networks make their own."""
+
+
+def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+    """The network without weights. bfloat16 changes features by about 0.4% (relative, L2)."""
+    from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
+
+    from extract.backbones.frozen import Frozen
+
+    make = {"vst": swin3d_b, "vst-s": swin3d_s, "vst-t": swin3d_t}[spec.name]
+    return Frozen(
+        spec,
+        lambda num_classes: make(weights=None, num_classes=num_classes),
+        features=features,
+        logits=lambda network, pictures: network.head(features(network, pictures).to(pictures.dtype)),
+        classifier="head.weight",
+        rename=from_original,
+        optional=(_INDEX,),
+        precision=precision,
+        device=device,
+    )
+
+
+def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """`(batch, 3, length, height, width)` -> `(batch, dim)` float32."""
+    maps = network.norm(network.features(network.pos_drop(network.patch_embed(pictures))))
+    return maps.float().mean(dim=(1, 2, 3))
+
+
+def from_original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Names of the original repository to torchvision's. There, stage i is `features.2i` and what follows it `features.2i+1`."""
+    if not any(key.startswith(("backbone.layers.", "layers.")) for key in state):
+        return state
+    renamed = {}
+    for key, value in state.items():
+        if key.endswith(_INDEX):
+            continue
+        name = key.removeprefix("backbone.")
+        name = re.sub(r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}.", name)
+        name = re.sub(r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}.", name)
+        name = name.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
+        renamed[name.replace("cls_head.fc_cls.", "head.")] = value
+    return renamed
