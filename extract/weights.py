@@ -183,12 +183,13 @@ TABLE: dict[str, WeightsEntry] = {
         WeightsEntry(
             name="c3d_sports1m",
             backbone="c3d",
-            url="http://imagelab.ing.unimore.it/files/c3d_pytorch/c3d.pickle",
+            url="https://github.com/DavideA/c3d-pytorch",
             sha256=None,
             size_bytes=None,
             licence="The converter states none",
             citation="Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015",
-            note="Sports-1M; converted from Caffe by D. Abati",
+            note="Sports-1M; converted from Caffe by D. Abati. The file is served without encryption",
+            by_hand=True,
         ),
         WeightsEntry(
             name="timesformer_kinetics400",

@@ -55,15 +55,14 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
 
 def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """`(batch, 3, 16, 112, 112)` -> `(batch, 4096)`."""
-    from torch.nn.functional import max_pool3d, pad
+    from torch.nn.functional import max_pool3d
 
     if pictures.shape[2:] != (16, 112, 112):
         raise ValueError(f"c3d takes 16 frames of 112x112, got {tuple(pictures.shape[2:])}")
     maps = pictures
     for name, _, _ in CONVOLUTIONS:
         maps = network[name](maps).relu()
-        if name == "conv5b":
-            maps = pad(maps, (0, 1, 0, 1))  # a row and a column, so that 7x7 becomes 4x4
         if name in POOL_AFTER:
-            maps = max_pool3d(maps, POOL_AFTER[name])
+            # A border around the last maps makes 4x4 of their 7x7.
+            maps = max_pool3d(maps, POOL_AFTER[name], padding=(0, 1, 1) if name == "conv5b" else 0)
     return network["fc6"](maps.flatten(1)).relu()

@@ -139,3 +139,41 @@ def test_encoders_agree_with_open_clip() -> None:
         assert spec.dim == config["embed_dim"]
         assert spec.context_length == config["text_cfg"]["context_length"]
         assert weights.TABLE[spec.default_weights].backbone == name
+
+
+def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -> None:
+    """Its files hold both towers but for the token embeddings, which it leaves as OpenAI made them."""
+    import safetensors.torch
+    import torch
+
+    from extract import text
+    from extract.weights import Weights
+
+    clip = _build(ENCODERS["clip"], Weights("random:3", None, None, True, 3, ""))
+    state = {key: value.clone() for key, value in clip.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "clip.safetensors")
+    tuned = {"prompt_learner.complete_text_embeddings": torch.zeros(4, 77, 512)}
+    for key, value in state.items():
+        if key.startswith("visual."):
+            tuned["image_encoder." + key.removeprefix("visual.")] = value
+        elif key == "logit_scale":
+            tuned[key] = value
+        elif key != "token_embedding.weight":
+            tuned["text_encoder." + key] = value
+    torch.save({"model": tuned}, tmp_path / "vifi.pth")
+    openai = Weights("clip", tmp_path / "clip.safetensors", "0" * 64, False, None, "")
+    monkeypatch.setattr(
+        text, "resolve", lambda argument, spec, on_progress=None: openai if argument is None else _own(argument)
+    )
+    features, recipe = encode_texts(["a jump"], encoder="vifi-clip", weights=str(tmp_path / "vifi.pth"))
+    expected, _ = encode_texts(["a jump"], encoder="clip", weights=str(tmp_path / "clip.safetensors"))
+    np.testing.assert_array_equal(features, expected)
+    assert recipe["encoder"] == "vifi-clip"
+
+
+def _own(path: str):
+    from pathlib import Path
+
+    from extract.weights import Weights
+
+    return Weights(Path(path).name, Path(path), "1" * 64, False, None, "")

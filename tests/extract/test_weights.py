@@ -233,6 +233,25 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             resolve(argument, spec)
 
 
+def test_the_first_digits_that_a_file_name_states(server: Server, cache: Path) -> None:
+    entry = replace(entry_for(server.url, None), sha256_prefix=SHA256[:8])
+    assert fetch(entry).read_bytes() == CONTENT
+    other = replace(entry, name="other", sha256_prefix="0" * 8)
+    with pytest.raises(WeightsError, match="expected 00000000...; it was not kept"):
+        fetch(other)
+    assert not any("other" in name for name in files(cache))
+
+
+def test_weights_that_no_program_can_fetch(cache: Path) -> None:
+    by_hand = [entry for entry in weights.list_entries() if entry.by_hand]
+    assert by_hand
+    for entry in by_hand:
+        with pytest.raises(
+            WeightsError, match="have to be fetched by hand: https://.* Then give the file with --weights"
+        ):
+            fetch(entry)
+
+
 def test_registered_entries_are_complete() -> None:
     names = [entry.file_name for entry in weights.list_entries()]
     assert len(set(names)) == len(names)
