@@ -37,7 +37,12 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--recipe", help="A published way of making features; see `extract list recipes`.")
 @click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
 @click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
-@click.option("--weights", help="PATH, random, or a registered name. Default: the backbone's published weights.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[BACKBONE=]WEIGHTS",
+    help="PATH, random, or a registered name; BACKBONE= where there are several. Default: the published weights.",
+)
 @click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip.")
 @click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next.")
 @click.option("--fps", type=float, help="Frames per second to sample. Default: every frame.")
@@ -68,7 +73,7 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @json_option
 def run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
-    weights: str | None, show_pred: bool, as_json: bool, **options: object,
+    weights: tuple[str, ...], show_pred: bool, as_json: bool, **options: object,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 

@@ -21,7 +21,12 @@ def _datasets() -> list[dict[str, object]]:
 
 def _backbones() -> list[dict[str, object]]:
     return [
-        {"about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frames", **asdict(s)} for s in list_specs()
+        {
+            "about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frame{'s' * (s.clips.length > 1)}",
+            **asdict(s),
+            "weights": [asdict(entry) for entry in list_entries() if entry.backbone == s.name],
+        }
+        for s in list_specs()
     ]
 
 

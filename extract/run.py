@@ -35,7 +35,8 @@ class RunOptions:
     backbones: tuple[str, ...] = ("i3d",)
     recipe: str | None = None
     """Name of a published recipe of extract/recipes.py, in place of the card's clip rule and the backbones' own numbers."""
-    weights: str | None = None
+    weights: tuple[str, ...] = ()
+    """What `extract.weights.resolve` takes, for all backbones or, as `BACKBONE=...`, for one."""
     clip_length: int | None = None
     clip_stride: int | None = None
     fps: float | None = None
@@ -119,8 +120,7 @@ def make_plan(
     check_store_name(out)
     rows = choose_rows(manifest, options)
     specs = [_spec(name, options) for name in dict.fromkeys(options.backbones)]
-    if len(specs) > 1 and options.weights is not None and not options.weights.startswith("random"):
-        raise ExtractError("--weights names the weights of one backbone; extract several with their default weights")
+    weights = choose_weights(specs, options.weights)
     if options.precision not in (*PRECISIONS, AUTO):
         raise ExtractError(f"--precision takes {', '.join(PRECISIONS)} or {AUTO}, got {options.precision!r}")
     card_clips = manifest.card.clips if manifest.card else None
@@ -128,7 +128,8 @@ def make_plan(
     decoder = get_decoder(options.decoder)
     stems = require_videos(manifest, videos_folder)
     extractors = tuple(
-        _extractor(spec, rule, options, decoder.description(), on_download) for spec, rule in zip(specs, rules)
+        _extractor(spec, rule, weights[spec.name], options, decoder.description(), on_download)
+        for spec, rule in zip(specs, rules)
     )
     finished = read_finished(out)
     if not options.beside:
@@ -174,6 +175,24 @@ def choose_device(name: str) -> str:
     return name
 
 
+def choose_weights(specs: Sequence[BackboneSpec], asked: Sequence[str]) -> dict[str, str | None]:
+    """Backbone -> what was asked for it; None is its published weights. Raises `ExtractError` where that is not clear."""
+    names = [spec.name for spec in specs]
+    for_all: str | None = None
+    for_one: dict[str, str] = {}
+    for argument in asked:
+        name, equals, value = argument.partition("=")
+        if equals and name in names:
+            for_one[name] = value
+        elif len(names) == 1 or argument.partition(":")[0] == "random":
+            for_all = argument
+        else:
+            raise ExtractError(
+                f"--weights {argument}: for which of {', '.join(names)}? Say --weights BACKBONE={argument}"
+            )
+    return {name: for_one.get(name, for_all) for name in names}
+
+
 def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
     """`auto` is bfloat16 where the spec states what it costs and the device computes in it, float32 anywhere else."""
     if name != AUTO:
@@ -195,9 +214,14 @@ def _spec(name: str, options: RunOptions) -> BackboneSpec:
 
 
 def _extractor(
-    spec: BackboneSpec, rule: ClipRule, options: RunOptions, decoder: str, on_download: Progress | None
+    spec: BackboneSpec,
+    rule: ClipRule,
+    asked: str | None,
+    options: RunOptions,
+    decoder: str,
+    on_download: Progress | None,
 ) -> Extractor:
-    weights = resolve(options.weights, spec, on_progress=on_download)
+    weights = resolve(asked, spec, on_progress=on_download)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, spec, device)
     backbone = build(spec, precision=precision, device=device)

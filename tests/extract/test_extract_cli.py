@@ -35,7 +35,7 @@ def test_list():
     assert run("list", "decoders").startswith("decoders:")
     for entry in found["backbones"]:
         assert entry["dim"] and entry["frames"] and entry["clips"]["length"] and entry["default_weights"]
-        weights = next(w for w in found["weights"] if w["name"] == entry["default_weights"])
+        weights = next(w for w in entry["weights"] if w["name"] == entry["default_weights"])
         assert weights["url"] and weights["licence"] and weights["citation"]
 
 

@@ -159,3 +159,33 @@ def test_precision(asked, backbone, expected):
     assert choose_precision(asked, get_spec(backbone), "cpu") == expected
     fast = torch.cpu._is_avx512_bf16_supported()
     assert choose_precision("auto", get_spec("vst"), "cpu") == ("bfloat16" if fast else "float32")
+
+
+def test_weights_for_each_of_several_backbones():
+    from extract.run import choose_weights
+
+    specs = [get_spec("vst"), get_spec("ast")]
+    assert choose_weights(specs, ()) == {"vst": None, "ast": None}
+    assert choose_weights(specs, ("random:3",)) == {"vst": "random:3", "ast": "random:3"}
+    assert choose_weights(specs, ("random", "ast=/a=b.pth")) == {"vst": "random", "ast": "/a=b.pth"}
+    assert choose_weights(specs, ("ast=x", "random")) == {"vst": "random", "ast": "x"}
+    assert choose_weights(specs[:1], ("a.pth",)) == {"vst": "a.pth"}
+    with pytest.raises(ExtractError, match="for which of vst, ast"):
+        choose_weights(specs, ("a.pth",))
+
+
+@pytest.mark.parametrize("num_frames", [1, 3])
+def test_a_video_of_one_frame(tmp_path, num_frames):
+    """Portrait, one picture: padded to a clip, through a real network that sees and with one value each that is finite."""
+    from features.store import open_store
+
+    write_video(tmp_path / "a.mp4", num_frames)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path), "--weights", "random"]
+    call += ["--backbone", "resnet50", "--backbone", "vst-t", "--clip-length", "4", "--tail", "pad"]
+    done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "s.h5")])
+    assert done.exit_code == 0, done.output
+    with open_store(tmp_path / "s.h5") as store:
+        for stream in store.streams:
+            features = stream.read("a").features
+            assert features.shape == (1, stream.header.dim) and np.isfinite(features).all()
