@@ -245,7 +245,9 @@ def _extractor(
         decoder=decoder,
         precision=precision,
     )
-    return Extractor(spec, rule, header, backbone, options.batch_size or spec.batch_size)
+    # A frame is what an image network computes, so clips of many frames make small batches.
+    usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
+    return Extractor(spec, rule, header, backbone, options.batch_size or usual)
 
 
 def run_plan(

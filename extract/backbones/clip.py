@@ -31,7 +31,7 @@ def _spec(name: str, title: str, length: int, weights: str, citation: str) -> Ba
         clips=ClipRule(length=length, stride=length, tail="pad", fps=None),
         default_weights=weights,
         citation=citation,
-        batch_size=16 if length == 1 else 2,
+        batch_size=16,
         bfloat16_error=0.01,
     )
 

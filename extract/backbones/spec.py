@@ -153,7 +153,7 @@ class BackboneSpec:
     """Name in the table of extract/weights.py."""
     citation: str
     batch_size: int = 8
-    """Clips per step on a CPU. Results do not depend on it beyond the last bits of float32."""
+    """Clips per step on a CPU, frames per step of an image network. Results do not depend on it beyond the last bits of float32."""
     bfloat16_error: float | None = None
     """By how much bfloat16 changes features at most (relative, L2); None where nobody measured it, so that `auto` keeps
     float32."""
