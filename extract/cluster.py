@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from extract.errors import ExtractError
-from extract.pipeline import Job
+from extract.reading import Job
 from extract.run import Finished, Plan, RunOptions, make_plan, run_plan, write_failure
 from manifests.table import Manifest, ManifestRow
 

@@ -6,7 +6,7 @@ import click
 import torch
 
 from extract.clips import Clip
-from extract.pipeline import Extractor
+from extract.reading import Extractor
 
 CLIPS_OF_A_VIDEO, VIDEOS, TOP = 2, 3, 5
 

@@ -13,7 +13,8 @@ from extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
 from extract.clips import TAILS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
-from extract.pipeline import Done, Extractor, Job, OnBatch, extract_videos, failed_record
+from extract.pipeline import Done, OnBatch, extract_videos
+from extract.reading import Extractor, Job, failed_record
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, load_state, resolve

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
-from extract import backbones, pipeline
+from extract import backbones, reading
 from extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
 from tests.extract.media import HEIGHT
 
@@ -63,14 +63,14 @@ def install(seconds_per_batch: float = 0.0, **changes: object) -> None:
 
 def die_over(video_id: str) -> None:
     """From now on this process dies like one whose decoder crashed when it comes to that video."""
-    find_video = pipeline.find_video
+    find_video = reading.find_video
 
     def find_or_die(row, *arguments):
         if row.video_id == video_id:
             os.kill(os.getpid(), signal.SIGKILL)
         return find_video(row, *arguments)
 
-    pipeline.find_video = find_or_die
+    reading.find_video = find_or_die
 
 
 # The second name is what a spawned worker process gives the script that it was spawned from.

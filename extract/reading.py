@@ -1,0 +1,228 @@
+"""The reading side of the pipeline: threads that turn videos into clips, and what they tell the side that runs the models."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
+from extract.clips import Clip, plan_clips
+from extract.decode import Decoder, VideoInfo
+from extract.errors import FramesNotPackets, SoundMissing, VideoError
+from extract.sources import find_video
+from extract.weights import file_sha256
+from features.types import FAILED, FeatureHeader, VideoRecord
+from manifests.table import ManifestRow
+
+MAX_MESSAGE = 500
+"""Characters of an error message that a row keeps."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A backbone ready to run, and the recipe its features will carry."""
+
+    spec: BackboneSpec
+    rule: ClipRule
+    header: FeatureHeader
+    backbone: Backbone
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video and the backbones that still lack it."""
+
+    row: ManifestRow
+    extractors: tuple[Extractor, ...]
+
+
+@dataclass(frozen=True)
+class ReadClip:
+    """A clip on its way to the model."""
+
+    job: Job
+    extractor: Extractor
+    clip: Clip
+    frames: np.ndarray
+    """uint8 `(length, height, width, 3)`, or float32 `(frames, bins)` of sound."""
+
+
+@dataclass(frozen=True)
+class End:
+    """No more clips of this video will come."""
+
+    job: Job
+    record: VideoRecord
+
+
+@dataclass(frozen=True)
+class NoSound:
+    """One backbone gets nothing of this video; the others go on."""
+
+    job: Job
+    extractor: Extractor
+    error: VideoError
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Forget the clips of this video; they come again."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A decoding thread met a defect of ours; the run must not go on as if nothing had happened."""
+
+    error: BaseException
+
+
+def read_videos(
+    waiting: queue.SimpleQueue,
+    clips: queue.Queue,
+    stop: threading.Event,
+    folder: Path,
+    stems: Mapping[str, list[str]],
+    decoder: Decoder,
+    num_workers: int,
+) -> None:
+    """A thread: one video after the other, until none is left or the run stops."""
+
+    def put(item: object) -> None:
+        while not stop.is_set():
+            try:
+                return clips.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    while not stop.is_set():
+        try:
+            job = waiting.get_nowait()
+        except queue.Empty:
+            return
+        row = job.row
+        start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
+        record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
+        try:
+            path = find_video(row, folder, stems)
+            record = replace(record, source_name=path.name, source_sha256=file_sha256(path))
+            record = _decode_video(job, path, record, decoder, num_workers, put, stop)
+        except (VideoError, OSError) as error:
+            record = failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
+        except BaseException as error:  # a thread has nobody else to tell
+            put(Crash(error))
+            return
+        put(End(job, record))
+
+
+def _decode_video(
+    job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, put: Callable, stop: threading.Event
+) -> VideoRecord:
+    info = decoder.probe(path)
+    try:
+        _send_clips(job, info, decoder, num_workers, put, stop)
+    except FramesNotPackets:
+        # Only known at the end: what was sent is taken back, and the video is decoded again by its pictures' own times.
+        put(Restart(job))
+        info = decoder.probe(path, exact=True)
+        _send_clips(job, info, decoder, num_workers, put, stop)
+    seconds = info.timeline.end_seconds
+    return replace(record, duration_seconds=seconds, fps=info.timeline.fps)
+
+
+def _send_clips(
+    job: Job, info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable, stop: threading.Event
+) -> None:
+    """One pass over the pictures for all backbones that see, one over the sound for each that hears."""
+    row = job.row
+    plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
+    seeing = [_Assembler(job, e, plan) for e, plan in plans.items() if isinstance(e.spec.frames, FrameRule)]
+    _send_pictures(seeing, info, decoder, num_workers, put, stop)
+    for extractor, plan in plans.items():
+        if isinstance(extractor.spec.frames, SoundRule) and not stop.is_set():
+            _send_sound(job, extractor, plan, info, put, stop)
+
+
+def _send_pictures(
+    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable,
+    stop: threading.Event,
+) -> None:  # fmt: skip
+    """A picture is kept until the last clip that needs it is sent."""
+    wanted = {frame for assembler in assemblers for clip in assembler.plan for frame in clip.frames}
+    if not assemblers:  # sound needs the pictures' times, which are known
+        return
+    for index, picture in decoder.pictures(info, wanted, num_threads=0 if num_workers == 1 else 1):
+        converted: dict = {}
+        for assembler in assemblers:
+            rule = assembler.extractor.spec.frames
+            if assembler.needs(index):
+                if rule not in converted:
+                    converted[rule] = picture.rgb(rule)
+                for clip in assembler.add(index, converted[rule]):
+                    put(clip)
+        if stop.is_set():
+            return
+
+
+def _send_sound(
+    job: Job, extractor: Extractor, plan: tuple[Clip, ...], info: VideoInfo, put: Callable, stop: threading.Event
+) -> None:
+    from extract.banks import filter_banks
+    from extract.decode.sound import original_rate, read_sound, sound_seconds
+
+    rule = extractor.spec.frames
+    spans = [(clip.start_seconds, clip.end_seconds) for clip in plan]
+    try:
+        rate = original_rate(info)
+        if rule.spans == "equal parts" and plan:
+            edges = np.linspace(*sound_seconds(info, rule.sample_rate), len(plan) + 1)
+            spans = list(zip(edges, edges[1:]))
+        for clip, samples in zip(plan, read_sound(info, spans, rule.sample_rate)):
+            put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate)))
+            if stop.is_set():
+                return
+    except SoundMissing as error:
+        if rule.missing == "silence":
+            silence = filter_banks(np.zeros(0, np.float32), rule, rule.sample_rate)
+            for clip in plan:
+                put(ReadClip(job, extractor, clip, silence))
+            return
+        put(NoSound(job, extractor, error))
+    except VideoError as error:
+        put(NoSound(job, extractor, error))
+
+
+class _Assembler:
+    """Collects the frames of one backbone's clips as they come by."""
+
+    def __init__(self, job: Job, extractor: Extractor, plan: tuple[Clip, ...]) -> None:
+        self.job, self.extractor, self.plan = job, extractor, plan
+        self._next = 0
+        self._frames: dict[int, np.ndarray] = {}
+        self._needed = {frame for clip in plan for frame in clip.frames}
+
+    def needs(self, index: int) -> bool:
+        return index in self._needed
+
+    def add(self, index: int, frame: np.ndarray) -> Iterator[ReadClip]:
+        """Keep a frame; yield every clip that it completes."""
+        self._frames[index] = frame
+        while self._next < len(self.plan) and self.plan[self._next].frames[-1] <= index:
+            clip = self.plan[self._next]
+            self._next += 1
+            yield ReadClip(self.job, self.extractor, clip, np.stack([self._frames[i] for i in clip.frames]))
+            first_needed = self.plan[self._next].frames[0] if self._next < len(self.plan) else index + 1
+            self._frames = {i: kept for i, kept in self._frames.items() if i >= first_needed}
+
+
+def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:
+    """The row of a video that gave nothing, with a message that any table can show."""
+    printable = "".join(c if c.isprintable() else " " for c in message)[:MAX_MESSAGE]
+    return replace(record, status=FAILED, error_stage=stage, error_type=kind, error_message=printable)
