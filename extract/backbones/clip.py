@@ -32,7 +32,7 @@ def _spec(name: str, title: str, length: int, weights: str, citation: str) -> Ba
         default_weights=weights,
         citation=citation,
         batch_size=16,
-        bfloat16_error=0.01,
+        bfloat16_error=0.012,
     )
 
 

@@ -27,7 +27,7 @@ def _spec(name: str, title: str, dim: int, weights: str, num_classes: int) -> Ba
         default_weights=weights,
         citation="Liu et al., Video Swin Transformer, CVPR 2022, arXiv:2106.13230",
         batch_size=2,
-        bfloat16_error=0.005,
+        bfloat16_error=0.01,
         num_classes=num_classes,
     )
 
@@ -42,7 +42,7 @@ _INDEX = ".relative_position_index"
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
-    """The network without weights. bfloat16 changes features by about 0.4% (relative, L2)."""
+    """The network without weights. bfloat16 changes features by 0.4 to 0.8% (relative, L2)."""
     from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
     from extract.backbones.frozen import Frozen
