@@ -29,6 +29,15 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
     return find_manifest(dataset) if dataset else read_manifest(manifest)
 
 
+def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    number, slash, count = value.partition("/")
+    if not slash or not (number.isdecimal() and count.isdecimal()):
+        raise click.BadParameter(f"takes I/N, such as 2/8, got {value!r}")
+    return int(number), int(count)
+
+
 @main.command()
 @click.option("--dataset", help="A dataset that Longtake knows; see `extract list datasets`.")
 @click.option("--manifest", type=FOLDER, help="Your own CSV: video_id, and as you need path, split, category, "
@@ -68,6 +77,12 @@ def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
 @click.option("--cluster", help="`local` for --workers processes, or the address of a dask scheduler, tcp://HOST:PORT.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
+@click.option(
+    "--shard",
+    callback=_shard,
+    metavar="I/N",
+    help="Every Nth video from the Ith on: N processes, each with its own I, fill one store.",
+)
 @click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
 @click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
 @json_option

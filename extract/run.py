@@ -52,6 +52,8 @@ class RunOptions:
     workers: int = 1
     only: tuple[str, ...] = ()
     limit: int | None = None
+    shard: tuple[int, int] | None = None
+    """(I, N): every Nth video from the Ith on, counted from 1; for sites where N processes share a folder without dask."""
     retry_failed: bool = False
     beside: bool = False
     """Keep this recipe beside another of the same backbone that the store has."""
@@ -155,12 +157,17 @@ def make_plan(
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
-    """`--only` and `--limit`. Raises `ExtractError` for an id that the manifest does not have."""
+    """`--only`, `--shard` and `--limit`. Raises `ExtractError` for an id that the manifest does not have."""
     by_id = {row.video_id: row for row in manifest.rows}
     unknown = [video_id for video_id in options.only if video_id not in by_id]
     if unknown:
         raise ExtractError(f"--only {', '.join(unknown)}: {manifest.name} has no such video")
     rows = [by_id[video_id] for video_id in options.only] or list(manifest.rows)
+    if options.shard:
+        number, count = options.shard
+        if not 1 <= number <= count:
+            raise ExtractError(f"--shard takes I/N with I from 1 to N, got {number}/{count}")
+        rows = rows[number - 1 :: count]
     return rows[: options.limit]
 
 

@@ -202,6 +202,27 @@ def compare_features(
     sys.exit(0 if cause == "the same recipe" else 1)
 
 
+@main.command("doctor")
+@click.argument("folder", type=FILE)
+@json_option
+def doctor(folder: Path, as_json: bool) -> None:
+    """Can FOLDER hold a store that several processes or machines write to? Exit status 1 when something is amiss.
+
+    Tries what stores rely on, in a folder of its own that it removes: atomic renames, exclusive creation, syncing, clocks, room.
+    """
+    from features.doctor import examine
+
+    findings = examine(folder)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.ok else 'BAD'} {finding.check}: {finding.found}")
+            if finding.advice:
+                click.echo(f"    {finding.advice}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
 @main.command("merge")
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--out", type=STORE, required=True, help="The new store; nothing may be there.")

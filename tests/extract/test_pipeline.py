@@ -71,6 +71,26 @@ def test_several_workers_give_the_same_store(tmp_path, numbers_backbone):
         assert diff(one, other) == []
 
 
+def test_shards_share_one_store(tmp_path, numbers_backbone):
+    """Three processes without a scheduler, each with its share, fill what one would have filled."""
+    make_dataset(tmp_path, [9, 30, 5, 12, 20, 7, 4])
+    extract(tmp_path)
+    for number in (3, 1, 2):
+        extract(tmp_path, "--shard", f"{number}/3", out="shared.h5")
+        with open_store(tmp_path / "shared.h5") as store:
+            done = {video_id for video_id in store.stream().videos.video_ids}
+        assert {f"v{n}" for n in range(number - 1, 7, 3)} <= done
+    with open_store(tmp_path / "small.h5") as one, open_store(tmp_path / "shared.h5") as other:
+        assert diff(one, other) == []
+    for wrong, message in (
+        ("4/3", "I from 1 to N"),
+        ("0/3", "I from 1 to N"),
+        ("x", "takes I/N"),
+        ("1/x", "takes I/N"),
+    ):
+        assert message in extract(tmp_path, "--shard", wrong, status=2).output
+
+
 def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [8, 8, 8, 8])
     (tmp_path / "videos" / "v0.mp4").unlink()
