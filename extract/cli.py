@@ -131,6 +131,55 @@ def run(
     sys.exit(INTERRUPTED if interrupted else 1 if failures else 0)
 
 
+@main.command("plan")
+@click.option("--dataset", help="A dataset that Longtake knows; see `extract list datasets`.")
+@click.option("--manifest", type=FOLDER, help="Your own CSV.")
+@click.option("--backbone", "backbones", multiple=True, help="May be repeated.  [default: i3d]")
+@click.option("--recipe", help="A published way of making features.")
+@click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
+@click.option(
+    "--weights", multiple=True, metavar="[BACKBONE=]WEIGHTS", help="As for extract run; random costs the same time."
+)
+@click.option("--clip-length", type=click.IntRange(1), help="Frames per clip.")
+@click.option("--clip-stride", type=click.IntRange(1), help="Frames from one clip to the next.")
+@click.option("--fps", type=float, help="Frames per second to sample.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--precision", default="float32", show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Machines or GPUs like this one.")
+@click.option("--sample", type=click.IntRange(1), default=3, show_default=True, help="Videos to measure.")
+@json_option
+def plan_run(
+    dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, workers: int, sample: int,
+    as_json: bool, **options: object,
+) -> None:  # fmt: skip
+    """How many hours and gigabytes would `extract run` take? Measured on a sample of your own videos; nothing is stored.
+
+    Example: extract plan --dataset rg --videos /data/rg --backbone vst --weights random --workers 8
+    """
+    chosen = _manifest(dataset, manifest)
+    videos = videos or Path("videos") / chosen.name
+    from extract.estimate import estimate
+    from extract.progress import DownloadProgress
+    from extract.run import RunOptions
+
+    with DownloadProgress() as download:
+        settings = RunOptions(backbones=backbones or ("i3d",), **options)
+        found = estimate(chosen, videos, settings, sample=sample, workers=workers, on_download=download)
+    if as_json:
+        print_json(asdict(found))
+        return
+    click.echo(
+        f"{found.num_sampled} of {found.num_videos} videos took {found.sample_seconds:.0f} s here"
+        + (f", {found.num_failed} of them failed" if found.num_failed else "")
+    )
+    click.echo(
+        f"all of them: {found.hours:.1f} hours on {workers} worker{'s' * (workers > 1)} like this machine, {found.clips:,} clips, "
+        f"{found.gigabytes:.2f} GB of features before compression"
+    )
+    if found.num_missing:
+        click.echo(f"{found.num_missing} videos of {chosen.name} are not in {videos} and not counted")
+
+
 def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_json: bool) -> None:
     if as_json:
         print_json(

@@ -1,0 +1,78 @@
+"""How long will it take, how much will it be: from a measured sample of the user's own videos."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from extract.errors import ExtractError, VideoError
+from extract.run import RunOptions, make_plan, run_plan
+from extract.sources import find_video
+from extract.weights import Progress
+from manifests.table import Manifest
+
+
+@dataclass(frozen=True)
+class Estimate:
+    num_videos: int
+    num_missing: int
+    """Videos of the manifest that are not in the folder; they are not counted."""
+    num_sampled: int
+    num_failed: int
+    """Of the sample."""
+    sample_seconds: float
+    """Wall time of the sample, on this machine, weights already loaded."""
+    hours: float
+    """For all videos, shared by all workers without loss."""
+    clips: int
+    gigabytes: float
+    """Of features, before compression."""
+
+
+def estimate(
+    manifest: Manifest, videos_folder: Path, options: RunOptions, *, sample: int, workers: int,
+    on_download: Progress | None = None,
+) -> Estimate:  # fmt: skip
+    """Extract some videos into a place that is thrown away, and scale by the bytes of all files.
+
+    The sample is spread evenly over the files by size, so that it has short and long videos in the proportion they come.
+    """
+    with tempfile.TemporaryDirectory(prefix="longtake-plan-") as folder:
+        plan = make_plan(manifest, videos_folder, Path(folder) / "sample.h5", options, on_download=on_download)
+        sizes = {}
+        for job in plan.jobs:
+            try:
+                sizes[job.row.video_id] = find_video(job.row, videos_folder, plan.stems).stat().st_size
+            except (VideoError, OSError):
+                continue
+        if not sizes:
+            raise ExtractError(f"{videos_folder} holds none of the videos of {manifest.name}")
+        by_size = sorted(sizes, key=sizes.__getitem__)
+        places = (np.arange(min(sample, len(by_size))) + 0.5) / min(sample, len(by_size)) * len(by_size)
+        chosen = {by_size[int(place)] for place in places}
+        few = replace(plan, jobs=tuple(job for job in plan.jobs if job.row.video_id in chosen))
+        began = time.perf_counter()
+        done = [finished for finished in run_plan(few)]
+        seconds = time.perf_counter() - began
+    good = {finished.video_id: finished.num_clips for finished in done if not finished.failure}
+    if not good:
+        reasons = "; ".join(f"{f.video_id}: {f.failure.error_message}" for f in done)
+        raise ExtractError(f"no video of the sample could be extracted ({reasons})")
+    share = sum(sizes.values()) / sum(sizes[video_id] for video_id in chosen)
+    clips = sum(good.values()) * sum(sizes.values()) / sum(sizes[video_id] for video_id in good)
+    widths = [extractor.spec.dim for extractor in plan.extractors]
+    bytes_per_clip = 4 * sum(widths) / len(widths)  # clips are counted over all backbones
+    return Estimate(
+        num_videos=len(sizes),
+        num_missing=len(plan.jobs) - len(sizes),
+        num_sampled=len(chosen),
+        num_failed=len(done) - len(good),
+        sample_seconds=seconds,
+        hours=seconds * share / 3600 / workers,
+        clips=round(clips),
+        gigabytes=clips * bytes_per_clip / 1e9,
+    )
