@@ -103,6 +103,8 @@ def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions
     fps = options.fps if options.fps is not None else card.fps if card.fps is not None else own.fps
     if tail not in TAILS:
         raise ExtractError(f"--tail takes {', '.join(TAILS)}, got {tail!r}")
+    if spec.only_length and length != spec.only_length:
+        raise ExtractError(f"{spec.name} takes clips of {spec.only_length} frames only, got {length}")
     try:
         return ClipRule(length, stride, tail, fps, own.num_frames, own.num_clips)
     except ValueError as error:

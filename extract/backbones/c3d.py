@@ -25,6 +25,7 @@ SPEC = BackboneSpec(
     default_weights="c3d_sports1m",
     citation="Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015, arXiv:1412.0767",
     batch_size=8,
+    only_length=16,
     num_classes=487,
 )
 CONVOLUTIONS = (("conv1", 3, 64), ("conv2", 64, 128), ("conv3a", 128, 256), ("conv3b", 256, 256), ("conv4a", 256, 512),

@@ -157,6 +157,8 @@ class BackboneSpec:
     bfloat16_error: float | None = None
     """By how much bfloat16 changes features at most (relative, L2); None where nobody measured it, so that `auto` keeps
     float32."""
+    only_length: int = 0
+    """Frames per clip that the network is made for, and takes no others; 0 where any length will do."""
     num_classes: int = 0
     """Of the classifier that the published weights carry; 0 where they have none."""
 

@@ -27,13 +27,14 @@ SPEC = BackboneSpec(
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
-    """The network without weights. Clips of another length than 8 frames get position embeddings by nearest neighbour, as the
+    """The network without weights. Clips of another length than 8 frames get their time embeddings from the nearest of the 8, as the
     library does it."""
     from transformers import TimesformerConfig, TimesformerForVideoClassification
 
     from extract.backbones.frozen import Frozen
 
     def run(network: TimesformerForVideoClassification, pictures: torch.Tensor) -> torch.Tensor:
+        network.config.num_frames = pictures.shape[2]  # the layers cut their tokens by it
         return network.timesformer(pixel_values=pictures.transpose(1, 2)).last_hidden_state[:, 0]
 
     return Frozen(

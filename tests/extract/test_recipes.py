@@ -161,6 +161,14 @@ def test_precision(asked, backbone, expected):
     assert choose_precision("auto", get_spec("vst"), "cpu") == ("bfloat16" if fast else "float32")
 
 
+def test_a_network_made_for_one_length():
+    from extract.run import RunOptions, clip_rule
+
+    with pytest.raises(ExtractError, match="c3d takes clips of 16 frames only, got 32"):
+        clip_rule(get_spec("c3d"), None, RunOptions(clip_length=32))
+    assert clip_rule(get_spec("c3d"), None, RunOptions(clip_stride=8)).stride == 8
+
+
 def test_weights_for_each_of_several_backbones():
     from extract.run import choose_weights
 
