@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-from extract.errors import ExtractError
+from extract.decode import get_decoder
+from extract.errors import ExtractError, VideoError
 from extract.reading import Job
 from extract.run import Finished, Plan, RunOptions, make_plan, run_plan, write_failure
+from extract.sources import find_video
 from manifests.table import Manifest, ManifestRow
 
 LOCAL = "local"
@@ -68,7 +70,7 @@ def run_on_cluster(plan: Plan, cluster: str) -> Iterator[Finished]:
             return futures
 
         try:
-            futures = submit(plan.jobs, "video")
+            futures = submit(longest_first(plan), "video")
             for future in as_completed(list(futures)):
                 job = futures.pop(future)
                 try:
@@ -86,6 +88,23 @@ def run_on_cluster(plan: Plan, cluster: str) -> Iterator[Finished]:
             raise ExtractError(
                 f"--cluster {cluster}: the scheduler gave up ({error}); run the same command again"
             ) from error
+
+
+def longest_first(plan: Plan) -> list[Job]:
+    """So that no worker starts the longest video when the others are done. By the manifest's span, else by what the file's header
+    promises; a file that cannot be opened comes last."""
+    decoder = get_decoder(plan.options.decoder)
+
+    def seconds(job: Job) -> float:
+        row = job.row
+        try:
+            promised = decoder.promised_seconds(find_video(row, plan.videos_folder, plan.stems))
+        except (VideoError, OSError):
+            return 0.0
+        end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)
+        return max(end - (row.start_seconds or 0.0), 0.0)
+
+    return sorted(plan.jobs, key=seconds, reverse=True)
 
 
 def _connect(cluster: str, num_workers: int, stack: ExitStack):

@@ -70,6 +70,9 @@ class Decoder(Protocol):
     def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
         """Read the file's packets, no pictures; `exact` decodes them all, for files whose packets are not its frames."""
 
+    def promised_seconds(self, path: Path) -> float:
+        """What the file's header says of its length, read in no time and not to be trusted; 0 where it says nothing."""
+
     def pictures(self, info: VideoInfo, wanted: Set[int], *, num_threads: int) -> Iterator[tuple[int, Picture]]:
         """Frames of `wanted`, in order, one at a time. At the end the file must have been whole.
 

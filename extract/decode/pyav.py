@@ -46,6 +46,13 @@ class PyAVDecoder:
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
+    def promised_seconds(self, path: Path) -> float:
+        try:
+            with av.open(str(path)) as container:
+                return (container.duration or 0) / av.time_base
+        except av.error.FFmpegError as error:
+            raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
+
     def pictures(self, info: VideoInfo, wanted: Set[int], *, num_threads: int = 0) -> Iterator[tuple[int, _Picture]]:
         last_wanted = max(wanted, default=-1)
         index = -1

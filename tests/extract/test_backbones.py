@@ -56,8 +56,8 @@ def test_shape_determinism_and_independence_of_the_batch(backbone) -> None:
     assert features.shape == (2, spec.dim) and features.dtype == torch.float32 and not features.requires_grad
     assert torch.isfinite(features).all() and features.std() > 0
     assert torch.equal(backbone.forward(clips), features), "the same twice"
-    swapped = backbone.forward(clips.flip(0)).flip(0)
-    torch.testing.assert_close(swapped, features, rtol=1e-4, atol=1e-5 * float(features.abs().max()))
+    alone = backbone.forward(clips[1:])
+    torch.testing.assert_close(alone, features[1:], rtol=1e-4, atol=1e-5 * float(features.abs().max()))
     assert not torch.allclose(features[0], features[1])
 
 

@@ -6,9 +6,13 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
+from extract.cluster import longest_first
+from extract.run import RunOptions, make_plan
 from features.inspect import diff
 from features.store import open_store
 from features.types import FAILED, OK
+from manifests.table import read_manifest
+from tests.extract import fake_backbone
 from tests.extract.test_pipeline import extract, make_dataset, start, wait_for_parts
 
 
@@ -24,6 +28,19 @@ def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone):
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster:
         extract(tmp_path, "--cluster", cluster.scheduler_address)
     assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+
+
+def test_the_longest_video_goes_first(tmp_path, numbers_backbone):
+    manifest = make_dataset(tmp_path, [10, 3, 41, 4, 17])
+    (tmp_path / "videos" / "v3.mp4").write_bytes(b"no video")
+    text = manifest.read_text().replace("video_id,split", "video_id,end_seconds,split").replace("v2,", "v2,0.2,")
+    for name in ("v0", "v1", "v3", "v4"):
+        text = text.replace(f"{name},", f"{name},,")
+    manifest.write_text(text)
+    options = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",))
+    plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
+    # v2 is the longest file, but its routine lasts 0.2 s.
+    assert [job.row.video_id for job in longest_first(plan)] == ["v4", "v0", "v2", "v1", "v3"]
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
