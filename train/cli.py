@@ -173,6 +173,45 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
         click.echo(RANDOM_NOTE)
 
 
+@main.command()
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Folder of a run.")
+@click.option(
+    "--features", "store_path", type=StorePath(), required=True, help="Store of the videos; labels are not needed."
+)
+@click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
+@click.option("--category", help="Which heads of the run, for videos whose category the store does not know.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Also write the scores there.")
+@json_option
+def predict(
+    run_folder: Path, store_path: Path, only: tuple[str, ...], category: str | None, csv_path: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Score videos with the heads of a run: in judges' units, with the spread over seeds, grades, and the moments that mattered.
+
+    Features of another recipe than the run was trained on are refused. Example: train predict --run runs/rg-gslm --features features/new.h5
+    """
+    from train.predict import predict_run
+    from train.report import RANDOM_NOTE, finite, write_scores
+
+    with open_store(store_path) as store:
+        found = predict_run(run_folder, store, only, category)
+    if csv_path:
+        write_scores(csv_path, found)
+    if as_json:
+        print_json([finite(asdict(prediction)) for prediction in found])
+        return
+    for one in found:
+        spread = f" ± {one.deviation:.2f} over {one.num_heads} heads" if one.num_heads > 1 else ""
+        name = " ".join(part for part in (one.category, one.score) if part)
+        click.echo(f"{one.video_id}: {name} {one.predicted:.2f}{spread}")
+        if one.grades:
+            click.echo("    grades from worst to best: " + ", ".join(f"{share:.2f}" for share in one.grades))
+        if one.moments:
+            times = ", ".join(f"{m.start_seconds:.1f}-{m.end_seconds:.1f} s ({m.share:.0%})" for m in one.moments)
+            click.echo(f"    looked at most: {times}")
+    if any(one.random_weights for one in found):
+        click.echo(RANDOM_NOTE)
+
+
 @main.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--paper", is_flag=True, help="Also show what papers print for the dataset.")

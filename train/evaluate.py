@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,11 @@ def _same_stream(store: Store, trained_on: str) -> str:
     return stream.name
 
 
-def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
-    """One row per checkpoint of the run. Raises `CheckpointError` when the recipes differ, naming how."""
+def load_run(run_folder: Path, store: Store) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
+    """Each head of a run with the features of the store that it can read. Raises `CheckpointError` when the recipes differ."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
     if not paths:
         raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
-    found = []
     loaded: dict[tuple[str, str | None], FeatureSet] = {}
     for path in paths:
         head, config = load_checkpoint(path)
@@ -48,9 +48,15 @@ def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Eval
         if key not in loaded:
             names = [_same_stream(store, header) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
-        data = loaded[key]
+        yield head, config, loaded[key]
+
+
+def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
+    """One row per checkpoint of the run, and per part of a unified one. Raises `CheckpointError` when the recipes differ."""
+    found = []
+    for head, config, data in load_run(run_folder, store):
         for category, scale in config.tested_on(store.dataset):
-            name = f"{path.stem} {category}".strip() if config.parts else path.stem
+            name = f"{config.file_name} {category}".strip() if config.parts else config.file_name
             found.append(_evaluate(name, head, config, store, data, split, category, scale))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
@@ -17,6 +18,9 @@ from train.fit import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
 from train.summary import Row, summarise
+
+if TYPE_CHECKING:
+    from train.predict import Prediction
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
@@ -80,7 +84,7 @@ class RunFolder:
         )
 
     def _write_json(self, name: str, value: object) -> None:
-        (self.folder / name).write_text(json.dumps(_finite(value), indent=2) + "\n")
+        (self.folder / name).write_text(json.dumps(finite(value), indent=2) + "\n")
 
     def add(self, result: Result) -> None:
         self.results.append(result)
@@ -116,6 +120,15 @@ class RunFolder:
                     )  # fmt: skip
 
 
+def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video_id", "category", "score", "predicted", "deviation", "heads"])
+        for one in predictions:
+            deviation = "" if math.isnan(one.deviation) else f"{one.deviation:.6f}"
+            writer.writerow([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
+
+
 def _model(result: Result) -> dict[str, object]:
     return {
         "category": result.unit.category,
@@ -135,12 +148,12 @@ def _chosen(choice: tuple[int, Metrics] | None) -> dict[str, object] | None:
     return {"epoch": choice[0], **asdict(choice[1])} if choice else None
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
     """JSON has no NaN; a number that is missing is null."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

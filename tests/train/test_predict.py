@@ -1,0 +1,100 @@
+"""`train predict`: the numbers of evaluation, without needing labels, and where the head looked."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from features.store import StreamItem, StreamPlan, open_store, write_store
+from features.types import Labels, VideoFeatures, VideoRecord
+from tests.train.planted import planted_store
+from train.cli import main
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict")
+    store = planted_store(folder / "s.h5", num_train=24, num_test=8, categories=("A", "B"))
+    call = ("--features", store, "--epochs", 3, "--seeds", 2, "--no-floor")
+    run("heads", *call, "--head", "gdlt", "--set", "width=16", "--out", folder / "gdlt")
+    run("heads", *call, "--head", "gslm", "--set", "scores=11", "--out", folder / "gslm")
+    run("heads", *call[:2], "--head", "ridge", "--out", folder / "ridge")
+    return folder, store
+
+
+@pytest.mark.parametrize("head, grades", [("gdlt", 4), ("gslm", 4), ("ridge", 0)])
+def test_scores_are_those_of_evaluation(trained, tmp_path, head, grades):
+    folder, store = trained
+    found = json.loads(run("predict", "--run", folder / head, "--features", store, "--json").output)
+    assert len(found) == 64 and {one["category"] for one in found} == {"A", "B"}
+    evaluated = json.loads(
+        run("evaluate", "--run", folder / head, "--features", store, "--split", "all", "--json").output
+    )
+    seeds = 1 if head == "ridge" else 2
+    for one in found:
+        rows = [row["predicted"][one["video_id"]] for row in evaluated if row["checkpoint"].startswith(one["category"])]
+        assert len(rows) == one["num_heads"] == seeds
+        assert one["predicted"] == pytest.approx(np.mean(rows), abs=1e-3)
+        assert (one["deviation"] is None) == (seeds == 1)
+        assert len(one["grades"]) == grades and (not grades or sum(one["grades"]) == pytest.approx(1, abs=1e-5))
+        assert len(one["moments"]) == (3 if grades else 0)
+    out = run(
+        "predict", "--run", folder / head, "--features", store, "--only", "A_001", "--csv", tmp_path / "p.csv"
+    ).output
+    assert out.startswith("A_001: A total ") and ("looked at most" in out) == bool(grades)
+    with (tmp_path / "p.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["video_id"] == "A_001" and float(row["predicted"]) == pytest.approx(
+        next(one["predicted"] for one in found if one["video_id"] == "A_001"), abs=1e-5
+    )
+
+
+def test_attention_is_over_the_clips_of_the_video(trained):
+    folder, store = trained
+    found = json.loads(
+        run("predict", "--run", folder / "gdlt", "--features", store, "--only", "B_003", "--json").output
+    )
+    with open_store(store) as opened:
+        video = opened.stream().read("B_003")
+    shares = [moment["share"] for moment in found[0]["moments"]]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+    for moment in found[0]["moments"]:
+        assert moment["start_seconds"] in video.start_seconds and moment["end_seconds"] in video.end_seconds
+
+
+def test_videos_without_labels(trained, tmp_path):
+    folder, store = trained
+    with open_store(store) as opened:
+        stream = opened.stream()
+        video = stream.read("A_000")
+        fresh = VideoFeatures(VideoRecord("new"), video.features, video.start_seconds, video.end_seconds)
+        plan = StreamPlan(stream.header, np.dtype("f4"), [StreamItem(fresh.record, len(fresh.features), lambda: fresh)])
+    labels = Labels(("new",), ("",), ("",), (), np.zeros((1, 0)))
+    write_store(tmp_path / "new.h5", dataset="planted", card=None, labels=labels, streams=[plan])
+    call = ("predict", "--run", folder / "gdlt", "--features", tmp_path / "new.h5")
+    assert "Name the heads with --category" in run(*call, status=2).output
+    assert "did you mean" not in run(*call, "--category", "zzz", status=2).output
+    (one,) = json.loads(run(*call, "--category", "A", "--json").output)
+    known = json.loads(
+        run("predict", "--run", folder / "gdlt", "--features", store, "--only", "A_000", "--json").output
+    )
+    assert one["predicted"] == pytest.approx(known[0]["predicted"], abs=1e-5) and one["category"] == "A"
+    assert (
+        "no features of A_999"
+        in run("predict", "--run", folder / "gdlt", "--features", store, "--only", "A_999", status=2).output
+    )
+
+
+def test_another_recipe_is_refused(trained, tmp_path):
+    folder, _ = trained
+    other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
+    done = run("predict", "--run", folder / "gdlt", "--features", other, status=2)
+    assert "weights: trained on 'planted', here 'others'" in done.output
