@@ -215,9 +215,10 @@ def predict(
 @main.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--paper", is_flag=True, help="Also show what papers print for the dataset.")
+@click.option("--test", "paired", is_flag=True, help="Also test every run against the first, video by video.")
 @click.option("--format", "form", type=click.Choice(["text", "markdown", "latex"]), default="text", show_default=True)
 @json_option
-def compare_runs(runs: tuple[Path, ...], paper: bool, form: str, as_json: bool) -> None:
+def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, as_json: bool) -> None:
     """Put RUNS on one dataset side by side, and beside the tables of the papers.
 
     Example: train compare runs/rg-gslm runs/rg-gdlt --paper
@@ -225,11 +226,27 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, form: str, as_json: bool) 
     from train.compare import compare, format_lines
 
     lines = compare(runs, paper)
+    differences = []
+    if paired:
+        from train.significance import compare_pair
+
+        if len(runs) < 2:
+            raise click.UsageError("--test needs two runs or more: the first is what the others are compared with")
+        differences = [compare_pair(run, runs[0]) for run in runs[1:]]
     if as_json:
-        named = [{**asdict(line), "spearman": _by_name(line.spearman), "mse": _by_name(line.mse)} for line in lines]
-        print_json(named)
-    else:
-        click.echo(format_lines(lines, form))
+        named = [
+            {**asdict(line), **{name: _by_name(getattr(line, name)) for name in ("spearman", "mse", "deviation")}}
+            for line in lines
+        ]
+        print_json({"lines": named, "tests": [asdict(one) for one in differences]} if paired else named)
+        return
+    click.echo(format_lines(lines, form))
+    for one in differences:
+        click.echo(
+            f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos: rho {one.spearman:+.3f} "
+            f"[{one.spearman_low:+.3f}, {one.spearman_high:+.3f}], p {one.spearman_p:.3g}; squared error x {one.mse_ratio:.2f}, "
+            f"p {one.error_p:.3g}"
+        )
 
 
 def _by_name(values: dict[tuple[str, str], float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tabulate import tabulate
@@ -32,6 +32,8 @@ class Line:
     """Where the figures are from, and of which epoch."""
     spearman: dict[tuple[str, str], float]
     mse: dict[tuple[str, str], float]
+    deviation: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Of the rank correlation over seeds, where there are several."""
 
 
 def read_run(folder: Path) -> tuple[str, Line]:
@@ -42,11 +44,19 @@ def read_run(folder: Path) -> tuple[str, Line]:
         rows = metrics["table"]
         keys = [(row["category"], row["score"]) for row in rows]
         spearman = {key: row["spearman"] for key, row in zip(keys, rows) if row["spearman"] is not None}
+        deviation = {
+            k: row["spearman_deviation"] for k, row in zip(keys, rows) if row["spearman_deviation"] is not None
+        }
         mse = {key: row["mse"] for key, row in zip(keys, rows) if row["mse"] is not None}
         folds, random = config["options"]["folds"], metrics["random_weights"]
         marks = ["last epoch", *([f"{folds}-fold"] if folds else []), *(["RANDOM weights"] if random else [])]
         return metrics["dataset"], Line(
-            f"{metrics['head']} ({folder.name})", config["features"]["backbone"], ", ".join(marks), spearman, mse
+            f"{metrics['head']} ({folder.name})",
+            config["features"]["backbone"],
+            ", ".join(marks),
+            spearman,
+            mse,
+            deviation,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: {error!r}") from error
@@ -91,7 +101,8 @@ def format_lines(lines: Sequence[Line], form: str) -> str:
         cells = [line.method, line.features]
         for key in keys:
             rho, mse = line.spearman.get(key), line.mse.get(key)
-            both = [f"{rho:.3f}" if rho is not None else "", f"{mse:.2f}" if mse is not None else ""]
+            spread = f" ± {line.deviation[key]:.3f}" if key in line.deviation else ""
+            both = [f"{rho:.3f}{spread}" if rho is not None else "", f"{mse:.2f}" if mse is not None else ""]
             cells.append(" / ".join(both) if any(both) else "")
         table.append([*cells, line.source])
     names = [" ".join(part for part in key if part) for key in keys]

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from tests.train.planted import planted_store
 from train.cli import main
 from train.compare import published_lines
-from train.metrics import fisher_mean
+from train.errors import DataError
+from train.metrics import fisher_mean, spearman
+from train.significance import compare_pair
 
 AVERAGE = ("average", "")
 MISPRINTS = {("MLAVL", "fisv"): 0.0042, ("ACTION-NET", "rg"): 0.0042, ("ViFi-CLIP", "unified"): 0.025}
@@ -56,3 +59,54 @@ def test_two_runs_and_a_paper(tmp_path):
     lines = json.loads(run("compare", tmp_path / "gdlt", "--paper", "--json"))
     assert lines[-1]["source"] == "last epoch" and "A total" in lines[-1]["spearman"]
     assert "not a finished run" in run("compare", tmp_path / "none", status=2)
+
+
+def write_run(folder, predicted_by_seed, true, rng):
+    folder.mkdir()
+    lines = ["video_id,category,score,seed,fold,control,true,predicted"]
+    for seed, predicted in enumerate(predicted_by_seed):
+        lines += [f"v{i},A,total,{seed},{i % 2},0,{t:.6f},{p:.6f}" for i, (t, p) in enumerate(zip(true, predicted))]
+        lines += [f"v{i},A,total,{seed},{i % 2},1,{t:.6f},0" for i, t in enumerate(true)]
+    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_paired_tests(tmp_path):
+    """A better run is told from a luckier one; two runs that are equally good are not told apart (simulated scores)."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0, 25, 200)
+    noisy = lambda sigma: [true + rng.normal(size=200) * sigma for _ in range(2)]  # noqa: E731
+    first, same, better = (write_run(tmp_path / n, noisy(s), true, rng) for n, s in (("a", 10), ("b", 10), ("c", 5)))
+    found = compare_pair(better, first)
+    assert found.num_videos == 200 and 0.05 < found.spearman < 0.4
+    assert found.spearman_low > 0 and found.spearman_p <= 0.01 and found.error_p < 0.01 and found.mse_ratio < 0.5
+    expected = fisher_mean(
+        spearman(true[f::2], np.mean([p[f::2] for p in seeds(better)], axis=0)) for f in (0, 1)
+    ) - fisher_mean(spearman(true[f::2], np.mean([p[f::2] for p in seeds(first)], axis=0)) for f in (0, 1))
+    assert found.spearman == pytest.approx(expected, abs=1e-6)
+    found = compare_pair(same, first)
+    assert found.spearman_low < 0 < found.spearman_high and found.spearman_p > 0.05 and found.error_p > 0.05
+    itself = compare_pair(first, first)
+    assert itself.spearman == 0 and itself.spearman_p == 1 and itself.error_p == 1 and itself.mse_ratio == 1
+    short = write_run(tmp_path / "short", [true[:150]], true[:150], rng)
+    with pytest.raises(DataError, match="not tested on the same videos"):
+        compare_pair(short, first)
+    with pytest.raises(DataError, match="has no predictions"):
+        compare_pair(tmp_path, first)
+
+
+def seeds(folder):
+    rows = [line.split(",") for line in (folder / "predictions.csv").read_text().splitlines()[1:]]
+    return [np.array([float(r[7]) for r in rows if r[3] == seed and r[5] == "0"]) for seed in ("0", "1")]
+
+
+def test_the_test_of_two_real_runs(tmp_path):
+    store = planted_store(tmp_path / "s.h5", num_train=24, num_test=16, with_text=False)
+    for name, epochs in (("short", 1), ("long", 20)):
+        call = ("--head", "gdlt", "--set", "width=16", "--epochs", epochs, "--seeds", 2, "--no-floor")
+        run("heads", "--features", store, *call, "--out", tmp_path / name)
+    output = run("compare", tmp_path / "short", tmp_path / "long", "--test")
+    assert "long against short, 16 videos: rho +" in output and " ± " in output
+    facts = json.loads(run("compare", tmp_path / "short", tmp_path / "long", "--test", "--json"))
+    assert facts["tests"][0]["spearman_low"] < facts["tests"][0]["spearman"] < facts["tests"][0]["spearman_high"]
+    assert "--test needs two runs" in run("compare", tmp_path / "short", "--test", status=2)
