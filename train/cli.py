@@ -14,7 +14,7 @@ import click
 from features.console import Console, StorePath, json_option, print_json
 from features.store import open_store
 from manifests.card import find_card
-from train.errors import SettingsError
+from train.errors import DataError, SettingsError
 from train.heads import TABLE
 
 
@@ -283,11 +283,25 @@ def import_checkpoint(
 
 
 @main.command("list")
-@click.option("--dataset", default="rg", show_default=True, help="Whose window and prompts the counts are for.")
-@click.option("--dim", type=click.IntRange(1), default=1024, show_default=True, help="Width of the clip features.")
+@click.argument("what", type=click.Choice(["heads", "runs"]), default="heads")
+@click.option("--dataset", default="rg", show_default=True, help="Heads: whose window and prompts the counts are for.")
+@click.option(
+    "--dim", type=click.IntRange(1), default=1024, show_default=True, help="Heads: width of the clip features."
+)
+@click.option(
+    "--runs",
+    "runs_folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Runs: their folder.",
+)
 @json_option
-def list_heads(dataset: str, dim: int, as_json: bool) -> None:
-    """The heads, with their parameters and operations for the shapes of a dataset and the published settings."""
+def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: bool) -> None:
+    """The heads, with parameters and operations for the shapes of a dataset; or the runs of a folder, with their results."""
+    if what == "runs":
+        _list_runs(runs_folder, as_json)
+        return
     card = find_card(dataset)
     from train.published import describe_heads
 
@@ -303,6 +317,27 @@ def list_heads(dataset: str, dim: int, as_json: bool) -> None:
         else:
             counts = "fitted in closed form"
         click.echo(f"{row['head']:8} {counts:38} {row['about']}")
+
+
+def _list_runs(folder: Path, as_json: bool) -> None:
+    from train.compare import read_runs, summary_of
+
+    found = [(dataset, line, summary_of(line)) for dataset, line in read_runs(folder)]
+    if as_json:
+        print_json(
+            [{"dataset": d, "run": line.method, "figures_of": line.source, **figures} for d, line, figures in found]
+        )
+        return
+    from tabulate import tabulate
+
+    if not found:
+        raise DataError(f"{folder} holds no run of `train heads`; name another folder with --runs")
+    rows = [
+        [dataset, line.method, line.features, *("" if v is None else f"{v:.3f}" for v in figures.values()), line.source]
+        for dataset, line, figures in found
+    ]
+    headers = ["dataset", "run", "features", "Spearman", "MSE", "figures of"]
+    click.echo(tabulate(rows, headers, disable_numparse=True))
 
 
 if __name__ == "__main__":

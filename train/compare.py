@@ -62,6 +62,23 @@ def read_run(folder: Path) -> tuple[str, Line]:
         raise DataError(f"{folder} is not a finished run of `train heads`: {error!r}") from error
 
 
+def read_runs(folder: Path) -> list[tuple[str, Line]]:
+    """Every run in a folder, the newest last; what is not a finished run is passed over."""
+    found = []
+    for path in sorted(folder.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            found.append(read_run(path.parent))
+        except DataError:
+            continue
+    return found
+
+
+def summary_of(line: Line) -> dict[str, float | None]:
+    """The average row, or the only one."""
+    key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), None)
+    return {"spearman": line.spearman.get(key), "mse": line.mse.get(key)}
+
+
 def published_lines(dataset: str) -> list[Line]:
     """What papers print for a dataset, in their order; empty for a dataset of no paper. A unified run, whose dataset is
     `A+B`, has the rows of the papers' unified models."""

@@ -109,4 +109,13 @@ def test_the_test_of_two_real_runs(tmp_path):
     assert "long against short, 16 videos: rho +" in output and " ± " in output
     facts = json.loads(run("compare", tmp_path / "short", tmp_path / "long", "--test", "--json"))
     assert facts["tests"][0]["spearman_low"] < facts["tests"][0]["spearman"] < facts["tests"][0]["spearman_high"]
+    listed = json.loads(run("list", "runs", "--runs", tmp_path, "--json"))
+    assert [row["run"] for row in listed] == ["gdlt (short)", "gdlt (long)"]
+    for row, name in zip(listed, ("short", "long")):
+        (figures,) = json.loads((tmp_path / name / "metrics.json").read_text())["table"]
+        assert (row["spearman"], row["mse"]) == (figures["spearman"], figures["mse"])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    assert run("list", "runs", "--runs", tmp_path).count("last epoch") == 2
+    assert "holds no run" in run("list", "runs", "--runs", tmp_path / "none", status=2)
     assert "--test needs two runs" in run("compare", tmp_path / "short", "--test", status=2)
