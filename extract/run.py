@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -161,9 +162,11 @@ def make_plan(
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
     """`--only`, `--shard` and `--limit`. Raises `ExtractError` for an id that the manifest does not have."""
     by_id = {row.video_id: row for row in manifest.rows}
-    unknown = [video_id for video_id in options.only if video_id not in by_id]
-    if unknown:
-        raise ExtractError(f"--only {', '.join(unknown)}: {manifest.name} has no such video")
+    for video_id in options.only:
+        if video_id not in by_id:
+            close = difflib.get_close_matches(video_id, by_id, n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ExtractError(f"--only {video_id}: {manifest.name} has no such video{hint}")
     rows = [by_id[video_id] for video_id in options.only] or list(manifest.rows)
     if options.shard:
         number, count = options.shard
@@ -181,7 +184,9 @@ def choose_device(name: str) -> str:
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ExtractError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+        offered = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
     return name
 
 

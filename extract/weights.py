@@ -129,17 +129,17 @@ def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
     if path.exists():
         verify(entry)
         return path
-    advice = "Give a file with --weights PATH, or use --weights random for a trial (features will be marked as random)"
-    if os.environ.get("LONGTAKE_OFFLINE", "") not in ("", "0"):
-        raise WeightsError(
-            f"the weights {entry.name} are not at {path}, and LONGTAKE_OFFLINE forbids to download them from "
-            f"{entry.url}. {advice}"
-        )
     mirror = os.environ.get("LONGTAKE_MIRROR")
     if entry.by_hand and not mirror:
         raise WeightsError(
             f"the weights {entry.name} have to be fetched by hand: {entry.url} says where they are. Then give the file with "
             f"--weights PATH"
+        )
+    advice = "Give a file with --weights PATH, or use --weights random for a trial (features will be marked as random)"
+    if os.environ.get("LONGTAKE_OFFLINE", "") not in ("", "0"):
+        raise WeightsError(
+            f"the weights {entry.name} are not at {path}, and LONGTAKE_OFFLINE forbids to download them from "
+            f"{entry.url}. {advice}"
         )
     url = f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
     expected = entry.sha256 or _recorded_sha256(entry)

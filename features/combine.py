@@ -147,8 +147,14 @@ def label_conflicts(one: Labels, other: Labels) -> list[str]:
     found = []
     for index, video_id in enumerate(one.video_ids):
         if video_id in rows and one.row(index) != other.row(rows[video_id]):
-            found.append(f"{video_id}: {one.row(index)} against {other.row(rows[video_id])}")
+            found.append(f"{video_id}: {_said(one.row(index))} against {_said(other.row(rows[video_id]))}")
     return found
+
+
+def _said(row: tuple[str, str, dict[str, float]]) -> str:
+    split, category, scores = row
+    numbers = [f"{name} {value:.8g}" for name, value in scores.items()]
+    return ", ".join(part for part in (split, category, *numbers) if part) or "nothing"
 
 
 def require_no_conflicts(conflicts: list[str], what: str) -> None:

@@ -88,7 +88,7 @@ def heads(
     # torch is imported here, so that --help and mistakes in the call do not wait for it.
     from train import report
     from train.progress import EpochProgress
-    from train.protocol import Options, prepare, run
+    from train.protocol import Options, prepare, require_splits, run
     from train.summary import summarise
     from train.unified import overlaps, prepare_unified
 
@@ -106,6 +106,7 @@ def heads(
             experiment = prepare_unified(stores, options)
             for overlap in overlaps(stores):
                 click.echo(f"warning: {overlap}", err=True)
+    require_splits(experiment)
     out = out or Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = report.RunFolder(out, experiment)
     if not as_json:

@@ -58,7 +58,11 @@ def read_run(folder: Path) -> tuple[str, Line]:
             mse,
             deviation,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{folder} is not a finished run of `train heads`: no {Path(error.filename).name} in it"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: {error!r}") from error
 
 

@@ -267,6 +267,12 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
     yield None, train_rows, test_rows
 
 
+def require_splits(experiment: Experiment) -> None:
+    """Raises what `run` would, before anything is written."""
+    for unit in [part.unit for part in experiment.parts] or experiment.units:
+        next(splits(experiment.data, unit, experiment.options.folds))
+
+
 def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.ndarray) -> Task:
     labels = data.scores[unit.scale.name][np.concatenate([train_rows, test_rows])]
     return Task(data, unit.scale, train_rows, test_rows, unit.window, float(np.ptp(labels)))
@@ -303,7 +309,7 @@ def _default_head(store: Store, options: Options) -> str:
 
 
 def _choose(kind: str, asked: Sequence[str], have: list[str], default: list[str] | None = None) -> list[str]:
-    unknown = [name for name in asked if name not in have]
-    if unknown:
-        raise DataError(f"no {kind} {', '.join(map(repr, unknown))} in the store; it has {', '.join(have) or 'none'}")
+    for name in asked:
+        if name not in have:
+            raise DataError(f"no {kind} {name!r} in the store{there_are(name, have)}")
     return list(asked) or [name for name in default or have if name in have]

@@ -209,7 +209,7 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
         (["--decoder", "dekord"], "no decoder is called"),
         (["--only", "v99"], "no such video"),
         (["--fps", "-1"], "rate above 0"),
-        (["--device", "cuda:99"], "cannot be used here"),
+        (["--device", "cuda:99"], "cannot be used"),
         (["--videos", "nowhere"], "no folder"),
     ],
 )

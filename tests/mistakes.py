@@ -1,0 +1,122 @@
+"""The likeliest mistakes of a new user, provoked, and the page that shows what they get. Run as a script, it prints docs/errors.md."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+
+import extract.cli
+import features.cli
+import train.cli
+from tests.extract.media import write_sound, write_video
+from tests.train.planted import planted_store
+
+COMMANDS = {"extract": extract.cli.main, "features": features.cli.main, "train": train.cli.main}
+
+MISTAKES: dict[str, tuple[str, ...]] = {
+    "Which videos?": (
+        "extract run",
+        "extract run --dataset rgg",
+        "extract run --dataset rg",
+        "extract run --dataset rg --videos elsewhere",
+        "extract run --manifest missing.csv --videos videos",
+        "extract run --manifest faulty.csv --videos videos",
+        "extract run --manifest mine.csv --videos videos --only a1",
+    ),
+    "Which features?": (
+        "extract run --manifest mine.csv --videos videos --backbone i3",
+        "extract run --manifest mine.csv --videos videos --weights random --tail cut",
+        "extract run --manifest mine.csv --videos videos --weights random --fps 0",
+        "extract run --manifest mine.csv --videos videos --weights random --decoder ffmpeg",
+        "extract run --manifest mine.csv --videos videos --weights random --backbone c3d --clip-length 32",
+        "extract run --manifest mine.csv --videos videos --recipe gdlt",
+        "extract run --manifest mine.csv --videos videos --weights random --out features/mine.npy",
+        "extract run --manifest mine.csv --videos videos --weights no.pth",
+        "extract run --manifest mine.csv --videos videos --weights notes.txt",
+        "extract run --manifest mine.csv --videos videos --backbone vifi-clip",
+            "extract run --manifest mine.csv --videos videos --weights random --shard 9/8",
+    ),
+    "Files that are not what they seem": (
+        "extract probe videos/sound.mp4",
+        "extract probe videos/empty.mp4",
+        "features info videos/a.mp4",
+        "features info nowhere.h5",
+        "features ls store.h5 --backbone vst",
+        "features import --layout gdlt --dataset fisv --backbone vst --out new.h5 empty",
+        "features compare store.h5 strangers",
+        "features merge store.h5 other.h5 --out merged.h5",
+    ),
+    "Training": (
+        "train heads --features store.h5 --head gdtl",
+        "train heads --features store.h5 --head gdlt --category Bal",
+        "train heads --features store.h5 --head gdlt --score tes",
+        "train heads --features store.h5 --head gdlt --set learning_rate=0.1",
+        "train heads --features store.h5 --head gdlt --set dropout=half",
+        "train heads --features store.h5 --head gdlt --set optimizer=lion",
+        "train heads --features store.h5 --head pgt",
+        "train heads --features store.h5 --head avcf",
+        "train heads --features store.h5 --head gdlt --folds 50",
+        "train heads --features unlabelled.h5 --head gdlt",
+        "train heads --features store.h5 --features store.h5",
+        "train evaluate --run runs/nothing --features store.h5",
+        "train compare runs/nothing",
+    ),
+}  # fmt: skip
+
+
+def set_up(folder: Path) -> None:
+    videos = folder / "videos"
+    videos.mkdir()
+    write_video(videos / "a.mp4", 10)
+    write_sound(videos / "sound.mp4")
+    (videos / "empty.mp4").write_bytes(b"")
+    (folder / "empty").mkdir()
+    (folder / "strangers").mkdir()
+    np.save(folder / "strangers" / "x.npy", np.zeros((3, 32), np.float32))
+    (folder / "mine.csv").write_text("video_id,split,score_total\na,train,3\n")
+    (folder / "faulty.csv").write_text("video_id,split,score_total\na,train,3\na,test,4\n../b,train,5\nc,train,many\n")
+    (folder / "notes.txt").write_text("Remember the weights\n")
+    planted_store(folder / "store.h5", num_train=8, num_test=4, categories=("Ball", "Hoop"))
+    planted_store(folder / "other.h5", num_train=1, num_test=1, categories=("Ball",), seed=1)
+    planted_store(folder / "unlabelled.h5", num_train=8, num_test=4, scores=())
+
+
+def provoke(command: str) -> tuple[int, str]:
+    """Exit status and everything that a user sees."""
+    name, *arguments = shlex.split(command)
+    done = CliRunner().invoke(COMMANDS[name], arguments, prog_name=name, terminal_width=1000)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def page() -> str:
+    lines = [
+        "# What does this error mean?",
+        "",
+        "The likeliest mistakes, and what they get. Nothing is lost by any of them; the exit status is 2 where the call was wrong.",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        set_up(Path(folder))
+        with contextlib.chdir(folder):
+            for title, commands in MISTAKES.items():
+                lines += ["", f"## {title}"]
+                for command in commands:
+                    _, output = provoke(command)
+                    shown = "\n".join(
+                        line.rstrip() for line in output.replace(str(folder), "HERE").strip().splitlines()
+                    )
+                    lines += ["", f"`{command}`", "", "<!-- runs: never, this is what the call above prints -->", "```text",
+                              shown, "```"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    os.environ["LONGTAKE_CACHE"] = tempfile.mkdtemp()
+    print(page(), end="")
