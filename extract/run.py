@@ -134,7 +134,7 @@ def make_plan(
     decoder = get_decoder(options.decoder)
     stems = require_videos(manifest, videos_folder)
     extractors = tuple(
-        _extractor(spec, rule, weights[spec.name], options, decoder.description(), on_download)
+        make_extractor(spec, rule, weights[spec.name], options, decoder.description(), on_download)
         for spec, rule in zip(specs, rules)
     )
     finished = read_finished(out)
@@ -228,14 +228,15 @@ def _spec(name: str, options: RunOptions) -> BackboneSpec:
     return spec
 
 
-def _extractor(
+def make_extractor(
     spec: BackboneSpec,
     rule: ClipRule,
     asked: str | None,
     options: RunOptions,
     decoder: str,
-    on_download: Progress | None,
+    on_download: Progress | None = None,
 ) -> Extractor:
+    """The backbone with its weights, and the header of what it will make; `asked` is what `extract.weights.resolve` takes."""
     weights = resolve(asked, spec, on_progress=on_download)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, spec, device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from features.types import FeatureHeader
+from manifests.errors import there_are
 from train.dataset import ScoreScale
 from train.errors import CheckpointError
 from train.heads import get_head
@@ -127,9 +129,15 @@ def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.M
     return head.eval()
 
 
-def require_same_recipe(trained_on: str, header: FeatureHeader, what: str) -> None:
-    """A head only knows features made as its own were. Raises `CheckpointError` naming the fields that differ."""
+def require_same_recipe(trained_on: str, header: FeatureHeader, what: str, accept: Sequence[str] = ()) -> None:
+    """A head only knows features made as its own were. Raises `CheckpointError` naming the fields that differ, but for
+    those of `accept`."""
     theirs = FeatureHeader.from_json(trained_on)
-    if theirs.recipe_id != header.recipe_id:
-        lines = [f"{n}: trained on {a!r}, here {b!r}" for n, (a, b) in theirs.differences(header).items()]
+    known = theirs.to_dict()
+    for name in accept:
+        if name not in known:
+            raise CheckpointError(f"a recipe has no field {name!r}{there_are(name, known)}")
+    differences = {name: both for name, both in theirs.differences(header).items() if name not in accept}
+    if differences:
+        lines = [f"{name}: trained on {a!r}, here {b!r}" for name, (a, b) in differences.items()]
         raise CheckpointError(f"{what} was made by another recipe than the head's features:\n  " + "\n  ".join(lines))

@@ -176,25 +176,54 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 
 @main.command()
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Folder of a run.")
-@click.option(
-    "--features", "store_path", type=StorePath(), required=True, help="Store of the videos; labels are not needed."
-)
-@click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
+@click.option("--features", "store_path", type=StorePath(), help="Store of the videos; labels are not needed.")
+@click.option("--video", type=click.Path(path_type=Path), help="A video file; needs the extract extra.")
+@click.option("--only", multiple=True, metavar="ID", help="Of a store: only this video; may be repeated.")
 @click.option("--category", help="Which heads of the run, for videos whose category the store does not know.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[BACKBONE=]WEIGHTS",
+    help="Of a video: the weights file, where the run's features were made with a file.",
+)
+@click.option("--device", default="auto", show_default=True, help="Of a video: where the backbone runs.")
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="FIELD",
+    help="A field of the recipe that may differ from the run's, such as decoder; may be repeated.",
+)
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Of a video: write it there, with attention and score."
+)
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Also write the scores there.")
 @json_option
 def predict(
-    run_folder: Path, store_path: Path, only: tuple[str, ...], category: str | None, csv_path: Path | None, as_json: bool
+    run_folder: Path, store_path: Path | None, video: Path | None, only: tuple[str, ...], category: str | None,
+    weights: tuple[str, ...], device: str, accept: tuple[str, ...], overlay: Path | None, csv_path: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Score videos with the heads of a run: in judges' units, with the spread over seeds, grades, and the moments that mattered.
 
-    Features of another recipe than the run was trained on are refused. Example: train predict --run runs/rg-gslm --features features/new.h5
+    Features of another recipe than the run was trained on are refused.
+
+    Example: train predict --run runs/rg-gslm --video routine.mp4 --category Ball --overlay scored.mp4
     """
-    from train.predict import predict_run
+    if (store_path is None) == (video is None):
+        raise click.UsageError("name what to score with either --features STORE or --video FILE")
+    if video is None and (overlay or weights):
+        raise click.UsageError("--overlay and --weights go with --video")
+    from train import predicting
     from train.report import RANDOM_NOTE, finite, write_scores
 
-    with open_store(store_path) as store:
-        found = predict_run(run_folder, store, only, category)
+    if video is not None:
+        found = predicting.predict_video(
+            run_folder, video, category, weights=weights, device=device, accept=accept, running=overlay is not None
+        )
+        if overlay:
+            predicting.overlay(video, overlay, found)
+    else:
+        with open_store(store_path) as store:
+            found = predicting.predict_run(run_folder, store, only, category, accept=accept)
     if csv_path:
         write_scores(csv_path, found)
     if as_json:

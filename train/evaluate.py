@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from features.types import FeatureHeader
 from train.checkpoint import HeadConfig, load_checkpoint, require_same_recipe
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
-from train.fit import predict
+from train.fitting import predict
 from train.metrics import Metrics, measure
 from train.report import CHECKPOINTS
 
@@ -28,25 +28,35 @@ class Evaluation:
     """video_id -> score in judges' units."""
 
 
-def _same_stream(store: Store, trained_on: str) -> str:
+def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
     header = FeatureHeader.from_json(trained_on)
     same = [stream.name for stream in store.streams if stream.header.recipe_id == header.recipe_id]
     stream = store.stream(same[0] if same else header.backbone)
-    require_same_recipe(trained_on, stream.header, str(store.path))
+    require_same_recipe(trained_on, stream.header, str(store.path), accept)
     return stream.name
 
 
-def load_run(run_folder: Path, store: Store) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
-    """Each head of a run with the features of the store that it can read. Raises `CheckpointError` when the recipes differ."""
+def checkpoints(run_folder: Path) -> list[Path]:
+    """The heads of a run. Raises `CheckpointError` for a folder without any."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
     if not paths:
         raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
+    return paths
+
+
+def load_run(
+    run_folder: Path, store: Store, accept: Sequence[str] = ()
+) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
+    """Each head of a run with the features of the store that it can read.
+
+    Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
+    """
     loaded: dict[tuple[str, str | None], FeatureSet] = {}
-    for path in paths:
+    for path in checkpoints(run_folder):
         head, config = load_checkpoint(path)
         key = config.feature_header, config.audio_header
         if key not in loaded:
-            names = [_same_stream(store, header) if header else None for header in key]
+            names = [_same_stream(store, header, accept) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
         yield head, config, loaded[key]
 

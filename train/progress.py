@@ -7,7 +7,7 @@ import sys
 import click
 from tqdm import tqdm
 
-from train.fit import Epoch
+from train.fitting import Epoch
 from train.protocol import Experiment, Result, Unit
 
 

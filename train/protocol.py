@@ -19,7 +19,7 @@ from manifests.card import Card
 from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
-from train.fit import Epoch, Fitted, Task, fit
+from train.fitting import Epoch, Fitted, Task, fit
 from train.heads import get_head
 from train.heads.plugin import ACTIONS, PROMPTS, WithMAG2
 from train.metrics import Metrics, measure

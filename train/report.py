@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from train.checkpoint import HeadConfig, save_checkpoint
-from train.fit import Epoch
+from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
 from train.summary import Row, summarise
 
 if TYPE_CHECKING:
-    from train.predict import Prediction
+    from train.predicting import Prediction
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."

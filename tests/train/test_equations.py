@@ -6,7 +6,7 @@ import torch
 from scipy.stats import rankdata
 
 from train.errors import DataError
-from train.fit import learning_rate
+from train.fitting import learning_rate
 from train.heads.gslm import grade_of_score
 from train.heads.layers import DiagonalScore
 from train.heads.ridge import Ridge, RidgeSettings, clip_statistics

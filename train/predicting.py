@@ -1,0 +1,268 @@
+"""Scores of videos by the heads of a run: in judges' units, with the spread over the heads, the grades, and the moments that mattered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from features.store import Store, open_store
+from features.types import FeatureHeader
+from manifests.errors import there_are
+from train.checkpoint import HeadConfig, load_checkpoint
+from train.dataset import CENTRE, FeatureSet, ScoreScale
+from train.errors import DataError
+from train.evaluate import checkpoints, load_run
+from train.videos import from_extract
+
+MOMENTS = 3
+PREFIXES = 32
+"""Beginnings of a video that a head scores in one batch."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    start_seconds: float
+    end_seconds: float
+    share: float
+    """Of the attention that the grades, weighed by how much each counts, give to the clips of the video."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where the heads looked, clip by clip; each value is the mean over heads."""
+
+    start_seconds: tuple[float, ...]
+    end_seconds: tuple[float, ...]
+    shares: tuple[float, ...]
+    """Of the attention that the grades, weighed by how much each counts, give to each clip; sums to 1. Empty for a head
+    without attention."""
+    by_grade: tuple[tuple[float, ...], ...]
+    """The attention of each grade, worst first, over the clips; each sums to 1. Empty as above."""
+    running: tuple[float, ...]
+    """Score of the video up to and with each clip, in judges' units; empty unless it was asked for."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    video_id: str
+    category: str
+    score: str
+    predicted: float
+    """Judges' units; the mean over heads."""
+    deviation: float
+    """Over heads, seeds and folds alike; nan for a single one."""
+    num_heads: int
+    grades: tuple[float, ...]
+    """Weight of each grade from worst to best, summing to 1, the mean over heads; empty for a head without grades."""
+    moments: tuple[Moment, ...]
+    """The clips that were looked at most, in the order of their weight; empty for a head without attention."""
+    timeline: Timeline
+    random_weights: bool
+
+
+@dataclass
+class _Votes:
+    """What the heads of one category and score say of one video."""
+
+    scores: list[float]
+    grades: list[np.ndarray]
+    attention: list[np.ndarray]
+    """Each `(grades, clips)`."""
+    running: list[np.ndarray]
+    random_weights: bool = False
+
+
+def predict_run(
+    run_folder: Path,
+    store: Store,
+    only: Sequence[str] = (),
+    category: str | None = None,
+    *,
+    accept: Sequence[str] = (),
+    running: bool = False,
+) -> list[Prediction]:
+    """Every video of the store that the run has a head for. A video without a category is scored when `category` names the heads.
+
+    `accept` names fields of the recipe that may differ. Raises `CheckpointError` when another does, naming how, and
+    `DataError` for ids that the store lacks.
+    """
+    votes: dict[tuple[str, str, str], _Votes] = {}
+    spans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    asked_of: set[str] = set()
+    for head, config, data in load_run(run_folder, store, accept):
+        stream = store.stream(f"{data.header.backbone}@{data.header.recipe_id}")
+        for own_category, scale in config.tested_on(store.dataset):
+            asked_of.add(own_category)
+            if category is not None and own_category != category:
+                continue
+            for row in _rows(data, own_category if category is None else None, only):
+                video_id = data.video_ids[row]
+                if video_id not in spans:
+                    spans[video_id] = stream.read(video_id).start_seconds, stream.read(video_id).end_seconds
+                found = votes.setdefault((video_id, own_category, scale.name), _Votes([], [], [], []))
+                _vote(found, head, config, data, row, scale)
+                if running:
+                    found.running.append(_running(head, config, data, row, scale))
+                found.random_weights |= config.random_weights
+    if category is not None and category not in asked_of:
+        raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(asked_of))}")
+    if not votes:
+        raise DataError(
+            f"{run_folder} has no head for the videos of {store.path}: their categories are not among "
+            f"{', '.join(sorted(asked_of))}. Name the heads with --category"
+        )
+    return [_prediction(key, found, *spans[key[0]]) for key, found in votes.items()]
+
+
+def _rows(data: FeatureSet, category: str | None, only: Sequence[str]) -> np.ndarray:
+    unknown = [video_id for video_id in only if video_id not in data.video_ids]
+    if unknown:
+        raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids[:20])}")
+    rows = data.rows(category=category or None)
+    return np.array([row for row in rows if not only or data.video_ids[row] in only], int)
+
+
+@torch.no_grad()
+def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> None:
+    settings = config.settings
+    rows, nothing = np.array([row]), np.zeros(1)
+    batches = data.test_batches(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=1)
+    with watched_attention(head) as seen:
+        (output,) = [head(batch) for batch in batches]
+    votes.scores.append(float(scale.to_units(output.score01.double().numpy())[0]))
+    if not output.weights:
+        return
+    # Of several levels or branches, the first is over all that was perceived.
+    weights = next(iter(output.weights.values()))[0]
+    votes.grades.append(weights.numpy())
+    attention = next((a[0] for a in seen if a.shape[1] == len(weights)), None)
+    num_clips = int(data.num_clips[row])
+    if attention is None or attention.shape[1] < min(num_clips, config.window):
+        return
+    whole = np.zeros((len(weights), num_clips))
+    first = (num_clips - config.window) // 2 if settings.test_window == CENTRE and num_clips > config.window else 0
+    count = min(num_clips - first, attention.shape[1])
+    whole[:, first : first + count] = attention[:, :count].numpy()
+    votes.attention.append(whole / np.maximum(whole.sum(axis=1, keepdims=True), 1e-12))
+
+
+@torch.no_grad()
+def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> np.ndarray:
+    """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
+    scores = []
+    for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / PREFIXES)):
+        lengths = np.minimum(counts, config.window) if config.settings.test_window == CENTRE else counts
+        steps = np.arange(lengths.max())
+        clips = ((counts - lengths) // 2)[:, None] + steps[None]
+        rows = np.full(len(counts), row)
+        batch = data.batch(rows, clips, steps[None] < lengths[:, None], np.zeros(len(counts)))
+        scores.append(head(batch).score01.double().numpy())
+    return scale.to_units(np.concatenate(scores))
+
+
+@contextmanager
+def watched_attention(head: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Within it, the cross-attention `(batch, queries, clips)` of the last layer of every decoder, in the order of the calls."""
+    seen: list[torch.Tensor] = []
+
+    def ask(module: nn.Module, arguments: tuple, options: dict) -> tuple[tuple, dict]:
+        return arguments, {**options, "need_weights": True, "average_attn_weights": True}
+
+    def keep(module: nn.Module, arguments: tuple, options: dict, output: tuple) -> None:
+        seen.append(output[1].detach())
+
+    with ExitStack() as stack:
+        for module in head.modules():
+            if isinstance(module, nn.TransformerDecoder):
+                attention = module.layers[-1].multihead_attn
+                stack.callback(attention.register_forward_pre_hook(ask, with_kwargs=True).remove)
+                stack.callback(attention.register_forward_hook(keep, with_kwargs=True).remove)
+        yield seen
+
+
+def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, ends: np.ndarray) -> Prediction:
+    grades = np.mean(votes.grades, axis=0) if votes.grades else np.zeros(0)
+    moments: tuple[Moment, ...] = ()
+    by_grade = np.zeros((0, len(starts)))
+    shares = np.zeros(0)
+    if votes.attention:
+        by_grade = np.mean(votes.attention, axis=0)
+        shares = np.mean([weights @ seen for weights, seen in zip(votes.grades, votes.attention)], axis=0)
+        shares = shares / max(shares.sum(), 1e-12)
+        best = np.argsort(-shares, kind="stable")[:MOMENTS]
+        moments = tuple(Moment(float(starts[i]), float(ends[i]), float(shares[i])) for i in best)
+    return Prediction(
+        *key,
+        predicted=float(np.mean(votes.scores)),
+        deviation=float(np.std(votes.scores, ddof=1)) if len(votes.scores) > 1 else float("nan"),
+        num_heads=len(votes.scores),
+        grades=_floats(grades),
+        moments=moments,
+        timeline=Timeline(
+            _floats(starts),
+            _floats(ends),
+            _floats(shares),
+            tuple(map(_floats, by_grade)),
+            _floats(np.mean(votes.running, axis=0)) if votes.running else (),
+        ),
+        random_weights=votes.random_weights,
+    )
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def predict_video(
+    run_folder: Path,
+    video: Path,
+    category: str | None = None,
+    *,
+    weights: Sequence[str] = (),
+    device: str = "auto",
+    accept: Sequence[str] = (),
+    running: bool = False,
+) -> list[Prediction]:
+    """The scores of a video file, whose features are made by the recipe of the run and then forgotten.
+
+    `category` may be left out where the run has heads for one only. Raises `TrainError` where the extract extra is not
+    installed, and a `LongtakeError` where video or weights cannot be had.
+    """
+    extract_like = from_extract("extract_like", "scoring a video file")
+    configs = [load_checkpoint(path)[1] for path in checkpoints(run_folder)]
+    config = configs[0]
+    names = list(dict.fromkeys(name for c in configs for name, _ in c.tested_on(c.dataset.partition("+")[0])))
+    if category is None:
+        if len(names) > 1:
+            raise DataError(f"which heads are for {video}? Say --category, one of {', '.join(names)}")
+        (category,) = names
+    elif category not in names:
+        raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(names))}")
+    headers = [FeatureHeader.from_json(text) for text in (config.feature_header, config.audio_header) if text]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.h5"
+        extract_like(headers, video, path, dataset=config.dataset.partition("+")[0], weights=weights, device=device)
+        with open_store(path) as store:
+            return predict_run(run_folder, store, category=category, accept=accept, running=running)
+
+
+def overlay(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
+    """Write `out`, the video with the attention of each clip and the score so far; of predictions with `running`."""
+    draw = from_extract("draw_overlay", "drawing on a video")
+    track = from_extract("track", "drawing on a video")
+    tracks = []
+    for one in predictions:
+        name = " ".join(part for part in (one.category, one.score) if part)
+        line = one.timeline
+        running = [f"so far {score:.2f}, whole {one.predicted:.2f}" for score in line.running]
+        note = ", RANDOM weights" if one.random_weights else ""
+        tracks.append(track(f"{name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
+    draw(video, out, tracks)
