@@ -17,11 +17,11 @@ from extract.pipeline import extract_videos
 from extract.reading import Job
 from extract.recipes import RECIPES, apply_recipe
 from extract.run import RunOptions, choose_weights, make_extractor
-from extract.weights_table import TABLE as REGISTERED
 from features.store import StreamItem, StreamPlan, write_store
 from features.types import FAILED, FeatureHeader, Labels, canonical_json
 from manifests.errors import ManifestError
 from manifests.table import ManifestRow, check_video_id
+from manifests.weights import TABLE as REGISTERED
 
 
 def extract_like(

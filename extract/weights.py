@@ -27,8 +27,8 @@ import platformdirs
 
 from extract.backbones import unwrap_state
 from extract.errors import WeightsError
-from extract.weights_table import TABLE, WeightsEntry
 from manifests.errors import there_are
+from manifests.weights import TABLE, WeightsEntry, licence_of
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +102,7 @@ def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress |
     argument = spec.default_weights if argument is None else argument
     if argument == "random" or argument.startswith("random:"):
         seed = _parse_seed(argument)
-        return Weights(f"random:{seed}", None, None, is_random=True, seed=seed, licence="none: random numbers")
+        return Weights(f"random:{seed}", None, None, is_random=True, seed=seed, licence=licence_of("random"))
     if argument in TABLE:
         entry = TABLE[argument]
         if entry.backbone != spec.name:

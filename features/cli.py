@@ -338,6 +338,24 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
         click.echo(f"{out}: {num_stores} stores, {num_unreadable} cannot be read")
 
 
+@main.command("card")
+@click.argument("store", type=StorePath())
+@click.option("--out", type=FILE, help="The file, such as README.md.  [default: print it]")
+def card(store: Path, out: Path | None) -> None:
+    """A page of Markdown to share STORE with: what is in it, how it was made, whose data and weights, their licences.
+
+    Example: features card features/rg.h5 --out README.md
+    """
+    from features.card import store_card
+
+    with open_store(store) as opened:
+        text = store_card(opened)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
 @main.command("import")
 @click.argument("source", type=FILE)
 @click.option("--layout", type=click.Choice([*LAYOUTS, "text"]), required=True, help="How SOURCE is laid out.")

@@ -10,6 +10,7 @@ from features.combine import label_conflicts
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream
 from features.types import FAILED, OK, Labels, VideoFeatures, VideoRecord
+from manifests.weights import licence_of
 
 
 def describe(store: Store) -> dict[str, object]:
@@ -37,6 +38,7 @@ def describe(store: Store) -> dict[str, object]:
                 "recipe_id": text.header.recipe_id,
                 "encoder": text.header.encoder,
                 "weights": text.header.weights,
+                "weights_licence": licence_of(text.header.weights),
                 "weights_random": text.header.weights_random,
                 "dim": text.header.dim,
                 "groups": _counts(text.groups),
@@ -53,6 +55,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, object]:
     return {
         "name": stream.name,
         "recipe": stream.header.to_dict(),
+        "weights_licence": licence_of(stream.header.weights),
         "dtype": str(stream.features.dtype),
         "videos": sum(record.status == OK for record in stream.records),
         "clips": stream.num_clips,

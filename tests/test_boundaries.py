@@ -20,7 +20,7 @@ FORBIDDEN = {
 LIGHT = {
     "manifests.table": ("numpy", "torch"),
     "features.cli": ("torch", "av", "zarr", "fsspec", "jinja2"),
-    "train.cli": ("torch", "scipy", "zarr", "fsspec"),
+    "train.cli": ("torch", "scipy", "zarr", "fsspec", "matplotlib", "jinja2"),
     "extract.cli": ("torch", "av", "cv2", "open_clip"),
     "extract.listing": ("torch", "av", "cv2", "open_clip"),
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,8 +82,23 @@ class HeadConfig:
 
     @property
     def file_name(self) -> str:
-        parts = [self.category.replace(" ", "_"), str(self.score["name"]), f"seed{self.seed}"]
-        return "-".join([part for part in parts if part] + ([f"fold{self.fold}"] if self.fold is not None else []))
+        return model_name(self.category, str(self.score["name"]), self.seed, self.fold)
+
+
+def unit_name(category: str, score: str) -> str:
+    """Of files and folders: categories and scores come from stores of strangers, and lead out of no folder."""
+    return "-".join(_plain(part) for part in (category, score) if part)
+
+
+def model_name(category: str, score: str, seed: int, fold: int | None) -> str:
+    return f"{unit_name(category, score)}-seed{seed}" + ("" if fold is None else f"-fold{fold}")
+
+
+def _plain(text: str) -> str:
+    spaced = text.replace(" ", "_")
+    plain = re.sub(r"[^\w.+-]", "_", spaced)
+    # Two names that lose different characters stay two.
+    return plain if plain == spaced else f"{plain}-{zlib.crc32(text.encode()):08x}"
 
 
 def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig) -> None:

@@ -246,7 +246,9 @@ def predict(
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--paper", is_flag=True, help="Also show what papers print for the dataset.")
 @click.option("--test", "paired", is_flag=True, help="Also test every run against the first, video by video.")
-@click.option("--format", "form", type=click.Choice(["text", "markdown", "latex"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "latex", "html"]), default="text", show_default=True
+)
 @json_option
 def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, as_json: bool) -> None:
     """Put RUNS on one dataset side by side, and beside the tables of the papers.
@@ -281,6 +283,36 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
 
 def _by_name(values: dict[tuple[str, str], float]) -> dict[str, float]:
     return {" ".join(part for part in key if part): value for key, value in values.items()}
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--features", "store_path", type=StorePath(), help="The run's store: adds where grades looked.")
+@click.option(
+    "--videos", type=click.Path(path_type=Path), help="Folder of the videos: adds pictures of the strongest clips."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The page.  [default: RUN/report.html]")
+@json_option
+def report(run: Path, store_path: Path | None, videos: Path | None, out: Path | None, as_json: bool) -> None:
+    """Write RUN as one HTML page: predictions, learning curves, where the grades looked, provenance.
+
+    Example: train report runs/rg-gslm --features features/rg.h5 --videos videos/rg
+    """
+    if videos and not store_path:
+        raise click.UsageError("--videos goes with --features: the store says which clips are the strongest")
+    from train.page import make_page
+
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(store_path)) if store_path else None
+        page, missing = make_page(run, store, videos)
+    out = out or run / "report.html"
+    out.write_text(page, encoding="utf-8")
+    for line in missing:
+        click.echo(line, err=True)
+    if as_json:
+        print_json({"out": str(out), "missing": missing})
+    else:
+        click.echo(f"{out}: open it in a browser; it needs nothing else")
 
 
 @main.command("import-checkpoint")

@@ -19,7 +19,7 @@ from train.summary import AVERAGE
 from train.unified import UNIFIED
 
 PAPERS = Path(__file__).with_name("papers.csv")
-FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs"}
+FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2 import Environment
 from tabulate import tabulate
 
-from train.checkpoint import HeadConfig, save_checkpoint
+from manifests.weights import licence_of
+from train.checkpoint import HeadConfig, model_name, save_checkpoint
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 CHECKPOINTS = "checkpoints"
+CARD = Path(__file__).with_name("card.md")
+TENSORBOARD = "tensorboard"
+CONTROL = "control"
+"""How the name of a model ends that was trained on shuffled labels."""
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +85,10 @@ class RunFolder:
                 "recipe_id": experiment.data.header.recipe_id,
                 "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
                 "random_weights": experiment.random_weights,
+                "dataset_title": experiment.card.title if experiment.card else None,
+                "dataset_licence": experiment.card.licence if experiment.card else None,
+                "dataset_citation": experiment.card.citation if experiment.card else None,
+                "weights_licence": licence_of(experiment.data.header.weights),
                 "versions": versions(),
             },
         )
@@ -91,8 +101,23 @@ class RunFolder:
         if not result.control and result.part in (self.experiment.parts or (result.part,))[:1]:
             config = head_config(self.experiment, result)
             save_checkpoint(self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config)
-        self._write_json("metrics.json", self.metrics())
+        metrics = self.metrics()
+        self._write_json("metrics.json", metrics)
         self._write_predictions()
+        self._write_card(metrics)
+
+    def _write_card(self, metrics: dict[str, object]) -> None:
+        template = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
+            CARD.read_text(encoding="utf-8")
+        )
+        page = template.render(
+            metrics=metrics,
+            config=json.loads((self.folder / "config.json").read_text(encoding="utf-8")),
+            table=format_table(summarise(self.results), "github"),
+            models=sum(not result.control for result in self.results),
+            random_note=RANDOM_NOTE,
+        )
+        (self.folder / "README.md").write_text(page, encoding="utf-8")
 
     def metrics(self) -> dict[str, object]:
         return {
@@ -157,8 +182,8 @@ def finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def format_table(rows: Sequence[Row]) -> str:
-    """The table that `train heads` prints; columns without a number are left out."""
+def format_table(rows: Sequence[Row], form: str = "simple") -> str:
+    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out."""
     columns = {
         "category": [row.category for row in rows],
         "score": [row.score for row in rows],
@@ -174,8 +199,15 @@ def format_table(rows: Sequence[Row]) -> str:
         "validation-\nselected": [_number(row.validation_selected) for row in rows],
         "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
     }
+    # Only a terminal needs narrow columns.
+    shown = {
+        n if form == "simple" else n.replace("-\n", "-").replace("\n", " "): v for n, v in columns.items() if any(v)
+    }
     return tabulate(
-        {name: values for name, values in columns.items() if any(values)}, headers="keys", disable_numparse=True
+        shown,
+        headers="keys",
+        disable_numparse=True,
+        tablefmt=form,
     )
 
 
@@ -199,14 +231,10 @@ class ScalarLog:
         # Imported here because it takes a second, which `train list` should not wait for.
         from torch.utils.tensorboard import SummaryWriter
 
-        name = "-".join(
-            [unit.category.replace(" ", "_") or "all", unit.scale.name, f"seed{seed}"]
-            + ([] if fold is None else [f"fold{fold}"])
-            + (["control"] if control else [])
-        )
+        name = model_name(unit.category, unit.scale.name, seed, fold) + (f"-{CONTROL}" if control else "")
         writer = self._writers.get(name)
         if writer is None:
-            writer = self._writers[name] = SummaryWriter(self._folder / "tensorboard" / name)
+            writer = self._writers[name] = SummaryWriter(self._folder / TENSORBOARD / name)
         writer.add_scalar("train/loss", epoch.loss, epoch.index)
         writer.add_scalar("train/lr", epoch.lr, epoch.index)
         for term, value in epoch.terms.items():

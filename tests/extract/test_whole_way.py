@@ -28,7 +28,7 @@ def write_bright_video(path, levels, sound=True):
         pictures = container.add_stream("libx264", rate=FPS)
         pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         tone = container.add_stream("aac", rate=16000, layout="mono") if sound else None
-        for index, level in enumerate(np.repeat(levels, FPS)):
+        for level in np.repeat(levels, FPS):
             frame = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(pictures.encode())
@@ -52,7 +52,15 @@ def lab(tmp_path, numbers_backbone):
         lines.append(f"v{index:02},{'train' if index < 8 else 'test'},Lamp,{levels.mean():.2f}")
     (tmp_path / "lamps.csv").write_text("\n".join(lines) + "\n")
     store = tmp_path / "lamps.h5"
-    call = ("run", "--manifest", tmp_path / "lamps.csv", "--videos", tmp_path / "videos", "--backbone", numbers_backbone)
+    call = (
+        "run",
+        "--manifest",
+        tmp_path / "lamps.csv",
+        "--videos",
+        tmp_path / "videos",
+        "--backbone",
+        numbers_backbone,
+    )
     run(extract, *call, "--weights", "random", "--clip-length", FPS, "--out", store)
     heads = ("heads", "--features", store, "--seeds", 2, "--no-floor")
     run(train, *heads, "--head", "gdlt", "--epochs", 2, "--set", "width=16", "--out", tmp_path / "gdlt")

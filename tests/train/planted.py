@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def planted_store(
     ids, split_of, category_of, qualities, items = [], [], [], [], []
     for category in categories:
         for number in range(num_train + num_test):
-            video_id = f"{category}_{number:03d}"
+            video_id = f"{re.sub(r'[^ -~]|[./<>]', '_', category)}_{number:03d}"
             quality = rng.uniform()
             length = int(rng.integers(*num_clips))
             table = rng.normal(size=(length, dim)) * noise

@@ -196,3 +196,10 @@ TABLE: dict[str, WeightsEntry] = {
         ),
     )
 }
+
+
+def licence_of(name: str) -> str | None:
+    """Of registered and of random weights; None for those that nobody here knows, such as a file of the user's own."""
+    if name.partition(":")[0] == "random":
+        return "none: random numbers"
+    return TABLE[name].licence if name in TABLE else None

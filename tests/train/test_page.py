@@ -1,0 +1,139 @@
+"""`train report`: one page that needs nothing else and shows what the run's files say."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.train.planted import planted_store
+from train import videos
+from train.cli import main
+from train.page import _scored
+
+HOSTILE = "../../<i>B"
+VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect", "line", "circle"}
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and gathers what the page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.addresses += [values[name] for name in ("src", "href", "xlink:href") if values.get(name)]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings.append(data)
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    store = planted_store(folder / "s.h5", num_train=24, num_test=8, categories=("A", HOSTILE))
+    call = ("--features", store, "--epochs", 3, "--seeds", 2, "--control")
+    run("heads", *call, "--head", "gslm", "--set", "scores=11", "--out", folder / "gslm")
+    run("heads", *call[:2], "--head", "ridge", "--out", folder / "ridge")
+    return folder, store
+
+
+def test_the_page_of_a_run(lab, tmp_path):
+    folder, store = lab
+    run("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    page = Page(text)
+    # Nothing from elsewhere, no script, and what strangers name cannot become markup.
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert "<script" not in text and "<i>B" not in text and "&lt;i&gt;B" in text
+    assert not re.search(r"url\((?!#)", text) and "@import" not in text
+    assert page.headings[:2] == ["gslm on planted", "A total"]
+    metrics = json.loads((folder / "gslm" / "metrics.json").read_text())
+    for row in metrics["table"]:
+        assert f"{row['spearman']:.3f} ± {row['spearman_deviation']:.3f}" in text
+    # Points, loss, test correlation, patterns for each of two units; attention of two or three videos of each.
+    assert not list(folder.parent.glob("*B*")) and len(list((folder / "gslm" / "checkpoints").iterdir())) == 4
+    assert text.count('<svg role="img"') == 2 * 4 + text.count("<figcaption>")
+    assert 4 <= text.count("<figcaption>") <= 6 and "highest score" in text
+    assert "RANDOM" in text and "planted@" in text
+
+
+def test_without_a_store_and_for_a_head_without_epochs(lab):
+    folder, _ = lab
+    out = run("report", folder / "ridge", "--json")
+    text = (folder / "ridge" / "report.html").read_text()
+    Page(text)
+    assert json.loads(out) == {"out": str(folder / "ridge" / "report.html"), "missing": []}
+    assert text.count("<svg") == 2 and "Where the grades looked" not in text
+
+
+def test_ranks_and_errors(lab):
+    folder, _ = lab
+    for _, scored in _scored(folder / "gslm"):
+        assert len(scored) == 8
+        true = np.array([one.true for one in scored])
+        assert [one.true_rank for one in scored] == [float((true > t).sum() + 1) for t in true]
+        assert all(one.error == one.predicted - one.true for one in scored)
+
+
+def test_a_video_that_is_missing_costs_its_pictures_only(lab, tmp_path, monkeypatch):
+    folder, store = lab
+    call = ("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html", "--videos", tmp_path)
+    assert "no pictures of" in run(*call)
+    Page((tmp_path / "r.html").read_text())
+    shown = []
+
+    def thumbnails(folder, video_id, source_name, seconds):
+        assert sorted(seconds) == seconds
+        shown.append(video_id)
+        return [b"jpeg"] * len(seconds)
+
+    monkeypatch.setattr("train.page.from_extract", lambda *_: thumbnails)
+    assert "no pictures" not in run(*call)
+    assert len(Page((tmp_path / "r.html").read_text()).addresses) >= 4 * len(shown) > 0
+
+
+def test_what_is_refused(lab, tmp_path):
+    folder, store = lab
+    assert "not a finished run" in run("report", tmp_path, status=2)
+    assert "--videos goes with --features" in run("report", folder / "ridge", "--videos", tmp_path, status=2)
+    other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
+    assert "another recipe" in run("report", folder / "gslm", "--features", other, status=2)
+    assert videos.GROUP == "longtake.videos"
+
+
+def test_a_run_has_a_card(lab):
+    folder, _ = lab
+    text = (folder / "gslm" / "README.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| average")]
+    assert "best_on_test (as published; optimistic)" in text and "licence" in text and "RANDOM" in text
+    assert f"{json.loads((folder / 'gslm' / 'metrics.json').read_text())['table'][-1]['mse']:.2f}" in line

@@ -1,0 +1,111 @@
+"""Figures of a report, as SVG that takes its text colour and font from the page around it. Drawn by matplotlib, without a display."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+INK = "#010203"
+"""A colour that no figure uses for data; it becomes the page's own text colour."""
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Paul Tol's bright scheme, which people with colour-blindness can tell apart, and which is clear on white and on black."""
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "longtake",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def scatter(title: str, true: np.ndarray, predicted: np.ndarray, unit: str) -> str:
+    """Predicted against true scores, with the line on which they agree."""
+    with context(STYLE):
+        figure, axes = _figure(3.4, 3.0, title, f"true, {unit}", f"predicted, {unit}")
+        both = np.concatenate([true, predicted])
+        low, high = float(both.min()), float(both.max())
+        margin = 0.05 * (high - low or 1.0)
+        limits = low - margin, high + margin
+        axes.plot(limits, limits, color=INK, linewidth=0.8, alpha=0.4)
+        axes.scatter(true, predicted, s=16, color=COLOURS[0], alpha=0.7, linewidths=0)
+        axes.set(xlim=limits, ylim=limits)
+        return _svg(figure, f"{title}: predicted against true scores of {len(true)} videos")
+
+
+def curves(title: str, label: str, lines: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
+    """One line per model over epochs."""
+    with context(STYLE):
+        figure, axes = _figure(3.4, 3.0, title, "epoch", label)
+        for index, (name, (epochs, values)) in enumerate(lines.items()):
+            mark = "." if len(epochs) == 1 else None
+            axes.plot(epochs, values, color=COLOURS[index % len(COLOURS)], linewidth=1.2, label=name, marker=mark)
+        if 1 < len(lines) <= len(COLOURS):
+            axes.legend()
+        return _svg(figure, f"{title}: {label} over epochs")
+
+
+def attention(
+    title: str, starts: Sequence[float], ends: Sequence[float], by_grade: np.ndarray, names: Sequence[str]
+) -> str:
+    """Attention of each grade, `(grades, clips)`, over the seconds of a video (QGVL, Figs. 6 and 7)."""
+    with context(STYLE):
+        figure, axes = _figure(6.8, 2.1, title, "seconds", "attention")
+        times = np.append(starts, ends[-1])
+        for index, (name, shares) in enumerate(zip(names, by_grade)):
+            axes.stairs(shares, times, color=COLOURS[index % len(COLOURS)], linewidth=1.4, label=name, baseline=None)
+        axes.set_xlim(times[0], times[-1])
+        axes.set_ylim(bottom=0)
+        figure.legend(ncols=min(len(names), 4), loc="outside lower center")
+        return _svg(figure, f"{title}: attention of {len(names)} grades over {ends[-1]:.0f} seconds")
+
+
+def embedding(title: str, points: np.ndarray, groups: np.ndarray, names: Sequence[str], explained: float) -> str:
+    """Grade patterns `(n, 2)` with their grade, on their first two principal components (QGVL, Fig. 5, uses t-SNE)."""
+    with context(STYLE):
+        figure, axes = _figure(3.4, 3.0, title, f"principal components, {explained:.0%} of the variance", "")
+        for index, name in enumerate(names):
+            mine = points[groups == index]
+            axes.scatter(
+                mine[:, 0], mine[:, 1], s=12, alpha=0.7, color=COLOURS[index % len(COLOURS)], linewidths=0, label=name
+            )
+        axes.set(xticks=[], yticks=[])
+        axes.legend()
+        return _svg(figure, f"{title}: patterns of {len(names)} grades")
+
+
+def _figure(width: float, height: float, title: str, x: str, y: str):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """One `<svg>` element that fills the width it is given."""
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Title": description})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    # Names of groups repeat from figure to figure, and nothing refers to them; the page's font has other names.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r"font-family: [^;\"]*; ?", "", text)
+    return re.sub(r'<svg ([^>]*?)(?: ?width="[^"]*"| ?height="[^"]*")([^>]*?)(?: ?width="[^"]*"| ?height="[^"]*")',
+                  r'<svg role="img" \1\2', text, count=1)  # fmt: skip
