@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
+from extract.backbones import TABLE as BACKBONES
 from extract.errors import ExtractError
-from features.console import INTERRUPTED, Console, LocalStorePath, json_option, print_json
-from manifests.card import find_card
+from extract.recipes import RECIPES
+from features.console import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
+from features.progress import how_shown, progress_options
+from manifests.card import dataset_names, find_card
 from manifests.table import Manifest, find_manifest, read_manifest
 
 FOLDER = click.Path(path_type=Path)
@@ -39,11 +42,25 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 @main.command()
-@click.option("--dataset", help="A dataset that Longtake knows; see `extract list datasets`.")
+@click.option(
+    "--dataset",
+    shell_complete=completes(dataset_names),
+    help="A dataset that Longtake knows; see `extract list datasets`.",
+)
 @click.option("--manifest", type=FOLDER, help="Your own CSV: video_id, and as you need path, split, category, "
               "start_seconds, end_seconds, score_<name>.")  # fmt: skip
-@click.option("--backbone", "backbones", multiple=True, help="May be repeated: one decode for all.  [default: i3d]")
-@click.option("--recipe", help="A published way of making features; see `extract list recipes`.")
+@click.option(
+    "--backbone",
+    "backbones",
+    shell_complete=completes(lambda: BACKBONES),
+    multiple=True,
+    help="May be repeated: one decode for all.  [default: i3d]",
+)
+@click.option(
+    "--recipe",
+    shell_complete=completes(lambda: RECIPES),
+    help="A published way of making features; see `extract list recipes`.",
+)
 @click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
 @click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
 @click.option(
@@ -85,10 +102,11 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 )
 @click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
 @click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
+@progress_options
 @json_option
 def run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
-    weights: tuple[str, ...], show_pred: bool, as_json: bool, **options: object,
+    weights: tuple[str, ...], show_pred: bool, quiet: bool, verbose: bool, as_json: bool, **options: object,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
@@ -97,6 +115,7 @@ def run(
 
     Example: extract run --dataset rg --videos /data/rg --backbone i3d
     """
+    shown = how_shown(quiet, verbose, as_json)
     chosen = _manifest(dataset, manifest)
     videos = videos or Path("videos") / chosen.name
     out = out or Path("features") / f"{chosen.name}.h5"
@@ -105,7 +124,7 @@ def run(
     from extract.progress import DownloadProgress, VideoProgress
     from extract.run import RunOptions, make_plan, publish, run_plan
 
-    with DownloadProgress() as download:
+    with DownloadProgress(shown) as download:
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
         plan = make_plan(chosen, videos, out, settings, on_download=download)
     failures = list(plan.earlier_failures)
@@ -115,7 +134,7 @@ def run(
         click.echo(RANDOM_NOTE, err=True)
     interrupted = False
     num_new = 0
-    with VideoProgress(len(plan.jobs), plan.num_done) as progress:
+    with VideoProgress(len(plan.jobs), plan.num_done, shown) as progress:
         try:
             for finished in run_plan(plan, on_clips=progress.clips, on_batch=Predictions() if show_pred else None):
                 progress.video(finished)
@@ -127,15 +146,25 @@ def run(
             interrupted = True
         finally:
             packed = publish(plan)
-    _report(plan, packed, num_new, failures, interrupted, as_json)
+    _report(plan, packed, num_new, failures, interrupted, quiet, as_json)
     sys.exit(INTERRUPTED if interrupted else 1 if failures else 0)
 
 
 @main.command("plan")
-@click.option("--dataset", help="A dataset that Longtake knows; see `extract list datasets`.")
+@click.option(
+    "--dataset",
+    shell_complete=completes(dataset_names),
+    help="A dataset that Longtake knows; see `extract list datasets`.",
+)
 @click.option("--manifest", type=FOLDER, help="Your own CSV.")
-@click.option("--backbone", "backbones", multiple=True, help="May be repeated.  [default: i3d]")
-@click.option("--recipe", help="A published way of making features.")
+@click.option(
+    "--backbone",
+    "backbones",
+    shell_complete=completes(lambda: BACKBONES),
+    multiple=True,
+    help="May be repeated.  [default: i3d]",
+)
+@click.option("--recipe", shell_complete=completes(lambda: RECIPES), help="A published way of making features.")
 @click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
 @click.option(
     "--weights", multiple=True, metavar="[BACKBONE=]WEIGHTS", help="As for extract run; random costs the same time."
@@ -180,7 +209,7 @@ def plan_run(
         click.echo(f"{found.num_missing} videos of {chosen.name} are not in {videos} and not counted")
 
 
-def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_json: bool) -> None:
+def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -201,7 +230,8 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_js
         click.echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
     if plan.earlier_failures:
         click.echo("videos that failed in an earlier run are tried again with --retry-failed", err=True)
-    click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
+    if not quiet:
+        click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
     if not packed.published:
         click.echo(
             f"another process is publishing {plan.out}; the new videos wait beside it for the next run", err=True
@@ -211,7 +241,7 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, as_js
 
 
 @main.command()
-@click.option("--dataset", required=True, help="Whose prompts.")
+@click.option("--dataset", shell_complete=completes(dataset_names), required=True, help="Whose prompts.")
 @click.option("--encoder", default="clip", show_default=True)
 @click.option("--weights", help="PATH, random, or a registered name. Default: the encoder's published weights.")
 @click.option("--prompts", "prompt_sets", multiple=True, help="Only this prompt set; may be repeated. Default: all.")
@@ -267,7 +297,10 @@ def text(
 )
 @json_option
 def list_all(what: str, as_json: bool) -> None:
-    """What exists: datasets, backbones, decoders, text encoders, weights."""
+    """What exists: datasets, backbones, decoders, text encoders, weights.
+
+    Example: extract list backbones --json
+    """
     from extract.listing import listing
 
     found = listing(None if what == "all" else what)
@@ -285,7 +318,10 @@ def list_all(what: str, as_json: bool) -> None:
 @click.option("--decoder", default="pyav", show_default=True)
 @json_option
 def probe(video: Path, decoder: str, as_json: bool) -> None:
-    """What a decoder sees of VIDEO, without decoding its pictures."""
+    """What a decoder sees of VIDEO, without decoding its pictures.
+
+    Example: extract probe videos/routine.mp4
+    """
     from extract.decode import get_decoder
 
     opened = get_decoder(decoder)
@@ -311,12 +347,15 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 @click.option("--num-videos", default=128, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos drawn at a time.")
 def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
-    """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv."""
+    """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv.
+
+    Example: extract demo demo --num-videos 16
+    """
     from extract.demo import write_demo
     from extract.progress import CountProgress
 
     with CountProgress(num_videos, "video") as progress:
-        path = write_demo(folder, seed=seed, num_videos=num_videos, workers=workers, on_video=progress.step)
+        path = write_demo(folder, seed=seed, num_videos=num_videos, workers=workers, on_video=progress.count)
     click.echo(f"{num_videos} simulated videos in {folder / 'videos'}, their scores in {path}")
 
 
@@ -328,7 +367,10 @@ def weights() -> None:
 @weights.command("list")
 @json_option
 def list_weights(as_json: bool) -> None:
-    """The registered weights, with their source and licence."""
+    """The registered weights, with their source and licence.
+
+    Example: extract weights list
+    """
     from extract.weights import cached_path, list_entries
 
     rows = [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
@@ -345,7 +387,10 @@ def list_weights(as_json: bool) -> None:
 @weights.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Download the weights NAME and verify them."""
+    """Download the weights NAME and verify them.
+
+    Example: extract weights fetch i3d_rgb_imagenet
+    """
     from extract.progress import DownloadProgress
     from extract.weights import fetch as fetch_entry
     from extract.weights import find_entry
@@ -357,7 +402,10 @@ def fetch(name: str) -> None:
 @weights.command()
 @click.argument("name")
 def verify(name: str) -> None:
-    """Check the downloaded weights NAME against their checksum."""
+    """Check the downloaded weights NAME against their checksum.
+
+    Example: extract weights verify i3d_rgb_imagenet
+    """
     from extract.weights import find_entry
     from extract.weights import verify as verify_entry
 
@@ -366,11 +414,16 @@ def verify(name: str) -> None:
 
 @weights.command()
 def where() -> None:
-    """The folder of downloaded weights."""
+    """The folder of downloaded weights.
+
+    Example: extract weights where
+    """
     from extract.weights import where as folder
 
     click.echo(folder())
 
+
+add_completion(main, "extract")
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from features.combine import merge
-from features.console import Console, LocalStorePath, StorePath, json_option, print_json
+from features.console import Console, LocalStorePath, StorePath, add_completion, completes, json_option, print_json
 from features.convert import DTYPES, convert
 from features.errors import FeaturesError
 from features.export import LAYOUTS as EXPORT_LAYOUTS
@@ -20,7 +20,7 @@ from features.layouts import LAYOUTS, find_videos
 from features.parts import pack
 from features.reference import compare_with, likely_cause
 from features.store import Storage, check_store_name, open_store
-from manifests.card import find_card
+from manifests.card import dataset_names, find_card
 from manifests.table import Manifest, find_manifest, read_manifest
 
 STORE = StorePath()
@@ -38,7 +38,10 @@ def main() -> None:
 @click.argument("store", type=STORE)
 @json_option
 def info(store: Path, as_json: bool) -> None:
-    """What is inside STORE, from which weights, what is missing."""
+    """What is inside STORE, from which weights, what is missing.
+
+    Example: features info features/rg.h5
+    """
     with open_store(store) as opened:
         facts = describe(opened)
     if as_json:
@@ -92,7 +95,10 @@ def _dots(values: list[str]) -> str:
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @json_option
 def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
-    """The videos of STORE, one a line: id, split, category, clips, seconds, status."""
+    """The videos of STORE, one a line: id, split, category, clips, seconds, status.
+
+    Example: features ls features/rg.h5
+    """
     with open_store(store) as opened:
         stream = opened.stream(backbone)
         labels = {video_id: row for row, video_id in enumerate(opened.labels.video_ids)}
@@ -125,11 +131,18 @@ def _expected(dataset: str | None, manifest: Path | None) -> Manifest | None:
 
 @main.command("verify")
 @click.argument("store", type=STORE)
-@click.option("--dataset", help="Also report what is missing of this dataset, and labels that differ from its table.")
+@click.option(
+    "--dataset",
+    shell_complete=completes(dataset_names),
+    help="Also report what is missing of this dataset, and labels that differ from its table.",
+)
 @click.option("--manifest", type=FILE, help="The same, against a CSV of your own.")
 @json_option
 def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
-    """Read all of STORE and report every fault: structure, values, checksums, ranges. Exit status 1 when there are any."""
+    """Read all of STORE and report every fault: structure, values, checksums, ranges. Exit status 1 when there are any.
+
+    Example: features verify features/rg.h5 --dataset rg
+    """
     expected = _expected(dataset, manifest)
     with open_store(store) as opened:
         faults = verify(opened, labels_of(expected) if expected else None)
@@ -148,7 +161,10 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
 @click.argument("other", type=STORE)
 @json_option
 def diff_stores(one: Path, other: Path, as_json: bool) -> None:
-    """How the stores ONE and OTHER differ in content. Exit status 0 when they are equal, 1 when not."""
+    """How the stores ONE and OTHER differ in content. Exit status 0 when they are equal, 1 when not.
+
+    Example: features diff mine.h5 theirs.h5
+    """
     with open_store(one) as first, open_store(other) as second:
         differences = diff(first, second)
     if as_json:
@@ -179,6 +195,8 @@ def compare_features(
 
     For each video the mean cosine of the clips that belong together, beside that of clips that do not, and the shift at which both
     agree best; then the likeliest cause of a difference, which is a guess. Exit status 0 when they are the same, 1 when not.
+
+    Example: features compare features/rg.h5 released --layout gdlt
     """
     videos = {}
     for path in reference:
@@ -209,6 +227,8 @@ def doctor(folder: Path, as_json: bool) -> None:
     """Can FOLDER hold a store that several processes or machines write to? Exit status 1 when something is amiss.
 
     Tries what stores rely on, in a folder of its own that it removes: atomic renames, exclusive creation, syncing, clocks, room.
+
+    Example: features doctor /mnt/lab/features
     """
     from features.doctor import examine
 
@@ -277,11 +297,14 @@ def convert_store(
 
 @main.command("relabel")
 @click.argument("store", type=LocalStorePath())
-@click.option("--dataset", help="Take the labels of this dataset's table.")
+@click.option("--dataset", shell_complete=completes(dataset_names), help="Take the labels of this dataset's table.")
 @click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
 @json_option
 def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
-    """Put corrected labels into STORE. Features stay as they are; videos that the new labels do not name keep theirs."""
+    """Put corrected labels into STORE. Features stay as they are; videos that the new labels do not name keep theirs.
+
+    Example: features relabel features/rg.h5 --dataset rg
+    """
     corrected = _expected(dataset, manifest)
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
@@ -310,7 +333,10 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @json_option
 def export_store(store: Path | str, folder: Path, layout: str, backbone: str | None, as_json: bool) -> None:
-    """Write the features of STORE as loose .npy files into FOLDER, with their labels, for code that reads those."""
+    """Write the features of STORE as loose .npy files into FOLDER, with their labels, for code that reads those.
+
+    Example: features export features/rg.h5 folder --layout gdlt
+    """
     with open_store(store) as opened:
         done = export(opened, opened.stream(backbone), folder, layout)
     if as_json:
@@ -326,7 +352,10 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: str | N
 @click.option("--out", type=FILE, help="The page.  [default: FOLDER/index.html]")
 @json_option
 def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
-    """Write one HTML page about all stores in FOLDER: datasets, coverage, recipes, sizes, licences, how to open each."""
+    """Write one HTML page about all stores in FOLDER: datasets, coverage, recipes, sizes, licences, how to open each.
+
+    Example: features catalog features
+    """
     from features.catalog import make_catalog
 
     page, num_stores, num_unreadable = make_catalog(folder)
@@ -359,7 +388,12 @@ def card(store: Path, out: Path | None) -> None:
 @main.command("import")
 @click.argument("source", type=FILE)
 @click.option("--layout", type=click.Choice([*LAYOUTS, "text"]), required=True, help="How SOURCE is laid out.")
-@click.option("--dataset", required=True, help="Whose card gives categories, score ranges and prompts.")
+@click.option(
+    "--dataset",
+    shell_complete=completes(dataset_names),
+    required=True,
+    help="Whose card gives categories, score ranges and prompts.",
+)
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; it is made, or joined when it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
@@ -383,6 +417,8 @@ def import_features(
 
     Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo; text (one array
     of text features).
+
+    Example: features import VST --layout gdlt --dataset rg --backbone vst --labels train.txt --labels test.txt --out features/rg.h5
     """
     if layout == "text":
         card = find_card(dataset)
@@ -411,6 +447,8 @@ def import_features(
                 summary += f"\n  {len(names)} {meaning}: {', '.join(names[:5])}{_dots(list(names))}"
     print_json(facts) if as_json else click.echo(summary)
 
+
+add_completion(main, "features")
 
 if __name__ == "__main__":
     main()

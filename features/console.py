@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,33 @@ def _plain(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"not allowed to write or read{where}: {error.strerror}"
     return f"{error.strerror or error}{where}"
+
+
+def completes(names: Callable[[], Iterable[str]]) -> Callable:
+    """For `shell_complete` of an option: names that begin as what was typed does."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def add_completion(group: click.Group, program: str) -> None:
+    """The command `completion` of a program."""
+
+    @group.command("completion", help=_COMPLETION.format(program=program))
+    @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+    def completion(shell: str) -> None:
+        from click.shell_completion import get_completion_class
+
+        variable = f"_{program}_complete".upper()
+        click.echo(get_completion_class(shell)(group, {}, program, variable).source())
+
+
+_COMPLETION = """Print what makes SHELL complete commands, options and names of this program.
+
+Example, in ~/.bashrc: eval "$({program} completion bash)"
+"""
 
 
 def print_json(value: object) -> None:

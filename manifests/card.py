@@ -227,9 +227,17 @@ def list_cards() -> list[Card]:
     return list(found.values())
 
 
+def _paths() -> dict[str, Path]:
+    return {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.toml"))}
+
+
+def dataset_names() -> list[str]:
+    return sorted(_paths())
+
+
 def card_path(name: str) -> Path:
     """Raises `UnknownDataset` with the nearest name and all that exist."""
-    paths = {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.toml"))}
+    paths = _paths()
     if name not in paths:
         raise UnknownDataset(
             f"no dataset is called {name!r}{there_are(name, sorted(paths))}. "

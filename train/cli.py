@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from features.console import Console, StorePath, json_option, print_json
+from features.console import Console, StorePath, add_completion, completes, json_option, print_json
+from features.progress import how_shown, progress_options
 from features.store import open_store
-from manifests.card import find_card
+from manifests.card import dataset_names, find_card
 from train.errors import DataError, SettingsError
 from train.heads import TABLE
 
@@ -43,7 +44,11 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     multiple=True,
     help="The feature store, a path or a URL. Several train one model for all their datasets.",
 )
-@click.option("--head", help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.")
+@click.option(
+    "--head",
+    shell_complete=completes(lambda: TABLE),
+    help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.",
+)
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option("--audio", help="Features of the sound, NAME or NAME@RECIPE, for heads that hear (avcf).")
 @click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
@@ -74,12 +79,14 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]"
 )
+@progress_options
 @json_option
 def heads(
     store_paths: tuple[Path, ...], head: str | None, backbone: str | None, audio: str | None, text: str | None,
     plugin: str | None, preset: str, categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
-    settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None, as_json: bool,
+    settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None,
+    quiet: bool, verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a head for every category and score of a store, by the published protocol, and print the table.
 
@@ -92,6 +99,7 @@ def heads(
     from train.summary import summarise
     from train.unified import overlaps, prepare_unified
 
+    shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     options = Options(
@@ -109,7 +117,7 @@ def heads(
     require_splits(experiment)
     out = out or Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = report.RunFolder(out, experiment)
-    if not as_json:
+    if not (as_json or quiet):
         data = experiment.data
         click.echo(
             f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
@@ -121,7 +129,7 @@ def heads(
                            f"{unit.scale.minimum:g} to {unit.scale.maximum:g}")  # fmt: skip
     scalars = report.ScalarLog(out)
     interrupted = False
-    with EpochProgress(experiment) as progress:
+    with EpochProgress(experiment, shown) as progress:
 
         def on_epoch(unit, seed, fold, is_control, epoch) -> None:
             progress.epoch(unit, seed, fold, is_control, epoch)
@@ -137,7 +145,7 @@ def heads(
             scalars.close()
     if as_json:
         print_json(json.loads((out / "metrics.json").read_text()) if folder.results else {})
-    elif folder.results:
+    elif folder.results and not quiet:
         click.echo(report.format_table(summarise(folder.results)))
         if experiment.random_weights:
             click.echo(report.RANDOM_NOTE)
@@ -153,7 +161,10 @@ def heads(
 @click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
 @json_option
 def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> None:
-    """Score the videos of a store with the heads of a run. Features of another recipe are refused."""
+    """Score the videos of a store with the heads of a run. Features of another recipe are refused.
+
+    Example: train evaluate --run runs/rg-gdlt --features features/rg.h5 --split test
+    """
     from train.evaluate import evaluate_run
 
     with open_store(store_path) as store:
@@ -317,7 +328,12 @@ def report(run: Path, store_path: Path | None, videos: Path | None, out: Path | 
 
 @main.command("import-checkpoint")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--head", required=True, help="Head whose published key names SOURCE has, such as gdlt or gslm.")
+@click.option(
+    "--head",
+    shell_complete=completes(lambda: TABLE),
+    required=True,
+    help="Head whose published key names SOURCE has, such as gdlt or gslm.",
+)
 @click.option("--features", "store_path", type=StorePath(), required=True,
               help="Store of the features it was trained on: recipe, score range and texts come from it.")  # fmt: skip
 @click.option("--score", required=True, help="Score that it predicts.")
@@ -333,7 +349,10 @@ def import_checkpoint(
     source: Path, head: str, store_path: Path, score: str, category: str, backbone: str | None, audio: str | None,
     text: str | None, settings: tuple[str, ...], out: Path,
 ) -> None:  # fmt: skip
-    """Turn a published checkpoint, SOURCE, into a run that `train evaluate` can use."""
+    """Turn a published checkpoint, SOURCE, into a run that `train evaluate` can use.
+
+    Example: train import-checkpoint ball.pt --head gdlt --features features/rg.h5 --category Ball --score total --out runs/published
+    """
     from train.published import import_published
 
     with open_store(store_path) as store:
@@ -346,7 +365,13 @@ def import_checkpoint(
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["heads", "runs"]), default="heads")
-@click.option("--dataset", default="rg", show_default=True, help="Heads: whose window and prompts the counts are for.")
+@click.option(
+    "--dataset",
+    shell_complete=completes(dataset_names),
+    default="rg",
+    show_default=True,
+    help="Heads: whose window and prompts the counts are for.",
+)
 @click.option(
     "--dim", type=click.IntRange(1), default=1024, show_default=True, help="Heads: width of the clip features."
 )
@@ -360,7 +385,10 @@ def import_checkpoint(
 )
 @json_option
 def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: bool) -> None:
-    """The heads, with parameters and operations for the shapes of a dataset; or the runs of a folder, with their results."""
+    """The heads, with parameters and operations for the shapes of a dataset; or the runs of a folder, with their results.
+
+    Example: train list heads --dataset rg --dim 1024
+    """
     if what == "runs":
         _list_runs(runs_folder, as_json)
         return
@@ -401,6 +429,8 @@ def _list_runs(folder: Path, as_json: bool) -> None:
     headers = ["dataset", "run", "features", "Spearman", "MSE", "figures of"]
     click.echo(tabulate(rows, headers, disable_numparse=True))
 
+
+add_completion(main, "train")
 
 if __name__ == "__main__":
     main()

@@ -1,44 +1,48 @@
-"""Progress of training: a bar on a terminal, a line per model elsewhere."""
+"""Progress of training: what is said of epochs and models."""
 
 from __future__ import annotations
 
-import sys
-
-import click
-from tqdm import tqdm
-
+from features.progress import Progress, Shown
 from train.fitting import Epoch
 from train.protocol import Experiment, Result, Unit
 
 
-class EpochProgress:
+class EpochProgress(Progress):
     """Counts epochs over all models of an experiment."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, shown: Shown = Shown.AUTO) -> None:
         models = experiment.options.seeds * max(experiment.options.folds, 1) * (2 if experiment.options.control else 1)
         total = sum(unit.settings.train.epochs for unit in experiment.units) * models
-        self._bar = tqdm(total=total, unit="epoch", disable=not sys.stderr.isatty())
-
-    def __enter__(self) -> EpochProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        super().__init__(total, "epoch", shown)
 
     def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
-        self._bar.set_description(_name(unit, seed, fold, control), refresh=False)
-        self._bar.set_postfix(loss=f"{epoch.loss:.4f}", refresh=False)
-        self._bar.update()
+        name = _name(unit, seed, fold, control)
+        self.step(name, loss=f"{epoch.loss:.4f}")
+        test = f", test Spearman {epoch.test.spearman:.3f}" if epoch.test else ""
+        self.say(
+            "epoch",
+            f"{name}, epoch {epoch.index}/{unit.settings.train.epochs}: loss {epoch.loss:.4f}{test}",
+            detail=True,
+            **_facts(unit, seed, fold, control),
+            epoch=epoch.index,
+            loss=epoch.loss,
+            test_spearman=epoch.test.spearman if epoch.test else None,
+        )
 
     def result(self, result: Result) -> None:
-        if self._bar.disable:
-            test = result.fitted.test
-            name = _name(result.unit, result.seed, result.fold, result.control)
-            click.echo(
-                f"{name}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, "
-                f"{result.fitted.seconds_per_epoch:.2f} s an epoch",
-                err=True,
-            )
+        test = result.fitted.test
+        name = _name(result.unit, result.seed, result.fold, result.control)
+        self.say(
+            "model",
+            f"{name}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch",
+            **_facts(result.unit, result.seed, result.fold, result.control),
+            spearman=test.spearman,
+            mse=test.mse,
+        )
+
+
+def _facts(unit: Unit, seed: int, fold: int | None, control: bool) -> dict[str, object]:
+    return {"category": unit.category, "score": unit.scale.name, "seed": seed, "fold": fold, "control": control}
 
 
 def _name(unit: Unit, seed: int, fold: int | None, control: bool) -> str:
