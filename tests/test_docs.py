@@ -20,12 +20,15 @@ BLOCK = re.compile(r"(?:<!-- runs: (?P<where>[^>]*?) -->\n)?^```(?P<language>\w*
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
-def blocks(page: Path) -> list[tuple[str | None, str]]:
-    return [(match["where"], match["code"]) for match in BLOCK.finditer(page.read_text())]
+RUNNERS = {"sh": ("bash", "-euo", "pipefail"), "python": (sys.executable,)}
+
+
+def blocks(page: Path) -> list[tuple[str | None, str, str]]:
+    return [(match["where"], match["code"], match["language"]) for match in BLOCK.finditer(page.read_text())]
 
 
 def test_every_block_says_where_it_runs():
-    found = [(page.name, where) for page in PAGES for where, _ in blocks(page)]
+    found = [(page.name, where) for page in PAGES for where, _, _ in blocks(page)]
     assert len(found) > 5
     for name, where in found:
         assert where in ("here", "slow", "ci") or re.match(r"never, .+", where or ""), f"{name}: {where}"
@@ -37,12 +40,12 @@ def test_blocks_that_run_here(tmp_path):
     environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
     count = 0
     for page in PAGES:
-        for where, code in blocks(page):
+        for where, code, language in blocks(page):
             if where != "here":
                 continue
             count += 1
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+                [*RUNNERS[language], "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
             )
             assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
             assert "Traceback" not in done.stderr
@@ -56,7 +59,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_readme_begins_with_the_main_job_and_the_tests():
-    (first, demo), (second, tests) = blocks(ROOT / "README.md")[:2]
+    (first, demo, _), (second, tests, _) = blocks(ROOT / "README.md")[:2]
     assert (first, demo) == ("slow", "python -m pip install tox && python -m tox -e demo\n")
     assert (second, tests) == ("ci", "python -m pip install tox && python -m tox\n")
     assert "[testenv:demo]" in (ROOT / "tox.ini").read_text()

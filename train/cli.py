@@ -6,7 +6,6 @@ import json
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -93,11 +92,11 @@ def heads(
     The result is the head after its last epoch. Example: train heads --features features/rg.h5 --head gdlt --seeds 3
     """
     # torch is imported here, so that --help and mistakes in the call do not wait for it.
-    from train import report
     from train.progress import EpochProgress
-    from train.protocol import Options, prepare, require_splits, run
+    from train.protocol import Options
+    from train.report import RANDOM_NOTE, format_table
+    from train.run import default_folder, open_experiment, train_into
     from train.summary import summarise
-    from train.unified import overlaps, prepare_unified
 
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -106,17 +105,10 @@ def heads(
         head, backbone, audio, text, plugin, categories, scores, seeds, folds, floor, control, evaluate_every, device,
         tuple(sorted(overrides.items())), preset,
     )  # fmt: skip
-    with ExitStack() as stack:
-        stores = [stack.enter_context(open_store(path)) for path in store_paths]
-        if len(stores) == 1:
-            experiment = prepare(stores[0], options)
-        else:
-            experiment = prepare_unified(stores, options)
-            for overlap in overlaps(stores):
-                click.echo(f"warning: {overlap}", err=True)
-    require_splits(experiment)
-    out = out or Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = report.RunFolder(out, experiment)
+    experiment, warnings = open_experiment(store_paths, options)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    out = out or default_folder(experiment)
     if not (as_json or quiet):
         data = experiment.data
         click.echo(
@@ -127,31 +119,23 @@ def heads(
             if not unit.scale.stated:
                 click.echo(f"score {unit.scale.name}: no card states its range, so that of the labels is taken: "
                            f"{unit.scale.minimum:g} to {unit.scale.maximum:g}")  # fmt: skip
-    scalars = report.ScalarLog(out)
-    interrupted = False
+    results, interrupted = [], False
     with EpochProgress(experiment, shown) as progress:
-
-        def on_epoch(unit, seed, fold, is_control, epoch) -> None:
-            progress.epoch(unit, seed, fold, is_control, epoch)
-            scalars.epoch(unit, seed, fold, is_control, epoch)
-
         try:
-            for result in run(experiment, on_epoch):
-                folder.add(result)
+            for result in train_into(out, experiment, progress.epoch):
+                results.append(result)
                 progress.result(result)
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            scalars.close()
     if as_json:
-        print_json(json.loads((out / "metrics.json").read_text()) if folder.results else {})
-    elif folder.results and not quiet:
-        click.echo(report.format_table(summarise(folder.results)))
+        print_json(json.loads((out / "metrics.json").read_text()) if results else {})
+    elif results and not quiet:
+        click.echo(format_table(summarise(results)))
         if experiment.random_weights:
-            click.echo(report.RANDOM_NOTE)
+            click.echo(RANDOM_NOTE)
         click.echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
     if interrupted:
-        click.echo(f"stopped; {len(folder.results)} finished models are in {out}", err=True)
+        click.echo(f"stopped; {len(results)} finished models are in {out}", err=True)
         sys.exit(130)
 
 

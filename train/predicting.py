@@ -254,6 +254,29 @@ def predict_video(
             return predict_run(run_folder, store, category=category, accept=accept, running=running)
 
 
+def predict(
+    run: Path | str,
+    *,
+    features: Path | str | None = None,
+    video: Path | str | None = None,
+    category: str | None = None,
+    only: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    accept: Sequence[str] = (),
+) -> list[Prediction]:
+    """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
+
+    `category` names the heads for videos whose category nobody knows, `accept` fields of the recipe that may differ,
+    `weights` the backbone's, as `extract run --weights`. Raises a `LongtakeError` that says what cannot be.
+    """
+    if (features is None) == (video is None):
+        raise DataError("name what to score with either features= or video=")
+    if video is not None:
+        return predict_video(Path(run), Path(video), category, weights=weights, accept=accept)
+    with open_store(features) as store:
+        return predict_run(Path(run), store, only, category, accept=accept)
+
+
 def overlay(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
     """Write `out`, the video with the attention of each clip and the score so far; of predictions with `running`."""
     draw = from_extract("draw_overlay", "drawing on a video")

@@ -1,0 +1,29 @@
+"""The documentation as a site: sphinx-build -c docs -W . site. The pages are the ones that GitHub shows."""
+
+from datetime import UTC, datetime
+
+project = "Longtake"
+author = "The authors of Longtake"
+copyright = f"{datetime.now(UTC).year}, {author}"
+extensions = ["myst_parser"]
+root_doc = "docs/index"
+exclude_patterns = [
+    ".tox",
+    ".venv*",
+    "site",
+    "build",
+    "*.egg-info",
+    "features/card.md",
+    "train/card.md",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    "demo",
+    "runs",
+    "dist",
+]
+myst_enable_extensions = ["colon_fence"]
+# `<!-- runs: ... -->` is for the tests; headings may be linked to.
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "Longtake"

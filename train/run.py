@@ -1,0 +1,97 @@
+"""`train heads` without the command line: open the stores, train every model, leave a folder behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from features.store import open_store
+from train.fitting import Epoch
+from train.protocol import Experiment, Options, Result, Unit, prepare, require_splits, run
+from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
+from train.summary import Row, summarise
+from train.unified import overlaps, prepare_unified
+
+OnEpoch = Callable[[Unit, int, "int | None", bool, Epoch], None]
+
+
+def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Experiment, list[str]]:
+    """What is to be trained on the stores, several of which make one model, and warnings. Raises a `LongtakeError` for a choice
+    that cannot be."""
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(path)) for path in paths]
+        if len(stores) == 1:
+            experiment, warnings = prepare(stores[0], options), []
+        else:
+            experiment, warnings = prepare_unified(stores, options), overlaps(stores)
+    require_splits(experiment)
+    return experiment, warnings
+
+
+def default_folder(experiment: Experiment) -> Path:
+    return Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch) -> Iterator[Result]:
+    """Each model's result when it is on disk, so that an interruption loses the one in training only."""
+    folder, scalars = RunFolder(out, experiment), ScalarLog(out)
+
+    def log(unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
+        scalars.epoch(unit, seed, fold, control, epoch)
+        on_epoch(unit, seed, fold, control, epoch)
+
+    try:
+        for result in run(experiment, log):
+            folder.add(result)
+            yield result
+    finally:
+        scalars.close()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished `train.fit`. Printing it shows the table."""
+
+    folder: Path
+    """With checkpoints, metrics, predictions: what `train.predict` and the command `train report` take."""
+    table: tuple[Row, ...]
+    """One row per category and score, and their average. Correlations and errors are those after the last epoch."""
+    predictions: dict[tuple[str, str], dict[str, float]]
+    """(category, score) -> test video -> score in judges' units, the mean over seeds."""
+    random_weights: bool
+
+    def __str__(self) -> str:
+        return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
+
+
+def fit(features: Path | str | Sequence[Path | str], *, out: Path | str | None = None, **choices: object) -> Run:
+    """Train a head for every category and score of a store, by the published protocol.
+
+    `features` is a store or several, for one model of all. `choices` are fields of `train.Options`, such as `head="gslm"`,
+    `seeds=3`, `folds=5`, `preset="short"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
+    Without `out`, the run is left in runs/. Raises a `LongtakeError` that says what cannot be.
+    """
+    paths = [features] if isinstance(features, (str, Path)) else list(features)
+    known = {field.name for field in fields(Options)} - {"overrides", "unified"}
+    settings = {name: value for name, value in choices.items() if name not in known}
+    chosen = {name: value for name, value in choices.items() if name in known}
+    experiment, _ = open_experiment(paths, Options(**chosen, overrides=tuple(sorted(settings.items()))))
+    folder = default_folder(experiment) if out is None else Path(out)
+    results = list(train_into(folder, experiment, lambda *_: None))
+    return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
+
+
+def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tuple[str, str], dict[str, float]]:
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for result in results:
+        if result.control:
+            continue
+        videos = found.setdefault((result.part.category, result.unit.scale.name), {})
+        for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+            videos.setdefault(experiment.data.video_ids[row], []).append(float(predicted))
+    return {key: {name: float(np.mean(values)) for name, values in videos.items()} for key, videos in found.items()}
