@@ -10,12 +10,17 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_NAMES = 30
+"""That a message lists; stores hold thousands of videos."""
+
+
 def there_are(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that nobody knows: the nearest that is known, and all of them."""
+    """The end of a message about a name that nobody knows: the nearest that is known, and the first `MOST_NAMES` of all."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{hint} (there are {', '.join(known)})" if known else " (there are none)"
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return f"{hint} (there are {', '.join(known[:MOST_NAMES])}{more})" if known else " (there are none)"
 
 
 class LongtakeError(Exception):

@@ -125,7 +125,7 @@ def predict_run(
 def _rows(data: FeatureSet, category: str | None, only: Sequence[str]) -> np.ndarray:
     unknown = [video_id for video_id in only if video_id not in data.video_ids]
     if unknown:
-        raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids[:20])}")
+        raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids)}")
     rows = data.rows(category=category or None)
     return np.array([row for row in rows if not only or data.video_ids[row] in only], int)
 

@@ -56,9 +56,13 @@ def main() -> None:
         command("train", "heads", "--features", str(store), "--epochs", "3", "--out", str(run))
         assert (run / "metrics.json").exists()
         command("train", "evaluate", "--run", str(run), "--features", str(store))
+        command("train", "report", str(run), "--features", str(store))
+        assert "<svg" in (run / "report.html").read_text()
         assert "datasets" in command("extract", "list", "datasets")
         video = Path(folder) / "a.mp4"
         video.write_bytes(b"")
+        scoring = ("train", "predict", "--run", str(run), "--video", str(video))
+        assert "longtake[extract]" in command(*scoring, status=2)
         assert "longtake[extract]" in command("extract", "probe", str(video), status=2)
         assert "longtake[extract]" in command("extract", "demo", str(Path(folder) / "demo"), status=2)
     print("core: train and features work; extract says what it lacks")
