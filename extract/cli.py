@@ -90,8 +90,17 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     "--show-pred", is_flag=True, help="Print what the classifier says of the first clips: are the weights right?"
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos decoded at a time.")
-@click.option("--cluster", help="`local` for --workers processes, or the address of a dask scheduler, tcp://HOST:PORT.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Videos decoded at a time, or processes of a cluster.  [default: 1; --cluster local: one per GPU]",
+)
+@click.option(
+    "--cluster", help="`local`, slurm, pbs, ..., or the address of a running dask scheduler, tcp://HOST:PORT."
+)
+@click.option(
+    "--cluster-options", type=FOLDER, help="TOML file of what the batch system wants: queue, cores, memory, ..."
+)
 @click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
 @click.option(
@@ -136,7 +145,9 @@ def run(
     num_new = 0
     with VideoProgress(len(plan.jobs), plan.num_done, shown) as progress:
         try:
-            for finished in run_plan(plan, on_clips=progress.clips, on_batch=Predictions() if show_pred else None):
+            for finished in run_plan(
+                plan, on_clips=progress.clips, on_batch=Predictions() if show_pred else None, on_note=progress.note
+            ):
                 progress.video(finished)
                 if finished.failure:
                     failures.append(finished.failure)

@@ -1,27 +1,44 @@
 """`extract run --cluster`: the same pipeline on dask workers. A video is the task; its part, on a shared disk, is the result.
 
 A worker keeps its backbones from one video to the next. It runs the plan that a single process would run, with batches of the
-same fixed shape, so the store is equal bit for bit however the videos were shared out.
+same fixed shape, so the store is equal bit for bit however the videos were shared out, given as many threads for a model.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from extract.decode import get_decoder
 from extract.errors import ExtractError, VideoError
 from extract.reading import Job
 from extract.run import Finished, Plan, RunOptions, make_plan, run_plan, write_failure
+from extract.schedulers import GPU, Note, connected
 from extract.sources import find_video
 from manifests.table import Manifest, ManifestRow
 
-LOCAL = "local"
-CONNECT_SECONDS = 20
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+logger = logging.getLogger(__name__)
+
+MOST_TRIES = 3
+"""The first, and two more: a video that takes its process down is not tried for ever. A scheduler with a policy of its own, which
+is 3 failures unless it is told otherwise, has tried that often before it says so."""
+
+
+class WorkerCannotStore(Exception):
+    """A worker's own trouble, on its way to whoever shares out the videos."""
+
+    def __init__(self, worker: str, reason: str) -> None:
+        super().__init__(worker, reason)
+        self.worker, self.reason = worker, reason
 
 
 @dataclass(frozen=True)
@@ -36,58 +53,98 @@ class Request:
     recipe_ids: tuple[str, ...]
 
 
-def run_on_cluster(plan: Plan, cluster: str) -> Iterator[Finished]:
-    """Yield each video as a worker finishes it. Raises `ExtractError` for a cluster that is not there or differs."""
-    try:
-        import dask
-        from distributed import CancelledError, KilledWorker, as_completed
-    except ImportError as error:
-        raise ExtractError(f"--cluster needs {error.name}: python -m pip install 'longtake[extract]'") from error
+def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> Iterator[Finished]:
+    """Yield each video as a worker finishes it. Raises `ExtractError` for a cluster that is not there, differs, or fails whole.
+
+    A video whose worker died, or could not store it, is tried by another, `MOST_TRIES` times in all; then it is a failure row.
+    """
+    options = plan.options
+    device = next((str(e.backbone.device) for e in plan.extractors if hasattr(e.backbone, "device")), "cpu")
+    with connected(cluster, options.workers, options.cluster_options, device=device, note=note) as client:
+        yield from spread(plan, client, device)
+
+
+def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished]:
+    """The videos of a plan over the workers of a client, the longest first."""
+    import dask
+    from distributed import CancelledError, KilledWorker, as_completed
+
     run_id = uuid4().hex
     request = Request(
         run_id,
         plan.manifest,
         plan.videos_folder.absolute(),
         plan.out.absolute(),
-        replace(plan.options, cluster=None, workers=1),
+        replace(plan.options, cluster=None, cluster_options=None, workers=1),
         tuple(extractor.header.recipe_id for extractor in plan.extractors),
     )
+    offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
+    submitted = count()
+    deaths: Counter[str] = Counter()
+    retired: set[str] = set()
+
+    def submit(jobs: Sequence[Job]) -> dict[Future, Job]:
+        # A task, not scattered data: what a dead worker held can then be made again.
+        shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
+        futures = {}
+        for job in jobs:
+            wanted = tuple(extractor.header.recipe_id for extractor in job.extractors)
+            key = f"video-{job.row.video_id}-{next(submitted)}-{run_id}"
+            future = client.submit(extract_video, shared, job.row, wanted, key=key, resources=resources)
+            futures[future] = job
+        return futures
+
     # Dask blames a worker's death on every video that waited there. Each is then tried once more, alone, which tells who did it.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), ExitStack() as stack:
-        client = _connect(cluster, plan.options.workers, stack)
-        suspects = []
-
-        def submit(jobs: Sequence[Job], name: str) -> dict:
-            # A task, not scattered data: what a dead worker held can then be made again.
-            shared = client.submit(_itself, request, key=f"request-{name}-{run_id}")
-            futures = {}
-            for job in jobs:
-                wanted = tuple(extractor.header.recipe_id for extractor in job.extractors)
-                future = client.submit(
-                    extract_video, shared, job.row, wanted, key=f"{name}-{job.row.video_id}-{run_id}"
-                )
-                futures[future] = job
-            return futures
-
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        suspects: list[Job] = []
+        futures = submit(longest_first(plan))
+        running = as_completed(list(futures))
         try:
-            futures = submit(longest_first(plan), "video")
-            for future in as_completed(list(futures)):
+            for future in running:
                 job = futures.pop(future)
                 try:
                     yield future.result()
-                except KilledWorker:
+                except KilledWorker as error:
+                    deaths[job.row.video_id] += error.allowed_failures + 1
                     suspects.append(job)
-            for job in suspects:
-                (future,) = submit([job], "alone")
+                except WorkerCannotStore as error:
+                    _retire(client, error, retired)
+                    again = submit([job])
+                    futures |= again
+                    running.update(list(again))
+            while suspects:
+                job = suspects.pop(0)
+                (future,) = submit([job])
                 try:
                     yield future.result()
-                except KilledWorker:
-                    message = "the process that read it died, twice, without a word from Python"
+                except KilledWorker as error:
+                    deaths[job.row.video_id] += error.allowed_failures + 1
+                    if deaths[job.row.video_id] < MOST_TRIES:
+                        suspects.append(job)
+                        continue
+                    message = (
+                        f"the process that read it died, {deaths[job.row.video_id]} times, without a word from Python"
+                    )
                     yield write_failure(plan, job, "KilledWorker", message)
+                except WorkerCannotStore as error:
+                    _retire(client, error, retired)
+                    suspects.append(job)
         except CancelledError as error:
-            raise ExtractError(
-                f"--cluster {cluster}: the scheduler gave up ({error}); run the same command again"
-            ) from error
+            raise ExtractError(f"the dask scheduler gave up ({error}); run the same command again") from error
+
+
+def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:
+    """Nothing more goes to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
+    workers = set(client.scheduler_info(n_workers=-1)["workers"])
+    if workers <= retired | {error.worker}:
+        raise ExtractError(
+            f"no worker is left that can store features: {error.reason}. What was finished is kept; the same command goes on"
+        )
+    if error.worker not in retired:
+        retired.add(error.worker)
+        logger.warning("worker %s takes no more videos: %s", error.worker, error.reason)
+        client.retire_workers(workers=[error.worker], close_workers=True)
 
 
 def longest_first(plan: Plan) -> list[Job]:
@@ -105,26 +162,6 @@ def longest_first(plan: Plan) -> list[Job]:
         return max(end - (row.start_seconds or 0.0), 0.0)
 
     return sorted(plan.jobs, key=seconds, reverse=True)
-
-
-def _connect(cluster: str, num_workers: int, stack: ExitStack):
-    from distributed import Client, LocalCluster
-
-    if cluster == LOCAL:
-        address = stack.enter_context(
-            LocalCluster(
-                n_workers=num_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
-            )
-        )
-    else:
-        address = cluster
-    try:
-        return stack.enter_context(Client(address, timeout=CONNECT_SECONDS))
-    except (OSError, ValueError) as error:
-        raise ExtractError(
-            f"--cluster {cluster}: no dask scheduler answers there ({error}). Start one with `dask scheduler`, or use "
-            f"--cluster local"
-        ) from error
 
 
 def _itself(request: Request) -> Request:
@@ -149,5 +186,11 @@ def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str])
         _plans.clear()
         _plans[request.run_id] = plan
     job = Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in recipe_ids))
-    (finished,) = run_plan(replace(plan, jobs=(job,)))
+    try:
+        (finished,) = run_plan(replace(plan, jobs=(job,)))
+    except OSError as error:
+        # Faults of the video are rows already; this one is the machine's: its disk is full, or the folder is not there.
+        from distributed import get_worker
+
+        raise WorkerCannotStore(get_worker().address, str(error)) from error
     return finished

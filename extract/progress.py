@@ -25,6 +25,9 @@ class VideoProgress(Progress):
         line = f"{num_videos} videos to do, {num_done} done before"
         self.say("start", line, videos=num_videos, done_before=num_done)
 
+    def note(self, line: str) -> None:
+        self.say("note", line, message=line)
+
     def clips(self, num_clips: int) -> None:
         self._num_clips += num_clips
         self.bar.set_postfix(clips=self._num_clips)

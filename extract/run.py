@@ -50,7 +50,8 @@ class RunOptions:
     missing_sound: str | None = None
     """`fail` or `silence`: what backbones that hear make of a file without sound."""
     batch_size: int | None = None
-    workers: int = 1
+    workers: int | None = None
+    """Videos decoded at a time, or processes of a cluster; None is one, or what the cluster has."""
     only: tuple[str, ...] = ()
     limit: int | None = None
     shard: tuple[int, int] | None = None
@@ -59,7 +60,9 @@ class RunOptions:
     beside: bool = False
     """Keep this recipe beside another of the same backbone that the store has."""
     cluster: str | None = None
-    """`local`, or the address of a dask scheduler; None extracts in this process."""
+    """`local`, a batch system, or the address of a dask scheduler; None extracts in this process."""
+    cluster_options: Path | None = None
+    """TOML file of what the batch system wants to know."""
 
 
 @dataclass(frozen=True)
@@ -267,23 +270,27 @@ def make_extractor(
 
 
 def run_plan(
-    plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None, on_batch: OnBatch | None = None
+    plan: Plan,
+    *,
+    on_clips: Callable[[int], None] = lambda num_clips: None,
+    on_batch: OnBatch | None = None,
+    on_note: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Finished]:
     """Extract what is missing, yielding each video when its part is on disk. `publish` has to follow, whatever happens.
 
-    `on_batch` sees what the models see; workers of a cluster do not call it.
+    `on_batch` sees what the models see; workers of a cluster do not call it. `on_note` gets what a cluster has to say of itself.
     """
     if plan.options.cluster:
         from extract.cluster import run_on_cluster
 
-        yield from run_on_cluster(plan, plan.options.cluster)
+        yield from run_on_cluster(plan, plan.options.cluster, on_note)
         return
     videos = extract_videos(
         plan.jobs,
         videos_folder=plan.videos_folder,
         stems=plan.stems,
         decoder=get_decoder(plan.options.decoder),
-        num_workers=plan.options.workers,
+        num_workers=plan.options.workers or 1,
         on_clips=on_clips,
         on_batch=on_batch,
     )

@@ -310,6 +310,87 @@ def report(run: Path, store_path: Path | None, videos: Path | None, out: Path | 
         click.echo(f"{out}: open it in a browser; it needs nothing else")
 
 
+@main.command()
+@click.option("--features", "store_path", type=StorePath(), required=True, help="The feature store.")
+@click.option(
+    "--head", "heads", shell_complete=completes(lambda: TABLE), multiple=True, required=True, help="May be repeated."
+)
+@click.option(
+    "--backbone", "backbones", multiple=True, help="May be repeated. Default: all of the store but the sound."
+)
+@click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs of each, by seeds 0, 1, ...")
+@click.option("--folds", type=click.IntRange(0), default=0, help="Cross-validation inside the training split.")
+@click.option("--preset", default="published", show_default=True, help="Settings to start from.")
+@click.option("--audio", help="Features of the sound, for heads that hear.")
+@click.option("--text", help="Prompt set of the store. Default: the head's.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting, for all heads; may be repeated."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option(
+    "--cluster", help="local, slurm, pbs, ..., or tcp://HOST:PORT, as for extract run; needs the extract extra."
+)
+@click.option("--cluster-options", type=click.Path(path_type=Path), help="TOML file of what the batch system wants.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep; what is done there stays."
+)
+@progress_options
+@json_option
+def sweep(
+    store_path: Path, heads: tuple[str, ...], backbones: tuple[str, ...], categories: tuple[str, ...], seeds: int,
+    settings: tuple[str, ...], workers: int, cluster: str | None, cluster_options: Path | None, out: Path, quiet: bool,
+    verbose: bool, as_json: bool, **choices: object,
+) -> None:  # fmt: skip
+    """Train heads x backbones x categories x seeds, and put them into one table. The same command goes on where it was stopped.
+
+    Exit status 1 when cells failed; the others are done.
+
+    Example: train sweep --features features/rg.h5 --head gdlt --head gslm --seeds 3 --workers 2 --out sweeps/rg
+    """
+    from contextlib import nullcontext
+
+    from features.progress import Progress
+    from train.bridge import from_extract
+    from train.report import RANDOM_NOTE, finite
+    from train.sweep import cells_of, format_sweep, not_done, read_sweep, run_sweep
+
+    shown = how_shown(quiet, verbose, as_json)
+    chosen = {name: value for name, value in choices.items() if value is not None} | parse_overrides(settings)
+    cells = cells_of(store_path, heads, backbones, categories, seeds, chosen)
+    failed = []
+    with Progress(len(not_done(out, cells)), "run", shown) as progress:
+        if cluster:
+            note = lambda line: progress.say("note", line, message=line)  # noqa: E731
+            made = from_extract("executor", "--cluster")(cluster, workers, cluster_options, note)
+        elif workers > 1:
+            from concurrent.futures import ProcessPoolExecutor
+            from multiprocessing import get_context
+
+            # A fork of a process whose torch has run threads hangs.
+            made = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        else:
+            made = nullcontext(None)
+        with made as executor:
+            for outcome in run_sweep(out, store_path, cells, chosen, executor):
+                progress.step(outcome.cell.folder)
+                line = f"{outcome.cell.folder}: {outcome.error or 'done'}"
+                progress.say("cell", line, cell=asdict(outcome.cell), error=outcome.error)
+                if outcome.error:
+                    failed.append(outcome)
+    lines, random_weights = read_sweep(out)
+    if as_json:
+        print_json({"lines": [finite(asdict(line)) for line in lines], "failed": [asdict(one) for one in failed]})
+    elif not quiet:
+        click.echo(format_sweep(lines))
+        if random_weights:
+            click.echo(RANDOM_NOTE)
+    for one in failed:
+        click.echo(f"failed: {one.cell.folder}: {one.error}", err=True)
+    sys.exit(1 if failed else 0)
+
+
 @main.command("import-checkpoint")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(

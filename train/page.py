@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from features.store import Store
 from manifests.errors import LongtakeError
 from train import figures
+from train.bridge import from_extract
 from train.checkpoint import unit_name
 from train.compare import format_lines, published_lines, read_run
 from train.dataset import FeatureSet
@@ -27,7 +28,6 @@ from train.evaluate import load_run
 from train.predicting import Prediction, predict_run
 from train.report import CONTROL, RANDOM_NOTE, TENSORBOARD, format_table
 from train.summary import Row
-from train.videos import from_extract
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WORST = 10

@@ -16,11 +16,11 @@ from torch import nn
 from features.store import Store, open_store
 from features.types import FeatureHeader
 from manifests.errors import there_are
+from train.bridge import from_extract
 from train.checkpoint import HeadConfig, load_checkpoint
 from train.dataset import CENTRE, FeatureSet, ScoreScale
 from train.errors import DataError
 from train.evaluate import checkpoints, load_run
-from train.videos import from_extract
 
 MOMENTS = 3
 PREFIXES = 32

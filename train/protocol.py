@@ -53,6 +53,7 @@ class Options:
     device: str = "auto"
     overrides: tuple[tuple[str, object], ...] = ()
     preset: str = PUBLISHED
+    first_seed: int = 0
     unified: bool = False
     """One model for several datasets: the settings are those for a dataset of no paper."""
 
@@ -211,7 +212,7 @@ def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool,
                 test_rows=np.concatenate([task.test_rows for task in tasks]),
                 window=model.window,
             )
-            for seed in range(options.seeds):
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
                 for control in (False, True) if options.control else (False,):
                     fitted = fit(
                         replace(joined, shuffle_labels=control),

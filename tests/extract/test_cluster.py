@@ -1,11 +1,14 @@
 """Runs on dask workers give what one process gives, whatever happens to the workers."""
 
 import contextlib
+import errno
+from pathlib import Path
 
 import psutil
 import pytest
-from distributed import LocalCluster
+from distributed import LocalCluster, get_worker
 
+from extract import cluster, schedulers
 from extract.cluster import longest_first
 from extract.run import RunOptions, make_plan
 from features.inspect import diff
@@ -14,6 +17,8 @@ from features.types import FAILED, OK
 from manifests.table import read_manifest
 from tests.extract import fake_backbone
 from tests.extract.test_pipeline import extract, make_dataset, start, wait_for_parts
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def equal(one, other):
@@ -25,8 +30,8 @@ def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone):
     """The workers are threads of this process, reached by their scheduler's address."""
     make_dataset(tmp_path, [10, 3, 41, 4, 17])
     extract(tmp_path, out="alone.h5")
-    with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster:
-        extract(tmp_path, "--cluster", cluster.scheduler_address)
+    with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
+        extract(tmp_path, "--cluster", scheduler.scheduler_address)
     assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
 
 
@@ -44,12 +49,85 @@ def test_the_longest_video_goes_first(tmp_path, numbers_backbone):
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
-    monkeypatch.setattr("extract.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("extract.schedulers.CONNECT_SECONDS", 1)
     make_dataset(tmp_path, [4])
     done = extract(tmp_path, "--cluster", "tcp://127.0.0.1:9", status=2)
     assert "dask scheduler" in done.output
     done = extract(tmp_path, "--cluster", "nonsense", status=2)
     assert done.output.count("error:") == 1
+
+
+def test_what_no_cluster_is(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [4])
+    assert "did you mean slurm?" in extract(tmp_path, "--cluster", "slrum", status=2).output
+    options = tmp_path / "site.toml"
+    call = ("--cluster", "local", "--cluster-options", str(options))
+    assert "goes with slurm, pbs" in extract(tmp_path, *call, status=2).output
+
+
+@pytest.fixture
+def jobs_here(monkeypatch):
+    """dask-jobqueue with a batch system that starts its jobs as processes of this machine."""
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(schedulers, "BATCH_SYSTEMS", {"slurm": "dask_jobqueue.local:LocalCluster"})
+
+
+def test_a_batch_system(tmp_path, numbers_backbone, jobs_here, monkeypatch):
+    make_dataset(tmp_path, [10, 3, 41])
+    extract(tmp_path, out="alone.h5")
+    options = tmp_path / "site.toml"
+    (tmp_path / "preload.py").write_text("from tests.extract import fake_backbone\nfake_backbone.install()\n")
+    options.write_text(
+        f"cores = 1\nmemory = '1GB'\nworker_extra_args = ['--preload', '{tmp_path}/preload.py', '--no-dashboard']\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = extract(tmp_path, "--cluster", "slurm", "--cluster-options", str(options), "--workers", "2", "--verbose")
+    assert "the job of one worker" in done.stderr and "--preload" in done.stderr
+    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("cores = 1", "memory"),
+        ("cores = 1\nmemory = '1GB'\nqeue = 'gpu'", "qeue"),
+        ("cores =", "cannot read --cluster-options"),
+    ],
+)
+def test_options_of_a_site_that_are_wrong(tmp_path, numbers_backbone, jobs_here, text, words):
+    make_dataset(tmp_path, [4])
+    (tmp_path / "site.toml").write_text(text)
+    call = ("--cluster", "slurm", "--cluster-options", str(tmp_path / "site.toml"))
+    done = extract(tmp_path, *call, status=2)
+    assert words in done.output and done.output.count("error:") == 1
+
+
+def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_backbone, monkeypatch):
+    """Its videos go to the other; when no worker can store, the run says so and keeps what it has."""
+    make_dataset(tmp_path, [10, 3, 41, 4, 17, 5, 6, 7, 8, 9, 4, 5])
+    extract(tmp_path, out="alone.h5")
+    full, asked = set(), []
+
+    def run_plan(plan, run_plan=cluster.run_plan):
+        address = get_worker().address
+        asked.append(address)
+        if address in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return run_plan(plan)
+
+    monkeypatch.setattr(cluster, "run_plan", run_plan)
+    with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
+        full.add(next(iter(scheduler.scheduler_info["workers"])))
+        extract(tmp_path, "--cluster", scheduler.scheduler_address)
+        assert full & set(asked) and not full & set(scheduler.scheduler_info["workers"])
+    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+    make_dataset(tmp_path, [10, 3, 41, 4, 17, 5, 6, 7, 8, 9, 4, 5, 6])
+    with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
+        full.update(scheduler.scheduler_info["workers"])
+        done = extract(tmp_path, "--cluster", scheduler.scheduler_address, status=2)
+    assert "no worker is left that can store" in done.output and "No space left" in done.output
+    with open_store(tmp_path / "small.h5") as store:
+        assert [record.status for record in store.stream().records] == [OK] * 12
 
 
 def kill_a_worker(pid):

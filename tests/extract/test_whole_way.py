@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from extract.cli import main as extract
 from tests.extract.media import HEIGHT, WIDTH
-from train import videos
+from train import bridge
 from train.cli import main as train
 
 FPS = 12
@@ -118,6 +118,6 @@ def test_what_is_refused(lab, tmp_path, monkeypatch):
     fields = ("--accept", "weights", "--accept", "weights_sha256")
     assert "Lamp light" in run(train, *call, video, "--weights", "random:7", *fields)
     assert "no field 'wights'; did you mean weights?" in run(train, *call, video, "--accept", "wights", status=2)
-    missing = EntryPoint("extract_like", "a_package_that_is_not_here:f", videos.GROUP)
-    monkeypatch.setattr(videos, "entry_points", lambda **_: [missing])
+    missing = EntryPoint("extract_like", "a_package_that_is_not_here:f", bridge.GROUP)
+    monkeypatch.setattr(bridge, "entry_points", lambda **_: [missing])
     assert "pip install 'longtake[extract]'" in run(train, *call, video, status=2)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.train.planted import planted_store
-from train import videos
+from train import bridge
 from train.cli import main
 from train.page import _scored
 
@@ -128,7 +128,7 @@ def test_what_is_refused(lab, tmp_path):
     assert "--videos goes with --features" in run("report", folder / "ridge", "--videos", tmp_path, status=2)
     other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
     assert "another recipe" in run("report", folder / "gslm", "--features", other, status=2)
-    assert videos.GROUP == "longtake.videos"
+    assert bridge.GROUP == "longtake.extract"
 
 
 def test_a_run_has_a_card(lab):

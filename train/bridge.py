@@ -1,4 +1,4 @@
-"""What needs videos, which this package cannot read: asked of the `extract` package through its entry points, when it can be used.
+"""What the `extract` package does for this one, asked for through its entry points: videos, and clusters. Nothing here imports it.
 
 Heads train where no decoder is installed, so nothing here imports one.
 """
@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 
 from train.errors import TrainError
 
-GROUP = "longtake.videos"
+GROUP = "longtake.extract"
 
 
 def from_extract(name: str, wanted_for: str) -> Callable:

@@ -1,0 +1,196 @@
+"""What a cluster costs and how far it scales, with the real scheduler: python benchmarks/cluster.py overhead|simulate
+
+`overhead`: local worker processes on a folder of small files with a backbone that computes nothing, against one process; so what is
+measured is what a cluster adds to a video. `simulate`: SIMULATED videos, a sleep for each, on as many workers as asked for; the scheduler and the
+sharing out are the product's own. Writes JSON where --out says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@click.group()
+def main() -> None:
+    """What a cluster costs."""
+
+
+@main.command()
+@click.option("--videos", default=40, show_default=True)
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--workers", default=2, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path))
+def overhead(videos: int, rounds: int, workers: int, out: Path | None) -> None:
+    """Seconds a video, one process and --cluster local, for two sizes of a run: their difference is free of starting up."""
+    sys.path.insert(0, str(ROOT))
+    from tests.extract.test_pipeline import make_dataset
+
+    found: dict[str, list[float]] = {"one process": [], "cluster": []}
+    with tempfile.TemporaryDirectory() as folder:
+        make_dataset(Path(folder), [30] * videos)
+        for number in range(rounds):
+            for name, more in (("one process", ()), ("cluster", ("--cluster", "local", "--workers", str(workers)))):
+                seconds = [
+                    _run(Path(folder), f"{name[0]}{number}-{limit}.h5", limit, more) for limit in (videos // 4, videos)
+                ]
+                found[name].append((seconds[1] - seconds[0]) / (videos - videos // 4))
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    facts = {
+        "seconds_per_video": {name: {"median": medians[name], "all": sorted(values)} for name, values in found.items()},
+        "workers": workers,
+        "overhead_seconds_per_video": medians["cluster"] * workers - medians["one process"],
+    }
+    _say(facts, out)
+
+
+def _run(folder: Path, out: str, limit: int, more: tuple[str, ...]) -> float:
+    call = [
+        sys.executable,
+        "-m",
+        "tests.extract.fake_backbone",
+        "0",
+        "run",
+        "--manifest",
+        str(folder / "small.csv"),
+        "--quiet",
+    ]
+    call += [
+        "--videos",
+        str(folder / "videos"),
+        "--weights",
+        "random",
+        "--backbone",
+        "numbers",
+        "--out",
+        str(folder / out),
+    ]
+    began = time.perf_counter()
+    subprocess.run([*call, "--limit", str(limit), *more], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def _host_workers(address: str, count: int) -> None:
+    """A process with many workers of one thread each."""
+    import logging
+
+    from distributed import Worker
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    async def serve() -> None:
+        workers = [Worker(address, nthreads=1, dashboard=False, silence_logs=logging.CRITICAL) for _ in range(count)]
+        await asyncio.gather(*(worker.finished() for worker in [await worker for worker in workers]))
+
+    asyncio.run(serve())
+
+
+def _host_scheduler(port: int) -> None:
+    import logging
+
+    from distributed import Scheduler
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    async def serve() -> None:
+        async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
+            scheduler.allowed_failures = 0
+            await scheduler.finished()
+
+    asyncio.run(serve())
+
+
+class _Slept:
+    """In the place of a finished video."""
+
+    def __init__(self, video_id: str) -> None:
+        self.video_id = video_id
+
+
+def sleep_for(request, row, recipe_ids):
+    time.sleep(row.end_seconds / 1000)
+    return _Slept(row.video_id)
+
+
+@main.command()
+@click.option("--videos", default=100_000, show_default=True)
+@click.option("--workers", default=64, show_default=True)
+@click.option(
+    "--mean-seconds", default=0.15, show_default=True, help="Of a simulated video; times vary by a factor of 3."
+)
+@click.option("--hosts", default=2, show_default=True, help="Processes that the workers live in.")
+@click.option("--port", default=18790, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path))
+def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: int, out: Path | None) -> None:
+    """Makespan against the ideal, time and memory of the scheduler, for a run of sleeps."""
+    from distributed import Client
+
+    from extract import cluster
+    from extract.reading import Job
+    from extract.run import Plan, RunOptions
+    from manifests.table import Manifest, ManifestRow
+
+    rng = np.random.default_rng(0)
+    seconds = np.minimum(rng.lognormal(0, 0.5, videos) * mean_seconds, 20 * mean_seconds)
+    rows = tuple(ManifestRow(f"v{n}", end_seconds=float(s) * 1000) for n, s in enumerate(seconds))
+    folder = Path(tempfile.mkdtemp())
+    jobs = tuple(Job(row, ()) for row in rows)
+    plan = Plan(Manifest("simulated", rows, ()), folder, {}, folder / "s.h5", RunOptions(), (), jobs, 0, ())
+    cluster.extract_video = sleep_for
+    # Nothing is on disk: the manifest's own spans stand for the files' lengths.
+    cluster.longest_first = lambda plan: sorted(plan.jobs, key=lambda job: -job.row.end_seconds)
+    spawn = multiprocessing.get_context("spawn")
+    scheduler = spawn.Process(target=_host_scheduler, args=(port,), daemon=True)
+    scheduler.start()
+    address = f"tcp://127.0.0.1:{port}"
+    farms = [spawn.Process(target=_host_workers, args=(address, workers // hosts), daemon=True) for _ in range(hosts)]
+    for farm in farms:
+        farm.start()
+    watched = psutil.Process(scheduler.pid)
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(workers // hosts * hosts, timeout=300)
+        before, peak = watched.memory_info().rss, 0
+        cpu, began, first, done = watched.cpu_times().user, time.perf_counter(), None, 0
+        for _ in cluster.spread(plan, client):
+            first = first or time.perf_counter() - began
+            done += 1
+            if done % 1000 == 0:
+                peak = max(peak, watched.memory_info().rss)
+        makespan = time.perf_counter() - began
+        cpu = watched.cpu_times().user - cpu
+    ideal = max(float(seconds.sum()) / (workers // hosts * hosts), float(seconds.max()))
+    facts = {
+        "videos": done,
+        "workers": workers // hosts * hosts,
+        "ideal_seconds": ideal,
+        "makespan_seconds": makespan,
+        "ratio": makespan / ideal,
+        "seconds_to_first": first,
+        "scheduler_cpu_ms_per_video": 1000 * cpu / done,
+        "scheduler_memory_mb": {"before": before / 1e6, "peak": peak / 1e6},
+        "videos_per_second": done / makespan,
+    }
+    _say(facts, out)
+
+
+def _say(facts: dict[str, object], out: Path | None) -> None:
+    click.echo(json.dumps(facts, indent=2))
+    if out:
+        out.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""`train sweep`: the numbers of single runs, resumable, and a cell that fails stops nothing."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from tests.train.planted import planted_store
+from train.cli import main
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return planted_store(tmp_path_factory.mktemp("sweep") / "s.h5", num_train=20, num_test=8, categories=("A", "B/c"))
+
+
+def sweep(store, out, *more, seeds=2, status=0):
+    call = ("sweep", "--features", store, "--head", "gdlt", "--head", "ridge", "--set", "width=16", "--out", out)
+    return run(*call, "--set", "epochs=2", "--seeds", seeds, *more, status=status)
+
+
+def test_it_gives_the_numbers_of_single_runs(store, tmp_path):
+    with pytest.raises(AssertionError, match="no setting|unknown"):
+        sweep(store, tmp_path / "bad")  # ridge has no width: refused before anything is trained
+    assert not (tmp_path / "bad").exists()
+    call = ("sweep", "--features", store, "--head", "gdlt", "--set", "epochs=2", "--seeds", 2, "--out", tmp_path / "sw")
+    found = json.loads(run(*call, "--json").stdout)
+    run(
+        "heads",
+        "--features",
+        store,
+        "--head",
+        "gdlt",
+        "--epochs",
+        2,
+        "--seeds",
+        2,
+        "--no-floor",
+        "--out",
+        tmp_path / "r",
+    )
+    expected = {
+        (row["category"], row["score"]): row
+        for row in json.loads((tmp_path / "r" / "metrics.json").read_text())["table"]
+    }
+    assert len(found["lines"]) == len(expected) == 3 and not found["failed"]
+    for line in found["lines"]:
+        row = expected[line["category"], line["score"]]
+        assert line["num_seeds"] == 2
+        assert line["mse"] == pytest.approx(row["mse"], rel=1e-6)
+        if line["category"] != "average":
+            assert line["spearman"] == pytest.approx(row["spearman"], abs=1e-9)
+            assert line["deviation"] == pytest.approx(row["spearman_deviation"], abs=1e-9)
+        else:
+            assert line["spearman"] == pytest.approx(row["spearman"], abs=0.02)
+
+
+def test_it_goes_on_where_it_was_stopped(store, tmp_path):
+    call = (
+        "sweep",
+        "--features",
+        store,
+        "--head",
+        "ridge",
+        "--head",
+        "gdlt",
+        "--set",
+        "epochs=2",
+        "--out",
+        tmp_path / "sw",
+    )
+    run(*call)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sw").glob("*/metrics.json")}
+    assert len(before) == 4
+    (lost,) = [path for path in before if "gdlt" in str(path) and "-A-" in str(path)]
+    shutil.rmtree(lost.parent)
+    done = run(*call, "--seeds", 2, "--workers", 2)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "sw").glob("*/metrics.json")}
+    assert len(after) == 8 and all(after[path] == time for path, time in before.items() if path != lost)
+    assert done.stderr.count(": done") == 5
+    assert "holds a sweep with other settings" in run(*call, "--folds", 2, status=2).output
+
+
+def test_a_cell_that_fails(store, tmp_path, monkeypatch):
+    from train import sweep as module
+    from train.errors import TrainError
+
+    fit = module.fit
+
+    def fails(path, **choices):
+        if choices["categories"] == ("A",):
+            raise TrainError("the loss became nan")
+        return fit(path, **choices)
+
+    monkeypatch.setattr(module, "fit", fails)
+    call = ("sweep", "--features", store, "--head", "ridge", "--out", tmp_path / "sw")
+    done = run(*call, status=1)
+    assert "failed: ridge-planted" in done.output and "loss became nan" in done.output and "B/c total" in done.output
+    monkeypatch.setattr(module, "fit", fit)
+    assert "A total" in run(*call).output
+
+
+def test_what_is_refused(store, tmp_path):
+    call = ("sweep", "--features", store, "--out", tmp_path / "sw", "--head")
+    assert "did you mean gdlt" in run(*call, "gdl", status=2).output
+    assert "no category 'Z'" in run(*call, "ridge", "--category", "Z", status=2).output
+    assert not (tmp_path / "sw").exists()
