@@ -186,6 +186,36 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
     _say(facts, out)
 
 
+@main.command()
+@click.option("--videos", default=2000, show_default=True)
+@click.option("--clips", default=68, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path))
+def pack(videos: int, clips: int, out: Path | None) -> None:
+    """How fast workers' parts are written by one process, and packed into the store."""
+    from features.parts import pack as pack_parts
+    from features.parts import write_part
+    from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+
+    header = FeatureHeader("noise", "video", 1024, "random:0", None, True, 16, 16, "pad", 25.0)
+    times, table = np.arange(clips, dtype=float), np.random.default_rng(0).normal(size=(clips, 1024)).astype(np.float32)
+    ids = tuple(f"v{number}" for number in range(videos))
+    labels = Labels(ids, ("train",) * videos, ("",) * videos, ("total",), np.ones((videos, 1)))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "s.h5"
+        began = time.perf_counter()
+        for row, video_id in enumerate(ids):
+            video = VideoFeatures(VideoRecord(video_id), table, times, times + 1)
+            write_part(store, "noise", labels.subset([row]), {header: video})
+        written = time.perf_counter() - began
+        began = time.perf_counter()
+        pack_parts(store, dataset="noise", card=None, labels=labels)
+        packed = time.perf_counter() - began
+    gigabytes = videos * clips * 4096 / 1e9
+    facts = {"videos": videos, "gigabytes": gigabytes, "parts_written_per_second": videos / written}
+    facts |= {"parts_packed_per_second": videos / packed, "packed_gigabytes_per_second": gigabytes / packed}
+    _say(facts, out)
+
+
 def _say(facts: dict[str, object], out: Path | None) -> None:
     click.echo(json.dumps(facts, indent=2))
     if out:

@@ -55,3 +55,15 @@ def test_protocol(tmp_path):
     assert [[cell.strip() for cell in row[1:4]] for row in rows] == [["ridge", "2", ""], ["gdlt", "2", "4"]]
     again = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "Spearman" not in again.stderr and again.stdout.count("| ridge") == 1, "what is there is not trained again"
+
+
+def test_cluster(tmp_path):
+    def run(*arguments):
+        call = [sys.executable, ROOT / "benchmarks" / "cluster.py", *arguments, "--out", tmp_path / "c.json"]
+        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / "c.json").read_text())
+
+    facts = run("simulate", "--videos", "40", "--workers", "4", "--mean-seconds", "0.02", "--port", "18793")
+    assert facts["videos"] == 40 and facts["workers"] == 4 and facts["ratio"] > 1
+    assert run("pack", "--videos", "5", "--clips", "3")["parts_packed_per_second"] > 0

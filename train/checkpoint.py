@@ -24,7 +24,7 @@ from manifests.errors import there_are
 from train.dataset import ScoreScale
 from train.errors import CheckpointError
 from train.heads import get_head
-from train.heads.plugin import ACTIONS, WithMAG2
+from train.heads.plugin import PLUGINS
 from train.prototypes import Prototypes
 from train.settings import TrainSettings
 
@@ -141,7 +141,7 @@ def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.M
     prototypes = Prototypes(texts, config.random_weights) if texts else None
     head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes, audio_dim)
     if config.plugin:
-        head = WithMAG2(head, config.dim, state[f"plugin_{ACTIONS}"])
+        head = PLUGINS[config.plugin].kind(head, config.dim, state[f"plugin{TEXTS}"], audio_dim)
     head.load_state_dict(state)
     return head.eval()
 

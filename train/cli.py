@@ -49,9 +49,13 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     help=f"One of {', '.join(TABLE)}. Default: gslm where the store has text features, else gdlt.",
 )
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
-@click.option("--audio", help="Features of the sound, NAME or NAME@RECIPE, for heads that hear (avcf).")
+@click.option(
+    "--audio",
+    "--second",
+    help="A second stream, clip for clip, NAME or NAME@RECIPE: the sound for heads that hear (avcf), CLIP's pictures for MVLA.",
+)
 @click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
-@click.option("--plugin", help="mag2: MLAVL's action guidance before the head.")
+@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before the head.")
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each.")
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Train each model this many times.")

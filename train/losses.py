@@ -72,4 +72,7 @@ def total_loss(
     if weights.cross_entropy and output.logits:
         terms["cross_entropy"] = sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
         loss = loss + weights.cross_entropy * terms["cross_entropy"]
+    for name, term in output.losses.items():
+        terms[name] = term
+        loss = loss + term
     return loss, {name: value.detach() for name, value in terms.items()}

@@ -21,13 +21,12 @@ from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.fitting import Epoch, Fitted, Task, fit
 from train.heads import get_head
-from train.heads.plugin import ACTIONS, PROMPTS, WithMAG2
+from train.heads.plugin import PLUGINS
 from train.metrics import Metrics, measure
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings
 
 FLOOR = "ridge"
-PLUGINS = ("mag2",)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Options:
     """Backbone of the sound, for heads that hear."""
     text: str | None = None
     plugin: str | None = None
-    """`mag2` puts MLAVL's action guidance before the head."""
+    """Of `train.heads.plugin.PLUGINS`, put before the head."""
     categories: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     seeds: int = 1
@@ -111,7 +110,7 @@ class Experiment:
     prototypes: Prototypes | None
     text: TextFeatures | None
     plugin_text: TextFeatures | None
-    """The prompt set whose actions the plug-in takes."""
+    """The prompt set whose texts the plug-in takes."""
     options: Options
     parts: tuple[Part, ...] = ()
     """Of a unified experiment: what its one model is tested on. Empty otherwise."""
@@ -133,7 +132,9 @@ class Experiment:
         built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
         if self.plugin_text is None or head is not None:
             return built
-        return WithMAG2(built, self.data.header.dim, self.plugin_text.group(ACTIONS))
+        plugin = PLUGINS[self.options.plugin]
+        group = next(group for name, group in plugin.texts if name == self.plugin_text.name)
+        return plugin.kind(built, self.data.header.dim, self.plugin_text.group(group), audio_dim)
 
 
 def prepare(store: Store, options: Options) -> Experiment:
@@ -187,7 +188,9 @@ def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | No
         raise SettingsError(f"no plug-in is called {options.plugin!r}{there_are(options.plugin, PLUGINS)}")
     if not hasattr(get_head(head).Settings, "mask"):
         raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
-    return store.text(PROMPTS)
+    have = {text.name for text in store.texts}
+    names = [name for name, _ in PLUGINS[options.plugin].texts]
+    return store.text(next((name for name in names if name in have), names[0]))
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:

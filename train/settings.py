@@ -76,6 +76,8 @@ _MLAVL = {
     "text": "mlavl", "optimizer": "adam", "lr": 1e-3, "batch_size": 64, "epochs": 400, "ce_weight": 0.01,
     "test_window": CENTRE,
 }  # fmt: skip
+_MVLA = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "epochs": 100, "triplet_weight": 0.0, "ce_weight": 0.0}
+"""Of the text: Adam, 1e-3 for attention and assessment (1e-4 for the rest, which is one rate here), no weight decay. Epochs are ours."""
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
 _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
@@ -87,6 +89,7 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("avcf", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
     ("pgt", ""): _MLAVL,
     ("pgt", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
+    ("sca", ""): _MVLA,
     ("gslm", ""): _QGVL,
     ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
     # Published: 260 to 320 epochs, depending on the score.
@@ -118,6 +121,7 @@ PRESETS = {
     SHORT: {
         ("gdlt", ""): _SHORT,
         ("gslm", ""): _SHORT,
+        ("sca", ""): {**_SHORT, "triplet_weight": 0.0},
         ("pgt", ""): {"text": "mlavl", **_SHORT},
         ("avcf", ""): {"text": "mlavl", **_SHORT},
     },

@@ -11,6 +11,7 @@ TABLE: dict[str, str] = {
     "gslm": "train.heads.gslm:GSLM",
     "avcf": "train.heads.mlavl:MLAVL",
     "pgt": "train.heads.mlavl:VisualMLAVL",
+    "sca": "train.heads.mvla:MVLA",
     "gdlt": "train.heads.gdlt:GDLT",
     "kernel": "train.heads.kernel:Kernel",
     "ridge": "train.heads.ridge:Ridge",
