@@ -27,6 +27,8 @@ from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings
 
 FLOOR = "ridge"
+OWN_FOLD = "fold"
+"""How the splits of a dataset with folds of its own are named: `fold1`, `fold2`, ..."""
 
 
 @dataclass(frozen=True)
@@ -245,13 +247,21 @@ def _by_part(fitted: Fitted, tasks: Sequence[Task]) -> Iterator[Fitted]:
 
 
 def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
-    """(fold, training rows, test rows): the dataset's split, or folds of its training split.
+    """(fold, training rows, test rows): the dataset's split, its own folds where its splits are named `fold...`, or folds of its
+    training split.
 
-    Folds are cut from a permutation by numpy's legacy generator with seed 0, as the ridge figures of the docs are.
+    The last are cut from a permutation by numpy's legacy generator with seed 0, as the ridge figures of the docs are.
     """
     of_unit = {"category": unit.category or None, "score": unit.scale.name}
     train_rows = data.rows(split="train", **of_unit)
     where = f"{unit.category} {unit.scale.name}".strip()
+    rows = data.rows(**of_unit)
+    own = sorted({name for name in data.splits[rows] if name.startswith(OWN_FOLD)})
+    if own and not folds:
+        for fold, name in enumerate(own):
+            tested = data.splits[rows] == name
+            yield fold, rows[~tested], rows[tested]
+        return
     if folds:
         if not len(train_rows):
             train_rows = data.rows(**of_unit)

@@ -178,3 +178,21 @@ def test_a_dataset_of_the_size_of_rg_fits_in_memory_once(tmp_path):
     shape, megabytes = loaded.stdout.rsplit(" ", 1)
     assert shape == "(68000, 1024)"
     assert 260 < float(megabytes) < 1.7 * 266
+
+
+def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
+    from dataclasses import replace
+
+    from tests.train.planted import planted_store
+    from train.protocol import Options, prepare, splits
+
+    with open_store(planted_store(tmp_path / "s.h5", num_train=9, num_test=3)) as store:
+        experiment = prepare(store, Options(head="ridge"))
+    data = replace(experiment.data, splits=np.array([f"fold{number % 4 + 1}" for number in range(12)], dtype=object))
+    found = list(splits(data, experiment.units[0], folds=0))
+    assert [fold for fold, _, _ in found] == [0, 1, 2, 3]
+    assert sorted(np.concatenate([test for _, _, test in found]).tolist()) == list(range(12))
+    for _, train, test in found:
+        assert not set(train) & set(test) and len(train) + len(test) == 12
+    # Cross-validation of another kind can still be asked for.
+    assert len(list(splits(data, experiment.units[0], folds=3))) == 3
