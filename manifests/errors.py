@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 30
+MOST_NAMES = 40
 """That a message lists; stores hold thousands of videos."""
 
 

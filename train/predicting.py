@@ -138,10 +138,10 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, 
     with watched_attention(head) as seen:
         (output,) = [head(batch) for batch in batches]
     votes.scores.append(float(scale.to_units(output.score01.double().numpy())[0]))
-    if not output.weights:
+    # Of several branches, the first is over all that was perceived; weights of scores are no grades.
+    weights = next((found[0] for name, found in output.weights.items() if name != "scores"), None)
+    if weights is None:
         return
-    # Of several levels or branches, the first is over all that was perceived.
-    weights = next(iter(output.weights.values()))[0]
     votes.grades.append(weights.numpy())
     attention = next((a[0] for a in seen if a.shape[1] == len(weights)), None)
     num_clips = int(data.num_clips[row])

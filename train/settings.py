@@ -78,6 +78,9 @@ _MLAVL = {
 }  # fmt: skip
 _MVLA = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "epochs": 100, "triplet_weight": 0.0, "ce_weight": 0.0}
 """Of the text: Adam, 1e-3 for attention and assessment (1e-4 for the rest, which is one rate here), no weight decay. Epochs are ours."""
+_DIRECT = {
+    "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "epochs": 100, "triplet_weight": 0.0, "ce_weight": 0.0,
+}  # fmt: skip
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
 _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
@@ -90,6 +93,9 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("pgt", ""): _MLAVL,
     ("pgt", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
     ("sca", ""): _MVLA,
+    # Of the published code: Adam, 1e-4, decay 1e-5, the loss of the distribution alone.
+    ("usdl", ""): {**_DIRECT, "mse_weight": 0.0},
+    ("i3d-mlp", ""): _DIRECT,
     ("gslm", ""): _QGVL,
     ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
     # Published: 260 to 320 epochs, depending on the score.
@@ -122,6 +128,8 @@ PRESETS = {
         ("gdlt", ""): _SHORT,
         ("gslm", ""): _SHORT,
         ("sca", ""): {**_SHORT, "triplet_weight": 0.0},
+        ("usdl", ""): {**_SHORT, "mse_weight": 0.0},
+        ("i3d-mlp", ""): _SHORT,
         ("pgt", ""): {"text": "mlavl", **_SHORT},
         ("avcf", ""): {"text": "mlavl", **_SHORT},
     },

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy.special import rel_entr
 
 from features.store import open_store
 from tests.train.planted import planted_store
@@ -25,6 +26,7 @@ from train.errors import SettingsError
 from train.evaluate import evaluate_run
 from train.heads.mvla import MVLA, CollaborativeAttention, MVLASettings, divergence, similarity_loss, stage_shares
 from train.heads.plugin import WithMVLA
+from train.heads.usdl import gaussian_labels
 from train.losses import LossWeights, total_loss
 
 RNG = np.random.default_rng(3)
@@ -181,3 +183,18 @@ def test_a_run_with_the_plugin_comes_back_from_its_checkpoint(tmp_path):
         (row,) = evaluate_run(tmp_path / "run", opened, "test")
     assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5)
     assert row.random_weights, "its texts were encoded by random weights"
+
+
+def test_usdls_labels():
+    """Equations 1 and 2 of USDL, written out."""
+    target = np.array([0.0, 0.37, 1.0])
+    found = gaussian_labels(torch.tensor(target), 21, 2.0).numpy()
+    for row, score in enumerate(target):
+        heights = np.exp(-((np.arange(21) - 20 * score) ** 2) / (2 * 2.0**2)) / (2.0 * np.sqrt(2 * np.pi))
+        np.testing.assert_allclose(found[row], heights / heights.sum(), atol=1e-6)
+    head = make_head("usdl").train()
+    batch = make_batch([9, 7, 5, 8])
+    output = head(batch)
+    label, p = gaussian_labels(batch.target01, 101, 5.0).numpy(), output.weights["scores"].detach().numpy()
+    assert float(output.losses["distribution"].detach()) == pytest.approx(rel_entr(label, p).sum(1).mean(), rel=1e-4)
+    np.testing.assert_allclose(output.score01.detach(), p @ np.linspace(0, 1, 101), atol=1e-6)

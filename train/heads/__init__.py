@@ -13,6 +13,8 @@ TABLE: dict[str, str] = {
     "pgt": "train.heads.mlavl:VisualMLAVL",
     "sca": "train.heads.mvla:MVLA",
     "gdlt": "train.heads.gdlt:GDLT",
+    "usdl": "train.heads.usdl:USDL",
+    "i3d-mlp": "train.heads.usdl:MeanMLP",
     "kernel": "train.heads.kernel:Kernel",
     "ridge": "train.heads.ridge:Ridge",
 }
