@@ -26,7 +26,7 @@ class VideoProgress(Progress):
         self.say("start", line, videos=num_videos, done_before=num_done)
 
     def note(self, line: str) -> None:
-        self.say("note", line, message=line)
+        self.say("note", line, always=True, message=line)
 
     def clips(self, num_clips: int) -> None:
         self._num_clips += num_clips

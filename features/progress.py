@@ -70,8 +70,9 @@ class Progress:
             return None
         return (time.monotonic() - self._began) / self._done * (self._total - self._done)
 
-    def say(self, event: str, line: str, *, detail: bool = False, **facts: object) -> None:
-        """One thing that happened: a line for people, or the event and its facts for programs. A detail is for those who ask."""
+    def say(self, event: str, line: str, *, detail: bool = False, always: bool = False, **facts: object) -> None:
+        """One thing that happened: a line for people, or the event and its facts for programs. A detail is for those who ask; what
+        the bar cannot tell is `always` said, but to those who want quiet."""
         if self._shown is Shown.EVENTS:
             times = {"done": self._done, "of": self._total, "seconds": round(time.monotonic() - self._began, 3)}
             left = self.seconds_left
@@ -79,6 +80,8 @@ class Progress:
             # JSON has no NaN.
             known = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in facts.items()}
             click.echo(json.dumps({"event": event, **known, **times}), err=True)
-        elif self._shown is Shown.VERBOSE or not (detail or self.on_terminal or self._shown is Shown.QUIET):
+        elif self._shown is Shown.VERBOSE or (
+            self._shown is Shown.AUTO and not detail and (always or not self.on_terminal)
+        ):
             # Above the bar, which stays the last line.
             self.bar.write(line, file=sys.stderr) if self.on_terminal else click.echo(line, err=True)

@@ -96,8 +96,10 @@ def test_what_people_see(shown, on_terminal, lines, monkeypatch, capsys):
         job.step("routine_7", loss="0.12")
         job.say("whole", "whole")
         job.step("routine_8")
+        job.say("note", "address", always=True)
     text = stream.text if on_terminal else capsys.readouterr().err
     assert [line for line in ("part", "whole") if line in text] == lines
+    assert ("address" in text) == (shown is not Shown.QUIET)
     bar = on_terminal and shown is not Shown.QUIET
     assert ("routine_8" in text and "2/2" in text) == bar
 

@@ -366,7 +366,7 @@ def sweep(
     failed = []
     with Progress(len(not_done(out, cells)), "run", shown) as progress:
         if cluster:
-            note = lambda line: progress.say("note", line, message=line)  # noqa: E731
+            note = lambda line: progress.say("note", line, always=True, message=line)  # noqa: E731
             made = from_extract("executor", "--cluster")(cluster, workers, cluster_options, note)
         elif workers > 1:
             from concurrent.futures import ProcessPoolExecutor

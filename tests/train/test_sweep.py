@@ -112,3 +112,14 @@ def test_what_is_refused(store, tmp_path):
     assert "did you mean gdlt" in run(*call, "gdl", status=2).output
     assert "no category 'Z'" in run(*call, "ridge", "--category", "Z", status=2).output
     assert not (tmp_path / "sw").exists()
+
+
+def test_on_a_cluster(store, tmp_path):
+    """The scheduler and its worker are processes; the numbers are those of this one."""
+    pytest.importorskip("distributed")
+    call = ("sweep", "--features", store, "--head", "gdlt", "--set", "epochs=2", "--category", "A", "--json")
+    here = json.loads(run(*call, "--out", tmp_path / "here").stdout)
+    there = json.loads(run(*call, "--out", tmp_path / "there", "--cluster", "local", "--workers", 1).stdout)
+    (one,), (other,) = here["lines"], there["lines"]
+    assert one["spearman"] == other["spearman"] and one["mse"] == pytest.approx(other["mse"], rel=1e-4)
+    assert "did you mean slurm" in run(*call, "--out", tmp_path / "x", "--cluster", "slum", status=2).output
