@@ -290,20 +290,23 @@ def _by_name(values: dict[tuple[str, str], float]) -> dict[str, float]:
 @click.option(
     "--videos", type=click.Path(path_type=Path), help="Folder of the videos: adds pictures of the strongest clips."
 )
+@click.option("--show", multiple=True, metavar="ID", help="A test video whose attention is shown too; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="The page.  [default: RUN/report.html]")
 @json_option
-def report(run: Path, store_path: Path | None, videos: Path | None, out: Path | None, as_json: bool) -> None:
+def report(
+    run: Path, store_path: Path | None, videos: Path | None, show: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
     """Write RUN as one HTML page: predictions, learning curves, where the grades looked, provenance.
 
     Example: train report runs/rg-gslm --features features/rg.h5 --videos videos/rg
     """
-    if videos and not store_path:
-        raise click.UsageError("--videos goes with --features: the store says which clips are the strongest")
+    if (videos or show) and not store_path:
+        raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
     from train.page import make_page
 
     with ExitStack() as stack:
         store = stack.enter_context(open_store(store_path)) if store_path else None
-        page, missing = make_page(run, store, videos)
+        page, missing = make_page(run, store, videos, show)
     out = out or run / "report.html"
     out.write_text(page, encoding="utf-8")
     for line in missing:

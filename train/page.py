@@ -17,7 +17,7 @@ from jinja2 import Environment
 from scipy.stats import rankdata
 
 from features.store import Store
-from manifests.errors import LongtakeError
+from manifests.errors import LongtakeError, there_are
 from train import figures
 from train.bridge import from_extract
 from train.checkpoint import unit_name
@@ -78,11 +78,13 @@ class Section:
         return sorted(self.scored, key=lambda one: -abs(one.error))[:WORST]
 
 
-def make_page(run: Path, store: Store | None = None, videos: Path | None = None) -> tuple[str, list[str]]:
+def make_page(
+    run: Path, store: Store | None = None, videos: Path | None = None, show: Sequence[str] = ()
+) -> tuple[str, list[str]]:
     """The page, and what is missing from it and why.
 
-    With the run's store it also shows where grades looked and how their patterns lie; with the videos, pictures of the
-    strongest clips. Raises `DataError` for a folder that is not a run, `CheckpointError` for another recipe's store.
+    With the run's store it also shows where grades looked, in a few videos and those of `show`, and how their patterns lie; with
+    the videos, pictures of the strongest clips. Raises `DataError` for a folder that is not a run, `CheckpointError` for another recipe's store.
     """
     dataset, line = read_run(run)
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -98,7 +100,7 @@ def make_page(run: Path, store: Store | None = None, videos: Path | None = None)
     missing: list[str] = []
     if store is not None:
         _add_patterns(run, store, sections)
-        _add_looks(run, store, videos, sections, missing)
+        _add_looks(run, store, videos, show, sections, missing)
     papers = published_lines(dataset)
     text = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         TEMPLATE.read_text(encoding="utf-8")
@@ -216,10 +218,22 @@ def _patterns(head: torch.nn.Module, config, data: FeatureSet, video_ids: Sequen
 
 
 def _add_looks(
-    run: Path, store: Store, videos: Path | None, sections: dict[tuple[str, str], Section], missing: list[str]
+    run: Path,
+    store: Store,
+    videos: Path | None,
+    show: Sequence[str],
+    sections: dict[tuple[str, str], Section],
+    missing: list[str],
 ) -> None:
+    tested = [one.video_id for section in sections.values() for one in section.scored]
+    for video_id in show:
+        if video_id not in tested:
+            raise DataError(f"{video_id} is no test video of {run}{there_are(video_id, dict.fromkeys(tested))}")
     for key, section in sections.items():
         chosen = _chosen(section.scored)
+        for one in section.scored:
+            if one.video_id in show:
+                chosen.setdefault(one.video_id, "asked for")
         found = {
             one.video_id: one
             for one in predict_run(run, store, list(chosen), key[0] or None)

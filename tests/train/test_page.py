@@ -96,6 +96,16 @@ def test_without_a_store_and_for_a_head_without_epochs(lab):
     assert text.count("<svg") == 2 and "Where the grades looked" not in text
 
 
+def test_videos_that_are_asked_for(lab, tmp_path):
+    folder, store = lab
+    call = ("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
+    ids = [one.video_id for _, scored in _scored(folder / "gslm") for one in scored if one.video_id.startswith("A")]
+    run(*call, *(word for video_id in ids for word in ("--show", video_id)))
+    text = (tmp_path / "r.html").read_text()
+    assert all(f"<figcaption>{video_id}, " in text for video_id in ids) and "asked for" in text
+    assert "no test video" in run(*call, "--show", "A_999", status=2)
+
+
 def test_ranks_and_errors(lab):
     folder, _ = lab
     for _, scored in _scored(folder / "gslm"):
@@ -125,7 +135,7 @@ def test_a_video_that_is_missing_costs_its_pictures_only(lab, tmp_path, monkeypa
 def test_what_is_refused(lab, tmp_path):
     folder, store = lab
     assert "not a finished run" in run("report", tmp_path, status=2)
-    assert "--videos goes with --features" in run("report", folder / "ridge", "--videos", tmp_path, status=2)
+    assert "go with --features" in run("report", folder / "ridge", "--videos", tmp_path, status=2)
     other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
     assert "another recipe" in run("report", folder / "gslm", "--features", other, status=2)
     assert bridge.GROUP == "longtake.extract"
