@@ -67,3 +67,17 @@ def test_cluster(tmp_path):
     facts = run("simulate", "--videos", "40", "--workers", "4", "--mean-seconds", "0.02", "--port", "18793")
     assert facts["videos"] == 40 and facts["workers"] == 4 and facts["ratio"] > 1
     assert run("pack", "--videos", "5", "--clips", "3")["parts_packed_per_second"] > 0
+
+
+def test_training(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "training.py", "--batch", "4", "--clips", "6", "--actions", "3"]
+    done = subprocess.run(
+        [*call, "--rounds", "1", "--json", tmp_path / "t.json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "t.json").read_text())
+    assert facts["largest_difference"] < 1e-5 and facts["ratio"] > 0
