@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AHEAD = 2000
+"""Videos that the scheduler knows of at a time: enough for many hundred workers, few enough that 100,000 cost it nothing."""
+PROBES = 16
+"""File headers that are read at a time, to put the longest videos first; on a network disk it is the waiting that takes long."""
 MOST_TRIES = 3
 """The first, and two more: a video that takes its process down is not tried for ever. A scheduler with a policy of its own, which
 is 3 failures unless it is told otherwise, has tried that often before it says so."""
@@ -85,6 +90,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
     retired: set[str] = set()
 
     def submit(jobs: Sequence[Job]) -> dict[Future, Job]:
+        if not jobs:
+            return {}
         # A task, not scattered data: what a dead worker held can then be made again.
         shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
         futures = {}
@@ -98,11 +105,16 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
     # Dask blames a worker's death on every video that waited there. Each is then tried once more, alone, which tells who did it.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         suspects: list[Job] = []
-        futures = submit(longest_first(plan))
+        waiting = iter(longest_first(plan))
+        futures = submit(list(islice(waiting, AHEAD)))
         running = as_completed(list(futures))
         try:
             for future in running:
                 job = futures.pop(future)
+                if len(futures) < AHEAD // 2:
+                    more = submit(list(islice(waiting, AHEAD - len(futures))))
+                    futures |= more
+                    running.update(list(more))
                 try:
                     yield future.result()
                 except KilledWorker as error:
@@ -161,7 +173,10 @@ def longest_first(plan: Plan) -> list[Job]:
         end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)
         return max(end - (row.start_seconds or 0.0), 0.0)
 
-    return sorted(plan.jobs, key=seconds, reverse=True)
+    with ThreadPoolExecutor(PROBES) as pool:
+        lengths = list(pool.map(seconds, plan.jobs))
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    return [plan.jobs[index] for index in order]
 
 
 def _itself(request: Request) -> Request:

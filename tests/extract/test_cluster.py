@@ -26,8 +26,10 @@ def equal(one, other):
         return not diff(ours, theirs)
 
 
-def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone):
-    """The workers are threads of this process, reached by their scheduler's address."""
+@pytest.mark.parametrize("ahead", [2000, 2])
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone, monkeypatch, ahead):
+    """The workers are threads of this process, reached by their scheduler's address. Videos are handed out few at a time, too."""
+    monkeypatch.setattr(cluster, "AHEAD", ahead)
     make_dataset(tmp_path, [10, 3, 41, 4, 17])
     extract(tmp_path, out="alone.h5")
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
