@@ -71,7 +71,6 @@ def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> 
 
 def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished]:
     """The videos of a plan over the workers of a client, the longest first."""
-    import dask
     from distributed import CancelledError, KilledWorker, as_completed
 
     run_id = uuid4().hex
@@ -102,48 +101,44 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
             futures[future] = job
         return futures
 
-    # Dask blames a worker's death on every video that waited there. Each is then tried once more, alone, which tells who did it.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        suspects: list[Job] = []
-        waiting = iter(longest_first(plan))
-        futures = submit(list(islice(waiting, AHEAD)))
-        running = as_completed(list(futures))
-        try:
-            for future in running:
-                job = futures.pop(future)
-                if len(futures) < AHEAD // 2:
-                    more = submit(list(islice(waiting, AHEAD - len(futures))))
-                    futures |= more
-                    running.update(list(more))
-                try:
-                    yield future.result()
-                except KilledWorker as error:
-                    deaths[job.row.video_id] += error.allowed_failures + 1
+    suspects: list[Job] = []
+    waiting = iter(longest_first(plan))
+    futures = submit(list(islice(waiting, AHEAD)))
+    running = as_completed(list(futures))
+    try:
+        for future in running:
+            job = futures.pop(future)
+            if len(futures) < AHEAD // 2:
+                more = submit(list(islice(waiting, AHEAD - len(futures))))
+                futures |= more
+                running.update(list(more))
+            try:
+                yield future.result()
+            except KilledWorker as error:
+                deaths[job.row.video_id] += error.allowed_failures + 1
+                suspects.append(job)
+            except WorkerCannotStore as error:
+                _retire(client, error, retired)
+                again = submit([job])
+                futures |= again
+                running.update(list(again))
+        while suspects:
+            job = suspects.pop(0)
+            (future,) = submit([job])
+            try:
+                yield future.result()
+            except KilledWorker as error:
+                deaths[job.row.video_id] += error.allowed_failures + 1
+                if deaths[job.row.video_id] < MOST_TRIES:
                     suspects.append(job)
-                except WorkerCannotStore as error:
-                    _retire(client, error, retired)
-                    again = submit([job])
-                    futures |= again
-                    running.update(list(again))
-            while suspects:
-                job = suspects.pop(0)
-                (future,) = submit([job])
-                try:
-                    yield future.result()
-                except KilledWorker as error:
-                    deaths[job.row.video_id] += error.allowed_failures + 1
-                    if deaths[job.row.video_id] < MOST_TRIES:
-                        suspects.append(job)
-                        continue
-                    message = (
-                        f"the process that read it died, {deaths[job.row.video_id]} times, without a word from Python"
-                    )
-                    yield write_failure(plan, job, "KilledWorker", message)
-                except WorkerCannotStore as error:
-                    _retire(client, error, retired)
-                    suspects.append(job)
-        except CancelledError as error:
-            raise ExtractError(f"the dask scheduler gave up ({error}); run the same command again") from error
+                    continue
+                message = f"the process that read it died, {deaths[job.row.video_id]} times, without a word from Python"
+                yield write_failure(plan, job, "KilledWorker", message)
+            except WorkerCannotStore as error:
+                _retire(client, error, retired)
+                suspects.append(job)
+    except CancelledError as error:
+        raise ExtractError(f"the dask scheduler gave up ({error}); run the same command again") from error
 
 
 def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:

@@ -51,15 +51,21 @@ def connected(
     `ExtractError` for what is not there, not installed or not understood.
     """
     try:
+        import dask
         from distributed import Client
     except ImportError as error:
         raise ExtractError(f"--cluster needs {error.name}: python -m pip install 'longtake[extract]'") from error
     if options is not None and cluster not in BATCH_SYSTEMS:
         raise ExtractError(f"--cluster-options goes with {', '.join(BATCH_SYSTEMS)}, not with --cluster {cluster}")
-    if cluster == LOCAL:
-        made = _local(num_workers, device)
-    elif cluster in BATCH_SYSTEMS:
-        made = _batch(cluster, num_workers or 1, options, device, note)
+    if cluster == LOCAL or cluster in BATCH_SYSTEMS:
+        # Dask blames a worker's death on every video that waited there, and a scheduler of ours says so at the first: each is
+        # then tried alone, which tells who did it.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            made = (
+                _local(num_workers, device)
+                if cluster == LOCAL
+                else _batch(cluster, num_workers or 1, options, device, note)
+            )
     elif "://" in cluster:
         made = cluster
     else:

@@ -154,5 +154,8 @@ def test_worker_processes_that_die(tmp_path):
     assert run.returncode == 1, errors
     assert "Traceback" not in errors
     with open_store(tmp_path / "small.h5") as store:
-        status = {record.video_id: (record.status, record.error_stage) for record in store.stream().records}
+        records = store.stream().records
+    status = {record.video_id: (record.status, record.error_stage) for record in records}
+    (deadly,) = [record for record in records if record.video_id == "deadly"]
+    assert "died, 3 times" in deadly.error_message
     assert status == {"deadly": (FAILED, "crash"), **{f"v{number}": (OK, "") for number in range(10)}}
