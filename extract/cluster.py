@@ -72,6 +72,7 @@ def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> 
 def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished]:
     """The videos of a plan over the workers of a client, the longest first."""
     from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
     run_id = uuid4().hex
     request = Request(
@@ -137,8 +138,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
             except WorkerCannotStore as error:
                 _retire(client, error, retired)
                 suspects.append(job)
-    except CancelledError as error:
-        raise ExtractError(f"the dask scheduler gave up ({error}); run the same command again") from error
+    except (CancelledError, CommClosedError) as error:
+        raise ExtractError(f"the dask scheduler is gone ({error}); run the same command again") from error
 
 
 def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:

@@ -80,7 +80,7 @@ def connected(
             f"--cluster local"
         ) from error
     try:
-        with client, _silenced():
+        with _silenced(), client:
             if client.dashboard_link and _has_dashboard():
                 note(f"dashboard of the workers: {client.dashboard_link}")
             yield client
@@ -96,7 +96,9 @@ def connected(
 @contextmanager
 def _silenced() -> Iterator[None]:
     """Dask logs the tracebacks of lost connections that it then reports as what they are."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application", "asyncio")]
+    # Each logger of dask's has a level of its own.
+    own = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in (*own, "tornado.application", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

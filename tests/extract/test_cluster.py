@@ -80,7 +80,7 @@ def test_a_batch_system(tmp_path, numbers_backbone, jobs_here, monkeypatch):
     options = tmp_path / "site.toml"
     (tmp_path / "preload.py").write_text("from tests.extract import fake_backbone\nfake_backbone.install()\n")
     options.write_text(
-        f"cores = 1\nmemory = '1GB'\nworker_extra_args = ['--preload', '{tmp_path}/preload.py', '--no-dashboard']\n"
+        f"cores = 1\nmemory = '8GB'\nworker_extra_args = ['--preload', '{tmp_path}/preload.py', '--no-dashboard']\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = extract(tmp_path, "--cluster", "slurm", "--cluster-options", str(options), "--workers", "2", "--verbose")

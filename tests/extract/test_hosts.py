@@ -136,6 +136,7 @@ def test_a_scheduler_that_dies_and_the_next_run(tmp_path, lab):
     os.killpg(scheduler.pid, signal.SIGKILL)
     _, errors = run.communicate(timeout=150)
     assert run.returncode == 2 and "run the same command again" in errors, errors
+    assert "Traceback" not in errors
     time.sleep(1)
     lab.scheduler("127.0.0.1")
     lab.worker("127.0.0.1")
