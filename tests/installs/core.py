@@ -29,7 +29,7 @@ def command(*arguments: str, status: int = 0) -> str:
 
 def make_store(path: Path) -> None:
     rng = np.random.default_rng(0)
-    header = FeatureHeader("noise", "video", 16, "random:0", None, True, 16, 16, "pad", 25.0)
+    header = FeatureHeader("i3d", "video", 16, "random:0", None, True, 16, 16, "pad", 25.0)
     rows, items = [], []
     for number in range(24):
         score = float(rng.uniform(0, 10))

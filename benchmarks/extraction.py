@@ -1,6 +1,6 @@
 """The table nobody publishes: how fast a backbone could go here, how fast decoding could, and what a run reaches.
 
-python benchmarks/extract.py [--backbone i3d --backbone clip] [--videos FOLDER]
+python benchmarks/extraction.py [--backbone i3d --backbone clip] [--videos FOLDER]
 
 In turns, --rounds times each: `decode`, a run whose network computes nothing; `model`, the network alone on as many clips, in the same batches with the
 same threads; `run`, the whole. The limit of a run is the larger of decode and model. Weights are random, which costs the same time. Without --videos, the
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -20,9 +19,6 @@ from pathlib import Path
 import click
 import torch
 from tabulate import tabulate
-
-# This file has the name of the package that it measures, and Python looks beside a script first.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from extract.backbones import get_spec
 from extract.decode import get_decoder
