@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
-
 from extract.backbones import check_state, state_sha256
 from extract.backbones.clip import MODEL, from_vifi
 from extract.errors import ExtractError
@@ -15,6 +13,7 @@ from extract.weights import Progress, Weights, load_state, resolve
 from manifests.errors import there_are
 
 if TYPE_CHECKING:
+    import numpy as np
     import open_clip
 
 

@@ -7,16 +7,13 @@ imported only by the functions that handle tensors.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import logging
 import os
 import pickle
 import socket
 import struct
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -292,6 +289,11 @@ def _claim_partial(shared: Path, own: Path) -> None:
 
 
 def _receive(url: str, own: Path, on_progress: Progress | None) -> None:
+    # Imported here, so that `extract list` does not wait for them.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     offset = own.stat().st_size if own.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "longtake"})
     if offset:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from features.combine import merge
-from features.console import Console, LocalStorePath, StorePath, add_completion, completes, json_option, print_json
-from features.convert import DTYPES, convert
+from features.console import (
+    Console,
+    LocalStorePath,
+    NamesOf,
+    StorePath,
+    add_completion,
+    completes,
+    json_option,
+    print_json,
+)
 from features.errors import FeaturesError
-from features.export import LAYOUTS as EXPORT_LAYOUTS
-from features.export import export
-from features.importing import KnownRecipe, import_text, import_videos, labels_of
-from features.inspect import describe, diff, verify
-from features.layouts import LAYOUTS, find_videos
-from features.parts import pack
-from features.reference import compare_with, likely_cause
-from features.store import Storage, check_store_name, open_store
 from manifests.card import dataset_names, find_card
 from manifests.table import Manifest, find_manifest, read_manifest
 
 STORE = StorePath()
 FILE = click.Path(path_type=Path)
+DTYPES = ("float32", "float16")
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
+
+
+# numpy and h5py are imported by the commands, so that --help and mistakes in the call do not wait for them.
+
+
+def _layouts() -> Iterable[str]:
+    from features.layouts import LAYOUTS
+
+    return LAYOUTS
+
+
+def _export_layouts() -> Iterable[str]:
+    from features.export import LAYOUTS
+
+    return LAYOUTS
 
 
 @click.group(cls=Console)
@@ -42,6 +58,9 @@ def info(store: Path, as_json: bool) -> None:
 
     Example: features info features/rg.h5
     """
+    from features.inspect import describe
+    from features.store import open_store
+
     with open_store(store) as opened:
         facts = describe(opened)
     if as_json:
@@ -99,6 +118,8 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
 
     Example: features ls features/rg.h5
     """
+    from features.store import open_store
+
     with open_store(store) as opened:
         stream = opened.stream(backbone)
         labels = {video_id: row for row, video_id in enumerate(opened.labels.video_ids)}
@@ -143,6 +164,10 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
 
     Example: features verify features/rg.h5 --dataset rg
     """
+    from features.importing import labels_of
+    from features.inspect import verify
+    from features.store import open_store
+
     expected = _expected(dataset, manifest)
     with open_store(store) as opened:
         faults = verify(opened, labels_of(expected) if expected else None)
@@ -165,6 +190,9 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
 
     Example: features diff mine.h5 theirs.h5
     """
+    from features.inspect import diff
+    from features.store import open_store
+
     with open_store(one) as first, open_store(other) as second:
         differences = diff(first, second)
     if as_json:
@@ -182,7 +210,7 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @click.option(
     "--layout",
-    type=click.Choice(list(LAYOUTS)),
+    type=NamesOf(_layouts),
     default="gdlt",
     show_default=True,
     help="How the reference is laid out, as for `features import`.",
@@ -198,6 +226,10 @@ def compare_features(
 
     Example: features compare features/rg.h5 released --layout gdlt
     """
+    from features.layouts import find_videos
+    from features.reference import compare_with, likely_cause
+    from features.store import open_store
+
     videos = {}
     for path in reference:
         videos |= find_videos(layout, path, None)
@@ -253,6 +285,9 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
 
     Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
     """
+    from features.combine import merge
+    from features.store import check_store_name
+
     check_store_name(out)
     done = merge(stores, out, beside=beside)
     if as_json:
@@ -284,6 +319,9 @@ def convert_store(
     The ending of OUT says which kind it becomes: .h5 one HDF5 file, .zarr many files or objects.
     Example: features convert features/rg.h5 s3://lab/rg.zarr
     """
+    from features.convert import convert
+    from features.store import Storage, check_store_name
+
     check_store_name(out)
     storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
     done = convert(store, out, dtype=dtype, storage=storage)
@@ -305,6 +343,10 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 
     Example: features relabel features/rg.h5 --dataset rg
     """
+    from features.importing import labels_of
+    from features.parts import pack
+    from features.store import open_store
+
     corrected = _expected(dataset, manifest)
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
@@ -329,7 +371,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 @main.command("export")
 @click.argument("store", type=STORE)
 @click.argument("folder", type=FILE)
-@click.option("--layout", type=click.Choice(list(EXPORT_LAYOUTS)), default="gdlt", show_default=True)
+@click.option("--layout", type=NamesOf(_export_layouts), default="gdlt", show_default=True)
 @click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 @json_option
 def export_store(store: Path | str, folder: Path, layout: str, backbone: str | None, as_json: bool) -> None:
@@ -337,6 +379,9 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: str | N
 
     Example: features export features/rg.h5 folder --layout gdlt
     """
+    from features.export import export
+    from features.store import open_store
+
     with open_store(store) as opened:
         done = export(opened, opened.stream(backbone), folder, layout)
     if as_json:
@@ -376,6 +421,7 @@ def card(store: Path, out: Path | None) -> None:
     Example: features card features/rg.h5 --out README.md
     """
     from features.card import store_card
+    from features.store import open_store
 
     with open_store(store) as opened:
         text = store_card(opened)
@@ -387,7 +433,7 @@ def card(store: Path, out: Path | None) -> None:
 
 @main.command("import")
 @click.argument("source", type=FILE)
-@click.option("--layout", type=click.Choice([*LAYOUTS, "text"]), required=True, help="How SOURCE is laid out.")
+@click.option("--layout", type=NamesOf(lambda: [*_layouts(), "text"]), required=True, help="How SOURCE is laid out.")
 @click.option(
     "--dataset",
     shell_complete=completes(dataset_names),
@@ -403,7 +449,7 @@ def card(store: Path, out: Path | None) -> None:
 @click.option("--clip-length", type=int, help="Frames per clip, if you know.")
 @click.option("--clip-stride", type=int, help="Frames between clips, if you know.")
 @click.option("--fps", type=float, help="Frames per second, if you know.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
 @click.option("--text", "prompt_set", help="Prompt set whose texts SOURCE encodes (layout text), such as mlavl.")
 @click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
 @click.option("--encoder", default="unknown", help="Text encoder (layout text), such as vifi-clip.")
@@ -420,6 +466,9 @@ def import_features(
 
     Example: features import VST --layout gdlt --dataset rg --backbone vst --labels train.txt --labels test.txt --out features/rg.h5
     """
+    from features.importing import KnownRecipe, import_text, import_videos
+    from features.layouts import LAYOUTS
+
     if layout == "text":
         card = find_card(dataset)
         if prompt_set is None:

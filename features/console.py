@@ -85,6 +85,17 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
+class NamesOf(click.Choice):
+    """A choice among the names of a table, which is imported when somebody asks for them and not before."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names, self.case_sensitive = names, True
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return tuple(self._names())
+
+
 class StorePath(click.ParamType):
     """A store: a path, or a URL, which stays the text that it is."""
 

@@ -24,8 +24,6 @@ from features.store import (
 )
 from features.types import VideoFeatures
 
-DTYPES = ("float32", "float16")
-
 
 @dataclass(frozen=True)
 class Converted:

@@ -1,6 +1,7 @@
 """The benchmarks run, on sizes that say nothing about speed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,31 @@ def test_training(tmp_path):
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "t.json").read_text())
     assert facts["largest_difference"] < 1e-5 and facts["ratio"] > 0
+
+
+def test_startup(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "startup.py", "--rounds", "1", "--json", tmp_path / "s.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "s.json").read_text())["tables"]
+    assert {"extract list", "features info", "train heads --help"} <= {row["name"] for row in table["rows"]}
+
+
+def test_the_performance_page_is_what_the_results_give(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "page.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    # Of a copy with another number it says so, and writes what is missing.
+    for name in ("benchmarks", "docs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    result = tmp_path / "benchmarks" / "results" / "startup.json"
+    facts = json.loads(result.read_text())
+    facts["tables"][0]["ratios"][0]["values"] = [77.0]
+    result.write_text(json.dumps(facts))
+    call = [sys.executable, tmp_path / "benchmarks" / "page.py"]
+    stale = subprocess.run([*call, "--check"], capture_output=True, text=True)
+    assert stale.returncode == 1 and "docs/performance.md" in stale.stdout and "README.md" in stale.stdout
+    assert subprocess.run(call).returncode == 0
+    assert "**missed**" in (tmp_path / "docs" / "performance.md").read_text()
+    assert "| 77.00 |" in (tmp_path / "README.md").read_text()
+    assert subprocess.run([*call, "--check"]).returncode == 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.features.fakes import make_store
+
 ROOT = Path(__file__).resolve().parents[1]
 DECODERS_AND_BACKBONES = {
     "av", "cv2", "decord", "torchcodec", "torchvision", "open_clip", "pytorchvideo", "transformers", "timm", "dask",
@@ -19,10 +21,10 @@ FORBIDDEN = {
 }
 LIGHT = {
     "manifests.table": ("numpy", "torch"),
-    "features.cli": ("torch", "av", "zarr", "fsspec", "jinja2"),
-    "train.cli": ("torch", "scipy", "zarr", "fsspec", "matplotlib", "jinja2"),
-    "extract.cli": ("torch", "av", "cv2", "open_clip"),
-    "extract.listing": ("torch", "av", "cv2", "open_clip"),
+    "features.cli": ("numpy", "torch", "av", "zarr", "fsspec", "jinja2"),
+    "train.cli": ("numpy", "torch", "scipy", "zarr", "fsspec", "matplotlib", "jinja2"),
+    "extract.cli": ("numpy", "torch", "av", "cv2", "open_clip"),
+    "extract.listing": ("numpy", "torch", "av", "cv2", "open_clip", "http"),
 }
 """Module -> what importing it must not load, so that --help and `list` start at once."""
 
@@ -70,6 +72,35 @@ def test_start_up_is_light(module):
     code = f"import sys, {module}; print(sorted(set({heavy!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+HEAVY = ("torch", "torchvision", "av", "cv2", "open_clip", "dask")
+
+
+@pytest.mark.parametrize(
+    "command, allowed",
+    [
+        *((f"extract{words} --help", ()) for words in ("", " run", " text", " list", " probe", " weights")),
+        *((f"features{words} --help", ()) for words in ("", " info", " merge", " verify")),
+        *((f"train{words} --help", ()) for words in ("", " heads", " predict", " sweep")),
+        ("extract list", ()),
+        ("extract list --json", ()),
+        ("extract weights list", ()),
+        ("features info STORE", ("numpy",)),
+        ("features ls STORE", ("numpy",)),
+    ],
+)
+def test_commands_load_only_what_they_need(tmp_path, command, allowed):
+    program, *arguments = command.split()
+    if "STORE" in arguments:
+        make_store(tmp_path / "small.h5", {"v": 2})
+        arguments = [str(tmp_path / "small.h5") if word == "STORE" else word for word in arguments]
+    code = f"""import sys
+from {program}.cli import main
+main({arguments!r}, standalone_mode=False)
+print(sorted({{*{HEAVY!r}, "numpy"}} & set(sys.modules)))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == str(sorted(allowed))
 
 
 def test_every_package_is_in_setup_cfg():

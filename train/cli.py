@@ -12,7 +12,6 @@ import click
 
 from features.console import Console, StorePath, add_completion, completes, json_option, print_json
 from features.progress import how_shown, progress_options
-from features.store import open_store
 from manifests.card import dataset_names, find_card
 from train.errors import DataError, SettingsError
 from train.heads import TABLE
@@ -95,7 +94,7 @@ def heads(
 
     The result is the head after its last epoch. Example: train heads --features features/rg.h5 --head gdlt --seeds 3
     """
-    # torch is imported here, so that --help and mistakes in the call do not wait for it.
+    # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
     from train.progress import EpochProgress
     from train.protocol import Options
     from train.report import RANDOM_NOTE, format_table
@@ -153,6 +152,7 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 
     Example: train evaluate --run runs/rg-gdlt --features features/rg.h5 --split test
     """
+    from features.store import open_store
     from train.evaluate import evaluate_run
 
     with open_store(store_path) as store:
@@ -211,6 +211,7 @@ def predict(
         raise click.UsageError("name what to score with either --features STORE or --video FILE")
     if video is None and (overlay or weights):
         raise click.UsageError("--overlay and --weights go with --video")
+    from features.store import open_store
     from train import predicting
     from train.report import RANDOM_NOTE, finite, write_scores
 
@@ -302,6 +303,7 @@ def report(
     """
     if (videos or show) and not store_path:
         raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
+    from features.store import open_store
     from train.page import make_page
 
     with ExitStack() as stack:
@@ -425,6 +427,7 @@ def import_checkpoint(
 
     Example: train import-checkpoint ball.pt --head gdlt --features features/rg.h5 --category Ball --score total --out runs/published
     """
+    from features.store import open_store
     from train.published import import_published
 
     with open_store(store_path) as store:

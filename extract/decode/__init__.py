@@ -9,14 +9,16 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from extract.backbones.spec import FrameRule
-from extract.clips import Timeline
 from extract.errors import ExtractError
 from manifests.errors import there_are
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from extract.clips import Timeline
 
 TABLE: dict[str, str] = {"pyav": "extract.decode.pyav:PyAVDecoder"}
 """Name -> class. Its module may import the decoder's package; nothing else does."""

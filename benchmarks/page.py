@@ -1,0 +1,97 @@
+"""Write docs/performance.md, and the README's table, from benchmarks/results/*.json: python benchmarks/page.py [--check]
+
+Nothing on the page is written by hand but the sentences here. With --check nothing is written, and exit status 1 says that the page is
+not what the results give.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from measured import SECTIONS, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
+BEGIN, END = "<!-- benchmarks/page.py writes this -->\n", "<!-- until here -->\n"
+
+INTRODUCTION = """# How fast is it?
+
+Measured, not promised: each table is what its command printed, on the machine that it names. A ratio compares two things of the same
+round, so that it says the same on a slower machine; targets are bounds on the median of the rounds. Rounds go in turns: each thing
+measured once, then all of them again.
+
+This page is written by `python benchmarks/page.py` from the files of benchmarks/results, which hold every value. To
+measure on your own machine, call a table's command, with `--json benchmarks/results/NAME.json` to put it on the page.
+
+Why the code is as it is, with profiles from before and after: [performance/](performance/extraction.md).
+"""
+
+
+def read_results() -> dict[str, list[Result]]:
+    """Section -> its results, by file name."""
+    found = [Result.read(path) for path in sorted(RESULTS.glob("*.json"))]
+    return {section: [result for result in found if result.section == section] for section in SECTIONS}
+
+
+def page(results: dict[str, list[Result]]) -> str:
+    parts = [INTRODUCTION]
+    for section, entries in results.items():
+        if entries:
+            parts.append(f"## {section}\n")
+        parts += [entry(result) for result in entries]
+    return "\n".join(parts)
+
+
+def entry(result: Result) -> str:
+    machine = result.machine
+    where = [f"{machine.cores} cores of {machine.cpu}", f"{machine.memory_gb} GiB"]
+    where += [f"{machine.threads} threads"] if machine.threads else []
+    where += [machine.accelerator] if machine.accelerator else []
+    facts = [f"`{result.command}`", ", ".join(where), result.date]
+    lines = [f"### {result.title}\n", f"{'; '.join(facts)}.{f' {result.simulated}.' * bool(result.simulated)}\n"]
+    lines.append(result.markdown())
+    lines += [f"{note}\n" for note in result.notes]
+    return "\n".join(lines)
+
+
+def headlines(results: dict[str, list[Result]]) -> str:
+    rows = [
+        f"| {ratio.name} | {ratio.median:.2f} | {ratio.target} |\n"
+        for entries in results.values()
+        for result in entries
+        for table in result.tables
+        for ratio in table.ratios
+        if ratio.headline
+    ]
+    return f"| measured | median | target |\n| --- | --- | --- |\n{''.join(rows)}" if rows else ""
+
+
+def readme(text: str, table: str) -> str:
+    """The README with its table replaced. Raises `ValueError` where it has no place for one."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not rest or not after:
+        raise ValueError(f"README.md has no lines {BEGIN.strip()} and {END.strip()}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if the page is not what the results give.")
+def main(check: bool) -> None:
+    results = read_results()
+    wanted = {PAGE: page(results), README: readme(README.read_text(encoding="utf-8"), headlines(results))}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if check:
+        for path in stale:
+            click.echo(f"{path.relative_to(ROOT)} is not what benchmarks/results give; run: python benchmarks/page.py")
+        sys.exit(bool(stale))
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+        click.echo(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
