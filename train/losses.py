@@ -28,15 +28,22 @@ def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     As the published code of GDLT and QGVL has it: per anchor the farthest pattern of the same index and the nearest of
     another, `max(0, positive - negative + margin)`, mean over all `batch * n` anchors.
     """
-    batch, num_patterns, dim = patterns.shape
-    flat = F.normalize(patterns.reshape(batch * num_patterns, dim), dim=-1, eps=1e-8)
-    distance = 1 - flat @ flat.T
-    label = torch.arange(num_patterns, device=patterns.device).repeat(batch)
-    same = label[:, None] == label[None]
-    # An anchor is its own positive at distance 0, which never is the farthest unless there is no other.
-    positive = distance.masked_fill(~same, 0.0).amax(dim=1)
-    negative = distance.masked_fill(same, float("inf")).amin(dim=1)
-    return F.relu(positive - negative + margin).mean()
+    batch, num_patterns, _ = patterns.shape
+    if num_patterns == 1:
+        return patterns.new_zeros(())
+    flat = F.normalize(patterns, dim=-1, eps=1e-8).flatten(0, 1)
+    with torch.no_grad():
+        cosine = flat @ flat.T
+        same = cosine.view(batch, num_patterns, batch, num_patterns).diagonal(dim1=1, dim2=3)
+        # An anchor is its own positive at distance 0, which never is the farthest unless there is no other.
+        farthest = same.argmin(1) * num_patterns + torch.arange(num_patterns, device=patterns.device)
+        same.fill_(-torch.inf)
+        nearest = cosine.argmax(1)
+    # Gradients pass through these two pairs of each anchor and no others, so all other products need none.
+    positive, negative = (
+        (flat * flat.index_select(0, index)).sum(-1) for index in (farthest.flatten(), nearest.flatten())
+    )
+    return F.relu(negative - positive + margin).mean()
 
 
 def equation16_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:

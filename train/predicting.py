@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from train.checkpoint import HeadConfig, load_checkpoint
 from train.dataset import CENTRE, FeatureSet, ScoreScale
 from train.errors import DataError
 from train.evaluate import checkpoints, load_run
+from train.heads.transformer import Decoder
 
 MOMENTS = 3
 PREFIXES = 32
@@ -173,19 +174,14 @@ def watched_attention(head: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Within it, the cross-attention `(batch, queries, clips)` of the last layer of every decoder, in the order of the calls."""
     seen: list[torch.Tensor] = []
 
-    def ask(module: nn.Module, arguments: tuple, options: dict) -> tuple[tuple, dict]:
-        return arguments, {**options, "need_weights": True, "average_attn_weights": True}
-
-    def keep(module: nn.Module, arguments: tuple, options: dict, output: tuple) -> None:
-        seen.append(output[1].detach())
-
-    with ExitStack() as stack:
-        for module in head.modules():
-            if isinstance(module, nn.TransformerDecoder):
-                attention = module.layers[-1].multihead_attn
-                stack.callback(attention.register_forward_pre_hook(ask, with_kwargs=True).remove)
-                stack.callback(attention.register_forward_hook(keep, with_kwargs=True).remove)
+    decoders = [module for module in head.modules() if isinstance(module, Decoder)]
+    for decoder in decoders:
+        decoder.seen = seen
+    try:
         yield seen
+    finally:
+        for decoder in decoders:
+            decoder.seen = None
 
 
 def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, ends: np.ndarray) -> Prediction:

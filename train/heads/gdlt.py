@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from train.dataset import Batch
-from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
+from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
+from train.heads.transformer import decoder
 from train.prototypes import Prototypes
 
 
@@ -53,7 +54,6 @@ class GDLT(nn.Module):
     def forward(self, batch: Batch) -> HeadOutput:
         mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
         encoded = self.context(batch.clips, mask)
-        queries = self.prototypes.expand(len(encoded), -1, -1)
-        patterns = self.decoder(queries, encoded, memory_key_padding_mask=None if bool(mask.all()) else ~mask)
+        patterns = self.decoder(self.prototypes, encoded, mask)
         score01, weights = self.grade_score(patterns)
         return HeadOutput(score01, patterns=(patterns,), weights={"grades": weights})

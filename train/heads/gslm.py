@@ -15,9 +15,10 @@ from torch import nn
 
 from train.dataset import Batch
 from train.errors import DataError, SettingsError
-from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, decoder, xavier_
+from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
+from train.heads.transformer import decoder
 from train.prototypes import GRADES, SCORES, Prototypes
 
 TEXT, LEARNABLE, POSITIONAL = "text", "learnable", "positional"
@@ -105,7 +106,7 @@ class GSLM(nn.Module):
         grade = grade_of_score(num_grades, num_scores)
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
         self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
-        self.register_buffer("_not_mine", grade[:, None] != torch.arange(num_grades)[None], persistent=False)
+        self.register_buffer("_grade", grade, persistent=False)
 
     def _make_queries(self, prototypes: Prototypes | None) -> tuple[int, int, int]:
         """Queries of both levels, as buffers or parameters; how many there are, and how wide."""
@@ -130,19 +131,16 @@ class GSLM(nn.Module):
         s = self.settings
         mask = batch.mask if s.mask else torch.ones_like(batch.mask)
         encoded = self.context(batch.clips, mask, batch.audio if s.audio else None)
-        size = len(encoded)
-        padding = None if bool(mask.all()) else ~mask
         grade_queries = self._queries(GRADES)
-        grades = self.decoder(grade_queries.expand(size, -1, -1), encoded, memory_key_padding_mask=padding)
+        grades = self.decoder(grade_queries, encoded, mask)
         score01, grade_weights = self.grade_score(grades)
         patterns, logits, weights = (grades,), self._alignment(grades, grade_queries), {"grades": grade_weights}
         if s.score_level:
             score_queries = self._queries(SCORES)
-            queries = score_queries.expand(size, -1, -1)
             if s.native:
-                scores = self.score_decoder(queries, encoded, memory_key_padding_mask=padding)
+                scores = self.score_decoder(score_queries, encoded, mask)
             else:
-                scores = self.decoder(queries, grades, tgt_mask=self._apart, memory_mask=self._not_mine)
+                scores = self.decoder.one_key(score_queries, grades, self._grade, self._apart)
             score_score01, weights["scores"] = self.score_score(scores)
             score01 = self.mix * score01 + (1 - self.mix) * score_score01
             patterns, logits = (grades, scores), logits + self._alignment(scores, score_queries)

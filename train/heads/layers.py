@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from train.heads.packing import Places
+from train.heads.transformer import encoder
+
 
 class Projection(nn.Module):
     """Clip features to the head's width: linear, batch norm, ReLU, linear, batch norm (GDLT's `in_proj`).
@@ -43,36 +46,17 @@ class ContextEncoder(nn.Module):
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor, audio: torch.Tensor | None = None) -> torch.Tensor:
         """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero where there is no clip."""
-        projected = project(self.projection, clips, mask)
+        places = Places.of(mask)
+        projected = self.projection(places.pack(clips))
         if audio is not None:
-            heard = project(self.audio_projection, audio, mask)
-            projected = self.join(torch.cat([projected, heard], -1)) * mask[..., None]
-        if self.encoder is None:
-            return projected
-        if bool(mask.all()):
-            return self.encoder(projected)
-        return self.encoder(projected, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+            projected = self.join(torch.cat([projected, self.audio_projection(places.pack(audio))], -1))
+        return places.unpack(projected if self.encoder is None else self.encoder.packed(projected, places))
 
 
 def project(projection: Projection, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """`(batch, clips, dim)` -> `(batch, clips, width)`; padding neither enters the batch statistics nor gets a value."""
-    if bool(mask.all()):
-        # Without padding there is nothing to hide, and no copy is needed.
-        return projection(clips.reshape(-1, clips.shape[-1])).view(*mask.shape, -1)
-    found = projection(clips[mask])
-    return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter(mask[..., None], found)
-
-
-def encoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerEncoder:
-    """Post-norm layers: self-attention, feed-forward of 3 x width."""
-    layer = nn.TransformerEncoderLayer(width, heads, 3 * width, dropout, batch_first=True)
-    return nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
-
-
-def decoder(width: int, *, heads: int, layers: int, dropout: float) -> nn.TransformerDecoder:
-    """Post-norm layers: self-attention of the queries, cross-attention to memory, feed-forward of 3 x width."""
-    layer = nn.TransformerDecoderLayer(width, heads, 3 * width, dropout, batch_first=True)
-    return nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+    places = Places.of(mask)
+    return places.unpack(projection(places.pack(clips)))
 
 
 class DiagonalScore(nn.Module):

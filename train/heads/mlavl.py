@@ -14,9 +14,12 @@ from torch import nn
 
 from train.dataset import Batch
 from train.errors import DataError, SettingsError
-from train.heads.layers import DiagonalScore, Projection, decoder, encoder, project, xavier_
+from train.heads.dropout import Dropout
+from train.heads.layers import DiagonalScore, Projection, project, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
+from train.heads.packing import Places
+from train.heads.transformer import decoder, encoder
 from train.prototypes import Prototypes
 
 SAGE, GCN, NONE = "sage", "gcn", "none"
@@ -64,8 +67,7 @@ class S2CE(nn.Module):
 
     def forward(self, specific: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(batch, clips, width)` -> the same, zero where there is no clip."""
-        shared = self.encoder(specific, src_key_padding_mask=_padding(mask))
-        return (specific + shared) * mask[..., None]
+        return specific + self.encoder(specific, mask)
 
 
 class SageLayer(nn.Module):
@@ -90,7 +92,7 @@ class MAG2(nn.Module):
 
     def __init__(self, width: int, form: str, dropout: float) -> None:
         super().__init__()
-        self.form, self.dropout = form, nn.Dropout(dropout)
+        self.form, self.dropout = form, Dropout(dropout)
         sizes = (width, width // 2, width)
         if form == SAGE:
             self.layers = nn.ModuleList(SageLayer(a, b) for a, b in zip(sizes, sizes[1:]))
@@ -147,10 +149,10 @@ class AVCF(nn.Module):
         xavier_(self.decoder)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        padding = _padding(mask)
-        aligned = self.decoder(visual, audio, tgt_key_padding_mask=padding, memory_key_padding_mask=padding)
-        matched = project(self.clip_wise, torch.cat([visual, audio], -1), mask)
-        return (aligned + matched) * mask[..., None]
+        places = Places.of(mask)
+        visual, audio = places.pack(visual), places.pack(audio)
+        aligned = self.decoder.packed(visual, audio, places)
+        return places.unpack(aligned + self.clip_wise(torch.cat([visual, audio], -1)))
 
 
 class CrossAttention(nn.Module):
@@ -176,8 +178,7 @@ class PGT(nn.Module):
 
     def forward(self, grades: torch.Tensor, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(grades, width)` and `(batch, clips, width)` -> patterns `(batch, grades, width)`."""
-        queries = grades.expand(len(clips), -1, -1)
-        return self.decoder(queries, clips, memory_key_padding_mask=_padding(mask))
+        return self.decoder(grades, clips, mask)
 
 
 class MeanScore(nn.Module):

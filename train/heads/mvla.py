@@ -18,9 +18,10 @@ from torch import nn
 from manifests.errors import there_are
 from train.dataset import Batch
 from train.errors import SettingsError
-from train.heads.layers import ContextEncoder, Projection, encoder, project, xavier_
+from train.heads.layers import ContextEncoder, Projection, project, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
+from train.heads.transformer import encoder
 from train.prototypes import Prototypes
 
 SOFT, HARD = "soft", "hard"
@@ -161,9 +162,7 @@ class Guidance(nn.Module):
         """Equation 3: `(batch, clips, vision_dim)` -> `(batch, clips, width)`."""
         if self.vision_projection is not None:
             frames = project(self.vision_projection, frames, mask)
-        if bool(mask.all()):
-            return self.temporal(frames)
-        return self.temporal(frames, src_key_padding_mask=~mask).masked_fill(~mask[..., None], 0.0)
+        return self.temporal(frames, mask)
 
     def attend(
         self, clips: torch.Tensor, vision: torch.Tensor, texts: torch.Tensor, mask: torch.Tensor | None = None
