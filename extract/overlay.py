@@ -52,11 +52,10 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
             stream.codec_context.time_base = CLOCK
             stream.options = {"crf": "23", "preset": "veryfast"}
             sound = _Sound(source, target, info)
-            for index, picture in decoder.pictures(info, range(len(info.timeline)), num_threads=0):
+            everything = set(range(len(info.timeline)))
+            for index, pictures in decoder.pictures(info, {rule: everything}, num_threads=0):
                 seconds = float(info.timeline.seconds[index])
-                frame = av.VideoFrame.from_ndarray(
-                    np.concatenate([picture.rgb(rule), panel.at(seconds)]), format="rgb24"
-                )
+                frame = av.VideoFrame.from_ndarray(np.concatenate([pictures[rule], panel.at(seconds)]), format="rgb24")
                 frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
                 target.mux(stream.encode(frame))
                 sound.copy_until(seconds)

@@ -155,17 +155,15 @@ def _send_pictures(
     stop: threading.Event,
 ) -> None:  # fmt: skip
     """A picture is kept until the last clip that needs it is sent."""
-    wanted = {frame for assembler in assemblers for clip in assembler.plan for frame in clip.frames}
     if not assemblers:  # sound needs the pictures' times, which are known
         return
-    for index, picture in decoder.pictures(info, wanted, num_threads=0 if num_workers == 1 else 1):
-        converted: dict = {}
+    wanted: dict[FrameRule, set[int]] = {}
+    for assembler in assemblers:
+        wanted.setdefault(assembler.rule, set()).update(assembler.needed)
+    for index, pictures in decoder.pictures(info, wanted, num_threads=0 if num_workers == 1 else 1):
         for assembler in assemblers:
-            rule = assembler.extractor.spec.frames
-            if assembler.needs(index):
-                if rule not in converted:
-                    converted[rule] = picture.rgb(rule)
-                for clip in assembler.add(index, converted[rule]):
+            if index in assembler.needed:
+                for clip in assembler.add(index, pictures[assembler.rule]):
                     put(clip)
         if stop.is_set():
             return
@@ -204,12 +202,10 @@ class _Assembler:
 
     def __init__(self, job: Job, extractor: Extractor, plan: tuple[Clip, ...]) -> None:
         self.job, self.extractor, self.plan = job, extractor, plan
+        self.rule: FrameRule = extractor.spec.frames
+        self.needed = {frame for clip in plan for frame in clip.frames}
         self._next = 0
         self._frames: dict[int, np.ndarray] = {}
-        self._needed = {frame for clip in plan for frame in clip.frames}
-
-    def needs(self, index: int) -> bool:
-        return index in self._needed
 
     def add(self, index: int, frame: np.ndarray) -> Iterator[ReadClip]:
         """Keep a frame; yield every clip that it completes."""

@@ -33,8 +33,8 @@ def thumbnails(folder: Path, video_id: str, source_name: str, seconds: Sequence[
     width, height = resized(info.width, info.height, SHORT_SIDE)
     rule = FrameRule(SHORT_SIDE, height, width, (0.0,) * 3, (1.0,) * 3)
     found = {}
-    for index, picture in decoder.pictures(info, set(wanted.tolist()), num_threads=0):
+    for index, pictures in decoder.pictures(info, {rule: set(wanted.tolist())}, num_threads=0):
         file = BytesIO()
-        Image.fromarray(picture.rgb(rule)).save(file, "JPEG", quality=80)
+        Image.fromarray(pictures[rule]).save(file, "JPEG", quality=80)
         found[index] = file.getvalue()
     return [found[index] for index in wanted.tolist()]

@@ -5,11 +5,11 @@ Choice of stream, rotation, colour and the truth about a file's length are settl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from extract.backbones.spec import FrameRule
 from extract.errors import ExtractError
@@ -54,11 +54,10 @@ class VideoInfo:
     """Codec, rate and channels of the first sound stream; empty when there is none."""
 
 
-class Picture(Protocol):
-    """A decoded frame that has not been converted yet."""
-
-    def rgb(self, rule: FrameRule) -> np.ndarray:
-        """Upright, resized and cropped by the rule: uint8 `(height, width, 3)` of the rule."""
+Wanted = Mapping[FrameRule, Set[int]]
+"""What is asked of a file: for each rule, the frames that it wants, counted from 0 in the order in which they are shown."""
+Pictures: TypeAlias = "Mapping[FrameRule, np.ndarray]"
+"""What one frame gives: uint8 `(height, width, 3)`, upright, resized and cropped, for each rule that wants the frame."""
 
 
 class Decoder(Protocol):
@@ -75,8 +74,9 @@ class Decoder(Protocol):
     def promised_seconds(self, path: Path) -> float:
         """What the file's header says of its length, read in no time and not to be trusted; 0 where it says nothing."""
 
-    def pictures(self, info: VideoInfo, wanted: Set[int], *, num_threads: int) -> Iterator[tuple[int, Picture]]:
-        """Frames of `wanted`, in order, one at a time. At the end the file must have been whole.
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        """The frames that a rule wants, in order, one at a time. At the end the file must have been whole. `num_threads` 0
+        is as many as there are processors.
 
         Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
         """

@@ -6,18 +6,16 @@ truncated Matroska file, and some truncated MP4 files, as a normal end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import Interpolation
 
-from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
 from extract.clips import Timeline
-from extract.decode import VideoInfo
-from extract.decode.frames import centre_crop, resize_with_pillow, resized
+from extract.decode import Pictures, VideoInfo, Wanted
+from extract.decode.scale import Scaler
 from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
 # FFmpeg's threads must not call back into Python: a callback waits for the interpreter's lock while the thread that holds it
@@ -53,9 +51,10 @@ class PyAVDecoder:
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
-    def pictures(self, info: VideoInfo, wanted: Set[int], *, num_threads: int = 0) -> Iterator[tuple[int, _Picture]]:
-        last_wanted = max(wanted, default=-1)
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        last_wanted = max((max(frames, default=-1) for frames in wanted.values()), default=-1)
         index = -1
+        scaler = Scaler(info.rotation_degrees)
         try:
             with av.open(str(info.path)) as container:
                 stream = container.streams[info.stream_index]
@@ -63,8 +62,9 @@ class PyAVDecoder:
                 stream.codec_context.thread_count = num_threads
                 for frame in container.decode(stream):
                     index += 1
-                    if index in wanted:
-                        yield index, _Picture(frame, info.rotation_degrees)
+                    found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
+                    if found:
+                        yield index, found
                     elif index > last_wanted and index + 1 < len(info.timeline):
                         # The rest of the file is outside the routine; whether it is whole does not matter.
                         return
@@ -76,30 +76,6 @@ class PyAVDecoder:
             raise FramesNotPackets(
                 f"{info.path.name}: {len(info.timeline)} packets gave {index + 1} frames; the file is damaged"
             )
-
-
-class _Picture:
-    def __init__(self, frame: av.VideoFrame, rotation_degrees: int) -> None:
-        self._frame, self._rotation_degrees = frame, rotation_degrees
-
-    def rgb(self, rule: FrameRule) -> np.ndarray:
-        turn = -self._rotation_degrees // 90
-        width, height = resized(self._frame.width, self._frame.height, rule.short_side)
-        if rule.resize == SWSCALE_BILINEAR:
-            small = self._frame.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
-            upright = np.rot90(small, turn)
-        else:
-            if turn % 2:
-                width, height = height, width
-            upright = resize_with_pillow(np.rot90(self._frame.to_ndarray(format="rgb24"), turn), width, height, rule)
-        cropped = centre_crop(upright, rule.crop_height, rule.crop_width)
-        if not rule.final_height or cropped.shape[:2] == (rule.final_height, rule.final_width):
-            return cropped
-        if rule.resize != SWSCALE_BILINEAR:
-            return resize_with_pillow(cropped, rule.final_width, rule.final_height, rule)
-        frame = av.VideoFrame.from_ndarray(cropped, format="rgb24")
-        size = rule.final_width, rule.final_height
-        return frame.reformat(*size, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
 
 
 def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> VideoInfo:

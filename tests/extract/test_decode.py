@@ -24,8 +24,8 @@ def decoder(request):
 def numbers(decoder, path, wanted=None):
     info = decoder.probe(path)
     wanted = set(range(len(info.timeline))) if wanted is None else wanted
-    found = list(decoder.pictures(info, wanted, num_threads=1))
-    assert [read_number(picture.rgb(WHOLE)) for _, picture in found] == [index for index, _ in found]
+    found = list(decoder.pictures(info, {WHOLE: wanted}, num_threads=1))
+    assert [read_number(pictures[WHOLE]) for _, pictures in found] == [index for index, _ in found]
     return info, [index for index, _ in found]
 
 
@@ -59,7 +59,7 @@ def test_a_truncated_file_is_never_taken_for_a_short_one(decoder, tmp_path, suff
         pytest.skip("a transport stream has no header that says how long it should be")
     with pytest.raises(VideoError):
         info = decoder.probe(cut)
-        list(decoder.pictures(info, set(range(len(info.timeline))), num_threads=1))
+        list(decoder.pictures(info, {WHOLE: set(range(len(info.timeline)))}, num_threads=1))
 
 
 def test_what_is_no_video(decoder, tmp_path):
@@ -90,11 +90,11 @@ def test_real_files(decoder, shared):
     }  # fmt: skip
     for name, count in expected.items():
         info = decoder.probe(shared / "videos" / name)
-        found = [index for index, _ in decoder.pictures(info, set(range(count)), num_threads=1)]
+        found = [index for index, _ in decoder.pictures(info, {WHOLE: set(range(count))}, num_threads=1)]
         assert found == list(range(count)), name
     with pytest.raises(VideoTruncated, match="breaks after frame 28 of 50"):
         info = decoder.probe(shared / "videos" / "corrupted.mp4")
-        list(decoder.pictures(info, set(range(50)), num_threads=1))
+        list(decoder.pictures(info, {WHOLE: set(range(50))}, num_threads=1))
 
 
 def test_rotation(decoder, shared):
@@ -103,9 +103,10 @@ def test_rotation(decoder, shared):
     assert (info.width, info.height, info.rotation_degrees) == (320, 568, 90)
     with av.open(str(info.path)) as container:
         stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    _, picture = next(decoder.pictures(info, {0}, num_threads=1))
+    rule = FrameRule(320, 320, 320, (0.0,) * 3, (1.0,) * 3)
+    _, pictures = next(decoder.pictures(info, {rule: {0}}, num_threads=1))
     upright = np.rot90(stored, -1)[124:444]
-    assert np.abs(picture.rgb(FrameRule(320, 320, 320, (0.0,) * 3, (1.0,) * 3)).astype(int) - upright).mean() < 1
+    assert np.abs(pictures[rule].astype(int) - upright).mean() < 1
 
 
 def test_counts_agree_with_ffprobe(decoder, shared, tmp_path):

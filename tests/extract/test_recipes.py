@@ -86,8 +86,8 @@ def test_pictures_are_those_of_the_authors_transforms(tmp_path, backbone, recipe
     with av.open(str(info.path)) as container:
         full = next(container.decode(video=0)).to_ndarray(format="rgb24")
     rule = apply_recipe(recipe, get_spec(backbone)).frames
-    _, picture = next(decoder.pictures(info, {0}, num_threads=1))
-    found = picture.rgb(rule).astype(int)
+    _, pictures = next(decoder.pictures(info, {rule: {0}}, num_threads=1))
+    found = pictures[rule].astype(int)
     assert found.shape == (rule.height, rule.width, 3)
     difference = np.abs(found - reference(full, rule))
     if rule.resize in (PILLOW_BILINEAR, PILLOW_BICUBIC):
@@ -98,7 +98,7 @@ def test_pictures_are_those_of_the_authors_transforms(tmp_path, backbone, recipe
     # Red is first: a picture with channels in another order is far away.
     assert np.abs(found[..., ::-1] - reference(full, rule)).mean() > 10
     if backbone == "i3d":
-        values = backbones.build("i3d").pictures(torch.from_numpy(picture.rgb(rule))[None, None])
+        values = backbones.build("i3d").pictures(torch.from_numpy(pictures[rule])[None, None])
         assert -1 <= float(values.min()) < float(values.max()) <= 1
 
 

@@ -1,0 +1,52 @@
+"""From a decoder's frame to the network's picture: upright, resized, cropped. Every decoder ends here, so a rule has one meaning."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
+from extract.decode.frames import centre_crop, resize_with_pillow, resized
+
+
+class Scaler:
+    """For the frames of one file. libswscale computes tables for a pair of sizes, so its contexts are kept from frame to frame."""
+
+    def __init__(self, rotation_degrees: int) -> None:
+        """Clockwise turn that makes the frames upright: 0 where the decoder has turned them."""
+        self._turn = -rotation_degrees // 90
+        self._contexts: defaultdict[tuple[int, int, int], VideoReformatter] = defaultdict(VideoReformatter)
+
+    def picture(self, frame: av.VideoFrame, rule: FrameRule) -> np.ndarray:
+        """uint8 `(height, width, 3)` of the rule."""
+        width, height = resized(frame.width, frame.height, rule.short_side)
+        if rule.resize == SWSCALE_BILINEAR:
+            upright = np.rot90(self._rgb(frame, width, height), self._turn)
+        else:
+            if self._turn % 2:
+                width, height = height, width
+            whole = np.rot90(self._rgb(frame, frame.width, frame.height), self._turn)
+            upright = resize_with_pillow(whole, width, height, rule)
+        cropped = centre_crop(upright, rule.crop_height, rule.crop_width)
+        if not rule.final_height or cropped.shape[:2] == (rule.final_height, rule.final_width):
+            return cropped
+        if rule.resize != SWSCALE_BILINEAR:
+            return resize_with_pillow(cropped, rule.final_width, rule.final_height, rule)
+        return np.ascontiguousarray(self._rgb(rgb_frame(cropped), rule.final_width, rule.final_height))
+
+    def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+        """A view of the converted frame, or of the frame itself where nothing is to be done."""
+        context = self._contexts[frame.width, width, height]
+        # One thread: the decoder's own threads keep the cores busy, and slices of a small picture gain less than they cost.
+        done = context.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
+        plane = done.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        return rows[:, : width * 3].reshape(height, width, 3)
+
+
+def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
+    """A frame over the memory of a uint8 picture `(height, width, 3)`."""
+    return av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), "rgb24")
