@@ -71,6 +71,8 @@ def info(store: Path, as_json: bool) -> None:
     click.echo(f"  videos    {facts['videos_labelled']} ({_listed(facts['splits'])})")
     click.echo(f"  category  {_listed(facts['categories'])}")
     click.echo(f"  scores    {_listed(facts['scores'])}")
+    if facts["boundaries"]:
+        click.echo(f"  stages    videos with boundary {_listed(facts['boundaries'])}")
     for stream in facts["streams"]:
         recipe = stream["recipe"]
         click.echo(
@@ -119,6 +121,7 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
     Example: features ls features/rg.h5
     """
     from features.store import open_store
+    from features.types import LabelRow
 
     with open_store(store) as opened:
         stream = opened.stream(backbone)
@@ -126,13 +129,11 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
         rows = []
         for index, record in enumerate(stream.records):
             row = labels.get(record.video_id)
-            split, category, scores = opened.labels.row(row) if row is not None else ("", "", {})
+            known = opened.labels.row(row) if row is not None else LabelRow("", "", {})
             rows.append(
                 {
                     **asdict(record),
-                    "split": split,
-                    "category": category,
-                    "scores": scores,
+                    **asdict(known),
                     "clips": int(stream.offsets[index + 1] - stream.offsets[index]),
                 }
             )

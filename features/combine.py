@@ -11,7 +11,7 @@ import numpy as np
 
 from features.errors import FeaturesError, StoreConflict
 from features.store import Store, Stream, StreamPlan, consecutive, open_store, store_exists, write_store
-from features.types import OK, FeatureHeader, Labels, TextFeatures
+from features.types import OK, FeatureHeader, LabelRow, Labels, TextFeatures
 
 MAX_SHOWN = 20
 
@@ -125,20 +125,23 @@ def _merged_texts(stores: Sequence[Store]) -> list[TextFeatures]:
 
 
 def combine_labels(older: Labels, newer: Labels) -> Labels:
-    """All videos of both; where both know one, the newer says. Score columns are joined."""
+    """All videos of both; where both know one, the newer says. Score columns and boundaries are joined."""
     names = tuple(dict.fromkeys((*newer.score_names, *older.score_names)))
-    rows: dict[str, tuple[str, str, np.ndarray]] = {}
+    num_boundaries = max(newer.boundaries.shape[1], older.boundaries.shape[1])
+    rows: dict[str, tuple[str, str, np.ndarray, np.ndarray]] = {}
     for labels in (newer, older):
         columns = [names.index(name) for name in labels.score_names]
         for index, video_id in enumerate(labels.video_ids):
             if video_id not in rows:
-                scores = np.full(len(names), np.nan)
+                scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)
                 scores[columns] = labels.scores[index]
-                rows[video_id] = (labels.splits[index], labels.categories[index], scores)
-    table = np.array([scores for _, _, scores in rows.values()]).reshape(len(rows), len(names))
+                boundaries[: labels.boundaries.shape[1]] = labels.boundaries[index]
+                rows[video_id] = (labels.splits[index], labels.categories[index], scores, boundaries)
+    splits, categories, scores, boundaries = zip(*rows.values()) if rows else ((), (), (), ())
     return Labels(
-        tuple(rows), tuple(s for s, _, _ in rows.values()), tuple(c for _, c, _ in rows.values()), names, table
-    )
+        tuple(rows), splits, categories, names, np.array(scores).reshape(len(rows), len(names)),
+        np.array(boundaries).reshape(len(rows), num_boundaries),
+    )  # fmt: skip
 
 
 def label_conflicts(one: Labels, other: Labels) -> list[str]:
@@ -151,10 +154,10 @@ def label_conflicts(one: Labels, other: Labels) -> list[str]:
     return found
 
 
-def _said(row: tuple[str, str, dict[str, float]]) -> str:
-    split, category, scores = row
-    numbers = [f"{name} {value:.8g}" for name, value in scores.items()]
-    return ", ".join(part for part in (split, category, *numbers) if part) or "nothing"
+def _said(row: LabelRow) -> str:
+    numbers = [f"{name} {value:.8g}" for name, value in row.scores.items()]
+    numbers += [f"boundary {number} {value:.8g}" for number, value in enumerate(row.boundaries, 1)]
+    return ", ".join(part for part in (row.split, row.category, *numbers) if part) or "nothing"
 
 
 def require_no_conflicts(conflicts: list[str], what: str) -> None:

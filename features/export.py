@@ -70,8 +70,13 @@ def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tu
 def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]:
     rows = []
     for index, video_id in enumerate(labels.video_ids):
-        split, category, scores = labels.row(index)
-        rows.append(ManifestRow(video_id, split=split or None, category=category or None, scores=scores))
+        row = labels.row(index)
+        rows.append(
+            ManifestRow(
+                video_id, split=row.split or None, category=row.category or None, scores=row.scores,
+                boundaries=row.boundaries,
+            )
+        )  # fmt: skip
     write_manifest(folder / "labels.csv", Manifest(store.dataset, tuple(rows), labels.score_names))
     return ("labels.csv", *(_write_authors_files(folder, store.card, rows) if store.card else ()))
 

@@ -48,7 +48,9 @@ def labels_of(manifest: Manifest) -> Labels:
     """A manifest as the store keeps it."""
     rows = manifest.rows
     scores = np.full((len(rows), len(manifest.score_names)), np.nan)
+    boundaries = np.full((len(rows), manifest.num_boundaries), np.nan)
     for index, row in enumerate(rows):
+        boundaries[index, : len(row.boundaries)] = row.boundaries
         for column, name in enumerate(manifest.score_names):
             scores[index, column] = row.scores.get(name, np.nan)
     return Labels(
@@ -57,6 +59,7 @@ def labels_of(manifest: Manifest) -> Labels:
         tuple(row.category or "" for row in rows),
         tuple(manifest.score_names),
         scores,
+        boundaries,
     )
 
 

@@ -29,6 +29,9 @@ def describe(store: Store) -> dict[str, object]:
         "scores": {
             name: int(np.sum(~np.isnan(labels.scores[:, column]))) for column, name in enumerate(labels.score_names)
         },
+        "boundaries": {
+            str(number): int(count) for number, count in enumerate(np.sum(~np.isnan(labels.boundaries), axis=0), 1)
+        },
         "random_weights": any(s.header.weights_random for s in store.streams)
         or any(t.header.weights_random for t in store.texts),
         "streams": [_describe_stream(store, stream) for stream in store.streams],
@@ -97,6 +100,7 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
         if len(set(stream.videos.video_ids)) != len(stream.videos):
             faults.append(f"{stream.name}: a video stands in it twice")
         faults += _damaged(stream)
+        faults += _boundaries_outside(store.labels, stream)
     card = store.card
     if card is not None:
         faults += _out_of_range(store, card)
@@ -131,6 +135,23 @@ def _fault(stream: Stream, row: int, record: VideoRecord, clips: tuple) -> list[
     if video.sha256 != stream.videos.checksums[row]:
         return [f"{stream.name} {record.video_id}: its features do not match their checksum"]
     return []
+
+
+def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:
+    faults = []
+    rows = stream.rows() if labels.boundaries.size else {}
+    for video_id, boundaries in zip(labels.video_ids, labels.boundaries):
+        known = boundaries[~np.isnan(boundaries)]
+        begin, end = (int(stream.offsets[rows[video_id] + i]) for i in (0, 1)) if video_id in rows else (0, 0)
+        if begin == end or not len(known):
+            continue
+        first = float(np.min(stream.start_seconds[begin:end]))
+        last = float(np.max(stream.end_seconds[begin:end]))
+        faults += [
+            f"{stream.name} {video_id}: boundary of stages at {value:g} s, outside its clips, {first:g} to {last:g} s"
+            for value in known[(known <= first) | (known >= last)]
+        ]
+    return faults
 
 
 def _out_of_range(store: Store, card) -> list[str]:

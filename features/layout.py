@@ -22,6 +22,8 @@ from features.types import FORMAT_VERSION, FeatureHeader, Labels, TextFeatures, 
 from manifests.table import check_video_id
 
 MAGIC = "longtake-features"
+NUM_BOUNDARIES = "num_boundaries"
+"""Attribute of labels that have boundaries of stages; others have neither attribute nor array."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips than this is refused before anything is allocated."""
 MAX_CHUNK_BYTES = 1 << 26
@@ -118,6 +120,9 @@ def write_tree(
     group.array("split", encode(labels.splits))
     group.array("category", encode(labels.categories))
     group.array("scores", labels.scores.astype("<f8"))
+    if labels.boundaries.shape[1]:
+        group.attribute(NUM_BOUNDARIES, labels.boundaries.shape[1])
+        group.array("boundary_seconds", labels.boundaries.astype("<f8"))
     group = root.child("streams")
     for plan in streams:
         _write_stream(group.child(f"{plan.header.backbone}@{plan.header.recipe_id}"), plan, storage)
@@ -267,6 +272,7 @@ def _read_labels(group: Tree) -> Labels:
         _text(group, "category"),
         tuple(json.loads(str(group.attributes["score_names"]))),
         np.asarray(group.array("scores", "fiu", 2)[:]),
+        np.asarray(group.array("boundary_seconds", "f", 2)[:]) if NUM_BOUNDARIES in group.attributes else None,
     )
 
 

@@ -182,6 +182,18 @@ class VideoFeatures:
 
 
 @dataclass(frozen=True)
+class LabelRow:
+    """What is known of one video."""
+
+    split: str
+    category: str
+    scores: dict[str, float]
+    """Those that are there, in judges' units."""
+    boundaries: tuple[float, ...] = ()
+    """Seconds; see `Labels`."""
+
+
+@dataclass(frozen=True)
 class Labels:
     """The manifest's facts, one row per video: all that a trainer needs beside the features."""
 
@@ -192,27 +204,39 @@ class Labels:
     score_names: tuple[str, ...]
     scores: np.ndarray
     """float64, `(videos, scores)`, in judges' units; nan where missing."""
+    boundaries: np.ndarray | None = None
+    """float64, `(videos, boundaries)`: seconds of the file, as those of clips, at which one stage ends and the next begins; ascending, nan
+    from where a video has no more. None becomes `(videos, 0)`."""
 
     def __post_init__(self) -> None:
         shape = (len(self.video_ids), len(self.score_names))
+        if self.boundaries is None:
+            object.__setattr__(self, "boundaries", np.zeros((shape[0], 0)))
         if self.scores.shape != shape or len(self.splits) != shape[0] or len(self.categories) != shape[0]:
             raise InvalidFeatures(f"labels of {shape[0]} videos and {shape[1]} scores, but scores {self.scores.shape}")
         if len(set(self.video_ids)) != shape[0]:
             raise InvalidFeatures("labels name a video twice")
+        if self.boundaries.ndim != 2 or len(self.boundaries) != shape[0]:
+            raise InvalidFeatures(f"labels of {shape[0]} videos, but boundaries {self.boundaries.shape}")
+        # Each next one is later, or both that and all after it are missing.
+        before, after = self.boundaries[:, :-1], self.boundaries[:, 1:]
+        if np.isinf(self.boundaries).any() or not ((after > before) | np.isnan(after)).all():
+            raise InvalidFeatures("boundaries of stages that do not ascend")
 
     def __len__(self) -> int:
         return len(self.video_ids)
 
     def equals(self, other: Labels) -> bool:
         same = self.video_ids, self.splits, self.categories, self.score_names
-        return same == (other.video_ids, other.splits, other.categories, other.score_names) and np.array_equal(
-            self.scores, other.scores, equal_nan=True
+        return same == (other.video_ids, other.splits, other.categories, other.score_names) and all(
+            np.array_equal(ours, theirs, equal_nan=True)
+            for ours, theirs in ((self.scores, other.scores), (self.boundaries, other.boundaries))
         )
 
-    def row(self, index: int) -> tuple[str, str, dict[str, float]]:
-        """Split, category and the scores that are there."""
+    def row(self, index: int) -> LabelRow:
         scores = {n: float(s) for n, s in zip(self.score_names, self.scores[index]) if not np.isnan(s)}
-        return self.splits[index], self.categories[index], scores
+        boundaries = tuple(float(b) for b in self.boundaries[index] if not np.isnan(b))
+        return LabelRow(self.splits[index], self.categories[index], scores, boundaries)
 
     def subset(self, indices: list[int]) -> Labels:
         return Labels(
@@ -221,6 +245,7 @@ class Labels:
             tuple(self.categories[i] for i in indices),
             self.score_names,
             self.scores[indices].reshape(len(indices), len(self.score_names)),
+            self.boundaries[indices].reshape(len(indices), self.boundaries.shape[1]),
         )
 
 

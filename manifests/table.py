@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +14,8 @@ from manifests.errors import ManifestError, there_are
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
+BOUNDARY = re.compile(r"boundary_([1-9][0-9]?)_seconds")
+"""Column n says when stage n of a performance ends and stage n + 1 begins."""
 MAX_ID_BYTES = 180
 MAX_FAULTS_SHOWN = 20
 
@@ -28,6 +31,8 @@ class ManifestRow:
     """The routine inside the file is `[start, end)`; None is the file's own start or end."""
     end_seconds: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    boundaries: tuple[float, ...] = ()
+    """Seconds of the file, as start and end are: where one stage of the performance ends and the next begins, in order."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,15 @@ class Manifest:
     rows: tuple[ManifestRow, ...]
     score_names: tuple[str, ...]
     card: Card | None = None
+
+    @property
+    def num_boundaries(self) -> int:
+        return max((len(row.boundaries) for row in self.rows), default=0)
+
+
+def boundary_column(number: int) -> str:
+    """Of the boundary that ends stage `number`, counted from 1."""
+    return f"boundary_{number}_seconds"
 
 
 def check_video_id(text: str) -> str:
@@ -91,7 +105,12 @@ def _header_faults(header: list[str], card: Card | None) -> list[str]:
         is_score = column.startswith(SCORE_PREFIX) and len(column) > len(SCORE_PREFIX)
         if column in COLUMNS or (is_score and (known_scores is None or column in known_scores)):
             continue
-        allowed = [*COLUMNS, *(known_scores if known_scores is not None else ["score_<name>"])]
+        if number := BOUNDARY.fullmatch(column):
+            before = int(number[1]) - 1
+            if before and boundary_column(before) not in header:
+                faults.append(f"column {column!r} without {boundary_column(before)!r}: boundaries count from 1")
+            continue
+        allowed = [*COLUMNS, boundary_column(1), *(known_scores if known_scores is not None else ["score_<name>"])]
         faults.append(f"unknown column {column!r}{there_are(column, allowed)}")
     return faults
 
@@ -134,7 +153,30 @@ class RowChecker:
         path = values.get("path") or None
         if path is not None and _leaves_folder(path):
             self.add(line, f"path {path!r} must be relative and stay inside the folder of videos")
-        return ManifestRow(video_id, path, split, category, start, end, self._scores(line, values))
+        boundaries = self._boundaries(line, values, start, end)
+        return ManifestRow(video_id, path, split, category, start, end, self._scores(line, values), boundaries)
+
+    def _boundaries(
+        self, line: int, values: dict[str, str], start: float | None, end: float | None
+    ) -> tuple[float, ...]:
+        """All of them or the first few, one after the other, inside the video's span."""
+        found: list[float] = []
+        missing = ""
+        last, last_name = start or 0.0, "start_seconds"
+        for column in sorted(filter(BOUNDARY.fullmatch, values), key=lambda name: int(BOUNDARY.fullmatch(name)[1])):
+            number = self._number(line, column, values[column])
+            if number is None:
+                missing = missing or column
+                continue
+            if missing:
+                self.add(line, f"{column} without {missing}: boundaries are given from the first on")
+            if number <= last:
+                self.add(line, f"{column} {number:g} is not after {last_name} {last:g}")
+            if end is not None and number >= end:
+                self.add(line, f"{column} {number:g} is not before end_seconds {end:g}")
+            found.append(number)
+            last, last_name = number, column
+        return tuple(found)
 
     def _scores(self, line: int, values: dict[str, str]) -> dict[str, float]:
         scores = {}
@@ -192,9 +234,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     columns = [c for c in COLUMNS if c == "video_id" or any(getattr(row, c) is not None for row in manifest.rows)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *(SCORE_PREFIX + name for name in manifest.score_names)])
+        numbers = range(1, manifest.num_boundaries + 1)
+        names = [*map(boundary_column, numbers), *(SCORE_PREFIX + name for name in manifest.score_names)]
+        writer.writerow([*columns, *names])
         for row in manifest.rows:
             values = [getattr(row, column) for column in columns]
+            values += [row.boundaries[n - 1] if n <= len(row.boundaries) else None for n in numbers]
             values += [row.scores.get(name) for name in manifest.score_names]
             writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else v for v in values])
 

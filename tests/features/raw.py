@@ -91,6 +91,13 @@ def example(dtype="float32"):
     }  # fmt: skip
 
 
+def with_stages(tree):
+    """The same store with boundaries of stages: one video has both, one the first, two none."""
+    tree["labels"]["@"]["num_boundaries"] = 2
+    tree["labels"]["boundary_seconds"] = np.array([[0.5, 0.75], [3, np.nan], [np.nan, np.nan], [np.nan, np.nan]], "<f8")
+    return tree
+
+
 def write(path, tree):
     if path.suffix == ".zarr":
         with warnings.catch_warnings():

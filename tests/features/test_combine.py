@@ -13,10 +13,12 @@ from features.cli import main
 from features.combine import merge
 from features.convert import convert
 from features.errors import FeaturesError, InvalidFeatures, StoreConflict
+from features.importing import labels_of
 from features.inspect import diff, verify
 from features.parts import pack, write_part
 from features.store import Storage, open_store, write_store
-from features.types import Labels
+from features.types import LabelRow, Labels
+from manifests.table import read_manifest
 from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
@@ -151,9 +153,9 @@ def test_new_labels_leave_features_alone(tmp_path, suffix):
     with open_store(path) as store:
         rows = {v: store.labels.row(i) for i, v in enumerate(store.labels.video_ids)}
         assert rows == {
-            "a": ("test", "B", {"total": 7.5}),
-            "b": ("train", "A", {"total": 1.0}),
-            "c": ("train", "B", {"total": 1}),
+            "a": LabelRow("test", "B", {"total": 7.5}),
+            "b": LabelRow("train", "A", {"total": 1.0}),
+            "c": LabelRow("train", "B", {"total": 1}),
         }
         np.testing.assert_array_equal(store.stream().read_all(), before)
         assert store.stream().videos.checksums == checksums and verify(store) == []
@@ -230,3 +232,31 @@ def test_any_history_ends_in_the_same_store(tmp_path_factory, data):
             assert repr(found.record) == repr(made[name].record)
             np.testing.assert_array_equal(found.features, made[name].features)
             np.testing.assert_array_equal(found.end_seconds, made[name].end_seconds)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_boundaries_of_stages_on_their_way(tmp_path, suffix):
+    """From a table into a store, through merging, relabelling and exporting, and back into a table."""
+    table = "video_id,split,boundary_1_seconds,boundary_2_seconds,score_total\n"
+    (tmp_path / "m.csv").write_text(f"{table}a,train,0.5,1.25,1\nb,test,1.5,,2\nc,train,,,3\n")
+    known = labels_of(read_manifest(tmp_path / "m.csv"))
+    staged = store_of(tmp_path / f"staged{suffix}", "abc", table=known, lengths=dict.fromkeys("abc", 3))
+    plain = store_of(tmp_path / "plain.h5", "d")
+    merge([plain, staged], tmp_path / f"all{suffix}")
+    with open_store(tmp_path / f"all{suffix}") as store:
+        rows = {v: store.labels.row(i).boundaries for i, v in enumerate(store.labels.video_ids)}
+        assert rows == {"a": (0.5, 1.25), "b": (1.5,), "c": (), "d": ()}
+    assert "boundary 1 2, 2 1" in run("info", staged)
+    run("export", staged, tmp_path / "out")
+    assert read_manifest(tmp_path / "out" / "labels.csv").rows == read_manifest(tmp_path / "m.csv").rows
+    (tmp_path / "n.csv").write_text(f"{table}a,train,0.5,2.5,1\n")
+    assert "labels differ for 1 videos" in run(
+        "merge", staged, store_of(tmp_path / "o.h5", "a", table=labels_of(read_manifest(tmp_path / "n.csv"))),
+        "--out", tmp_path / "no.h5", status=2,
+    )  # fmt: skip
+    assert "labels of 1 videos changed" in run("relabel", staged, "--manifest", tmp_path / "n.csv")
+    assert "boundary 2 2.5 against" in run("diff", staged, tmp_path / f"all{suffix}", status=1)
+    convert(staged, tmp_path / f"copy{suffix}")
+    (tmp_path / "n.csv").write_text(f"{table}a,train,0.5,9.5,1\n")
+    run("relabel", staged, "--manifest", tmp_path / "n.csv")
+    assert "a: boundary of stages at 9.5 s, outside its clips, 0 to 3 s" in run("verify", staged, status=1)

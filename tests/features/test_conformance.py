@@ -65,6 +65,21 @@ def test_others_can_read_what_we_write(tmp_path, suffix, other, dtype):
     assert raw.same(raw.read(tmp_path / f"ours{suffix}"), tree) == []
 
 
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_boundaries_of_stages_are_optional(tmp_path, suffix, other):
+    tree = raw.with_stages(raw.example())
+    raw.write(tmp_path / f"raw{other}", tree)
+    with open_store(tmp_path / f"raw{other}") as store:
+        np.testing.assert_array_equal(store.labels.boundaries, tree["labels"]["boundary_seconds"])
+        assert verify(store) == []
+    copy(tmp_path / f"raw{other}", tmp_path / f"ours{suffix}")
+    assert raw.same(raw.read(tmp_path / f"ours{suffix}"), tree) == []
+    raw.write(tmp_path / f"plain{other}", raw.example())
+    with open_store(tmp_path / f"plain{other}") as store:
+        assert store.labels.boundaries.shape == (4, 0)
+
+
 def test_the_kit_can_fail(tmp_path):
     tree, changed = raw.example(), raw.example()
     next(iter(changed["streams"].values()))["features"][3, 1] += 1

@@ -68,6 +68,13 @@ def put(name, value):
     return changed(change)
 
 
+def boundaries(values):
+    def change(tree):
+        raw.with_stages(tree)["labels"]["boundary_seconds"] = values
+
+    return changed(change)
+
+
 BOTH = {
     "wrong magic": changed(lambda tree: tree["@"].update(format="something else")),
     "another version": changed(lambda tree: tree["@"].update(format_version=2)),
@@ -75,6 +82,12 @@ BOTH = {
     "labels of another length": changed(lambda tree: tree["labels"].update(split=raw.text(["a"]))),
     "a video labelled twice": changed(lambda tree: tree["labels"].update(video_id=raw.text(["a", "a", "b", "c"]))),
     "scores of text": changed(lambda tree: tree["labels"].update(scores=raw.text(["1"] * 4))),
+    "boundaries of another length": boundaries(np.zeros((3, 2))),
+    "boundaries that go back": boundaries(np.array([[2.0, 1.0]] * 4)),
+    "boundaries after a missing one": boundaries(np.array([[np.nan, 1.0]] * 4)),
+    "boundaries that never come": boundaries(np.array([[1.0, np.inf]] * 4)),
+    "boundaries of text": boundaries(raw.text(["1"] * 4)),
+    "boundaries without their array": changed(lambda tree: tree["labels"]["@"].update(num_boundaries=2)),
     "offsets beyond": put("offsets", np.array([0, 3, 203, 203, 999])),
     "offsets negative": put("offsets", np.array([0, -3, 203, 203, 204])),
     "offsets enormous": put("offsets", np.array([0, 3, 1 << 62, 1 << 62, 204])),

@@ -12,6 +12,7 @@ from features.cli import main
 from features.errors import InvalidFeatures
 from features.restricted import read_values
 from features.store import open_store
+from features.types import LabelRow
 from tests.features.test_restricted import Payload
 
 RNG = np.random.default_rng(0)
@@ -48,7 +49,7 @@ def test_pamfn(tmp_path):
     assert "--files '*_rgb_VST.npy'" in run(*call, status=2)
     run(*call, "--files", "*_rgb_VST.npy")
     rows = read(tmp_path / "o.h5", videos["Ball"] | videos["Clubs"])
-    assert rows["Ball_001"][1] == "Ball" and rows["Ball_001"][2]
+    assert rows["Ball_001"].category == "Ball" and rows["Ball_001"].scores
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -111,8 +112,8 @@ def test_skating_mixer(tmp_path):
         "--labels", tmp_path / "train.txt", "--labels", tmp_path / "test.txt", "--out", tmp_path / "o.h5",
     )  # fmt: skip
     rows = read(tmp_path / "o.h5", {name: values.mean(1) for name, values in videos.items()})
-    assert rows["7"][0] == "train" and rows["7"][2]["pcs"] == 40 and rows["7"][2]["in"] == 8.25
-    assert rows["9"][0] == "test" and rows["9"][2]["pcs"] == 50 and set(rows["9"][2]) == {
+    assert rows["7"].split == "train" and rows["7"].scores["pcs"] == 40 and rows["7"].scores["in"] == 8.25
+    assert rows["9"].split == "test" and rows["9"].scores["pcs"] == 50 and set(rows["9"].scores) == {
         "tes", "pcs", "ss", "tr", "pe", "co", "in"}  # fmt: skip
 
 
@@ -129,12 +130,12 @@ def test_finefs(tmp_path):
         "--out", tmp_path / "o.h5",
     )  # fmt: skip
     rows = read(tmp_path / "o.h5", videos)
-    assert rows["728"][1:] == ("short", {"short_tes": 30.5, "short_pcs": 28})
-    assert rows["729"][1:] == ("free", {"free_tes": 30.5, "free_pcs": 28})
+    assert rows["728"] == LabelRow(rows["728"].split, "short", {"short_tes": 30.5, "short_pcs": 28})
+    assert rows["729"] == LabelRow(rows["729"].split, "free", {"free_tes": 30.5, "free_pcs": 28})
     # The split as the published code makes it.
     short = np.arange(729)
     np.random.RandomState(42).shuffle(short)
-    assert all((rows[n][0] == "train") == (int(n) in short[:583]) for n in ("0", "1", "2", "728"))
+    assert all((rows[n].split == "train") == (int(n) in short[:583]) for n in ("0", "1", "2", "728"))
     (tmp_path / "json" / "2.json").write_text("{}")
     assert "2.json" in run(
         tmp_path / "in", "--layout", "finefs", "--dataset", "finefs", "--backbone", "i3d", "--labels", tmp_path / "json",
@@ -156,8 +157,8 @@ def test_logo(tmp_path):
     labels = [tmp_path / f"{name}.pkl" for name in ("anno_dict", "train_split3", "test_split3")]
     run(*call, *(part for path in labels for part in ("--labels", path)))
     rows = read(tmp_path / "o.h5", videos)
-    assert rows["Games_tech_3"] == ("test", "tech", {"total": 82.5})
-    assert rows["WorldChampionship2019_free_final_11"][0] == "train"
+    assert rows["Games_tech_3"] == LabelRow("test", "tech", {"total": 82.5})
+    assert rows["WorldChampionship2019_free_final_11"].split == "train"
     (tmp_path / "anno_dict.pkl").write_bytes(pickle.dumps({"k": Payload(tmp_path / "ran")}))
     assert "mkdir" in run(*call, "--labels", tmp_path / "anno_dict.pkl", status=2)
     assert not (tmp_path / "ran").exists()

@@ -63,7 +63,7 @@ def test_labels_are_refreshed_without_touching_features(tmp_path):
     publish(store, labels=labels(["a"], [99.0]), texts=[text_features()])
     with open_store(store) as opened:
         rows = {video_id: opened.labels.row(i) for i, video_id in enumerate(opened.labels.video_ids)}
-        assert rows["a"][2] == {"total": 99.0} and rows["b"][2] == {"total": 1.0}
+        assert rows["a"].scores == {"total": 99.0} and rows["b"].scores == {"total": 1.0}
         assert opened.stream().num_clips == 3 and len(opened.texts) == 1
 
 

@@ -64,6 +64,8 @@ def test_all_faults_of_all_rows_in_one_message(tmp_path):
         ("video_id\n", "no videos"),
         ("", "column video_id is missing"),
         ("video_id,score_artistry\na,1\n", "there are video_id, path"),
+        ("video_id,boundary_2_seconds\na,1\n", "boundaries count from 1"),
+        ("video_id,boundary_0_seconds\na,1\n", "did you mean boundary_1_seconds?"),
     ],
 )
 def test_headers(tmp_path, text, message):
@@ -75,6 +77,24 @@ def test_a_long_list_of_faults_is_cut(tmp_path):
     rows = "".join("same\n" for _ in range(40))
     with pytest.raises(ManifestError, match="and 19 more"):
         read_manifest(write(tmp_path, "video_id\n" + rows))
+
+
+def test_boundaries_of_stages(tmp_path):
+    header = "video_id,start_seconds,end_seconds,boundary_2_seconds,boundary_1_seconds\n"
+    rows = read_manifest(write(tmp_path, f"{header}a,1,9,4,2\nb,,,,3\nc,,,,\n")).rows
+    assert [row.boundaries for row in rows] == [(2.0, 4.0), (3.0,), ()]
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(write(tmp_path, f"{header}a,2,9,4,2\nb,,9,9,4\nc,,,3,4\nd,,,5,\ne,,,soon,0\n"))
+    for fault in (
+        "line 2: boundary_1_seconds 2 is not after start_seconds 2",
+        "line 3: boundary_2_seconds 9 is not before end_seconds 9",
+        "line 4: boundary_2_seconds 3 is not after boundary_1_seconds 4",
+        "line 5: boundary_2_seconds without boundary_1_seconds",
+        "line 6: boundary_1_seconds 0 is not after start_seconds 0",
+        "line 6: boundary_2_seconds 'soon' is not a number",
+    ):
+        assert fault in str(caught.value)
+    assert "6 faults" in str(caught.value)
 
 
 def test_missing_and_unreadable(tmp_path):
@@ -89,6 +109,7 @@ def test_round_trip_with_a_byte_order_mark(tmp_path):
     rows = (
         ManifestRow("ünïcode 1", "a/b.mp4", "train", "A", 1.5, 2.5, {"total": 3.25}),
         ManifestRow("2", None, "test", None, None, None, {}),
+        ManifestRow("3", boundaries=(0.125, 7.5)),
     )
     manifest = Manifest("m", rows, ("total",))
     write_manifest(tmp_path / "m.csv", manifest)
