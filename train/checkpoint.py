@@ -55,7 +55,7 @@ class HeadConfig:
     """JSON of the `FeatureHeader` of the training features."""
     recipe_id: str
     audio_header: str | None
-    """The same of the sound, for heads that hear."""
+    """The same of the second stream: the sound for heads that hear, pictures for MVLA."""
     text_recipe_id: str | None
     plugin: str | None
     random_weights: bool

@@ -5,7 +5,7 @@ A dataset is loaded once, as one table of clips; a batch is an index into it. No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,14 @@ import torch
 from features.store import Store
 from features.types import OK, FeatureHeader
 from train.errors import DataError
+from train.frames import Frames, FrameTable
 
 WHOLE, CENTRE = "whole", "centre"
 TEST_WINDOWS = (WHOLE, CENTRE)
 CONTIGUOUS, SPREAD = "contiguous", "spread"
 SAMPLINGS = (CONTIGUOUS, SPREAD)
+AUDIO = "audio"
+"""Modality of a stream that must have the clips of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class Batch:
     """Rows of the dataset, in the order of the batch."""
     audio: torch.Tensor | None = None
     """float32, `(batch, clips, audio_dim)`; the sound of the same clips, for heads that hear."""
+    seconds: torch.Tensor | None = None
+    """float32, `(batch, clips, 2)`: start and end of each clip; zero in the padding."""
+    frames: Frames | None = None
+    """A second stream in a clock of its own, over the same time as the clips."""
+    boundaries: torch.Tensor | None = None
+    """float32, `(batch, boundaries)` seconds; nan where a video has none. None where no video has."""
+    terms: torch.Tensor | None = None
+    """int64, `(batch, stages + 1)`: which texts of a prompt set are those of the video's stages, and of the whole video; -1 where
+    its category has none."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class ScoreScale:
 class FeatureSet:
     """All clips of one stream in memory, with their labels; failed and unlabelled videos are left out.
 
-    With sound, the clips of a second stream beside them, one for one.
+    With a second stream beside it: one for one where it has the same clips, in a clock of its own where it has others.
     """
 
     header: FeatureHeader
@@ -74,12 +86,22 @@ class FeatureSet:
     audio_header: FeatureHeader | None = None
     audio: torch.Tensor | None = None
     """float32, `(total_clips, audio_dim)`."""
+    seconds: np.ndarray | None = None
+    """float64, `(total_clips, 2)`: start and end of each clip."""
+    frames: FrameTable | None = None
+    """The second stream, where it has other clips than the first."""
+    boundaries: np.ndarray | None = None
+    """float64, `(videos, boundaries)` seconds; nan where missing. None where no video has any."""
+    terms: np.ndarray | None = None
+    """int64, `(videos, stages + 1)`; see `Batch`."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
-        """Read one stream of a store, or one and its sound, once.
+        """Read one stream of a store, or one and a second, once. A second stream with other clips than the first is `frames`,
+        unless it is sound.
 
-        Raises `DataError` when no video has features and labels, or when sound and picture do not have the same clips.
+        Raises `DataError` when no video has features and labels, when sound and picture do not have the same clips, or when
+        two streams are not in the same clock.
         """
         if backbone is None and audio is not None:
             backbone = _the_other(store, audio)
@@ -95,6 +117,16 @@ class FeatureSet:
             )
         order = [rows[video_id] for video_id in pictures.video_ids]
         uneven = np.flatnonzero(sound.num_clips[order] != pictures.num_clips)
+        index = np.concatenate([np.arange(sound.offsets[row], sound.offsets[row + 1]) for row in order])
+        if len(uneven) and sound.header.modality != AUDIO:
+            offsets = np.concatenate([[0], np.cumsum(sound.num_clips[order])])
+            frames = FrameTable(sound.header, sound.clips[torch.from_numpy(index)], offsets, sound.seconds[index])
+            spans = np.stack(
+                [pictures.seconds[pictures.offsets[:-1], 0], pictures.seconds[pictures.offsets[1:] - 1, 1]], 1
+            )
+            longest = float(np.diff(pictures.seconds, axis=1).max())
+            frames.require_same_clock(str(store.path), pictures.video_ids, spans, longest)
+            return replace(pictures, frames=frames)
         if len(uneven):
             first = int(uneven[0])
             raise DataError(
@@ -102,7 +134,6 @@ class FeatureSet:
                 f"{pictures.video_ids[first]} with {sound.num_clips[order[first]]} and {pictures.num_clips[first]}: extract "
                 f"both with the same clip rule"
             )
-        index = np.concatenate([np.arange(sound.offsets[row], sound.offsets[row + 1]) for row in order])
         return replace(pictures, audio=sound.clips[torch.from_numpy(index)], audio_header=sound.header)
 
     @classmethod
@@ -118,9 +149,12 @@ class FeatureSet:
         if not used:
             raise DataError(f"{store.path}: no video has both features of {stream.name} and labels")
         clips = torch.from_numpy(stream.read_all().astype(np.float32, copy=False))
+        seconds = np.stack(
+            [np.asarray(times[0 : stream.num_clips]) for times in (stream.start_seconds, stream.end_seconds)], 1
+        )
         if int(sum(counts[row] for row, _ in used)) != len(clips):
             keep = np.concatenate([np.arange(stream.offsets[row], stream.offsets[row + 1]) for row, _ in used])
-            clips = clips[torch.from_numpy(keep)]
+            clips, seconds = clips[torch.from_numpy(keep)], seconds[keep]
         if not torch.isfinite(clips.sum(dim=1)).all():
             raise DataError(f"{store.path}: {stream.name} holds NaN or infinity; `features verify` says where")
         label_rows = [label for _, label in used]
@@ -134,10 +168,17 @@ class FeatureSet:
             scores={
                 name: store.labels.scores[label_rows, column] for column, name in enumerate(store.labels.score_names)
             },
+            seconds=seconds,
+            boundaries=store.labels.boundaries[label_rows] if store.labels.boundaries.shape[1] else None,
         )
 
     def __len__(self) -> int:
         return len(self.video_ids)
+
+    @property
+    def second_header(self) -> FeatureHeader | None:
+        """Of the second stream, whichever way it stands beside the first."""
+        return self.audio_header if self.frames is None else self.frames.header
 
     @property
     def num_clips(self) -> np.ndarray:
@@ -155,7 +196,15 @@ class FeatureSet:
         return np.flatnonzero(chosen)
 
     def to(self, device: torch.device) -> FeatureSet:
-        return replace(self, clips=self.clips.to(device), audio=None if self.audio is None else self.audio.to(device))
+        clips, audio, frames = (
+            None if part is None else part.to(device) for part in (self.clips, self.audio, self.frames)
+        )
+        return replace(self, clips=clips, audio=audio, frames=frames)
+
+    def with_terms(self, terms: Mapping[str, Sequence[int]]) -> FeatureSet:
+        """Category -> which texts are those of its stages, and of the whole, as `Batch.terms` has them."""
+        width = len(next(iter(terms.values())))
+        return replace(self, terms=np.array([terms.get(name, (-1,) * width) for name in self.categories], np.int64))
 
     def batch(self, rows: Sequence[int], clips: np.ndarray, mask: np.ndarray, targets01: np.ndarray) -> Batch:
         """The numbered clips of each video, int `(batch, clips)`; zeros where the mask, of the same shape, is False."""
@@ -166,7 +215,20 @@ class FeatureSet:
         target = torch.from_numpy(np.asarray(targets01, np.float32)).to(device)
         tables = [self.clips] if self.audio is None else [self.clips, self.audio]
         found = [table[index_tensor].masked_fill_(~mask_tensor[..., None], 0.0) for table in tables]
-        return Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
+        made = Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
+        if self.seconds is None:
+            return made
+        seconds = self.seconds[index]
+        last = seconds[np.arange(len(mask)), mask.sum(1) - 1, 1]
+        return replace(
+            made,
+            seconds=torch.from_numpy(np.where(mask[..., None], seconds, 0.0).astype(np.float32)).to(device),
+            frames=None if self.frames is None else self.frames.within(rows, seconds[:, 0, 0], last),
+            boundaries=None
+            if self.boundaries is None
+            else torch.from_numpy(self.boundaries[rows].astype(np.float32)).to(device),
+            terms=None if self.terms is None else torch.from_numpy(self.terms[rows]).to(device),
+        )
 
     def train_batches(
         self,

@@ -21,8 +21,33 @@ class Metrics:
     mse: float
     """Mean squared error in score units."""
     relative_l2: float
-    """R-l2, times 100: mean of `(|error| / (highest - lowest label))^2` (Yu et al., CoRe, ICCV 2021)."""
+    """R-l2, times 100: mean of `(|error| / (highest - lowest label))^2` (Yu et al., CoRe, ICCV 2021; MVLA, equation 11)."""
     num_videos: int
+    aiou_50: float = float("nan")
+    """Share of videos whose boundaries of stages overlap the true ones by half or more; nan where none are predicted or known."""
+    aiou_75: float = float("nan")
+    """By three quarters or more."""
+
+
+def boundary_iou(true: np.ndarray, predicted: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Intersection over union of `(videos, boundaries)` seconds with the true ones, `(videos,)`; nan where a true one is missing.
+
+    MVLA's text makes "a set of 1D bounding boxes" of boundaries; here they are the stretches from each boundary to the next, which for
+    the two boundaries of a dive is what the published code of TSA measures: its flight. A single boundary's reaches to the video's
+    end, `(videos,)` seconds. Intersections and unions are summed over the stretches of a video.
+    """
+    if true.shape[1] == 1:
+        true, predicted = (np.concatenate([values, ends[:, None]], 1) for values in (true, predicted))
+    begin = np.maximum(true[:, :-1], predicted[:, :-1])
+    common = np.clip(np.minimum(true[:, 1:], predicted[:, 1:]) - begin, 0, None)
+    union = np.diff(true, axis=1) + np.diff(predicted, axis=1) - common
+    return common.sum(1) / np.maximum(union.sum(1), 1e-12)
+
+
+def aiou(ious: np.ndarray, threshold: float) -> float:
+    """MVLA, equation 12, over the videos whose overlap is known; nan when there is none."""
+    known = ious[~np.isnan(ious)]
+    return float(np.mean(known >= threshold)) if len(known) else float("nan")
 
 
 def measure(true: np.ndarray, predicted: np.ndarray, label_range: float) -> Metrics:

@@ -119,7 +119,7 @@ class Experiment:
 
     @property
     def random_weights(self) -> bool:
-        headers = (self.data.header, self.data.audio_header)
+        headers = (self.data.header, self.data.second_header)
         texts = [text.header for text in (self.text, self.plugin_text) if text]
         return any(header.weights_random for header in (*headers, *texts) if header)
 
@@ -130,7 +130,7 @@ class Experiment:
     def build_head(self, unit: Unit, head: str | None = None) -> torch.nn.Module:
         head_class = get_head(head or self.head)
         settings = unit.settings.head if head is None else head_class.Settings()
-        audio_dim = self.data.audio_header.dim if self.data.audio_header else 0
+        audio_dim = self.data.second_header.dim if self.data.second_header else 0
         built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
         if self.plugin_text is None or head is not None:
             return built
@@ -172,15 +172,32 @@ def prepare(store: Store, options: Options) -> Experiment:
     if not units:
         raise DataError(f"{store.path}: no video has the scores {', '.join(names)} in {', '.join(categories)}")
     text = prototypes = None
+    plugin_text = _plugin_text(store, options, head)
     needs = head_class.needs(units[0].settings.head)
     if needs.audio and data.audio is None:
         raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
+    if data.frames is not None and not (needs.frames or (options.plugin and PLUGINS[options.plugin].frames)):
+        raise DataError(
+            f"head {head} reads a second stream clip for clip, and {data.frames.header.backbone} has other clips than "
+            f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
+        )
+    _require_boundaries(store, data, head, needs.boundaries)
     if needs.texts:
         chosen = units[0].settings.prototypes
         text = store.text(chosen.text)
         prototypes = build_prototypes(text, chosen, needs.texts)
-    plugin_text = _plugin_text(store, options, head)
     return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options)
+
+
+def _require_boundaries(store: Store, data: FeatureSet, head: str, number: int) -> None:
+    """Raises `DataError` where a head has nothing to learn its boundaries from."""
+    have = 0 if data.boundaries is None else data.boundaries.shape[1]
+    if number and have != number:
+        raise DataError(
+            f"head {head} learns {number} boundaries of stages, and the labels of {store.path} have "
+            f"{have or 'none'}: put them into the columns boundary_1_seconds, boundary_2_seconds, ... of the manifest and "
+            f"`features relabel` the store, or set the number of stages with --set stages=N"
+        )
 
 
 def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | None:

@@ -109,7 +109,7 @@ def import_published(
     if wanted:
         text_features = store.text(settings.prototypes.text)
         prototypes = build_prototypes(text_features, settings.prototypes, wanted)
-    audio_header = data.audio_header
+    audio_header = data.second_header
     module = head_class(data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
     _load(module, state, source)
     rows = data.rows(category=category or None, score=score)

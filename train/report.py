@@ -56,7 +56,7 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         fold=result.fold,
         feature_header=experiment.data.header.to_json(),
         recipe_id=experiment.data.header.recipe_id,
-        audio_header=experiment.data.audio_header.to_json() if experiment.data.audio_header else None,
+        audio_header=experiment.data.second_header.to_json() if experiment.data.second_header else None,
         text_recipe_id=experiment.text.header.recipe_id if experiment.text else None,
         plugin=experiment.options.plugin,
         random_weights=experiment.random_weights,

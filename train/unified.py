@@ -17,6 +17,7 @@ from features.store import Store
 from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
+from train.frames import join_tables
 from train.protocol import Experiment, Options, Part, Unit, prepare
 
 UNIFIED = "unified"
@@ -67,13 +68,17 @@ def _with_scores(options: Options, store: Store) -> Options:
 
 
 def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, other: FeatureSet) -> None:
-    for mine, theirs in ((first.header, other.header), (first.audio_header, other.audio_header)):
+    for mine, theirs in ((first.header, other.header), (first.second_header, other.second_header)):
         if mine is not None and mine.recipe_id != theirs.recipe_id:
             lines = [f"  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
             raise DataError(
                 f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"
                 + "\n".join(lines)
             )
+    if (first.frames is None) != (other.frames is None):
+        raise DataError(
+            f"the second stream has the clips of the first in one of {first_store.path} and {store.path} and not in the other"
+        )
 
 
 def _part(single: Experiment, unit: Unit) -> Part:
@@ -111,6 +116,8 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         scores=scores,
         audio_header=sets[0].audio_header,
         audio=audio,
+        seconds=np.concatenate([one.seconds for one in sets]),
+        frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
     )
 
 

@@ -24,6 +24,7 @@ from tests.train.test_heads import (
 from train.cli import main
 from train.errors import SettingsError
 from train.evaluate import evaluate_run
+from train.frames import Frames
 from train.heads.mvla import MVLA, CollaborativeAttention, MVLASettings, divergence, similarity_loss, stage_shares
 from train.heads.plugin import WithMVLA
 from train.heads.usdl import gaussian_labels
@@ -157,6 +158,26 @@ def test_without_a_second_stream_both_branches_read_the_clips():
     batch = replace(make_batch([9, 7, 5, 8]), audio=None)
     head = MVLA(DIM, MVLASettings(width=16, heads=2), PROTOTYPES).eval()
     assert torch.isfinite(head(batch).score01).all()
+
+
+def test_frames_are_pooled_into_the_clips():
+    """Frames that lie three in a clip, all alike, are what one clip for one clip is, but for the attention among them."""
+    batch = make_batch([6, 4])
+    starts = torch.arange(6.0)[None].repeat(2, 1)
+    seconds = torch.stack([starts, starts + 1], -1) * batch.mask[..., None]
+    thirds = torch.arange(18.0)[None].repeat(2, 1) / 3
+    frames = Frames(
+        batch.audio.repeat_interleave(3, 1),
+        batch.mask.repeat_interleave(3, 1),
+        torch.stack([thirds, thirds + 1 / 3], -1),
+    )
+    head = ready(make_head("sca"))
+    with torch.no_grad():
+        beside = head(batch).score01
+        pooled = head(replace(batch, audio=None, seconds=seconds, frames=frames)).score01
+        wrong = head(replace(batch, audio=None, seconds=seconds / 2, frames=frames)).score01
+    np.testing.assert_allclose(pooled, beside, atol=1e-5)
+    assert not torch.allclose(wrong, beside, atol=1e-4)
 
 
 @pytest.mark.parametrize("host", ["gdlt", "gslm", "pgt", "sca"])

@@ -21,6 +21,7 @@ from train.errors import SettingsError
 from train.heads.layers import ContextEncoder, Projection, project, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
+from train.heads.segmentation import frame_grid, to_clips
 from train.heads.transformer import encoder
 from train.prototypes import Prototypes
 
@@ -158,8 +159,16 @@ class Guidance(nn.Module):
     def texts(self, raw: torch.Tensor) -> torch.Tensor:
         return raw if self.text_projection is None else self.text_projection(raw)
 
+    def vision_of_clips(self, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
+        """Equation 3 at the level of clips, `(batch, clips, width)`: of the second stream, pooled over time where it has a clock of its
+        own, or of the clips themselves."""
+        if batch.frames is not None:
+            frames = self.vision(batch.frames.features, batch.frames.mask)
+            return to_clips(frames, frame_grid(batch, 0), batch.mask, batch.seconds)
+        return self.vision(batch.clips if batch.audio is None else batch.audio, mask)
+
     def vision(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Equation 3: `(batch, clips, vision_dim)` -> `(batch, clips, width)`."""
+        """Equation 3: `(batch, n, vision_dim)` -> `(batch, n, width)`."""
         if self.vision_projection is not None:
             frames = project(self.vision_projection, frames, mask)
         return self.temporal(frames, mask)
@@ -206,7 +215,7 @@ class MVLA(nn.Module):
 
     @staticmethod
     def needs(settings: MVLASettings) -> Needs:
-        return Needs(texts=("grades",))
+        return Needs(texts=("grades",), frames=True)
 
     def __init__(
         self, dim: int, settings: MVLASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
@@ -224,7 +233,7 @@ class MVLA(nn.Module):
         mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
         clips = self.context(batch.clips, mask)
         texts = self.guidance.texts(self.grades_texts)
-        vision = self.guidance.vision(batch.clips if batch.audio is None else batch.audio, mask)
+        vision = self.guidance.vision_of_clips(batch, mask)
         means = [
             self.guidance.attend(share @ clips, share @ vision, texts).mean(1)
             for share in levels(mask, self.settings.stages)

@@ -49,7 +49,7 @@ class WithMVLA(nn.Module):
     def forward(self, batch: Batch) -> HeadOutput:
         mask = batch.mask if self.host.settings.mask else torch.ones_like(batch.mask)
         texts = self.guidance.texts(self.plugin_texts)
-        vision = self.guidance.vision(batch.clips if batch.audio is None else batch.audio, mask)
+        vision = self.guidance.vision_of_clips(batch, mask)
         clips = self.guidance.attend(batch.clips, vision, texts, mask).masked_fill(~mask[..., None], 0.0)
         output = self.host(replace(batch, clips=clips))
         losses = self.guidance.losses(batch.target01, batch.clips, vision, texts, mask)
@@ -61,9 +61,11 @@ class Plugin:
     kind: type
     texts: tuple[tuple[str, str], ...]
     """(prompt set, group) whose texts it takes; the first that the store has."""
+    frames: bool = False
+    """As `Needs.frames`."""
 
 
 PLUGINS: dict[str, Plugin] = {
     "mag2": Plugin(WithMAG2, (("mlavl", "visual_actions"),)),
-    "mvla": Plugin(WithMVLA, (("qgvl", "grades"), ("mlavl", "visual_grades"))),
+    "mvla": Plugin(WithMVLA, (("qgvl", "grades"), ("mlavl", "visual_grades")), frames=True),
 }
