@@ -185,7 +185,8 @@ def learning_rate(settings: TrainSettings, epoch: int) -> float:
 
 
 def _optimizer(head: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    fused = next(head.parameters()).device.type in ("cpu", "cuda")
+    common = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": fused}
     if settings.optimizer == "sgd":
         return torch.optim.SGD(head.parameters(), momentum=settings.momentum, **common)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](head.parameters(), **common)

@@ -104,31 +104,31 @@ class MAG2(nn.Module):
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """`(batch, clips, width)`, its mask and `(actions, width)` -> `(batch, clips, width)`, zero where there is no clip."""
-        exists = mask[..., None].to(clips.dtype)
+        places = Places.of(mask)
+        clips = places.pack(clips)
         step = self._sage if self.form == SAGE else self._gcn
         for layer in range(2):
-            clips, actions = step(layer, clips, exists, actions)
+            clips, actions = step(layer, clips, places, actions)
             if layer == 0:
                 clips, actions = self.dropout(torch.relu(clips)), self.dropout(torch.relu(actions))
             elif self.form == GCN:
                 clips = torch.relu(clips)
-            clips = clips * exists
-        return clips
+        return places.unpack(clips)
 
     def _sage(
-        self, layer: int, clips: torch.Tensor, exists: torch.Tensor, actions: torch.Tensor
+        self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        others = clips.sum(1, keepdim=True) - clips + actions.sum(0)
-        mean = others / (exists.sum(1, keepdim=True) - 1 + len(actions)).clamp_min(1)
+        count = (places.mask.sum(1, keepdim=True) - 1 + len(actions)).clamp_min(1)
+        mean = (places.share(places.sum(clips) + actions.sum(0)) - clips) / places.share(count)
         return self.layers[layer](clips, mean), self.layers[layer](actions, _mean_of_others(actions))
 
     def _gcn(
-        self, layer: int, clips: torch.Tensor, exists: torch.Tensor, actions: torch.Tensor
+        self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The adjacency of a complete graph is a node itself plus the mean of the others: with equal weights for all, every
         node would become the same. The cross mapping is the mean over all actions."""
-        count = (exists.sum(1, keepdim=True) - 1).clamp_min(1)
-        near = clips + (clips.sum(1, keepdim=True) - clips) / count
+        count = (places.mask.sum(1, keepdim=True) - 1).clamp_min(1)
+        near = clips + (places.share(places.sum(clips)) - clips) / places.share(count)
         mixed = self.temporal[layer](near) + self.cross[layer](actions.mean(0))
         if layer < len(self.action):
             actions = self.action[layer](actions + _mean_of_others(actions))

@@ -32,6 +32,16 @@ class Places:
         flat = packed.new_zeros(self.mask.numel(), packed.shape[-1]).index_copy(0, self.index, packed)
         return flat.unflatten(0, self.mask.shape)
 
+    def sum(self, packed: torch.Tensor) -> torch.Tensor:
+        """`(n, dim)` -> `(batch, dim)`: of the clips of each video."""
+        return self.unpack(packed).sum(1)
+
+    def share(self, of_videos: torch.Tensor) -> torch.Tensor:
+        """`(batch, dim)` -> `(n, dim)`: to each clip what its video has."""
+        if self.index is None:
+            return of_videos.repeat_interleave(self.mask.shape[1], dim=0)
+        return of_videos.index_select(0, self.index // self.mask.shape[1])
+
     def bias(self, dtype: torch.dtype) -> torch.Tensor | None:
         """What attention to the clips adds before its softmax, `(batch, 1, 1, clips)`: minus infinity for padding."""
         if self.index is None:

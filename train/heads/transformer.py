@@ -50,7 +50,7 @@ class Decoder(nn.TransformerDecoder):
             found, weights = _ask_clips(layer.multihead_attn, queries, clips, places)
             queries = self._add(layer, queries, found)
         if self.seen is not None:
-            self.seen.append(weights.detach().float().mean(1))
+            self.seen.append(weights.detach().float().mean(2))
         return self.norm(queries)
 
     def one_key(
@@ -140,7 +140,7 @@ def _attend_to_each_other(attention: nn.MultiheadAttention, clips: torch.Tensor,
 def _ask_clips(
     attention: nn.MultiheadAttention, queries: torch.Tensor, clips: torch.Tensor, places: Places
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`(batch, queries, width)` and the weights `(batch, heads, queries, clips)`.
+    """`(batch, queries, width)` and the weights `(batch, queries, heads, clips)`.
 
     The product of query and key is associative: `(q K)^T c` costs less than `q^T (K c)` where queries are few. So do values. A key's bias
     adds the same to all clips, which a softmax does not see.
@@ -148,22 +148,24 @@ def _ask_clips(
     heads, width = attention.num_heads, attention.embed_dim
     by_query = queries.shape[-2] * (width + heads * clips.shape[1])
     by_clip = clips.shape[1] * (width + queries.shape[-2])
-    apart = None if places.index is None else ~places.mask[:, None, None]
-    query = _heads(_project(attention, queries, 0, 1), attention)
-    if by_query < by_clip:
-        key, value = (part.unflatten(0, (heads, -1)) for part in attention.in_proj_weight.chunk(3)[1:])
-        asked = (query * query.shape[-1] ** -0.5) @ key
-        logits = (asked.flatten(-3, -2) @ clips.transpose(1, 2)).unflatten(1, (heads, -1))
-        weights = (logits if apart is None else logits.masked_fill(apart, -torch.inf)).softmax(-1)
-        dropped = dropout(weights, attention.dropout, attention.training)
-        seen = (dropped.flatten(1, 2) @ clips).unflatten(1, (heads, -1))
-        bias = attention.in_proj_bias.chunk(3)[2].unflatten(0, (heads, 1, -1))
-        mixed = seen @ value.transpose(-2, -1) + dropped.sum(-1, keepdim=True) * bias
-    else:
+    query = _project(attention, queries, 0, 1)
+    apart = None if places.index is None else ~places.mask[:, None]
+    if by_query >= by_clip:
         key, value = (_heads(part, attention) for part in _project(attention, clips, 1, 3).chunk(2, -1))
-        weights = _weights(query, key, apart)
-        mixed = dropout(weights, attention.dropout, attention.training) @ value
-    return attention.out_proj(_joined(mixed)), weights
+        weights = _weights(_heads(query, attention), key, None if apart is None else apart[:, None])
+        mixed = _joined(dropout(weights, attention.dropout, attention.training) @ value)
+        return attention.out_proj(mixed), weights.transpose(1, 2)
+    key, value = (part.unflatten(0, (heads, -1)) for part in attention.in_proj_weight.chunk(3)[1:])
+    by_head = (query * (width // heads) ** -0.5).reshape(-1, heads, width // heads).transpose(0, 1)
+    asked = (by_head @ key).transpose(0, 1).reshape(-1, queries.shape[-2] * heads, width)
+    logits = asked @ clips.transpose(1, 2)
+    weights = (logits if apart is None else logits.masked_fill(apart, -torch.inf)).softmax(-1)
+    dropped = dropout(weights, attention.dropout, attention.training)
+    by_head = (dropped @ clips).view(-1, heads, width).transpose(0, 1)
+    mixed = (by_head @ value.transpose(1, 2)).transpose(0, 1).reshape(len(clips), -1, width)
+    shares = dropped.sum(-1).view(len(clips), -1, heads, 1)
+    mixed = mixed + (shares * attention.in_proj_bias.chunk(3)[2].view(heads, -1)).flatten(2)
+    return attention.out_proj(mixed), weights.unflatten(1, (-1, heads))
 
 
 def _take(attention: nn.MultiheadAttention, keys: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
