@@ -11,9 +11,10 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,14 +22,21 @@ from torch import nn
 
 from features.types import FeatureHeader
 from manifests.errors import there_are
-from train.dataset import ScoreScale
+from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError
+from train.exemplars import Pool
+from train.frames import FrameTable
 from train.heads import get_head
+from train.heads.needs import Needs
 from train.heads.plugin import PLUGINS
 from train.prototypes import Prototypes
 from train.settings import TrainSettings
 
 FORMAT = "longtake-head-1"
+EXEMPLARS = "exemplars/"
+"""How the names of tensors begin that are no weights but exemplars."""
+OPTIONAL = ("audio", "seconds", "boundaries", "terms")
+"""What a data set may have beside clips, in fields and tensors of these names."""
 TEXTS = "_texts"
 """How the buffers end in which heads keep their texts, so that a checkpoint is all that a head needs."""
 
@@ -61,6 +69,8 @@ class HeadConfig:
     random_weights: bool
     """Backbone or text encoder had random weights: results say nothing about the method."""
     versions: dict[str, str]
+    exemplars: dict[str, object] | None = None
+    """Of a head that compares: labels and groups of its exemplars, whose clips are in the file as well."""
 
     @property
     def scale(self) -> ScoreScale:
@@ -101,12 +111,14 @@ def _plain(text: str) -> str:
     return plain if plain == spaced else f"{plain}-{zlib.crc32(text.encode()):08x}"
 
 
-def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig) -> None:
+def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig, exemplars: Pool | None = None) -> None:
     """Written beside its name and renamed, so that a checkpoint that exists is whole."""
+    tensors, described = _exemplars_to_save(exemplars) if exemplars else ({}, None)
+    config = replace(config, exemplars=described)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    save_file(state, temporary, metadata={"format": FORMAT, "config": json.dumps(asdict(config))})
+    save_file(state | tensors, temporary, metadata={"format": FORMAT, "config": json.dumps(asdict(config))})
     os.replace(temporary, path)
 
 
@@ -115,7 +127,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(EXEMPLARS)}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of `train heads`: {error}") from error
     if metadata.get("format") != FORMAT:
@@ -128,6 +140,76 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
         return build_from_state(config, state), config
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a head of this release: {error}") from error
+
+
+def _exemplars_to_save(pool: Pool) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    data = pool.data.take(pool.rows)
+    tensors = {name: getattr(data, name) for name in ("clips", "offsets", *OPTIONAL)} | {"targets01": pool.targets01}
+    if data.frames is not None:
+        tensors |= {f"frames/{name}": getattr(data.frames, name) for name in ("features", "offsets", "seconds")}
+    described = {
+        "video_ids": data.video_ids,
+        "categories": data.categories.tolist(),
+        "scores": {
+            name: [None if np.isnan(value) else value for value in values.tolist()]
+            for name, values in data.scores.items()
+        },
+        "groups": {key: places.tolist() for key, places in pool.groups.items()},
+        "everyone": pool.everyone.tolist(),
+    }
+    there = {EXEMPLARS + name: torch.as_tensor(value).cpu() for name, value in tensors.items() if value is not None}
+    return {name: tensor.contiguous() for name, tensor in there.items()}, described
+
+
+def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> Pool | None:
+    """What a head that compares compares with; None for others. Raises `CheckpointError` for a file that lacks them."""
+    if needs.exemplars is None:
+        return None
+    if config.exemplars is None:
+        raise CheckpointError(
+            f"{path}: head {config.head} compares videos with exemplars, which this checkpoint does not have; `train heads` "
+            f"saves them beside the weights, an imported checkpoint has none"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {n.removeprefix(EXEMPLARS): file.get_tensor(n) for n in file.keys() if n.startswith(EXEMPLARS)}
+        described, count = config.exemplars, len(config.exemplars["video_ids"])
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        frames = None
+        if "frames/features" in tensors:
+            header = FeatureHeader.from_json(config.audio_header)
+            frames = FrameTable(header, tensors["frames/features"], arrays["frames/offsets"], arrays["frames/seconds"])
+        data = FeatureSet(
+            header=FeatureHeader.from_json(config.feature_header),
+            clips=tensors["clips"],
+            offsets=arrays["offsets"],
+            video_ids=tuple(described["video_ids"]),
+            splits=np.full(count, "train", dtype=object),
+            categories=np.array(described["categories"], dtype=object),
+            scores={name: np.array(values, dtype=float) for name, values in described["scores"].items()},
+            audio=tensors.get("audio"),
+            seconds=arrays.get("seconds"),
+            frames=frames,
+            boundaries=arrays.get("boundaries"),
+            terms=arrays.get("terms"),
+        ).for_head(needs)
+        groups = {key: np.array(places, int) for key, places in described["groups"].items()}
+        everyone = np.array(described["everyone"], int)
+        inside = all(len(p) and 0 <= p.min() and p.max() < count for p in (everyone, *groups.values()))
+        ends = data.offsets[0] == 0 and data.offsets[-1] == len(data.clips) and (data.num_clips > 0).all()
+        by_video = data.categories, arrays["targets01"], data.boundaries, data.terms, *data.scores.values()
+        by_clip = data.audio, data.seconds
+        same = {len(part) for part in by_video if part is not None} | {len(data.offsets) - 1} == {count}
+        same &= {len(part) for part in by_clip if part is not None} <= {len(data.clips)}
+        if frames is not None:
+            same &= (
+                len(frames.offsets) == count + 1 and len(frames.features) == len(frames.seconds) == frames.offsets[-1]
+            )
+        if not (inside and ends and same):
+            raise ValueError("its parts are of different lengths")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its exemplars are damaged: {error}") from error
+    return Pool(needs.exemplars, data, np.arange(count), arrays["targets01"], groups, everyone)
 
 
 def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:

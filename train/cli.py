@@ -167,6 +167,9 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
         for row in rows
     ]
     click.echo(tabulate(table, headers=["head", "videos", "Spearman", "MSE"], disable_numparse=True))
+    for row in rows:
+        if row.unmatched:
+            click.echo(f"{row.checkpoint}: {row.unmatched} videos agree with no exemplar and are compared with any")
     if any(row.random_weights for row in rows):
         from train.report import RANDOM_NOTE
 
@@ -235,6 +238,8 @@ def predict(
         click.echo(f"{one.video_id}: {name} {one.predicted:.2f}{spread}")
         if one.grades:
             click.echo("    grades from worst to best: " + ", ".join(f"{share:.2f}" for share in one.grades))
+        if one.unmatched:
+            click.echo("    no training video is known to be of its kind: it is compared with any")
         if one.moments:
             times = ", ".join(f"{m.start_seconds:.1f}-{m.end_seconds:.1f} s ({m.share:.0%})" for m in one.moments)
             click.echo(f"    looked at most: {times}")

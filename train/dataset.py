@@ -5,16 +5,20 @@ A dataset is loaded once, as one table of clips; a batch is an index into it. No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from features.store import Store
 from features.types import OK, FeatureHeader
+from manifests.errors import there_are
 from train.errors import DataError
+from train.exemplars import Exemplars, Pool
 from train.frames import Frames, FrameTable
+from train.heads.needs import Needs
 
 WHOLE, CENTRE = "whole", "centre"
 TEST_WINDOWS = (WHOLE, CENTRE)
@@ -47,6 +51,12 @@ class Batch:
     terms: torch.Tensor | None = None
     """int64, `(batch, stages + 1)`: which texts of a prompt set are those of the video's stages, and of the whole video; -1 where
     its category has none."""
+    scores: torch.Tensor | None = None
+    """float32, `(batch, columns)`, in judges' units: the scores that the head's `Needs` names; nan where one is missing."""
+    exemplar: Batch | None = None
+    """Training videos to compare with, and their targets; each stands there once."""
+    voters: torch.Tensor | None = None
+    """int64, `(batch, voters)`: which videos of `exemplar` each video is compared with; -1 where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,10 @@ class FeatureSet:
     """float64, `(videos, boundaries)` seconds; nan where missing. None where no video has any."""
     terms: np.ndarray | None = None
     """int64, `(videos, stages + 1)`; see `Batch`."""
+    needs: Needs = Needs()
+    """Of the head that batches are made for."""
+    exemplars: Exemplars | None = None
+    """For a head that compares."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
@@ -195,6 +209,57 @@ class FeatureSet:
             chosen &= ~np.isnan(self.scores[score])
         return np.flatnonzero(chosen)
 
+    def take(self, rows: np.ndarray) -> FeatureSet:
+        """These videos alone, in this order, with clips of their own."""
+        index = np.concatenate([np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows])
+        clips = torch.from_numpy(index).to(self.clips.device)
+        seconds, boundaries, terms = (
+            None if part is None else part[places]
+            for part, places in ((self.seconds, index), (self.boundaries, rows), (self.terms, rows))
+        )
+        return replace(
+            self,
+            clips=self.clips[clips],
+            audio=None if self.audio is None else self.audio[clips],
+            seconds=seconds,
+            frames=None if self.frames is None else self.frames.take(rows),
+            boundaries=boundaries,
+            terms=terms,
+            offsets=np.concatenate([[0], np.cumsum(self.num_clips[rows])]),
+            video_ids=tuple(self.video_ids[row] for row in rows),
+            splits=self.splits[rows],
+            categories=self.categories[rows],
+            scores={name: values[rows] for name, values in self.scores.items()},
+            exemplars=None,
+        )
+
+    def for_head(self, needs: Needs) -> FeatureSet:
+        """Batches with what the head needs. Raises `DataError` for scores that there are not."""
+        for name in needs.columns:
+            if name not in self.scores:
+                raise DataError(
+                    f"the head needs the score {name!r}, which the store lacks{there_are(name, self.scores)}"
+                )
+        return replace(self, needs=needs)
+
+    def with_pool(self, pool: Pool) -> FeatureSet:
+        """Batches with exemplars out of the pool."""
+        return replace(self, exemplars=Exemplars.of(pool, self))
+
+    def require(self, rows: np.ndarray, names: Sequence[str]) -> None:
+        """Raises `DataError` where one of the scores is missing."""
+        for name in names:
+            without = [self.video_ids[row] for row in rows if np.isnan(self.scores[name][row])]
+            if without:
+                raise DataError(
+                    f"the head needs the score {name!r}, which {len(without)} of {len(rows)} videos lack: "
+                    f"{', '.join(without[:5])}{', ...' if len(without) > 5 else ''}"
+                )
+
+    def columns(self, rows: np.ndarray) -> np.ndarray:
+        """float32 `(rows, columns)`: the scores that the head needs."""
+        return np.stack([self.scores[name][rows] for name in self.needs.columns], -1).astype(np.float32)
+
     def to(self, device: torch.device) -> FeatureSet:
         clips, audio, frames = (
             None if part is None else part.to(device) for part in (self.clips, self.audio, self.frames)
@@ -216,6 +281,8 @@ class FeatureSet:
         tables = [self.clips] if self.audio is None else [self.clips, self.audio]
         found = [table[index_tensor].masked_fill_(~mask_tensor[..., None], 0.0) for table in tables]
         made = Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
+        if self.needs.columns:
+            made = replace(made, scores=torch.from_numpy(self.columns(np.asarray(rows))).to(device))
         if self.seconds is None:
             return made
         seconds = self.seconds[index]
@@ -229,6 +296,23 @@ class FeatureSet:
             else torch.from_numpy(self.boundaries[rows].astype(np.float32)).to(device),
             terms=None if self.terms is None else torch.from_numpy(self.terms[rows]).to(device),
         )
+
+    def compared(self, batch: Batch, places: np.ndarray, choose: Callable[[np.ndarray], Clips]) -> Batch:
+        """The batch beside exemplars at places of the pool, int `(batch, voters)`, of which `choose` takes the clips."""
+        pool = self.exemplars.pool
+        there, index = np.unique(places[places >= 0], return_inverse=True)
+        voters = np.full(places.shape, -1)
+        voters[places >= 0] = index
+        clips, mask = choose(pool.data.num_clips[pool.rows[there]])
+        exemplar = pool.data.batch(pool.rows[there], clips, mask, pool.targets01[there])
+        return replace(batch, exemplar=exemplar, voters=torch.from_numpy(voters).to(batch.clips.device))
+
+    def voted(self, batch: Batch, window: int, test_window: str) -> Batch:
+        """A batch for testing beside those that vote; the same batch for a head that does not compare."""
+        if self.exemplars is None:
+            return batch
+        places = self.exemplars.vote(np.array(batch.rows))
+        return self.compared(batch, places, partial(clips_of_test, window=window, test_window=test_window))
 
     def train_batches(
         self,
@@ -246,37 +330,53 @@ class FeatureSet:
 
         A last batch of a single video is joined to the one before, since batch statistics need more than one.
         """
+        self.require(rows, self.needs.columns)
         order = rng.permutation(len(rows))
         cuts = list(range(batch_size, len(rows), batch_size))
         if cuts and len(rows) - cuts[-1] == 1:
             cuts.pop()
-        steps = np.arange(window)
+        choose = partial(clips_of_training, window=window, rng=rng, sampling=sampling)
         for chosen in np.split(order, cuts):
-            counts = self.num_clips[rows[chosen]]
-            lengths = np.minimum(counts, window)
-            mask = steps[None] < lengths[:, None]
-            if sampling == SPREAD:
-                edges = np.linspace(0, counts, window + 1, axis=1)
-                drawn = edges[:, :-1] + rng.uniform(size=mask.shape) * np.diff(edges, axis=1)
-                # The largest product can round up to the edge itself.
-                drawn = np.minimum(drawn.astype(int), counts[:, None] - 1)
-                clips = np.where((counts > window)[:, None], drawn, steps[None])
-            else:
-                clips = rng.integers(0, counts - lengths + 1)[:, None] + steps[None]
-            yield self.batch(rows[chosen], clips, mask, targets01[chosen])
+            made = self.batch(rows[chosen], *choose(self.num_clips[rows[chosen]]), targets01[chosen])
+            if self.exemplars is not None:
+                made = self.compared(made, self.exemplars.draw(rows[chosen], rng), choose)
+            yield made
 
     def test_batches(
         self, rows: np.ndarray, targets01: np.ndarray, *, window: int, test_window: str, batch_size: int
     ) -> Iterator[Batch]:
         """Every video once: whole, or its centre window of `window` clips. Videos of similar length share a batch."""
+        self.require(rows, self.needs.scores)
         order = np.argsort(self.num_clips[rows], kind="stable")
         for begin in range(0, len(rows), batch_size):
             chosen = order[begin : begin + batch_size]
-            counts = self.num_clips[rows[chosen]]
-            lengths = np.minimum(counts, window) if test_window == CENTRE else counts
-            steps = np.arange(window if test_window == CENTRE else lengths.max())
-            mask = steps[None] < lengths[:, None]
-            yield self.batch(rows[chosen], ((counts - lengths) // 2)[:, None] + steps[None], mask, targets01[chosen])
+            clips = clips_of_test(self.num_clips[rows[chosen]], window, test_window)
+            yield self.voted(self.batch(rows[chosen], *clips, targets01[chosen]), window, test_window)
+
+
+Clips = tuple[np.ndarray, np.ndarray]
+"""Numbers of clips, int `(videos, clips)`, and their mask."""
+
+
+def clips_of_training(counts: np.ndarray, window: int, rng: np.random.Generator, sampling: str) -> Clips:
+    """At random, as `FeatureSet.train_batches` says."""
+    steps = np.arange(window)
+    lengths = np.minimum(counts, window)
+    mask = steps[None] < lengths[:, None]
+    if sampling != SPREAD:
+        return rng.integers(0, counts - lengths + 1)[:, None] + steps[None], mask
+    edges = np.linspace(0, counts, window + 1, axis=1)
+    drawn = edges[:, :-1] + rng.uniform(size=mask.shape) * np.diff(edges, axis=1)
+    # The largest product can round up to the edge itself.
+    drawn = np.minimum(drawn.astype(int), counts[:, None] - 1)
+    return np.where((counts > window)[:, None], drawn, steps[None]), mask
+
+
+def clips_of_test(counts: np.ndarray, window: int, test_window: str) -> Clips:
+    """The whole video, or its centre window."""
+    lengths = np.minimum(counts, window) if test_window == CENTRE else counts
+    steps = np.arange(window if test_window == CENTRE else lengths.max())
+    return ((counts - lengths) // 2)[:, None] + steps[None], steps[None] < lengths[:, None]
 
 
 def _the_other(store: Store, audio: str) -> str | None:

@@ -11,10 +11,11 @@ from torch import nn
 
 from features.store import Store
 from features.types import FeatureHeader
-from train.checkpoint import HeadConfig, load_checkpoint, require_same_recipe
+from train.checkpoint import HeadConfig, load_checkpoint, load_exemplars, require_same_recipe
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
 from train.fitting import predict
+from train.heads.needs import needs_of
 from train.metrics import Metrics, measure
 from train.report import CHECKPOINTS
 
@@ -26,6 +27,8 @@ class Evaluation:
     random_weights: bool
     predicted: dict[str, float]
     """video_id -> score in judges' units."""
+    unmatched: int = 0
+    """Of a head that compares: videos with which no exemplar agrees, so that any served."""
 
 
 def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
@@ -58,7 +61,9 @@ def load_run(
         if key not in loaded:
             names = [_same_stream(store, header, accept) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
-        yield head, config, loaded[key]
+        needs = needs_of(head)
+        data, pool = loaded[key].for_head(needs), load_exemplars(path, config, needs)
+        yield head, config, data.with_pool(pool) if pool else data
 
 
 def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
@@ -84,4 +89,5 @@ def _evaluate(
     true = data.scores[scale.name][rows]
     metrics = measure(true, predicted, float(np.ptp(true)))
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
-    return Evaluation(name, metrics, config.random_weights, by_video)
+    unmatched = int(data.exemplars.unmatched[rows].sum()) if data.exemplars else 0
+    return Evaluation(name, metrics, config.random_weights, by_video, unmatched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import nn
 
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import TrainError
+from train.exemplars import Pool
+from train.heads.needs import needs_of
 from train.losses import LossWeights, total_loss
 from train.metrics import Metrics, measure, spearman
 from train.settings import TrainSettings
@@ -43,6 +45,8 @@ class Fitted:
     validation_selected: tuple[int, Metrics] | None
     """Epoch that videos held out of training chose, and the test videos' metrics then; None unless it was asked for."""
     seconds_per_epoch: float
+    exemplars: Pool | None = None
+    """Of a head that compares: the training videos that it compares with when it is used again."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def fit(
     rng = np.random.default_rng(seed)
     device = task.data.clips.device
     head = build_head().to(device)
+    task = replace(task, data=task.data.for_head(needs_of(head)))
     targets = task.targets01(task.train_rows)
     if task.shuffle_labels:
         targets = rng.permutation(targets)
@@ -115,6 +120,12 @@ def _fit_by_gradient(
         settings.label_smoothing,
     )  # fmt: skip
     train_rows, targets, held_out = _hold_out(task, targets, settings, rng)
+    kept = None
+    if task.data.needs.exemplars:
+        pool = Pool.of(task.data.needs.exemplars, task.data, train_rows, targets)
+        task = replace(task, data=task.data.with_pool(pool))
+        learn_groups(head, pool)
+        kept = pool.kept()
     best: tuple[int, Metrics] | None = None
     selected: tuple[int, Metrics] | None = None
     best_validation = -math.inf
@@ -160,7 +171,7 @@ def _fit_by_gradient(
                 if validation > best_validation:
                     best_validation, selected = validation, (index + 1, test)
         on_epoch(Epoch(index + 1, mean_loss, {n: float(v) / len(losses) for n, v in sums.items()}, lr, test))
-    return Fitted(head, predicted, test, best, selected, training_seconds / settings.epochs)
+    return Fitted(head, predicted, test, best, selected, training_seconds / settings.epochs, kept)
 
 
 def _hold_out(
@@ -173,6 +184,13 @@ def _hold_out(
     order = rng.permutation(len(task.train_rows))
     kept = np.sort(order[count:])
     return task.train_rows[kept], targets[kept], task.train_rows[np.sort(order[:count])]
+
+
+def learn_groups(head: nn.Module, pool: Pool) -> None:
+    """Let the parts of a head that divide differences into groups see which there are among training videos."""
+    for module in head.modules():
+        if hasattr(module, "learn_groups"):
+            module.learn_groups(pool)
 
 
 def learning_rate(settings: TrainSettings, epoch: int) -> float:

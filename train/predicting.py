@@ -67,6 +67,8 @@ class Prediction:
     """The clips that were looked at most, in the order of their weight; empty for a head without attention."""
     timeline: Timeline
     random_weights: bool
+    unmatched: bool = False
+    """Of heads that compare: no training video agrees with this one as their rule asks, so any served as exemplar."""
 
 
 @dataclass
@@ -79,6 +81,7 @@ class _Votes:
     """Each `(grades, clips)`."""
     running: list[np.ndarray]
     random_weights: bool = False
+    unmatched: bool = False
 
 
 def predict_run(
@@ -113,6 +116,7 @@ def predict_run(
                 if running:
                     found.running.append(_running(head, config, data, row, scale))
                 found.random_weights |= config.random_weights
+                found.unmatched |= data.exemplars is not None and bool(data.exemplars.unmatched[row])
     if category is not None and category not in asked_of:
         raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(asked_of))}")
     if not votes:
@@ -165,6 +169,7 @@ def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, sc
         clips = ((counts - lengths) // 2)[:, None] + steps[None]
         rows = np.full(len(counts), row)
         batch = data.batch(rows, clips, steps[None] < lengths[:, None], np.zeros(len(counts)))
+        batch = data.voted(batch, config.window, config.settings.test_window)
         scores.append(head(batch).score01.double().numpy())
     return scale.to_units(np.concatenate(scores))
 
@@ -210,6 +215,7 @@ def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, en
             _floats(np.mean(votes.running, axis=0)) if votes.running else (),
         ),
         random_weights=votes.random_weights,
+        unmatched=votes.unmatched,
     )
 
 

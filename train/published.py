@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -166,6 +167,8 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
         torch.zeros(1, num_clips, dim), torch.ones(1, num_clips, dtype=torch.bool), torch.zeros(1), (0,),
         torch.zeros(1, num_clips, AUDIO_DIM),
     )  # fmt: skip
+    # Heads that compare are counted with one exemplar.
+    batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
     rows = []
     for name in TABLE:
         head_class = get_head(name)

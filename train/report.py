@@ -100,7 +100,8 @@ class RunFolder:
         self.results.append(result)
         if not result.control and result.part in (self.experiment.parts or (result.part,))[:1]:
             config = head_config(self.experiment, result)
-            save_checkpoint(self.folder / CHECKPOINTS / f"{config.file_name}.safetensors", result.fitted.head, config)
+            path = self.folder / CHECKPOINTS / f"{config.file_name}.safetensors"
+            save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
         metrics = self.metrics()
         self._write_json("metrics.json", metrics)
         self._write_predictions()

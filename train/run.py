@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from features.store import open_store
+from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
-from train.protocol import Experiment, Options, Result, Unit, prepare, require_splits, run
+from train.heads import get_head
+from train.protocol import Experiment, Options, Result, Unit, prepare, require_splits, run, splits
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
 from train.summary import Row, summarise
 from train.unified import overlaps, prepare_unified
@@ -30,7 +32,34 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
         else:
             experiment, warnings = prepare_unified(stores, options), overlaps(stores)
     require_splits(experiment)
-    return experiment, warnings
+    return experiment, [*warnings, *check_needs(experiment)]
+
+
+def check_needs(experiment: Experiment) -> list[str]:
+    """Warnings of videos that no exemplar agrees with. Raises `DataError` for scores that the head needs and videos lack."""
+    warnings = []
+    for unit in experiment.units:
+        needs = get_head(experiment.head).needs(unit.settings.head)
+        data = experiment.data.for_head(needs)
+        found = {"training": np.zeros(2, int), "test": np.zeros(2, int)}
+        for _, train_rows, test_rows in (
+            splits(data, unit, experiment.options.folds) if needs.columns or needs.exemplars else ()
+        ):
+            data.require(train_rows, needs.columns)
+            data.require(test_rows, needs.scores)
+            if needs.exemplars is None:
+                continue
+            targets = data.scores[unit.scale.name][train_rows]
+            unmatched = data.with_pool(Pool.of(needs.exemplars, data, train_rows, targets)).exemplars.unmatched
+            for counts, rows in zip(found.values(), (train_rows, test_rows)):
+                counts += np.array([unmatched[rows].sum(), len(rows)])
+        where = f"{unit.category} {unit.scale.name}".strip()
+        warnings += [
+            f"{where}: {told_of_unmatched(needs.exemplars.match, *counts, f'{which} videos')}"
+            for which, counts in found.items()
+            if counts[0]
+        ]
+    return warnings
 
 
 def default_folder(experiment: Experiment) -> Path:

@@ -81,6 +81,8 @@ _MVLA = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "epochs": 100, "t
 _DIRECT = {
     "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "epochs": 100, "triplet_weight": 0.0, "ce_weight": 0.0,
 }  # fmt: skip
+_COMPARED = {**_DIRECT, "mse_weight": 0.0, "epochs": 200}
+_BY_DIFFICULTY = {"exemplars": "score_difficulty", "divide": "difficulty"}
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
 _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
@@ -96,6 +98,13 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     # Of the published code: Adam, 1e-4, decay 1e-5, the loss of the distribution alone.
     ("usdl", ""): {**_DIRECT, "mse_weight": 0.0},
     ("i3d-mlp", ""): _DIRECT,
+    # Of the published code: the loss of the comparisons alone, Adam, 1e-3 for what is learnt on features, no decay. On diving, exemplars
+    # are of the same difficulty, and scores are divided by it.
+    ("core", ""): {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0},
+    ("core", "mtl-aqa"): {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0, **_BY_DIFFICULTY},
+    # Of the published code: 1e-4, the decay that it has for cached features.
+    ("tpt", ""): {**_COMPARED, "weight_decay": 5e-4},
+    ("tpt", "mtl-aqa"): {**_COMPARED, "weight_decay": 5e-4, **_BY_DIFFICULTY},
     ("gslm", ""): _QGVL,
     ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
     # Published: 260 to 320 epochs, depending on the score.
@@ -129,6 +138,8 @@ PRESETS = {
         ("gslm", ""): _SHORT,
         ("sca", ""): {**_SHORT, "triplet_weight": 0.0},
         ("usdl", ""): {**_SHORT, "mse_weight": 0.0},
+        ("core", ""): {**_SHORT, "mse_weight": 0.0},
+        ("tpt", ""): {**_SHORT, "mse_weight": 0.0},
         ("i3d-mlp", ""): _SHORT,
         ("pgt", ""): {"text": "mlavl", **_SHORT},
         ("avcf", ""): {"text": "mlavl", **_SHORT},

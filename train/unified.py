@@ -18,6 +18,7 @@ from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.frames import join_tables
+from train.heads import get_head
 from train.protocol import Experiment, Options, Part, Unit, prepare
 
 UNIFIED = "unified"
@@ -42,6 +43,9 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
                 raise DataError(f"no store has a {kind} {name!r}{there_are(name, sorted(have - {''}))}")
     singles = [prepare(store, _with_scores(options, store)) for store in stores]
     first = singles[0]
+    needs = get_head(first.head).needs(first.units[0].settings.head)
+    if needs.exemplars or needs.columns:
+        raise SettingsError(f"head {first.head} needs exemplars or scores of one dataset; unified training has several")
     if first.options.overrides and dict(first.options.overrides).get("validation"):
         raise SettingsError("validation=SHARE chooses one epoch by one dataset's score; unified training has several")
     for store, other in zip(stores[1:], singles[1:]):

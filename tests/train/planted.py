@@ -25,10 +25,11 @@ def planted_store(
     path: Path, *, num_train: int = 96, num_test: int = 48, categories: tuple[str, ...] = ("A",), dim: int = 32,
     num_clips: tuple[int, int] = (12, 24), noise: float = 1.0, with_text: bool = True, seed: int = 0,
     splits: bool = True, weights: str = "planted", dataset: str = "planted", scores: tuple[str, ...] = ("total",), top: float = 25,
-    world: int | None = None,
+    world: int | None = None, difficulties: tuple[float, ...] = (), judges: int = 0,
 ) -> Path:  # fmt: skip
     """Quality q in [0, 1] moves clips by 4q - 2 along three directions; a third of the clips say nothing. Every score is `top * q`.
-    Stores of one `world` have the same directions.
+    Stores of one `world` have the same directions. With difficulties, each video has one, which its clips do not show and which
+    multiplies its score; judges see the quality from 0 to 10, each with an error of his own.
 
     Every video is also shifted as a whole along all other directions, which means nothing: without that, quality would be
     the only thing in which videos differ, and even a head trained on shuffled labels would rank by it, or against it.
@@ -53,12 +54,15 @@ def planted_store(
             split_of.append(("train" if number < num_train else "test") if splits else "")
             category_of.append(category)
             qualities.append(quality)
+    columns = {name: top * np.array(qualities) for name in scores}
+    if difficulties:
+        columns["difficulty"] = rng.choice(difficulties, len(ids))
+        columns |= {name: columns[name] * columns["difficulty"] for name in scores}
+    for judge in range(judges):
+        seen = 10 * np.array(qualities) + 0.5 * rng.normal(size=len(ids))
+        columns[f"judge{judge + 1}"] = np.clip(np.round(2 * seen) / 2, 0, 10)
     labels = Labels(
-        tuple(ids),
-        tuple(split_of),
-        tuple(category_of),
-        scores,
-        top * np.array(qualities)[:, None].repeat(len(scores), 1),
+        tuple(ids), tuple(split_of), tuple(category_of), tuple(columns), np.stack(list(columns.values()), -1)
     )
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(

@@ -32,13 +32,19 @@ def make_head(name: str, **settings: object) -> nn.Module:
     return head_class(DIM, chosen, PROTOTYPES, AUDIO_DIM)
 
 
-def make_batch(lengths: list[int], seed: int = 0) -> Batch:
+def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batch:
     rng = np.random.default_rng(seed)
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
     target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
     audio = torch.tensor(rng.normal(size=(*mask.shape, AUDIO_DIM)), dtype=torch.float32) * mask[..., None]
-    return Batch(clips, mask, target, tuple(range(len(lengths))), audio)
+    made = Batch(clips, mask, target, tuple(range(len(lengths))), audio)
+    if not compared:
+        return made
+    # Every video with two of three training videos, the first with one.
+    exemplar = make_batch([7, 4, 8], seed + 100, compared=False)
+    voters = torch.tensor([[row % 3, (row + 1) % 3 if row else -1] for row in range(len(lengths))])
+    return replace(made, exemplar=exemplar, voters=voters)
 
 
 def ready(head: nn.Module) -> nn.Module:
@@ -54,10 +60,11 @@ def ready(head: nn.Module) -> nn.Module:
 def pad_to(batch: Batch, num_clips: int) -> Batch:
     missing = num_clips - batch.clips.shape[1]
     pad = torch.nn.functional.pad
-    return replace(
+    padded = replace(
         batch, clips=pad(batch.clips, (0, 0, 0, missing)), mask=pad(batch.mask, (0, missing)),
         audio=pad(batch.audio, (0, 0, 0, missing)),
     )  # fmt: skip
+    return padded if batch.exemplar is None else replace(padded, exemplar=pad_to(batch.exemplar, num_clips + 1))
 
 
 def check_that_padding_changes_nothing(head: nn.Module) -> None:
@@ -68,6 +75,7 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         for row, length in enumerate([6, 9, 4]):
             cut = (slice(row, row + 1), slice(length))
             alone = Batch(batch.clips[cut], batch.mask[cut], batch.target01[:1], (0,), batch.audio[cut])
+            alone = replace(alone, exemplar=batch.exemplar, voters=batch.voters[row : row + 1])
             np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
 
 
@@ -114,13 +122,15 @@ def test_a_batch_of_eight_is_over_fitted(name):
     batch = make_batch([10] * 8)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     for _ in range(400):
-        loss = nn.functional.mse_loss(head(batch).score01, batch.target01)
+        output = head(batch)
+        error = nn.functional.mse_loss(output.score01, batch.target01)
         optimizer.zero_grad()
-        loss.backward()
+        # Which group a difference is in can only be learnt by the head's own loss.
+        (error + output.losses.get("comparison", 0.0)).backward()
         optimizer.step()
-        if float(loss.detach()) < 1e-3:
+        if float(error.detach()) < 1e-3:
             return
-    raise AssertionError(f"mean squared error still {float(loss.detach()):.4f}")
+    raise AssertionError(f"mean squared error still {float(error.detach()):.4f}")
 
 
 @pytest.mark.parametrize("name", TABLE)

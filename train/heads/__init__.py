@@ -14,6 +14,8 @@ TABLE: dict[str, str] = {
     "sca": "train.heads.mvla:MVLA",
     "gdlt": "train.heads.gdlt:GDLT",
     "usdl": "train.heads.usdl:USDL",
+    "core": "train.heads.core:CoRe",
+    "tpt": "train.heads.tpt:TPT",
     "i3d-mlp": "train.heads.usdl:MeanMLP",
     "kernel": "train.heads.kernel:Kernel",
     "ridge": "train.heads.ridge:Ridge",

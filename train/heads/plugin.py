@@ -5,6 +5,7 @@ Clips keep their width, so that the host's own layers stay what they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,14 @@ TEXTS = "plugin_texts"
 """The buffer that holds a plug-in's texts, in its checkpoint too."""
 
 
+def with_clips(batch: Batch, inform: Callable[[Batch], torch.Tensor]) -> Batch:
+    """The batch with informed clips, and those of its exemplars informed in the same way."""
+    informed = replace(batch, clips=inform(batch))
+    if batch.exemplar is None:
+        return informed
+    return replace(informed, exemplar=replace(batch.exemplar, clips=inform(batch.exemplar)))
+
+
 class WithMAG2(nn.Module):
     """MAG2 (MLAVL, Table 4): action texts inform the clips."""
 
@@ -32,8 +41,11 @@ class WithMAG2(nn.Module):
         self.mag2 = MAG2(dim, SAGE, DROPOUT)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mask = batch.mask if self.host.settings.mask else torch.ones_like(batch.mask)
-        return self.host(replace(batch, clips=self.mag2(batch.clips, mask, self.text(self.plugin_texts))))
+        texts = self.text(self.plugin_texts)
+        return self.host(with_clips(batch, lambda one: self.mag2(one.clips, self._mask(one), texts)))
+
+    def _mask(self, batch: Batch) -> torch.Tensor:
+        return batch.mask if self.host.settings.mask else torch.ones_like(batch.mask)
 
 
 class WithMVLA(nn.Module):
@@ -47,11 +59,17 @@ class WithMVLA(nn.Module):
         self.guidance = Guidance(MVLASettings(), self.plugin_texts, audio_dim or dim, dim)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mask = batch.mask if self.host.settings.mask else torch.ones_like(batch.mask)
         texts = self.guidance.texts(self.plugin_texts)
-        vision = self.guidance.vision_of_clips(batch, mask)
-        clips = self.guidance.attend(batch.clips, vision, texts, mask).masked_fill(~mask[..., None], 0.0)
-        output = self.host(replace(batch, clips=clips))
+        seen = []
+
+        def inform(one: Batch) -> torch.Tensor:
+            mask = one.mask if self.host.settings.mask else torch.ones_like(one.mask)
+            vision = self.guidance.vision_of_clips(one, mask)
+            seen.append((vision, mask))
+            return self.guidance.attend(one.clips, vision, texts, mask).masked_fill(~mask[..., None], 0.0)
+
+        output = self.host(with_clips(batch, inform))
+        vision, mask = seen[0]
         losses = self.guidance.losses(batch.target01, batch.clips, vision, texts, mask)
         return replace(output, losses={**output.losses, **losses})
 

@@ -1,0 +1,94 @@
+"""CoRe: the difference to an exemplar by a regression tree over groups of differences (Yu et al., Group-aware Contrastive Regression for
+Action Quality Assessment, ICCV 2021, section 3). A host that MVLA is plugged into."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from train.dataset import Batch
+from train.errors import SettingsError
+from train.heads.contrast import ContrastSettings, Differences, judge
+from train.heads.needs import Needs
+from train.heads.output import HeadOutput
+from train.heads.usdl import mean_of_clips
+from train.prototypes import Prototypes
+
+
+@dataclass(frozen=True)
+class CoReSettings(ContrastSettings):
+    width: int = 256
+    depth: int = 5
+    """Levels of nodes, the root and the leaves included: 16 leaves."""
+    mask: bool = True
+
+    def __post_init__(self) -> None:
+        if self.depth < 2:
+            raise SettingsError(f"depth must be 2 or more, got {self.depth}")
+
+
+class Nodes(nn.Module):
+    """A linear layer for each node of a level: `(pairs, nodes, width)` -> `(pairs, nodes, outputs)`."""
+
+    def __init__(self, nodes: int, width: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(width)
+        self.weight = nn.Parameter(torch.empty(nodes, width, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(nodes, outputs).uniform_(-bound, bound))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("pnw,nwo->pno", values, self.weight) + self.bias
+
+
+class RegressionTree(nn.Module):
+    """A binary tree whose leaves are groups of differences (CoRe, section 3.3): at each node the probabilities of its two children, in each
+    leaf a place."""
+
+    def __init__(self, dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.root = nn.Linear(dim, width)
+        levels = [2**level for level in range(depth - 1)]
+        self.choices = nn.ModuleList(Nodes(nodes, width, 2) for nodes in levels)
+        self.descents = nn.ModuleList(Nodes(nodes, width, 2 * width) for nodes in levels)
+        self.leaves = Nodes(2 ** (depth - 1), width, 1)
+
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(pairs, dim)` -> logarithms of the probabilities of leaves and places in them, both `(pairs, leaves)`."""
+        nodes = torch.relu(self.root(values))[:, None]
+        reached = values.new_zeros(len(values), 1)
+        for choose, descend in zip(self.choices, self.descents):
+            reached = (reached[..., None] + choose(nodes).float().log_softmax(-1)).flatten(1)
+            nodes = torch.relu(descend(nodes)).reshape(len(values), 2 * nodes.shape[1], -1)
+        return reached, self.leaves(nodes)[..., 0].float()
+
+
+class CoRe(nn.Module):
+    """CoRe: the mean of the clips beside that of an exemplar and its score, to a tree of differences."""
+
+    Settings = CoReSettings
+    KEY_MAP: dict[str, str] = {}
+
+    @staticmethod
+    def needs(settings: CoReSettings) -> Needs:
+        return settings.needs
+
+    def __init__(
+        self, dim: int, settings: CoReSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.tree = RegressionTree(2 * dim + 1, settings.width, settings.depth)
+        self.differences = Differences(settings, 2 ** (settings.depth - 1))
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        features = [mean_of_clips(one, self.settings.mask) for one in (batch, batch.exemplar)]
+        score01, losses = judge(batch, *features, self._compare, self.differences)
+        return HeadOutput(score01, losses=losses)
+
+    def _compare(
+        self, mine: torch.Tensor, theirs: torch.Tensor, known: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.tree(torch.cat([mine, theirs, known[:, None]], -1))
