@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from extract.apart import STALL_SECONDS
 from extract.backbones import TABLE as BACKBONES
+from extract.decode import TABLE as DECODERS
 from extract.errors import ExtractError
 from extract.recipes import RECIPES
 from features.console import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
@@ -73,7 +75,21 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next.")
 @click.option("--fps", type=float, help="Frames per second to sample. Default: every frame.")
 @click.option("--tail", help="What becomes of frames that fill no clip: pad, drop, centre, overlap.")
-@click.option("--decoder", default="pyav", show_default=True)
+@click.option(
+    "--decoder",
+    shell_complete=completes(lambda: DECODERS),
+    default="pyav",
+    show_default=True,
+    help="How videos are read; see `extract list decoders`. Part of the recipe.",
+)
+@click.option(
+    "--stall-timeout",
+    type=click.FloatRange(0),
+    default=STALL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="A decoder that gives nothing for so long is killed, and its video is a failure row. 0 waits for ever.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option(
     "--precision",
@@ -326,7 +342,7 @@ def list_all(what: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("video", type=FOLDER)
-@click.option("--decoder", default="pyav", show_default=True)
+@click.option("--decoder", shell_complete=completes(lambda: DECODERS), default="pyav", show_default=True)
 @json_option
 def probe(video: Path, decoder: str, as_json: bool) -> None:
     """What a decoder sees of VIDEO, without decoding its pictures.

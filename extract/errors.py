@@ -35,6 +35,14 @@ class FramesNotPackets(VideoUnreadable):
     """The pictures of a file are not its packets one by one (hidden or split frames): its times must be read exactly."""
 
 
+class VideoStalled(VideoError, TimeoutError):
+    """A decoder gave nothing for longer than `--stall-timeout`, and was killed."""
+
+
+class DecoderDied(VideoError):
+    """A decoder took its process down: a crash in its library, or no memory left."""
+
+
 class SoundMissing(VideoError):
     """The file has pictures, but no sound."""
 

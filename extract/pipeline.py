@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from extract.apart import STALL_SECONDS
 from extract.clips import Clip
 from extract.decode import Decoder
 from extract.errors import VideoError
@@ -63,6 +64,7 @@ def extract_videos(
     stems: Mapping[str, list[str]],
     decoder: Decoder,
     num_workers: int,
+    stall_seconds: float = STALL_SECONDS,
     on_clips: Callable[[int], None] = lambda num_clips: None,
     on_batch: OnBatch | None = None,
 ) -> Iterator[Done]:
@@ -76,7 +78,7 @@ def extract_videos(
     threads = [
         threading.Thread(
             target=read_videos,
-            args=(waiting, clips, stop, videos_folder, stems, decoder, max(num_workers, 1)),
+            args=(waiting, clips, stop, videos_folder, stems, decoder, max(num_workers, 1), stall_seconds),
             name=f"decode-{number}",
             daemon=True,
         )

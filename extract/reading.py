@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from extract.apart import Apart, Here, Place, Stopped
 from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
 from extract.clips import Clip, plan_clips
 from extract.decode import Decoder, VideoInfo
@@ -92,8 +93,10 @@ def read_videos(
     stems: Mapping[str, list[str]],
     decoder: Decoder,
     num_workers: int,
+    stall_seconds: float,
 ) -> None:
-    """A thread: one video after the other, until none is left or the run stops."""
+    """A thread: one video after the other, until none is left or the run stops. Files are opened in a process that is killed when
+    it stalls for so long; 0 opens them here."""
 
     def put(item: object) -> None:
         while not stop.is_set():
@@ -102,56 +105,67 @@ def read_videos(
             except queue.Full:
                 continue
 
-    while not stop.is_set():
-        try:
-            job = waiting.get_nowait()
-        except queue.Empty:
-            return
-        row = job.row
-        start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
-        record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
-        try:
-            path = find_video(row, folder, stems)
-            record = replace(record, source_name=path.name, source_sha256=file_sha256(path))
-            record = _decode_video(job, path, record, decoder, num_workers, put, stop)
-        except (VideoError, OSError) as error:
-            record = failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
-        except BaseException as error:  # a thread has nobody else to tell
-            put(Crash(error))
-            return
-        put(End(job, record))
+    with Apart(stall_seconds, stop) if stall_seconds else Here() as place:
+        while not stop.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                put(End(job, _read_video(job, folder, stems, decoder, num_workers, place, put, stop)))
+            except Stopped:
+                return
+            except BaseException as error:  # a thread has nobody else to tell
+                put(Crash(error))
+                return
+
+
+def _read_video(
+    job: Job, folder: Path, stems: Mapping[str, list[str]], decoder: Decoder, num_workers: int, place: Place, put: Callable,
+    stop: threading.Event,
+) -> VideoRecord:  # fmt: skip
+    row = job.row
+    start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
+    record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
+    try:
+        path = find_video(row, folder, stems)
+        record = replace(record, source_name=path.name, source_sha256=file_sha256(path))
+        return _decode_video(job, path, record, decoder, num_workers, place, put, stop)
+    except (VideoError, OSError) as error:
+        return failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
 
 
 def _decode_video(
-    job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, put: Callable, stop: threading.Event
-) -> VideoRecord:
-    info = decoder.probe(path)
+    job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, place: Place, put: Callable,
+    stop: threading.Event,
+) -> VideoRecord:  # fmt: skip
+    info = place.call(decoder.probe, path)
     try:
-        _send_clips(job, info, decoder, num_workers, put, stop)
+        _send_clips(job, info, decoder, num_workers, place, put, stop)
     except FramesNotPackets:
         # Only known at the end: what was sent is taken back, and the video is decoded again by its pictures' own times.
         put(Restart(job))
-        info = decoder.probe(path, exact=True)
-        _send_clips(job, info, decoder, num_workers, put, stop)
+        info = place.call(decoder.probe, path, exact=True)
+        _send_clips(job, info, decoder, num_workers, place, put, stop)
     seconds = info.timeline.end_seconds
     return replace(record, duration_seconds=seconds, fps=info.timeline.fps)
 
 
 def _send_clips(
-    job: Job, info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable, stop: threading.Event
+    job: Job, info: VideoInfo, decoder: Decoder, num_workers: int, place: Place, put: Callable, stop: threading.Event
 ) -> None:
     """One pass over the pictures for all backbones that see, one over the sound for each that hears."""
     row = job.row
     plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
     seeing = [_Assembler(job, e, plan) for e, plan in plans.items() if isinstance(e.spec.frames, FrameRule)]
-    _send_pictures(seeing, info, decoder, num_workers, put, stop)
+    _send_pictures(seeing, info, decoder, num_workers, place, put, stop)
     for extractor, plan in plans.items():
         if isinstance(extractor.spec.frames, SoundRule) and not stop.is_set():
-            _send_sound(job, extractor, plan, info, put, stop)
+            _send_sound(job, extractor, plan, info, place, put, stop)
 
 
 def _send_pictures(
-    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, put: Callable,
+    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, place: Place, put: Callable,
     stop: threading.Event,
 ) -> None:  # fmt: skip
     """A picture is kept until the last clip that needs it is sent."""
@@ -160,7 +174,8 @@ def _send_pictures(
     wanted: dict[FrameRule, set[int]] = {}
     for assembler in assemblers:
         wanted.setdefault(assembler.rule, set()).update(assembler.needed)
-    for index, pictures in decoder.pictures(info, wanted, num_threads=0 if num_workers == 1 else 1):
+    num_threads = 0 if num_workers == 1 else 1
+    for index, pictures in place.stream(decoder.pictures, info, wanted, num_threads=num_threads):
         for assembler in assemblers:
             if index in assembler.needed:
                 for clip in assembler.add(index, pictures[assembler.rule]):
@@ -170,7 +185,13 @@ def _send_pictures(
 
 
 def _send_sound(
-    job: Job, extractor: Extractor, plan: tuple[Clip, ...], info: VideoInfo, put: Callable, stop: threading.Event
+    job: Job,
+    extractor: Extractor,
+    plan: tuple[Clip, ...],
+    info: VideoInfo,
+    place: Place,
+    put: Callable,
+    stop: threading.Event,
 ) -> None:
     from extract.banks import filter_banks
     from extract.decode.sound import original_rate, read_sound, sound_seconds
@@ -178,11 +199,12 @@ def _send_sound(
     rule = extractor.spec.frames
     spans = [(clip.start_seconds, clip.end_seconds) for clip in plan]
     try:
-        rate = original_rate(info)
+        rate = place.call(original_rate, info)
         if rule.spans == "equal parts" and plan:
-            edges = np.linspace(*sound_seconds(info, rule.sample_rate), len(plan) + 1)
+            edges = np.linspace(*place.call(sound_seconds, info, rule.sample_rate), len(plan) + 1)
             spans = list(zip(edges, edges[1:]))
-        for clip, samples in zip(plan, read_sound(info, spans, rule.sample_rate)):
+        # The samples first, so that their end is read too.
+        for samples, clip in zip(place.stream(read_sound, info, spans, rule.sample_rate), plan):
             put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate)))
             if stop.is_set():
                 return

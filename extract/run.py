@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from extract.apart import STALL_SECONDS
 from extract.backbones import PRECISIONS, build, get_spec, state_sha256
 from extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
 from extract.clips import TAILS
@@ -44,6 +45,8 @@ class RunOptions:
     fps: float | None = None
     tail: str | None = None
     decoder: str = "pyav"
+    stall_timeout: float = STALL_SECONDS
+    """Seconds after which a decoder that gives nothing is killed; 0 waits for ever, and decodes in this process."""
     device: str = "auto"
     precision: str = "float32"
     """`float32`, `bfloat16`, or `auto`."""
@@ -291,6 +294,7 @@ def run_plan(
         stems=plan.stems,
         decoder=get_decoder(plan.options.decoder),
         num_workers=plan.options.workers or 1,
+        stall_seconds=plan.options.stall_timeout,
         on_clips=on_clips,
         on_batch=on_batch,
     )

@@ -13,6 +13,7 @@ import av
 import av.error
 import numpy as np
 
+from extract.apart import alive
 from extract.clips import Timeline
 from extract.decode import Pictures, VideoInfo, Wanted
 from extract.decode.scale import Scaler
@@ -61,6 +62,7 @@ class PyAVDecoder:
                 stream.thread_type = "AUTO"
                 stream.codec_context.thread_count = num_threads
                 for frame in container.decode(stream):
+                    alive()
                     index += 1
                     found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
                     if found:
@@ -89,6 +91,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     seconds: list[float | None] = []
     unit = float(stream.time_base or 1)
     for packet in container.demux(stream):
+        alive()
         if not seconds or exact:
             frames = packet.decode()
             if frames:

@@ -9,6 +9,7 @@ import av
 import av.error
 import numpy as np
 
+from extract.apart import alive
 from extract.decode import VideoInfo
 from extract.errors import SoundMissing, SoundUnreadable
 
@@ -84,6 +85,7 @@ def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray
             resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate)
             begin: int | None = None
             for frame in container.decode(stream):
+                alive()
                 if frame.pts is not None:
                     shown = float(frame.pts * frame.time_base) - info.origin_seconds
                     expected = round(shown * sample_rate)

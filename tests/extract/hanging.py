@@ -1,0 +1,60 @@
+"""Decoders that misbehave, importable where the process of a decoder can find them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from extract.apart import alive
+from extract.decode.pyav import PyAVDecoder
+
+
+def hang() -> None:
+    """For ever, holding the interpreter's lock: no other thread runs, no signal handler of Python's is called."""
+    ctypes.PyDLL(None).sleep(10_000)
+
+
+class Hanging(PyAVDecoder):
+    """Hangs at the fourth frame of files called `hangs`, and dies over files called `dies`."""
+
+    def pictures(self, info, wanted, *, num_threads):
+        for number, found in enumerate(super().pictures(info, wanted, num_threads=num_threads)):
+            if number == 3 and info.path.stem == "hangs":
+                hang()
+            if number == 3 and info.path.stem == "dies":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            yield found
+
+
+def numbers(count: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    for number in range(count):
+        yield number, {"a": np.full((300, 1000), number, np.uint8), "empty": np.zeros(0)}
+
+
+def fails(kind: type[Exception]) -> Iterator[int]:
+    yield 1
+    raise kind("as it was said")
+
+
+def hangs_after(count: int) -> Iterator[int]:
+    yield from range(count)
+    hang()
+
+
+def works_silently(seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        alive()
+        time.sleep(0.05)
+    return "done"
+
+
+def writes_pid_and_hangs(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    hang()

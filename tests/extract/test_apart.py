@@ -1,0 +1,190 @@
+"""Decoding that may hang: what comes back, what is killed, and that nothing is left over."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from extract import decode
+from extract.apart import Apart, Here, Stopped
+from extract.cli import main
+from extract.errors import DecoderDied, VideoStalled, VideoTruncated
+from features.store import open_store
+from tests.extract import hanging
+from tests.extract.media import write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def apart():
+    with Apart(30.0, threading.Event()) as place:
+        yield place
+
+
+def children() -> set[int]:
+    """Processes that this one started and that still live, or were not waited for."""
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = children()
+    yield
+    assert children() <= before
+
+
+@pytest.mark.parametrize("make", [lambda: Apart(30.0, threading.Event()), Here], ids=["apart", "here"])
+def test_both_places_answer_alike(make):
+    with make() as place:
+        for _ in range(2):
+            found = list(place.stream(hanging.numbers, 5))
+            assert [number for number, _ in found] == list(range(5))
+            assert all((arrays["a"] == number).all() and arrays["a"].flags.writeable for number, arrays in found)
+            assert found[0][1]["a"].shape == (300, 1000) and found[0][1]["empty"].shape == (0,)
+        assert place.call(hanging.works_silently, 0.0) == "done"
+        with pytest.raises(VideoTruncated, match="as it was said"):
+            list(place.stream(hanging.fails, VideoTruncated))
+        # One that looks like the end of the connection is only an error of the function.
+        for kind in (EOFError, ConnectionResetError, ZeroDivisionError):
+            with pytest.raises(kind):
+                list(place.stream(hanging.fails, kind))
+
+
+def test_a_defect_says_where_it_was(apart):
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(apart.stream(hanging.fails, ZeroDivisionError))
+    assert "hanging.py" in "".join(caught.value.__notes__)
+
+
+def test_one_process_for_all_questions(apart):
+    assert len({apart.call(os.getpid) for _ in range(3)} | {os.getpid()}) == 2
+
+
+def test_leaving_in_the_middle_spoils_no_later_answer(apart):
+    stream = apart.stream(hanging.numbers, 50)
+    next(stream)
+    stream.close()
+    assert [number for number, _ in apart.stream(hanging.numbers, 3)] == [0, 1, 2]
+
+
+def test_a_stall_is_killed_though_it_holds_the_interpreter():
+    with Apart(1.0, threading.Event()) as place:
+        place.call(os.getpid)
+        began = time.monotonic()
+        with pytest.raises(VideoStalled, match="gave nothing for 1 s and was killed; --stall-timeout"):
+            list(place.stream(hanging.hangs_after, 3))
+        assert 0.9 < time.monotonic() - began < 20
+        assert place.call(hanging.works_silently, 0.0) == "done"
+
+
+def test_neither_slow_readers_nor_long_loops_are_stalls():
+    with Apart(0.5, threading.Event()) as place:
+        found = []
+        for number, _ in place.stream(hanging.numbers, 3):
+            found.append(number)
+            time.sleep(0.8)
+        assert found == [0, 1, 2]
+        assert place.call(hanging.works_silently, 1.2) == "done"
+
+
+def test_a_crash_is_not_ours(apart):
+    with pytest.raises(DecoderDied, match="was killed by SIGABRT"):
+        apart.call(os.abort)
+    with pytest.raises(DecoderDied, match="ended with status 3"):
+        apart.call(os._exit, 3)
+
+
+def test_stopping_does_not_wait_for_a_stall():
+    stop = threading.Event()
+    with Apart(600.0, stop) as place:
+        place.call(os.getpid)
+        threading.Timer(0.3, stop.set).start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            list(place.stream(hanging.hangs_after, 0))
+        assert time.monotonic() - began < 20
+
+
+def test_a_stalled_process_does_not_outlive_a_killed_parent(tmp_path):
+    code = (
+        "import pathlib, threading; from extract.apart import Apart; from tests.extract import hanging; "
+        f"Apart(2.0, threading.Event()).call(hanging.writes_pid_and_hangs, pathlib.Path({str(tmp_path / 'pid')!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    pid = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(pid))
+
+
+def test_an_idle_process_does_not_outlive_a_killed_parent(tmp_path):
+    code = (
+        "import os, threading, time; from extract.apart import Apart; place = Apart(0.0, threading.Event()); "
+        "print(place.call(os.getpid), flush=True); time.sleep(1000)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+    )
+    pid = int(parent.stdout.readline())
+    assert is_running(pid)
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Not gone, and not a zombie that nobody waits for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(true) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_run_goes_on_after_a_stall_and_a_crash(tmp_path, numbers_backbone, monkeypatch):
+    monkeypatch.setattr(decode, "TABLE", {**decode.TABLE, "hanging": "tests.extract.hanging:Hanging"})
+    (tmp_path / "videos").mkdir()
+    names = ("before", "hangs", "dies", "after")
+    for name in names:
+        write_video(tmp_path / "videos" / f"{name}.mp4", 20)
+    (tmp_path / "m.csv").write_text("video_id\n" + "\n".join(names) + "\n")
+    call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path / "videos"), "--weights", "random",
+            "--backbone", numbers_backbone, "--out", str(tmp_path / "m.h5")]  # fmt: skip
+    done = CliRunner().invoke(main, [*call, "--decoder", "hanging", "--stall-timeout", "2"])
+    assert done.exit_code == 1, done.output
+    assert "hangs (decode): the decoder gave nothing for 2 s and was killed" in done.output
+    with open_store(tmp_path / "m.h5") as store:
+        found = {r.video_id: (r.status, r.error_stage, r.error_type) for r in store.stream().records}
+    assert found == {
+        "before": ("ok", "", ""), "after": ("ok", "", ""), "hangs": ("failed", "decode", "VideoStalled"),
+        "dies": ("failed", "decode", "DecoderDied"),
+    }  # fmt: skip
+
+
+def test_zero_decodes_in_this_process(tmp_path, numbers_backbone):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", 20)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    features = []
+    for seconds in ("0", "60"):
+        out = tmp_path / f"{seconds}.h5"
+        call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path / "videos"), "--weights", "random",
+                "--backbone", numbers_backbone, "--out", str(out), "--stall-timeout", seconds]  # fmt: skip
+        assert CliRunner().invoke(main, call).exit_code == 0
+        with open_store(out) as store:
+            features.append(store.stream().read("a").features)
+    np.testing.assert_array_equal(*features)
