@@ -28,6 +28,12 @@ class ScoreType:
     maximum: float
     """Judges' units. Targets are scaled by this range, so it is the divisor that papers state."""
     unit: str = "points"
+    judges: tuple[str, ...] = ()
+    """Scores that it is made of, one for each judge or element: their sum, where the sport has no other rule."""
+    drop: int = 0
+    """How many of the highest, and as many of the lowest, do not count."""
+    times: str = ""
+    """Score that multiplies the sum, such as the difficulty."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,7 @@ def _card(values: dict, where: str) -> Card:
             elif not score.minimum < score.maximum:
                 faults.append(f"scores.{name}: minimum {score.minimum:g} is not below maximum {score.maximum:g}")
     made["scores"] = scores
+    faults += [fault for score in scores.values() for fault in _rule_faults(score, scores)]
     faults += [f"default_scores names {n!r}, which is no score" for n in made["default_scores"] if n not in scores]
     for name, kind in (("clips", ClipDefaults), ("protocol", Protocol), ("labels", LabelFile)):
         part = _part(kind, values.get(name, {}), name, faults)
@@ -183,6 +190,20 @@ def _part(kind: type, values: dict, where: str, faults: list[str]):
     except TypeError as error:
         faults.append(f"{where}: {str(error).replace('.__init__()', '')}")
         return None
+
+
+def _rule_faults(score: ScoreType, scores: dict[str, ScoreType]) -> list[str]:
+    """What is wrong with the rule by which judges make a score."""
+    where = f"scores.{score.name}"
+    if not isinstance(score.judges, tuple) or not isinstance(score.times, str) or not isinstance(score.drop, int):
+        return [f"{where}: judges takes a list of scores, times a score, drop a number"]
+    named = [*score.judges, *([score.times] if score.times else [])]
+    faults = [f"{where} is made of {name!r}, which is no score" for name in named if name not in scores]
+    if score.drop < 0 or (score.drop and 2 * score.drop >= len(score.judges)):
+        faults.append(f"{where}: of {len(score.judges)} judges, drop {score.drop} at both ends leaves none")
+    if score.times and not score.judges:
+        faults.append(f"{where}: times multiplies what judges give, and judges names none")
+    return faults
 
 
 def _prompts(values: dict, faults: list[str]) -> dict[str, PromptSet]:

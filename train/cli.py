@@ -481,7 +481,7 @@ def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: b
         return
     for row in rows:
         if row["parameters"] is None:
-            counts = "needs other texts"
+            counts = "needs what the card lacks"
         elif row["parameters"]:
             counts = f"{row['parameters']:,} parameters, {row['flops_per_video'] / 1e9:.2f} GFLOP"
         else:

@@ -234,12 +234,7 @@ class FeatureSet:
         )
 
     def for_head(self, needs: Needs) -> FeatureSet:
-        """Batches with what the head needs. Raises `DataError` for scores that there are not."""
-        for name in needs.columns:
-            if name not in self.scores:
-                raise DataError(
-                    f"the head needs the score {name!r}, which the store lacks{there_are(name, self.scores)}"
-                )
+        """Batches with what the head needs."""
         return replace(self, needs=needs)
 
     def with_pool(self, pool: Pool) -> FeatureSet:
@@ -249,6 +244,10 @@ class FeatureSet:
     def require(self, rows: np.ndarray, names: Sequence[str]) -> None:
         """Raises `DataError` where one of the scores is missing."""
         for name in names:
+            if name not in self.scores:
+                raise DataError(
+                    f"the head needs the score {name!r}, which the store lacks{there_are(name, self.scores)}"
+                )
             without = [self.video_ids[row] for row in rows if np.isnan(self.scores[name][row])]
             if without:
                 raise DataError(
@@ -257,8 +256,9 @@ class FeatureSet:
                 )
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
-        """float32 `(rows, columns)`: the scores that the head needs."""
-        return np.stack([self.scores[name][rows] for name in self.needs.columns], -1).astype(np.float32)
+        """float32 `(rows, columns)`: the scores that the head needs, nan where one is missing."""
+        missing = np.full(len(self), np.nan)
+        return np.stack([self.scores.get(name, missing)[rows] for name in self.needs.columns], -1).astype(np.float32)
 
     def to(self, device: torch.device) -> FeatureSet:
         clips, audio, frames = (

@@ -24,7 +24,7 @@ from train.heads import get_head
 from train.heads.plugin import PLUGINS
 from train.metrics import Metrics, measure
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
-from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings
+from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 
 FLOOR = "ridge"
 OWN_FOLD = "fold"
@@ -159,13 +159,14 @@ def prepare(store: Store, options: Options) -> Experiment:
     units = []
     for category in categories or [""]:
         dataset = "" if options.unified else store.dataset
-        settings = build_settings(head, dataset, category, overrides, kinds, options.preset)
         for name in names:
             rows = data.rows(category=category or None, score=name)
             if not len(rows):
                 continue
             taught = data.rows(split="train", category=category or None, score=name)
             scale = score_scale(card, name, data.scores[name][taught if len(taught) else rows])
+            stated = {**card_settings(card, scale, head_class.Settings), **overrides}
+            settings = build_settings(head, dataset, category, stated, kinds, options.preset)
             longest = int(data.num_clips[rows].max())
             window = settings.train.window or min(card.window_clips if card and card.window_clips else longest, longest)
             units.append(Unit(category, scale, settings, window))

@@ -20,13 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from features.store import Store
 from manifests.card import Card
 from train.checkpoint import TEXTS, HeadConfig, save_checkpoint
-from train.dataset import Batch, FeatureSet
+from train.dataset import Batch, FeatureSet, ScoreScale
 from train.errors import CheckpointError, SettingsError
 from train.heads import TABLE, get_head
 from train.protocol import score_scale
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.report import CHECKPOINTS, versions
-from train.settings import TrainSettings, build_settings
+from train.settings import TrainSettings, build_settings, card_settings
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -167,23 +167,31 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
         torch.zeros(1, num_clips, dim), torch.ones(1, num_clips, dtype=torch.bool), torch.zeros(1), (0,),
         torch.zeros(1, num_clips, AUDIO_DIM),
     )  # fmt: skip
+    stated = card.scores[card.default_scores[0] if card.default_scores else next(iter(card.scores))]
+    scale = ScoreScale(stated.name, stated.minimum, stated.maximum, True)
     # Heads that compare are counted with one exemplar.
     batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
     rows = []
     for name in TABLE:
         head_class = get_head(name)
         arrays = {group: np.ones((count, TEXT_DIM), np.float32) for group, count in texts.items()}
-        missing = [group for group in head_class.needs(head_class.Settings()).texts if group not in arrays]
         about = (head_class.__doc__ or "").strip().splitlines()[0]
         row = {"head": name, "parameters": None, "flops_per_video": None, "about": about}
         rows.append(row)
+        settings = head_class.Settings(**card_settings(card, scale, head_class.Settings))
+        try:
+            needs = head_class.needs(settings)
+        except SettingsError as error:
+            row["about"] = f"{error}. {about}"
+            continue
+        missing = [group for group in needs.texts if group not in arrays]
         if missing:
             row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
             continue
-        head = head_class(dim, head_class.Settings(), Prototypes(arrays, random=False), AUDIO_DIM).eval()
+        head = head_class(dim, settings, Prototypes(arrays, random=False), AUDIO_DIM).eval()
         row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
         # With gradients, because without them torch takes a fused path whose operations its counter does not know.
         with FlopCounterMode(display=False) as counter:
-            head(batch)
+            head(replace(batch, scores=torch.ones(1, len(needs.columns))))
         row["flops_per_video"] = counter.get_total_flops()
     return rows

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from manifests.card import Card
 from manifests.errors import there_are
-from train.dataset import CENTRE, CONTIGUOUS, SAMPLINGS, SPREAD, TEST_WINDOWS, WHOLE
+from train.dataset import CENTRE, CONTIGUOUS, SAMPLINGS, SPREAD, TEST_WINDOWS, WHOLE, ScoreScale
 from train.errors import SettingsError
 from train.losses import BATCH_HARD, TRIPLETS
 
@@ -81,6 +82,7 @@ _MVLA = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "epochs": 100, "t
 _DIRECT = {
     "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "epochs": 100, "triplet_weight": 0.0, "ce_weight": 0.0,
 }  # fmt: skip
+_RATINGS = {"sigma": 1.0, "weight_decay": 0.0, "epochs": 80}
 _COMPARED = {**_DIRECT, "mse_weight": 0.0, "epochs": 200}
 _BY_DIFFICULTY = {"exemplars": "score_difficulty", "divide": "difficulty"}
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
@@ -97,6 +99,9 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("sca", ""): _MVLA,
     # Of the published code: Adam, 1e-4, decay 1e-5, the loss of the distribution alone.
     ("usdl", ""): {**_DIRECT, "mse_weight": 0.0},
+    ("usdl", "jigsaws"): {**_DIRECT, "mse_weight": 0.0, **_RATINGS, "bins": 25},
+    ("musdl", ""): {**_DIRECT, "mse_weight": 0.0},
+    ("musdl", "jigsaws"): {**_DIRECT, "mse_weight": 0.0, **_RATINGS, "bins": 5},
     ("i3d-mlp", ""): _DIRECT,
     # Of the published code: the loss of the comparisons alone, Adam, 1e-3 for what is learnt on features, no decay. On diving, exemplars
     # are of the same difficulty, and scores are divided by it.
@@ -138,6 +143,7 @@ PRESETS = {
         ("gslm", ""): _SHORT,
         ("sca", ""): {**_SHORT, "triplet_weight": 0.0},
         ("usdl", ""): {**_SHORT, "mse_weight": 0.0},
+        ("musdl", ""): {**_SHORT, "mse_weight": 0.0},
         ("core", ""): {**_SHORT, "mse_weight": 0.0},
         ("tpt", ""): {**_SHORT, "mse_weight": 0.0},
         ("i3d-mlp", ""): _SHORT,
@@ -154,6 +160,25 @@ def preset_row(preset: str, head: str, dataset: str, category: str) -> dict[str,
     table = PRESETS[preset]
     row = table.get((head, dataset), table.get((head, ""), {}))
     return {n: v.get(category, TrainSettings.epochs) if isinstance(v, Mapping) else v for n, v in row.items()}
+
+
+def card_settings(card: Card | None, scale: ScoreScale, kind: type) -> dict[str, object]:
+    """Settings of a head that are facts of the dataset: how the score is made of those of judges, and the ranges of all. Only those
+    that the head, whose settings are of `kind`, has; where no card says how, judges stay unnamed and `--set` may name them."""
+    facts: dict[str, object] = {"score_minimum": scale.minimum, "score_maximum": scale.maximum}
+    rule = card.scores.get(scale.name) if card else None
+    if rule is not None and rule.judges:
+        judges = [card.scores[name] for name in rule.judges]
+        facts |= {
+            "judges": ",".join(rule.judges),
+            "drop": rule.drop,
+            "times": rule.times,
+            "judge_minimum": min(judge.minimum for judge in judges),
+            "judge_maximum": max(judge.maximum for judge in judges),
+            "times_maximum": card.scores[rule.times].maximum if rule.times else 1.0,
+        }
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in facts.items() if name in known}
 
 
 def build_settings(

@@ -269,6 +269,8 @@ def test_tables_are_those_of_the_authors(shared, name):
     manifest = {row.video_id: row for row in find_manifest(name).rows}
     if name == "jigsaws":
         labels = read_values(shared / "data/labels/jigsaws/label.pkl")
+        ratings = {video_id: [row.scores[f"rating{n}"] for n in range(1, 7)] for video_id, row in manifest.items()}
+        assert ratings == labels
         assert {video_id: row.scores["total"] for video_id, row in manifest.items()} == {
             k: sum(v) for k, v in labels.items()
         }

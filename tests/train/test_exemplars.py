@@ -267,3 +267,31 @@ def test_unmatched_videos_are_told_of(data, tmp_path):
     done = call("heads", "--features", path, "--head", "core", "--score", "total", "--epochs", 1, "--set", "exemplars=score_difficulty",
                 "--out", tmp_path / "run")  # fmt: skip
     assert "test videos have a score_difficulty that no other training video has; they are compared with any" in done
+
+
+@pytest.mark.parametrize("head", ["core", "tpt"])
+def test_exemplars_of_the_same_difficulty_help_where_difficulty_drives_the_score(tmp_path, head):
+    """SIMULATED: clips show the quality of a dive, not its difficulty, and the score is their product."""
+    path = planted_store(
+        tmp_path / "s.h5",
+        num_train=96,
+        num_test=48,
+        categories=("dive",),
+        difficulties=DIFFICULTIES,
+        with_text=False,
+        noise=0.5,
+        top=30,
+    )
+    found = {}
+    for name, settings in {
+        "w/ DD": ("exemplars=score_difficulty", "divide=difficulty"),
+        "w/o DD": ("exemplars=any",),
+    }.items():
+        out = tmp_path / str(len(found))
+        chosen = [f"--set={value}" for value in (*settings, "width=32")]
+        call("heads", "--features", path, "--head", head, "--score", "total", "--epochs", 40, "--lr", 0.002, "--no-floor", *chosen,
+             "--evaluate-every", 40, "--out", out, "--quiet")  # fmt: skip
+        (row,) = json.loads((out / "metrics.json").read_text())["table"]
+        found[name] = row["spearman"], row["mse"]
+    assert found["w/ DD"][0] > 0.9 and found["w/ DD"][0] > found["w/o DD"][0] + 0.1
+    assert found["w/ DD"][1] < 0.5 * found["w/o DD"][1]

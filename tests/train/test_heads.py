@@ -27,6 +27,8 @@ def make_head(name: str, **settings: object) -> nn.Module:
     head_class = get_head(name)
     known = head_class.Settings.__dataclass_fields__
     small = {"width": 16, "dropout": 0.0, **({"heads": 2} if "heads" in known else {}), **settings}
+    # Of three judges, the middle one times the first score.
+    small = {"judges": "b,c,d", "drop": 1, "times": "a", "times_maximum": 3.0, "score_maximum": 10.0, **small}
     torch.manual_seed(0)
     chosen = head_class.Settings(**{key: value for key, value in small.items() if key in known})
     return head_class(DIM, chosen, PROTOTYPES, AUDIO_DIM)
@@ -38,7 +40,10 @@ def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batc
     clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
     target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
     audio = torch.tensor(rng.normal(size=(*mask.shape, AUDIO_DIM)), dtype=torch.float32) * mask[..., None]
-    made = Batch(clips, mask, target, tuple(range(len(lengths))), audio)
+    scores = np.concatenate([rng.uniform(1, 3, (len(lengths), 1)), rng.integers(0, 21, (len(lengths), 3)) / 2], 1)
+    made = Batch(
+        clips, mask, target, tuple(range(len(lengths))), audio, scores=torch.tensor(scores, dtype=torch.float32)
+    )
     if not compared:
         return made
     # Every video with two of three training videos, the first with one.
@@ -75,7 +80,9 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         for row, length in enumerate([6, 9, 4]):
             cut = (slice(row, row + 1), slice(length))
             alone = Batch(batch.clips[cut], batch.mask[cut], batch.target01[:1], (0,), batch.audio[cut])
-            alone = replace(alone, exemplar=batch.exemplar, voters=batch.voters[row : row + 1])
+            alone = replace(
+                alone, scores=batch.scores[row : row + 1], exemplar=batch.exemplar, voters=batch.voters[row : row + 1]
+            )
             np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
 
 

@@ -14,6 +14,7 @@ TABLE: dict[str, str] = {
     "sca": "train.heads.mvla:MVLA",
     "gdlt": "train.heads.gdlt:GDLT",
     "usdl": "train.heads.usdl:USDL",
+    "musdl": "train.heads.musdl:MUSDL",
     "core": "train.heads.core:CoRe",
     "tpt": "train.heads.tpt:TPT",
     "i3d-mlp": "train.heads.usdl:MeanMLP",
