@@ -151,25 +151,3 @@ def test_ridge_and_its_choice_of_penalty():
         errors.append(np.mean(left_out))
     weight, intercept = solve(list(range(num_videos)), np.logspace(0, 4, 5)[int(np.argmin(errors))])
     np.testing.assert_allclose(head(batch).score01, inputs @ weight + intercept, atol=1e-4)
-
-
-def test_random_features_come_near_the_kernel():
-    """The dot product of two mean embeddings is the mean of the Gaussian kernel over all pairs of clips."""
-    from train.dataset import Batch
-    from train.heads.kernel import Kernel, KernelSettings
-
-    dim, lengths = 6, (8, 5)
-    clips = torch.tensor(RNG.normal(size=(2, 8, dim)), dtype=torch.float32)
-    mask = torch.arange(8)[None] < torch.tensor(lengths)[:, None]
-    batch = Batch(clips, mask, torch.rand(2), (0, 1))
-    head = Kernel(dim, KernelSettings(segments=2, random_features=60_000, bandwidth=2.0, draws=1))
-    embedded = head._embed(batch, head._waves(0)).view(2, 2, -1)
-    for segment, (a, b) in enumerate(((clips[0, :4], clips[1, :3]), (clips[0, 4:], clips[1, 3:5]))):
-        distance = ((a[:, None] - b[None]) ** 2).sum(-1).numpy()
-        expected = np.exp(-2.0 * distance / (2 * dim)).mean()
-        # Twice the mean of cos * cos is the kernel.
-        found = 2 * float((embedded[0, segment] * embedded[1, segment]).mean())
-        assert found == pytest.approx(expected, abs=0.02)
-    short = Batch(clips[:, :1], mask[:, :1], torch.rand(2), (0, 1))
-    again = head._embed(short, head._waves(0)).view(2, 2, -1)
-    torch.testing.assert_close(again[:, 0], again[:, 1])

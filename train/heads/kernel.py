@@ -1,9 +1,9 @@
-"""Kernel ridge regression on what kinds of clips a performance has, and in which quarter of it.
+"""Kernel ridge regression on what kinds of clips a performance has, and when.
 
-A clip becomes random Fourier features of a Gaussian kernel (Rahimi and Recht, NIPS 2007); their mean over a stretch of a video
-is the kernel mean embedding of its clips (Muandet et al., Foundations and Trends in Machine Learning, 2017), which says how often
-which kind of clip occurs. A score is linear in the embeddings of all stretches, fitted in closed form. Several draws of the random
-features are averaged.
+The mean of a Gaussian kernel over all pairs of clips of two videos says how alike the kinds of their clips are: the kernel mean embedding
+(Muandet et al., Foundations and Trends in Machine Learning, 2017). It is taken twice, of clips in the same quarter of the performance and of clips that
+are near in time, and joined by a linear kernel on how much the clips of a video vary. A score is linear in these, fitted in closed form. So that a fitted
+head need not carry all training clips, the kernel is approximated from some of them, the landmarks (Nystroem's method; Williams and Seeger, NIPS 2000).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,29 +18,45 @@ from train.dataset import Batch
 from train.errors import SettingsError
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
-from train.heads.ridge import RidgeFit, RidgeSettings
+from train.heads.ridge import RidgeSettings, solve_dual
 from train.prototypes import Prototypes
+
+KNOTS = 6
+"""Points in time from which nearness in time is interpolated; exact to the eye for `time_width` 0.2 and more."""
+JITTER = 1e-4
+"""Added to the diagonal of the landmarks' kernel, whose entries are at most 1."""
 
 
 @dataclass(frozen=True)
 class KernelSettings(RidgeSettings):
-    segments: int = 4
-    """Stretches of equal length; what happens when counts as much as what happens."""
+    penalty_min: float = 1e-4
+    penalty_max: float = 1e3
+    """Of kernels whose mean diagonal, centred, is 1."""
+    penalties: int = 36
     bandwidth: float = 1.5
     """Of the kernel `exp(-bandwidth * |a - b|^2 / (2 * dim))` between standardised clips."""
-    random_features: int = 2000
-    draws: int = 4
+    segments: int = 4
+    """Parts of equal length; what happens when counts as much as what happens."""
+    time_width: float = 0.3
+    """Deviation of the Gaussian of nearness in time, as a share of the performance."""
+    variation_weight: float = 0.25
+    """Of the linear kernel on deviation and mean absolute difference of neighbouring clips; each of the other two kernels weighs 1."""
+    landmarks: int = 4096
+    """Training clips that the kernel is approximated from, taken at equal distances, so that every video lends some."""
 
     def __post_init__(self) -> None:
-        for name in ("segments", "random_features", "draws"):
+        for name in ("segments", "landmarks", "penalties"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.bandwidth <= 0:
-            raise SettingsError(f"bandwidth must be above 0, got {self.bandwidth}")
+        for name in ("bandwidth", "time_width"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.variation_weight < 0:
+            raise SettingsError(f"variation_weight must be 0 or more, got {self.variation_weight}")
 
 
 class Kernel(nn.Module):
-    """Kernel ridge regression on mean embeddings of the clips of each quarter; seconds to fit, no epochs."""
+    """Kernel ridge regression on which kinds of clips occur, and when; seconds to fit, no epochs."""
 
     Settings = KernelSettings
     KEY_MAP: dict[str, str] = {}
@@ -54,46 +69,109 @@ class Kernel(nn.Module):
         self, dim: int, settings: KernelSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
         super().__init__()
-        self.settings = settings
+        s = self.settings = settings
         self.register_buffer("centre", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(dim))
-        # The draws follow from the seed, so a checkpoint need not hold them.
-        self.register_buffer("seed", torch.tensor(torch.initial_seed() % 2**31))
-        self.fits = nn.ModuleList(
-            RidgeFit(settings.segments * settings.random_features, settings) for _ in range(settings.draws)
-        )
+        # With fewer training clips than landmarks, the rest stay zero and weigh nothing.
+        self.register_buffer("landmarks", torch.zeros(s.landmarks, dim))
+        self.register_buffer("weight", torch.zeros(s.segments + KNOTS, s.landmarks))
+        self.register_buffer("variation_weight", torch.zeros(2 * dim))
+        self.register_buffer("intercept", torch.zeros(()))
 
     @torch.no_grad()
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
+        s = self.settings
         batches = list(batches)
-        clips = torch.cat([batch.clips[batch.mask] for batch in batches])
+        videos = [clips[mask] for batch in batches for clips, mask in zip(batch.clips, batch.mask)]
+        targets = torch.cat([batch.target01 for batch in batches]).double()[:, None]
+        clips = torch.cat(videos)
         self.centre.copy_(clips.mean(0))
         self.spread.copy_(clips.std(0).clamp_min(1e-8))
-        target = torch.cat([batch.target01 for batch in batches])
-        for draw, fit in enumerate(self.fits):
-            waves = self._waves(draw)
-            fit.fit(torch.cat([self._embed(batch, waves) for batch in batches]), target)
+        count = min(s.landmarks, len(clips))
+        chosen = torch.linspace(0, len(clips) - 1, count, dtype=torch.float64).round().long()
+        self.landmarks[:count] = self._standardise(clips[chosen.to(clips.device)])
+        own = self._similarity(self.landmarks[:count]).double()[:, :count]
+        root = torch.linalg.cholesky(own + JITTER * torch.eye(count, dtype=own.dtype, device=own.device))
+        means = torch.stack([self._mean_similarity(video)[:, :count] for video in videos])
+        flat = torch.linalg.solve_triangular(root.T, means.flatten(0, 1).double(), upper=True, left=False)
+        embedded = flat.view(means.shape)
+        blocks = [
+            _Block(embedded[:, : s.segments].flatten(1), 1.0),
+            _Block(embedded[:, s.segments :].flatten(1), 1.0),
+            _Block(torch.stack([variation(self._standardise(video)) for video in videos]).double(), s.variation_weight),
+        ]
+        dual, _ = solve_dual(sum(block.gram for block in blocks), targets, s)
+        found = [block.weight(dual[:, 0]) for block in blocks]
+        in_basis = torch.cat([weight.view(-1, count) for weight in found[:2]])
+        self.weight[:, :count] = torch.linalg.solve_triangular(root.T, in_basis.T, upper=True).T
+        self.variation_weight.copy_(found[2])
+        self.intercept.copy_(targets.mean() - sum(weight @ block.centre for weight, block in zip(found, blocks)))
 
     def forward(self, batch: Batch) -> HeadOutput:
-        votes = [fit(self._embed(batch, self._waves(draw))) for draw, fit in enumerate(self.fits)]
-        return HeadOutput(torch.stack(votes).mean(0))
-
-    def _waves(self, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frequencies `(dim, random_features)` and phases, by numpy's legacy generator, whose numbers never change."""
-        s = self.settings
-        rng = np.random.RandomState([int(self.seed), draw])
-        dim = len(self.centre)
-        frequencies = rng.standard_normal((dim, s.random_features)) * np.sqrt(s.bandwidth / dim)
-        phases = rng.uniform(0, 2 * np.pi, s.random_features)
-        return torch.from_numpy(frequencies).to(self.centre), torch.from_numpy(phases).to(self.centre)
-
-    def _embed(self, batch: Batch, waves: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """`(batch, segments * random_features)`: the mean of each stretch, one after the other."""
-        (frequencies, phases), segments = waves, self.settings.segments
-        rows = []
+        scores = []
         for clips, mask in zip(batch.clips, batch.mask):
-            found = torch.cos((clips[mask] - self.centre) / self.spread @ frequencies + phases)
-            if len(found) < segments:
-                found = found.repeat_interleave(-(-segments // len(found)), dim=0)
-            rows.append(torch.cat([part.mean(0) for part in found.tensor_split(segments)]))
-        return torch.stack(rows)
+            video = clips[mask]
+            kinds = (self._mean_similarity(video) * self.weight).sum()
+            scores.append(kinds + variation(self._standardise(video)) @ self.variation_weight + self.intercept)
+        return HeadOutput(torch.stack(scores))
+
+    def _standardise(self, clips: torch.Tensor) -> torch.Tensor:
+        return (clips - self.centre) / self.spread
+
+    def _similarity(self, standardised: torch.Tensor) -> torch.Tensor:
+        """`(clips, dim)` -> `(clips, landmarks)`, the Gaussian kernel."""
+        a, b = standardised, self.landmarks
+        squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None]
+        distance = torch.addmm(squares, a, b.T, alpha=-2).clamp_min_(0)
+        return distance.mul_(-self.settings.bandwidth / (2 * a.shape[1])).exp_()
+
+    def _mean_similarity(self, video: torch.Tensor) -> torch.Tensor:
+        """`(clips, dim)` -> `(segments + KNOTS, landmarks)`: means over each part, then over all with the weights of `nearness`."""
+        s = self.settings
+        basis = torch.cat([shares(len(video), s.segments), nearness(len(video), s.time_width)], 1).to(video)
+        return basis.T @ self._similarity(self._standardise(video))
+
+
+class _Block:
+    """Features of one kernel, `(videos, features)`, centred and scaled so that its mean diagonal is `weight`."""
+
+    def __init__(self, features: torch.Tensor, weight: float) -> None:
+        self.centre = features.mean(0)
+        self._centred = features - self.centre
+        self._scale = weight / self._centred.square().sum(1).mean().clamp_min(1e-12)
+
+    @property
+    def gram(self) -> torch.Tensor:
+        return self._scale * self._centred @ self._centred.T
+
+    def weight(self, dual: torch.Tensor) -> torch.Tensor:
+        return self._scale * self._centred.T @ dual
+
+
+def shares(num_clips: int, segments: int) -> torch.Tensor:
+    """`(clips, segments)`: each column averages the clips of one equal part; clips on a border count by their overlap."""
+    clip = torch.arange(num_clips + 1, dtype=torch.float64) / num_clips
+    part = torch.arange(segments + 1, dtype=torch.float64) / segments
+    overlap = torch.minimum(clip[1:, None], part[None, 1:]) - torch.maximum(clip[:-1, None], part[None, :-1])
+    return overlap.clamp_min(0) * segments
+
+
+def nearness(num_clips: int, width: float) -> torch.Tensor:
+    """`(clips, KNOTS)`: dot products of two videos' rows come near `exp(-(t - u)^2 / (2 width^2)) / (clips * clips')`, t and u being
+    the places of two clips on the scale 0 to 1."""
+
+    def gaussian(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.exp(-((a[:, None] - b[None]) ** 2) / (2 * width**2))
+
+    knots = (torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS
+    values, vectors = torch.linalg.eigh(gaussian(knots, knots))
+    place = (torch.arange(num_clips, dtype=torch.float64) + 0.5) / num_clips
+    return gaussian(place, knots) @ vectors / values.clamp_min(1e-6).sqrt() / num_clips
+
+
+def variation(standardised: torch.Tensor) -> torch.Tensor:
+    """`(clips, dim)` -> `(2 * dim,)`: deviation, and mean absolute difference of neighbours."""
+    if len(standardised) == 1:
+        return standardised.new_zeros(2 * standardised.shape[1])
+    neighbours = (standardised[1:] - standardised[:-1]).abs().mean(0)
+    return torch.cat([neighbours, standardised.std(0, correction=0)])

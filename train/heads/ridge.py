@@ -40,6 +40,36 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
+def solve_dual(
+    gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ridge regression in the space of videos, where leave-one-out errors of every penalty cost one eigendecomposition.
+
+    `gram`, double `(videos, videos)`, is of inputs whose mean is 0; `targets`, double `(videos, scores)`. Gives the dual coefficients of the
+    targets less their means, and what each video is predicted to be by the others; both `(videos, scores)`, each score with the penalty of its least
+    leave-one-out error.
+    """
+    values, vectors = torch.linalg.eigh(gram)
+    means = targets.mean(0)
+    rotated = vectors.T @ (targets - means)
+    limits = torch.tensor([settings.penalty_min, settings.penalty_max]).log10().tolist()
+    duals, left_out = [], []
+    for penalty in torch.logspace(*limits, settings.penalties).double().to(gram.device):
+        shrink = 1 / (values.clamp_min(0) + penalty)
+        dual = vectors @ (shrink[:, None] * rotated)
+        # 1/n for the intercept, which leave-one-out has to estimate as well.
+        leverage = 1 - penalty * (vectors**2 @ shrink) + 1 / len(targets)
+        duals.append(dual)
+        left_out.append(targets - penalty * dual / (1 - leverage).clamp_min(1e-6)[:, None])
+    errors = torch.stack([((guess - targets) ** 2).mean(0) for guess in left_out])
+    best = errors.argmin(0)
+    columns = range(targets.shape[1])
+    return (
+        torch.stack([duals[best[column]][:, column] for column in columns], 1),
+        torch.stack([left_out[best[column]][:, column] for column in columns], 1),
+    )
+
+
 class RidgeFit(nn.Module):
     """Linear in standardised statistics, fitted in closed form; the penalty is that of the least leave-one-out error."""
 
@@ -52,8 +82,7 @@ class RidgeFit(nn.Module):
         self.register_buffer("intercept", torch.zeros(()))
 
     def fit(self, statistics: torch.Tensor, target: torch.Tensor) -> None:
-        """`(videos, statistics)` and `(videos,)`. Solved in the space of videos, where leave-one-out errors of every penalty
-        cost one eigendecomposition."""
+        """`(videos, statistics)` and `(videos,)`."""
         inputs, target = statistics.double(), target.double()
         self.centre.copy_(inputs.mean(0))
         spread = inputs.std(0, correction=0)
@@ -61,21 +90,8 @@ class RidgeFit(nn.Module):
         self.spread.copy_(spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-8)))
         inputs = (inputs - self.centre.double()) / self.spread.double()
         self.intercept.copy_(target.mean())
-        residual = target - target.mean()
-        values, vectors = torch.linalg.eigh(inputs @ inputs.T)
-        rotated = vectors.T @ residual
-        s = self.settings
-        penalties = torch.logspace(*torch.tensor([s.penalty_min, s.penalty_max]).log10().tolist(), s.penalties)
-        errors = []
-        for penalty in penalties.double():
-            shrink = 1 / (values.clamp_min(0) + penalty)
-            dual = vectors @ (shrink * rotated)
-            # 1/n for the intercept, which leave-one-out has to estimate as well.
-            leverage = 1 - penalty * (vectors**2 @ shrink) + 1 / len(target)
-            errors.append(((penalty * dual / (1 - leverage).clamp_min(1e-6)) ** 2).mean())
-        best = penalties[int(torch.stack(errors).argmin())]
-        dual = vectors @ (rotated / (values.clamp_min(0) + best))
-        self.weight.copy_(inputs.T @ dual)
+        dual, _ = solve_dual(inputs @ inputs.T, target[:, None], self.settings)
+        self.weight.copy_(inputs.T @ dual[:, 0])
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
         return (statistics - self.centre) / self.spread @ self.weight + self.intercept

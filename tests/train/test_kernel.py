@@ -1,0 +1,74 @@
+"""The head `kernel`, against plain numpy."""
+
+import numpy as np
+import torch
+
+from train.dataset import Batch
+from train.heads.kernel import Kernel, KernelSettings, nearness, shares
+
+RNG = np.random.default_rng(0)
+
+
+def test_kernel_is_ridge_regression_on_mean_embeddings():
+    """With every clip a landmark nothing is approximated but nearness in time, and the head is the regression that plain double sums give."""
+    dim, segments, lengths = 6, 4, [8, 12, 8, 4, 12, 8, 4, 8]
+    clips = [RNG.normal(size=(length, dim)) for length in lengths]
+    target = RNG.normal(size=len(lengths))
+    batch = padded(clips, target)
+    settings = KernelSettings(segments=segments, landmarks=100, penalty_min=0.3, penalty_max=0.3, penalties=1)
+    taught, tested = range(6), range(6, 8)
+    head = Kernel(dim, settings)
+    head.fit_closed_form([padded(clips[:6], target[:6])])
+    every = np.concatenate(clips[:6])
+    clips = [(video - every.mean(0)) / every.std(0, ddof=1) for video in clips]
+
+    def entry(one, other, weigh):
+        total = 0.0
+        for i, a in enumerate(one):
+            for j, b in enumerate(other):
+                weight = weigh(i, len(one), j, len(other))
+                total += weight * np.exp(-settings.bandwidth * ((a - b) ** 2).sum() / (2 * dim))
+        return total
+
+    def same_part(i, n, j, m):
+        return segments / (n * m) * segments if i * segments // n == j * segments // m else 0.0
+
+    def near(i, n, j, m):
+        return np.exp(-(((i + 0.5) / n - (j + 0.5) / m) ** 2) / (2 * settings.time_width**2)) / (n * m)
+
+    varying = [np.concatenate([np.abs(np.diff(v, axis=0)).mean(0), v.std(0)]) for v in clips]
+    total = np.zeros((8, 8))
+    for gram, weight in (
+        (np.array([[entry(a, b, same_part) for b in clips] for a in clips]), 1.0),
+        (np.array([[entry(a, b, near) for b in clips] for a in clips]), 1.0),
+        (np.array(varying) @ np.array(varying).T, settings.variation_weight),
+    ):
+        of_taught = gram[:6].mean(0)
+        centred = gram - of_taught[:, None] - of_taught[None] + gram[:6, :6].mean()
+        total += weight * centred / np.trace(centred[:6, :6]) * 6
+    mean = target[:6].mean()
+    expected = total[:, :6] @ np.linalg.solve(total[:6, :6] + 0.3 * np.eye(6), target[:6] - mean) + mean
+    found = head(batch).score01.numpy()
+    np.testing.assert_allclose(found[list(taught)], expected[list(taught)], atol=5e-3)
+    np.testing.assert_allclose(found[list(tested)], expected[list(tested)], atol=5e-3)
+
+
+def test_clips_on_a_border_count_by_their_overlap_and_few_clips_fill_all_parts():
+    share = shares(3, 2).numpy()
+    np.testing.assert_allclose(share, np.array([[2, 0], [1, 1], [0, 2]]) / 3)
+    np.testing.assert_allclose(shares(1, 4).numpy(), np.ones((1, 4)))
+
+
+def test_nearness_in_time_is_a_gaussian():
+    one, other, width = nearness(9, 0.3).numpy(), nearness(5, 0.3).numpy(), 0.3
+    places = [(np.arange(n) + 0.5) / n for n in (9, 5)]
+    expected = np.exp(-((places[0][:, None] - places[1][None]) ** 2) / (2 * width**2))
+    np.testing.assert_allclose(one @ other.T * 45, expected, atol=2e-3)
+
+
+def padded(videos: list[np.ndarray], target: np.ndarray) -> Batch:
+    longest = max(map(len, videos))
+    clips = np.stack([np.pad(video, [(0, longest - len(video)), (0, 0)]) for video in videos])
+    mask = torch.arange(longest)[None] < torch.tensor([len(video) for video in videos])[:, None]
+    rows = tuple(range(len(videos)))
+    return Batch(torch.tensor(clips, dtype=torch.float32), mask, torch.tensor(target, dtype=torch.float32), rows)
