@@ -50,6 +50,9 @@ class GSLMSettings:
     score knows of its grade."""
     audio: bool = False
     """True adds sound."""
+    one_space: bool = False
+    """For clips that a network put into the space of the texts, such as CLIP's pictures: True starts the head there. Clips are not projected, queries find the
+    clips that are like them, and a grade is scored by how like its text what it found is. Not in the paper, whose head starts from random weights."""
     mask: bool = True
     """False feeds the zeros of padding to the network, as the published code does."""
 
@@ -96,6 +99,8 @@ class GSLM(nn.Module):
         self.decoder = decoder(width, layers=s.decoder_layers, **common)
         self.grade_score = DiagonalScore(width, num_grades)
         xavier_(self.decoder)
+        if s.one_space:
+            self._start_in_one_space(dim, width)
         if not s.score_level:
             return
         if s.native:
@@ -104,9 +109,28 @@ class GSLM(nn.Module):
         self.score_score = DiagonalScore(width, num_scores)
         self.mix = nn.Parameter(torch.tensor([0.5]))
         grade = grade_of_score(num_grades, num_scores)
+        if s.one_space:
+            _score_by_likeness(self.score_score, self._queries(SCORES))
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
         self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
         self.register_buffer("_grade", grade, persistent=False)
+
+    @torch.no_grad()
+    def _start_in_one_space(self, dim: int, width: int) -> None:
+        """Layers add nothing yet but the clips that a query is like. Raises `DataError` where clips and texts are of different widths."""
+        s = self.settings
+        if dim != width or s.audio or s.native:
+            raise DataError(
+                f"one_space=true takes clips in the space of the texts, without sound and native=true: got clips of {dim} and queries of {width} values"
+            )
+        self.context.projection = nn.LayerNorm(dim, elementwise_affine=False)
+        for layer in [*(self.context.encoder.layers if self.context.encoder else ()), *self.decoder.layers]:
+            nn.init.zeros_(layer.self_attn.out_proj.weight)
+            nn.init.zeros_(layer.linear2.weight)
+        for layer in self.decoder.layers:
+            layer.multihead_attn.in_proj_weight.copy_(torch.eye(width).repeat(3, 1))
+            nn.init.eye_(layer.multihead_attn.out_proj.weight)
+        _score_by_likeness(self.grade_score, self._queries(GRADES))
 
     def _make_queries(self, prototypes: Prototypes | None) -> tuple[int, int, int]:
         """Queries of both levels, as buffers or parameters; how many there are, and how wide."""
@@ -151,6 +175,12 @@ class GSLM(nn.Module):
         if self.settings.queries != TEXT:
             return ()
         return (self.settings.logit_scale * F.normalize(patterns, dim=-1) @ F.normalize(texts, dim=-1).T,)
+
+
+@torch.no_grad()
+def _score_by_likeness(score: DiagonalScore, queries: torch.Tensor) -> None:
+    score.linear.weight.copy_(F.normalize(queries, dim=-1))
+    nn.init.zeros_(score.linear.bias)
 
 
 def positional(count: int, width: int) -> torch.Tensor:

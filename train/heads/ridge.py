@@ -40,9 +40,7 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
-def solve_dual(
-    gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Ridge regression in the space of videos, where leave-one-out errors of every penalty cost one eigendecomposition.
 
     `gram`, double `(videos, videos)`, is of inputs whose mean is 0; `targets`, double `(videos, scores)`. Gives the dual coefficients of the
