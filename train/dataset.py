@@ -255,6 +255,13 @@ class FeatureSet:
                     f"{', '.join(without[:5])}{', ...' if len(without) > 5 else ''}"
                 )
 
+    def with_targets_of(self, rows: np.ndarray, others: np.ndarray) -> FeatureSet:
+        """Rows with the labels of others in what is learnt beside the score: for the control."""
+        dealt = {name: self.scores[name].copy() for name in self.needs.targets}
+        for name, values in dealt.items():
+            values[rows] = self.scores[name][others]
+        return replace(self, scores={**self.scores, **dealt})
+
     def columns(self, rows: np.ndarray) -> np.ndarray:
         """float32 `(rows, columns)`: the scores that the head needs, nan where one is missing."""
         missing = np.full(len(self), np.nan)

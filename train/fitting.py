@@ -88,7 +88,9 @@ def fit(
     task = replace(task, data=task.data.for_head(needs_of(head)))
     targets = task.targets01(task.train_rows)
     if task.shuffle_labels:
-        targets = rng.permutation(targets)
+        order = rng.permutation(len(targets))
+        dealt = task.data.with_targets_of(task.train_rows, task.train_rows[order])
+        task, targets = replace(task, data=dealt), targets[order]
     if hasattr(head, "fit_closed_form"):
         return _fit_closed_form(task, head, targets, settings)
     return _fit_by_gradient(task, head, targets, settings, rng, evaluate_every, on_epoch)
@@ -96,6 +98,7 @@ def fit(
 
 def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings: TrainSettings) -> Fitted:
     began = time.perf_counter()
+    task.data.require(task.train_rows, task.data.needs.targets)
     head.fit_closed_form(
         task.data.test_batches(
             task.train_rows, targets, window=task.window, test_window="whole", batch_size=settings.batch_size

@@ -1,5 +1,7 @@
 """The head `kernel`, against plain numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -37,11 +39,12 @@ def test_kernel_is_ridge_regression_on_mean_embeddings():
         return np.exp(-(((i + 0.5) / n - (j + 0.5) / m) ** 2) / (2 * settings.time_width**2)) / (n * m)
 
     varying = [np.concatenate([np.abs(np.diff(v, axis=0)).mean(0), v.std(0)]) for v in clips]
+    varying = np.array(varying) / np.std(varying[:6], axis=0)
     total = np.zeros((8, 8))
     for gram, weight in (
         (np.array([[entry(a, b, same_part) for b in clips] for a in clips]), 1.0),
         (np.array([[entry(a, b, near) for b in clips] for a in clips]), 1.0),
-        (np.array(varying) @ np.array(varying).T, settings.variation_weight),
+        (varying @ varying.T, settings.variation_weight),
     ):
         of_taught = gram[:6].mean(0)
         centred = gram - of_taught[:, None] - of_taught[None] + gram[:6, :6].mean()
@@ -72,3 +75,26 @@ def padded(videos: list[np.ndarray], target: np.ndarray) -> Batch:
     mask = torch.arange(longest)[None] < torch.tensor([len(video) for video in videos])[:, None]
     rows = tuple(range(len(videos)))
     return Batch(torch.tensor(clips, dtype=torch.float32), mask, torch.tensor(target, dtype=torch.float32), rows)
+
+
+def test_scores_beside_are_regressed_on_the_score():
+    """The prediction is linear in what each score alone would be predicted, with the weights of plain least squares on left-out predictions."""
+    settings = KernelSettings(landmarks=100, penalty_min=0.3, penalty_max=0.3, penalties=1)
+    clips = [RNG.normal(size=(8, 6)) for _ in range(12)]
+    scores = RNG.normal(size=(12, 2)) * [1, 5] + [0, 40]
+    both = replace(padded(clips, scores[:, 0]), scores=torch.tensor(scores, dtype=torch.float32))
+
+    def predicted(beside: str, column: int) -> np.ndarray:
+        head = Kernel(6, replace(settings, beside=beside))
+        batch = replace(both, target01=both.target01 if not column else both.scores[:, 1])
+        if not beside:
+            batch = replace(batch, scores=None)
+        head.fit_closed_form([batch])
+        return head(both).score01.double().numpy()
+
+    alone = np.stack([predicted("", 0), predicted("", 1)], 1)
+    joint = predicted("a,b", 0)
+    design = np.column_stack([alone, np.ones(12)])
+    weights, *_ = np.linalg.lstsq(design, joint, rcond=None)
+    np.testing.assert_allclose(design @ weights, joint, atol=1e-3)
+    assert abs(weights[1]) > 1e-4

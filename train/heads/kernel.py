@@ -18,7 +18,7 @@ from train.dataset import Batch
 from train.errors import SettingsError
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
-from train.heads.ridge import RidgeSettings, solve_dual
+from train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 from train.prototypes import Prototypes
 
 KNOTS = 6
@@ -40,7 +40,10 @@ class KernelSettings(RidgeSettings):
     time_width: float = 0.3
     """Deviation of the Gaussian of nearness in time, as a share of the performance."""
     variation_weight: float = 0.25
-    """Of the linear kernel on deviation and mean absolute difference of neighbouring clips; each of the other two kernels weighs 1."""
+    """Of the linear kernel on standardised deviations and mean absolute differences of neighbouring clips; each of the other two kernels weighs 1."""
+    beside: str = ""
+    """Scores that are learnt as well, with commas between them, such as `tes,pcs`. What videos are predicted to get by the others, score by score, is regressed on
+    the score that is asked for: two judgements of one performance know of each other."""
     landmarks: int = 4096
     """Training clips that the kernel is approximated from, taken at equal distances, so that every video lends some."""
 
@@ -63,7 +66,7 @@ class Kernel(nn.Module):
 
     @staticmethod
     def needs(settings: KernelSettings) -> Needs:
-        return Needs()
+        return Needs(targets=tuple(name.strip() for name in settings.beside.split(",") if name.strip()))
 
     def __init__(
         self, dim: int, settings: KernelSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
@@ -83,7 +86,10 @@ class Kernel(nn.Module):
         s = self.settings
         batches = list(batches)
         videos = [clips[mask] for batch in batches for clips, mask in zip(batch.clips, batch.mask)]
-        targets = torch.cat([batch.target01 for batch in batches]).double()[:, None]
+        target = torch.cat([batch.target01 for batch in batches]).double()
+        targets = target[:, None]
+        if batches[0].scores is not None:
+            targets = torch.cat([targets, torch.cat([batch.scores for batch in batches]).double()], 1)
         clips = torch.cat(videos)
         self.centre.copy_(clips.mean(0))
         self.spread.copy_(clips.std(0).clamp_min(1e-8))
@@ -95,17 +101,24 @@ class Kernel(nn.Module):
         means = torch.stack([self._mean_similarity(video)[:, :count] for video in videos])
         flat = torch.linalg.solve_triangular(root.T, means.flatten(0, 1).double(), upper=True, left=False)
         embedded = flat.view(means.shape)
+        varying = torch.stack([variation(self._standardise(video)) for video in videos]).double()
+        spread = safe_spread(varying)
         blocks = [
             _Block(embedded[:, : s.segments].flatten(1), 1.0),
             _Block(embedded[:, s.segments :].flatten(1), 1.0),
-            _Block(torch.stack([variation(self._standardise(video)) for video in videos]).double(), s.variation_weight),
+            _Block(varying / spread, s.variation_weight),
         ]
-        dual, _ = solve_dual(sum(block.gram for block in blocks), targets, s)
-        found = [block.weight(dual[:, 0]) for block in blocks]
+        duals, left_out = solve_dual(sum(block.gram for block in blocks), targets, s)
+        weights, mean = targets.new_ones(1), target.mean()
+        if targets.shape[1] > 1:
+            # The score itself may stand among those beside it: of all equal answers, the pseudo-inverse gives the smallest.
+            weights = torch.linalg.pinv(left_out - left_out.mean(0)) @ (target - mean)
+            mean = mean + (targets.mean(0) - left_out.mean(0)) @ weights
+        found = [block.weight(duals @ weights) for block in blocks]
         in_basis = torch.cat([weight.view(-1, count) for weight in found[:2]])
         self.weight[:, :count] = torch.linalg.solve_triangular(root.T, in_basis.T, upper=True).T
-        self.variation_weight.copy_(found[2])
-        self.intercept.copy_(targets.mean() - sum(weight @ block.centre for weight, block in zip(found, blocks)))
+        self.variation_weight.copy_(found[2] / spread)
+        self.intercept.copy_(mean - sum(weight @ block.centre for weight, block in zip(found, blocks)))
 
     def forward(self, batch: Batch) -> HeadOutput:
         scores = []

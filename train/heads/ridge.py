@@ -40,6 +40,12 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
+def safe_spread(statistics: torch.Tensor) -> torch.Tensor:
+    """Deviation of each column. Statistics that hardly vary among the training videos would be blown up by a test video where they do."""
+    spread = statistics.std(0, correction=0)
+    return spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-8))
+
+
 def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Ridge regression in the space of videos, where leave-one-out errors of every penalty cost one eigendecomposition.
 
@@ -83,9 +89,7 @@ class RidgeFit(nn.Module):
         """`(videos, statistics)` and `(videos,)`."""
         inputs, target = statistics.double(), target.double()
         self.centre.copy_(inputs.mean(0))
-        spread = inputs.std(0, correction=0)
-        # Statistics that hardly vary among the training videos would be blown up by a test video where they do.
-        self.spread.copy_(spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-8)))
+        self.spread.copy_(safe_spread(inputs))
         inputs = (inputs - self.centre.double()) / self.spread.double()
         self.intercept.copy_(target.mean())
         dual, _ = solve_dual(inputs @ inputs.T, target[:, None], self.settings)
