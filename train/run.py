@@ -102,7 +102,7 @@ def fit(features: Path | str | Sequence[Path | str], *, out: Path | str | None =
     """Train a head for every category and score of a store, by the published protocol.
 
     `features` is a store or several, for one model of all. `choices` are fields of `train.Options`, such as `head="gslm"`,
-    `seeds=3`, `folds=5`, `preset="short"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
+    `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
     Without `out`, the run is left in runs/. Raises a `LongtakeError` that says what cannot be.
     """
     paths = [features] if isinstance(features, (str, Path)) else list(features)

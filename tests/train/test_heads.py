@@ -9,9 +9,11 @@ from torch import nn
 
 from manifests.card import find_card
 from train.dataset import Batch
+from train.errors import DataError
 from train.heads import TABLE, get_head
 from train.heads.output import HeadOutput
 from train.losses import LossWeights, total_loss
+from train.metrics import spearman
 from train.prototypes import Prototypes
 from train.published import describe_heads
 
@@ -180,6 +182,39 @@ def test_what_the_switches_of_gslm_switch():
         assert not ("queries" in switches and output.logits)
     assert outputs["{'queries': 'learnable', 'grades': 6, 'scores': 51}"].patterns[1].shape[1] == 51
     assert set(outputs["{'score_level': False}"].weights) == {"grades"}
+
+
+def test_one_space_ranks_before_it_is_trained():
+    """Clips near the text of their score: a head that starts in the space of both needs no training to see it, and all of it can be trained."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 3)))[0].T
+
+    def text(quality: np.ndarray) -> np.ndarray:
+        angle = np.pi * np.asarray(quality)[..., None]
+        return 10 * (axes[2] + np.cos(angle) * axes[0] + np.sin(angle) * axes[1]).astype(np.float32)
+
+    def head_of(order: slice) -> nn.Module:
+        groups = {
+            "grades": text(np.linspace(0, 1, 4))[order].copy(),
+            "scores": text(np.linspace(0, 1, 11))[order].copy(),
+        }
+        return get_head("gslm")(16, get_head("gslm").Settings(one_space=True), Prototypes(groups, True))
+
+    quality = np.random.default_rng(1).uniform(size=(40, 1))
+    clips = torch.from_numpy(text(quality.repeat(9, 1)))
+    batch = Batch(clips, torch.ones(40, 9, dtype=torch.bool), torch.rand(40), tuple(range(40)))
+    for order, sign in ((slice(None), 1), (slice(None, None, -1), -1)):
+        with torch.no_grad():
+            score01 = head_of(order).eval()(batch).score01
+        assert spearman(quality[:, 0], score01.numpy()) * sign > 0.9
+    head = head_of(slice(None)).train()
+    loss, _ = total_loss(head(batch), batch.target01, LossWeights())
+    loss.backward()
+    reached = {name for name, p in head.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    silent = {name for name, _ in head.named_parameters()} - reached
+    # What lies before a layer that starts at zero moves one step later than that layer does.
+    assert all(".self_attn.in_proj" in name or ".linear1." in name for name in silent), silent
+    with pytest.raises(DataError, match="clips of 12 and queries of 16"):
+        make_head("gslm", one_space=True)
 
 
 def test_parameters_and_operations():

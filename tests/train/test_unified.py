@@ -142,11 +142,11 @@ def test_a_shared_performance_is_said(tmp_path):
 
 def test_presets(tmp_path, stores):
     gym, _ = stores
-    done = run("heads", "--features", gym, "--head", "gdlt", "--preset", "shorter", "--out", tmp_path / "no", status=2)
-    assert "no preset is called 'shorter'; did you mean short?" in done.output
-    call = ("--head", "gdlt", "--preset", "short", "--set", "width=16", "--epochs", 2, "--category", "A")
+    done = run("heads", "--features", gym, "--head", "gdlt", "--preset", "tune", "--out", tmp_path / "no", status=2)
+    assert "no preset is called 'tune'; did you mean tuned?" in done.output
+    call = ("--head", "gdlt", "--preset", "tuned", "--set", "width=16", "--epochs", 2, "--category", "A")
     run("heads", "--features", gym, *call, "--out", tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     settings = config["settings"]["A"]["train"]
-    assert config["preset"] == "short" and settings["sampling"] == "spread" and settings["optimizer"] == "adam"
+    assert config["preset"] == "tuned" and settings["sampling"] == "spread" and settings["optimizer"] == "adam"
     assert settings["epochs"] == 2, "the call overrides a preset"
