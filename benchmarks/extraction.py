@@ -25,7 +25,7 @@ from extract.decode import get_decoder
 from extract.demo import write_demo
 from extract.pipeline import extract_videos
 from extract.reading import Extractor, Job
-from extract.run import RunOptions, choose_device, clip_rule, make_extractor
+from extract.run import RunOptions, choose_device, clip_rule, settle
 from manifests.table import ManifestRow
 
 
@@ -71,7 +71,7 @@ def measure(
 ) -> dict[str, object]:
     spec = get_spec(name)
     options = RunOptions(device=device, precision=precision, fps=fps)
-    extractor = make_extractor(spec, clip_rule(spec, None, options), "random", options, "pyav")
+    extractor = settle(spec, clip_rule(spec, None, options), "random", options, "pyav").extractor()
     timed = Timed(extractor.backbone)
     decoding, whole = replace(extractor, backbone=Nothing(spec.dim)), replace(extractor, backbone=timed)
     run(whole, folder, names[:1], workers)

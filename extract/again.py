@@ -16,7 +16,7 @@ from extract.errors import ExtractError
 from extract.pipeline import extract_videos
 from extract.reading import Job
 from extract.recipes import RECIPES, apply_recipe
-from extract.run import RunOptions, choose_weights, make_extractor
+from extract.run import RunOptions, choose_weights, settle
 from features.store import StreamItem, StreamPlan, write_store
 from features.types import FAILED, FeatureHeader, Labels, canonical_json
 from manifests.errors import ManifestError
@@ -48,13 +48,13 @@ def extract_like(
         next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), options.decoder)
     )
     extractors = [
-        make_extractor(
+        settle(
             spec,
             spec.clips,
             asked[spec.name] or _weights_like(header),
             replace(options, precision=header.precision or options.precision),
             decoder.description(),
-        )
+        ).extractor()
         for spec, header in zip(specs, headers)
     ]
     video_id = video.stem

@@ -145,7 +145,6 @@ def run(
     videos = videos or Path("videos") / chosen.name
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
-    from extract.predictions import Predictions
     from extract.progress import DownloadProgress, VideoProgress
     from extract.run import RunOptions, make_plan, publish, run_plan
 
@@ -155,15 +154,18 @@ def run(
     failures = list(plan.earlier_failures)
     if show_pred and settings.cluster:
         raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
-    if any(extractor.header.weights_random for extractor in plan.extractors):
+    if any(header.weights_random for header in plan.headers):
         click.echo(RANDOM_NOTE, err=True)
+    on_batch = None
+    if show_pred:
+        from extract.predictions import Predictions
+
+        on_batch = Predictions()
     interrupted = False
     num_new = 0
     with VideoProgress(len(plan.jobs), plan.num_done, shown) as progress:
         try:
-            for finished in run_plan(
-                plan, on_clips=progress.clips, on_batch=Predictions() if show_pred else None, on_note=progress.note
-            ):
+            for finished in run_plan(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
                 progress.video(finished)
                 if finished.failure:
                     failures.append(finished.failure)
@@ -247,7 +249,7 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
                     {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
                     for r in failures
                 ],
-                "recipes": {e.spec.name: e.header.recipe_id for e in plan.extractors},
+                "recipes": {header.backbone: header.recipe_id for header in plan.headers},
                 "published": packed.published,
                 "interrupted": interrupted,
             }

@@ -52,6 +52,8 @@ class ReadClip:
     clip: Clip
     frames: np.ndarray
     """uint8 `(length, height, width, 3)`, or float32 `(frames, bins)` of sound."""
+    num_clips: int
+    """Of this video, for this backbone."""
 
 
 @dataclass(frozen=True)
@@ -205,14 +207,14 @@ def _send_sound(
             spans = list(zip(edges, edges[1:]))
         # The samples first, so that their end is read too.
         for samples, clip in zip(place.stream(read_sound, info, spans, rule.sample_rate), plan):
-            put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate)))
+            put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate), len(plan)))
             if stop.is_set():
                 return
     except SoundMissing as error:
         if rule.missing == "silence":
             silence = filter_banks(np.zeros(0, np.float32), rule, rule.sample_rate)
             for clip in plan:
-                put(ReadClip(job, extractor, clip, silence))
+                put(ReadClip(job, extractor, clip, silence, len(plan)))
             return
         put(NoSound(job, extractor, error))
     except VideoError as error:
@@ -235,7 +237,8 @@ class _Assembler:
         while self._next < len(self.plan) and self.plan[self._next].frames[-1] <= index:
             clip = self.plan[self._next]
             self._next += 1
-            yield ReadClip(self.job, self.extractor, clip, np.stack([self._frames[i] for i in clip.frames]))
+            frames = np.stack([self._frames[i] for i in clip.frames])
+            yield ReadClip(self.job, self.extractor, clip, frames, len(self.plan))
             first_needed = self.plan[self._next].frames[0] if self._next < len(self.plan) else index + 1
             self._frames = {i: kept for i, kept in self._frames.items() if i >= first_needed}
 

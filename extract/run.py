@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from extract.apart import STALL_SECONDS
 from extract.backbones import PRECISIONS, build, get_spec, state_sha256
-from extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
+from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, SoundRule
 from extract.clips import TAILS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
@@ -19,7 +21,7 @@ from extract.pipeline import Done, OnBatch, extract_videos
 from extract.reading import Extractor, Job, failed_record
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
-from extract.weights import Progress, load_state, resolve
+from extract.weights import Progress, Weights, load_state, resolve
 from features.combine import require_one_recipe
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
@@ -29,6 +31,8 @@ from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
 
 AUTO = "auto"
+QUEUED_PARTS = 2
+"""Finished videos that wait for the disk; if it is slower than the models, they wait for it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ class Plan:
     stems: dict[str, list[str]]
     out: Path
     options: RunOptions
+    headers: tuple[FeatureHeader, ...]
+    """Of what was asked for, in that order."""
     extractors: tuple[Extractor, ...]
+    """One for each header; none when nothing is left to do."""
     jobs: tuple[Job, ...]
     num_done: int
     earlier_failures: tuple[VideoRecord, ...]
@@ -139,30 +146,34 @@ def make_plan(
     rules = clip_rules(specs, card_clips, options)
     decoder = get_decoder(options.decoder)
     stems = require_videos(manifest, videos_folder)
-    extractors = tuple(
-        make_extractor(spec, rule, weights[spec.name], options, decoder.description(), on_download)
+    settled = [
+        settle(spec, rule, weights[spec.name], options, decoder.description(), on_download)
         for spec, rule in zip(specs, rules)
-    )
+    ]
     finished = read_finished(out)
     if not options.beside:
-        require_one_recipe(finished.headers, [extractor.header for extractor in extractors], out)
-    jobs, num_done, failures = [], 0, []
+        require_one_recipe(finished.headers, [one.header for one in settled], out)
+    missing, num_done, failures = [], 0, []
     for row in rows:
-        missing = []
-        for extractor in extractors:
-            record = finished.record(extractor.header, row.video_id)
+        lacking = []
+        for index, one in enumerate(settled):
+            record = finished.record(one.header, row.video_id)
             if record is None or record.span != (row.start_seconds, row.end_seconds):
-                missing.append(extractor)
+                lacking.append(index)
             # A file that was not there may be there now, which costs nothing to find out.
             elif record.status == FAILED and (options.retry_failed or record.error_stage == "find"):
-                missing.append(extractor)
+                lacking.append(index)
             elif record.status == FAILED:
                 failures.append(record)
-        if missing:
-            jobs.append(Job(row, tuple(missing)))
+        if lacking:
+            missing.append((row, lacking))
         else:
             num_done += 1
-    return Plan(manifest, videos_folder, stems, out, options, extractors, tuple(jobs), num_done, tuple(failures))
+    # Whoever has nothing to do does not wait for networks.
+    extractors = tuple(one.extractor() for one in settled) if missing else ()
+    jobs = tuple(Job(row, tuple(extractors[index] for index in lacking)) for row, lacking in missing)
+    headers = tuple(one.header for one in settled)
+    return Plan(manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures))
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
@@ -218,10 +229,11 @@ def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
     """`auto` is bfloat16 where the spec states what it costs and the device computes in it, float32 anywhere else."""
     if name != AUTO:
         return name
-    import torch
-
     if spec.bfloat16_error is None:
         return "float32"
+    import torch
+
+    device = choose_device(device)
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
@@ -234,24 +246,44 @@ def _spec(name: str, options: RunOptions) -> BackboneSpec:
     return spec
 
 
-def make_extractor(
+@dataclass(frozen=True)
+class Settled:
+    """One backbone with every choice made, and the header of what it will give."""
+
+    spec: BackboneSpec
+    rule: ClipRule
+    header: FeatureHeader
+    batch_size: int
+    weights: Weights
+    device: str
+    drawn: Backbone | None
+    """The network of random weights, whose checksum is that of the tensors."""
+
+    def extractor(self) -> Extractor:
+        """Build the network and load its weights. Raises `ExtractError`, `WeightsError`."""
+        backbone = self.drawn
+        if backbone is None:
+            backbone = build(self.spec, precision=self.header.precision, device=choose_device(self.device))
+            backbone.load_weights(load_state(self.weights.path))
+        return Extractor(self.spec, self.rule, self.header, backbone, self.batch_size)
+
+
+def settle(
     spec: BackboneSpec,
     rule: ClipRule,
     asked: str | None,
     options: RunOptions,
     decoder: str,
     on_download: Progress | None = None,
-) -> Extractor:
-    """The backbone with its weights, and the header of what it will make; `asked` is what `extract.weights.resolve` takes."""
+) -> Settled:
+    """`asked` is what `extract.weights.resolve` takes, `decoder` its description."""
     weights = resolve(asked, spec, on_progress=on_download)
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, spec, device)
-    backbone = build(spec, precision=precision, device=device)
+    precision = choose_precision(options.precision, spec, options.device)
+    drawn = None
     if weights.is_random:
-        backbone.init_random(weights.seed or 0)
-        weights = replace(weights, sha256=state_sha256(backbone.state_dict()))
-    else:
-        backbone.load_weights(load_state(weights.path))
+        drawn = build(spec, precision=precision, device=choose_device(options.device))
+        drawn.init_random(weights.seed or 0)
+        weights = replace(weights, sha256=state_sha256(drawn.state_dict()))
     header = FeatureHeader(
         backbone=spec.name,
         modality=spec.modality,
@@ -269,7 +301,7 @@ def make_extractor(
     )
     # A frame is what an image network computes, so clips of many frames make small batches.
     usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
-    return Extractor(spec, rule, header, backbone, options.batch_size or usual)
+    return Settled(spec, rule, header, options.batch_size or usual, weights, options.device, drawn)
 
 
 def run_plan(
@@ -298,9 +330,21 @@ def run_plan(
         on_clips=on_clips,
         on_batch=on_batch,
     )
-    with closing(videos):
-        for done in videos:
-            yield _write(plan, done)
+    # Parts are written, and synced to the disk, while the models run on.
+    waiting: deque[Future[Finished]] = deque()
+    with closing(videos), ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+        try:
+            for done in videos:
+                waiting.append(writer.submit(_write, plan, done))
+                while waiting and (len(waiting) > QUEUED_PARTS or waiting[0].done()):
+                    yield waiting.popleft().result()
+        except KeyboardInterrupt:
+            # What was computed is kept, and said.
+            while waiting:
+                yield waiting.popleft().result()
+            raise
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def write_failure(plan: Plan, job: Job, kind: str, message: str) -> Finished:

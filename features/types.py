@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -73,7 +74,7 @@ class FeatureHeader:
         )
 
     def __hash__(self) -> int:
-        return hash(self.to_json())
+        return hash(self.recipe_id)
 
     def to_dict(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -95,7 +96,7 @@ class FeatureHeader:
     def to_json(self) -> str:
         return canonical_json(self.to_dict())
 
-    @property
+    @cached_property
     def recipe_id(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON."""
         return recipe_hash(self.to_dict())
@@ -174,7 +175,7 @@ class VideoFeatures:
     def sha256(self) -> str:
         """Of the features as little-endian bytes in row order."""
         contiguous = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
-        return hashlib.sha256(contiguous.tobytes()).hexdigest()
+        return hashlib.sha256(contiguous).hexdigest()
 
     @classmethod
     def failure(cls, record: VideoRecord, dim: int) -> VideoFeatures:

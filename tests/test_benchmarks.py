@@ -110,3 +110,13 @@ def test_the_performance_page_is_what_the_results_give(tmp_path):
     assert "**missed**" in (tmp_path / "docs" / "performance.md").read_text()
     assert "| 77.00 |" in (tmp_path / "README.md").read_text()
     assert subprocess.run([*call, "--check"]).returncode == 0
+
+
+def test_resuming(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "resume.py", "--videos", "20", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "r.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "r.json").read_text())["tables"]
+    assert [row["name"] for row in table["rows"]] == ["1 finished video", "20 finished videos"]

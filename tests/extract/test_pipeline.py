@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from extract.cli import main
@@ -160,6 +161,22 @@ def test_resume_does_nothing_twice(tmp_path, numbers_backbone):
     before = (tmp_path / "small.h5").stat().st_mtime_ns
     assert "0 new, 3 were there" in extract(tmp_path).output
     assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing to do, nothing written"
+
+
+def test_a_finished_run_builds_no_network(tmp_path, numbers_backbone, monkeypatch):
+    make_dataset(tmp_path, [8, 8, 8])
+    torch.save({"none": torch.zeros(1)}, tmp_path / "weights.pt")
+    loaded = []
+    monkeypatch.setattr(fake_backbone.Numbers, "load_weights", lambda self, state: loaded.append(state))
+    weights = ("--weights", str(tmp_path / "weights.pt"))
+    assert "3 new" in extract(tmp_path, *weights).output
+    assert len(loaded) == 1
+    done = extract(tmp_path, *weights, "--json")
+    assert json.loads(done.stdout)["already_there"] == 3 and json.loads(done.stdout)["recipes"]
+    assert len(loaded) == 1
+    make_dataset(tmp_path, [8, 8, 8, 8])
+    assert "1 new" in extract(tmp_path, *weights).output
+    assert len(loaded) == 2
 
 
 def test_another_recipe_is_refused_or_another_stream(tmp_path, numbers_backbone):
