@@ -54,6 +54,8 @@ class RunOptions:
     device: str = "auto"
     precision: str = "float32"
     """`float32`, `bfloat16`, or `auto`."""
+    compile: bool = False
+    """Networks compiled by torch: worth its minute for many videos. Like the number of threads, it changes the last bits."""
     missing_sound: str | None = None
     """`fail` or `silence`: what backbones that hear make of a file without sound."""
     batch_size: int | None = None
@@ -255,7 +257,7 @@ class Settled:
     header: FeatureHeader
     batch_size: int
     weights: Weights
-    device: str
+    options: RunOptions
     drawn: Backbone | None
     """The network of random weights, whose checksum is that of the tensors."""
 
@@ -263,9 +265,16 @@ class Settled:
         """Build the network and load its weights. Raises `ExtractError`, `WeightsError`."""
         backbone = self.drawn
         if backbone is None:
-            backbone = build(self.spec, precision=self.header.precision, device=choose_device(self.device))
+            backbone = _network(self.spec, self.header.precision, self.options)
             backbone.load_weights(load_state(self.weights.path))
         return Extractor(self.spec, self.rule, self.header, backbone, self.batch_size)
+
+
+def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbone:
+    backbone = build(spec, precision=precision, device=choose_device(options.device))
+    if options.compile:
+        backbone.compile()
+    return backbone
 
 
 def settle(
@@ -281,7 +290,7 @@ def settle(
     precision = choose_precision(options.precision, spec, options.device)
     drawn = None
     if weights.is_random:
-        drawn = build(spec, precision=precision, device=choose_device(options.device))
+        drawn = _network(spec, precision, options)
         drawn.init_random(weights.seed or 0)
         weights = replace(weights, sha256=state_sha256(drawn.state_dict()))
     header = FeatureHeader(
@@ -301,7 +310,7 @@ def settle(
     )
     # A frame is what an image network computes, so clips of many frames make small batches.
     usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
-    return Settled(spec, rule, header, options.batch_size or usual, weights, options.device, drawn)
+    return Settled(spec, rule, header, options.batch_size or usual, weights, options, drawn)
 
 
 def run_plan(

@@ -120,3 +120,39 @@ def test_resuming(tmp_path):
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "r.json").read_text())["tables"]
     assert [row["name"] for row in table["rows"]] == ["1 finished video", "20 finished videos"]
+
+
+def test_extraction(tmp_path):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "extraction.py",
+        "--backbone",
+        "i3d",
+        "--backbone",
+        "resnet50",
+        "--fps",
+        "1",
+    ]
+    call += ["--num-videos", "1", "--seconds", "2", "--rounds", "1", "--json", tmp_path / "e.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+    i3d, resnet, together = json.loads((tmp_path / "e.json").read_text())["tables"]
+    rows = {row["name"]: row["values"][0] for row in i3d["rows"]}
+    assert min(rows[name] for name in ("decode ceiling", "model ceiling", "reached", "a plain loop")) > 0
+    busy = {ratio["name"]: ratio["values"][0] for ratio in i3d["ratios"]}[
+        "i3d: share of the run in which the device was busy"
+    ]
+    assert 0 < busy <= 1
+    assert [row["name"] for row in together["rows"]] == ["decode", "model i3d", "model resnet50", "run"]
+
+
+def test_memory(tmp_path):
+    """A video twenty times as long takes a few MB more, of which most are its features and its list of clips."""
+    call = [sys.executable, ROOT / "benchmarks" / "memory.py", "--short", "0.2", "--long", "4", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "m.json"], capture_output=True, text=True, cwd=tmp_path, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "m.json").read_text())["tables"]
+    short, long = (row["values"][0] for row in table["rows"])
+    assert long - short < 50 and table["ratios"][0]["values"][0] < 1.1

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import shutil
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 
 import torch
 from torch import nn
 
 from extract.backbones import check_state, unwrap_state
 from extract.backbones.spec import BackboneSpec, SoundRule
-from extract.errors import WeightsError
+from extract.errors import ExtractError, WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,12 @@ class Frozen:
         self._make, self._features, self._logits, self._classifier = make, features, logits, classifier
         self._rename, self._optional, self._prepare, self._initialise = rename, optional, prepare, initialise
         self._dtype = DTYPES[precision]
+        if not isinstance(spec.frames, SoundRule):
+            # Made once: a batch that brought its own would make a GPU wait for them.
+            self._mean, self._std = (
+                torch.tensor(values, device=self.device).view(1, 3, 1, 1, 1)
+                for values in (spec.frames.mean, spec.frames.std)
+            )
         # Kept on the CPU in float32, as loaded: what `state_dict` shows and checksums are taken over.
         self._original: nn.Module | None = None
         self._network: nn.Module | None = None
@@ -88,6 +97,19 @@ class Frozen:
             self._initialise(network, torch.Generator(device="cpu").manual_seed(seed))
         self._has_classifier = bool(self._classifier)
         self._use(network)
+
+    def compile(self) -> None:
+        """Compile the way to the features at the next `forward`. ExtractError where the compiler's own tools are missing."""
+        if self.device.type == "cpu":
+            compiler = os.environ.get("CXX", "g++")
+            if shutil.which(compiler) is None:
+                raise ExtractError(
+                    f"--compile needs a C++ compiler, and there is no {compiler}: install it, or set CXX"
+                )
+        elif find_spec("triton") is None:
+            raise ExtractError("--compile on a GPU needs the package triton: python -m pip install triton")
+        # Batches have one shape, so one graph will do.
+        self._features = torch.compile(self._features, dynamic=False)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """The float32 weights in use; `extract.backbones.state_sha256` takes them."""
@@ -129,9 +151,7 @@ class Frozen:
             )
         # Channels stay last in memory: the frames arrive so, and convolutions are fastest so.
         pictures = clips.to(self.device).permute(0, 4, 1, 2, 3).float()
-        rule = self.spec.frames
-        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1, 1) for v in (rule.mean, rule.std))
-        return pictures.sub_(mean).div_(std)
+        return pictures.sub_(self._mean).div_(self._std)
 
     def _build(self, num_classes: int, seed: int) -> nn.Module:
         # Libraries initialise from torch's global generator, which is the user's.
@@ -146,11 +166,21 @@ class Frozen:
         if self.device.type != "cpu" or self._dtype != torch.float32:
             prepared = copy.deepcopy(prepared)
         self._network = prepared.to(self.device, self._dtype)
+        if self.device.type == "cuda":
+            channels_last(self._network)
 
     def _loaded(self, network: nn.Module | None) -> nn.Module:
         if network is None:
             raise WeightsError(f"{self.spec.name} has no weights yet: call load_weights or init_random first")
         return network
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay convolutions out as the pictures come, so that a GPU does not turn them round at every batch. Values stay."""
+    for module in network.modules():
+        for kind, layout in ((nn.Conv2d, torch.channels_last), (nn.Conv3d, torch.channels_last_3d)):
+            if isinstance(module, kind):
+                module.to(memory_format=layout)
 
 
 def flatten_frames(pictures: torch.Tensor) -> torch.Tensor:

@@ -180,6 +180,9 @@ class Backbone(Protocol):
     def init_random(self, seed: int) -> None:
         """Seeded random weights that keep the scale of activations; for tests and demonstrations only."""
 
+    def compile(self) -> None:
+        """From the next `forward` on, which takes a minute longer, run what torch's compiler makes of the network."""
+
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """uint8 frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` of sound ->
         float32 features `(batch, dim)`."""

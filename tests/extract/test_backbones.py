@@ -55,6 +55,7 @@ def test_shape_determinism_and_independence_of_the_batch(backbone) -> None:
     features = backbone.forward(clips)
     assert features.shape == (2, spec.dim) and features.dtype == torch.float32 and not features.requires_grad
     assert torch.isfinite(features).all() and features.std() > 0
+    assert backbone.device == torch.device("cpu"), "extract/lanes.py goes by it"
     assert torch.equal(backbone.forward(clips), features), "the same twice"
     alone = backbone.forward(clips[1:])
     torch.testing.assert_close(alone, features[1:], rtol=1e-4, atol=1e-5 * float(features.abs().max()))

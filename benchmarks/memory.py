@@ -1,0 +1,128 @@
+"""What a run's memory owes to the length of a video: python benchmarks/memory.py [--short 2] [--long 120] [--rounds 3] [--json FILE]
+
+`extract run` over one file, in a process of its own, with a network that computes nothing, and the most memory that the process ever held. The
+files are SIMULATED: small pictures at 25 frames a second. The clips are I3D's, of 16 frames of 224x224, each with 1024 values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import click
+import numpy as np
+from measured import Machine, Result, Row, Table, ratios
+
+OVER_SHORT = 1.2
+SIZE, FPS = (96, 64), 25
+
+CHILD = """
+from dataclasses import replace
+
+import torch
+
+from extract import backbones
+from extract.backbones.i3d import RGB
+
+SPEC = replace(RGB, name="nothing")
+
+
+class Nothing:
+    def init_random(self, seed):
+        pass
+
+    def state_dict(self):
+        return {"none": torch.zeros(1)}
+
+    def forward(self, clips):
+        return torch.zeros(len(clips), SPEC.dim)
+
+
+def build(spec, *, precision, device):
+    return Nothing()
+
+
+if __name__ == "__main__":
+    backbones.TABLE["nothing"] = "child:SPEC"
+    from extract.cli import main
+
+    main()
+"""
+
+
+def write_video(path: Path, minutes: float) -> None:
+    width, height = SIZE
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 255, (height, 2 * width, 3), dtype=np.uint8)
+    pictures = [np.ascontiguousarray(scene[:, left : left + width]) for left in range(width)]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "40"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(round(minutes * 60 * FPS)):
+            picture = pictures[number // 4 % width]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+
+
+def peak(folder: Path, video: Path) -> float:
+    """MB of a process that extracts this one file."""
+    manifest = folder / "one.csv"
+    manifest.write_text(f"video_id,path\nv,{video.name}\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        call = [
+            sys.executable,
+            str(folder / "child.py"),
+            "run",
+            "--manifest",
+            str(manifest),
+            "--videos",
+            str(video.parent),
+        ]
+        call += ["--backbone", "nothing", "--weights", "random", "--quiet", "--out", str(Path(out) / "store.h5")]
+        process = os.posix_spawn(
+            call[0], call, {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path[1:]])}
+        )
+        _, status, used = os.wait4(process, 0)
+    if status:
+        raise SystemExit(f"extract run ended with {os.waitstatus_to_exitcode(status)}")
+    return used.ru_maxrss / 1024
+
+
+@click.command()
+@click.option("--short", "short_minutes", default=2.0, show_default=True)
+@click.option("--long", "long_minutes", default=120.0, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(short_minutes: float, long_minutes: float, rounds: int, json_path: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "child.py").write_text(CHILD, encoding="utf-8")
+        files = {minutes: folder / f"simulated{minutes:g}.mp4" for minutes in (short_minutes, long_minutes)}
+        for minutes, path in files.items():
+            write_video(path, minutes)
+        megabytes: dict[float, list[float]] = {minutes: [] for minutes in files}
+        for _ in range(rounds):
+            for minutes, path in files.items():
+                megabytes[minutes].append(peak(folder, path))
+    clips = {minutes: round(minutes * 60 * FPS / 16) for minutes in files}
+    rows = tuple(Row(f"{minutes:g} minutes", "MB", tuple(values), f"{clips[minutes]:,} clips, {clips[minutes] * 4096 / 1e6:.0f} MB of features")
+                 for minutes, values in megabytes.items())  # fmt: skip
+    bound = ratios(
+        f"memory for {long_minutes:g} minutes / for {short_minutes:g}", megabytes[long_minutes], megabytes[short_minutes],
+        at_most=OVER_SHORT, headline=True,
+    )  # fmt: skip
+    result = Result(
+        "Extraction", "Memory and the length of a video",
+        f"python benchmarks/memory.py --short {short_minutes:g} --long {long_minutes:g} --rounds {rounds}", Machine.this(),
+        (Table("", rows, (bound,)),), simulated=f"The network computes nothing, videos are SIMULATED ({SIZE[0]}x{SIZE[1]})",
+    )  # fmt: skip
+    click.echo(result.markdown())
+    if json_path:
+        result.write(json_path)
+
+
+if __name__ == "__main__":
+    main()
