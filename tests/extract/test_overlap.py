@@ -97,6 +97,8 @@ def extract(plan):
         stems=plan.stems,
         decoder=get_decoder("pyav"),
         num_workers=1,
+        # In this process, so that a test can put something in the decoder's place.
+        stall_seconds=0,
     )
 
 
