@@ -272,7 +272,10 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
         differences = [compare_pair(run, runs[0]) for run in runs[1:]]
     if as_json:
         named = [
-            {**asdict(line), **{name: _by_name(getattr(line, name)) for name in ("spearman", "mse", "deviation")}}
+            {
+                **asdict(line),
+                **{name: _by_name(getattr(line, name)) for name in ("spearman", "mse", "deviation", "relative_l2")},
+            }
             for line in lines
         ]
         print_json({"lines": named, "tests": [asdict(one) for one in differences]} if paired else named)

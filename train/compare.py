@@ -34,6 +34,8 @@ class Line:
     mse: dict[tuple[str, str], float]
     deviation: dict[tuple[str, str], float] = field(default_factory=dict)
     """Of the rank correlation over seeds, where there are several."""
+    relative_l2: dict[tuple[str, str], float] = field(default_factory=dict)
+    """R-l2, times 100."""
 
 
 def read_run(folder: Path) -> tuple[str, Line]:
@@ -48,6 +50,7 @@ def read_run(folder: Path) -> tuple[str, Line]:
             k: row["spearman_deviation"] for k, row in zip(keys, rows) if row["spearman_deviation"] is not None
         }
         mse = {key: row["mse"] for key, row in zip(keys, rows) if row["mse"] is not None}
+        l2 = {key: row["relative_l2"] for key, row in zip(keys, rows) if row["relative_l2"] is not None}
         folds, random = config["options"]["folds"], metrics["random_weights"]
         marks = ["last epoch", *([f"{folds}-fold"] if folds else []), *(["RANDOM weights"] if random else [])]
         return metrics["dataset"], Line(
@@ -57,6 +60,7 @@ def read_run(folder: Path) -> tuple[str, Line]:
             spearman,
             mse,
             deviation,
+            l2,
         )
     except OSError as error:
         raise DataError(
@@ -95,7 +99,8 @@ def published_lines(dataset: str) -> list[Line]:
             name = row["method"], row["features"], row["paper"], row["table"]
             source = f"{row['paper']}, {row['table']}, best epoch on test"
             line = lines.setdefault(name, Line(row["method"], row["features"], source, {}, {}))
-            for values, column in ((line.spearman, "spearman"), (line.mse, "mse")):
+            columns = {"spearman": line.spearman, "mse": line.mse, "relative_l2": line.relative_l2}
+            for column, values in columns.items():
                 if row[column]:
                     values[row["category"], row["score"]] = float(row[column])
     return list(lines.values())
@@ -114,8 +119,9 @@ def compare(runs: Sequence[Path], with_papers: bool) -> list[Line]:
 
 
 def format_lines(lines: Sequence[Line], form: str) -> str:
-    """Spearman / MSE for every category and score that any line has, the average last."""
+    """Spearman / MSE for every category and score that any line has, the average last; and R-l2 where a paper prints it instead."""
     keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
+    with_l2 = any(line.relative_l2 and not line.mse for line in lines)
     keys.sort(key=lambda key: key[0] == AVERAGE)
     table = []
     for line in lines:
@@ -124,8 +130,12 @@ def format_lines(lines: Sequence[Line], form: str) -> str:
             rho, mse = line.spearman.get(key), line.mse.get(key)
             spread = f" ± {line.deviation[key]:.3f}" if key in line.deviation else ""
             both = [f"{rho:.3f}{spread}" if rho is not None else "", f"{mse:.2f}" if mse is not None else ""]
+            if with_l2:
+                l2 = line.relative_l2.get(key)
+                both.append("" if l2 is None else f"{l2:.3f}")
             cells.append(" / ".join(both) if any(both) else "")
         table.append([*cells, line.source])
     names = [" ".join(part for part in key if part) for key in keys]
-    headers = ["method", "features", *(f"{name} rho / MSE" for name in names), "figures of"]
+    figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
+    headers = ["method", "features", *(f"{name} {figures}" for name in names), "figures of"]
     return tabulate(table, headers, tablefmt=FORMATS[form], disable_numparse=True)
