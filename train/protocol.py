@@ -206,7 +206,7 @@ def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | No
         return None
     if options.plugin not in PLUGINS:
         raise SettingsError(f"no plug-in is called {options.plugin!r}{there_are(options.plugin, PLUGINS)}")
-    if not hasattr(get_head(head).Settings, "mask"):
+    if hasattr(get_head(head), "fit_closed_form"):
         raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
     have = {text.name for text in store.texts}
     names = [name for name, _ in PLUGINS[options.plugin].texts]

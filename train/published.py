@@ -169,6 +169,8 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
     )  # fmt: skip
     stated = card.scores[card.default_scores[0] if card.default_scores else next(iter(card.scores))]
     scale = ScoreScale(stated.name, stated.minimum, stated.maximum, True)
+    times = torch.arange(num_clips + 1.0)
+    batch = replace(batch, seconds=torch.stack([times[:-1], times[1:]], -1)[None])
     # Heads that compare are counted with one exemplar.
     batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
     rows = []

@@ -12,6 +12,7 @@ from train.dataset import Batch
 from train.errors import DataError
 from train.heads import TABLE, get_head
 from train.heads.output import HeadOutput
+from train.heads.plugin import PLUGINS
 from train.losses import LossWeights, total_loss
 from train.metrics import spearman
 from train.prototypes import Prototypes
@@ -42,10 +43,14 @@ def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batc
     clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
     target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
     audio = torch.tensor(rng.normal(size=(*mask.shape, AUDIO_DIM)), dtype=torch.float32) * mask[..., None]
+    starts = torch.arange(mask.shape[1], dtype=torch.float32)[None].expand(mask.shape)
+    seconds = torch.stack([starts, starts + 1], -1) * mask[..., None]
+    shares = torch.tensor(np.sort(rng.uniform(0.2, 0.8, size=(len(lengths), 2)), 1), dtype=torch.float32)
     scores = np.concatenate([rng.uniform(1, 3, (len(lengths), 1)), rng.integers(0, 21, (len(lengths), 3)) / 2], 1)
     made = Batch(
-        clips, mask, target, tuple(range(len(lengths))), audio, scores=torch.tensor(scores, dtype=torch.float32)
-    )
+        clips, mask, target, tuple(range(len(lengths))), audio, seconds=seconds,
+        boundaries=shares * torch.tensor(lengths)[:, None], scores=torch.tensor(scores, dtype=torch.float32),
+    )  # fmt: skip
     if not compared:
         return made
     # Every video with two of three training videos, the first with one.
@@ -69,7 +74,7 @@ def pad_to(batch: Batch, num_clips: int) -> Batch:
     pad = torch.nn.functional.pad
     padded = replace(
         batch, clips=pad(batch.clips, (0, 0, 0, missing)), mask=pad(batch.mask, (0, missing)),
-        audio=pad(batch.audio, (0, 0, 0, missing)),
+        audio=pad(batch.audio, (0, 0, 0, missing)), seconds=pad(batch.seconds, (0, 0, 0, missing)),
     )  # fmt: skip
     return padded if batch.exemplar is None else replace(padded, exemplar=pad_to(batch.exemplar, num_clips + 1))
 
@@ -81,7 +86,14 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         np.testing.assert_allclose(head(pad_to(batch, 15)).score01, scores, atol=1e-6)
         for row, length in enumerate([6, 9, 4]):
             cut = (slice(row, row + 1), slice(length))
-            alone = Batch(batch.clips[cut], batch.mask[cut], batch.target01[:1], (0,), batch.audio[cut])
+            alone = Batch(
+                batch.clips[cut],
+                batch.mask[cut],
+                batch.target01[:1],
+                (0,),
+                batch.audio[cut],
+                seconds=batch.seconds[cut],
+            )
             alone = replace(
                 alone, scores=batch.scores[row : row + 1], exemplar=batch.exemplar, voters=batch.voters[row : row + 1]
             )
@@ -244,3 +256,23 @@ def test_ridge_survives_what_training_never_showed():
     before = head(moved).score01
     moved.clips[..., 0] = 0.12
     np.testing.assert_allclose(head(moved).score01, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("plugin", ["mag2", "mvla"])
+@pytest.mark.parametrize("name", ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp"])
+def test_plugins_before_the_hosts_of_mvla(name, plugin):
+    """Both sides of a comparison are informed, padding stays hidden, and everything learns."""
+    torch.manual_seed(0)
+    head = PLUGINS[plugin].kind(make_head(name), DIM, torch.randn(4, 16), AUDIO_DIM)
+    check_that_padding_changes_nothing(ready(head))
+    batch = make_batch([9, 7, 5, 8])
+    loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())
+    loss.backward()
+    silent = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not silent, silent
+    if head.host.needs(head.host.settings).exemplars:
+        seen = []
+        inner = head.host.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        head.eval()(batch)
+        inner.remove()
+        assert not torch.equal(seen[0].exemplar.clips, batch.exemplar.clips)

@@ -16,6 +16,7 @@ TABLE: dict[str, str] = {
     "usdl": "train.heads.usdl:USDL",
     "musdl": "train.heads.musdl:MUSDL",
     "core": "train.heads.core:CoRe",
+    "tsa": "train.heads.tsa:TSA",
     "tpt": "train.heads.tpt:TPT",
     "i3d-mlp": "train.heads.usdl:MeanMLP",
     "kernel": "train.heads.kernel:Kernel",

@@ -17,5 +17,7 @@ class HeadOutput:
     """Each `(batch, n, n)`: similarity of pattern i to text j."""
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
     """Name -> `(batch, n)`: normalised weights whose expectation is a score."""
+    boundaries: torch.Tensor | None = None
+    """`(batch, boundaries)` seconds: where the head takes one stage to end and the next to begin."""
     losses: dict[str, torch.Tensor] = field(default_factory=dict)
     """Terms of the head's own, scalars that it has weighed; only while it is trained."""

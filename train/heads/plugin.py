@@ -22,6 +22,11 @@ TEXTS = "plugin_texts"
 """The buffer that holds a plug-in's texts, in its checkpoint too."""
 
 
+def masks(host: nn.Module) -> bool:
+    """Whether padding is hidden from the host; one that has no such setting always hides it."""
+    return getattr(host.settings, "mask", True)
+
+
 def with_clips(batch: Batch, inform: Callable[[Batch], torch.Tensor]) -> Batch:
     """The batch with informed clips, and those of its exemplars informed in the same way."""
     informed = replace(batch, clips=inform(batch))
@@ -45,7 +50,7 @@ class WithMAG2(nn.Module):
         return self.host(with_clips(batch, lambda one: self.mag2(one.clips, self._mask(one), texts)))
 
     def _mask(self, batch: Batch) -> torch.Tensor:
-        return batch.mask if self.host.settings.mask else torch.ones_like(batch.mask)
+        return batch.mask if masks(self.host) else torch.ones_like(batch.mask)
 
 
 class WithMVLA(nn.Module):
@@ -63,7 +68,7 @@ class WithMVLA(nn.Module):
         seen = []
 
         def inform(one: Batch) -> torch.Tensor:
-            mask = one.mask if self.host.settings.mask else torch.ones_like(one.mask)
+            mask = one.mask if masks(self.host) else torch.ones_like(one.mask)
             vision = self.guidance.vision_of_clips(one, mask)
             seen.append((vision, mask))
             return self.guidance.attend(one.clips, vision, texts, mask).masked_fill(~mask[..., None], 0.0)

@@ -1,0 +1,180 @@
+"""TSA's stages and comparisons against plain numpy, and the head from a store with boundaries to predictions."""
+
+import csv
+import json
+from dataclasses import replace
+from math import erf
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from scipy.special import softmax
+
+from features.store import StreamItem, StreamPlan, write_store
+from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from tests.train.test_contrast import layer_norm, weights_of
+from tests.train.test_heads import make_batch, make_head
+from train.cli import main
+from train.errors import SettingsError
+from train.heads.segmentation import Grid
+from train.heads.tsa import CrossAttention, TSASettings, equal_parts, stage_points
+
+RNG = np.random.default_rng(6)
+
+
+def call(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def grid_of(lengths):
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    return Grid(mask, torch.zeros(*mask.shape, 2))
+
+
+def test_points_of_stages():
+    lengths, index = [12, 7], [[3, 4], [1, 6]]
+    frames = RNG.normal(size=(2, 12, 3))
+    found = stage_points(torch.tensor(frames), grid_of(lengths), torch.tensor(index), 5).numpy()
+    for row, (length, bounds) in enumerate(zip(lengths, index)):
+        edges = [0, *bounds, length]
+        for stage, (begin, end) in enumerate(zip(edges, edges[1:])):
+            at = np.linspace(begin, end - 1, 5)
+            for column in range(3):
+                expected = np.interp(at, np.arange(12), frames[row, :, column])
+                np.testing.assert_allclose(found[row, stage, :, column], expected, atol=1e-5)
+
+
+def test_equal_parts():
+    assert equal_parts(grid_of([12, 7, 3]), 3).tolist() == [[4, 8], [2, 4], [1, 2]]
+
+
+def test_cross_attention():
+    torch.manual_seed(0)
+    layer = CrossAttention(8, 2, 0.5).eval()
+    w = weights_of(layer)
+    mine, theirs = RNG.normal(size=(3, 5, 8)), RNG.normal(size=(3, 5, 8))
+    expected = []
+    for x, y in zip(mine, theirs):
+        asking = layer_norm(x, w["query_norm.weight"], w["query_norm.bias"])
+        asked = layer_norm(y, w["key_norm.weight"], w["key_norm.bias"])
+        w_in, b_in = w["attention.in_proj_weight"], w["attention.in_proj_bias"]
+        q, k, v = (
+            s @ w_in[8 * i : 8 * i + 8].T + b_in[8 * i : 8 * i + 8] for i, s in enumerate((asking, asked, asked))
+        )
+        heads = [softmax(q[:, h] @ k[:, h].T / 2, -1) @ v[:, h] for h in (slice(0, 4), slice(4, 8))]
+        x = x + np.concatenate(heads, -1) @ w["attention.out_proj.weight"].T + w["attention.out_proj.bias"]
+        hidden = layer_norm(x, w["norm.weight"], w["norm.bias"]) @ w["mlp.0.weight"].T + w["mlp.0.bias"]
+        hidden = np.vectorize(lambda z: 0.5 * z * (1 + erf(z / 2**0.5)))(hidden)
+        expected.append(x + hidden @ w["mlp.3.weight"].T + w["mlp.3.bias"])
+    with torch.no_grad():
+        found = layer(torch.tensor(mine, dtype=torch.float32), torch.tensor(theirs, dtype=torch.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scores_are_exemplars_scores_and_the_mean_difference_of_stages():
+    head, batch = make_head("tsa", frames=24).eval(), make_batch([6, 9, 4])
+    with torch.no_grad():
+        stages, theirs = head.segment(batch)[0], head.segment(batch.exemplar)[0]
+        scores = []
+        for row, places in enumerate(batch.voters.tolist()):
+            votes = []
+            for place in (p for p in places if p >= 0):
+                differences = []
+                for stage in range(3):
+                    mine, other = stages[row, stage][None], theirs[place, stage][None]
+                    for layer in head.layers:
+                        mine = layer(mine, other)
+                    differences.append(float(head.difference(mine).mean()))
+                votes.append(float(batch.exemplar.target01[place]) + np.mean(differences))
+            scores.append(np.mean(votes))
+        np.testing.assert_allclose(head(batch).score01, scores, atol=1e-5)
+
+
+def test_where_stages_begin():
+    batch = make_batch([6, 9, 4])
+    moved = replace(batch, boundaries=torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]))
+    for boundaries in ("predicted", "true", "fixed"):
+        head = make_head("tsa", frames=90, boundaries=boundaries)
+        with torch.no_grad():
+            first, second = head.eval()(batch), head.eval()(moved)
+        # Only the oracle looks at the labels of tested videos.
+        assert torch.equal(first.score01, second.score01) == (boundaries != "true")
+        assert (first.boundaries is None) == (boundaries == "fixed")
+        losses = head.train()(batch).losses
+        assert ("boundaries" in losses) == (boundaries != "fixed") and losses["comparison"] > 0
+        assert head.needs(head.settings).boundaries == (0 if boundaries == "fixed" else 2)
+    with pytest.raises(
+        SettingsError, match="boundaries takes one of predicted, true, fixed, got 'predicte'; did you mean"
+    ):
+        TSASettings(boundaries="predicte")
+    with pytest.raises(SettingsError, match="stages must be 2 or more, and frames as many, got 1 and 96"):
+        TSASettings(stages=1)
+
+
+def staged_store(path, *, num_train=96, num_test=48, boundaries=True):
+    """SIMULATED: three stages of other lengths in each video, each with a direction of its own; the quality of the second moves its clips
+    along a fourth direction, and a fifth, of all clips alike, means nothing."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(16, 16)))[0].T
+    header = FeatureHeader("planted", "video", 16, "planted", None, False, 16, 16, "pad", 25.0)
+    items, ids, cuts, qualities = [], [], [], []
+    for number in range(num_train + num_test):
+        ends = np.sort(rng.choice(np.arange(4, 17), 2, replace=False)) if rng.uniform() < 2 else None
+        while ends[1] - ends[0] < 3:
+            ends = np.sort(rng.choice(np.arange(4, 17), 2, replace=False))
+        quality, stage = rng.uniform(), np.searchsorted(ends, np.arange(20), side="right")
+        table = 0.3 * rng.normal(size=(20, 16)) + 3 * basis[stage] + 2 * rng.normal() * basis[4]
+        table[stage == 1] += (4 * quality - 2) * basis[3]
+        times = np.arange(20.0)
+        video = VideoFeatures(VideoRecord(f"v{number:03d}"), table.astype(np.float32), times, times + 1)
+        items.append(StreamItem(video.record, 20, lambda video=video: video))
+        ids.append(f"v{number:03d}")
+        cuts.append(ends.astype(float))
+        qualities.append([10 * quality])
+    count = len(ids)
+    labels = Labels(
+        tuple(ids), ("train",) * num_train + ("test",) * num_test, ("dive",) * count, ("total",), np.array(qualities),
+        **({"boundaries": np.array(cuts)} if boundaries else {}),
+    )  # fmt: skip
+    write_store(path, dataset="planted", card=None, labels=labels, streams=[StreamPlan(header, np.dtype("f4"), items)])
+    return path
+
+
+def test_from_a_store_to_predictions(tmp_path):
+    """SIMULATED stages: found in videos that are tested, and the one that matters is compared."""
+    path = staged_store(tmp_path / "s.h5")
+    out = tmp_path / "run"
+    call("heads", "--features", path, "--head", "tsa", "--epochs", 30, "--set", "width=32", "--set", "frames=40", "--no-floor",
+         "--evaluate-every", 30, "--lr", 0.002, "--set", "voters=5", "--out", out, "--quiet")  # fmt: skip
+    (row,) = json.loads((out / "metrics.json").read_text())["table"]
+    assert row["spearman"] > 0.9
+    with (out / "predictions.csv").open() as file:
+        told = {line["video_id"]: float(line["predicted"]) for line in csv.DictReader(file)}
+    (evaluated,) = json.loads(call("evaluate", "--run", out, "--features", path, "--json"))
+    for video_id, predicted in evaluated["predicted"].items():
+        assert predicted == pytest.approx(told[video_id], abs=1e-3)
+    bare = staged_store(tmp_path / "bare.h5", boundaries=False)
+    # New videos need no boundaries, training does.
+    for one in json.loads(
+        call("predict", "--run", out, "--features", bare, "--only", "v100", "--only", "v120", "--json")
+    ):
+        assert one["predicted"] == pytest.approx(told[one["video_id"]], abs=1e-3)
+    assert "learns 2 boundaries of stages" in call("heads", "--features", bare, "--head", "tsa", status=2)
+    call(
+        "heads",
+        "--features",
+        bare,
+        "--head",
+        "tsa",
+        "--set",
+        "boundaries=fixed",
+        "--epochs",
+        1,
+        "--set",
+        "width=16",
+        "--out",
+        tmp_path / "e",
+    )

@@ -1,0 +1,177 @@
+"""TSA: a performance is cut into its stages, and each stage is compared with the same stage of an exemplar (Xu et al., FineDiving, Temporal
+Segmentation Attention, CVPR 2022, section 4). A host that MVLA is plugged into.
+
+Segmentation is that of `train/heads/segmentation.py`. The published code lets stages look at the exemplar's feature maps; what is cached has one vector a clip,
+so both sides are frames here. It trains the first quarter of its epochs on stages as they are labelled and the rest on those that it
+finds; here training takes the labelled ones throughout, where there are any, and tests take those that are found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from manifests.errors import there_are
+from train.dataset import Batch
+from train.errors import SettingsError
+from train.heads.contrast import ContrastSettings, Pairs, Qualities
+from train.heads.needs import Needs
+from train.heads.output import HeadOutput
+from train.heads.segmentation import (
+    Grid,
+    Segmentation,
+    boundary_loss,
+    boundary_seconds,
+    frame_grid,
+    true_or_predicted,
+)
+from train.prototypes import Prototypes
+
+PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
+BOUNDARIES = (PREDICTED, TRUE, FIXED)
+
+
+@dataclass(frozen=True)
+class TSASettings(ContrastSettings):
+    width: int = 64
+    heads: int = 8
+    layers: int = 3
+    stages: int = 3
+    """Take-off, flight and entry of a dive."""
+    boundaries: str = PREDICTED
+    """Where stages end: as `predicted`; as the labels say, `true`, which is the oracle of the papers; or in equal parts of the video, `fixed`, without
+    segmentation, for data without labels of boundaries."""
+    frames: int = 96
+    """On which stages are told apart, where the second stream has none of its own."""
+    points: int = 5
+    """Of each stage, at even distances from its first frame to its last, whatever its length."""
+    comparison_weight: float = 10.0
+    boundary_weight: float = 0.1
+    """Both weigh equally in the paper, where scores are in points and the cross-entropy is a mean over frames; here scores lie between 0 and 1, and it is a
+    sum."""
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.boundaries not in BOUNDARIES:
+            raise SettingsError(
+                f"boundaries takes one of {', '.join(BOUNDARIES)}, got {self.boundaries!r}{there_are(self.boundaries, BOUNDARIES)}"
+            )
+        if self.stages < 2 or self.frames < self.stages:
+            raise SettingsError(f"stages must be 2 or more, and frames as many, got {self.stages} and {self.frames}")
+        for name in ("points", "layers"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+
+class CrossAttention(nn.Module):
+    """A layer of procedure-aware cross-attention (FineDiving, section 4.2): points of a stage ask those of the exemplar's, then a perceptron;
+    both pre-norm, added to what came in."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.query_norm, self.key_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        """Both `(stages, points, width)` -> the same."""
+        asked = self.key_norm(theirs)
+        mine = mine + self.attention(self.query_norm(mine), asked, asked, need_weights=False)[0]
+        return mine + self.mlp(self.norm(mine))
+
+
+def stage_points(frames: torch.Tensor, grid: Grid, index: torch.Tensor, points: int) -> torch.Tensor:
+    """Frames `(batch, frames, width)` and the first frames of all stages but the first, `(batch, boundaries)` -> `(batch, stages, points,
+    width)`: on straight lines between frames, from a stage's first frame to its last."""
+    begin = F.pad(index, (1, 0))
+    end = torch.cat([index, grid.mask.sum(1, keepdim=True)], 1)
+    last = torch.maximum(end - 1, begin)
+    share = torch.linspace(0, 1, points, device=frames.device)
+    place = begin[..., None] + (last - begin)[..., None] * share
+    low = place.floor().long()
+    high = torch.minimum(low + 1, last[..., None])
+    between = (place - low)[..., None].to(frames.dtype)
+
+    def at(places: torch.Tensor) -> torch.Tensor:
+        wide = places.flatten(1)[..., None].expand(-1, -1, frames.shape[-1])
+        return frames.gather(1, wide).view(*places.shape, -1)
+
+    return (1 - between) * at(low) + between * at(high)
+
+
+def equal_parts(grid: Grid, stages: int) -> torch.Tensor:
+    """The first frames of the stages after the first, when all are as long: int64, `(batch, stages - 1)`."""
+    shares = torch.arange(1, stages, device=grid.mask.device) / stages
+    return (grid.mask.sum(1, keepdim=True) * shares).long()
+
+
+class TSA(nn.Module):
+    """TSA: stages are found, and each is compared with the same stage of an exemplar."""
+
+    Settings = TSASettings
+    KEY_MAP: dict[str, str] = {}
+
+    @staticmethod
+    def needs(settings: TSASettings) -> Needs:
+        shared = settings.needs
+        labelled = 0 if settings.boundaries == FIXED else settings.stages - 1
+        return Needs(frames=True, boundaries=labelled, scores=shared.scores, exemplars=shared.exemplars)
+
+    def __init__(
+        self, dim: int, settings: TSASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
+        super().__init__()
+        s = self.settings = settings
+        self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
+        self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout) for _ in range(s.layers))
+        self.difference = nn.Sequential(
+            nn.Linear(s.width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
+        self.qualities = Qualities(s)
+
+    def segment(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Points of stages, `(batch, stages, points, width)`; predicted boundaries, `(batch, stages - 1)` seconds; and the loss of equation 4 of MVLA.
+        No boundaries and no loss where they are fixed."""
+        s = self.settings
+        grid = frame_grid(batch, s.frames)
+        found = self.segmentation(batch, grid)
+        if s.boundaries == FIXED:
+            return stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None
+        told = self.training or s.boundaries == TRUE
+        index = true_or_predicted(found, grid, batch.boundaries) if told else found.index
+        loss = boundary_loss(found.logits, grid, batch.boundaries)
+        return stage_points(found.frames, grid, index, s.points), boundary_seconds(grid, found.index), loss
+
+    def compare(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        """How much better the one is, `(pairs,)`: the mean over stages and points, of features `(pairs, stages, points, width)`."""
+        pairs = len(mine)
+        mine, theirs = mine.flatten(0, 1), theirs.flatten(0, 1)
+        for layer in self.layers:
+            mine = layer(mine, theirs)
+        return self.difference(mine).float().view(pairs, -1).mean(1)
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        s, pairs = self.settings, Pairs.of(batch)
+        query, boundaries, loss = self.segment(batch)
+        exemplar, _, their_loss = self.segment(batch.exemplar)
+        known = self.qualities.of(batch.exemplar.target01, batch.exemplar.scores)[pairs.exemplar]
+        mine, theirs = query[pairs.query], exemplar[pairs.exemplar]
+        better = self.compare(mine, theirs)
+        score01 = self.qualities.back(pairs.votes @ (known + better), batch.scores)
+        losses = {}
+        if self.training:
+            true = self.qualities.of(batch.target01, batch.scores)[pairs.query] - known
+            back = self.compare(theirs, mine)
+            losses["comparison"] = s.comparison_weight * (F.mse_loss(better, true) + F.mse_loss(back, -true))
+            if loss is not None:
+                losses["boundaries"] = s.boundary_weight * (loss + their_loss)
+        return HeadOutput(score01, boundaries=boundaries, losses=losses)
