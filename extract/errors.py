@@ -35,6 +35,10 @@ class FramesNotPackets(VideoUnreadable):
     """The pictures of a file are not its packets one by one (hidden or split frames): its times must be read exactly."""
 
 
+class DecoderUnfit(VideoError):
+    """The decoder that was asked for is known to give wrong pictures of such a file."""
+
+
 class VideoStalled(VideoError, TimeoutError):
     """A decoder gave nothing for longer than `--stall-timeout`, and was killed."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
 from extract import decode
 from extract.backbones import list_specs
@@ -32,11 +32,27 @@ def _backbones() -> list[dict[str, object]]:
 
 def _decoders() -> list[dict[str, object]]:
     rows = []
-    for name, package in decode.PACKAGES.items():
-        installed = find_spec(package) is not None
-        advice = "installed" if installed else "not installed: python -m pip install 'longtake[extract]'"
-        rows.append({"name": name, "about": advice, "package": package, "installed": installed})
+    for name, needs in decode.PACKAGES.items():
+        found = _version(needs.package)
+        state = f"{needs.package} {found}" if found else f"not installed: pip install 'longtake[{needs.extra}]'"
+        rows.append(
+            {
+                "name": name,
+                "about": f"{state}; {needs.about}",
+                "package": needs.package,
+                "extra": needs.extra,
+                "installed": bool(found),
+                "version": found,
+            }
+        )
     return rows
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _encoders() -> list[dict[str, object]]:

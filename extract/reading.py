@@ -142,6 +142,7 @@ def _decode_video(
     stop: threading.Event,
 ) -> VideoRecord:  # fmt: skip
     info = place.call(decoder.probe, path)
+    decoder = decoder.for_file(info)
     try:
         _send_clips(job, info, decoder, num_workers, place, put, stop)
     except FramesNotPackets:
@@ -150,7 +151,7 @@ def _decode_video(
         info = place.call(decoder.probe, path, exact=True)
         _send_clips(job, info, decoder, num_workers, place, put, stop)
     seconds = info.timeline.end_seconds
-    return replace(record, duration_seconds=seconds, fps=info.timeline.fps)
+    return replace(record, duration_seconds=seconds, fps=info.timeline.fps, decoder=decoder.name)
 
 
 def _send_clips(

@@ -23,6 +23,8 @@ from manifests.table import check_video_id
 
 MAGIC = "longtake-features"
 NUM_BOUNDARIES = "num_boundaries"
+HAS_DECODER = "has_decoder"
+"""Attribute of the table of videos; stores of earlier writers have neither it nor the column."""
 """Attribute of labels that have boundaries of stages; others have neither attribute nor array."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips than this is refused before anything is allocated."""
@@ -162,6 +164,7 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     group.array("end_seconds", end_seconds.astype("<f8"), by_row=True)
     videos = VideoTable.joined(tables)
     columns = group.child("videos")
+    columns.attribute(HAS_DECODER, 1)
     columns.array("video_id", np.asarray(videos.columns["video_id"][:]))
     for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
         if name != "video_id":
@@ -285,7 +288,9 @@ def _read_stream(group: Tree) -> Stream:
     if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != features.shape[0]:
         raise NotAStore(f"{group.name}: offsets do not divide its {features.shape[0]} clips")
     table = group.child("videos")
-    columns = {name: table.array(name, "S", 1) for name in (*TEXT_FIELDS, CHECKSUM)}
+    missing = () if HAS_DECODER in table.attributes else ("decoder",)
+    columns = {name: table.array(name, "S", 1) for name in (*TEXT_FIELDS, CHECKSUM) if name not in missing}
+    columns |= {name: np.zeros(len(offsets) - 1, "S1") for name in missing}
     columns |= {name: table.array(name, "fiu", 1) for name in NUMBER_FIELDS}
     _require_length(group, columns.values(), len(offsets) - 1, "videos")
     starts, ends = group.array("start_seconds", "f", 1), group.array("end_seconds", "f", 1)

@@ -128,6 +128,8 @@ class VideoRecord:
     """Start of the part of the file that was used; nan for its beginning."""
     span_end_seconds: float = float("nan")
     finished_utc: str = ""
+    decoder: str = ""
+    """Name of the decoder that read the file; the recipe has its versions. Empty where it was not recorded."""
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from extract.backbones.spec import FrameRule
-from extract.errors import ExtractError
+from extract.errors import DecoderUnfit, ExtractError
 from manifests.errors import there_are
 
 if TYPE_CHECKING:
@@ -20,11 +20,35 @@ if TYPE_CHECKING:
 
     from extract.clips import Timeline
 
-TABLE: dict[str, str] = {"pyav": "extract.decode.pyav:PyAVDecoder"}
+TABLE: dict[str, str] = {
+    "pyav": "extract.decode.pyav:PyAVDecoder",
+    "decord": "extract.decode.decord:DecordDecoder",
+    "torchcodec": "extract.decode.torchcodec:TorchCodecDecoder",
+    "nvdec": "extract.decode.torchcodec:NVDECDecoder",
+    "auto": "extract.decode.auto:AutoDecoder",
+}
 """Name -> class. Its module may import the decoder's package; nothing else does."""
 
-PACKAGES: dict[str, str] = {"pyav": "av"}
-"""Name -> the package to install."""
+
+@dataclass(frozen=True)
+class Package:
+    """Where a decoder comes from."""
+
+    package: str
+    extra: str
+    """Of setup.cfg: `pip install 'longtake[EXTRA]'` installs the package."""
+    about: str
+
+
+PACKAGES: dict[str, Package] = {
+    "pyav": Package("av", "extract", "FFmpeg's libraries, which it brings; right on every container that was tried"),
+    "decord": Package(
+        "decord", "decord", "H.264, HEVC, VP9, MPEG-4 of 8 bits; refuses what it gets wrong; unmaintained"
+    ),
+    "torchcodec": Package("torchcodec", "torchcodec", "with FFmpeg's libraries of this machine; no AVI, no MPEG-TS"),
+    "nvdec": Package("torchcodec", "torchcodec", "torchcodec on an NVIDIA GPU; other pixels than the processor's"),
+    "auto": Package("av", "extract", "for each file nvdec, where there is a GPU and it decodes such files, else pyav"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +98,30 @@ class Decoder(Protocol):
     def promised_seconds(self, path: Path) -> float:
         """What the file's header says of its length, read in no time and not to be trusted; 0 where it says nothing."""
 
+    def for_file(self, info: VideoInfo) -> Decoder:
+        """Who reads this file: the decoder itself, but for `auto`."""
+
+    def unfit(self, info: VideoInfo) -> str:
+        """Why this decoder must not read the file, as a clause about "it"; empty where it may."""
+
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """The frames that a rule wants, in order, one at a time. At the end the file must have been whole. `num_threads` 0
         is as many as there are processors.
 
         Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
         """
+
+
+def last_wanted(wanted: Wanted) -> int:
+    """-1 where nothing is wanted."""
+    return max((max(frames, default=-1) for frames in wanted.values()), default=-1)
+
+
+def require_fit(decoder: Decoder, info: VideoInfo) -> None:
+    """Raises `DecoderUnfit`."""
+    reason = decoder.unfit(info)
+    if reason:
+        raise DecoderUnfit(f"{decoder.name} is not for {info.path.name}: {reason}; use --decoder pyav or auto")
 
 
 def get_decoder(name: str) -> Decoder:
@@ -90,6 +132,7 @@ def get_decoder(name: str) -> Decoder:
     try:
         return getattr(import_module(module), attribute)()
     except ModuleNotFoundError as error:
+        needs = PACKAGES[name]
         raise ExtractError(
-            f"decoder {name} needs the package {PACKAGES[name]}: python -m pip install 'longtake[extract]'"
+            f"decoder {name} needs the package {needs.package}: python -m pip install 'longtake[{needs.extra}]'"
         ) from error

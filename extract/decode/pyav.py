@@ -15,7 +15,7 @@ import numpy as np
 
 from extract.apart import alive
 from extract.clips import Timeline
-from extract.decode import Pictures, VideoInfo, Wanted
+from extract.decode import Decoder, Pictures, VideoInfo, Wanted, last_wanted
 from extract.decode.scale import Scaler
 from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
@@ -52,8 +52,14 @@ class PyAVDecoder:
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
+    def for_file(self, info: VideoInfo) -> Decoder:
+        return self
+
+    def unfit(self, info: VideoInfo) -> str:
+        return ""
+
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        last_wanted = max((max(frames, default=-1) for frames in wanted.values()), default=-1)
+        last = last_wanted(wanted)
         index = -1
         scaler = Scaler(info.rotation_degrees)
         try:
@@ -67,7 +73,7 @@ class PyAVDecoder:
                     found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
                     if found:
                         yield index, found
-                    elif index > last_wanted and index + 1 < len(info.timeline):
+                    elif index > last and index + 1 < len(info.timeline):
                         # The rest of the file is outside the routine; whether it is whole does not matter.
                         return
         except av.error.FFmpegError as error:

@@ -3,14 +3,17 @@
 import json
 import shutil
 import subprocess
+import sys
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 
-from extract.backbones.spec import FrameRule
+from extract.backbones.spec import PILLOW_BILINEAR, FrameRule
 from extract.decode import TABLE, get_decoder
-from extract.errors import ExtractError, VideoError, VideoMissing, VideoTruncated, VideoUnreadable
+from extract.decode.scale import rgb_frame
+from extract.errors import DecoderUnfit, ExtractError, VideoError, VideoMissing, VideoTruncated, VideoUnreadable
 from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
 
 WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
@@ -18,7 +21,25 @@ WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
 
 @pytest.fixture(params=list(TABLE))
 def decoder(request):
-    return get_decoder(request.param)
+    try:
+        return get_decoder(request.param)
+    except ExtractError as error:
+        if request.param == "pyav":
+            raise
+        pytest.skip(str(error))
+
+
+def everything(info):
+    return {WHOLE: set(range(len(info.timeline)))}
+
+
+def refused(decoder, info):
+    """Whether the decoder says that it is not for such a file; then it must not read it either."""
+    if not decoder.unfit(info):
+        return False
+    with pytest.raises(DecoderUnfit, match=f"{decoder.name} is not for {info.path.name}.*--decoder pyav"):
+        list(decoder.pictures(info, everything(info), num_threads=1))
+    return True
 
 
 def numbers(decoder, path, wanted=None):
@@ -32,6 +53,8 @@ def numbers(decoder, path, wanted=None):
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "avi", "ts"])
 def test_every_frame_in_order(decoder, tmp_path, suffix):
     path = write_video(tmp_path / f"a.{suffix}", 60)
+    if suffix in ("avi", "ts") and refused(decoder, decoder.probe(path)):
+        return
     info, found = numbers(decoder, path)
     assert found == list(range(60))
     assert info.timeline.end_seconds == pytest.approx(60 / 25, abs=0.03)
@@ -59,7 +82,7 @@ def test_a_truncated_file_is_never_taken_for_a_short_one(decoder, tmp_path, suff
         pytest.skip("a transport stream has no header that says how long it should be")
     with pytest.raises(VideoError):
         info = decoder.probe(cut)
-        list(decoder.pictures(info, {WHOLE: set(range(len(info.timeline)))}, num_threads=1))
+        list(decoder.pictures(info, everything(info), num_threads=1))
 
 
 def test_what_is_no_video(decoder, tmp_path):
@@ -90,9 +113,11 @@ def test_real_files(decoder, shared):
     }  # fmt: skip
     for name, count in expected.items():
         info = decoder.probe(shared / "videos" / name)
+        if decoder.name != "pyav" and refused(decoder, info):
+            continue
         found = [index for index, _ in decoder.pictures(info, {WHOLE: set(range(count))}, num_threads=1)]
         assert found == list(range(count)), name
-    with pytest.raises(VideoTruncated, match="breaks after frame 28 of 50"):
+    with pytest.raises(VideoTruncated, match="breaks after frame 28 of 50|breaks at frame 29 of 50"):
         info = decoder.probe(shared / "videos" / "corrupted.mp4")
         list(decoder.pictures(info, {WHOLE: set(range(50))}, num_threads=1))
 
@@ -129,3 +154,107 @@ def test_counts_agree_with_ffprobe(decoder, shared, tmp_path):
         done = subprocess.run([*call, str(path)], capture_output=True, text=True, check=True)
         streams = {s["index"]: s for s in json.loads(done.stdout)["streams"]}
         assert len(info.timeline) == int(streams[info.stream_index]["nb_read_packets"]), path.name
+
+
+@pytest.mark.parametrize("name", ["decord", "torchcodec"])
+def test_whole_frames_are_those_of_pyav(name, tmp_path, shared):
+    """Bit for bit, before any resize; what is resized by another library differs, and so does the recipe."""
+    try:
+        decoder, pyav = get_decoder(name), get_decoder("pyav")
+    except ExtractError as error:
+        pytest.skip(str(error))
+    compared = 0
+    for path in (write_video(tmp_path / "a.mp4", 30), shared / "videos" / "bigbuckbunny.mp4"):
+        info = pyav.probe(path)
+        rule = FrameRule(info.height, info.height, info.width, (0.0,) * 3, (1.0,) * 3)
+        wanted = {rule: {0, 7, 29}}
+        for (index, one), (other_index, other) in zip(
+            pyav.pictures(info, wanted, num_threads=1), decoder.pictures(info, wanted, num_threads=1), strict=True
+        ):
+            assert index == other_index
+            np.testing.assert_array_equal(one[rule], other[rule])
+            compared += 1
+    assert compared == 6
+    assert decoder.description() != pyav.description()
+
+
+def test_rules_do_not_meddle_with_each_other(decoder, tmp_path):
+    """The pictures of a rule are the same bits whatever else was asked of the file."""
+    info = decoder.probe(write_video(tmp_path / "a.mp4", 12))
+    small = FrameRule(64, 64, 64, (0.0,) * 3, (1.0,) * 3)
+    rules = [small, WHOLE, replace(small, resize=PILLOW_BILINEAR), replace(small, final_height=48, final_width=80)]
+    together = dict(decoder.pictures(info, {rule: {2, 9} for rule in rules}, num_threads=1))
+    for rule in rules:
+        alone = dict(decoder.pictures(info, {rule: {2, 9}}, num_threads=1))
+        for index in (2, 9):
+            np.testing.assert_array_equal(alone[index][rule], together[index][rule])
+            assert alone[index][rule].shape == (rule.height, rule.width, 3)
+
+
+def test_nvdec_is_held_to_the_processor(tmp_path, monkeypatch):
+    """On the processor itself, as there may be no GPU: equal frames pass, others are refused."""
+    try:
+        from extract.decode import torchcodec
+    except ExtractError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(torchcodec.NVDECDecoder, "device", "cpu")
+    decoder = torchcodec.NVDECDecoder()
+    info = decoder.probe(write_video(tmp_path / "a.mp4", 12))
+    assert numbers(decoder, info.path)[1] == list(range(12))
+    monkeypatch.setattr(torchcodec, "rgb_frame", lambda picture: rgb_frame(np.roll(picture, 8, axis=1)))
+    with pytest.raises(DecoderUnfit, match="frame 11 differs by"):
+        list(decoder.pictures(info, everything(info), num_threads=1))
+
+
+def test_nvdec_without_a_gpu():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchcodec")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ExtractError, match="nvdec needs an NVIDIA GPU|no FFmpeg libraries"):
+        get_decoder("nvdec")
+
+
+class Picky:
+    """Stands for NVDEC: reads MP4 only."""
+
+    name = "picky"
+
+    def description(self):
+        return "picky 1"
+
+    def unfit(self, info):
+        return "" if "mp4" in info.container else "no MP4"
+
+
+def test_auto_chooses_for_each_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(TABLE, "nvdec", "extract.decode.no_such_module:Decoder")
+    assert get_decoder("auto").description() == get_decoder("pyav").description(), (
+        "nothing to choose, nothing to record"
+    )
+    monkeypatch.setitem(TABLE, "nvdec", f"{__name__}:Picky")
+    decoder = get_decoder("auto")
+    assert decoder.description() == f"auto: picky 1; else {get_decoder('pyav').description()}"
+    assert decoder.for_file(decoder.probe(write_video(tmp_path / "a.mp4", 5))).name == "picky"
+    assert decoder.for_file(decoder.probe(write_video(tmp_path / "a.ts", 5))).name == "pyav"
+
+
+def test_a_package_that_is_missing(monkeypatch):
+    monkeypatch.setitem(TABLE, "decord", "extract.decode.no_such_module:Decoder")
+    with pytest.raises(ExtractError, match=r"needs the package decord: python -m pip install 'longtake\[decord\]'"):
+        get_decoder("decord")
+
+
+def test_torchcodec_without_ffmpeg(monkeypatch):
+    """Its import fails with a page of what it tried; one line comes out."""
+
+    class Fails:
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("torchcodec"):
+                raise RuntimeError("Could not load libtorchcodec. " + "tried this\n" * 40)
+
+    for name in [n for n in sys.modules if n.startswith(("torchcodec", "extract.decode.torchcodec"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Fails(), *sys.meta_path])
+    with pytest.raises(ExtractError, match=r"^torchcodec finds no FFmpeg libraries.*brings its own$"):
+        get_decoder("torchcodec")

@@ -64,6 +64,8 @@ def example(dtype="float32"):
                 "start_seconds": starts,
                 "end_seconds": starts + 16 / 25,
                 "videos": {
+                    "@": {"has_decoder": 1},
+                    "decoder": text(["pyav", "nvdec", "", "pyav"]),
                     "video_id": text(IDS),
                     "status": text(["ok", "ok", "failed", "ok"]),
                     "error_stage": text(["", "", "decode", ""]),

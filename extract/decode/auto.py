@@ -1,0 +1,51 @@
+"""`auto`: who reads a file is decided for each file, by what its probe says, and recorded with the video.
+
+The recipe names all that may be chosen, so features of `auto` with a GPU mix with no others; without one there is nothing to choose, and
+the recipe is that of `pyav`. decord and torchcodec on the processor are never chosen: they are no quicker, and right on fewer files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from extract.decode import Decoder, Pictures, VideoInfo, Wanted, get_decoder
+from extract.errors import ExtractError
+
+PREFERRED = ("nvdec",)
+LAST = "pyav"
+"""Which is right on every file."""
+
+
+class AutoDecoder:
+    name = "auto"
+
+    def __init__(self) -> None:
+        found = [_if_usable(name) for name in PREFERRED]
+        self._candidates: list[Decoder] = [*(decoder for decoder in found if decoder), get_decoder(LAST)]
+
+    def description(self) -> str:
+        said = [candidate.description() for candidate in self._candidates]
+        return said[0] if len(said) == 1 else f"auto: {'; else '.join(said)}"
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        return self._candidates[-1].probe(path, exact=exact)
+
+    def promised_seconds(self, path: Path) -> float:
+        return self._candidates[-1].promised_seconds(path)
+
+    def for_file(self, info: VideoInfo) -> Decoder:
+        return next(candidate for candidate in self._candidates if not candidate.unfit(info))
+
+    def unfit(self, info: VideoInfo) -> str:
+        return ""
+
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        return self.for_file(info).pictures(info, wanted, num_threads=num_threads)
+
+
+def _if_usable(name: str) -> Decoder | None:
+    try:
+        return get_decoder(name)
+    except ExtractError:
+        return None

@@ -1,0 +1,106 @@
+"""decord: quick where it is right, which is less often than it says. PyAV's probe stays the truth about a file; decord only gives pictures.
+
+What it was seen to get wrong is refused: it returns other frames of MPEG-TS and AVI, other colours of 10-bit video, takes a stream of its own
+choice where there are several, and has no AV1. It is no longer maintained, and hangs on some files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import decord
+import numpy as np
+from decord._ffi.base import DECORDError
+
+from extract.apart import alive
+from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
+from extract.decode import Decoder, Pictures, VideoInfo, Wanted, last_wanted, require_fit
+from extract.decode.frames import resized
+from extract.decode.pyav import PyAVDecoder
+from extract.decode.scale import Scaler, rgb_frame
+from extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
+
+CONTAINERS_WRONG = ("avi", "mpegts")
+CODECS = ("h264", "hevc", "mpeg4", "vp9")
+PIXEL_FORMATS = ("yuv420p",)
+"""Of these its pictures were compared with those of the ffmpeg command line, and are equal."""
+
+decord.logging.set_level(decord.logging.QUIET)
+
+
+class DecordDecoder:
+    name = "decord"
+
+    def description(self) -> str:
+        return (
+            f"decord {decord.__version__}, with its own libswscale for the first resize; {PyAVDecoder().description()}"
+        )
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        return PyAVDecoder().probe(path, exact=exact)
+
+    def promised_seconds(self, path: Path) -> float:
+        return PyAVDecoder().promised_seconds(path)
+
+    def for_file(self, info: VideoInfo) -> Decoder:
+        return self
+
+    def unfit(self, info: VideoInfo) -> str:
+        if info.container in CONTAINERS_WRONG:
+            return f"it returns wrong frames of {info.container}"
+        if info.codec not in CODECS:
+            return f"its pictures of {info.codec} were not compared with anything"
+        if info.pixel_format not in PIXEL_FORMATS:
+            return f"its colours of {info.pixel_format} are not those of FFmpeg"
+        if info.num_video_streams > 1:
+            return f"of {info.num_video_streams} picture streams it takes one of its own choice"
+        return ""
+
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        """Each size is a reader of its own, so that a rule's pictures do not depend on what else was asked for."""
+        require_fit(self, info)
+        index = -1
+        try:
+            readers = {size: _open(info, *size, num_threads) for size in {_size(info, rule) for rule in wanted}}
+            scaler = Scaler(0)
+            for index in range(last_wanted(wanted) + 1):
+                alive()
+                rules = [rule for rule, frames in wanted.items() if index in frames]
+                if not rules:
+                    for reader in readers.values():
+                        reader.skip_frames(1)
+                    continue
+                frames = {size: rgb_frame(reader.next().asnumpy()) for size, reader in readers.items()}
+                yield index, {rule: scaler.picture(frames[_size(info, rule)], rule) for rule in rules}
+        except (DECORDError, StopIteration) as error:
+            raise VideoTruncated(
+                f"{info.path.name} breaks after frame {index} of {len(info.timeline)}: decord reads no further"
+            ) from error
+
+
+def _size(info: VideoInfo, rule: FrameRule) -> tuple[int, int]:
+    """Width and height that decord gives: its resize is FFmpeg's bilinear bit for bit, other filters need the whole frame."""
+    return (
+        resized(info.width, info.height, rule.short_side)
+        if rule.resize == SWSCALE_BILINEAR
+        else (info.width, info.height)
+    )
+
+
+def _open(info: VideoInfo, width: int, height: int, num_threads: int) -> decord.VideoReader:
+    try:
+        reader = decord.VideoReader(
+            str(info.path), ctx=decord.cpu(0), width=width, height=height, num_threads=num_threads
+        )
+    except DECORDError as error:
+        raise VideoUnreadable(
+            f"{info.path.name}: decord cannot open it, though PyAV can; use --decoder pyav"
+        ) from error
+    times = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0] if len(reader) == len(info.timeline) else None
+    gap = 1 / info.timeline.fps
+    if times is None or np.abs(times - times[0] - info.timeline.seconds).max() > gap / 2:
+        raise FramesNotPackets(
+            f"{info.path.name}: decord's frames are not those of the file, or at other times; use --decoder pyav"
+        )
+    return reader

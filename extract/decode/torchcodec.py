@@ -1,0 +1,137 @@
+"""torchcodec, on the processor and on NVDEC. PyAV's probe stays the truth about a file; torchcodec only gives pictures.
+
+It decodes whole frames to RGB; libswscale or Pillow resize those. Frames are found by an index of the whole file (`seek_mode` exact): the approximate one
+fails part-way on some Matroska and AVI files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from extract.apart import alive
+from extract.backbones.spec import FrameRule
+from extract.decode import Decoder, Pictures, VideoInfo, Wanted, require_fit
+from extract.decode.pyav import PyAVDecoder
+from extract.decode.scale import Scaler, rgb_frame
+from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
+
+try:
+    import torchcodec
+    from torchcodec.decoders import VideoDecoder
+except (RuntimeError, OSError) as error:
+    # It looks for FFmpeg's libraries when it is imported; the list of what it tried is forty lines.
+    raise ExtractError(
+        "torchcodec finds no FFmpeg libraries of version 4 to 8 on this machine: install FFmpeg (apt-get install ffmpeg, "
+        "conda install ffmpeg), or use --decoder pyav, which brings its own"
+    ) from error
+
+CONTAINERS_WRONG = ("avi", "mpegts")
+NVDEC_CODECS, NVDEC_PIXEL_FORMATS = ("h264", "hevc", "vp9", "libdav1d", "av1"), ("yuv420p",)
+COMPARED_FRAME = 24
+"""About a second in, where a fade from black has ended."""
+LARGEST_DIFFERENCE = 3.0
+"""Levels by which a frame of NVDEC may differ from the processor's on average, for rounding and chroma filters; other or shifted frames differ
+by more."""
+
+
+class TorchCodecDecoder:
+    name = "torchcodec"
+    device = "cpu"
+
+    def description(self) -> str:
+        return f"torchcodec {torchcodec.__version__} on {self.device}, resized from RGB; {PyAVDecoder().description()}"
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        return PyAVDecoder().probe(path, exact=exact)
+
+    def promised_seconds(self, path: Path) -> float:
+        return PyAVDecoder().promised_seconds(path)
+
+    def for_file(self, info: VideoInfo) -> Decoder:
+        return self
+
+    def unfit(self, info: VideoInfo) -> str:
+        return (
+            f"it gives frames of {info.container} at wrong times, or none" if info.container in CONTAINERS_WRONG else ""
+        )
+
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        require_fit(self, info)
+        index = -1
+        try:
+            decoder = self.open(info, num_threads)
+            scaler = Scaler(0)
+            for index in sorted(set().union(*wanted.values())):
+                alive()
+                found = decoder.get_frame_at(index)
+                _require_time(info, index, found.pts_seconds)
+                frame = rgb_frame(found.data.cpu().numpy())
+                yield index, {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
+        except (RuntimeError, IndexError) as error:
+            raise VideoTruncated(
+                f"{info.path.name} breaks at frame {index + 1} of {len(info.timeline)}: {str(error).splitlines()[0]}"
+            ) from error
+
+    def open(self, info: VideoInfo, num_threads: int) -> VideoDecoder:
+        try:
+            decoder = VideoDecoder(
+                str(info.path), stream_index=info.stream_index, dimension_order="NHWC", num_ffmpeg_threads=num_threads,
+                device=self.device, seek_mode="exact",
+            )  # fmt: skip
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise VideoUnreadable(f"{info.path.name}: torchcodec cannot open it, though PyAV can: {reason}") from error
+        if len(decoder) != len(info.timeline):
+            raise FramesNotPackets(
+                f"{info.path.name}: torchcodec sees {len(decoder)} frames, PyAV {len(info.timeline)}; use --decoder pyav"
+            )
+        return decoder
+
+
+class NVDECDecoder(TorchCodecDecoder):
+    """The GPU's video unit. Its pixels are not the processor's, so a frame of every file is compared with PyAV's."""
+
+    name = "nvdec"
+    device = "cuda"
+
+    def __init__(self) -> None:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ExtractError(
+                "decoder nvdec needs an NVIDIA GPU that torch can use, and there is none; use --decoder pyav"
+            )
+
+    def description(self) -> str:
+        return f"nvdec of {super().description()}, torch {torch.__version__}"
+
+    def unfit(self, info: VideoInfo) -> str:
+        if info.codec not in NVDEC_CODECS or info.pixel_format not in NVDEC_PIXEL_FORMATS:
+            return f"the GPU does not decode {info.codec} of {info.pixel_format}, or not as the processor does"
+        return super().unfit(info)
+
+    def open(self, info: VideoInfo, num_threads: int) -> VideoDecoder:
+        decoder = super().open(info, num_threads)
+        side = min(info.width, info.height)
+        whole = FrameRule(side, side, side, (0.0,) * 3, (1.0,) * 3)
+        index = min(COMPARED_FRAME, len(info.timeline) - 1)
+        _, expected = next(PyAVDecoder().pictures(info, {whole: {index}}, num_threads=1))
+        found = Scaler(0).picture(rgb_frame(decoder.get_frame_at(index).data.cpu().numpy()), whole)
+        difference = float(np.abs(found.astype(np.int16) - expected[whole]).mean())
+        if difference > LARGEST_DIFFERENCE:
+            raise DecoderUnfit(
+                f"{info.path.name}: its frame {index} differs by {difference:.1f} levels on average between {self.device} and the "
+                f"processor, at most {LARGEST_DIFFERENCE:g} are allowed; use --decoder pyav"
+            )
+        return decoder
+
+
+def _require_time(info: VideoInfo, index: int, pts_seconds: float) -> None:
+    shown = pts_seconds - info.origin_seconds
+    if abs(shown - info.timeline.seconds[index]) > 0.5 / info.timeline.fps:
+        raise FramesNotPackets(
+            f"{info.path.name}: torchcodec gives the frame at {shown:.3f} s for the one at {info.timeline.seconds[index]:.3f} s; "
+            f"use --decoder pyav"
+        )
