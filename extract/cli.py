@@ -367,6 +367,8 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
         "duration_seconds": info.timeline.end_seconds,
         "fps": info.timeline.fps,
         "decoder": opened.description(),
+        "read_by": opened.for_file(info).name,
+        "refused": opened.unfit(info),
     }
     if as_json:
         print_json(facts)

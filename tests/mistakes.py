@@ -34,6 +34,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "extract run --manifest mine.csv --videos videos --weights random --tail cut",
         "extract run --manifest mine.csv --videos videos --weights random --fps 0",
         "extract run --manifest mine.csv --videos videos --weights random --decoder ffmpeg",
+        "extract run --manifest mine.csv --videos videos --weights random --stall-timeout never",
         "extract run --manifest mine.csv --videos videos --weights random --backbone c3d --clip-length 32",
         "extract run --manifest mine.csv --videos videos --recipe gdlt",
         "extract run --manifest mine.csv --videos videos --weights random --out features/mine.npy",

@@ -49,6 +49,8 @@ def test_every_command_has_an_example_with_options_that_exist(path, command):
         ("extract", ["run", "--backbone", "vs"], {"vst", "vst-s", "vst-t"}),
         ("extract", ["run", "--dataset", "r"], {"rg"}),
         ("extract", ["run", "--recipe", "mvla-f"], {"mvla-finediving", "mvla-fisv"}),
+        ("extract", ["run", "--decoder", "de"], {"decord"}),
+        ("extract", ["probe", "--decoder", "py"], {"pyav"}),
         ("train", ["heads", "--head", "gs"], {"gslm"}),
         ("features", ["in"], {"info"}),
     ],
