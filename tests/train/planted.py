@@ -62,7 +62,11 @@ def planted_store(
         seen = 10 * np.array(qualities) + 0.5 * rng.normal(size=len(ids))
         columns[f"judge{judge + 1}"] = np.clip(np.round(2 * seen) / 2, 0, 10)
     labels = Labels(
-        tuple(ids), tuple(split_of), tuple(category_of), tuple(columns), np.stack(list(columns.values()), -1)
+        tuple(ids),
+        tuple(split_of),
+        tuple(category_of),
+        tuple(columns),
+        np.array([*columns.values()]).reshape(len(columns), len(ids)).T,
     )
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(
