@@ -85,6 +85,9 @@ def info(store: Path, as_json: bool) -> None:
         click.echo(
             f"    clips of {recipe['clip_length']} every {recipe['clip_stride']} at {rate}, tail {recipe['tail']}"
         )
+        if len(stream["decoders"]) > 1:
+            read = ", ".join(f"{count} by {name}" for name, count in stream["decoders"].items())
+            click.echo(f"    videos read: {read}")
         if stream["missing"]:
             click.echo(
                 f"    missing {len(stream['missing'])}: {', '.join(stream['missing'][:5])}{_dots(stream['missing'])}"

@@ -73,6 +73,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, object]:
             for record in stream.records
             if record.status == FAILED
         ],
+        "decoders": _counts(tuple(record.decoder for record in stream.records)),
         "missing": [video_id for video_id in store.labels.video_ids if video_id not in held],
     }
 

@@ -32,6 +32,18 @@ class Hanging(PyAVDecoder):
             yield found
 
 
+class OnlyMP4(PyAVDecoder):
+    """Stands for NVDEC, which does not read everything."""
+
+    name = "only-mp4"
+
+    def description(self) -> str:
+        return "only-mp4 1"
+
+    def unfit(self, info) -> str:
+        return "" if "mp4" in info.container else "it is no MP4"
+
+
 def numbers(count: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     for number in range(count):
         yield number, {"a": np.full((300, 1000), number, np.uint8), "empty": np.zeros(0)}

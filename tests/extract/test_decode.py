@@ -9,11 +9,15 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import features.cli
 from extract.backbones.spec import PILLOW_BILINEAR, FrameRule
+from extract.cli import main
 from extract.decode import TABLE, get_decoder
 from extract.decode.scale import rgb_frame
 from extract.errors import DecoderUnfit, ExtractError, VideoError, VideoMissing, VideoTruncated, VideoUnreadable
+from features.store import open_store
 from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
 
 WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
@@ -215,28 +219,24 @@ def test_nvdec_without_a_gpu():
         get_decoder("nvdec")
 
 
-class Picky:
-    """Stands for NVDEC: reads MP4 only."""
-
-    name = "picky"
-
-    def description(self):
-        return "picky 1"
-
-    def unfit(self, info):
-        return "" if "mp4" in info.container else "no MP4"
-
-
-def test_auto_chooses_for_each_file(tmp_path, monkeypatch):
+def test_auto_chooses_for_each_file_and_says_so(tmp_path, monkeypatch, numbers_backbone):
     monkeypatch.setitem(TABLE, "nvdec", "extract.decode.no_such_module:Decoder")
-    assert get_decoder("auto").description() == get_decoder("pyav").description(), (
-        "nothing to choose, nothing to record"
-    )
-    monkeypatch.setitem(TABLE, "nvdec", f"{__name__}:Picky")
-    decoder = get_decoder("auto")
-    assert decoder.description() == f"auto: picky 1; else {get_decoder('pyav').description()}"
-    assert decoder.for_file(decoder.probe(write_video(tmp_path / "a.mp4", 5))).name == "picky"
-    assert decoder.for_file(decoder.probe(write_video(tmp_path / "a.ts", 5))).name == "pyav"
+    pyav = get_decoder("pyav").description()
+    assert get_decoder("auto").description() == pyav, "nothing to choose, nothing to record"
+    monkeypatch.setitem(TABLE, "nvdec", "tests.extract.hanging:OnlyMP4")
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", 20)
+    write_video(tmp_path / "videos" / "b.ts", 20)
+    (tmp_path / "m.csv").write_text("video_id\na\nb\n")
+    call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path / "videos"), "--weights", "random",
+            "--backbone", numbers_backbone, "--decoder", "auto", "--out", str(tmp_path / "m.h5")]  # fmt: skip
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 0, done.output
+    with open_store(tmp_path / "m.h5") as store:
+        assert store.stream().header.decoder == f"auto: only-mp4 1; else {pyav}"
+        assert {record.video_id: record.decoder for record in store.stream().records} == {"a": "only-mp4", "b": "pyav"}
+    shown = CliRunner().invoke(features.cli.main, ["info", str(tmp_path / "m.h5")]).output
+    assert "videos read: 1 by only-mp4, 1 by pyav" in shown
 
 
 def test_a_package_that_is_missing(monkeypatch):
