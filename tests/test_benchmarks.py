@@ -1,10 +1,13 @@
 """The benchmarks run, on sizes that say nothing about speed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -156,3 +159,20 @@ def test_memory(tmp_path):
     (table,) = json.loads((tmp_path / "m.json").read_text())["tables"]
     short, long = (row["values"][0] for row in table["rows"])
     assert long - short < 50 and table["ratios"][0]["values"][0] < 1.1
+
+
+def test_decoding(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "decoding.py", "--frames", "10", "--rounds", "1"]
+    without = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300, env=without)
+    assert done.returncode == 0 and done.stdout.startswith("skipped: no ffmpeg command on the PATH"), done.stderr
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg command on the PATH")
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "d.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "d.json").read_text())["tables"]
+    assert [row["name"] for row in table["rows"]] == ["ffmpeg", "pyav", "pyav, own process", "pyav, Pillow's filter"]
+    wall, processor = table["ratios"]
+    assert wall["at_least"] == processor["at_least"] == 0.9 and wall["headline"]
