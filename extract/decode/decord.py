@@ -7,7 +7,6 @@ choice where there are several, and has no AV1. It is no longer maintained, and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import decord
 import numpy as np
@@ -15,7 +14,7 @@ from decord._ffi.base import DECORDError
 
 from extract.apart import alive
 from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
-from extract.decode import Decoder, Pictures, VideoInfo, Wanted, last_wanted, require_fit
+from extract.decode import Pictures, VideoInfo, Wanted, last_wanted, require_fit
 from extract.decode.frames import resized
 from extract.decode.pyav import PyAVDecoder
 from extract.decode.scale import Scaler, rgb_frame
@@ -31,20 +30,12 @@ decord.logging.set_level(decord.logging.QUIET)
 
 class DecordDecoder:
     name = "decord"
+    probe, promised_seconds, for_file = PyAVDecoder.probe, PyAVDecoder.promised_seconds, PyAVDecoder.for_file
 
     def description(self) -> str:
         return (
             f"decord {decord.__version__}, with its own libswscale for the first resize; {PyAVDecoder().description()}"
         )
-
-    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
-        return PyAVDecoder().probe(path, exact=exact)
-
-    def promised_seconds(self, path: Path) -> float:
-        return PyAVDecoder().promised_seconds(path)
-
-    def for_file(self, info: VideoInfo) -> Decoder:
-        return self
 
     def unfit(self, info: VideoInfo) -> str:
         if info.container in CONTAINERS_WRONG:

@@ -7,14 +7,13 @@ fails part-way on some Matroska and AVI files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from extract.apart import alive
 from extract.backbones.spec import FrameRule
-from extract.decode import Decoder, Pictures, VideoInfo, Wanted, require_fit
+from extract.decode import Pictures, VideoInfo, Wanted, require_fit
 from extract.decode.pyav import PyAVDecoder
 from extract.decode.scale import Scaler, rgb_frame
 from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -41,18 +40,10 @@ by more."""
 class TorchCodecDecoder:
     name = "torchcodec"
     device = "cpu"
+    probe, promised_seconds, for_file = PyAVDecoder.probe, PyAVDecoder.promised_seconds, PyAVDecoder.for_file
 
     def description(self) -> str:
         return f"torchcodec {torchcodec.__version__} on {self.device}, resized from RGB; {PyAVDecoder().description()}"
-
-    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
-        return PyAVDecoder().probe(path, exact=exact)
-
-    def promised_seconds(self, path: Path) -> float:
-        return PyAVDecoder().promised_seconds(path)
-
-    def for_file(self, info: VideoInfo) -> Decoder:
-        return self
 
     def unfit(self, info: VideoInfo) -> str:
         return (
