@@ -1,6 +1,7 @@
 """Decoding that may hang: what comes back, what is killed, and that nothing is left over."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from extract.apart import Apart, Here, Stopped
 from extract.cli import main
 from extract.errors import DecoderDied, VideoStalled, VideoTruncated
 from features.store import open_store
-from tests.extract import hanging
+from tests.extract import fake_backbone, hanging
 from tests.extract.media import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,16 +29,17 @@ def apart():
         yield place
 
 
-def children() -> set[int]:
-    """Processes that this one started and that still live, or were not waited for."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+def children_of(parent: int | str) -> set[int]:
+    """Processes that it started and that still live, or were not waited for."""
+    tasks = Path(f"/proc/{parent}/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    before = children()
+    before = children_of("self")
     yield
-    assert children() <= before
+    assert children_of("self") <= before
 
 
 @pytest.mark.parametrize("make", [lambda: Apart(30.0, threading.Event()), Here], ids=["apart", "here"])
@@ -173,6 +175,31 @@ def test_a_run_goes_on_after_a_stall_and_a_crash(tmp_path, numbers_backbone, mon
         "before": ("ok", "", ""), "after": ("ok", "", ""), "hangs": ("failed", "decode", "VideoStalled"),
         "dies": ("failed", "decode", "DecoderDied"),
     }  # fmt: skip
+
+
+def test_ctrl_c_does_not_wait_for_a_stall(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "hangs.mp4", 20)
+    (tmp_path / "m.csv").write_text("video_id\nhangs\n")
+    code = (
+        "from extract import decode; from extract.cli import main; from tests.extract import fake_backbone; "
+        "fake_backbone.install(); decode.TABLE['hanging'] = 'tests.extract.hanging:Hanging'; "
+        f"main(['run', '--manifest', 'm.csv', '--videos', 'videos', '--weights', 'random', '--backbone', "
+        f"{fake_backbone.NAME!r}, '--decoder', 'hanging', '--stall-timeout', '600', '--out', 'm.h5'])"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    wait_until(lambda: children_of(run.pid))
+    (decoding,) = children_of(run.pid)
+    time.sleep(3)
+    began = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130 and b"Traceback" not in errors, errors
+    assert time.monotonic() - began < 30
+    assert not is_running(decoding)
 
 
 def test_zero_decodes_in_this_process(tmp_path, numbers_backbone):
