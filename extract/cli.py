@@ -16,6 +16,7 @@ from extract.recipes import RECIPES
 from features.console import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
 from features.progress import how_shown, progress_options
 from manifests.card import dataset_names, find_card
+from manifests.prompts import PromptSet
 from manifests.table import Manifest, find_manifest, read_manifest
 
 FOLDER = click.Path(path_type=Path)
@@ -304,7 +305,7 @@ def text(
     check_store_name(out)
     rows = []
     for name in prompt_sets or card.prompts:
-        prompts = card.prompts[name]
+        prompts = _composed(card.prompts[name], card.name, out)
         with DownloadProgress() as download:
             features, recipe = encode_texts(prompts.texts, encoder=encoder, weights=weights, on_progress=download)
         header = TextHeader(
@@ -321,6 +322,24 @@ def text(
     else:
         for row in rows:
             click.echo(f"{out}: prompt set {row['text']}@{row['recipe_id']}, {row['texts']} texts x {row['dim']}")
+
+
+def _composed(prompts: PromptSet, dataset: str, out: Path) -> PromptSet:
+    """With the texts of the store's categories, of a prompt set that is composed for them."""
+    if prompts.groups:
+        return prompts
+    from features.store import open_store, store_exists
+
+    categories: dict[str, None] = {}
+    if store_exists(out):
+        with open_store(out) as store:
+            categories = dict.fromkeys(filter(None, store.labels.categories))
+    if not categories:
+        raise ExtractError(
+            f"the texts of prompt set {prompts.name} are composed for the categories of {dataset}'s videos, and {out} holds none: "
+            f"extract or import features with their labels first"
+        )
+    return prompts.composed_for(categories)
 
 
 @main.command("list")

@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from manifests.errors import ManifestError, UnknownDataset, there_are
+from manifests.prompts import PromptSet, read_prompts
 
 FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
 """Folders with cards and tables of the user's own, searched before the built-in ones."""
-
-MOST_TEXTS = 10_000
-"""Of one prompt group. Cards also come in stores from strangers."""
 
 ONE_MODEL_PER = (("category", "score"), ("score",))
 
@@ -64,19 +62,6 @@ class LabelFile:
     """`before first _` takes the category from the id; a category's name gives it to every row."""
     divided_by: dict[str, str] = field(default_factory=dict)
     """Score -> column that it is divided by, where authors publish a score multiplied by a factor."""
-
-
-@dataclass(frozen=True)
-class PromptSet:
-    """Texts in their order, in named groups."""
-
-    name: str
-    source: str
-    groups: dict[str, tuple[str, ...]]
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(text for texts in self.groups.values() for text in texts)
 
 
 @dataclass(frozen=True)
@@ -174,7 +159,7 @@ def _card(values: dict, where: str) -> Card:
             made[name] = part
     if "protocol" in made and made["protocol"].one_model_per not in ONE_MODEL_PER:
         faults.append(f"protocol: one_model_per must be {' or '.join(str(list(v)) for v in ONE_MODEL_PER)}")
-    made["prompts"] = _prompts(values.get("prompts", {}), faults)
+    made["prompts"] = read_prompts(values.get("prompts", {}), made["categories"], faults)
     if faults:
         raise ManifestError(f"{where} is not a valid card:\n  " + "\n  ".join(faults))
     return Card(**made)
@@ -204,35 +189,6 @@ def _rule_faults(score: ScoreType, scores: dict[str, ScoreType]) -> list[str]:
     if score.times and not score.judges:
         faults.append(f"{where}: times multiplies what judges give, and judges names none")
     return faults
-
-
-def _prompts(values: dict, faults: list[str]) -> dict[str, PromptSet]:
-    sets = {}
-    for name, entry in values.items():
-        where = f"prompts.{name}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("groups"), dict) or not entry["groups"]:
-            faults.append(f"{where} has no groups")
-            continue
-        groups = {}
-        for group, texts in entry["groups"].items():
-            try:
-                groups[group] = _texts(texts)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                faults.append(f"{where}.{group}: takes a list of texts, or a template, first and last ({error!r})")
-        sets[name] = PromptSet(name, str(entry.get("source", "")), groups)
-    return sets
-
-
-def _texts(texts: list | dict) -> tuple[str, ...]:
-    """Of one group: as they stand, or a template in which `{value}` counts from `first` to `last`."""
-    if isinstance(texts, dict):
-        numbers = range(texts["first"], texts["last"] + 1, texts.get("step", 1))
-        if len(numbers) > MOST_TEXTS:
-            raise ValueError(f"{len(numbers)} texts, at most {MOST_TEXTS} are allowed")
-        return tuple(texts["template"].replace("{value}", str(number)) for number in numbers)
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise TypeError("not a list of texts")
-    return tuple(texts)
 
 
 def card_folders() -> list[Path]:

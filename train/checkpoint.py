@@ -28,7 +28,7 @@ from train.exemplars import Pool
 from train.frames import FrameTable
 from train.heads import get_head
 from train.heads.needs import Needs
-from train.heads.plugin import PLUGINS
+from train.heads.plugin import PREFIX, plugin_of_state
 from train.prototypes import Prototypes
 from train.settings import TrainSettings
 
@@ -66,6 +66,9 @@ class HeadConfig:
     """The same of the second stream: the sound for heads that hear, pictures for MVLA."""
     text_recipe_id: str | None
     plugin: str | None
+    plugin_settings: dict[str, object]
+    terms: dict[str, list[int]]
+    """Category -> which texts are its own, as `Batch.terms` has them; empty where all texts are everybody's."""
     random_weights: bool
     """Backbone or text encoder had random weights: results say nothing about the method."""
     versions: dict[str, str]
@@ -217,13 +220,15 @@ def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.M
     texts = {
         name.removeprefix("host.").removesuffix(TEXTS): value.numpy()
         for name, value in state.items()
-        if name.endswith(TEXTS)
+        if name.endswith(TEXTS) and not name.startswith(PREFIX)
     }
     audio_dim = FeatureHeader.from_json(config.audio_header).dim if config.audio_header else 0
     prototypes = Prototypes(texts, config.random_weights) if texts else None
     head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes, audio_dim)
     if config.plugin:
-        head = PLUGINS[config.plugin].kind(head, config.dim, state[f"plugin{TEXTS}"], audio_dim)
+        plugin, plugin_texts = plugin_of_state(config.plugin, state)
+        settings = plugin.kind.Settings(**config.plugin_settings)
+        head = plugin.build(head, config.dim, plugin_texts, audio_dim, settings)
     head.load_state_dict(state)
     return head.eval()
 

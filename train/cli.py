@@ -154,19 +154,26 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
     """
     from features.store import open_store
     from train.evaluate import evaluate_run
+    from train.report import finite
 
     with open_store(store_path) as store:
         rows = evaluate_run(run_folder, store, None if split == "all" else split)
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json([finite(asdict(row)) for row in rows])
         return
     from tabulate import tabulate
 
-    table = [
-        [row.checkpoint, row.metrics.num_videos, f"{row.metrics.spearman:.3f}", f"{row.metrics.mse:.2f}"]
-        for row in rows
-    ]
-    click.echo(tabulate(table, headers=["head", "videos", "Spearman", "MSE"], disable_numparse=True))
+    table = {
+        "head": [row.checkpoint for row in rows],
+        "videos": [row.metrics.num_videos for row in rows],
+        "Spearman": [f"{row.metrics.spearman:.3f}" for row in rows],
+        "MSE": [f"{row.metrics.mse:.2f}" for row in rows],
+    }
+    for name, field in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):
+        values = [getattr(row.metrics, field) for row in rows]
+        if any(value == value for value in values):
+            table[name] = ["" if value != value else f"{value:.3f}" for value in values]
+    click.echo(tabulate(table, headers="keys", disable_numparse=True))
     for row in rows:
         if row.unmatched:
             click.echo(f"{row.checkpoint}: {row.unmatched} videos agree with no exemplar and are compared with any")

@@ -14,7 +14,7 @@ from features.types import FeatureHeader
 from train.checkpoint import HeadConfig, load_checkpoint, load_exemplars, require_same_recipe
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
-from train.fitting import predict
+from train.fitting import predict_stages, with_stages
 from train.heads.needs import needs_of
 from train.metrics import Metrics, measure
 from train.report import CHECKPOINTS
@@ -61,8 +61,9 @@ def load_run(
         if key not in loaded:
             names = [_same_stream(store, header, accept) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
+        data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
         needs = needs_of(head)
-        data, pool = loaded[key].for_head(needs), load_exemplars(path, config, needs)
+        data, pool = data.for_head(needs), load_exemplars(path, config, needs)
         yield head, config, data.with_pool(pool) if pool else data
 
 
@@ -85,9 +86,9 @@ def _evaluate(
     rows = data.rows(split=split, category=category or None, score=scale.name)
     if not len(rows):
         raise DataError(f"{store.path}: no videos of split {split!r} and category {category!r}; try --split all")
-    predicted = predict(data, rows, head, scale, config.settings, config.window)
+    predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
     true = data.scores[scale.name][rows]
-    metrics = measure(true, predicted, float(np.ptp(true)))
+    metrics = with_stages(measure(true, predicted, float(np.ptp(true))), data, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
     unmatched = int(data.exemplars.unmatched[rows].sum()) if data.exemplars else 0
     return Evaluation(name, metrics, config.random_weights, by_video, unmatched)

@@ -16,7 +16,7 @@ from train.errors import TrainError
 from train.exemplars import Pool
 from train.heads.needs import needs_of
 from train.losses import LossWeights, total_loss
-from train.metrics import Metrics, measure, spearman
+from train.metrics import Metrics, aiou, boundary_iou, measure, spearman
 from train.settings import TrainSettings
 
 
@@ -214,26 +214,48 @@ def _optimizer(head: nn.Module, settings: TrainSettings) -> torch.optim.Optimize
 
 
 def _test(task: Task, head: nn.Module, settings: TrainSettings) -> tuple[np.ndarray, Metrics]:
-    predicted = predict(task.data, task.test_rows, head, task.scale, settings, task.window)
+    predicted, boundaries = predict_stages(task.data, task.test_rows, head, task.scale, settings, task.window)
     true = task.data.scores[task.scale.name][task.test_rows]
-    return predicted, measure(true, predicted, task.label_range)
+    test = measure(true, predicted, task.label_range)
+    return predicted, with_stages(test, task.data, task.test_rows, boundaries)
 
 
-@torch.no_grad()
+def with_stages(test: Metrics, data: FeatureSet, rows: np.ndarray, predicted: np.ndarray | None) -> Metrics:
+    """The metrics with those of the boundaries of stages, where a head predicts them and labels know them."""
+    if predicted is None or data.boundaries is None:
+        return test
+    ious = boundary_iou(data.boundaries[rows], predicted, data.seconds[data.offsets[rows + 1] - 1, 1])
+    return replace(test, aiou_50=aiou(ious, 0.5), aiou_75=aiou(ious, 0.75))
+
+
 def predict(
     data: FeatureSet, rows: np.ndarray, head: nn.Module, scale: ScoreScale, settings: TrainSettings, window: int
 ) -> np.ndarray:
     """Scores in judges' units, float64 `(rows,)`. The head is in evaluation mode, so no score depends on its batch."""
+    return predict_stages(data, rows, head, scale, settings, window)[0]
+
+
+@torch.no_grad()
+def predict_stages(
+    data: FeatureSet, rows: np.ndarray, head: nn.Module, scale: ScoreScale, settings: TrainSettings, window: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scores as `predict` gives them, and the boundaries of stages, float64 `(rows, boundaries)` seconds, of a head that predicts them."""
     head.eval()
     place = {row: index for index, row in enumerate(rows.tolist())}
     scores01 = np.zeros(len(rows))
+    boundaries: np.ndarray | None = None
     batches = data.test_batches(
         rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
     )
     for batch in batches:
         with _autocast(batch.clips.device, settings.precision):
-            scores01[[place[row] for row in batch.rows]] = head(batch).score01.double().cpu().numpy()
-    return scale.to_units(scores01)
+            output = head(batch)
+        here = [place[row] for row in batch.rows]
+        scores01[here] = output.score01.double().cpu().numpy()
+        if output.boundaries is not None:
+            boundaries = np.zeros((len(rows), output.boundaries.shape[1])) if boundaries is None else boundaries
+            boundaries[here] = output.boundaries.double().cpu().numpy()
+    return scale.to_units(scores01), boundaries
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -6,8 +6,8 @@ given, and on request a control trained on shuffled labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -17,13 +17,15 @@ from features.store import Store
 from features.types import TextFeatures
 from manifests.card import Card
 from manifests.errors import there_are
+from manifests.prompts import STAGES
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.fitting import Epoch, Fitted, Task, fit
 from train.heads import get_head
-from train.heads.plugin import PLUGINS
+from train.heads.needs import Needs
+from train.heads.plugin import Plugin, plugin_for
 from train.metrics import Metrics, measure
-from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
+from train.prototypes import Prototypes, PrototypeSettings, build_prototypes, terms_of
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 
 FLOOR = "ridge"
@@ -114,6 +116,8 @@ class Experiment:
     plugin_text: TextFeatures | None
     """The prompt set whose texts the plug-in takes."""
     options: Options
+    terms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Category -> which texts are its own; empty where all texts are everybody's."""
     parts: tuple[Part, ...] = ()
     """Of a unified experiment: what its one model is tested on. Empty otherwise."""
 
@@ -134,9 +138,9 @@ class Experiment:
         built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
         if self.plugin_text is None or head is not None:
             return built
-        plugin = PLUGINS[self.options.plugin]
-        group = next(group for name, group in plugin.texts if name == self.plugin_text.name)
-        return plugin.kind(built, self.data.header.dim, self.plugin_text.group(group), audio_dim)
+        plugin = plugin_for(self.options.plugin, {self.plugin_text.name: set(self.plugin_text.groups)})
+        texts = {group: self.plugin_text.group(group) for group in plugin.groups}
+        return plugin.build(built, self.data.header.dim, texts, audio_dim, unit.settings.plugin)
 
 
 def prepare(store: Store, options: Options) -> Experiment:
@@ -146,6 +150,9 @@ def prepare(store: Store, options: Options) -> Experiment:
     head_class = get_head(head)
     data = FeatureSet.load(store, options.backbone, options.audio).to(choose_device(options.device))
     kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
+    plugin = _plugin(store, options, head)
+    if plugin is not None:
+        kinds["plugin"] = plugin.kind.Settings
     overrides = dict(options.overrides)
     if options.text:
         overrides["text"] = options.text
@@ -172,22 +179,35 @@ def prepare(store: Store, options: Options) -> Experiment:
             units.append(Unit(category, scale, settings, window))
     if not units:
         raise DataError(f"{store.path}: no video has the scores {', '.join(names)} in {', '.join(categories)}")
+    settings = units[0].settings
+    needs = head_class.needs(settings.head)
+    of_plugin = plugin.kind.needs(settings.plugin) if plugin else Needs()
     text = prototypes = None
-    plugin_text = _plugin_text(store, options, head)
-    needs = head_class.needs(units[0].settings.head)
+    terms: dict[str, tuple[int, ...]] = {}
     if needs.audio and data.audio is None:
         raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
-    if data.frames is not None and not (needs.frames or (options.plugin and PLUGINS[options.plugin].frames)):
+    if data.frames is not None and not (needs.frames or of_plugin.frames):
         raise DataError(
             f"head {head} reads a second stream clip for clip, and {data.frames.header.backbone} has other clips than "
             f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
         )
-    _require_boundaries(store, data, head, needs.boundaries)
+    _require_boundaries(store, data, head, max(needs.boundaries, of_plugin.boundaries))
     if needs.texts:
-        chosen = units[0].settings.prototypes
+        chosen = settings.prototypes
         text = store.text(chosen.text)
         prototypes = build_prototypes(text, chosen, needs.texts)
-    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options)
+        terms = _terms(store, text, needs, data, head)
+    plugin_text = store.text(plugin.prompt_set) if plugin else None
+    if plugin_text is not None:
+        own = _terms(store, plugin_text, of_plugin, data, f"with plug-in {options.plugin}")
+        if terms and own and terms != own:
+            raise SettingsError(
+                f"head {head} and plug-in {options.plugin} each have texts of their own for a category; take one"
+            )
+        terms = terms or own
+    if terms:
+        data = data.with_terms(terms)
+    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options, terms)
 
 
 def _require_boundaries(store: Store, data: FeatureSet, head: str, number: int) -> None:
@@ -197,20 +217,33 @@ def _require_boundaries(store: Store, data: FeatureSet, head: str, number: int) 
         raise DataError(
             f"head {head} learns {number} boundaries of stages, and the labels of {store.path} have "
             f"{have or 'none'}: put them into the columns boundary_1_seconds, boundary_2_seconds, ... of the manifest and "
-            f"`features relabel` the store, or set the number of stages with --set stages=N"
+            f"`features relabel` the store, set the number of stages, --set stages=N, or take fixed ones, --set boundaries=fixed "
+            f"(of a plug-in: plugin.stages, plugin.boundaries)"
         )
 
 
-def _plugin_text(store: Store, options: Options, head: str) -> TextFeatures | None:
+def _plugin(store: Store, options: Options, head: str) -> Plugin | None:
     if options.plugin is None:
         return None
-    if options.plugin not in PLUGINS:
-        raise SettingsError(f"no plug-in is called {options.plugin!r}{there_are(options.plugin, PLUGINS)}")
+    plugin = plugin_for(options.plugin, {text.name: set(text.groups) for text in store.texts})
     if hasattr(get_head(head), "fit_closed_form"):
         raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
-    have = {text.name for text in store.texts}
-    names = [name for name, _ in PLUGINS[options.plugin].texts]
-    return store.text(next((name for name in names if name in have), names[0]))
+    return plugin
+
+
+def _terms(
+    store: Store, text: TextFeatures, needs: Needs, data: FeatureSet, what: str
+) -> dict[str, tuple[int, ...]]:  # fmt: skip
+    """Texts of categories, of those that have them; texts of stages must be had."""
+    if not needs.terms:
+        return {}
+    terms = terms_of(store.card, text, needs.terms, data.categories)
+    if not terms and STAGES in needs.terms:
+        raise DataError(
+            f"head {what} reads texts of the stages of each category, and the card in {store.path} has none in its prompt set {text.name}: "
+            f"a card names the terminology of its categories, or lists them (docs/extend.md)"
+        )
+    return terms
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from features.types import TextFeatures
+from manifests.card import Card
+from manifests.prompts import STAGES, VIDEOS, CategoryTexts
 from train.errors import DataError, SettingsError
 
 GRADES, SCORES = "grades", "scores"
@@ -74,6 +76,41 @@ def build_prototypes(text: TextFeatures, settings: PrototypeSettings, wanted: Se
     if SCORES in wanted:
         texts[SCORES] = _scores(text, settings, texts[GRADES])
     return Prototypes(texts, text.header.weights_random)
+
+
+def terms_of(
+    card: Card | None, text: TextFeatures, groups: Sequence[str], categories: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """Category -> the places, each in its group, of the texts that are its own: of `groups`, in their order. Empty where the card has none.
+
+    Raises `DataError` for a category whose texts the store lacks.
+    """
+    prompts = card.prompts.get(text.name) if card else None
+    wanted = sorted({category for category in categories if category})
+    own = prompts.composed_for(wanted).categories if prompts else {}
+    place = {(group, one): index for group in groups for index, one in enumerate(_texts_of(text, group))}
+    terms, missing = {}, []
+    for category in wanted if own else ():
+        known = own.get(category)
+        texts = [(group, one) for group in groups for one in _own(known, group)] if known else []
+        if texts and all(one in place for one in texts):
+            terms[category] = tuple(place[one] for one in texts)
+        elif texts or known is None:
+            missing.append(category)
+    if missing:
+        raise DataError(
+            f"prompt set {text.name} has no texts for the categories {', '.join(missing[:10])}: encode them with extract text, into the "
+            f"store that has these videos"
+        )
+    return terms
+
+
+def _texts_of(text: TextFeatures, group: str) -> list[str]:
+    return [one for one, own in zip(text.texts, text.groups) if own == group]
+
+
+def _own(texts: CategoryTexts, group: str) -> tuple[str, ...]:
+    return {STAGES: texts.stages, VIDEOS: (texts.video,) if texts.video else (), GRADES: texts.grades}.get(group, ())
 
 
 def _group(text: TextFeatures, name: str, advice: str) -> np.ndarray:

@@ -22,7 +22,9 @@ from manifests.card import Card
 from train.checkpoint import TEXTS, HeadConfig, save_checkpoint
 from train.dataset import Batch, FeatureSet, ScoreScale
 from train.errors import CheckpointError, SettingsError
+from train.frames import Frames
 from train.heads import TABLE, get_head
+from train.heads.staged import GROUPS
 from train.protocol import score_scale
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.report import CHECKPOINTS, versions
@@ -122,7 +124,7 @@ def import_published(
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
         audio_header=audio_header.to_json() if audio_header else None,
         text_recipe_id=text_features.header.recipe_id if text_features else None,
-        plugin=None, random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
+        plugin=None, plugin_settings={}, terms={}, random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
     )  # fmt: skip
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config)
@@ -152,6 +154,7 @@ def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path)
 AUDIO_DIM, TEXT_DIM = 768, 512
 """Of AST and of CLIP, which the papers use."""
 QGVL_TEXTS = {"grades": 4, "scores": 101}
+MVLA_FRAMES = 96
 
 
 def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
@@ -190,10 +193,21 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
         if missing:
             row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
             continue
-        head = head_class(dim, settings, Prototypes(arrays, random=False), AUDIO_DIM).eval()
+        second, given = AUDIO_DIM, batch
+        if set(GROUPS) <= set(needs.terms):
+            given, second = _with_frames(batch, needs.boundaries), TEXT_DIM
+        head = head_class(dim, settings, Prototypes(arrays, random=False), second).eval()
         row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
         # With gradients, because without them torch takes a fused path whose operations its counter does not know.
         with FlopCounterMode(display=False) as counter:
-            head(replace(batch, scores=torch.ones(1, len(needs.columns))))
+            head(replace(given, scores=torch.ones(1, len(needs.columns))))
         row["flops_per_video"] = counter.get_total_flops()
     return rows
+
+
+def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
+    """Beside the clips, CLIP's features of as many frames as MVLA takes."""
+    starts = torch.arange(MVLA_FRAMES, dtype=torch.float32)[None] * batch.mask.shape[1] / MVLA_FRAMES
+    seconds = torch.stack([starts, starts + batch.mask.shape[1] / MVLA_FRAMES], -1)
+    frames = Frames(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)
+    return replace(batch, audio=None, frames=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))

@@ -59,6 +59,8 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         audio_header=experiment.data.second_header.to_json() if experiment.data.second_header else None,
         text_recipe_id=experiment.text.header.recipe_id if experiment.text else None,
         plugin=experiment.options.plugin,
+        plugin_settings=asdict(settings.plugin) if settings.plugin else {},
+        terms={category: list(index) for category, index in experiment.terms.items()},
         random_weights=experiment.random_weights,
         versions=versions(),
     )
@@ -192,6 +194,8 @@ def format_table(rows: Sequence[Row], form: str = "simple") -> str:
         "Spearman": [_with_deviation(row) for row in rows],
         "MSE": [_number(row.mse, 2) for row in rows],
         "R-l2 x100": [_number(row.relative_l2, 2) for row in rows],
+        "AIoU\n@0.5": [_number(row.aiou_50) for row in rows],
+        "AIoU\n@0.75": [_number(row.aiou_75) for row in rows],
         "mean of seeds\nSpearman": [_number(row.ensemble_spearman) for row in rows],
         "mean of seeds\nMSE": [_number(row.ensemble_mse, 2) for row in rows],
         f"{FLOOR} floor\nSpearman": [_number(row.floor_spearman) for row in rows],

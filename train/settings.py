@@ -7,7 +7,7 @@ it, of the head's settings and of the prototypes'.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 
 from manifests.card import Card
 from manifests.errors import there_are
@@ -17,6 +17,8 @@ from train.losses import BATCH_HARD, TRIPLETS
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 PRECISIONS = ("float32", "bfloat16")
+PLUGIN = "plugin."
+"""Before the name of a plug-in's setting, which a head may have as well."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("pgt", ""): _MLAVL,
     ("pgt", "rg"): {**_MLAVL, "epochs": _RG_EPOCHS},
     ("sca", ""): _MVLA,
+    ("sca", "jigsaws"): {**_MVLA, "text": "mvla"},
+    ("mvla", ""): {**_MVLA, "text": "mvla"},
+    ("mvla", "mtl-aqa"): {**_MVLA, "text": "mvla", "boundaries": "fixed"},
     # Of the published code: Adam, 1e-4, decay 1e-5, the loss of the distribution alone.
     ("usdl", ""): {**_DIRECT, "mse_weight": 0.0},
     ("usdl", "jigsaws"): {**_DIRECT, "mse_weight": 0.0, **_RATINGS, "bins": 25},
@@ -123,11 +128,12 @@ mapping as value is per category."""
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What `--set` may change, gathered: the trainer's settings, the head's, and the prototypes'."""
+    """What `--set` may change, gathered: the trainer's settings, the head's, the prototypes', and as `plugin.KEY` the plug-in's."""
 
     train: TrainSettings
     head: object
     prototypes: object
+    plugin: object | None = None
 
 
 _TUNED = {
@@ -146,6 +152,7 @@ PRESETS = {
         ("gdlt", ""): _TUNED,
         ("gslm", ""): _TUNED,
         ("sca", ""): {**_TUNED, "triplet_weight": 0.0},
+        ("mvla", ""): {"text": "mvla", **_TUNED, "triplet_weight": 0.0},
         ("usdl", ""): {**_TUNED, "mse_weight": 0.0},
         ("musdl", ""): {**_TUNED, "mse_weight": 0.0},
         ("core", ""): {**_TUNED, "mse_weight": 0.0},
@@ -190,23 +197,33 @@ def build_settings(
     head: str, dataset: str, category: str, overrides: Mapping[str, object], kinds: Mapping[str, type],
     preset: str = PUBLISHED,
 ) -> RunSettings:  # fmt: skip
-    """Defaults, then the preset's row, then the user's overrides. `kinds`: `train`, `head`, `prototypes` -> dataclass.
+    """Defaults, then the preset's row, then the user's overrides. `kinds`: `train`, `head`, `prototypes` and, with one, `plugin` -> dataclass.
 
     Raises `SettingsError` for a name that no part knows, with the nearest that one does.
     """
-    known = {field.name for kind in kinds.values() for field in fields(kind)}
+    known = {
+        f"{PLUGIN if part == 'plugin' else ''}{field.name}" for part, kind in kinds.items() for field in _settable(kind)
+    }
     for name in overrides:
+        if name.startswith(PLUGIN) and "plugin" not in kinds:
+            raise SettingsError(f"{name} is a setting of a plug-in: name one with --plugin")
         if name not in known:
             raise SettingsError(f"head {head} has no setting {name!r}{there_are(name, sorted(known))}")
     values = {**preset_row(preset, head, dataset, category), **overrides}
+    of_plugin = {name.removeprefix(PLUGIN): value for name, value in values.items() if name.startswith(PLUGIN)}
     parts = {}
     for part, kind in kinds.items():
-        names = {field.name: field for field in fields(kind)}
+        names = {field.name: field for field in _settable(kind)}
+        given = of_plugin if part == "plugin" else values
         try:
-            parts[part] = kind(**{n: _convert(n, v, names[n].type) for n, v in values.items() if n in names})
+            parts[part] = kind(**{n: _convert(n, v, names[n].type) for n, v in given.items() if n in names})
         except TypeError as error:
             raise SettingsError(str(error)) from error
     return RunSettings(**parts)
+
+
+def _settable(kind: type) -> list[Field]:
+    return [field for field in fields(kind) if field.init]
 
 
 def _convert(name: str, value: object, kind: object) -> object:

@@ -33,6 +33,9 @@ class Row:
     floor_spearman: float
     floor_mse: float
     control_spearman: float
+    aiou_50: float
+    """nan unless boundaries of stages were predicted and are known."""
+    aiou_75: float
     seconds_per_epoch: float
 
 
@@ -73,6 +76,8 @@ def summarise(results: Sequence[Result]) -> list[Row]:
                 fisher_mean(f.spearman for f in floors),
                 float(np.mean([f.mse for f in floors])) if floors else float("nan"),
                 fisher_mean(r.fitted.test.spearman for r in controls),
+                float(np.mean([r.fitted.test.aiou_50 for r in mine])),
+                float(np.mean([r.fitted.test.aiou_75 for r in mine])),
                 float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
             )
         )
@@ -111,5 +116,5 @@ def _average(name: str, rows: Sequence[Row]) -> Row:
     return Row(
         name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
         mean("mse"), mean("relative_l2"), fisher("ensemble_spearman"), mean("ensemble_mse"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
-        fisher("control_spearman"), mean("seconds_per_epoch"),
+        fisher("control_spearman"), mean("aiou_50"), mean("aiou_75"), mean("seconds_per_epoch"),
     )  # fmt: skip

@@ -48,6 +48,10 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
         raise SettingsError(f"head {first.head} needs exemplars or scores of one dataset; unified training has several")
     if first.options.overrides and dict(first.options.overrides).get("validation"):
         raise SettingsError("validation=SHARE chooses one epoch by one dataset's score; unified training has several")
+    if first.terms:
+        raise SettingsError(
+            f"head {first.head} takes each category's own texts, and unified training has those of one store only"
+        )
     for store, other in zip(stores[1:], singles[1:]):
         _require_same_recipes(stores[0], first.data, store, other.data)
     parts = tuple(_part(single, unit) for single in singles for unit in single.units)

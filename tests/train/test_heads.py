@@ -12,7 +12,7 @@ from train.dataset import Batch
 from train.errors import DataError
 from train.heads import TABLE, get_head
 from train.heads.output import HeadOutput
-from train.heads.plugin import PLUGINS
+from train.heads.plugin import PLUGINS, Plugin
 from train.losses import LossWeights, total_loss
 from train.metrics import spearman
 from train.prototypes import Prototypes
@@ -22,6 +22,7 @@ DIM, AUDIO_DIM = 12, 10
 RNG = np.random.default_rng(0)
 COUNTS = {
     "grades": 4, "scores": 11, "visual_actions": 5, "audio_actions": 6, "audio_visual_grades": 4, "visual_grades": 3,
+    "stages": 6, "videos": 5,
 }  # fmt: skip
 PROTOTYPES = Prototypes({name: RNG.normal(size=(n, 16)).astype(np.float32) for name, n in COUNTS.items()}, True)
 
@@ -50,6 +51,7 @@ def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batc
     made = Batch(
         clips, mask, target, tuple(range(len(lengths))), audio, seconds=seconds,
         boundaries=shares * torch.tensor(lengths)[:, None], scores=torch.tensor(scores, dtype=torch.float32),
+        terms=torch.tensor(rng.integers(0, 4, size=(len(lengths), 4))),
     )  # fmt: skip
     if not compared:
         return made
@@ -85,18 +87,13 @@ def check_that_padding_changes_nothing(head: nn.Module) -> None:
         scores = head(batch).score01
         np.testing.assert_allclose(head(pad_to(batch, 15)).score01, scores, atol=1e-6)
         for row, length in enumerate([6, 9, 4]):
-            cut = (slice(row, row + 1), slice(length))
+            one = slice(row, row + 1)
+            cut = (one, slice(length))
             alone = Batch(
-                batch.clips[cut],
-                batch.mask[cut],
-                batch.target01[:1],
-                (0,),
-                batch.audio[cut],
-                seconds=batch.seconds[cut],
-            )
-            alone = replace(
-                alone, scores=batch.scores[row : row + 1], exemplar=batch.exemplar, voters=batch.voters[row : row + 1]
-            )
+                batch.clips[cut], batch.mask[cut], batch.target01[one], (0,), batch.audio[cut], seconds=batch.seconds[cut],
+                boundaries=batch.boundaries[one], terms=batch.terms[one], scores=batch.scores[one], exemplar=batch.exemplar,
+                voters=batch.voters[one],
+            )  # fmt: skip
             np.testing.assert_allclose(head(alone).score01, scores[row : row + 1], atol=1e-6)
 
 
@@ -258,12 +255,20 @@ def test_ridge_survives_what_training_never_showed():
     np.testing.assert_allclose(head(moved).score01, before, atol=1e-3)
 
 
-@pytest.mark.parametrize("plugin", ["mag2", "mvla"])
+def plugins() -> list[Plugin]:
+    """Each kind once."""
+    return list({one.kind: one for variants in PLUGINS.values() for one in variants}.values())
+
+
+@pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)
 @pytest.mark.parametrize("name", ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp"])
 def test_plugins_before_the_hosts_of_mvla(name, plugin):
     """Both sides of a comparison are informed, padding stays hidden, and everything learns."""
     torch.manual_seed(0)
-    head = PLUGINS[plugin].kind(make_head(name), DIM, torch.randn(4, 16), AUDIO_DIM)
+    texts = {group: torch.randn(4, 16) for group in plugin.groups}
+    known = plugin.kind.Settings.__dataclass_fields__
+    small = {key: value for key, value in {"width": 16, "heads": 2, "dropout": 0.0}.items() if key in known}
+    head = plugin.build(make_head(name), DIM, texts, AUDIO_DIM, plugin.kind.Settings(**small))
     check_that_padding_changes_nothing(ready(head))
     batch = make_batch([9, 7, 5, 8])
     loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())

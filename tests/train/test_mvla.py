@@ -183,7 +183,7 @@ def test_frames_are_pooled_into_the_clips():
 @pytest.mark.parametrize("host", ["gdlt", "gslm", "pgt", "sca"])
 def test_the_plugin_before_a_host(host):
     torch.manual_seed(0)
-    head = WithMVLA(make_head(host), DIM, PROTOTYPES.texts["grades"], AUDIO_DIM)
+    head = WithMVLA(make_head(host), DIM, {"grades": PROTOTYPES.texts["grades"]}, AUDIO_DIM, MVLASettings())
     check_that_padding_changes_nothing(ready(head))
     batch = make_batch([9, 7, 5, 8])
     output = head.train()(batch)

@@ -12,6 +12,7 @@ TABLE: dict[str, str] = {
     "avcf": "train.heads.mlavl:MLAVL",
     "pgt": "train.heads.mlavl:VisualMLAVL",
     "sca": "train.heads.mvla:MVLA",
+    "mvla": "train.heads.staged:StagedMVLA",
     "gdlt": "train.heads.gdlt:GDLT",
     "usdl": "train.heads.usdl:USDL",
     "musdl": "train.heads.musdl:MUSDL",

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from manifests.errors import there_are
 from train.dataset import Batch
 from train.errors import SettingsError
 from train.heads.layers import ContextEncoder, Projection, project, xavier_
@@ -31,6 +31,7 @@ TEXTS = (SOFT, HARD)
 
 @dataclass(frozen=True)
 class MVLASettings:
+    TEXTS: ClassVar[tuple[str, ...]] = TEXTS
     width: int = 512
     """Of both branches and the texts: CLIP's own, so that its pictures and texts keep the space they share."""
     heads: int = 8
@@ -55,8 +56,8 @@ class MVLASettings:
     mask: bool = True
 
     def __post_init__(self) -> None:
-        if self.texts not in TEXTS:
-            raise SettingsError(f"texts takes {' or '.join(TEXTS)}, got {self.texts!r}{there_are(self.texts, TEXTS)}")
+        if self.texts not in self.TEXTS:
+            raise SettingsError(f"texts takes one of {', '.join(self.TEXTS)}, got {self.texts!r}")
         if self.stages < 1 or not self.temperature > 0:
             raise SettingsError(
                 f"stages must be 1 or more and temperature above 0, got {self.stages}, {self.temperature}"
@@ -85,10 +86,11 @@ class CollaborativeAttention(nn.Module):
         allowed: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """`(batch, n, clip_width)`, `(batch, n, width)` and `(texts, width)` -> `(batch, n, clip_width)`. `allowed`, bool `(batch, n, texts)`, says
-        which texts each place may take; `mask`, bool `(batch, n)`, which places there are."""
+        """`(batch, n, clip_width)`, `(batch, n, width)` and texts `(texts, width)`, or `(batch, texts, width)` where each video has its
+        own, -> `(batch, n, clip_width)`. `allowed`, bool `(batch, n, texts)`, says which texts each place may take; `mask`, bool
+        `(batch, n)`, which places there are."""
         scale = math.sqrt(texts.shape[-1])
-        logits = self.vision_query(vision) @ self.text_key(texts).T / scale
+        logits = self.vision_query(vision) @ self.text_key(texts).transpose(-2, -1) / scale
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -float("inf"))
         mixed = logits.softmax(-1) @ self.text_value(texts) + vision
@@ -113,14 +115,16 @@ def stage_shares(mask: torch.Tensor, stages: int) -> torch.Tensor:
 
 
 def similarity(visual: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-    """Cosines `(..., texts)` of embeddings `(..., width)` with `(texts, width)`."""
-    return F.normalize(visual, dim=-1, eps=1e-8) @ F.normalize(texts, dim=-1, eps=1e-8).T
+    """Cosines `(..., texts)` of embeddings `(..., width)` with texts `(texts, width)` or `(batch, texts, width)`."""
+    return F.normalize(visual, dim=-1, eps=1e-8) @ F.normalize(texts, dim=-1, eps=1e-8).transpose(-2, -1)
 
 
 def similarity_loss(visual: torch.Tensor, texts: torch.Tensor, which: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Equation 5, the mean over embeddings: `(batch, n, width)`, of which all of a video belong to text `which`, `(batch,)`."""
-    logits = similarity(visual, texts) / temperature
-    return F.cross_entropy(logits.flatten(0, 1), which.repeat_interleave(visual.shape[1]))
+    """Equation 5, the mean over embeddings `(batch, n, width)`: which text each belongs to is int64 `(batch, n)`, -1 for none, or
+    `(batch,)` where it is one for the whole video."""
+    logits = (similarity(visual, texts) / temperature).flatten(0, 1)
+    which = (which if which.dim() == 2 else which[:, None].expand(visual.shape[:2])).flatten()
+    return F.cross_entropy(logits, which, ignore_index=-1, reduction="sum") / (which >= 0).sum().clamp(min=1)
 
 
 def divergence(
@@ -131,15 +135,17 @@ def divergence(
     mask: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """The first term of equation 7: KL of the curves over a video's clips of their similarity with its text, each curve made a
-    distribution over the clips by a softmax; the mean over videos."""
+    """The first term of equation 7: KL of the curves over a video's clips of their similarity with its text, or with each of its texts,
+    `which` int64 `(batch,)` or `(batch, n)`, -1 for none. A curve is made a distribution over the clips by a softmax; the mean over curves."""
+    which = which if which.dim() == 2 else which[:, None]
+    chosen = texts[which.clamp(min=0)]
     curves = []
     for branch in (clips, vision):
-        chosen = F.normalize(texts, dim=-1, eps=1e-8)[which]
-        curve = (F.normalize(branch, dim=-1, eps=1e-8) * chosen[:, None]).sum(-1) / temperature
-        curves.append(curve.masked_fill(~mask, -1e4).log_softmax(-1))
-    terms = (curves[0].exp() * (curves[0] - curves[1])).masked_fill(~mask, 0.0)
-    return terms.sum(-1).mean()
+        curve = similarity(chosen, branch) / temperature
+        curves.append(curve.masked_fill(~mask[:, None], -1e4).log_softmax(-1))
+    terms = (curves[0].exp() * (curves[0] - curves[1])).masked_fill(~mask[:, None], 0.0).sum(-1)
+    known = which >= 0
+    return (terms * known).sum() / known.sum().clamp(min=1)
 
 
 class Guidance(nn.Module):
@@ -176,22 +182,26 @@ class Guidance(nn.Module):
     def attend(
         self, clips: torch.Tensor, vision: torch.Tensor, texts: torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
+        """Equation 8, with texts of all videos or of each, as `CollaborativeAttention` takes them."""
         if self.attention is None:
             return clips
         allowed = None
         if self.settings.texts == HARD:
-            allowed = F.one_hot(similarity(vision, texts).argmax(-1), len(texts)).bool()
+            allowed = F.one_hot(similarity(vision, texts).argmax(-1), texts.shape[-2]).bool()
         return self.attention(clips, vision, texts, allowed, mask)
 
     def losses(
-        self, target01: torch.Tensor, clips: torch.Tensor, vision: torch.Tensor, texts: torch.Tensor, mask: torch.Tensor
+        self, batch: Batch, clips: torch.Tensor, vision: torch.Tensor, texts: torch.Tensor, mask: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Equation 7, while training. A video's text is the grade nearest to its score."""
+        """Equation 7, while training. A video's text is the grade nearest to its score, among its category's where these have their own."""
         s = self.settings
         if not self.training or not (s.similarity_weight or s.divergence_weight):
             return {}
         clips = clips if self.clip_projection is None else self.clip_projection(clips)
-        which = (target01.clamp(0, 1) * (len(texts) - 1)).round().long()
+        num_grades = len(texts) if batch.terms is None else batch.terms.shape[1]
+        which = (batch.target01.clamp(0, 1) * (num_grades - 1)).round().long()
+        if batch.terms is not None:
+            which = batch.terms.gather(1, which[:, None])[:, 0]
         found = {}
         if s.similarity_weight:
             embeddings = [share @ branch for share in levels(mask, s.stages) for branch in (clips, vision)]
@@ -200,6 +210,13 @@ class Guidance(nn.Module):
         if s.divergence_weight:
             found["divergence"] = s.divergence_weight * divergence(clips, vision, texts, which, mask, s.temperature)
         return found
+
+
+def own_texts(texts: torch.Tensor, terms: torch.Tensor | None) -> torch.Tensor:
+    """Each video's texts, `(batch, n, width)`, of `(texts, width)`; where a category has none, their mean. Without terms, all are everybody's."""
+    if terms is None:
+        return texts
+    return torch.where((terms >= 0)[..., None], texts[terms.clamp(min=0)], texts.mean(0))
 
 
 def levels(mask: torch.Tensor, stages: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,7 +232,7 @@ class MVLA(nn.Module):
 
     @staticmethod
     def needs(settings: MVLASettings) -> Needs:
-        return Needs(texts=("grades",), frames=True)
+        return Needs(texts=("grades",), frames=True, terms=("grades",))
 
     def __init__(
         self, dim: int, settings: MVLASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
@@ -235,8 +252,8 @@ class MVLA(nn.Module):
         texts = self.guidance.texts(self.grades_texts)
         vision = self.guidance.vision_of_clips(batch, mask)
         means = [
-            self.guidance.attend(share @ clips, share @ vision, texts).mean(1)
+            self.guidance.attend(share @ clips, share @ vision, own_texts(texts, batch.terms)).mean(1)
             for share in levels(mask, self.settings.stages)
         ]
         score = self.assessment(torch.cat(means, -1))[:, 0]
-        return HeadOutput(torch.sigmoid(score), losses=self.guidance.losses(batch.target01, clips, vision, texts, mask))
+        return HeadOutput(torch.sigmoid(score), losses=self.guidance.losses(batch, clips, vision, texts, mask))

@@ -44,6 +44,8 @@ class Needs:
     """It can read a second stream that has a clock of its own; others refuse one."""
     boundaries: int = 0
     """Boundaries of stages that it learns from the labels."""
+    terms: tuple[str, ...] = ()
+    """Groups of which a video has texts of its own, by its category, where the prompt set has such (`Batch.terms`); in this order."""
     scores: tuple[str, ...] = ()
     """Scores that are known of every video before it is judged, such as its difficulty."""
     targets: tuple[str, ...] = ()
