@@ -435,6 +435,32 @@ def card(store: Path, out: Path | None) -> None:
         out.write_text(text, encoding="utf-8")
 
 
+@main.command("labels")
+@click.option("--layout", type=NamesOf(lambda: _layouts()), required=True, help="Whose label files.")
+@click.option("--dataset", shell_complete=completes(dataset_names), required=True, help="Whose card checks them.")
+@click.option("--labels", type=FILE, multiple=True, required=True, help="Label file of the authors; may be repeated.")
+@click.option("--out", type=FILE, required=True, help="The table, a manifest for `extract run --manifest`.")
+@json_option
+def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Turn the authors' label files into a manifest, for datasets whose labels may not be passed on.
+
+    Example: features labels --layout finediving --dataset finediving --labels fine-grained_annotation_aqa.pkl --labels train_split.pkl --labels test_split.pkl --out finediving.csv
+    """
+    from features.layouts import LAYOUTS
+    from manifests.table import write_manifest
+
+    if out.exists():
+        raise FeaturesError(f"{out} exists; choose another name, or remove it first")
+    manifest = LAYOUTS[layout].labels(labels, find_card(dataset))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(out, manifest)
+    splits = {name: sum(row.split == name for row in manifest.rows) for name in manifest.card.splits}
+    if as_json:
+        print_json({"out": str(out), "videos": len(manifest.rows), "splits": splits})
+    else:
+        click.echo(f"{out}: {len(manifest.rows)} videos ({', '.join(f'{name} {n}' for name, n in splits.items())})")
+
+
 @main.command("import")
 @click.argument("source", type=FILE)
 @click.option("--layout", type=NamesOf(lambda: [*_layouts(), "text"]), required=True, help="How SOURCE is laid out.")
@@ -465,8 +491,8 @@ def import_features(
 ) -> None:  # fmt: skip
     """Bring features made elsewhere, in SOURCE, into a store with their labels.
 
-    Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo; text (one array
-    of text features).
+    Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo, finediving; text (one
+    array of text features).
 
     Example: features import VST --layout gdlt --dataset rg --backbone vst --labels train.txt --labels test.txt --out features/rg.h5
     """

@@ -15,7 +15,7 @@ from features.restricted import read_array, read_values
 from manifests.card import Card
 from manifests.errors import ManifestError
 from manifests.labels import read_labels
-from manifests.table import SCORE_PREFIX, Manifest, RowChecker
+from manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,10 @@ def _finefs_training() -> set[int]:
     return {*short[:SHORT_TRAINING].tolist(), *free[:FREE_TRAINING].tolist()}
 
 
-def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the split lists, told apart by content.
-
-    The name of a list's file begins with its split.
-    """
-    annotations: dict[tuple, Sequence] = {}
+def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object], dict[tuple, str]]:
+    """Facts by video, and its split: dictionaries, whose facts are joined where they are named, and lists of keys, whose files begin with
+    the name of their split."""
+    annotations: dict[tuple, object] = {}
     splits: dict[tuple, str] = {}
     for path in files:
         try:
@@ -130,7 +128,10 @@ def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
         except InvalidFeatures as error:
             raise ManifestError(str(error)) from error
         if isinstance(values, dict):
-            annotations |= values
+            for key, facts in values.items():
+                known = annotations.get(key)
+                both = isinstance(facts, dict) and isinstance(known, dict)
+                annotations[key] = {**known, **facts} if both else facts
         elif isinstance(values, (list, tuple)):
             split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
             if split is None:
@@ -138,6 +139,15 @@ def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
             splits |= {tuple(key): split for key in values}
         else:
             raise ManifestError(f"{path} holds a {type(values).__name__}; a dictionary or a list of keys is expected")
+    return annotations, splits
+
+
+def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the split lists, told apart by content.
+
+    The name of a list's file begins with its split.
+    """
+    annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
     rows = []
     for line, (key, facts) in enumerate(annotations.items(), 1):
@@ -154,6 +164,46 @@ def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
     return Manifest(card.name, tuple(rows), ("total",), card)
 
 
+def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """Annotations, `(event, instance) -> facts`, in one file or several, and the split lists, told apart by content as above.
+
+    Facts are a list, as in `fine-grained_annotation_aqa.pkl`, or named, as in the coarse and the fine-grained file. Boundaries are where the
+    second step and the last step begin, which is what the published code of TSA takes of two steps or more.
+    """
+    annotations, splits = _annotations(files, card)
+    checker = RowChecker(card)
+    rows = []
+    for line, (key, facts) in enumerate(annotations.items(), 1):
+        try:
+            (event, instance), named = key, _dive_facts(facts)
+            values = {"video_id": f"{event}_{instance}", "split": splits.get(key, "")}
+            values["category"] = str(named["action_type"]).upper()
+            values[f"{SCORE_PREFIX}total"] = repr(float(named["dive_score"]))
+            values[f"{SCORE_PREFIX}difficulty"] = repr(float(named["difficulty"]))
+            steps = np.asarray(named["frames_labels"])
+            if steps.ndim != 1 or not len(steps):
+                raise ValueError("frames_labels is not one row of labels")
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            checker.add(line, f"{key!r}: dive number, score, difficulty and labels of frames expected ({error})")
+            continue
+        begins = [int(np.argmax(steps == step)) for step in dict.fromkeys(steps.tolist())]
+        for number, frame in enumerate(dict.fromkeys([begins[1], begins[-1]] if len(begins) > 1 else []), 1):
+            values[boundary_column(number)] = repr(frame / card.labels.fps)
+        rows.append(checker.row(line, values))
+    checker.finish("the annotations (a line is an entry)")
+    if not rows:
+        raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
+    return Manifest(card.name, tuple(rows), ("total", "difficulty"), card)
+
+
+def _dive_facts(facts: object) -> dict[str, object]:
+    """By the names of the authors' README, which the list leaves out."""
+    if isinstance(facts, dict):
+        return facts
+    number, score, difficulty, _, steps = facts[:5]
+    return {"action_type": number, "dive_score": score, "difficulty": difficulty, "frames_labels": steps}
+
+
 LAYOUTS: dict[str, Layout] = {
     "gdlt": Layout("a folder of <video_id>.npy, each (clips, dim), as the GDLT authors share them", "*.npy", _one_each),
     "pamfn": Layout(
@@ -167,6 +217,9 @@ LAYOUTS: dict[str, Layout] = {
         _averaged,
     ),
     "finefs": Layout("a folder of <number>.pkl, each a tensor (clips, dim)", "*.pkl", _one_each, _finefs_labels),
+    "finediving": Layout(
+        "a folder of <event>_<instance>.npy, each (clips, dim)", "*.npy", _one_each, _finediving_labels
+    ),
     "logo": Layout("a folder of <competition>_<number>.npy, each (clips, dim)", "*.npy", _one_each, _logo_labels),
 }
 """Text features are no layout of videos; `features.importing.import_text` reads them."""

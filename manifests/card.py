@@ -62,6 +62,8 @@ class LabelFile:
     """`before first _` takes the category from the id; a category's name gives it to every row."""
     divided_by: dict[str, str] = field(default_factory=dict)
     """Score -> column that it is divided by, where authors publish a score multiplied by a factor."""
+    fps: float = 0.0
+    """Frames a second, where authors count times in frames."""
 
 
 @dataclass(frozen=True)

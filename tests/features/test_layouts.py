@@ -13,6 +13,8 @@ from features.errors import InvalidFeatures
 from features.restricted import read_values
 from features.store import open_store
 from features.types import LabelRow
+from manifests.card import find_card
+from manifests.table import read_manifest
 from tests.features.test_restricted import Payload
 
 RNG = np.random.default_rng(0)
@@ -161,6 +163,57 @@ def test_logo(tmp_path):
     assert rows["WorldChampionship2019_free_final_11"].split == "train"
     (tmp_path / "anno_dict.pkl").write_bytes(pickle.dumps({"k": Payload(tmp_path / "ran")}))
     assert "mkdir" in run(*call, "--labels", tmp_path / "anno_dict.pkl", status=2)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_finediving(tmp_path, named):
+    """Files in the authors' structure: facts by (event, instance), as a list or in two files by name, and lists of keys for the splits."""
+    keys = [
+        ("FINADivingWorldCup2021_Men3m_final_r1", 0),
+        ("FINADivingWorldCup2021_Men3m_final_r1", 11),
+        ("FullMen_2", 3),
+    ]
+    steps = [[1] * 50 + [14] * 30 + [37] * 20, [9] * 25 + [12] * 25 + [33] * 5 + [37] * 5, [4] * 10 + [37] * 10]
+    dives = [("107b", 81.6, 3.1), ("5253B", 70.0, 3.4), ("614B", 64.2, 2.4)]
+    if named:
+        coarse = {k: {"action_type": a, "dive_score": s, "difficulty": d, "judge_scores": [8.5, 9], "start_frame": 489, "end_frame": 592}
+                  for k, (a, s, d) in zip(keys, dives)}  # fmt: skip
+        fine = {k: {"action_type": a, "dive_score": s, "sub-action_types": {1: "Forward"}, "frames_labels": np.array(labels),
+                    "steps_transit_frames": np.array([5])}
+                for k, (a, s, _), labels in zip(keys, dives, steps)}  # fmt: skip
+        files = {"FineDiving_coarse_annotation": coarse, "FineDiving_fine-grained_annotation": fine}
+    else:
+        facts = {k: [a, s, np.float64(d), "?", labels] for k, (a, s, d), labels in zip(keys, dives, steps)}
+        files = {"fine-grained_annotation_aqa": facts}
+    files |= {"train_split": keys[:2], "test_split": keys[2:]}
+    for name, value in files.items():
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(value))
+    given = [part for name in files for part in ("--labels", tmp_path / f"{name}.pkl")]
+    (tmp_path / "in").mkdir()
+    videos = {f"{a}_{b}": clips(9, 4) for a, b in keys}
+    for name, values in videos.items():
+        np.save(tmp_path / "in" / f"{name}.npy", values)
+    call = ("--layout", "finediving", "--dataset", "finediving", *given)
+    run(tmp_path / "in", *call, "--backbone", "i3d", "--out", tmp_path / "o.h5")
+    rows = read(tmp_path / "o.h5", videos)
+    assert rows[f"{keys[0][0]}_0"] == LabelRow("train", "107B", {"total": 81.6, "difficulty": 3.1}, (2.0, 3.2))
+    assert rows[f"{keys[1][0]}_11"].boundaries == (1.0, 2.2), "where the second and the last step begin"
+    assert rows["FullMen_2_3"] == LabelRow("test", "614B", {"total": 64.2, "difficulty": 2.4}, (0.4,)), (
+        "two steps, one boundary"
+    )
+    done = CliRunner().invoke(main, ["labels", *map(str, call), "--out", str(tmp_path / "table.csv")])
+    assert done.exit_code == 0 and "3 videos (train 2, test 1)" in done.output, done.output
+    table = read_manifest(tmp_path / "table.csv", find_card("finediving"))
+    assert {row.video_id: row.boundaries for row in table.rows} == {v: row.boundaries for v, row in rows.items()}
+    broken = next(iter(files))
+    (tmp_path / f"{broken}.pkl").write_bytes(pickle.dumps({keys[0]: ["107B", 80.0]}))
+    assert "dive number, score, difficulty and labels of frames expected" in run(
+        tmp_path / "in", *call[:4], "--labels", tmp_path / f"{broken}.pkl", "--backbone", "i3d", "--out", tmp_path / "p.h5",
+        status=2,
+    )  # fmt: skip
+    (tmp_path / f"{broken}.pkl").write_bytes(pickle.dumps({"k": Payload(tmp_path / "ran")}))
+    assert "mkdir" in run(tmp_path / "in", *call, "--backbone", "i3d", "--out", tmp_path / "p.h5", status=2)
     assert not (tmp_path / "ran").exists()
 
 

@@ -10,6 +10,7 @@ from manifests.card import Card, find_card, list_cards, load_card
 from manifests.errors import ManifestError, UnknownDataset
 from manifests.labels import read_labels
 from manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
+from manifests.terms import stages_of
 
 
 def write(tmp_path, text, name="m.csv"):
@@ -279,3 +280,81 @@ def test_tables_are_those_of_the_authors(shared, name):
     assert {
         f"{event}_{dive}": (facts["final_score"], facts["dive_number"]) for (event, dive), facts in labels.items()
     } == {video_id: (row.scores["total"], row.category) for video_id, row in manifest.items()}
+
+
+def test_every_dive_number_of_mtl_aqa_in_words():
+    """Against the digits, read here one by one."""
+    numbers = {row.category for row in find_manifest("mtl-aqa").rows}
+    assert len(numbers) == 58 and numbers == set(find_card("mtl-aqa").categories)
+    directions = dict(zip("1234", ("forward", "back", "reverse", "inward")))
+    for number in numbers:
+        take_off, flight, entry = stages_of("diving", number)
+        digits, position = number[:-1], number[-1]
+        group = directions[digits[1] if digits[0] in "56" else digits[0]]
+        assert take_off == ("armstand " if digits[0] == "6" else "") + f"{group} take-off"
+        halves = int(digits[2])
+        twists = int(digits[3]) if len(digits) > 3 else 0
+        words = dict(A="straight", B="pike", C="tuck", D="free")[position]
+        assert flight.endswith(f"{words} flight") and entry == "entry into the water"
+        assert (f"{halves / 2:g} somersault" in flight) == bool(halves), number
+        assert (f"{twists / 2:g} twist" in flight) == bool(twists), number
+
+
+@pytest.mark.parametrize(
+    "number, stages",
+    [
+        ("407B", ("inward take-off", "3.5 somersaults pike flight", "entry into the water")),
+        ("5152B", ("forward take-off", "2.5 somersaults and 1 twist pike flight", "entry into the water")),
+        ("6243D", ("armstand back take-off", "2 somersaults and 1.5 twists free flight", "entry into the water")),
+        ("112B", ("forward take-off", "flying 1 somersault pike flight", "entry into the water")),
+        ("1011C", ("forward take-off", "5.5 somersaults tuck flight", "entry into the water")),
+        ("100A", ("forward take-off", "straight flight", "entry into the water")),
+    ],
+)
+def test_dive_numbers_in_words(number, stages):
+    assert stages_of("diving", number) == stages
+
+
+@pytest.mark.parametrize("number", ["", "407", "407E", "707B", "4077B", "5652B", "6443D", "124B", "x407B"])
+def test_what_is_no_dive_number(number):
+    with pytest.raises(ManifestError, match="is no dive number: a group from 1 to 6"):
+        stages_of("diving", number)
+
+
+def test_texts_of_categories():
+    dives = find_card("mtl-aqa").prompts["mvla"]
+    assert dives.categories["407C"].video == (
+        "a diving video of inward take-off, 3.5 somersaults tuck flight, and entry into the water"
+    )
+    assert set(dives.groups) == {"stages", "videos"} and len(dives.groups["videos"]) == 58
+    assert {t for one in dives.categories.values() for t in one.stages} == set(dives.groups["stages"])
+    tasks = find_card("jigsaws").prompts["mvla"]
+    assert tasks.categories["Knot Tying"].grades == tuple(
+        f"a video of a {grade} knot tying" for grade in ("poor", "fair", "good", "excellent")
+    )
+    assert len(tasks.groups["grades"]) == 12
+    open_ended = find_card("finediving").prompts["mvla"]
+    assert not open_ended.texts
+    made = open_ended.composed_for(["107B", "407C"])
+    assert made.categories["407C"] == dives.categories["407C"] and len(made.groups["stages"]) == 5
+    for card in map(find_card, ("mtl-aqa", "jigsaws", "finediving")):
+        assert Card.from_json(card.to_json()) == card
+
+
+@pytest.mark.parametrize(
+    "prompts, message",
+    [
+        ({"terminology": "knitting", "template": "{text}"}, "no terminology is called 'knitting'"),
+        ({"terminology": "diving", "template": "{text}"}, "'Ball' is no dive number"),
+        ({"grades": ["poor"], "template": "a video"}, "has no {text}"),
+        ({"categories": {"Ball": {"stages": ["a"], "video": "v"}, "Hoop": {"stages": ["a", "b"], "video": "w"}}},
+         "different numbers of texts"),
+        ({"groups": {"grades": ["a"]}, "categories": {"Ball": {"grades": ["b"]}}}, "the text 'b', which is in no group"),
+        ({"categories": {"Ball": ["a"]}}, "prompts.p"),
+    ],
+)  # fmt: skip
+def test_faults_of_composed_prompts(prompts, message):
+    values = json.loads(find_card("rg").to_json()) | {"prompts": {"p": prompts}}
+    with pytest.raises(ManifestError) as caught:
+        Card.from_json(json.dumps(values))
+    assert message in str(caught.value)

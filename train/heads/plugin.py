@@ -44,6 +44,11 @@ def with_clips(batch: Batch, inform: Callable[[Batch], torch.Tensor]) -> Batch:
     return replace(informed, exemplar=replace(batch.exemplar, clips=inform(batch.exemplar)))
 
 
+def both(host: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Terms of the host and of the plug-in, added where both have one of a name."""
+    return {**host, **{name: host[name] + term if name in host else term for name, term in own.items()}}
+
+
 class WithMAG2(nn.Module):
     """MAG2 (MLAVL, Table 4): action texts inform the clips."""
 
@@ -105,7 +110,7 @@ class WithMVLA(nn.Module):
         output = self.host(with_clips(batch, inform))
         vision, mask = seen[0]
         losses = self.guidance.losses(batch, batch.clips, vision, texts, mask)
-        return replace(output, losses={**output.losses, **losses})
+        return replace(output, losses=both(output.losses, losses))
 
 
 class WithStages(nn.Module):
@@ -145,7 +150,7 @@ class WithStages(nn.Module):
         output = self.host(replace(with_clips(batch, inform), terms=None))
         losses = guidance.losses_of(batch, seen[0], *texts)
         boundaries = boundaries_of(seen[0]) if output.boundaries is None else output.boundaries
-        return replace(output, boundaries=boundaries, losses={**output.losses, **losses})
+        return replace(output, boundaries=boundaries, losses=both(output.losses, losses))
 
 
 @dataclass(frozen=True)
