@@ -169,7 +169,7 @@ def counts() -> list[dict[str, object]]:
 @click.command()
 @click.option("--seeds", default=5, show_default=True, help="Worlds drawn, each with its own training runs.")
 @click.option("--videos", default=300, show_default=True, help="Training videos.")
-@click.option("--epochs", default=60, show_default=True)
+@click.option("--epochs", default=40, show_default=True)
 @click.option(
     "--counts", "only_counts", is_flag=True, help="Parameters and operations of the plug-in, nothing trained."
 )

@@ -41,6 +41,24 @@ def test_planted_texts(tmp_path):
     assert "| learnable vectors" in done.stdout
 
 
+def test_stages(tmp_path):
+    """One small world: texts that say something help the host, texts drawn at random do not, and boundaries are found."""
+
+    def run(*arguments):
+        call = [sys.executable, ROOT / "benchmarks" / "stages.py", *arguments, "--json", tmp_path / "s.json"]
+        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=900)
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / "s.json").read_text())
+
+    arms = {name: one for name, (one,) in run("--seeds", "1", "--epochs", "30").items()}
+    assert arms["stage texts"]["spearman"] > arms["host alone"]["spearman"] + 0.05
+    assert arms["texts shuffled"]["spearman"] < arms["host alone"]["spearman"] + 0.05
+    assert arms["stage texts"]["aiou_75"] > 0.9 and arms["texts shuffled"]["aiou_75"] > 0.9
+    counts = {row["part"]: row for row in run("--counts")["counts"]}
+    parts = [row for name, row in counts.items() if name not in ("plug-in", "the paper's")]
+    assert sum(row["parameters"] for row in parts) == counts["plug-in"]["parameters"]
+
+
 def test_protocol(tmp_path):
     call = [
         sys.executable,
