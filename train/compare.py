@@ -133,7 +133,7 @@ def format_lines(lines: Sequence[Line], form: str) -> str:
             if with_l2:
                 l2 = line.relative_l2.get(key)
                 both.append("" if l2 is None else f"{l2:.3f}")
-            cells.append(" / ".join(both) if any(both) else "")
+            cells.append(" / ".join(one or "-" for one in both) if any(both) else "")
         table.append([*cells, line.source])
     names = [" ".join(part for part in key if part) for key in keys]
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"

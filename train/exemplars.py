@@ -106,7 +106,7 @@ class Exemplars:
         columns = np.zeros((4, len(data)), int)
         for row, (video_id, key) in enumerate(zip(data.video_ids, keys)):
             group = number.get(key, -1)
-            # Where all training videos agree, one of which that is not known may be taken to agree as well.
+            # Where all training videos agree, a video of which nothing is known may well be one of them.
             unmatched = group < 0 and not (len(number) == 1 and not key)
             if group >= 0 and len(members[group]) == 1 and video_id in places[group]:
                 group, unmatched = -1, True

@@ -12,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from features.store import open_store
+from features.types import FeatureHeader
+from manifests.table import find_manifest
 from tests.train.planted import planted_store
 from train.cli import main
 from train.dataset import FeatureSet
@@ -19,6 +21,7 @@ from train.errors import DataError, SettingsError
 from train.exemplars import Pool, evenly
 from train.heads.core import CoRe, CoReSettings
 from train.heads.needs import ANY, CATEGORY, ExemplarRule
+from train.predicting import predict_run
 from train.protocol import Options, prepare, splits
 
 DIFFICULTIES = (1.5, 2.0, 3.5)
@@ -186,6 +189,21 @@ def test_what_cannot_be(store, data, tmp_path):
         replace(data, scores=scores).require(np.arange(len(data)), ("difficulty",))
 
 
+def test_dives_of_mtl_aqa_find_exemplars():
+    """Of the real table: which dives nobody is like, and that those are training videos."""
+    dives = find_manifest("mtl-aqa").rows
+    count = len(dives)
+    data = FeatureSet(
+        FeatureHeader("none", "video", 1, "none", None, False, 16, 16, "pad", None), torch.zeros(count, 1), np.arange(count + 1),
+        tuple(dive.video_id for dive in dives), np.array([dive.split for dive in dives]),
+        np.array([dive.category for dive in dives], dtype=object),
+        {name: np.array([dive.scores[name] for dive in dives]) for name in ("total", "difficulty")},
+    )  # fmt: skip
+    for match, alone in (("category", 16), ("score_difficulty", 1), ("any", 0)):
+        unmatched = pooled(data, match).exemplars.unmatched
+        assert unmatched.sum() == alone and (data.splits[unmatched] == "train").all()
+
+
 @pytest.mark.parametrize("folds", [0, 3])
 def test_no_exemplar_is_a_tested_video(store, folds):
     with open_store(store) as opened:
@@ -220,6 +238,9 @@ def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
     ):
         mine = [told[one["category"], seed, one["video_id"]] for seed in "01"]
         assert one["predicted"] == pytest.approx(np.mean(mine), abs=1e-3) and not one["unmatched"]
+    with open_store(store) as opened:
+        for one in predict_run(out, opened, ["A_030"], running=True):
+            assert one.timeline.running[-1] == pytest.approx(one.predicted, abs=1e-3)
     (path, *_) = sorted((out / "checkpoints").glob("*.safetensors"))
     with safe_open(path, "pt") as file:
         config, tensors = json.loads(file.metadata()["config"]), load_file(path)

@@ -80,7 +80,7 @@ class Qualities(nn.Module):
 
 
 class Differences(nn.Module):
-    """Groups of differences, symmetric about 0: as many training pairs in each (CoRe, section 3.3).
+    """Groups of differences, symmetric about 0: as many training pairs in each (CoRe, section 3).
 
     A difference is told as its group and its place in it, from 0 at the left edge to 1 at the right one.
     """
@@ -120,7 +120,7 @@ class Differences(nn.Module):
         return self.edges[group] + (self.edges[group + 1] - self.edges[group]) * place
 
     def loss(self, log_probabilities: torch.Tensor, places: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the groups and squared error of the places in the right ones, means over pairs (CoRe, section 3.3)."""
+        """Cross-entropy of the groups and squared error of the places in the right ones, means over pairs (CoRe, section 3)."""
         group, place = self.told(differences)
         error = places.gather(1, group[:, None])[:, 0] - place
         return F.nll_loss(log_probabilities, group) + (error**2).mean()

@@ -44,7 +44,7 @@ class Nodes(nn.Module):
 
 
 class RegressionTree(nn.Module):
-    """A binary tree whose leaves are groups of differences (CoRe, section 3.3): at each node the probabilities of its two children, in each
+    """A binary tree whose leaves are groups of differences (CoRe, section 3): at each node the probabilities of its two children, in each
     leaf a place."""
 
     def __init__(self, dim: int, width: int, depth: int) -> None:

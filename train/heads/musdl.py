@@ -1,5 +1,5 @@
 """MUSDL: a distribution over the scores of each judge, and from judges to the score by the rule of the sport (Tang et al., Uncertainty-aware
-Score Distribution Learning, CVPR 2020, section 3.4). A host that MVLA is plugged into.
+Score Distribution Learning, CVPR 2020, section 3). A host that MVLA is plugged into.
 
 The rule is a fact of the dataset's card: which scores judges give, how many of the highest and lowest do not count, what the sum is
 multiplied by. In diving, the middle three of seven times the difficulty; in surgery, the sum of six ratings.

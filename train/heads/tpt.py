@@ -43,7 +43,7 @@ class TPTSettings(ContrastSettings):
 
 
 class ParsingLayer(nn.Module):
-    """Queries look at the clips, each at its own (TPT, section 3.2)."""
+    """Queries look at the clips, each at its own (TPT, section 3)."""
 
     def __init__(self, dim: int, settings: TPTSettings, attends: bool) -> None:
         super().__init__()
@@ -74,13 +74,13 @@ class ParsingLayer(nn.Module):
 
 
 def centres_of(looks: torch.Tensor) -> torch.Tensor:
-    """Where each query looks in the mean, `(batch, queries)`; clips count from 1 (TPT, section 3.3)."""
+    """Where each query looks in the mean, `(batch, queries)`; clips count from 1 (TPT, section 3)."""
     return looks @ torch.arange(1, looks.shape[-1] + 1, device=looks.device, dtype=looks.dtype)
 
 
 def ranking_loss(looks: torch.Tensor, lengths: torch.Tensor, margin: float) -> torch.Tensor:
     """Queries look one after the other, at least a margin apart, the first after the first clip and the last before the last (TPT, section
-    3.3): of each neighbours the shortage, summed over queries, the mean over videos. `looks` as above, `lengths` `(batch,)`."""
+    3): what neighbours lack of it, summed over queries, the mean over videos. `looks` as above, `lengths` `(batch,)`."""
     centres = centres_of(looks)
     ends = torch.stack([torch.ones_like(lengths), lengths], -1).to(centres)
     line = torch.cat([ends[:, :1], centres, ends[:, 1:]], -1)
@@ -88,7 +88,7 @@ def ranking_loss(looks: torch.Tensor, lengths: torch.Tensor, margin: float) -> t
 
 
 def sparsity_loss(looks: torch.Tensor) -> torch.Tensor:
-    """How far from its centre a query looks, in clips, the mean over queries and videos (TPT, section 3.3)."""
+    """How far from its centre a query looks, in clips, the mean over queries and videos (TPT, section 3)."""
     clips = torch.arange(1, looks.shape[-1] + 1, device=looks.device, dtype=looks.dtype)
     return ((clips - centres_of(looks)[..., None]).abs() * looks).sum(-1).mean()
 
@@ -144,6 +144,6 @@ class TPT(nn.Module):
     def _compare(
         self, mine: torch.Tensor, theirs: torch.Tensor, known: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parts in pairs, their mean, a group and a place in each (TPT, section 3.4). The exemplar's score is not read."""
+        """Parts in pairs, their mean, a group and a place in each (TPT, section 3). The exemplar's score is not read."""
         relative = self.pair(torch.cat([mine, theirs], -1)).mean(1)
         return self.group(relative).float().log_softmax(-1), torch.sigmoid(self.place(relative).float())

@@ -67,7 +67,7 @@ class TSASettings(ContrastSettings):
 
 
 class CrossAttention(nn.Module):
-    """A layer of procedure-aware cross-attention (FineDiving, section 4.2): points of a stage ask those of the exemplar's, then a perceptron;
+    """A layer of procedure-aware cross-attention (FineDiving, section 4): points of a stage ask those of the exemplar's, then a perceptron;
     both pre-norm, added to what came in."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
