@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from extract import pipeline, run
-from extract.backbones import build
+from extract.backbones import build, get_spec
 from extract.decode import get_decoder
+from extract.errors import ExtractError
 from extract.lanes import HostLane, Started, lane_for
 from extract.reading import Extractor, Job
 from extract.run import RunOptions, make_plan, publish, run_plan
@@ -238,3 +239,33 @@ def test_a_gpu_gives_what_its_network_gives(precision):
     for batch, rows in zip(batches, found):
         expected = backbone.forward(torch.from_numpy(np.stack(batch)).cuda()).cpu().numpy()
         np.testing.assert_array_equal(rows, expected)
+
+
+def tiny_backbone():
+    """A network of one convolution behind the machinery of the real ones."""
+    from extract.backbones.frozen import Frozen
+
+    spec = replace(get_spec("i3d"), dim=4)
+    return Frozen(
+        spec,
+        lambda num_classes: torch.nn.Conv3d(3, 4, 3),
+        features=lambda network, pictures: network(pictures).relu().mean(dim=(2, 3, 4)),
+        precision="float32",
+        device="cpu",
+    )
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same_features():
+    backbone = tiny_backbone()
+    backbone.init_random(0)
+    clips = torch.randint(0, 256, (2, 4, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = backbone.forward(clips)
+    backbone.compile()
+    torch.testing.assert_close(backbone.forward(clips), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_compiler_is_said_before_any_work(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ExtractError, match="--compile needs a C\\+\\+ compiler, and there is no no-such-compiler"):
+        tiny_backbone().compile()
