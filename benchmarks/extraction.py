@@ -156,7 +156,8 @@ class Bench:
         return clips
 
 
-def measure_each(bench: Bench, extractor: Extractor, rounds: int) -> Table:
+def measure_each(bench: Bench, extractor: Extractor, rounds: int) -> Iterator[Table]:
+    """After each round what is known then, so that whoever stops a long one keeps something."""
     timed = Timed(extractor.backbone)
     name, alone = extractor.spec.name, replace(bench.plan, extractors=(extractor,))
     bench = replace(bench, plan=alone)
@@ -173,25 +174,25 @@ def measure_each(bench: Bench, extractor: Extractor, rounds: int) -> Table:
         seconds["loop"].append(clock(lambda: bench.loop(extractor)))
         seconds["run"].append(clock(lambda: bench.run({name: timed})))
         busy.append(timed.busy_seconds() / seconds["run"][-1])
-    arrays = {part: np.array(values) for part, values in seconds.items()}
-    rates = {"decode": "decode ceiling", "model": "model ceiling", "run": "reached", "loop": "a plain loop"}
-    rows = [Row(label, "clips/s", tuple(clips / arrays[part])) for part, label in rates.items()]
-    rows += [Row(part, "s", tuple(values)) for part, values in seconds.items()]
-    larger = np.maximum(arrays["decode"], arrays["model"])
-    return Table(
-        f"{extractor.spec.title}: {clips} clips in {batches} batches of {extractor.batch_size}",
-        tuple(rows),
-        (
-            ratios(f"{name}: run / (model + decode)", arrays["run"], arrays["model"] + arrays["decode"], at_most=OVER_SUM, headline=True),
-            ratios("a run with a stub backbone / decode", arrays["stub"], arrays["decode"], at_most=OVER_DECODE, headline=True),
-            ratios(f"{name}: run / the larger of model and decode", arrays["run"], larger),
-            ratios(f"{name}: run / a plain loop", arrays["run"], arrays["loop"]),
-            Ratio(f"{name}: share of the run in which the device was busy", tuple(busy), at_least=BUSY if timed.device.type == "cuda" else None),
-        ),
-    )  # fmt: skip
+        arrays = {part: np.array(values) for part, values in seconds.items()}
+        rates = {"decode": "decode ceiling", "model": "model ceiling", "run": "reached", "loop": "a plain loop"}
+        rows = [Row(label, "clips/s", tuple(clips / arrays[part])) for part, label in rates.items()]
+        rows += [Row(part, "s", tuple(values)) for part, values in seconds.items()]
+        larger = np.maximum(arrays["decode"], arrays["model"])
+        yield Table(
+            f"{extractor.spec.title}: {clips} clips in {batches} batches of {extractor.batch_size}",
+            tuple(rows),
+            (
+                ratios(f"{name}: run / (model + decode)", arrays["run"], arrays["model"] + arrays["decode"], at_most=OVER_SUM, headline=True),
+                ratios("a run with a stub backbone / decode", arrays["stub"], arrays["decode"], at_most=OVER_DECODE, headline=True),
+                ratios(f"{name}: run / the larger of model and decode", arrays["run"], larger),
+                ratios(f"{name}: run / a plain loop", arrays["run"], arrays["loop"]),
+                Ratio(f"{name}: share of the run in which the device was busy", tuple(busy), at_least=BUSY if timed.device.type == "cuda" else None),
+            ),
+        )  # fmt: skip
 
 
-def measure_together(bench: Bench, rounds: int) -> Table:
+def measure_together(bench: Bench, rounds: int) -> Iterator[Table]:
     timed = {e.spec.name: Timed(e.backbone) for e in bench.plan.extractors}
     clips = bench.run(timed)
     batches = {name: one.batches for name, one in timed.items()}
@@ -202,14 +203,14 @@ def measure_together(bench: Bench, rounds: int) -> Table:
             one.batches = batches[name]
             seconds[f"model {name}"].append(clock(lambda one=one: bench.model([one])))
         seconds["run"].append(clock(lambda: bench.run(timed)))
-    total = np.sum([values for part, values in seconds.items() if part != "run"], axis=0)
-    return Table(
-        f"{', '.join(timed)} in one run: {clips} clips",
-        tuple(Row(part, "s", tuple(values)) for part, values in seconds.items()),
-        (
-            ratios(f"{len(timed)} backbones in one run / (their models + one decode)", seconds["run"], total, at_most=TOGETHER, headline=True),
-        ),
-    )  # fmt: skip
+        total = np.sum([values for part, values in seconds.items() if part != "run"], axis=0)
+        yield Table(
+            f"{', '.join(timed)} in one run: {clips} clips",
+            tuple(Row(part, "s", tuple(values)) for part, values in seconds.items()),
+            (
+                ratios(f"{len(timed)} backbones in one run / (their models + one decode)", seconds["run"], total, at_most=TOGETHER, headline=True),
+            ),
+        )  # fmt: skip
 
 
 def make_videos(folder: Path, num_videos: int, seconds: float) -> None:
@@ -261,26 +262,29 @@ def main(
         if len(deaf) != len(plan.extractors):
             raise ExtractError("this benchmark decodes pictures; leave out the backbones that hear")
         bench = Bench(plan, folder)
-        tables = [measure_each(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
-        if len(backbones) > 1:
-            tables.append(measure_together(bench, rounds))
         device = plan.extractors[0].backbone.device
-    words = [f"--backbone {name}" for name in backbones] + [f"--fps {options['fps']:g}"] * bool(options["fps"])
-    words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
-    words += ["--no-each"] * (not each) + [f"--precision {options['precision']}"] * (options["precision"] != "float32")
-    words += ["--compile"] * bool(options["compile"])
-    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    result = Result(
-        "Extraction",
-        f"What a run reaches: {', '.join(backbones)}",
-        f"python benchmarks/extraction.py {' '.join(words)}",
-        Machine.this(threads=torch.get_num_threads(), accelerator=accelerator),
-        tuple(tables),
-        simulated="Weights are random" + f", videos SIMULATED ({SIZE[0]}x{SIZE[1]}, {FPS} frames a second)" * made,
-    )
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+        measured = [measure_each(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
+        measured += [measure_together(bench, rounds)] * (len(backbones) > 1)
+        words = [f"--backbone {name}" for name in backbones] + [f"--fps {options['fps']:g}"] * bool(options["fps"])
+        words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
+        words += ["--no-each"] * (not each) + ["--compile"] * bool(options["compile"])
+        words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")
+        accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+        tables: list[Table] = []
+        for growing in measured:
+            tables.append(Table("", ()))
+            for tables[-1] in growing:
+                result = Result(
+                    "Extraction",
+                    f"What a run reaches: {', '.join(backbones)}",
+                    f"python benchmarks/extraction.py {' '.join(words)}",
+                    Machine.this(threads=torch.get_num_threads(), accelerator=accelerator),
+                    tuple(tables),
+                    simulated="Weights are random" + f", videos SIMULATED ({SIZE[0]}x{SIZE[1]}, {FPS} a second)" * made,
+                )
+                if json_path:
+                    result.write(json_path)
+        click.echo(result.markdown())
 
 
 if __name__ == "__main__":

@@ -91,7 +91,17 @@ def peak(folder: Path, video: Path) -> tuple[float, float]:
     manifest.write_text(f"video_id,path\nv,{video.name}\n", encoding="utf-8")
     with tempfile.TemporaryDirectory(dir=folder) as out:
         call = [sys.executable, folder / "child.py", "run", "--manifest", manifest, "--videos", video.parent]
-        call += ["--backbone", "nothing", "--weights", "random", "--quiet", "--out", Path(out) / "store.h5"]
+        call += [
+            "--backbone",
+            "nothing",
+            "--weights",
+            "random",
+            "--quiet",
+            "--stall-timeout",
+            "3600",
+            "--out",
+            Path(out) / "store.h5",
+        ]
         path = os.pathsep.join([str(folder), *sys.path[1:]])
         process = subprocess.Popen(call, env={**os.environ, "PYTHONPATH": path})
         run = decoding = 0.0

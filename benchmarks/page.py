@@ -50,7 +50,9 @@ def entry(result: Result) -> str:
     where = [f"{machine.cores} cores of {machine.cpu}", f"{machine.memory_gb} GiB"]
     where += [f"{machine.threads} threads"] if machine.threads else []
     where += [machine.accelerator] if machine.accelerator else []
-    facts = [f"`{result.command}`", ", ".join(where), result.date]
+    counts = sorted({len(row.values) for table in result.tables for row in table.rows})
+    rounds = f"{' to '.join(map(str, counts))} round{'s' * (counts != [1])}"
+    facts = [f"`{result.command}`", ", ".join(where), rounds, result.date]
     lines = [f"### {result.title}\n", f"{'; '.join(facts)}.{f' {result.simulated}.' * bool(result.simulated)}\n"]
     lines.append(result.markdown())
     lines += [f"{note}\n" for note in result.notes]

@@ -324,6 +324,8 @@ def run_plan(
 
     `on_batch` sees what the models see; workers of a cluster do not call it. `on_note` gets what a cluster has to say of itself.
     """
+    if not plan.jobs:
+        return
     if plan.options.cluster:
         from extract.cluster import run_on_cluster
 
