@@ -70,12 +70,13 @@ class Ratio:
         return ", ".join(f"{words} {bound:g}" for bound, words in bounds if bound is not None)
 
     @property
-    def is_met(self) -> bool | None:
-        """By the median; None without a bound."""
-        if self.at_most is None and self.at_least is None:
-            return None
+    def verdict(self) -> str:
+        """By the median; empty without a bound."""
+        if not self.target:
+            return ""
         low, high = self.at_least, self.at_most
-        return (low is None or self.median >= low) and (high is None or self.median <= high)
+        is_met = (low is None or self.median >= low) and (high is None or self.median <= high)
+        return "met" if is_met else "**missed**"
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,7 @@ class Result:
                 lines = [[row.name, _spread(row.values, row.unit), row.note] for row in table.rows]
                 found.append(_table(["", "median (least to most)", ""], lines))
             if table.ratios:
-                words = {True: "met", False: "**missed**", None: ""}
-                lines = [[r.name, _spread(r.values), r.target, words[r.is_met]] for r in table.ratios]
+                lines = [[r.name, _spread(r.values), r.target, r.verdict] for r in table.ratios]
                 found.append(_table(["ratio, round by round", "median (least to most)", "target", ""], lines))
         return "\n".join(found)
 

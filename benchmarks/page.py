@@ -21,7 +21,7 @@ INTRODUCTION = """# How fast is it?
 
 Measured, not promised: each table is what its command printed, on the machine that it names. A ratio compares two things of the same
 round, so that it says the same on a slower machine; targets are bounds on the median of the rounds. Rounds go in turns: each thing
-measured once, then all of them again.
+measured once, then all of them again. The machine had other work now and then, which the spreads show.
 
 This page is written by `python benchmarks/page.py` from the files of benchmarks/results, which hold every value. To
 measure on your own machine, call a table's command, with `--json benchmarks/results/NAME.json` to put it on the page.
@@ -61,14 +61,14 @@ def entry(result: Result) -> str:
 
 def headlines(results: dict[str, list[Result]]) -> str:
     rows = [
-        f"| {ratio.name} | {ratio.median:.2f} | {ratio.target} |\n"
+        f"| {ratio.name} | {ratio.median:.2f} | {ratio.target} | {ratio.verdict} |\n"
         for entries in results.values()
         for result in entries
         for table in result.tables
         for ratio in table.ratios
         if ratio.headline
     ]
-    return f"| measured | median | target |\n| --- | --- | --- |\n{''.join(rows)}" if rows else ""
+    return f"| measured | median | target | |\n| --- | --- | --- | --- |\n{''.join(rows)}" if rows else ""
 
 
 def readme(text: str, table: str) -> str:
