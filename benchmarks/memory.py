@@ -1,7 +1,7 @@
 """What a run's memory owes to the length of a video: python benchmarks/memory.py [--short 2] [--long 120] [--rounds 3] [--json FILE]
 
 `extract run` over one file, with a network that computes nothing: the most memory that its process ever held, and the one that decodes. The
-files are SIMULATED: small pictures at 25 frames a second. The clips are I3D's, of 16 frames of 224x224, each with 1024 values.
+files are SIMULATED: small pictures, --rate frames a second. The clips are I3D's, of 16 frames of 224x224, each with 1024 values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from measured import Machine, Result, Row, Table, ratios
 
 OVER_SHORT = 1.2
-SIZE, FPS = (96, 64), 25
+SIZE = (96, 64)
 
 CHILD = """
 from dataclasses import replace
@@ -57,15 +57,15 @@ if __name__ == "__main__":
 LOOK_SECONDS = 0.05
 
 
-def write_video(path: Path, minutes: float) -> None:
+def write_video(path: Path, minutes: float, rate: int) -> None:
     width, height = SIZE
     rng = np.random.default_rng(0)
     scene = rng.integers(0, 255, (height, 2 * width, 3), dtype=np.uint8)
     pictures = [np.ascontiguousarray(scene[:, left : left + width]) for left in range(width)]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "40"})
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "40"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(round(minutes * 60 * FPS)):
+        for number in range(round(minutes * 60 * rate)):
             picture = pictures[number // 4 % width]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode(None))
@@ -119,20 +119,21 @@ def peak(folder: Path, video: Path) -> tuple[float, float]:
 @click.command()
 @click.option("--short", "short_minutes", default=2.0, show_default=True)
 @click.option("--long", "long_minutes", default=120.0, show_default=True)
+@click.option("--rate", default=25, show_default=True, help="Frames per second.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
-def main(short_minutes: float, long_minutes: float, rounds: int, json_path: Path | None) -> None:
+def main(short_minutes: float, long_minutes: float, rate: int, rounds: int, json_path: Path | None) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "child.py").write_text(CHILD, encoding="utf-8")
         files = {minutes: folder / f"simulated{minutes:g}.mp4" for minutes in (short_minutes, long_minutes)}
         for minutes, path in files.items():
-            write_video(path, minutes)
+            write_video(path, minutes, rate)
         found: dict[float, list[tuple[float, float]]] = {minutes: [] for minutes in files}
         for _ in range(rounds):
             for minutes, path in files.items():
                 found[minutes].append(peak(folder, path))
-    clips = {minutes: round(minutes * 60 * FPS / 16) for minutes in files}
+    clips = {minutes: round(minutes * 60 * rate / 16) for minutes in files}
     rows = []
     for minutes, pairs in found.items():
         note = f"{clips[minutes]:,} clips, {clips[minutes] * 4096 / 1e6:.0f} MB of features"
@@ -145,8 +146,8 @@ def main(short_minutes: float, long_minutes: float, rounds: int, json_path: Path
     )  # fmt: skip
     result = Result(
         "Extraction", "Memory and the length of a video",
-        f"python benchmarks/memory.py --short {short_minutes:g} --long {long_minutes:g} --rounds {rounds}", Machine.this(),
-        (Table("", tuple(rows), (bound,)),), simulated=f"The network computes nothing, videos are SIMULATED ({SIZE[0]}x{SIZE[1]})",
+        f"python benchmarks/memory.py --short {short_minutes:g} --long {long_minutes:g} --rate {rate} --rounds {rounds}", Machine.this(),
+        (Table("", tuple(rows), (bound,)),), simulated=f"The network computes nothing, videos are SIMULATED ({SIZE[0]}x{SIZE[1]}, {rate} frames a second)",
     )  # fmt: skip
     click.echo(result.markdown())
     if json_path:
