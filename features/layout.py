@@ -194,7 +194,8 @@ class _Blocks:
     def finish(self) -> None:
         if self._num_waiting:
             end = self._num_written + self._num_waiting
-            self._table[self._num_written : end] = np.concatenate(self._waiting)
+            rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+            self._table[self._num_written : end] = rows
             self._num_written, self._waiting, self._num_waiting = end, [], 0
 
 
