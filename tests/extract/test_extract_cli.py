@@ -2,16 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from extract import weights
 from extract.cli import main
 from extract.errors import WeightsError
-from features.store import open_store
+from features.store import open_store, write_store
+from features.types import Labels
+from manifests.card import find_card
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
 from tests.extract.test_pipeline import extract, make_dataset
+from train.errors import DataError
+from train.prototypes import terms_of
 
 
 def run(*arguments, status=0):
@@ -154,3 +159,34 @@ def test_weights_commands(tmp_path, monkeypatch):
 def test_text_of_an_unknown_prompt_set():
     assert "qgvl" in refused("text", "--dataset", "rg", "--prompts", "poems")
     assert "did you mean clip?" in refused("text", "--dataset", "rg", "--encoder", "clipp", "--weights", "random")
+
+
+def test_texts_are_composed_for_the_categories_of_the_store(tmp_path, monkeypatch):
+    """Of a card that names a terminology and no categories: those of the videos that are there."""
+    encoded = []
+
+    def encode(texts, **_):
+        encoded.extend(texts)
+        recipe = {
+            "dim": 4,
+            "weights": "random:0",
+            "weights_sha256": "ab",
+            "is_random": True,
+            "library": "l",
+            "model": "m",
+        }
+        return np.ones((len(texts), 4), np.float32), recipe
+
+    monkeypatch.setattr("extract.text.encode_texts", encode)
+    out = tmp_path / "f.h5"
+    call = ("text", "--dataset", "finediving", "--out", out)
+    assert "extract or import features with their labels first" in refused(*call) and not out.exists()
+    labels = Labels(("a", "b"), ("train", "test"), ("107B", "407C"), ("total",), np.array([[80.0], [70.0]]))
+    write_store(out, dataset="finediving", card=find_card("finediving"), labels=labels, streams=[])
+    run(*call)
+    assert len(encoded) == 7 and "a diving video of inward take-off" in encoded
+    with open_store(out) as store:
+        terms = terms_of(store.card, store.text("mvla"), ("stages", "videos"), ["107B", "407C", ""])
+        assert terms == {"107B": (0, 1, 2, 0), "407C": (3, 4, 2, 1)}
+        with pytest.raises(DataError, match="no texts for the categories 5253B"):
+            terms_of(store.card, store.text("mvla"), ("stages", "videos"), ["5253B"])
