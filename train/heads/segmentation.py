@@ -25,6 +25,10 @@ from torch import nn
 from train.dataset import Batch
 from train.errors import DataError
 
+PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
+BOUNDARIES = (PREDICTED, TRUE, FIXED)
+"""Where a head takes stages to end: as it predicts, as labels say (the oracle of the papers), or at fixed shares of the video, without segmentation."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -139,7 +143,11 @@ class Segmentation(nn.Module):
         frames = to_frames(self.enter(clips), batch.mask, batch.seconds, grid)
         for block in self.blocks:
             frames = block(frames, grid.mask)
-        read = frames if vision is None else torch.cat([frames, self.vision_block(vision, grid.mask)], -1)
+        read = (
+            frames
+            if vision is None
+            else torch.cat([frames, self.vision_block(vision * grid.mask[..., None], grid.mask)], -1)
+        )
         logits = self.perceptron(read)
         return Segmented(frames, logits, most_confident(logits, grid.mask))
 

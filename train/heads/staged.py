@@ -20,6 +20,10 @@ from train.heads.mvla import HARD, SOFT, Guidance, MVLASettings, divergence, own
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.heads.segmentation import (
+    BOUNDARIES,
+    FIXED,
+    PREDICTED,
+    TRUE,
     Grid,
     Segmentation,
     Segmented,
@@ -35,8 +39,6 @@ from train.heads.segmentation import (
 from train.prototypes import Prototypes
 
 OWN = "own"
-PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
-BOUNDARIES = (PREDICTED, TRUE, FIXED)
 GROUPS = ("stages", "videos")
 """Of the prompt set: texts of stages, and of whole videos."""
 

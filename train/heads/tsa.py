@@ -21,6 +21,10 @@ from train.heads.contrast import ContrastSettings, Pairs, Qualities
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.heads.segmentation import (
+    BOUNDARIES,
+    FIXED,
+    PREDICTED,
+    TRUE,
     Grid,
     Segmentation,
     boundary_loss,
@@ -29,9 +33,6 @@ from train.heads.segmentation import (
     true_or_predicted,
 )
 from train.prototypes import Prototypes
-
-PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
-BOUNDARIES = (PREDICTED, TRUE, FIXED)
 
 
 @dataclass(frozen=True)
