@@ -86,6 +86,7 @@ _DIRECT = {
 }  # fmt: skip
 _RATINGS = {"sigma": 1.0, "weight_decay": 0.0, "epochs": 80}
 _COMPARED = {**_DIRECT, "mse_weight": 0.0, "epochs": 200}
+_REGRESSED = {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0}
 _BY_DIFFICULTY = {"exemplars": "score_difficulty", "divide": "difficulty"}
 _QGVL = {"warmup_epochs": 10, "epochs": 200}
 
@@ -110,13 +111,16 @@ _PUBLISHED: dict[tuple[str, str], dict[str, object]] = {
     ("i3d-mlp", ""): _DIRECT,
     # Of the published code: the loss of the comparisons alone, Adam, 1e-3 for what is learnt on features, no decay. On diving, exemplars
     # are of the same difficulty, and scores are divided by it.
-    ("core", ""): {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0},
-    ("core", "mtl-aqa"): {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0, **_BY_DIFFICULTY},
+    ("core", ""): _REGRESSED,
+    ("core", "mtl-aqa"): {**_REGRESSED, **_BY_DIFFICULTY},
     # Of the published code: 1e-4, the decay that it has for cached features.
     ("tpt", ""): {**_COMPARED, "weight_decay": 5e-4},
     ("tpt", "mtl-aqa"): {**_COMPARED, "weight_decay": 5e-4, **_BY_DIFFICULTY},
     # Of the published code: Adam, 1e-3 for all that is learnt on features, no decay. Its batch is 8; ours is that of the others.
-    ("tsa", ""): {**_COMPARED, "lr": 1e-3, "weight_decay": 0.0},
+    ("tsa", ""): _REGRESSED,
+    # Of these, nobody has labelled where stages end.
+    ("tsa", "mtl-aqa"): {**_REGRESSED, **_BY_DIFFICULTY, "boundaries": "fixed"},
+    ("tsa", "jigsaws"): {**_REGRESSED, "boundaries": "fixed"},
     ("gslm", ""): _QGVL,
     ("gslm", "rg"): {**_QGVL, "epochs": _RG_EPOCHS},
     # Published: 260 to 320 epochs, depending on the score.
