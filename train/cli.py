@@ -79,6 +79,12 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option(
+    "--parallel",
+    default="auto",
+    show_default=True,
+    help="Models trained at the same time: none, stacked as one, in processes, or auto.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]"
 )
 @progress_options
@@ -87,7 +93,7 @@ def heads(
     store_paths: tuple[Path, ...], head: str | None, backbone: str | None, audio: str | None, text: str | None,
     plugin: str | None, preset: str, categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
-    settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, out: Path | None,
+    settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, parallel: str, out: Path | None,
     quiet: bool, verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a head for every category and score of a store, by the published protocol, and print the table.
@@ -106,7 +112,7 @@ def heads(
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     options = Options(
         head, backbone, audio, text, plugin, categories, scores, seeds, folds, floor, control, evaluate_every, device,
-        tuple(sorted(overrides.items())), preset,
+        tuple(sorted(overrides.items())), preset, parallel=parallel,
     )  # fmt: skip
     experiment, warnings = open_experiment(store_paths, options)
     for warning in warnings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -272,6 +272,22 @@ class FeatureSet:
             None if part is None else part.to(device) for part in (self.clips, self.audio, self.frames)
         )
         return replace(self, clips=clips, audio=audio, frames=frames)
+
+    @cached_property
+    def means(self) -> FeatureSet:
+        """Every video as one clip, the mean of its clips; pictures only."""
+        owners = torch.from_numpy(np.repeat(np.arange(len(self)), self.num_clips)).to(self.clips.device)
+        sums = self.clips.new_zeros(len(self), self.clips.shape[1]).index_add_(0, owners, self.clips)
+        counts = torch.from_numpy(self.num_clips).to(sums)
+        return replace(
+            self,
+            clips=sums / counts[:, None],
+            offsets=np.arange(len(self) + 1),
+            audio=None,
+            audio_header=None,
+            seconds=None,
+            frames=None,
+        )
 
     def with_terms(self, terms: Mapping[str, Sequence[int]]) -> FeatureSet:
         """Category -> which texts are those of its stages, and of the whole, as `Batch.terms` has them."""

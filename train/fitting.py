@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from train.dataset import FeatureSet, ScoreScale
+from train.dataset import Batch, FeatureSet, ScoreScale
 from train.errors import TrainError
 from train.exemplars import Pool
 from train.heads.needs import needs_of
@@ -68,6 +68,19 @@ class Task:
         return self.scale.to01(self.data.scores[self.scale.name][rows])
 
 
+@dataclass(frozen=True)
+class Job:
+    """One model to be trained: what `fit` is given, and what tells whether others are like it."""
+
+    task: Task
+    build_head: Callable[[], nn.Module]
+    settings: TrainSettings
+    seed: int
+    head_class: type | None
+    """None where a plug-in stands before the head."""
+    head_settings: object
+
+
 def fit(
     task: Task,
     build_head: Callable[[], nn.Module],
@@ -81,19 +94,66 @@ def fit(
 
     Raises `TrainError` when the loss is no longer finite.
     """
+    task, head, targets, rng = start(task, build_head, seed)
+    if hasattr(head, "fit_closed_form"):
+        return _fit_closed_form(task, head, targets, settings)
+    epochs = epochs_of(task, head, targets, settings, rng, evaluate_every, on_epoch)
+    optimizer = optimizer_of(head.parameters(), settings)
+    weights = loss_weights(settings)
+    taught = None
+    while True:
+        try:
+            epoch = epochs.send(taught)
+        except StopIteration as end:
+            return end.value
+        began = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = epoch.lr
+        losses: list[torch.Tensor] = []
+        sums: dict[str, torch.Tensor] = {}
+        for batch in epoch.batches:
+            with autocast(batch.clips.device, settings.precision):
+                output = head(batch)
+            loss, terms = total_loss(output, batch.target01, weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if settings.clip_gradient:
+                nn.utils.clip_grad_norm_(head.parameters(), settings.clip_gradient)
+            optimizer.step()
+            losses.append(loss.detach())
+            sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
+        taught = Taught(torch.stack(losses).mean().item(), sums, len(losses), time.perf_counter() - began)
+
+
+def start(
+    task: Task, build_head: Callable[[], nn.Module], seed: int
+) -> tuple[Task, nn.Module, np.ndarray, np.random.Generator]:
+    """All that a seed decides before the first epoch: the head's first weights, the targets of the training rows, and the generator
+    that goes on to draw batches."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    device = task.data.clips.device
-    head = build_head().to(device)
+    head = build_head().to(task.data.clips.device)
+    if getattr(head, "sees_means", False) and head.settings.mask and not is_cut(task):
+        task = replace(task, data=task.data.means, window=1)
     task = replace(task, data=task.data.for_head(needs_of(head)))
     targets = task.targets01(task.train_rows)
     if task.shuffle_labels:
         order = rng.permutation(len(targets))
         dealt = task.data.with_targets_of(task.train_rows, task.train_rows[order])
         task, targets = replace(task, data=dealt), targets[order]
-    if hasattr(head, "fit_closed_form"):
-        return _fit_closed_form(task, head, targets, settings)
-    return _fit_by_gradient(task, head, targets, settings, rng, evaluate_every, on_epoch)
+    return task, head, targets, rng
+
+
+def is_cut(task: Task) -> bool:
+    """Whether some video is longer than a window. Where none is, a head that `sees_means` of clips alone needs them taken once."""
+    return bool(task.data.num_clips[np.concatenate([task.train_rows, task.test_rows])].max() > task.window)
+
+
+def loss_weights(settings: TrainSettings) -> LossWeights:
+    return LossWeights(
+        settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.triplet, settings.margin,
+        settings.label_smoothing,
+    )  # fmt: skip
 
 
 def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings: TrainSettings) -> Fitted:
@@ -108,7 +168,27 @@ def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings:
     return Fitted(head, predicted, test, None, None, time.perf_counter() - began)
 
 
-def _fit_by_gradient(
+@dataclass(frozen=True)
+class ToTeach:
+    """An epoch that is to be trained, at this rate, on these batches."""
+
+    lr: float
+    batches: Iterator[Batch]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """An epoch that was trained."""
+
+    loss: float
+    """The mean over batches."""
+    sums: dict[str, torch.Tensor]
+    """Term of the loss -> its sum over batches."""
+    num_batches: int
+    seconds: float
+
+
+def epochs_of(
     task: Task,
     head: nn.Module,
     targets: np.ndarray,
@@ -116,12 +196,8 @@ def _fit_by_gradient(
     rng: np.random.Generator,
     evaluate_every: int,
     on_epoch: Callable[[Epoch], None],
-) -> Fitted:
-    optimizer = _optimizer(head, settings)
-    weights = LossWeights(
-        settings.mse_weight, settings.triplet_weight, settings.ce_weight, settings.triplet, settings.margin,
-        settings.label_smoothing,
-    )  # fmt: skip
+) -> Generator[ToTeach, Taught, Fitted]:
+    """All of training by gradient but the steps, which whoever drives this takes: it yields each epoch and is sent what came of it."""
     train_rows, targets, held_out = _hold_out(task, targets, settings, rng)
     kept = None
     if task.data.needs.exemplars:
@@ -134,34 +210,25 @@ def _fit_by_gradient(
     best_validation = -math.inf
     training_seconds = 0.0
     for index in range(settings.epochs):
-        began = time.perf_counter()
         lr = learning_rate(settings, index)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
         head.train()
-        losses: list[torch.Tensor] = []
-        sums: dict[str, torch.Tensor] = {}
-        for batch in task.data.train_batches(
-            train_rows, targets, window=task.window, batch_size=settings.batch_size, rng=rng,
-            sampling=settings.sampling,
-        ):  # fmt: skip
-            with _autocast(batch.clips.device, settings.precision):
-                output = head(batch)
-            loss, terms = total_loss(output, batch.target01, weights)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if settings.clip_gradient:
-                nn.utils.clip_grad_norm_(head.parameters(), settings.clip_gradient)
-            optimizer.step()
-            losses.append(loss.detach())
-            sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
-        mean_loss = float(torch.stack(losses).mean())
-        if not math.isfinite(mean_loss):
+        taught = yield ToTeach(
+            lr,
+            task.data.train_batches(
+                train_rows,
+                targets,
+                window=task.window,
+                batch_size=settings.batch_size,
+                rng=rng,
+                sampling=settings.sampling,
+            ),
+        )
+        if not math.isfinite(taught.loss):
             raise TrainError(
-                f"the loss became {mean_loss} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
+                f"the loss became {taught.loss} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
                 f"or bound gradients with --set clip_gradient=1"
             )
-        training_seconds += time.perf_counter() - began
+        training_seconds += taught.seconds
         is_last = index == settings.epochs - 1
         test = None
         if is_last or (index + 1) % evaluate_every == 0:
@@ -173,7 +240,8 @@ def _fit_by_gradient(
                 validation = spearman(task.data.scores[task.scale.name][held_out], guessed)
                 if validation > best_validation:
                     best_validation, selected = validation, (index + 1, test)
-        on_epoch(Epoch(index + 1, mean_loss, {n: float(v) / len(losses) for n, v in sums.items()}, lr, test))
+        terms = {name: float(value) / taught.num_batches for name, value in taught.sums.items()}
+        on_epoch(Epoch(index + 1, taught.loss, terms, lr, test))
     return Fitted(head, predicted, test, best, selected, training_seconds / settings.epochs, kept)
 
 
@@ -205,12 +273,13 @@ def learning_rate(settings: TrainSettings, epoch: int) -> float:
     return settings.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _optimizer(head: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    fused = next(head.parameters()).device.type in ("cpu", "cuda")
+def optimizer_of(parameters: Iterable[torch.Tensor], settings: TrainSettings) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    fused = parameters[0].device.type in ("cpu", "cuda")
     common = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": fused}
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(head.parameters(), momentum=settings.momentum, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](head.parameters(), **common)
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](parameters, **common)
 
 
 def _test(task: Task, head: nn.Module, settings: TrainSettings) -> tuple[np.ndarray, Metrics]:
@@ -248,7 +317,7 @@ def predict_stages(
         rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
     )
     for batch in batches:
-        with _autocast(batch.clips.device, settings.precision):
+        with autocast(batch.clips.device, settings.precision):
             output = head(batch)
         here = [place[row] for row in batch.rows]
         scores01[here] = output.score01.double().cpu().numpy()
@@ -258,6 +327,6 @@ def predict_stages(
     return scale.to_units(scores01), boundaries
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Matrix products of the head in bfloat16, where the settings say so; losses and scores stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -20,11 +20,12 @@ from manifests.errors import there_are
 from manifests.prompts import STAGES
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
-from train.fitting import Epoch, Fitted, Task, fit
+from train.fitting import Epoch, Fitted, Job, Task, fit
 from train.heads import get_head
 from train.heads.needs import Needs
 from train.heads.plugin import Plugin, plugin_for
 from train.metrics import Metrics, measure
+from train.parallel import NONE, require_way, train_all
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes, terms_of
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 
@@ -57,6 +58,8 @@ class Options:
     overrides: tuple[tuple[str, object], ...] = ()
     preset: str = PUBLISHED
     first_seed: int = 0
+    parallel: str = NONE
+    """One of `train.parallel.WAYS`: which models are trained at the same time."""
     unified: bool = False
     """One model for several datasets: the settings are those for a dataset of no paper."""
 
@@ -247,20 +250,51 @@ def _terms(
 
 
 def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:
-    """Train and test model after model, yielding each as it is done, so that an interruption loses one at most.
+    """Train and test every model, yielding each as it is done, so that an interruption loses those in training only: one, or a stack,
+    or one for each process.
 
     A unified model learns from the training videos of all its parts, and gives a result for each.
     """
-    options, data = experiment.options, experiment.data
+    options, planned = experiment.options, _plan(experiment)
+    floors: dict[int, list[Metrics]] = {}
+
+    def told(place: int, epoch: Epoch) -> None:
+        plan = planned[place]
+        on_epoch(plan.model, plan.job.seed, plan.fold, plan.control, epoch)
+
+    for place, fitted in train_all([plan.job for plan in planned], options.parallel, options.evaluate_every, told):
+        plan = planned[place]
+        of_parts = list(_by_part(fitted, plan.tasks)) if experiment.parts else [fitted]
+        key = id(plan.tasks)
+        if options.floor and experiment.head != FLOOR and key not in floors:
+            floors[key] = [_floor(experiment, part, task) for part, task in zip(plan.parts, plan.tasks)]
+        for index, (part, task, own) in enumerate(zip(plan.parts, plan.tasks, of_parts)):
+            floor = None if plan.control or key not in floors else floors[key][index]
+            yield Result(plan.model, part, plan.job.seed, plan.fold, plan.control, task, own, floor)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A model to be trained, and what its results are of."""
+
+    job: Job
+    model: Unit
+    parts: Sequence[Part]
+    tasks: list[Task]
+    fold: int | None
+    control: bool
+
+
+def _plan(experiment: Experiment) -> list[_Planned]:
+    """Every model of the experiment, in the order of the table."""
+    options, data, head_class = experiment.options, experiment.data, get_head(experiment.head)
+    planned: list[_Planned] = []
     for model in experiment.units:
         parts = experiment.parts or (Part(experiment.dataset, model),)
         rounds = zip(*(splits(data, part.unit, options.folds) for part in parts))
         for rounded in rounds:
             fold = rounded[0][0]
             tasks = [_task(data, part.unit, *rows) for part, (_, *rows) in zip(parts, rounded)]
-            floors: list[Metrics | None] = [None] * len(parts)
-            if options.floor and experiment.head != FLOOR:
-                floors = [_floor(experiment, part, task) for part, task in zip(parts, tasks)]
             joined = replace(
                 tasks[0],
                 scale=model.scale,
@@ -270,17 +304,16 @@ def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool,
             )
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 for control in (False, True) if options.control else (False,):
-                    fitted = fit(
+                    job = Job(
                         replace(joined, shuffle_labels=control),
                         partial(experiment.build_head, model),
                         model.settings.train,
-                        seed=seed,
-                        evaluate_every=options.evaluate_every,
-                        on_epoch=partial(on_epoch, model, seed, fold, control),
+                        seed,
+                        head_class if options.plugin is None else None,
+                        model.settings.head,
                     )
-                    of_parts = _by_part(fitted, tasks) if experiment.parts else [fitted]
-                    for part, task, own, floor in zip(parts, tasks, of_parts, floors):
-                        yield Result(model, part, seed, fold, control, task, own, None if control else floor)
+                    planned.append(_Planned(job, model, parts, tasks, fold, control))
+    return planned
 
 
 def _floor(experiment: Experiment, part: Part, task: Task) -> Metrics:
@@ -334,8 +367,7 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
 
 def require_splits(experiment: Experiment) -> None:
     """Raises what `run` would, before anything is written."""
-    for unit in [part.unit for part in experiment.parts] or experiment.units:
-        next(splits(experiment.data, unit, experiment.options.folds))
+    require_way([plan.job for plan in _plan(experiment)], experiment.options.parallel)
 
 
 def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.ndarray) -> Task:

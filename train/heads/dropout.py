@@ -20,11 +20,11 @@ class Dropout(nn.Dropout):
 def dropout(values: torch.Tensor, probability: float, training: bool) -> torch.Tensor:
     """Values times 0 with this probability, times `1 / (1 - probability)` otherwise; as they are where nothing is trained.
 
-    The numbers follow from `torch.manual_seed`, but are others than those of `nn.Dropout`. On a GPU it is torch's own.
+    The numbers follow from `torch.manual_seed`, but are others than those of `nn.Dropout`. On a GPU, and for models that are stacked, it is torch's own.
     """
     if not training or not probability:
         return values
-    if values.device.type != "cpu":
+    if values.device.type != "cpu" or torch._C._functorch.is_batchedtensor(values):
         return F.dropout(values, probability)
     return values * _factors(values.shape, probability, values.dtype)
 

@@ -35,6 +35,7 @@ class GDLT(nn.Module):
 
     Settings = GDLTSettings
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
+    stacks_padded = False
 
     @staticmethod
     def needs(settings: GDLTSettings) -> Needs:

@@ -126,7 +126,7 @@ def _mix(
     attention: nn.MultiheadAttention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, places: Places
 ) -> torch.Tensor:
     query, key, value = (_heads(part, attention) for part in (query, key, value))
-    if not (attention.training and attention.dropout):
+    if not attention.training:
         return _joined(F.scaled_dot_product_attention(query, key, value, places.bias(query.dtype)))
     apart = None if places.index is None else ~places.mask[:, None, None]
     return _joined(dropout(_weights(query, key, apart), attention.dropout, True) @ value)

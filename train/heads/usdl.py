@@ -61,6 +61,8 @@ class MeanMLP(nn.Module):
 
     Settings = MLPSettings
     KEY_MAP: dict[str, str] = {}
+    sees_means = True
+    stacks_padded = True
 
     @staticmethod
     def needs(settings: MLPSettings) -> Needs:
@@ -83,6 +85,8 @@ class USDL(nn.Module):
 
     Settings = USDLSettings
     KEY_MAP: dict[str, str] = {}
+    sees_means = True
+    stacks_padded = True
 
     @staticmethod
     def needs(settings: USDLSettings) -> Needs:
@@ -103,5 +107,6 @@ class USDL(nn.Module):
         losses = {}
         if self.training:
             label = gaussian_labels(batch.target01, s.bins, s.sigma)
-            losses["distribution"] = nn.functional.kl_div(logits.log_softmax(-1), label, reduction="batchmean")
+            divergence = torch.xlogy(label, label) - label * logits.log_softmax(-1)
+            losses["distribution"] = divergence.sum(-1).mean()
         return HeadOutput((weights * self.values).sum(-1), weights={"scores": weights}, losses=losses)

@@ -1,0 +1,178 @@
+"""Models trained at once learn what they learn one by one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from features.store import open_store
+from tests.train.planted import planted_store
+from train import parallel
+from train.cli import main
+from train.errors import SettingsError, TrainError
+from train.protocol import Options, prepare, require_splits, run
+
+LONG = {
+    "i3d-mlp": {"lr": 1e-3},
+    "usdl": {"lr": 1e-3},
+    "gdlt": {"width": 16, "lr": 1e-3, "mse_weight": 1.0, "optimizer": "sgd"},
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two categories; no video is shorter than the 12 clips of a window."""
+    return planted_store(tmp_path / "p.h5", num_train=22, num_test=9, categories=("A", "B"), num_clips=(12, 20))
+
+
+def trained(store, way, head, **settings):
+    settings = {"epochs": 3, "batch_size": 8, "dropout": 0.0, "window": 12, **LONG.get(head, {}), **settings}
+    told = []
+    with open_store(store) as opened:
+        options = Options(
+            head=head,
+            seeds=2,
+            folds=2,
+            control=True,
+            floor=False,
+            parallel=way,
+            overrides=tuple(sorted(settings.items())),
+        )
+        experiment = prepare(opened, options)
+    require_splits(experiment)
+    results = list(
+        run(
+            experiment,
+            lambda unit, seed, fold, control, epoch: told.append((unit.category, seed, fold, control, epoch)),
+        )
+    )
+    return {(r.unit.category, r.seed, r.fold, r.control): r for r in results}, told
+
+
+@pytest.mark.parametrize(
+    "head, settings",
+    [("i3d-mlp", {}), ("usdl", {}), ("usdl", {"window": 40}), ("gdlt", {}), ("i3d-mlp", {"clip_gradient": 0.01}),
+     ("i3d-mlp", {"optimizer": "sgd", "validation": 0.2, "sampling": "spread"})],
+)  # fmt: skip
+def test_stacked_models_learn_what_they_learn_alone(store, head, settings):
+    alone, told_alone = trained(store, "none", head, **settings)
+    stacked, told = trained(store, "stacked", head, **settings)
+    assert alone.keys() == stacked.keys() and len(alone) == 16
+    for key, one in alone.items():
+        other = stacked[key]
+        np.testing.assert_allclose(other.fitted.predicted, one.fitted.predicted, rtol=1e-5, atol=1e-4)
+        for mine, theirs in zip(one.fitted.head.state_dict().values(), other.fitted.head.state_dict().values()):
+            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
+    assert len(told) == len(told_alone) == 16 * 3
+    losses = {(*key, epoch.index): epoch.loss for *key, epoch in told}
+    for *key, epoch in told_alone:
+        assert losses[*key, epoch.index] == pytest.approx(epoch.loss, rel=1e-4)
+    # Models differ from one another, or equality would say nothing.
+    assert len({round(float(r.fitted.predicted[0]), 5) for r in stacked.values()}) == 16
+
+
+def test_dropout_of_stacked_models_is_each_ones_own(store):
+    first, _ = trained(store, "stacked", "i3d-mlp", dropout=0.5)
+    again, _ = trained(store, "stacked", "i3d-mlp", dropout=0.5)
+    for key, result in first.items():
+        np.testing.assert_array_equal(result.fitted.predicted, again[key].fitted.predicted)
+
+
+@pytest.mark.parametrize("head", ["gdlt", "ridge"])
+def test_models_in_processes_learn_what_they_learn_alone(store, head, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    settings = {"dropout": 0.3} if head == "gdlt" else {}
+    alone, told_alone = _trained_plainly(store, "none", head, **settings)
+    beside, told = _trained_plainly(store, "processes", head, **settings)
+    assert alone.keys() == beside.keys() and len(told) == len(told_alone)
+    for key, one in alone.items():
+        np.testing.assert_allclose(beside[key].fitted.predicted, one.fitted.predicted, rtol=1e-5, atol=1e-4)
+        for mine, theirs in zip(one.fitted.head.state_dict().values(), beside[key].fitted.head.state_dict().values()):
+            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
+
+
+def _trained_plainly(store, way, head, **settings):
+    told = []
+    overrides = {"epochs": 2, "batch_size": 8, "window": 12, **settings}
+    with open_store(store) as opened:
+        options = Options(head=head, seeds=2, floor=False, parallel=way, overrides=tuple(sorted(overrides.items())))
+        experiment = prepare(opened, options)
+    results = list(run(experiment, lambda *facts: told.append(facts)))
+    return {(r.unit.category, r.seed): r for r in results}, told
+
+
+def test_auto_takes_processes_when_much_is_left(store, monkeypatch):
+    """By the time that the first model took; of short ones all are trained here."""
+    taken = []
+
+    def instead(jobs, indices, *_):
+        taken.extend(indices)
+        return iter(())
+
+    monkeypatch.setattr(parallel, "_in_processes", instead)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert len(_trained_plainly(store, "auto", "gdlt")[0]) == 4 and not taken
+    monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
+    assert len(_trained_plainly(store, "auto", "gdlt")[0]) == 1 and taken == [1, 2, 3]
+
+
+def test_auto_stacks_heads_of_means(store, monkeypatch):
+    calls = []
+    real = parallel.fit_stacked
+    monkeypatch.setattr(parallel, "fit_stacked", lambda jobs, *rest: calls.append(len(jobs)) or real(jobs, *rest))
+    trained(store, "auto", "usdl")
+    assert calls == [16]
+    trained(store, "auto", "gdlt")
+    assert calls == [16]
+
+
+def test_what_cannot_be(store):
+    for way, head, words in (("stacked", "gslm", "cannot be stacked"), ("fast", "gdlt", "--parallel takes one of")):
+        call = [
+            "heads",
+            "--features",
+            str(store),
+            "--head",
+            head,
+            "--parallel",
+            way,
+            "--epochs",
+            "1",
+            "--set",
+            "scores=11",
+        ]
+        done = CliRunner().invoke(main, [*call, "--out", str(store.parent / "run")])
+        assert done.exit_code == 2 and words in done.output and "Traceback" not in done.output
+        assert not (store.parent / "run").exists()
+    with pytest.raises(SettingsError, match="cannot be stacked"):
+        trained(store, "stacked", "gdlt", window=30)
+
+
+def test_a_process_that_dies_is_one_message(store, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with open_store(store) as opened:
+        experiment = prepare(opened, Options(head="i3d-mlp", seeds=2, floor=False, parallel="processes"))
+    monkeypatch.setattr("train.parallel._train", _dies)
+    with pytest.raises(TrainError, match="a process that trained died"):
+        list(run(experiment, lambda *_: None))
+
+
+def _dies(index):
+    import os
+
+    os._exit(1)
+
+
+def test_the_command_stacks_and_leaves_the_same_folder(store, tmp_path):
+    tables = {}
+    for way in ("none", "auto"):
+        call = ["heads", "--features", store, "--head", "i3d-mlp", "--seeds", 2, "--epochs", 2, "--set", "dropout=0"]
+        done = CliRunner().invoke(main, [str(part) for part in (*call, "--parallel", way, "--out", tmp_path / way)])
+        assert done.exit_code == 0, done.output
+        tables[way] = json.loads((tmp_path / way / "metrics.json").read_text())["table"]
+        assert len(list((tmp_path / way / "tensorboard").iterdir())) == 4
+        assert len(list((tmp_path / way / "checkpoints").iterdir())) == 4
+    for one, other in zip(tables["none"], tables["auto"]):
+        assert one["category"] == other["category"] and one["mse"] == pytest.approx(other["mse"], rel=1e-4)
