@@ -1,0 +1,114 @@
+"""Twenty models at once against one by one: python benchmarks/parallel.py [--rounds 5] [--json FILE]
+
+SIMULATED features of RG's size: 4 categories of 200 training and 50 test videos, 68 clips each, and 5 seeds. Each way trains the same models
+for a few epochs, in turns in one run; both begin with the features in memory, and neither tests between epochs.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from measured import Machine, Result, Row, Table, ratios
+
+from features.types import FeatureHeader
+from train.dataset import FeatureSet, ScoreScale
+from train.fitting import Job, Task
+from train.heads import get_head
+from train.parallel import NONE, PROCESSES, STACKED, train_all
+from train.settings import TrainSettings
+
+CATEGORIES, SEEDS, TRAIN, TEST, CLIPS = 4, 5, 200, 50, 68
+AT_MOST = 0.5
+_DIRECT = {"optimizer": "adam", "lr": 1e-4}
+CASES = (
+    ("i3d-mlp", 1024, {}, {**_DIRECT, "epochs": 20}, STACKED, True),
+    ("usdl", 1024, {}, {**_DIRECT, "mse_weight": 0.0, "epochs": 20}, STACKED, True),
+    ("gdlt", 64, {"width": 32}, {"mse_weight": 1.0, "epochs": 2}, STACKED, False),
+    ("gdlt", 64, {"width": 32}, {"mse_weight": 1.0, "epochs": 12}, PROCESSES, False),
+)
+"""Head, width of the features, the head's settings, the trainer's, the way, and whether `auto` takes it for this size and promises to gain."""
+
+
+def simulated(dim: int) -> FeatureSet:
+    rng = np.random.default_rng(0)
+    videos = CATEGORIES * (TRAIN + TEST)
+    header = FeatureHeader("simulated", "video", dim, "none", None, False, 16, 16, "pad", None)
+    return FeatureSet(
+        header=header,
+        clips=torch.from_numpy(rng.normal(size=(videos * CLIPS, dim)).astype(np.float32)),
+        offsets=np.arange(videos + 1) * CLIPS,
+        video_ids=tuple(f"v{number}" for number in range(videos)),
+        splits=np.array((["train"] * TRAIN + ["test"] * TEST) * CATEGORIES, dtype=object),
+        categories=np.repeat([f"category {number}" for number in range(CATEGORIES)], TRAIN + TEST).astype(object),
+        scores={"total": rng.uniform(size=videos)},
+    )
+
+
+def jobs_of(data: FeatureSet, head: str, head_settings: dict[str, object], settings: dict[str, object]) -> list[Job]:
+    head_class = get_head(head)
+    chosen = head_class.Settings(**head_settings)
+    jobs = []
+    for category in dict.fromkeys(data.categories):
+        rows = (data.rows(split=split, category=category) for split in ("train", "test"))
+        task = Task(data, ScoreScale("total", 0.0, 1.0, True), *rows, CLIPS, 1.0)
+        build = partial(head_class, data.header.dim, chosen)
+        jobs += [Job(task, build, TrainSettings(**settings), seed, head_class, chosen) for seed in range(SEEDS)]
+    return jobs
+
+
+def seconds(jobs: list[Job], way: str) -> float:
+    began = time.perf_counter()
+    found = dict(train_all(jobs, way, 1_000_000, lambda *_: None))
+    assert len(found) == len(jobs)
+    return time.perf_counter() - began
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(rounds: int, json_path: Path | None) -> None:
+    tables = []
+    for head, dim, head_settings, settings, way, promised in CASES:
+        jobs = jobs_of(simulated(dim), head, head_settings, settings)
+        # What is read or compiled once is neither way's.
+        seconds(jobs[:1], NONE)
+        taken: dict[str, list[float]] = {NONE: [], way: []}
+        for _ in range(rounds):
+            for one, values in taken.items():
+                values.append(seconds(jobs, one))
+        what = ", ".join(f"{name} {value}" for name, value in head_settings.items())
+        tables.append(
+            Table(
+                f"`{head}`{f', {what}' if what else ''}, features of {dim}, {settings['epochs']} epochs: {way}",
+                tuple(Row(f"{len(jobs)} models, {one}", "s", tuple(values)) for one, values in taken.items()),
+                (
+                    ratios(f"{way} / one by one", taken[way], taken[NONE], at_most=AT_MOST if promised else None,
+                           headline=promised),
+                ),
+            )
+        )  # fmt: skip
+    result = Result(
+        "Training",
+        "Twenty models at once",
+        "python benchmarks/parallel.py",
+        Machine.this(threads=torch.get_num_threads()),
+        tuple(tables),
+        simulated="features and labels",
+        notes=(
+            "`auto` stacks heads that see the mean of the clips alone. A head that sees every clip fills the processor with numbers, so that a "
+            "stack of them saves little or nothing; `auto` gives those to processes, when what is left to train is worth their start, "
+            "which the times above include.",
+        ),
+    )
+    click.echo(result.markdown())
+    if json_path:
+        result.write(json_path)
+
+
+if __name__ == "__main__":
+    main()
