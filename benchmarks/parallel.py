@@ -29,7 +29,7 @@ CASES = (
     ("i3d-mlp", 1024, {}, {**_DIRECT, "epochs": 20}, STACKED, True),
     ("usdl", 1024, {}, {**_DIRECT, "mse_weight": 0.0, "epochs": 20}, STACKED, True),
     ("gdlt", 64, {"width": 32}, {"mse_weight": 1.0, "epochs": 2}, STACKED, False),
-    ("gdlt", 64, {"width": 32}, {"mse_weight": 1.0, "epochs": 12}, PROCESSES, False),
+    ("gdlt", 64, {"width": 32}, {"mse_weight": 1.0, "epochs": 5}, PROCESSES, False),
 )
 """Head, width of the features, the head's settings, the trainer's, the way, and whether `auto` takes it for this size and promises to gain."""
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from features.store import open_store
 from tests.train.planted import planted_store
-from train import protocol
+from train import parallel
 from train.cli import main
 from train.protocol import Options, prepare, splits
 from train.report import BEST_ON_TEST, RANDOM_NOTE
@@ -130,7 +130,7 @@ def test_random_weights_are_said_everywhere(tmp_path):
 
 
 def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
-    real, calls = protocol.fit, []
+    real, calls = parallel.fit, []
 
     def interrupted(*arguments, **keywords):
         if len(calls) == 1:
@@ -138,7 +138,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
         calls.append(1)
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(protocol, "fit", interrupted)
+    monkeypatch.setattr(parallel, "fit", interrupted)
     out = tmp_path / "run"
     call = ["--features", store, "--head", "gdlt", "--epochs", 1, "--no-floor", "--seeds", 3, "--out", out]
     done = run("heads", *call, status=130)

@@ -1,0 +1,101 @@
+"""The share of an epoch in which batches are made: python benchmarks/loading.py [--rounds 5] [--json FILE]
+
+SIMULATED features of RG's size (200 training videos, 68 clips of 1024, sound of 768), batches of 32, one thread, trained by `train.fitting`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from measured import Machine, Result, Row, Table, ratios
+
+from features.types import FeatureHeader
+from train.dataset import Batch, FeatureSet, ScoreScale
+from train.fitting import Task, fit
+from train.heads import get_head
+from train.prototypes import Prototypes
+from train.settings import TrainSettings
+
+VIDEOS, CLIPS, BATCH = 200, 68, 32
+AT_MOST = 0.05
+CASES = (("gdlt", "float32"), ("gdlt", "bfloat16"), ("avcf", "float32"), ("avcf", "bfloat16"))
+TEXTS = {"visual_actions": 32, "audio_actions": 32, "visual_grades": 6, "audio_visual_grades": 12}
+spent: list[float] = []
+"""Seconds in which each batch was made."""
+
+
+class Timed(FeatureSet):
+    def train_batches(self, *arguments: object, **options: object) -> Iterator[Batch]:
+        batches = super().train_batches(*arguments, **options)
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            spent.append(time.perf_counter() - began)
+            if batch is None:
+                return
+            yield batch
+
+
+def simulated() -> Timed:
+    rng = np.random.default_rng(0)
+    header = FeatureHeader("simulated", "video", 1024, "none", None, False, 16, 16, "pad", None)
+    clips, sound = (torch.from_numpy(rng.normal(size=(VIDEOS * CLIPS, dim)).astype(np.float32)) for dim in (1024, 768))
+    return Timed(
+        header=header,
+        clips=clips,
+        offsets=np.arange(VIDEOS + 1) * CLIPS,
+        video_ids=tuple(f"v{number}" for number in range(VIDEOS)),
+        splits=np.full(VIDEOS, "train", dtype=object),
+        categories=np.full(VIDEOS, "", dtype=object),
+        scores={"total": rng.uniform(size=VIDEOS)},
+        audio_header=header,
+        audio=sound,
+    )
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(rounds: int, json_path: Path | None) -> None:
+    torch.set_num_threads(1)
+    data, rng = simulated(), np.random.default_rng(1)
+    texts = {name: rng.normal(size=(count, 512)).astype(np.float32) for name, count in TEXTS.items()}
+    rows = np.arange(VIDEOS)
+    tables = []
+    for head, precision in CASES:
+        head_class = get_head(head)
+        build = partial(head_class, 1024, head_class.Settings(), Prototypes(texts, True), 768)
+        settings = TrainSettings(epochs=1, batch_size=BATCH, lr=1e-4, precision=precision)
+        task = Task(data, ScoreScale("total", 0.0, 1.0, True), rows, rows[:2], CLIPS, 1.0)
+        epochs, loading = [], []
+        for number in range(rounds + 1):
+            spent.clear()
+            seconds = fit(task, build, settings, seed=number).seconds_per_epoch
+            # The first one warms up.
+            if number:
+                epochs.append(seconds)
+                loading.append(sum(spent))
+        found = Row("an epoch", "s", tuple(epochs)), Row("making its batches", "s", tuple(loading))
+        share = ratios("batches / epoch", loading, epochs, at_most=AT_MOST, headline=precision == "bfloat16")
+        tables.append(Table(f"`{head}`, {precision}", found, (share,)))
+    result = Result(
+        "Training",
+        "The share of an epoch in which batches are made",
+        "python benchmarks/loading.py",
+        Machine.this(threads=1),
+        tuple(tables),
+        simulated="features, texts and labels",
+    )
+    click.echo(result.markdown())
+    if json_path:
+        result.write(json_path)
+
+
+if __name__ == "__main__":
+    main()
