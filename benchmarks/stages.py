@@ -33,7 +33,7 @@ from train.heads.usdl import MeanMLP, MLPSettings
 from train.metrics import fisher_mean
 from train.protocol import Options, prepare, run
 
-SECONDS, FRAMES, CLIPS, CLIP_SECONDS, CLIP_STRIDE = 9.6, 96, 9, 1.6, 1.0
+SECONDS, FRAMES, CLIPS, CLIP_SECONDS, CLIP_STRIDE = 9.6, 48, 9, 1.6, 1.0
 CLIP_DIM, TEXT_DIM = 32, 32
 KINDS = (2, 4, 2)
 """Of take-offs, flights and entries."""
@@ -118,7 +118,7 @@ def trained(path: Path, plugin: bool, epochs: int, seed: int):
     """The test of the host after the last epoch."""
     overrides = {"epochs": epochs, "lr": 1e-3, "dropout": 0.1, "width": 64}
     if plugin:
-        overrides |= {"plugin.width": 64, "plugin.heads": 4, "plugin.dropout": 0.1}
+        overrides |= {"plugin.width": 32, "plugin.heads": 4, "plugin.dropout": 0.1}
     with open_store(path) as store:
         options = Options(
             "i3d-mlp", "clips", "frames" if plugin else None, plugin="mvla" if plugin else None, floor=False,
@@ -187,7 +187,9 @@ def main(seeds: int, videos: int, epochs: int, only_counts: bool, json_path: Pat
                 for name, texts in ARMS.items():
                     path = Path(folder) / f"{seed}-{name}.h5"
                     write_world(path, videos, seed, texts == "shuffled")
-                    found[name].append(trained(path, texts is not None, epochs, seed))
+                    test = trained(path, texts is not None, epochs, seed)
+                    click.echo(f"world {seed}, {name}: {test.spearman:.3f}, AIoU@0.75 {test.aiou_75:.3f}", err=True)
+                    found[name].append(test)
         table = []
         for name, tests in found.items():
             rho = [test.spearman for test in tests]
