@@ -25,6 +25,8 @@ AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
 WAYS = (AUTO, NONE, STACKED, PROCESSES)
 WORTH_SECONDS = 30.0
 """Of training that is left: below it, processes cost more to start than they save."""
+MOST_PARAMETERS = 2**16
+"""Of a model that a stack trains faster on a CPU: the weights and optimisers of larger ones leave the cache."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -56,12 +58,12 @@ def require_way(jobs: Sequence[Job], way: str) -> None:
 def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
     """Index and outcome of every job, as each is done.
 
-    `auto` stacks heads that see the mean of the clips alone, whose numbers are few; of others it trains the first, and all that are
+    `auto` stacks small heads that see the mean of the clips alone; of others it trains the first, and all that are
     left in processes, where that is worth their start. Heads that see every clip keep the processor busy by themselves, and a stack of
     them is no faster. Raises `TrainError` when a loss is no longer finite or a process dies.
     """
     left = list(range(len(jobs)))
-    if way == STACKED or (way == AUTO and all(map(_gains, jobs))):
+    if way == STACKED or (way == AUTO and _gains(jobs)):
         for group in stacks(jobs):
             if len(group) > 1:
                 mine = [jobs[index] for index in group]
@@ -88,8 +90,12 @@ def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEp
                 return
 
 
-def _gains(job: Job) -> bool:
-    return can_stack(job) and getattr(job.head_class, "sees_means", False)
+def _gains(jobs: Sequence[Job]) -> bool:
+    """Whether starting operations takes longer than the operations, by what benchmarks/parallel.py measures on a CPU."""
+    if not all(can_stack(job) and getattr(job.head_class, "sees_means", False) for job in jobs):
+        return False
+    parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
+    return jobs[0].task.data.clips.device.type != "cpu" or parameters <= MOST_PARAMETERS
 
 
 def _why_no_processes(jobs: Sequence[Job]) -> str | None:
