@@ -87,7 +87,7 @@ def main(rounds: int, json_path: Path | None) -> None:
     result = Result(
         "Training",
         "The share of an epoch in which batches are made",
-        "python benchmarks/loading.py",
+        f"python benchmarks/loading.py --rounds {rounds}",
         Machine.this(threads=1),
         tuple(tables),
         simulated="features, texts and labels",

@@ -235,7 +235,7 @@ def main(
     result = Result(
         "Training",
         "A training step of MLAVL's head against a straightforward one",
-        "python benchmarks/training.py",
+        "python benchmarks/training.py" + "".join(f" --threads {number}" for number in numbers_of_threads),
         Machine.this(threads=max(numbers_of_threads)),
         tuple(tables),
         simulated="features and texts",
