@@ -148,7 +148,7 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
     rows = tuple(ManifestRow(f"v{n}", end_seconds=float(s) * 1000) for n, s in enumerate(seconds))
     folder = Path(tempfile.mkdtemp())
     jobs = tuple(Job(row, ()) for row in rows)
-    plan = Plan(Manifest("simulated", rows, ()), folder, {}, folder / "s.h5", RunOptions(), (), jobs, 0, ())
+    plan = Plan(Manifest("simulated", rows, ()), folder, {}, folder / "s.h5", RunOptions(), (), (), jobs, 0, ())
     cluster.extract_video = sleep_for
     # Nothing is on disk: the manifest's own spans stand for the files' lengths.
     cluster.longest_first = lambda plan: sorted(plan.jobs, key=lambda job: -job.row.end_seconds)

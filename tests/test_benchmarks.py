@@ -37,8 +37,10 @@ def test_planted_texts(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     arms = json.loads((tmp_path / "p.json").read_text())["spearman"]["8"]
-    assert list(arms) == ["texts", "texts, shuffled", "learnable vectors"] and all(len(v) == 1 for v in arms.values())
-    assert "| learnable vectors" in done.stdout
+    assert {"texts", "learnable vectors", "texts, one space"} <= set(arms) and all(len(v) == 1 for v in arms.values())
+    assert "| texts, one space" in done.stdout
+    # Texts in their space rank before much is learnt, and in another order they do not.
+    assert arms["texts, one space"][0] > 0.7 > arms["shuffled texts, one space"][0]
 
 
 def test_stages(tmp_path):
@@ -177,7 +179,7 @@ def test_memory(tmp_path):
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "m.json").read_text())["tables"]
     short, _, long, _ = (row["values"][0] for row in table["rows"])
-    assert long - short < 50 and table["ratios"][0]["values"][0] < 1.1
+    assert long - short < 100 and table["ratios"][0]["values"][0] < 1.2
 
 
 def test_decoding(tmp_path):

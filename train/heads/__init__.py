@@ -27,7 +27,7 @@ TABLE: dict[str, str] = {
 
 def get_head(name: str) -> type:
     """The head's class. Each has `Settings`, `needs(settings)`, `KEY_MAP` and a constructor `(dim, settings, prototypes,
-    audio_dim)`."""
+    audio_dim)`; a head keeps what it was made with as `settings`."""
     if name not in TABLE:
         raise SettingsError(f"no head is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")
