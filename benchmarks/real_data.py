@@ -29,13 +29,16 @@ _LEARNABLE = ("--set", "queries=learnable", "--set", "grades=6", "--set", "score
 ARMS: dict[str, tuple[str, ...]] = {
     "ridge": ("--head", "ridge"),
     "kernel": ("--head", "kernel"),
+    "kernel, both scores": ("--head", "kernel", "--set", "beside=tes,pcs"),
     "gdlt": ("--head", "gdlt"),
     "gslm, grade texts": ("--head", "gslm", *_TEXTS),
     "gslm, learnable vectors": ("--head", "gslm", *_LEARNABLE),
     "pgt": ("--head", "pgt"),
+    "sca": ("--head", "sca", "--text", "mlavl", "--set", "grade_group=visual_grades"),
     "pgt, without MAG2": ("--head", "pgt", "--set", "mag2=none"),
 }
-CLOSED_FORM = ("ridge", "kernel")
+CLOSED_FORM = ("ridge", "kernel", "kernel, both scores")
+"""Nothing in them is random: one seed is all."""
 
 
 def cell(rho: float | None, deviation: float | None, mse: float | None) -> str:
@@ -72,7 +75,7 @@ def main(
                 *ARMS[name],
                 "--no-floor",
             ]
-            call += ["--seeds", "1" if name == "ridge" else str(seeds), "--evaluate-every", "1000"]
+            call += ["--seeds", "1" if name in CLOSED_FORM else str(seeds), "--evaluate-every", "1000"]
             if name not in CLOSED_FORM:
                 call += ["--preset", preset, "--set", "precision=bfloat16"]
                 call += [part for setting in settings for part in ("--set", setting)]
