@@ -197,7 +197,7 @@ def main(
     version = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True).stdout.split()[2]
     command = " ".join(["python benchmarks/decoding.py", *(f"--decoder {name}" for name in names)])
     result = Result(
-        "Extraction", "Decoding and preprocessing alone", f"{command} --rounds {rounds}{' --noise' * noise}", Machine.this(),
+        "Extraction", "Decoding and preprocessing alone", f"{command} --frames {num_frames} --rounds {rounds}{' --noise' * noise}", Machine.this(),
         tuple(tables), simulated="The videos are SIMULATED",
         notes=(f"ffmpeg {version}; " + "; ".join(decoder.description() for decoder in decoders.values()) + ".",),
     )  # fmt: skip

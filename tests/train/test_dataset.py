@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import Protocol, find_card
 from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from train.errors import DataError
+from train.fitting import Task, fit
+from train.heads.needs import Needs
+from train.heads.output import HeadOutput
 from train.protocol import Options, prepare, run
+from train.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -196,3 +201,32 @@ def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
         assert not set(train) & set(test) and len(train) + len(test) == 12
     # Cross-validation of another kind can still be asked for.
     assert len(list(splits(data, experiment.units[0], folds=3))) == 3
+
+
+def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
+    """A head that learns another score beside its own would otherwise be taught the truth by it."""
+    seen = []
+
+    class Recorder(torch.nn.Module):
+        settings = None
+
+        def needs(self, settings):
+            return Needs(targets=("other",))
+
+        def fit_closed_form(self, batches):
+            for batch in batches:
+                seen.extend(zip(batch.rows, batch.target01.tolist(), batch.scores[:, 0].tolist()))
+
+        def forward(self, batch):
+            return HeadOutput(batch.target01)
+
+    truth = np.linspace(0, 1, len(data))
+    data = replace(data, scores={"own": truth, "other": 10 * truth})
+    rows = np.arange(len(data))
+    task = Task(data, ScoreScale("own", 0.0, 1.0, True), rows, rows, 12, 1.0, shuffle_labels=True)
+    fit(task, Recorder, TrainSettings(), seed=0)
+    assert len(seen) == len(data)
+    assert any(own != pytest.approx(truth[row]) for row, own, _ in seen)
+    for _, own, other in seen:
+        assert other == pytest.approx(10 * own, abs=1e-5)
+    assert (data.scores["other"] == 10 * truth).all(), "the data themselves stay as they are"
