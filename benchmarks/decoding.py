@@ -201,9 +201,7 @@ def main(
         tuple(tables), simulated="The videos are SIMULATED",
         notes=(f"ffmpeg {version}; " + "; ".join(decoder.description() for decoder in decoders.values()) + ".",),
     )  # fmt: skip
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

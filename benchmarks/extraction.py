@@ -184,12 +184,32 @@ def measure_each(bench: Bench, extractor: Extractor, rounds: int) -> Iterator[Ta
             tuple(rows),
             (
                 ratios(f"{name}: run / (model + decode)", arrays["run"], arrays["model"] + arrays["decode"], at_most=OVER_SUM, headline=True),
-                ratios("a run with a stub backbone / decode", arrays["stub"], arrays["decode"], at_most=OVER_DECODE, headline=True),
+                _over_decode(seconds["stub"], seconds["decode"]),
                 ratios(f"{name}: run / the larger of model and decode", arrays["run"], larger),
                 ratios(f"{name}: run / a plain loop", arrays["run"], arrays["loop"]),
                 Ratio(f"{name}: share of the run in which the device was busy", tuple(busy), at_least=BUSY if timed.device.type == "cuda" else None),
             ),
         )  # fmt: skip
+
+
+def measure_stub(bench: Bench, extractor: Extractor, rounds: int) -> Iterator[Table]:
+    """What a run costs beyond its decoder, with every frame that the backbone asks for and no network at all."""
+    bench = replace(bench, plan=replace(bench.plan, extractors=(extractor,)))
+    nothing = {extractor.spec.name: Nothing(extractor.spec.dim)}
+    clips = bench.run(nothing)
+    seconds: dict[str, list[float]] = {"decode": [], "stub": []}
+    for _ in range(rounds):
+        seconds["decode"].append(clock(bench.decode))
+        seconds["stub"].append(clock(lambda: bench.run(nothing)))
+        yield Table(
+            f"{clips} clips of {extractor.spec.title}'s size, no network",
+            tuple(Row(part, "s", tuple(values)) for part, values in seconds.items()),
+            (_over_decode(seconds["stub"], seconds["decode"]),),
+        )
+
+
+def _over_decode(stub: list[float], decode: list[float]) -> Ratio:
+    return ratios("a run with a stub backbone / decode", stub, decode, at_most=OVER_DECODE, headline=True)
 
 
 def measure_together(bench: Bench, rounds: int) -> Iterator[Table]:
@@ -242,10 +262,11 @@ def write_manifest(path: Path, names: list[str]) -> Path:
 @click.option("--compile", is_flag=True, help="As extract run --compile.")
 @click.option("--fps", type=float, help="Frames per second to sample.  [default: the backbone's own]")
 @click.option("--each/--no-each", default=True, show_default=True, help="Also each of several backbones by itself.")
+@click.option("--model/--no-model", default=True, show_default=True, help="Else only what needs no network.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     backbones: tuple[str, ...], videos: Path | None, made_in: Path | None, num_videos: int, seconds: float, rounds: int, workers: int, each: bool,
-    json_path: Path | None, **options: object,
+    model: bool, json_path: Path | None, **options: object,
 ) -> None:  # fmt: skip
     backbones = backbones or ("i3d",)
     with tempfile.TemporaryDirectory() as place:
@@ -263,11 +284,12 @@ def main(
             raise ExtractError("this benchmark decodes pictures; leave out the backbones that hear")
         bench = Bench(plan, folder)
         device = plan.extractors[0].backbone.device
-        measured = [measure_each(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
-        measured += [measure_together(bench, rounds)] * (len(backbones) > 1)
+        by_itself = measure_each if model else measure_stub
+        measured = [by_itself(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
+        measured += [measure_together(bench, rounds)] * (len(backbones) > 1 and model)
         words = [f"--backbone {name}" for name in backbones] + [f"--fps {options['fps']:g}"] * bool(options["fps"])
         words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
-        words += ["--no-each"] * (not each) + ["--compile"] * bool(options["compile"])
+        words += ["--no-each"] * (not each) + ["--no-model"] * (not model) + ["--compile"] * bool(options["compile"])
         words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")
         accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
         tables: list[Table] = []
@@ -276,7 +298,7 @@ def main(
             for tables[-1] in growing:
                 result = Result(
                     "Extraction",
-                    f"What a run reaches: {', '.join(backbones)}",
+                    f"What a run reaches: {', '.join(backbones)}" if model else "What a run costs beyond its decoder",
                     f"python benchmarks/extraction.py {' '.join(words)}",
                     Machine.this(threads=torch.get_num_threads(), accelerator=accelerator),
                     tuple(tables),

@@ -92,9 +92,7 @@ def main(rounds: int, json_path: Path | None) -> None:
         tuple(tables),
         simulated="features, texts and labels",
     )
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

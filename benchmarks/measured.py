@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
 SECTIONS = ("Extraction", "Training", "Stores", "Commands")
 
 
@@ -127,6 +129,12 @@ class Result:
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    def tell(self, path: Path | None) -> None:
+        """Print it, and keep it where a path is given."""
+        click.echo(self.markdown())
+        if path:
+            self.write(path)
 
     @classmethod
     def read(cls, path: Path) -> Result:

@@ -149,9 +149,7 @@ def main(short_minutes: float, long_minutes: float, rate: int, rounds: int, json
         f"python benchmarks/memory.py --short {short_minutes:g} --long {long_minutes:g} --rate {rate} --rounds {rounds}", Machine.this(),
         (Table("", tuple(rows), (bound,)),), simulated=f"The network computes nothing, videos are SIMULATED ({SIZE[0]}x{SIZE[1]}, {rate} frames a second)",
     )  # fmt: skip
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

@@ -113,9 +113,7 @@ def main(rounds: int, ways: tuple[str, ...], json_path: Path | None) -> None:
             "left to train is worth their start, which the times above include.",
         ),
     )
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ _TEXTS = (
     "--set",
     "score_texts=interpolated",
     "--set",
-    "scores=21",
+    "scores=11",
 )
-_LEARNABLE = ("--set", "queries=learnable", "--set", "grades=6", "--set", "scores=21")
+_LEARNABLE = ("--set", "queries=learnable", "--set", "grades=6", "--set", "scores=11")
 ARMS: dict[str, tuple[str, ...]] = {
     "ridge": ("--head", "ridge"),
     "kernel": ("--head", "kernel"),

@@ -91,9 +91,7 @@ def main(num_videos: int, backbone: str, rounds: int, json_path: Path | None) ->
         "Extraction", "Resuming", f"python benchmarks/resume.py --videos {num_videos}", Machine.this(),
         (Table("", rows, (bound,)),), simulated=f"Features are SIMULATED, weights of {backbone} random",
     )  # fmt: skip
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

@@ -94,9 +94,7 @@ def main(rounds: int, json_path: Path | None) -> None:
         "Commands", "Starting", f"python benchmarks/startup.py --rounds {rounds}", Machine.this(),
         (Table("", rows, bounds),), simulated="The store has SIMULATED features of 200 videos",
     )  # fmt: skip
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

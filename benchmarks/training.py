@@ -245,9 +245,7 @@ def main(
             "and edge lists made in Python, batch looped over for each modality.",
         ),
     )
-    click.echo(result.markdown())
-    if json_path:
-        result.write(json_path)
+    result.tell(json_path)
 
 
 if __name__ == "__main__":

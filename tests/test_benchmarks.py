@@ -168,6 +168,12 @@ def test_extraction(tmp_path):
     ]
     assert 0 < busy <= 1
     assert [row["name"] for row in together["rows"]] == ["decode", "model i3d", "model resnet50", "run"]
+    call = [sys.executable, ROOT / "benchmarks" / "extraction.py", "--no-model", "--num-videos", "1", "--seconds", "2"]
+    call += ["--fps", "5", "--rounds", "1", "--json", tmp_path / "stub.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (stub,) = json.loads((tmp_path / "stub.json").read_text())["tables"]
+    assert [row["name"] for row in stub["rows"]] == ["decode", "stub"] and stub["ratios"][0]["at_most"] == 1.1
 
 
 def test_memory(tmp_path):
@@ -197,3 +203,12 @@ def test_decoding(tmp_path):
     assert [row["name"] for row in table["rows"]] == ["ffmpeg", "pyav", "pyav, own process", "pyav, Pillow's filter"]
     wall, processor = table["ratios"]
     assert wall["at_least"] == processor["at_least"] == 0.9 and wall["headline"]
+
+
+def test_one_command_for_many_models(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "commands.py", "--rounds", "1", "--seeds", "2", "--epochs", "1"]
+    call += ["--category", "Ball", "--head", "i3d-mlp", "--json", tmp_path / "c.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "c.json").read_text())["tables"]
+    assert [row["name"] for row in table["rows"]] == ["2 commands", "one command"] and "met" in done.stdout

@@ -122,7 +122,7 @@ def heads(
         data = experiment.data
         click.echo(
             f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
-            f"{data.header.backbone}@{data.header.recipe_id}; {experiment.num_models} models on {data.clips.device}"
+            f"{data.header.backbone}@{data.header.recipe_id}; {experiment.num_models} models on {data.device}"
         )
         for unit in [part.unit for part in experiment.parts] or experiment.units:
             if not unit.scale.stated:

@@ -17,13 +17,15 @@ from features.types import OK, FeatureHeader
 from manifests.errors import there_are
 from train.errors import DataError
 from train.exemplars import Exemplars, Pool
-from train.frames import Frames, FrameTable
+from train.frames import Frames, FrameTable, gather
 from train.heads.needs import Needs
 
 WHOLE, CENTRE = "whole", "centre"
 TEST_WINDOWS = (WHOLE, CENTRE)
 CONTIGUOUS, SPREAD = "contiguous", "spread"
 SAMPLINGS = (CONTIGUOUS, SPREAD)
+DEVICE_SHARE = 0.5
+"""Of the memory of a GPU that is free: features that take more stay in the machine's, and each batch is sent."""
 AUDIO = "audio"
 """Modality of a stream that must have the clips of the pictures."""
 
@@ -108,6 +110,8 @@ class FeatureSet:
     """Of the head that batches are made for."""
     exemplars: Exemplars | None = None
     """For a head that compares."""
+    device: torch.device = torch.device("cpu")
+    """Of the batches, and of the clips where they fit there."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
@@ -268,10 +272,14 @@ class FeatureSet:
         return np.stack([self.scores.get(name, missing)[rows] for name in self.needs.columns], -1).astype(np.float32)
 
     def to(self, device: torch.device) -> FeatureSet:
+        """Batches on the device, and all clips with them where its memory has room: they are sent once, not once an epoch."""
+        parts = self.clips, self.audio, None if self.frames is None else self.frames.features
+        if sum(part.nbytes for part in parts if part is not None) > DEVICE_SHARE * free_bytes(device):
+            return replace(self, device=device)
         clips, audio, frames = (
             None if part is None else part.to(device) for part in (self.clips, self.audio, self.frames)
         )
-        return replace(self, clips=clips, audio=audio, frames=frames)
+        return replace(self, clips=clips, audio=audio, frames=frames, device=device)
 
     @cached_property
     def means(self) -> FeatureSet:
@@ -296,13 +304,12 @@ class FeatureSet:
 
     def batch(self, rows: Sequence[int], clips: np.ndarray, mask: np.ndarray, targets01: np.ndarray) -> Batch:
         """The numbered clips of each video, int `(batch, clips)`; zeros where the mask, of the same shape, is False."""
-        device = self.clips.device
+        device = self.device
         index = np.where(mask, self.offsets[rows][:, None] + clips, 0)
         mask_tensor = torch.from_numpy(mask).to(device)
-        index_tensor = torch.from_numpy(index).to(device)
         target = torch.from_numpy(np.asarray(targets01, np.float32)).to(device)
         tables = [self.clips] if self.audio is None else [self.clips, self.audio]
-        found = [table[index_tensor].masked_fill_(~mask_tensor[..., None], 0.0) for table in tables]
+        found = [gather(table, index, mask_tensor) for table in tables]
         made = Batch(found[0], mask_tensor, target, tuple(int(row) for row in rows), *found[1:])
         if self.needs.columns:
             made = replace(made, scores=torch.from_numpy(self.columns(np.asarray(rows))).to(device))
@@ -313,7 +320,7 @@ class FeatureSet:
         return replace(
             made,
             seconds=torch.from_numpy(np.where(mask[..., None], seconds, 0.0).astype(np.float32)).to(device),
-            frames=None if self.frames is None else self.frames.within(rows, seconds[:, 0, 0], last),
+            frames=None if self.frames is None else self.frames.within(rows, seconds[:, 0, 0], last, device),
             boundaries=None
             if self.boundaries is None
             else torch.from_numpy(self.boundaries[rows].astype(np.float32)).to(device),
@@ -375,6 +382,11 @@ class FeatureSet:
             chosen = order[begin : begin + batch_size]
             clips = clips_of_test(self.num_clips[rows[chosen]], window, test_window)
             yield self.voted(self.batch(rows[chosen], *clips, targets01[chosen]), window, test_window)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Of the memory of a GPU; of the machine's own, no end, since features are in it already."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
 
 
 Clips = tuple[np.ndarray, np.ndarray]

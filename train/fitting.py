@@ -132,7 +132,7 @@ def start(
     that goes on to draw batches."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    head = build_head().to(task.data.clips.device)
+    head = build_head().to(task.data.device)
     if getattr(head, "sees_means", False) and head.settings.mask and not is_cut(task):
         task = replace(task, data=task.data.means, window=1)
     task = replace(task, data=task.data.for_head(needs_of(head)))

@@ -12,6 +12,13 @@ from features.types import FeatureHeader
 from train.errors import DataError
 
 
+def gather(table: torch.Tensor, index: np.ndarray, mask: torch.Tensor) -> torch.Tensor:
+    """Rows of a table by their numbers, int `(batch, steps)`, zero where the mask, on the device that is to have them, is False. A table that does not fit
+    there stays in the machine's memory."""
+    rows = table[torch.from_numpy(index).to(table.device)]
+    return rows.to(mask.device, non_blocking=True).masked_fill_(~mask[..., None], 0.0)
+
+
 @dataclass(frozen=True)
 class Frames:
     """The frames that lie in the clips of a batch, padded at the end to a common number."""
@@ -46,8 +53,8 @@ class FrameTable:
         there = torch.from_numpy(index).to(self.features.device)
         return FrameTable(self.header, self.features[there], offsets, self.seconds[index])
 
-    def within(self, rows: Sequence[int], begins: np.ndarray, ends: np.ndarray) -> Frames:
-        """Of each video the frames whose middle lies in `[begin, end)` seconds, and one at least: the nearest."""
+    def within(self, rows: Sequence[int], begins: np.ndarray, ends: np.ndarray, device: torch.device) -> Frames:
+        """Of each video the frames whose middle lies in `[begin, end)` seconds, and one at least: the nearest. On the device."""
         firsts, counts = [], []
         for row, begin, end in zip(rows, begins, ends):
             offset = int(self.offsets[row])
@@ -61,9 +68,8 @@ class FrameTable:
         steps = np.arange(max(counts))
         mask = steps[None] < np.array(counts)[:, None]
         index = np.where(mask, np.array(firsts)[:, None] + steps[None], 0)
-        device = self.features.device
         there = torch.from_numpy(mask).to(device)
-        features = self.features[torch.from_numpy(index).to(device)].masked_fill_(~there[..., None], 0.0)
+        features = gather(self.features, index, there)
         seconds = np.where(mask[..., None], self.seconds[index], 0.0).astype(np.float32)
         return Frames(features, there, torch.from_numpy(seconds).to(device))
 
@@ -83,11 +89,11 @@ class FrameTable:
 
 
 def join_tables(tables: Sequence[FrameTable]) -> FrameTable:
-    """The videos of several data sets one after the other, for one model of all."""
+    """The videos of several data sets one after the other, for one model of all, in the machine's memory."""
     counts = np.concatenate([np.diff(table.offsets) for table in tables])
     return FrameTable(
         tables[0].header,
-        torch.cat([table.features for table in tables]),
+        torch.cat([table.features.cpu() for table in tables]),
         np.concatenate([[0], np.cumsum(counts)]),
         np.concatenate([table.seconds for table in tables]),
     )

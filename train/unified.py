@@ -113,10 +113,10 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
             scores[scale.name][here][rows] = values
             scores[UNIFIED][here][rows] = scale.to01(values)
         begin += len(one)
-    audio = None if sets[0].audio is None else torch.cat([one.audio for one in sets])
-    return FeatureSet(
+    audio = None if sets[0].audio is None else torch.cat([one.audio.cpu() for one in sets])
+    joined = FeatureSet(
         header=sets[0].header,
-        clips=torch.cat([one.clips for one in sets]),
+        clips=torch.cat([one.clips.cpu() for one in sets]),
         offsets=np.concatenate([[0], np.cumsum(np.concatenate([one.num_clips for one in sets]))]),
         video_ids=tuple(video_id for one in sets for video_id in one.video_ids),
         splits=np.concatenate([one.splits for one in sets]),
@@ -127,6 +127,8 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         seconds=np.concatenate([one.seconds for one in sets]),
         frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
     )
+    # Of what each fits by itself, all together may not.
+    return joined.to(sets[0].device)
 
 
 @dataclass(frozen=True)

@@ -230,3 +230,16 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
     for _, own, other in seen:
         assert other == pytest.approx(10 * own, abs=1e-5)
     assert (data.scores["other"] == 10 * truth).all(), "the data themselves stay as they are"
+
+
+@pytest.mark.parametrize("room, home", [(10_000, "meta"), (100, "cpu")])
+def test_clips_live_on_the_device_where_they_fit_and_batches_always(data, monkeypatch, room, home):
+    """Of 44 clips of 4 bytes. `meta` stands for a GPU: it has shapes and no numbers."""
+    monkeypatch.setattr("train.dataset.free_bytes", lambda device: room)
+    moved = replace(data, audio=data.clips.clone()).to(torch.device("meta"))
+    assert moved.clips.device.type == moved.audio.device.type == home
+    batches = moved.train_batches(np.arange(4), np.zeros(4), window=5, batch_size=4, rng=np.random.default_rng(0))
+    (batch,) = batches
+    for part in (batch.clips, batch.audio, batch.mask, batch.target01, batch.seconds):
+        assert part.device.type == "meta" and part.shape[0] == 4
+    assert moved.means.device.type == "meta"

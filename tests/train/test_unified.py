@@ -148,5 +148,5 @@ def test_presets(tmp_path, stores):
     run("heads", "--features", gym, *call, "--out", tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     settings = config["settings"]["A"]["train"]
-    assert config["preset"] == "tuned" and settings["sampling"] == "spread" and settings["optimizer"] == "adam"
+    assert config["preset"] == "tuned" and settings["sampling"] == "spread" and settings["optimizer"] == "adamw"
     assert settings["epochs"] == 2, "the call overrides a preset"

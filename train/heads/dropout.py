@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-STEPS = 2**16
-"""A probability is rounded to a multiple of 1 / STEPS, because each number takes 16 bits of torch's generator."""
+STEPS = 2**8
+"""A probability is rounded to a multiple of 1 / STEPS, because each number takes 8 bits of torch's generator. What is kept is scaled by the
+rounded one, so that means are right."""
 
 
 class Dropout(nn.Dropout):
@@ -24,15 +25,45 @@ def dropout(values: torch.Tensor, probability: float, training: bool) -> torch.T
     """
     if not training or not probability:
         return values
-    if values.device.type != "cpu" or torch._C._functorch.is_batchedtensor(values):
+    if _torchs_own(values):
         return F.dropout(values, probability)
-    return values * _factors(values.shape, probability, values.dtype)
+    kept, scale = _draw(values, probability)
+    return values * kept.mul_(scale)
 
 
-def _factors(shape: torch.Size, probability: float, dtype: torch.dtype) -> torch.Tensor:
+def relu_dropout(values: torch.Tensor, probability: float, training: bool) -> torch.Tensor:
+    """`dropout` of the ReLU of values, which are written over: these are the widest arrays of a Transformer, and each pass over one counts."""
+    if not training or not probability or _torchs_own(values):
+        return dropout(torch.relu(values), probability, training)
+    return _ReluDropout.apply(values, *_draw(values, probability))
+
+
+class _ReluDropout(torch.autograd.Function):
+    """What comes out is above zero just where gradients pass, so it is all that has to be kept."""
+
+    @staticmethod
+    def forward(ctx, values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
+        ctx.mark_dirty(values)
+        values.relu_().mul_(kept.mul_(scale))
+        ctx.save_for_backward(values)
+        ctx.scale = scale
+        return values
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (found,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, found, 0).mul_(ctx.scale), None, None
+
+
+def _torchs_own(values: torch.Tensor) -> bool:
+    return values.device.type != "cpu" or torch._C._functorch.is_batchedtensor(values)
+
+
+def _draw(values: torch.Tensor, probability: float) -> tuple[torch.Tensor, float]:
+    """1 where a value is kept and 0 elsewhere, in its shape and type, and what the kept are multiplied by."""
     dropped = max(round(probability * STEPS), 1)
-    count = shape.numel()
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    factors = torch.empty(count, dtype=dtype)
-    torch.gt(words.view(torch.int16)[:count], dropped - 1 - STEPS // 2, out=factors)
-    return factors.mul_(STEPS / max(STEPS - dropped, 1)).view(shape)
+    count = values.numel()
+    words = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)
+    kept = torch.empty(count, dtype=values.dtype)
+    torch.gt(words.view(torch.uint8)[:count], dropped - 1, out=kept)
+    return kept.view(values.shape), STEPS / max(STEPS - dropped, 1)

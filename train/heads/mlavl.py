@@ -118,9 +118,15 @@ class MAG2(nn.Module):
     def _sage(
         self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        sage, summed = self.layers[layer], places.sum(clips) + actions.sum(0)
+        told = sage(actions, _mean_of_others(actions))
+        if places.index is None:
+            # Of videos of one length, a clip has the same share in each mean, so that both products with it are one.
+            count = max(places.mask.shape[1] - 1 + len(actions), 1)
+            mixed = F.linear(clips, sage.own.weight - sage.neighbours.weight / count)
+            return mixed + places.share(sage.neighbours(summed / count)), told
         count = (places.mask.sum(1, keepdim=True) - 1 + len(actions)).clamp_min(1)
-        mean = (places.share(places.sum(clips) + actions.sum(0)) - clips) / places.share(count)
-        return self.layers[layer](clips, mean), self.layers[layer](actions, _mean_of_others(actions))
+        return sage(clips, (places.share(summed) - clips) / places.share(count)), told
 
     def _gcn(
         self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.heads.dropout import dropout
+from train.heads.dropout import dropout, relu_dropout
 from train.heads.packing import Places
 
 
@@ -96,7 +96,7 @@ class Decoder(nn.TransformerDecoder):
 
 
 def _feed_forward(layer: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    return layer.linear2(dropout(torch.relu(layer.linear1(tokens)), layer.dropout.p, layer.training))
+    return layer.linear2(relu_dropout(layer.linear1(tokens), layer.dropout.p, layer.training))
 
 
 def _project(attention: nn.MultiheadAttention, tokens: torch.Tensor, first: int, last: int) -> torch.Tensor:
