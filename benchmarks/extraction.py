@@ -269,6 +269,8 @@ def main(
     model: bool, json_path: Path | None, **options: object,
 ) -> None:  # fmt: skip
     backbones = backbones or ("i3d",)
+    if not (model or each) and len(backbones) > 1:
+        raise click.UsageError("without networks there is nothing to measure together: take --model or --each")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         made = videos is None

@@ -26,7 +26,7 @@ measured once, then all of them again. The machine had other work now and then, 
 This page is written by `python benchmarks/page.py` from the files of benchmarks/results, which hold every value. To
 measure on your own machine, call a table's command, with `--json benchmarks/results/NAME.json` to put it on the page.
 
-Why the code is as it is, with profiles from before and after: [performance/](performance/extraction.md).
+Why the code is as it is, with profiles from before and after: [extraction](performance/extraction.md), [training](performance/training.md).
 """
 
 

@@ -27,6 +27,7 @@ from train.prototypes import Prototypes
 
 FLOAT32, BFLOAT16, PLAIN = "ours, float32", "ours, bfloat16", "straightforward, float32"
 AT_MOST = 0.4
+NAMES = {MLAVL: "avcf", VisualMLAVL: "pgt"}
 
 
 def edges_of(length: int, num_actions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -222,7 +223,7 @@ def main(
             seconds = measure(kind, batch, actions, rounds)
             found = (
                 ratios(
-                    f"{name} / {PLAIN}",
+                    f"`{NAMES[kind]}`, {shortest} to {clips} clips, threads {threads}: {name} / {PLAIN}",
                     seconds[name],
                     seconds[PLAIN],
                     at_most=AT_MOST,

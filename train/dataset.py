@@ -289,7 +289,7 @@ class FeatureSet:
         counts = torch.from_numpy(self.num_clips).to(sums)
         return replace(
             self,
-            clips=sums / counts[:, None],
+            clips=(sums / counts[:, None]).to(self.device),
             offsets=np.arange(len(self) + 1),
             audio=None,
             audio_header=None,
@@ -386,7 +386,9 @@ class FeatureSet:
 
 def free_bytes(device: torch.device) -> float:
     """Of the memory of a GPU; of the machine's own, no end, since features are in it already."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+    if device.type != "cuda":
+        return float("inf")
+    return torch.cuda.mem_get_info(torch.cuda.current_device() if device.index is None else device)[0]
 
 
 Clips = tuple[np.ndarray, np.ndarray]

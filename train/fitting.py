@@ -35,7 +35,8 @@ class Epoch:
 class Fitted:
     """A trained head and what it says of the test videos."""
 
-    head: nn.Module
+    head: nn.Module | None
+    """None where it lies on disk."""
     predicted: np.ndarray
     """float64, `(test videos,)`, in judges' units, by the head as it is after the last epoch."""
     test: Metrics

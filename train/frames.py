@@ -16,7 +16,7 @@ def gather(table: torch.Tensor, index: np.ndarray, mask: torch.Tensor) -> torch.
     """Rows of a table by their numbers, int `(batch, steps)`, zero where the mask, on the device that is to have them, is False. A table that does not fit
     there stays in the machine's memory."""
     rows = table[torch.from_numpy(index).to(table.device)]
-    return rows.to(mask.device, non_blocking=True).masked_fill_(~mask[..., None], 0.0)
+    return rows.to(mask.device).masked_fill_(~mask[..., None], 0.0)
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class FrameTable:
 
 
 def join_tables(tables: Sequence[FrameTable]) -> FrameTable:
-    """The videos of several data sets one after the other, for one model of all, in the machine's memory."""
+    """The videos of several data sets one after the other, for one model of all."""
     counts = np.concatenate([np.diff(table.offsets) for table in tables])
     return FrameTable(
         tables[0].header,
-        torch.cat([table.features.cpu() for table in tables]),
+        torch.cat([table.features for table in tables]),
         np.concatenate([[0], np.cumsum(counts)]),
         np.concatenate([table.seconds for table in tables]),
     )

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,16 +98,19 @@ class RunFolder:
     def _write_json(self, name: str, value: object) -> None:
         (self.folder / name).write_text(json.dumps(finite(value), indent=2) + "\n")
 
-    def add(self, result: Result) -> None:
-        self.results.append(result)
+    def add(self, result: Result) -> Result:
+        """Write it; what comes back has no head, which is on disk now and would fill the memory of a long run."""
         if not result.control and result.part in (self.experiment.parts or (result.part,))[:1]:
             config = head_config(self.experiment, result)
             path = self.folder / CHECKPOINTS / f"{config.file_name}.safetensors"
             save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
+        result = replace(result, fitted=replace(result.fitted, head=None, exemplars=None))
+        self.results.append(result)
         metrics = self.metrics()
         self._write_json("metrics.json", metrics)
         self._write_predictions()
         self._write_card(metrics)
+        return result
 
     def _write_card(self, metrics: dict[str, object]) -> None:
         template = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(

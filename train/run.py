@@ -67,7 +67,7 @@ def default_folder(experiment: Experiment) -> Path:
 
 
 def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch) -> Iterator[Result]:
-    """Each model's result when it is on disk, so that an interruption loses the one in training only."""
+    """Each model's result, without its head, when it is on disk, so that an interruption loses the one in training only."""
     folder, scalars = RunFolder(out, experiment), ScalarLog(out)
 
     def log(unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
@@ -76,8 +76,7 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch) -> Iterator
 
     try:
         for result in run(experiment, log):
-            folder.add(result)
-            yield result
+            yield folder.add(result)
     finally:
         scalars.close()
 

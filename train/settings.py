@@ -144,11 +144,11 @@ _TUNED = {
     "optimizer": "adamw", "lr": 3e-4, "batch_size": 64, "epochs": 30, "mse_weight": 10.0, "triplet_weight": 0.0,
     "ce_weight": 0.01, "sampling": SPREAD, "window": 32,
 }  # fmt: skip
-"""For every head: a low rate, the squared error alone where there are no texts, a tenth of the epochs, and 32 clips, spread over the
-whole routine. Ours, by cross-validation on Fis-V: as good a rank correlation, half the MSE, a fortieth of the time (docs/real-data.md)."""
+"""A low rate, the squared error alone where there are no texts, a tenth of the epochs, and 32 clips, spread over the whole routine. Ours,
+chosen by cross-validation of `gdlt` and `pgt` on Fis-V (docs/real-data.md), and taken for the other heads untried."""
 
 _TUNED_MLAVL = {**_TUNED, "text": "mlavl", "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1.0}
-"""These two keep their own optimiser, rate and triplet loss: 0.685 / 19.3 where the above gives 0.664 / 22.3."""
+"""These two keep their own optimiser, rate and triplet loss: `pgt` without MAG2 0.685 / 19.3 where the above gives 0.664 / 22.3."""
 
 PUBLISHED, TUNED = "published", "tuned"
 PRESETS = {

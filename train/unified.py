@@ -19,7 +19,7 @@ from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.frames import join_tables
 from train.heads import get_head
-from train.protocol import Experiment, Options, Part, Unit, prepare
+from train.protocol import Experiment, Options, Part, Unit, choose_device, prepare
 
 UNIFIED = "unified"
 """Name of the score that the model learns: every dataset's own, on the scale 0 to 1."""
@@ -41,7 +41,8 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
         for name in asked:
             if name not in have:
                 raise DataError(f"no store has a {kind} {name!r}{there_are(name, sorted(have - {''}))}")
-    singles = [prepare(store, _with_scores(options, store)) for store in stores]
+    # What each fits on a device by itself, all together may not.
+    singles = [prepare(store, replace(_with_scores(options, store), device="cpu")) for store in stores]
     first = singles[0]
     needs = get_head(first.head).needs(first.units[0].settings.head)
     if needs.exemplars or needs.columns:
@@ -58,7 +59,15 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     window = max(part.unit.window for part in parts)
     model = Unit("", ScoreScale(UNIFIED, 0.0, 1.0, True), first.units[0].settings, window)
     data = join([single.data for single in singles], [single.dataset for single in singles], parts)
-    return replace(first, data=data, card=None, dataset="+".join(names), units=(model,), parts=parts)
+    return replace(
+        first,
+        options=replace(first.options, device=options.device),
+        data=data.to(choose_device(options.device)),
+        card=None,
+        dataset="+".join(names),
+        units=(model,),
+        parts=parts,
+    )
 
 
 def _with_scores(options: Options, store: Store) -> Options:
@@ -113,10 +122,10 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
             scores[scale.name][here][rows] = values
             scores[UNIFIED][here][rows] = scale.to01(values)
         begin += len(one)
-    audio = None if sets[0].audio is None else torch.cat([one.audio.cpu() for one in sets])
-    joined = FeatureSet(
+    audio = None if sets[0].audio is None else torch.cat([one.audio for one in sets])
+    return FeatureSet(
         header=sets[0].header,
-        clips=torch.cat([one.clips.cpu() for one in sets]),
+        clips=torch.cat([one.clips for one in sets]),
         offsets=np.concatenate([[0], np.cumsum(np.concatenate([one.num_clips for one in sets]))]),
         video_ids=tuple(video_id for one in sets for video_id in one.video_ids),
         splits=np.concatenate([one.splits for one in sets]),
@@ -127,8 +136,6 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         seconds=np.concatenate([one.seconds for one in sets]),
         frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
     )
-    # Of what each fits by itself, all together may not.
-    return joined.to(sets[0].device)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`train` as a user meets it, on planted features."""
 
 import csv
+import gc
 import json
 
 import numpy as np
@@ -11,8 +12,10 @@ from features.store import open_store
 from tests.train.planted import planted_store
 from train import parallel
 from train.cli import main
+from train.heads import get_head
 from train.protocol import Options, prepare, splits
 from train.report import BEST_ON_TEST, RANDOM_NOTE
+from train.run import open_experiment, train_into
 
 
 def run(*arguments: str, status: int = 0):
@@ -96,6 +99,19 @@ def test_what_a_run_leaves(tmp_path, store):
     for row in rows:
         again = by_name[f"{row['category']}-total-seed{row['seed']}"]["predicted"][row["video_id"]]
         assert again == pytest.approx(float(row["predicted"]), abs=1e-4)
+
+
+def test_heads_that_lie_on_disk_leave_memory(tmp_path, store):
+    """Fifty heads of `gslm` with their gradients are 4 GB."""
+    experiment, _ = open_experiment([store], Options(head="i3d-mlp", seeds=3, overrides=(("epochs", 1),)))
+    alive = []
+    for result in train_into(tmp_path / "run", experiment, lambda *_: None):
+        gc.collect()
+        heads = {id(one) for one in gc.get_objects() if type(one) is get_head("i3d-mlp")}
+        alive.append(len(heads))
+        assert result.fitted.head is None and np.isfinite(result.fitted.predicted).all()
+    assert len(alive) == 6 and len(list((tmp_path / "run" / "checkpoints").iterdir())) == 6
+    assert max(alive) <= 2, "those in training and no others"
 
 
 def test_the_default_head(tmp_path, store):

@@ -8,7 +8,7 @@ from torch import nn
 
 STEPS = 2**8
 """A probability is rounded to a multiple of 1 / STEPS, because each number takes 8 bits of torch's generator. What is kept is scaled by the
-rounded one, so that means are right."""
+rounded one, so that means are right but for the rounding of bfloat16."""
 
 
 class Dropout(nn.Dropout):
@@ -44,7 +44,7 @@ class _ReluDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
         ctx.mark_dirty(values)
-        values.relu_().mul_(kept.mul_(scale))
+        values.relu_().mul_(kept).mul_(scale)
         ctx.save_for_backward(values)
         ctx.scale = scale
         return values
