@@ -289,7 +289,7 @@ def main(
         by_itself = measure_each if model else measure_stub
         measured = [by_itself(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
         measured += [measure_together(bench, rounds)] * (len(backbones) > 1 and model)
-        words = [f"--backbone {name}" for name in backbones] + [f"--fps {options['fps']:g}"] * bool(options["fps"])
+        words = [f"--backbone {name}" for name in backbones] + ([f"--fps {options['fps']:g}"] if options["fps"] else [])
         words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
         words += ["--no-each"] * (not each) + ["--no-model"] * (not model) + ["--compile"] * bool(options["compile"])
         words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")

@@ -1,13 +1,14 @@
 """Our Transformer against torch's, with the same parameters: outputs, gradients, and how often it drops."""
 
 import copy
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.heads.dropout import STEPS, Dropout, dropout, relu_dropout
+from train.heads.dropout import STEPS, Dropout, add_dropout, dropout, relu_dropout
 from train.heads.packing import Places
 from train.heads.transformer import decoder, encoder
 
@@ -167,7 +168,7 @@ def test_relu_and_dropout_at_once_are_the_two_in_turn(dtype, training):
     values, same = torch.randn(3, 101, 7).to(dtype), torch.eye(7, dtype=dtype)
     found, gradients = [], []
     for call in (
-        lambda v: relu_dropout(F.linear(v, same), 0.4, training),
+        lambda v: math.prod(relu_dropout(F.linear(v, same), 0.4, training)),
         lambda v: dropout(torch.relu(F.linear(v, same)), 0.4, training),
     ):
         torch.manual_seed(5)
@@ -178,3 +179,16 @@ def test_relu_and_dropout_at_once_are_the_two_in_turn(dtype, training):
     torch.testing.assert_close(*found, **close)
     torch.testing.assert_close(*gradients, **close)
     assert bool((found[0] == 0).any()) and bool((found[0] > 0).any())
+
+
+@pytest.mark.parametrize("base_type", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("training", [True, False])
+def test_adding_what_is_dropped_at_once_is_the_two_in_turn(base_type, training):
+    base, values, found = torch.randn(5, 7, dtype=base_type), torch.randn(3, 5, 7), []
+    for call in (add_dropout, lambda b, v, p, t: b + dropout(v, p, t)):
+        torch.manual_seed(5)
+        given = [base.clone().requires_grad_(), values.clone().requires_grad_()]
+        result = call(*given, 0.4, training)
+        found.append((result, *torch.autograd.grad((result * values).sum(), given)))
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other)

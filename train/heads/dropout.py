@@ -31,28 +31,37 @@ def dropout(values: torch.Tensor, probability: float, training: bool) -> torch.T
     return values * kept.mul_(scale)
 
 
-def relu_dropout(values: torch.Tensor, probability: float, training: bool) -> torch.Tensor:
-    """`dropout` of the ReLU of values, which are written over: these are the widest arrays of a Transformer, and each pass over one counts."""
+def add_dropout(base: torch.Tensor, values: torch.Tensor, probability: float, training: bool) -> torch.Tensor:
+    """`base + dropout(values)`, of shapes that fit, in one pass."""
+    if not training or not probability or base.dtype != values.dtype or _torchs_own(values):
+        return base + dropout(values, probability, training)
+    kept, scale = _draw(values, probability)
+    return torch.addcmul(base, values, kept, value=scale)
+
+
+def relu_dropout(values: torch.Tensor, probability: float, training: bool) -> tuple[torch.Tensor, float]:
+    """Two factors of `dropout` of the ReLU of values, which are written over: what is kept, and by how much it is to be multiplied. These are the
+    widest arrays of a Transformer, so each pass over one counts, and the weights that come next are smaller."""
     if not training or not probability or _torchs_own(values):
-        return dropout(torch.relu(values), probability, training)
-    return _ReluDropout.apply(values, *_draw(values, probability))
+        return dropout(torch.relu(values), probability, training), 1.0
+    kept, scale = _draw(values, probability)
+    return _ReluMask.apply(values, kept), scale
 
 
-class _ReluDropout(torch.autograd.Function):
+class _ReluMask(torch.autograd.Function):
     """What comes out is above zero just where gradients pass, so it is all that has to be kept."""
 
     @staticmethod
-    def forward(ctx, values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
+    def forward(ctx, values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         ctx.mark_dirty(values)
-        values.relu_().mul_(kept).mul_(scale)
+        values.relu_().mul_(kept)
         ctx.save_for_backward(values)
-        ctx.scale = scale
         return values
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (found,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, found, 0).mul_(ctx.scale), None, None
+        return torch.ops.aten.threshold_backward(gradient, found, 0), None
 
 
 def _torchs_own(values: torch.Tensor) -> bool:

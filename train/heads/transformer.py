@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.heads.dropout import dropout, relu_dropout
+from train.heads.dropout import add_dropout, dropout, relu_dropout
 from train.heads.packing import Places
 
 
@@ -28,8 +28,8 @@ class Encoder(nn.TransformerEncoder):
         """`(n, width)` -> `(n, width)`."""
         for layer in self.layers:
             mixed = _attend_to_each_other(layer.self_attn, clips, places)
-            clips = layer.norm1(clips + dropout(mixed, layer.dropout1.p, self.training))
-            clips = layer.norm2(clips + dropout(_feed_forward(layer, clips), layer.dropout2.p, self.training))
+            clips = layer.norm1(add_dropout(clips, mixed, layer.dropout1.p, self.training))
+            clips = layer.norm2(add_dropout(clips, _feed_forward(layer, clips), layer.dropout2.p, self.training))
         return self.norm(clips)
 
 
@@ -67,7 +67,7 @@ class Decoder(nn.TransformerDecoder):
         """Clips that ask other clips of the same places: `(n, width)` twice -> `(n, width)`."""
         for layer in self.layers:
             mixed = _attend_to_each_other(layer.self_attn, clips, places)
-            clips = layer.norm1(clips + dropout(mixed, layer.dropout1.p, self.training))
+            clips = layer.norm1(add_dropout(clips, mixed, layer.dropout1.p, self.training))
             attention = layer.multihead_attn
             asked = _project(attention, clips, 0, 1), _project(attention, others, 1, 3)
             mixed = _mix(attention, places.unpack(asked[0]), *places.unpack(asked[1]).chunk(2, -1), places)
@@ -88,15 +88,16 @@ class Decoder(nn.TransformerDecoder):
         else:
             mixed = _joined(dropout(weights, attention.dropout, self.training) @ value)
             mixed = attention.out_proj(mixed)
-        return layer.norm1(queries + dropout(mixed, layer.dropout1.p, self.training))
+        return layer.norm1(add_dropout(queries, mixed, layer.dropout1.p, self.training))
 
     def _add(self, layer: nn.Module, queries: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-        queries = layer.norm2(queries + dropout(found, layer.dropout2.p, self.training))
-        return layer.norm3(queries + dropout(_feed_forward(layer, queries), layer.dropout3.p, self.training))
+        queries = layer.norm2(add_dropout(queries, found, layer.dropout2.p, self.training))
+        return layer.norm3(add_dropout(queries, _feed_forward(layer, queries), layer.dropout3.p, self.training))
 
 
 def _feed_forward(layer: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    return layer.linear2(relu_dropout(layer.linear1(tokens), layer.dropout.p, layer.training))
+    kept, scale = relu_dropout(layer.linear1(tokens), layer.dropout.p, layer.training)
+    return layer.linear2(kept) if scale == 1 else F.linear(kept, layer.linear2.weight * scale, layer.linear2.bias)
 
 
 def _project(attention: nn.MultiheadAttention, tokens: torch.Tensor, first: int, last: int) -> torch.Tensor:
