@@ -7,6 +7,7 @@ not what the results give.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -60,13 +61,19 @@ def entry(result: Result) -> str:
 
 
 def headlines(results: dict[str, list[Result]]) -> str:
-    rows = [
-        f"| {ratio.name} | {ratio.median:.2f} | {ratio.target} | {ratio.verdict} |\n"
+    """The README's table. Ratios of one name are told apart by the titles of their tables."""
+    found = [
+        (table.title, ratio)
         for entries in results.values()
         for result in entries
         for table in result.tables
         for ratio in table.ratios
         if ratio.headline
+    ]
+    names = Counter(ratio.name for _, ratio in found)
+    rows = [
+        f"| {ratio.name}{f' ({title})' * (names[ratio.name] > 1)} | {ratio.median:.2f} | {ratio.target} | {ratio.verdict} |\n"
+        for title, ratio in found
     ]
     return f"| measured | median | target | |\n| --- | --- | --- | --- |\n{''.join(rows)}" if rows else ""
 

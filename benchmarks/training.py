@@ -27,7 +27,6 @@ from train.prototypes import Prototypes
 
 FLOAT32, BFLOAT16, PLAIN = "ours, float32", "ours, bfloat16", "straightforward, float32"
 AT_MOST = 0.4
-NAMES = {MLAVL: "avcf", VisualMLAVL: "pgt"}
 
 
 def edges_of(length: int, num_actions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -223,7 +222,7 @@ def main(
             seconds = measure(kind, batch, actions, rounds)
             found = (
                 ratios(
-                    f"`{NAMES[kind]}`, {shortest} to {clips} clips, threads {threads}: {name} / {PLAIN}",
+                    f"{name} / {PLAIN}",
                     seconds[name],
                     seconds[PLAIN],
                     at_most=AT_MOST,
