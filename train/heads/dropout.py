@@ -32,7 +32,7 @@ def dropout(values: torch.Tensor, probability: float, training: bool) -> torch.T
 
 
 def add_dropout(base: torch.Tensor, values: torch.Tensor, probability: float, training: bool) -> torch.Tensor:
-    """`base + dropout(values)`, of shapes that fit, in one pass."""
+    """`base + dropout(values)`, in one pass where both are of one type; of two, one would be copied first."""
     if not training or not probability or base.dtype != values.dtype or _torchs_own(values):
         return base + dropout(values, probability, training)
     kept, scale = _draw(values, probability)
