@@ -31,6 +31,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "gslm": _SCORES,
     "pgt": (),
     "avcf": ("--audio", "planted-sound"),
+    "sca": ("--text", PROMPTS, "--set", "grade_group=visual_grades"),
 }
 CLOSED_FORM = ("ridge", "kernel")
 

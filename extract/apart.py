@@ -1,17 +1,14 @@
 """Calls that may never come back, in a process that can be killed: decoders hang on some files, and hold the interpreter's lock.
 
 The process keeps its own time: the kernel ends it when it has said nothing for so long, whatever it is doing, and whether or not
-the process that started it still lives. It ends too when that one is gone. Arguments and results are pickled, between two processes
-of the same program and user; arrays go past the pickle, and the socket between the two is the bound on what is made ahead.
+the process that started it still lives. It ends too when that one is gone.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -20,18 +17,13 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from extract.errors import DecoderDied, VideoStalled
+from extract.link import LOOK_SECONDS, Inbox, Outbox, Stopped, receive, send, shared_file
 from manifests.errors import LongtakeError
 
 STALL_SECONDS = 120.0
 """A decoder is given up after so long without a packet or a frame. Opening a file of some GB on a slow disk takes a minute."""
-LOOK_SECONDS = 0.2
-"""How often a wait looks up whether the run was stopped."""
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The run is over; the answer is not wanted any more."""
 
 
 class Place(Protocol):
@@ -67,6 +59,7 @@ class Apart:
         self._stall_seconds, self._stop = stall_seconds, stop
         self._process: subprocess.Popen | None = None
         self._socket: socket.socket | None = None
+        self._inbox: Inbox | None = None
 
     def __enter__(self) -> Apart:
         return self
@@ -99,8 +92,8 @@ class Apart:
     def _exchange(self, question: tuple | None = None) -> tuple:
         try:
             if question is not None:
-                _send(self._socket, question, self._stop)
-            return _receive(self._socket, self._stop)
+                send(self._socket, question, self._stop)
+            return self._inbox.get()
         except (EOFError, ConnectionError) as error:
             raise self._obituary() from error
         except Stopped:
@@ -110,13 +103,15 @@ class Apart:
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(LOOK_SECONDS)
-        code = f"from extract.apart import serve; serve({theirs.fileno()}, {self._stall_seconds!r})"
         # What can be imported here can be imported there, and nothing that happens to lie in the current folder.
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-        with theirs:
+        with theirs, shared_file() as memory:
+            self._inbox = Inbox(self._socket, memory, self._stop)
+            descriptors = theirs.fileno(), memory.fileno()
+            code = f"from extract.apart import serve; serve(*{descriptors}, {self._stall_seconds!r})"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": path},
                 # Ctrl-C is for the process that was called; this one ends when its socket does.
@@ -139,7 +134,7 @@ class Apart:
         self._socket.close()
         self._process.kill()
         self._process.wait()
-        self._process = self._socket = None
+        self._process = self._socket = self._inbox = None
 
 
 _stall_seconds = 0.0
@@ -151,23 +146,25 @@ def alive() -> None:
         signal.setitimer(signal.ITIMER_REAL, _stall_seconds)
 
 
-def serve(descriptor: int, stall_seconds: float) -> None:
+def serve(descriptor: int, memory: int, stall_seconds: float) -> None:
     """The process that is apart: answer calls until nobody asks any more."""
     global _stall_seconds
     # The kernel's own way with an alarm: no Python is needed for it, so holding the interpreter's lock does not help.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     link = socket.socket(fileno=descriptor)
+    outbox = Outbox(link, memory)
     try:
         while True:
-            question = _receive(link)
+            question = receive(link)
             _stall_seconds = stall_seconds
             alive()
             for reply in _replies(*question):
                 # Waiting for whoever asked is no stall.
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                _send(link, reply)
+                outbox.put(reply, last=reply[0] != "item")
                 alive()
             signal.setitimer(signal.ITIMER_REAL, 0)
+            outbox.settle()
     except (EOFError, ConnectionError):
         # Decoders may hang in their destructors too.
         os._exit(0)
@@ -184,43 +181,3 @@ def _replies(how: str, function: Callable, arguments: tuple, options: dict) -> I
         yield "error", error
     else:
         yield "end", None
-
-
-def _send(link: socket.socket, message: object, stop: threading.Event | None = None) -> None:
-    buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    parts = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
-    sizes = struct.pack(f"<{1 + len(parts)}Q", len(parts), *(part.nbytes for part in parts))
-    for part in (memoryview(sizes), *parts):
-        while part:
-            try:
-                part = part[link.send(part) :]
-            except TimeoutError:
-                _look(stop)
-
-
-def _receive(link: socket.socket, stop: threading.Event | None = None) -> tuple:
-    (count,) = struct.unpack("<Q", _read(link, 8, stop))
-    sizes = struct.unpack(f"<{count}Q", _read(link, 8 * count, stop))
-    pickled, *buffers = (_read(link, size, stop) for size in sizes)
-    return pickle.loads(pickled, buffers=buffers)
-
-
-def _read(link: socket.socket, size: int, stop: threading.Event | None) -> bytearray:
-    found = bytearray(size)
-    rest = memoryview(found)
-    while rest:
-        try:
-            count = link.recv_into(rest)
-        except TimeoutError:
-            _look(stop)
-            continue
-        if not count:
-            raise EOFError
-        rest = rest[count:]
-    return found
-
-
-def _look(stop: threading.Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise Stopped

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.apart import Apart, Here, Place, Stopped
+from extract.apart import Apart, Here, Place
 from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
 from extract.clips import Clip, plan_clips
 from extract.decode import Decoder, VideoInfo
 from extract.errors import FramesNotPackets, SoundMissing, VideoError
+from extract.link import Stopped
 from extract.sources import find_video
 from extract.weights import file_sha256
 from features.types import FAILED, FeatureHeader, VideoRecord

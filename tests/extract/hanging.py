@@ -49,6 +49,13 @@ def numbers(count: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         yield number, {"a": np.full((300, 1000), number, np.uint8), "empty": np.zeros(0)}
 
 
+def stamped(count: int, num_bytes: int, pause_seconds: float) -> Iterator[tuple[float, np.ndarray]]:
+    """When each was made, and as much beside it."""
+    for number in range(count):
+        yield time.monotonic(), np.full(num_bytes, number, np.uint8)
+        time.sleep(pause_seconds)
+
+
 def fails(kind: type[Exception]) -> Iterator[int]:
     yield 1
     raise kind("as it was said")

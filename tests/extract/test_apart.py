@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from extract import decode
-from extract.apart import Apart, Here, Stopped
+from extract.apart import Apart, Here
 from extract.cli import main
 from extract.errors import DecoderDied, VideoStalled, VideoTruncated
+from extract.link import HALF_BYTES, PARCEL_ITEMS, Stopped
 from features.store import open_store
 from tests.extract import fake_backbone, hanging
 from tests.extract.media import write_video
@@ -69,6 +70,38 @@ def test_one_process_for_all_questions(apart):
     assert len({apart.call(os.getpid) for _ in range(3)} | {os.getpid()}) == 2
 
 
+@pytest.mark.parametrize("num_bytes", [0, 1, HALF_BYTES // 5, HALF_BYTES // 2, HALF_BYTES, HALF_BYTES + 1])
+def test_arrays_of_any_size_come_as_they_were(apart, num_bytes):
+    count = 2 * PARCEL_ITEMS + 3
+    found = [array for _, array in apart.stream(hanging.stamped, count, num_bytes, 0.0)]
+    assert len(found) == count
+    assert all(len(array) == num_bytes and (array == number).all() for number, array in enumerate(found))
+    assert apart.call(np.arange, 3).tolist() == [0, 1, 2]
+
+
+def test_what_does_not_fit_passes_nothing_by(apart):
+    sizes = [10, HALF_BYTES + 1, HALF_BYTES, 10, 2 * HALF_BYTES, 0, HALF_BYTES // 2 + 1, HALF_BYTES // 2 + 1]
+    found = list(apart.stream(map, np.zeros, sizes))
+    assert [len(array) for array in found] == sizes
+
+
+def test_what_comes_slowly_is_not_held_back(apart):
+    stream = apart.stream(hanging.stamped, 6, 1, 0.3)
+    next(stream)
+    came = time.monotonic()
+    *_, (last_made, _) = stream
+    assert came < last_made
+
+
+def test_no_more_is_made_ahead_than_the_memory_holds(apart):
+    stream = apart.stream(hanging.stamped, 12, HALF_BYTES // 4, 0.0)
+    next(stream)
+    time.sleep(0.5)
+    slept = time.monotonic()
+    made = [moment for moment, _ in stream]
+    assert sum(moment > slept for moment in made) >= 12 - 9
+
+
 def test_leaving_in_the_middle_spoils_no_later_answer(apart):
     stream = apart.stream(hanging.numbers, 50)
     next(stream)
@@ -89,10 +122,11 @@ def test_a_stall_is_killed_though_it_holds_the_interpreter():
 def test_neither_slow_readers_nor_long_loops_are_stalls():
     with Apart(0.5, threading.Event()) as place:
         found = []
-        for number, _ in place.stream(hanging.numbers, 3):
+        per_half = HALF_BYTES // 300_000
+        for number, _ in place.stream(hanging.numbers, 3 * per_half):
             found.append(number)
-            time.sleep(0.8)
-        assert found == [0, 1, 2]
+            time.sleep(0.8 * (number % per_half == 0))
+        assert found == list(range(3 * per_half))
         assert place.call(hanging.works_silently, 1.2) == "done"
 
 

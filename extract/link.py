@@ -1,0 +1,160 @@
+"""How two processes of one program and user speak: small things through a socket, arrays through memory that both see.
+
+A picture through a socket is copied in and out by the kernel, page by page, and wakes a process several times; here answers
+travel in parcels of several, and their arrays are copied once into the shared memory and once out. The memory has two halves: while one is emptied, the other is filled, and
+that is the bound on what is made ahead.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import socket
+import struct
+import tempfile
+import threading
+import time
+from collections import deque
+from typing import BinaryIO
+
+HALF_BYTES = 2 * 1024**2
+"""Of the shared memory: a dozen pictures of 224x224. What does not fit goes through the socket."""
+PARCEL_ITEMS, PARCEL_SECONDS = 32, 0.2
+"""A parcel with so many answers goes, and one whose first has waited for so long when the next comes: few waits where answers come fast,
+and none where they come slowly."""
+LOOK_SECONDS = 0.2
+"""How often a wait looks up whether the run was stopped."""
+_EMPTIED = b"e"
+
+
+class Stopped(Exception):
+    """The run is over; the answer is not wanted any more."""
+
+
+def shared_file() -> BinaryIO:
+    """An open file of two halves without a name, gone with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        file = os.fdopen(os.memfd_create("longtake"), "r+b")
+    else:
+        file = tempfile.TemporaryFile()
+    file.truncate(2 * HALF_BYTES)
+    return file
+
+
+class Outbox:
+    """The answering side."""
+
+    def __init__(self, link: socket.socket, descriptor: int) -> None:
+        self._link, self._memory = link, memoryview(mmap.mmap(descriptor, 2 * HALF_BYTES))
+        self._parcel: list[tuple[bytes, list]] = []
+        self._begun, self._used = 0.0, 0
+        self._sent = self._emptied = 0
+
+    def put(self, answer: object, *, last: bool) -> None:
+        """May wait for the other side. The answer's arrays are copied before this returns."""
+        buffers: list[pickle.PickleBuffer] = []
+        pickled = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
+        parts = [buffer.raw() for buffer in buffers]
+        size = sum(part.nbytes for part in parts)
+        if self._used + size > HALF_BYTES:
+            self._send()
+        if not self._parcel:
+            self._begun = time.monotonic()
+        if size > HALF_BYTES:
+            self._parcel.append((pickled, buffers))
+            self._send()
+        else:
+            self._parcel.append((pickled, [self._copy(part) for part in parts]))
+        if last or len(self._parcel) >= PARCEL_ITEMS or time.monotonic() - self._begun > PARCEL_SECONDS:
+            self._send()
+
+    def settle(self) -> None:
+        """Wait until everything was taken."""
+        self._send()
+        self._wait(0)
+
+    def _copy(self, part: memoryview) -> int:
+        self._wait(1)
+        begin = self._sent % 2 * HALF_BYTES + self._used
+        self._memory[begin : begin + part.nbytes] = part
+        self._used += part.nbytes
+        return part.nbytes
+
+    def _send(self) -> None:
+        if self._parcel:
+            send(self._link, self._parcel)
+            self._parcel, self._used = [], 0
+            self._sent += 1
+
+    def _wait(self, parcels: int) -> None:
+        """Until no more than so many are with the other side."""
+        while self._sent - self._emptied > parcels:
+            self._emptied += len(_read(self._link, 1))
+
+
+class Inbox:
+    """The asking side."""
+
+    def __init__(self, link: socket.socket, file: BinaryIO, stop: threading.Event) -> None:
+        self._link, self._memory, self._stop = link, memoryview(mmap.mmap(file.fileno(), 2 * HALF_BYTES)), stop
+        self._parcel: deque[tuple[bytes, list]] = deque()
+        self._received, self._position = 0, 0
+
+    def get(self) -> object:
+        """The next answer; its arrays are nobody else's. Raises `EOFError`, `ConnectionError`, `Stopped`."""
+        if not self._parcel:
+            self._parcel.extend(receive(self._link, self._stop))
+            self._position = self._received % 2 * HALF_BYTES
+            self._received += 1
+        pickled, buffers = self._parcel.popleft()
+        copied = [self._copy(buffer) if isinstance(buffer, int) else buffer for buffer in buffers]
+        if not self._parcel:
+            self._link.send(_EMPTIED)
+        return pickle.loads(pickled, buffers=copied)
+
+    def _copy(self, size: int) -> bytearray:
+        begin, self._position = self._position, self._position + size
+        return bytearray(self._memory[begin : self._position])
+
+
+def send(link: socket.socket, message: object, stop: threading.Event | None = None) -> None:
+    """Anything that can be pickled, through the socket. Raises `Stopped` once `stop` is set, `ConnectionError`."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    parts = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
+    sizes = struct.pack(f"<{1 + len(parts)}Q", len(parts), *(part.nbytes for part in parts))
+    for part in (memoryview(sizes), *parts):
+        while part:
+            try:
+                part = part[link.send(part) :]
+            except TimeoutError:
+                _look(stop)
+
+
+def receive(link: socket.socket, stop: threading.Event | None = None) -> object:
+    """What `send` sent. Raises `EOFError` when the other side is gone, `Stopped` once `stop` is set."""
+    (count,) = struct.unpack("<Q", _read(link, 8, stop))
+    sizes = struct.unpack(f"<{count}Q", _read(link, 8 * count, stop))
+    pickled, *buffers = (_read(link, size, stop) for size in sizes)
+    return pickle.loads(pickled, buffers=buffers)
+
+
+def _read(link: socket.socket, size: int, stop: threading.Event | None = None) -> bytearray:
+    found = bytearray(size)
+    rest = memoryview(found)
+    while rest:
+        try:
+            count = link.recv_into(rest)
+        except TimeoutError:
+            _look(stop)
+            continue
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return found
+
+
+def _look(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Stopped
