@@ -152,7 +152,7 @@ def run(
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
     from extract.progress import DownloadProgress, VideoProgress
-    from extract.run import RunOptions, make_plan, publish, run_plan
+    from extract.run import RunOptions, make_plan, publish, run_plan, slow_precision
 
     with DownloadProgress(shown) as download:
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
@@ -162,6 +162,8 @@ def run(
         raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
     if any(header.weights_random for header in plan.headers):
         click.echo(RANDOM_NOTE, err=True)
+    if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
+        click.echo(f"warning: {warning}", err=True)
     on_batch = None
     if show_pred:
         from extract.predictions import Predictions

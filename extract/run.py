@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -239,6 +240,17 @@ def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def slow_precision(headers: Sequence[FeatureHeader], device: str) -> str:
+    """A warning where a processor has to imitate the precision that was asked for, which takes I3D 50 times as long; else nothing."""
+    import torch
+
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    slow = choose_device(device) == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
+    if not slow or all(header.precision != "bfloat16" for header in headers):
+        return ""
+    return "this processor does not compute in bfloat16 but imitates it, which takes many times as long as --precision float32"
 
 
 def _spec(name: str, options: RunOptions) -> BackboneSpec:

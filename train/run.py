@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from features.store import open_store
 from train.exemplars import Pool, told_of_unmatched
@@ -32,7 +34,19 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
         else:
             experiment, warnings = prepare_unified(stores, options), overlaps(stores)
     require_splits(experiment)
-    return experiment, [*warnings, *check_needs(experiment)]
+    return experiment, [*warnings, *check_needs(experiment), *check_precision(experiment)]
+
+
+def check_precision(experiment: Experiment) -> list[str]:
+    """A warning where a processor has to imitate bfloat16, which takes `avcf` and `gslm` 15 times as long as float32."""
+    asked = any(unit.settings.train.precision == "bfloat16" for unit in experiment.units)
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    slow = experiment.data.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
+    if not (asked and slow) or hasattr(get_head(experiment.head), "fit_closed_form"):
+        return []
+    return [
+        "this processor does not compute in bfloat16 but imitates it, which takes many times as long as precision=float32"
+    ]
 
 
 def check_needs(experiment: Experiment) -> list[str]:

@@ -6,6 +6,7 @@ truncated Matroska file, and some truncated MP4 files, as a normal end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, Video
 av.logging.restore_default_callback()
 av.logging.set_libav_level(av.logging.PANIC)
 
+MOST_THREADS = 16
+"""FFmpeg's own bound; each holds a few pictures."""
 MISSING_SECONDS = 0.5
 """A file may end this much before its header says, or two frames if that is longer; headers round."""
 
@@ -66,7 +69,7 @@ class PyAVDecoder:
             with av.open(str(info.path)) as container:
                 stream = container.streams[info.stream_index]
                 stream.thread_type = "AUTO"
-                stream.codec_context.thread_count = num_threads
+                stream.codec_context.thread_count = num_threads or _num_threads()
                 for frame in container.decode(stream):
                     alive()
                     index += 1
@@ -84,6 +87,13 @@ class PyAVDecoder:
             raise FramesNotPackets(
                 f"{info.path.name}: {len(info.timeline)} packets gave {index + 1} frames; the file is damaged"
             )
+
+
+def _num_threads() -> int:
+    """One more than FFmpeg itself would take, which is one more than there are processors: it counts on a caller that is always there, and
+    ours scales pictures between two calls."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(processors + 2, MOST_THREADS) if processors > 1 else 1
 
 
 def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> VideoInfo:

@@ -14,6 +14,7 @@ from extract.backbones.i3d import FLOW_BOUND, optical_flow
 from extract.backbones.spec import SoundRule
 from extract.errors import WeightsError
 from extract.weights import TABLE as WEIGHTS
+from tests.processor import needs_bfloat16
 
 SMALL = {"i3d", "i3d-flow", "i3d-r50", "slowfast-r50", "vst", "vst-s", "vst-t", "resnet50"}
 """Networks that take pictures of any size; the others take their own."""
@@ -98,6 +99,7 @@ def test_table_line(backbone) -> None:
         assert sum(value.numel() for value in network.parameters()) == 86_187_264
 
 
+@needs_bfloat16
 def test_bfloat16_stays_within_what_the_spec_states(backbone) -> None:
     spec = backbone.spec
     if spec.bfloat16_error is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import pytest
 import torch
@@ -159,6 +161,35 @@ def test_precision(asked, backbone, expected):
     assert choose_precision(asked, get_spec(backbone), "cpu") == expected
     fast = torch.cpu._is_avx512_bf16_supported()
     assert choose_precision("auto", get_spec("vst"), "cpu") == ("bfloat16" if fast else "float32")
+
+
+@pytest.mark.parametrize(
+    "device, processor, has, slow",
+    [("cpu", "x86_64", False, True), ("cpu", "x86_64", True, False), ("cpu", "arm64", False, False)],
+)
+def test_a_precision_that_the_processor_imitates(tmp_path, monkeypatch, numbers_backbone, device, processor, has, slow):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    write_video(tmp_path / "a.mp4", 5)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    call = [
+        "run",
+        "--manifest",
+        tmp_path / "m.csv",
+        "--videos",
+        tmp_path,
+        "--backbone",
+        numbers_backbone,
+        "--weights",
+        "random",
+        "--device",
+        device,
+    ]
+    for precision in ("bfloat16", "float32"):
+        out = ["--precision", precision, "--out", tmp_path / f"{precision}.h5"]
+        done = CliRunner().invoke(main, [str(part) for part in call + out])
+        assert done.exit_code == 0, done.output
+        assert ("does not compute in bfloat16" in done.stderr) == (slow and precision == "bfloat16")
 
 
 def test_a_network_made_for_one_length():

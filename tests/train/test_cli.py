@@ -3,9 +3,11 @@
 import csv
 import gc
 import json
+import platform
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from features.store import open_store
@@ -112,6 +114,20 @@ def test_heads_that_lie_on_disk_leave_memory(tmp_path, store):
         assert result.fitted.head is None and np.isfinite(result.fitted.predicted).all()
     assert len(alive) == 6 and len(list((tmp_path / "run" / "checkpoints").iterdir())) == 6
     assert max(alive) <= 2, "those in training and no others"
+
+
+@pytest.mark.parametrize(
+    "head, precision, has",
+    [("usdl", "bfloat16", False), ("usdl", "bfloat16", True), ("usdl", "float32", False), ("ridge", "bfloat16", False)],
+)
+def test_a_precision_that_the_processor_imitates(monkeypatch, store, head, precision, has):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    _, warnings = open_experiment([store], Options(head=head, overrides=(("precision", precision),)))
+    told = any("does not compute in bfloat16" in warning for warning in warnings)
+    assert told == (head == "usdl" and precision == "bfloat16" and not has)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert not open_experiment([store], Options(head=head, overrides=(("precision", precision),)))[1]
 
 
 def test_the_default_head(tmp_path, store):
