@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from extract.errors import DecoderDied, VideoStalled
-from extract.link import LOOK_SECONDS, Inbox, Outbox, Stopped, receive, send, shared_file
+from extract.link import LOOK_SECONDS, Inbox, Outbox, receive, send, shared_file
 from manifests.errors import LongtakeError
 
 STALL_SECONDS = 120.0
@@ -96,7 +96,8 @@ class Apart:
             return self._inbox.get()
         except (EOFError, ConnectionError) as error:
             raise self._obituary() from error
-        except Stopped:
+        except BaseException:
+            # The rest of the answers must not be taken for those to the next question.
             self._end()
             raise
 

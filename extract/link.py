@@ -1,8 +1,8 @@
 """How two processes of one program and user speak: small things through a socket, arrays through memory that both see.
 
 A picture through a socket is copied in and out by the kernel, page by page, and wakes a process several times; here answers
-travel in parcels of several, and their arrays are copied once into the shared memory and once out. The memory has two halves: while one is emptied, the other is filled, and
-that is the bound on what is made ahead.
+travel in parcels of several, and their arrays are copied once into the shared memory and once out. The memory has two halves:
+while one is emptied, the other is filled. No more than two parcels are on their way, and that is the bound on what is made ahead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import pickle
 import socket
 import struct
-import tempfile
 import threading
 import time
 from collections import deque
@@ -21,8 +20,8 @@ from typing import BinaryIO
 HALF_BYTES = 2 * 1024**2
 """Of the shared memory: a dozen pictures of 224x224. What does not fit goes through the socket."""
 PARCEL_ITEMS, PARCEL_SECONDS = 32, 0.2
-"""A parcel with so many answers goes, and one whose first has waited for so long when the next comes: few waits where answers come fast,
-and none where they come slowly."""
+"""A parcel goes when it has so many answers, and when an answer comes so long after the one before: only those wait that others
+will follow soon."""
 LOOK_SECONDS = 0.2
 """How often a wait looks up whether the run was stopped."""
 _EMPTIED = b"e"
@@ -37,6 +36,8 @@ def shared_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         file = os.fdopen(os.memfd_create("longtake"), "r+b")
     else:
+        import tempfile
+
         file = tempfile.TemporaryFile()
     file.truncate(2 * HALF_BYTES)
     return file
@@ -48,7 +49,7 @@ class Outbox:
     def __init__(self, link: socket.socket, descriptor: int) -> None:
         self._link, self._memory = link, memoryview(mmap.mmap(descriptor, 2 * HALF_BYTES))
         self._parcel: list[tuple[bytes, list]] = []
-        self._begun, self._used = 0.0, 0
+        self._last_put, self._used = -PARCEL_SECONDS, 0
         self._sent = self._emptied = 0
 
     def put(self, answer: object, *, last: bool) -> None:
@@ -59,15 +60,15 @@ class Outbox:
         size = sum(part.nbytes for part in parts)
         if self._used + size > HALF_BYTES:
             self._send()
-        if not self._parcel:
-            self._begun = time.monotonic()
         if size > HALF_BYTES:
             self._parcel.append((pickled, buffers))
             self._send()
         else:
             self._parcel.append((pickled, [self._copy(part) for part in parts]))
-        if last or len(self._parcel) >= PARCEL_ITEMS or time.monotonic() - self._begun > PARCEL_SECONDS:
+        now = time.monotonic()
+        if last or len(self._parcel) >= PARCEL_ITEMS or now - self._last_put > PARCEL_SECONDS:
             self._send()
+        self._last_put = now
 
     def settle(self) -> None:
         """Wait until everything was taken."""
@@ -83,6 +84,7 @@ class Outbox:
 
     def _send(self) -> None:
         if self._parcel:
+            self._wait(1)
             send(self._link, self._parcel)
             self._parcel, self._used = [], 0
             self._sent += 1

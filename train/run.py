@@ -38,7 +38,7 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
 
 
 def check_precision(experiment: Experiment) -> list[str]:
-    """A warning where a processor has to imitate bfloat16, which takes `avcf` and `gslm` 15 times as long as float32."""
+    """A warning where a processor has to imitate bfloat16, which takes `avcf` and `gslm` 15 times as long as float32 (docs/performance/training.md)."""
     asked = any(unit.settings.train.precision == "bfloat16" for unit in experiment.units)
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     slow = experiment.data.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()

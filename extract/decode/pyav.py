@@ -69,7 +69,7 @@ class PyAVDecoder:
             with av.open(str(info.path)) as container:
                 stream = container.streams[info.stream_index]
                 stream.thread_type = "AUTO"
-                stream.codec_context.thread_count = num_threads or _num_threads()
+                stream.codec_context.thread_count = num_threads or _num_threads(stream.codec_context.codec.name)
                 for frame in container.decode(stream):
                     alive()
                     index += 1
@@ -89,10 +89,12 @@ class PyAVDecoder:
             )
 
 
-def _num_threads() -> int:
-    """One more than FFmpeg itself would take, which is one more than there are processors: it counts on a caller that is always there, and
-    ours scales pictures between two calls."""
+def _num_threads(codec: str) -> int:
+    """One more than FFmpeg itself would take, which is one more than there are processors: it counts on a caller that is always
+    there, and ours scales pictures between two calls. dav1d counts by itself."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if codec == "libdav1d":
+        return 0
     return min(processors + 2, MOST_THREADS) if processors > 1 else 1
 
 

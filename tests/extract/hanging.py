@@ -56,6 +56,14 @@ def stamped(count: int, num_bytes: int, pause_seconds: float) -> Iterator[tuple[
         time.sleep(pause_seconds)
 
 
+class Unreadable:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple:
+        return divmod, (self.number, 0)
+
+
 def fails(kind: type[Exception]) -> Iterator[int]:
     yield 1
     raise kind("as it was said")

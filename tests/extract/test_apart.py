@@ -83,23 +83,29 @@ def test_what_does_not_fit_passes_nothing_by(apart):
     sizes = [10, HALF_BYTES + 1, HALF_BYTES, 10, 2 * HALF_BYTES, 0, HALF_BYTES // 2 + 1, HALF_BYTES // 2 + 1]
     found = list(apart.stream(map, np.zeros, sizes))
     assert [len(array) for array in found] == sizes
+    assert len(list(apart.stream(map, np.zeros, [HALF_BYTES + 1] * 150))) == 150
+    assert list(apart.stream(range, 10_000)) == list(range(10_000))
 
 
 def test_what_comes_slowly_is_not_held_back(apart):
-    stream = apart.stream(hanging.stamped, 6, 1, 0.3)
-    next(stream)
-    came = time.monotonic()
-    *_, (last_made, _) = stream
-    assert came < last_made
+    waits = [time.monotonic() - made for made, _ in apart.stream(hanging.stamped, 5, 1, 1.0)]
+    assert max(waits) < 0.8, "each comes before the next is made"
 
 
 def test_no_more_is_made_ahead_than_the_memory_holds(apart):
-    stream = apart.stream(hanging.stamped, 12, HALF_BYTES // 4, 0.0)
+    stream = apart.stream(hanging.stamped, 20, HALF_BYTES // 4, 0.0)
     next(stream)
     time.sleep(0.5)
     slept = time.monotonic()
     made = [moment for moment, _ in stream]
-    assert sum(moment > slept for moment in made) >= 12 - 9
+    # The first, two halves of four, and one that waits for room.
+    assert sum(moment > slept for moment in made) >= 20 - 10
+
+
+def test_an_answer_that_cannot_be_read_spoils_no_later_one(apart):
+    with pytest.raises(ZeroDivisionError):
+        list(apart.stream(map, hanging.Unreadable, range(3)))
+    assert [number for number, _ in apart.stream(hanging.numbers, 3)] == [0, 1, 2]
 
 
 def test_leaving_in_the_middle_spoils_no_later_answer(apart):
