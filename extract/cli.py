@@ -297,6 +297,8 @@ def text(
         raise ExtractError(
             f"{dataset} has no prompt set {', '.join(unknown)}; it has {', '.join(card.prompts) or 'none'}"
         )
+    if not card.prompts:
+        raise ExtractError(f"the card of {dataset} has no prompts to encode")
     out = out or Path("features") / f"{dataset}.h5"
     from extract.progress import DownloadProgress
     from extract.text import encode_texts

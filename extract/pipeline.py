@@ -224,8 +224,11 @@ def _failure(
         return failed_record(record, error.stage, type(error).__name__, str(error))
     if table is None:
         rule = extractor.rule
+        begin = record.span_start_seconds
         message = (
-            f"{record.duration_seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}; "
+            f"start_seconds {begin:g} lies after its end, {record.duration_seconds:.2f} s"
+            if begin >= record.duration_seconds
+            else f"{record.duration_seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}; "
             f"--tail pad keeps short videos"
         )
         return failed_record(record, "plan", "TooShort", message)

@@ -23,10 +23,10 @@ from extract.reading import Extractor, Job, failed_record
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
-from features.combine import require_one_recipe
+from features.combine import require_one_dataset, require_one_recipe
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
-from features.store import check_store_name
+from features.store import check_store_name, open_store, store_exists
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
@@ -153,6 +153,9 @@ def make_plan(
         settle(spec, rule, weights[spec.name], options, decoder.description(), on_download)
         for spec, rule in zip(specs, rules)
     ]
+    if store_exists(out):
+        with open_store(out) as store:
+            require_one_dataset(store, manifest.name, manifest.card)
     finished = read_finished(out)
     if not options.beside:
         require_one_recipe(finished.headers, [one.header for one in settled], out)

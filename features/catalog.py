@@ -12,6 +12,7 @@ from jinja2 import Environment
 from features.errors import FeaturesError
 from features.inspect import describe
 from features.store import STORES, open_store
+from manifests.errors import LongtakeError
 
 TEMPLATE = Path(__file__).with_name("catalog.html")
 
@@ -37,7 +38,7 @@ def make_catalog(folder: Path) -> tuple[str, int, int]:
         try:
             with open_store(path) as store:
                 stores.append((name, describe(store)))
-        except FeaturesError as error:
+        except LongtakeError as error:
             unreadable.append((name, str(error).replace(str(path), path.name)))
     if not stores and not unreadable:
         raise FeaturesError(f"{folder} holds no store; their names end in {', '.join(STORES)}")

@@ -20,7 +20,7 @@ from features.console import (
     print_json,
 )
 from features.errors import FeaturesError
-from manifests.card import dataset_names, find_card
+from manifests.card import Card, dataset_names, find_card
 from manifests.table import Manifest, find_manifest, read_manifest
 
 STORE = StorePath()
@@ -148,10 +148,11 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
         click.echo("\t".join(map(str, (*columns, row["status"]))))
 
 
-def _expected(dataset: str | None, manifest: Path | None) -> Manifest | None:
+def _expected(dataset: str | None, manifest: Path | None, card: Card | None = None) -> Manifest | None:
+    """A table of labels; a CSV is checked against the card where there is one."""
     if dataset and manifest:
         raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
-    return find_manifest(dataset) if dataset else read_manifest(manifest) if manifest else None
+    return find_manifest(dataset) if dataset else read_manifest(manifest, card) if manifest else None
 
 
 @main.command("verify")
@@ -174,6 +175,8 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
 
     expected = _expected(dataset, manifest)
     with open_store(store) as opened:
+        if dataset and opened.dataset != expected.name:
+            raise FeaturesError(f"{store} is a store of {opened.dataset}, not of {expected.name}")
         faults = verify(opened, labels_of(expected) if expected else None)
         num_videos = sum(len(stream.videos) for stream in opened.streams)
     if as_json:
@@ -343,7 +346,7 @@ def convert_store(
 @click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
 @json_option
 def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
-    """Put corrected labels into STORE. Features stay as they are; videos that the new labels do not name keep theirs.
+    """Put corrected labels into STORE. Features stay as they are, and so do labels of which the new ones say nothing.
 
     Example: features relabel features/rg.h5 --dataset rg
     """
@@ -351,13 +354,13 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     from features.parts import pack
     from features.store import open_store
 
-    corrected = _expected(dataset, manifest)
+    with open_store(store) as opened:
+        name, before, card = opened.dataset, opened.labels, opened.card
+    corrected = _expected(dataset, manifest, card)
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
-    with open_store(store) as opened:
-        name, before = opened.dataset, opened.labels
     named = {row.video_id for row in corrected.rows}
-    if (corrected.card and corrected.name != name) or not named.intersection(before.video_ids):
+    if (dataset and corrected.card and corrected.name != name) or not named.intersection(before.video_ids):
         raise FeaturesError(f"{store} is a store of {name}; these labels are of {corrected.name}")
     if not pack(store, dataset=name, card=corrected.card, labels=labels_of(corrected)).published:
         raise FeaturesError(f"another process is publishing {store}; try again when it is done")
@@ -467,9 +470,9 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option(
     "--dataset",
     shell_complete=completes(dataset_names),
-    required=True,
     help="Whose card gives categories, score ranges and prompts.",
 )
+@click.option("--manifest", type=FILE, help="In its place, for videos of your own: a CSV of their labels.")
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; it is made, or joined when it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
@@ -485,11 +488,13 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option("--encoder", default="unknown", help="Text encoder (layout text), such as vifi-clip.")
 @json_option
 def import_features(
-    source: Path, layout: str, dataset: str, out: Path, backbone: str | None, pattern: str | None,
+    source: Path, layout: str, dataset: str | None, manifest: Path | None, out: Path, backbone: str | None, pattern: str | None,
     labels: tuple[Path, ...], weights: str, clip_length: int | None, clip_stride: int | None, fps: float | None,
     dtype: str, prompt_set: str | None, beside: bool, encoder: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring features made elsewhere, in SOURCE, into a store with their labels.
+
+    Of videos of your own: features import folder --layout gdlt --manifest mine.csv --backbone vst --out features/mine.h5
 
     Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo, finediving; text (one
     array of text features).
@@ -499,6 +504,14 @@ def import_features(
     from features.importing import KnownRecipe, import_text, import_videos
     from features.layouts import LAYOUTS
 
+    if (dataset is None) == (manifest is None):
+        raise click.UsageError(
+            "say whose features these are, with --dataset NAME or, for videos of your own, --manifest FILE"
+        )
+    if manifest is not None and (layout == "text" or labels):
+        raise click.UsageError(
+            "--manifest is a table of labels: it takes no --labels and has no prompts for layout text"
+        )
     if layout == "text":
         card = find_card(dataset)
         if prompt_set is None:
@@ -511,10 +524,13 @@ def import_features(
     else:
         if backbone is None:
             raise click.UsageError(f"layout {layout} needs --backbone NAME: the files do not say what made them")
-        manifest = LAYOUTS[layout].labels(labels, find_card(dataset)) if labels else find_manifest(dataset)
+        if labels:
+            table = LAYOUTS[layout].labels(labels, find_card(dataset))
+        else:
+            table = _expected(dataset, manifest)
         known = KnownRecipe(weights, clip_length, clip_stride, fps)
         done = import_videos(
-            layout, source, out, manifest, backbone=backbone, known=known, dtype=dtype, pattern=pattern, beside=beside
+            layout, source, out, table, backbone=backbone, known=known, dtype=dtype, pattern=pattern, beside=beside
         )
         facts = {"out": str(out), **vars(done), "header": done.header.to_dict(), "recipe_id": done.header.recipe_id}
         summary = f"{out}: {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}"

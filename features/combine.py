@@ -12,6 +12,7 @@ import numpy as np
 from features.errors import FeaturesError, StoreConflict
 from features.store import Store, Stream, StreamPlan, consecutive, open_store, store_exists, write_store
 from features.types import OK, FeatureHeader, LabelRow, Labels, TextFeatures
+from manifests.card import Card
 
 MAX_SHOWN = 20
 
@@ -64,6 +65,14 @@ def require_new(out: Path | str) -> None:
     """Raises `FeaturesError` when something is there: whole stores are made anew, never written over."""
     if store_exists(out):
         raise FeaturesError(f"{out} exists; choose another name, or remove it first")
+
+
+def require_one_dataset(store: Store, dataset: str, card: Card | None) -> None:
+    """Raises `StoreConflict` where what joins a store is of another dataset. Names of tables without a card are only names of files."""
+    if store.dataset != dataset and (store.card or card):
+        raise StoreConflict(
+            f"{store.path} is a store of {store.dataset}, and this is of {dataset}: one store holds one dataset; choose another --out"
+        )
 
 
 def require_one_recipe(held: Iterable[FeatureHeader], new: Iterable[FeatureHeader], where: Path | str) -> None:
@@ -125,18 +134,24 @@ def _merged_texts(stores: Sequence[Store]) -> list[TextFeatures]:
 
 
 def combine_labels(older: Labels, newer: Labels) -> Labels:
-    """All videos of both; where both know one, the newer says. Score columns and boundaries are joined."""
+    """All videos of both; where both know one, the newer says what it says anything of. Score columns and boundaries are joined."""
     names = tuple(dict.fromkeys((*newer.score_names, *older.score_names)))
     num_boundaries = max(newer.boundaries.shape[1], older.boundaries.shape[1])
     rows: dict[str, tuple[str, str, np.ndarray, np.ndarray]] = {}
     for labels in (newer, older):
         columns = [names.index(name) for name in labels.score_names]
         for index, video_id in enumerate(labels.video_ids):
-            if video_id not in rows:
-                scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)
-                scores[columns] = labels.scores[index]
-                boundaries[: labels.boundaries.shape[1]] = labels.boundaries[index]
-                rows[video_id] = (labels.splits[index], labels.categories[index], scores, boundaries)
+            scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)
+            scores[columns] = labels.scores[index]
+            boundaries[: labels.boundaries.shape[1]] = labels.boundaries[index]
+            split, category = labels.splits[index], labels.categories[index]
+            if video_id in rows:
+                new_split, new_category, new_scores, new_boundaries = rows[video_id]
+                split, category = new_split or split, new_category or category
+                scores = np.where(np.isnan(new_scores), scores, new_scores)
+                # The ends of stages are one list: those of two labellings do not mix.
+                boundaries = boundaries if np.isnan(new_boundaries).all() else new_boundaries
+            rows[video_id] = (split, category, scores, boundaries)
     splits, categories, scores, boundaries = zip(*rows.values()) if rows else ((), (), (), ())
     return Labels(
         tuple(rows), splits, categories, names, np.array(scores).reshape(len(rows), len(names)),

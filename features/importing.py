@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.combine import require_one_recipe
+from features.combine import require_one_dataset, require_one_recipe
 from features.errors import FeaturesError, InvalidFeatures
 from features.layouts import SourceVideo, find_videos
 from features.parts import PART_SUFFIX, pack, parts_folder
@@ -31,6 +32,12 @@ class KnownRecipe:
     clip_stride: int | None = None
     fps: float | None = None
     tail: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("clip_length", "clip_stride", "fps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise FeaturesError(f"--{name.replace('_', '-')} must be a number above 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,10 @@ def import_videos(
     shapes, faults = _shapes(videos, wanted)
     dims = {shape[1] for shape in shapes.values()}
     if len(dims) > 1:
-        faults.append(f"videos of different widths: {', '.join(map(str, sorted(dims)))}")
+        first = {dim: next(v for v, shape in shapes.items() if shape[1] == dim) for dim in sorted(dims)}
+        faults.append(
+            "videos of different widths: " + ", ".join(f"{dim} ({videos[v].path.name})" for dim, v in first.items())
+        )
     if faults:
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise InvalidFeatures(f"{source}:\n  " + "\n  ".join(faults[:20]) + more)
@@ -183,6 +193,7 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
         write_store(out, dataset=manifest.name, card=manifest.card, labels=labels, streams=[plan])
         return
     with open_store(out) as store:
+        require_one_dataset(store, manifest.name, manifest.card)
         held = [stream.header for stream in store.streams]
     if any(other.recipe_id == header.recipe_id for other in held):
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")

@@ -10,6 +10,7 @@ from features.combine import label_conflicts
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream
 from features.types import FAILED, OK, Labels, VideoFeatures, VideoRecord
+from manifests.card import Card
 from manifests.weights import licence_of
 
 
@@ -155,8 +156,15 @@ def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:
     return faults
 
 
-def _out_of_range(store: Store, card) -> list[str]:
-    faults = []
+def _out_of_range(store: Store, card: Card) -> list[str]:
+    labels, faults = store.labels, []
+    for kind, values, allowed in (
+        ("split", labels.splits, card.splits),
+        ("category", labels.categories, card.categories),
+        ("score", labels.score_names, tuple(card.scores)),
+    ):
+        unknown = sorted({value for value in values if value and value not in allowed}) if allowed else ()
+        faults += [f"labels: the card of {card.name} has no {kind} {value!r}" for value in unknown]
     for column, name in enumerate(store.labels.score_names):
         if name not in card.scores:
             continue
@@ -181,7 +189,10 @@ class Difference:
 
 def diff(one: Store, other: Store) -> list[Difference]:
     """What differs in content. Dates and the order of streams do not count."""
-    found = [Difference("labels", line.split(":")[0], line) for line in label_conflicts(one.labels, other.labels)]
+    found = []
+    if one.dataset != other.dataset:
+        found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))
+    found += [Difference("labels", line.split(":")[0], line) for line in label_conflicts(one.labels, other.labels)]
     found += _only("labels", set(one.labels.video_ids), set(other.labels.video_ids))
     ours, theirs = ({s.name: s for s in store.streams} for store in (one, other))
     found += _only("stream", set(ours), set(theirs))

@@ -44,6 +44,8 @@ def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, Sou
     else:
         files = [source] if source.is_file() else []
     if not files:
+        if not source.exists():
+            raise FeaturesError(f"there is no file or folder {source}")
         what = f"no file {pattern or chosen.pattern}" if source.is_dir() else "nothing"
         raise FeaturesError(f"{source} holds {what}; layout {layout} is {chosen.about}")
     return chosen.videos(files)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.combine import combine_labels
+from features.combine import combine_labels, require_one_dataset
 from features.errors import NotAStore, NotInStore
 from features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
@@ -140,6 +140,8 @@ def pack(
         base = open_store(store_path) if store_exists(store_path) else None
         try:
             if base is not None:
+                require_one_dataset(base, dataset, card)
+                dataset = base.dataset
                 labels = combine_labels(base.labels, labels)
                 card = card or base.card
                 replaced = {(text.name, text.header.recipe_id) for text in texts}

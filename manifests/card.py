@@ -139,6 +139,9 @@ def _card(values: dict, where: str) -> Card:
         made[name] = values.get(name, "")
     for name in ("splits", "categories", "default_scores"):
         made[name] = tuple(values.get(name, ()))
+        faults += [
+            f"{name} holds {entry!r:.80}, which is not text" for entry in made[name] if not isinstance(entry, str)
+        ]
     made["window_clips"] = values.get("window_clips", 0)
     made["simulated"] = bool(values.get("simulated", False))
     scores = {}

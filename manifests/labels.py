@@ -38,7 +38,9 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(f"no label file at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
+    except OSError as error:
         raise ManifestError(f"cannot read the label file {path}: {error}") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
@@ -49,7 +51,10 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def _read_blank_separated(path: Path, card: Card) -> Manifest:
     columns = card.labels.columns
     if not columns:
-        raise ManifestError(f"the card of {card.name} does not describe label files; give {path} as a manifest CSV")
+        raise ManifestError(
+            f"{path} is no manifest CSV: its first line must name the columns, video_id among them, with commas between; it is "
+            f"{_lines(path)[0][1][:100]!r}. (The card of {card.name} describes no other label files.)"
+        )
     split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
     if split is None:
         raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")

@@ -81,7 +81,9 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
             lines = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise ManifestError(f"no manifest at {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
+    except (OSError, csv.Error) as error:
         raise ManifestError(f"cannot read the manifest {path}: {error}") from error
     faults = _header_faults(header, card)
     if faults:

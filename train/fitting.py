@@ -166,6 +166,8 @@ def _fit_closed_form(task: Task, head: nn.Module, targets: np.ndarray, settings:
         )
     )
     predicted, test = _test(task, head, settings)
+    if not np.isfinite(predicted).all():
+        raise TrainError("the fitted head gives scores that are no numbers; a larger penalty_min may help")
     return Fitted(head, predicted, test, None, None, time.perf_counter() - began)
 
 

@@ -16,7 +16,7 @@ import torch
 from features.store import Store
 from features.types import TextFeatures
 from manifests.card import Card
-from manifests.errors import there_are
+from manifests.errors import LongtakeError, there_are
 from manifests.prompts import STAGES
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
@@ -138,7 +138,12 @@ class Experiment:
         head_class = get_head(head or self.head)
         settings = unit.settings.head if head is None else head_class.Settings()
         audio_dim = self.data.second_header.dim if self.data.second_header else 0
-        built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
+        try:
+            built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
+        except LongtakeError:
+            raise
+        except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError) as error:
+            raise SettingsError(f"head {head or self.head} cannot be built with these settings: {error}") from error
         if self.plugin_text is None or head is not None:
             return built
         plugin = plugin_for(self.options.plugin, {self.plugin_text.name: set(self.plugin_text.groups)})
@@ -350,7 +355,9 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
         if not len(train_rows):
             train_rows = data.rows(**of_unit)
         if not 2 <= folds <= len(train_rows) // 2:
-            raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos; 2 or more per fold")
+            raise SettingsError(
+                f"--folds {folds}: {where} has {len(train_rows)} training videos, which makes 2 to {len(train_rows) // 2} folds"
+            )
         parts = np.array_split(np.random.RandomState(0).permutation(len(train_rows)), folds)
         for fold, held_out in enumerate(parts):
             rest = np.sort(np.concatenate([part for other, part in enumerate(parts) if other != fold]))

@@ -45,7 +45,10 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}") from error
+        # torch's own words on a pickle advise to run whatever is in it.
+        code = isinstance(error, UnpicklingError)
+        reason = "it is none at all, or holds what only code could load" if code else str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is not a file of plain tensors: {reason}") from error
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

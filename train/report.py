@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from manifests.weights import licence_of
 from train.checkpoint import HeadConfig, model_name, save_checkpoint
+from train.errors import SettingsError
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
@@ -72,6 +73,8 @@ class RunFolder:
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
+        if (folder / "config.json").exists():
+            raise SettingsError(f"{folder} holds a run already: give another folder with --out, or delete that one")
         folder.mkdir(parents=True, exist_ok=True)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}

@@ -16,7 +16,7 @@ from features.store import open_store
 from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
 from train.heads import get_head
-from train.protocol import Experiment, Options, Result, Unit, prepare, require_splits, run, splits
+from train.protocol import OWN_FOLD, Experiment, Options, Result, Unit, prepare, require_splits, run, splits
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
 from train.summary import Row, summarise
 from train.unified import overlaps, prepare_unified
@@ -34,7 +34,21 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
         else:
             experiment, warnings = prepare_unified(stores, options), overlaps(stores)
     require_splits(experiment)
-    return experiment, [*warnings, *check_needs(experiment), *check_precision(experiment)]
+    # A head that cannot be built is found before anything is trained or written.
+    for unit in {repr(unit.settings.head): unit for unit in experiment.units}.values():
+        experiment.build_head(unit)
+    return experiment, [*warnings, *check_needs(experiment), *check_precision(experiment), *check_splits(experiment)]
+
+
+def check_splits(experiment: Experiment) -> list[str]:
+    """A warning of videos of a split that no card knows, which neither train nor test a head."""
+    known = {"", "train", "test", *(experiment.card.splits if experiment.card else ())}
+    names, counts = np.unique(experiment.data.splits.astype(str), return_counts=True)
+    return [
+        f"{count} videos of the split {str(name)!r} are not used: training takes train and test"
+        for name, count in zip(names, counts)
+        if name not in known and not name.startswith(OWN_FOLD)
+    ]
 
 
 def check_precision(experiment: Experiment) -> list[str]:

@@ -6,6 +6,7 @@ it, of the head's settings and of the prototypes'.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 
@@ -227,7 +228,34 @@ def build_settings(
             parts[part] = kind(**{n: _convert(n, v, names[n].type) for n, v in given.items() if n in names})
         except TypeError as error:
             raise SettingsError(str(error)) from error
+        for field in _settable(kind):
+            _check_range(field.name, getattr(parts[part], field.name))
     return RunSettings(**parts)
+
+
+_POSITIVE = {
+    "width", "heads", "bins", "blocks", "decoder_layers", "depth", "feed_forward", "frames", "fusion_layers",
+    "grading_layers", "groups", "layers", "points", "queries", "scores", "stages", "voters", "sigma", "temperature",
+    "logit_scale", "penalty_min", "penalty_max",
+}  # fmt: skip
+_SHARES = {"dropout", "momentum", "label_smoothing"}
+
+
+def _check_range(name: str, value: object) -> None:
+    """What a name means everywhere: a share lies from 0 to below 1, a size or a scale above 0, and no other number below 0, but for
+    the ends of a range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if name in _SHARES:
+        allowed, fits = "must lie from 0 to below 1", 0 <= value < 1
+    elif name in _POSITIVE:
+        allowed, fits = "must be above 0", 0 < value < math.inf
+    elif name.endswith(("_minimum", "_maximum")):
+        allowed, fits = "must be a number", math.isfinite(value)
+    else:
+        allowed, fits = "must be 0 or more", 0 <= value < math.inf
+    if not fits:
+        raise SettingsError(f"{name} {allowed}, got {value}")
 
 
 def _settable(kind: type) -> list[Field]:

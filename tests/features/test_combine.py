@@ -18,7 +18,7 @@ from features.inspect import diff, verify
 from features.parts import pack, write_part
 from features.store import Storage, open_store, write_store
 from features.types import LabelRow, Labels
-from manifests.table import read_manifest
+from manifests.table import find_manifest, read_manifest
 from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
@@ -167,6 +167,39 @@ def test_new_labels_leave_features_alone(tmp_path, suffix):
     assert "is a store of d; these labels are of rg" in run("relabel", path, "--dataset", "rg", status=2)
     (tmp_path / "strangers.csv").write_text("video_id,score_total\nx,1\n")
     assert "these labels are of strangers" in run("relabel", path, "--manifest", tmp_path / "strangers.csv", status=2)
+
+
+def test_what_new_labels_do_not_say_stays(tmp_path):
+    path = make_store(tmp_path / "s.h5", {"a": 3, "b": 4})
+    (tmp_path / "m.csv").write_text("video_id,split\na,test\n")
+    run("relabel", path, "--manifest", tmp_path / "m.csv")
+    with open_store(path) as store:
+        rows = {v: store.labels.row(i) for i, v in enumerate(store.labels.video_ids)}
+    assert rows["a"].split == "test" and rows["a"].category == rows["b"].category == "A"
+    assert rows["a"].scores.keys() == rows["b"].scores.keys() == {"total"}
+
+
+def test_new_labels_are_checked_against_the_card(tmp_path):
+    known = find_manifest("fisv")
+    first = known.rows[0].video_id
+    path = tmp_path / "fisv.h5"
+    write_store(path, dataset="fisv", card=known.card, labels=labels_of(known), streams=[])
+    for line, reason in (
+        ("split\n{},val", "unknown split 'val'"),
+        ("score_tes\n{},999", "score_tes 999 is outside"),
+        ("score_artistry\n{},1", "unknown column 'score_artistry'"),
+    ):
+        (tmp_path / "m.csv").write_text(f"video_id,{line.format(first)}\n")
+        assert reason in run("relabel", path, "--manifest", tmp_path / "m.csv", status=2)
+    assert "is a store of fisv, not of rg" in run("verify", path, "--dataset", "rg", status=2)
+
+
+def test_stores_of_two_names_differ(tmp_path):
+    one, other = make_store(tmp_path / "1.h5", {"a": 3}), make_store(tmp_path / "2.h5", {"a": 3})
+    run("diff", one, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["dataset"] = "else"
+    assert "against else" in run("diff", one, other, status=1)
 
 
 @pytest.mark.parametrize("suffix", KINDS)

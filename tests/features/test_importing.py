@@ -80,7 +80,56 @@ def test_all_bad_files_are_reported_together(tmp_path):
 def test_files_of_different_widths(tmp_path):
     folder = write_folder(tmp_path / "in")
     np.save(folder / f"{IDS[0]}.npy", np.zeros((5, 7), np.float32))
-    assert "different widths: 6, 7" in import_folder(folder, tmp_path / "out.h5", status=2)
+    told = import_folder(folder, tmp_path / "out.h5", status=2)
+    assert "different widths: 6 (" in told and f"7 ({IDS[0]}.npy)" in told
+
+
+def test_videos_of_ones_own_need_no_card(tmp_path):
+    folder, out, table = write_folder(tmp_path / "in"), tmp_path / "out.h5", tmp_path / "mine.csv"
+    table.write_text("video_id,split,score_total\n" + "".join(f"{name},train,{n}\n" for n, name in enumerate(IDS[:3])))
+    call = (folder, "--layout", "gdlt", "--backbone", "vst", "--out", out)
+    assert "--dataset NAME or, for videos of your own, --manifest FILE" in run(*call, status=2)
+    assert "takes no --labels" in run(*call, "--manifest", table, "--labels", table, status=2)
+    run(*call, "--manifest", table)
+    with open_store(out) as store:
+        assert store.dataset == "mine" and store.card is None
+        assert store.labels.scores[:, 0].tolist() == [0, 1, 2]
+
+
+def test_another_dataset_does_not_join(tmp_path):
+    folder, out = write_folder(tmp_path / "in"), tmp_path / "fisv.h5"
+    import_folder(folder, out)
+    table = tmp_path / "mine.csv"
+    table.write_text("video_id,split\n" + "".join(f"{name},train\n" for name in IDS[:3]))
+    told = run(folder, "--layout", "gdlt", "--manifest", table, "--backbone", "i3d", "--out", out, status=2)
+    assert "is a store of fisv, and this is of mine: one store holds one dataset" in told
+    np.save(tmp_path / "texts.npy", np.zeros((82, 8), np.float32))
+    text = ("--layout", "text", "--dataset", "rg", "--text", "mlavl", "--out", out)
+    assert "is a store of fisv, and this is of rg" in run(tmp_path / "texts.npy", *text, status=2)
+    with open_store(out) as store:
+        assert store.dataset == "fisv" and not store.texts and len(store.streams) == 1
+
+
+@pytest.mark.parametrize(
+    "option, value", [("--fps", "nan"), ("--fps", "-3"), ("--fps", "1e400"), ("--clip-length", "0")]
+)
+def test_impossible_recipes(tmp_path, option, value):
+    told = import_folder(write_folder(tmp_path / "in"), tmp_path / "out.h5", option, value, status=2)
+    assert f"{option} must be a number above 0" in told
+
+
+@pytest.mark.parametrize(
+    "first, reason",
+    [("id,score_tes", "its first line must name the columns"), ("video_id;score_tes", "with commas between")],
+)
+def test_tables_that_are_none(tmp_path, first, reason):
+    table = tmp_path / "mine.csv"
+    table.write_text(first + "\n")
+    told = import_folder(write_folder(tmp_path / "in"), tmp_path / "o.h5", "--labels", table, status=2)
+    assert reason in told or "should begin with its split" in told
+    table.write_bytes("video_id,split\nJos\xe9,train\n".encode("latin-1"))
+    told = import_folder(tmp_path / "in", tmp_path / "o.h5", "--labels", table, status=2)
+    assert "save it as CSV in UTF-8" in told
 
 
 def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
@@ -96,7 +145,7 @@ def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda folder: None, "holds nothing"),
+        (lambda folder: None, "there is no file or folder"),
         (lambda folder: folder.mkdir(), "holds no file *.npy"),
         (lambda folder: (folder.mkdir(), np.save(folder / "x.npy", np.zeros((2, 2)))), "none of the 1 videos"),
     ],

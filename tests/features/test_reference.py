@@ -86,7 +86,7 @@ def test_what_cannot_be_compared(tmp_path, store):
     for reference, message in (
         (tmp_path / "stranger.npy", "none of the 1 reference videos, such as stranger"),
         (wide, "is 65 wide, our features 64: they are of another backbone or layer"),
-        (tmp_path / "nothing", "holds nothing"),
+        (tmp_path / "nothing", "there is no file or folder"),
     ):
         done = CliRunner().invoke(main, ["compare", str(store), str(reference)])
         assert done.exit_code == 2 and message in done.output

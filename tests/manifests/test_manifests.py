@@ -102,7 +102,7 @@ def test_missing_and_unreadable(tmp_path):
     with pytest.raises(ManifestError, match="no manifest at"):
         read_manifest(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes(b"video_id\n\xff\xfe\n")
-    with pytest.raises(ManifestError, match="cannot read"):
+    with pytest.raises(ManifestError, match="is not text in UTF-8: save it as CSV in UTF-8"):
         read_manifest(tmp_path / "latin.csv")
 
 

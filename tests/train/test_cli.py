@@ -5,6 +5,7 @@ import gc
 import json
 import platform
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -128,6 +129,45 @@ def test_a_precision_that_the_processor_imitates(monkeypatch, store, head, preci
     assert told == (head == "usdl" and precision == "bfloat16" and not has)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert not open_experiment([store], Options(head=head, overrides=(("precision", precision),)))[1]
+
+
+@pytest.mark.parametrize(
+    "head, setting, told",
+    [
+        ("i3d-mlp", "width=-4", "width must be above 0, got -4"),
+        ("i3d-mlp", "dropout=3", "dropout must lie from 0 to below 1, got 3.0"),
+        ("i3d-mlp", "weight_decay=-1", "weight_decay must be 0 or more, got -1.0"),
+        ("i3d-mlp", "mse_weight=nan", "mse_weight must be 0 or more, got nan"),
+        ("gdlt", "heads=5", "head gdlt cannot be built with these settings: embed_dim must be divisible"),
+        ("gdlt", "grades=0", "grades must be above 0"),
+        ("gdlt", "decoder_layers=0", "decoder_layers must be above 0"),
+        ("gdlt", "encoder_layers=-1", "encoder_layers must be 0 or more"),
+        ("kernel", "penalty_min=0", "penalty_min must be above 0"),
+        ("usdl", "width=0", "width must be above 0"),
+    ],
+)
+def test_settings_out_of_range(tmp_path, store, head, setting, told):
+    done = run("heads", "--features", store, "--head", head, "--set", setting, "--out", tmp_path / "r", status=2)
+    assert told in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
+
+
+def test_a_run_is_not_written_over(tmp_path, store):
+    call = ("heads", "--features", store, "--head", "ridge", "--no-floor", "--out", tmp_path / "r")
+    run(*call)
+    kept = (tmp_path / "r" / "metrics.json").read_bytes()
+    assert "holds a run already" in run(*call, status=2).output
+    assert (tmp_path / "r" / "metrics.json").read_bytes() == kept
+
+
+def test_videos_of_an_unknown_split_are_told_of(tmp_path):
+    path = planted_store(tmp_path / "s.h5", num_train=8, num_test=4)
+    with h5py.File(path, "r+") as file:
+        splits = file["labels/split"][:]
+        splits[:3] = b"Train"
+        del file["labels/split"]
+        file["labels/split"] = splits
+    _, warnings = open_experiment([path], Options(head="ridge"))
+    assert any("3 videos of the split 'Train' are not used" in warning for warning in warnings)
 
 
 def test_the_default_head(tmp_path, store):

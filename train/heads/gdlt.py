@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from train.dataset import Batch
+from train.errors import SettingsError
 from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
@@ -28,6 +29,10 @@ class GDLTSettings:
     dropout: float = 0.3
     mask: bool = True
     """False feeds the zeros of padding to the network, as the published code does."""
+
+    def __post_init__(self) -> None:
+        if self.grades < 1:
+            raise SettingsError(f"grades must be above 0, got {self.grades}")
 
 
 class GDLT(nn.Module):
