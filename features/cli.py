@@ -81,10 +81,7 @@ def info(store: Path, as_json: bool) -> None:
         if recipe["weights_random"]:
             click.echo(f"    {RANDOM_NOTE}")
         click.echo(f"    weights {recipe['weights']}, sha256 {recipe['weights_sha256'] or 'unknown'}")
-        rate = "every frame" if recipe["fps"] is None else f"{recipe['fps']:g} frames per second"
-        click.echo(
-            f"    clips of {recipe['clip_length']} every {recipe['clip_stride']} at {rate}, tail {recipe['tail']}"
-        )
+        click.echo(f"    {_clips_of(recipe)}")
         if len(stream["decoders"]) > 1:
             read = ", ".join(f"{count} by {name}" for name, count in stream["decoders"].items())
             click.echo(f"    videos read: {read}")
@@ -146,6 +143,15 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
     for row in rows:
         columns = row["video_id"], row["split"], row["category"], row["clips"], f"{row['duration_seconds']:.2f}"
         click.echo("\t".join(map(str, (*columns, row["status"]))))
+
+
+def _clips_of(recipe: dict) -> str:
+    """Of imported features, what nobody said is unknown."""
+    length, stride, tail = (recipe[name] or "unknown" for name in ("clip_length", "clip_stride", "tail"))
+    rate = "an unknown rate" if recipe["origin"].startswith("imported") else "every frame"
+    if recipe["fps"] is not None:
+        rate = f"{recipe['fps']:g} frames per second"
+    return f"clips of {length} every {stride} at {rate}, tail {tail}"
 
 
 def _expected(dataset: str | None, manifest: Path | None, card: Card | None = None) -> Manifest | None:

@@ -116,6 +116,8 @@ def open_file(path: Path | str) -> Store:
         # Published stores never change, so a reader needs no lock (and NFS would refuse it).
         options = {} if is_url(path) else {"locking": False}
         file = h5py.File(source, "r", **options)
+    except PermissionError as error:
+        raise NotAStore(f"you may not read {path}") from error
     except DAMAGED as error:
         raise NotAStore(f"{path} is not an HDF5 file or is damaged: {' '.join(str(error).split())}") from error
     return read_store(path, Opened(_Group(file), file.close, num_bytes))

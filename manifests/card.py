@@ -205,7 +205,7 @@ def list_cards() -> list[Card]:
     found: dict[str, Card] = {}
     for folder in card_folders():
         for path in sorted(folder.glob("*.toml")):
-            found.setdefault(path.stem, load_card(path))
+            found.setdefault(path.stem, _own_name(path))
     return list(found.values())
 
 
@@ -229,4 +229,14 @@ def card_path(name: str) -> Path:
 
 
 def find_card(name: str) -> Card:
-    return load_card(card_path(name))
+    """Raises `UnknownDataset`, or `ManifestError` for a card that is not valid."""
+    return _own_name(card_path(name))
+
+
+def _own_name(path: Path) -> Card:
+    card = load_card(path)
+    if card.name != path.stem:
+        raise ManifestError(
+            f"{path} says that its name is {card.name!r}: a card has the name of its file, {path.stem!r}"
+        )
+    return card

@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from manifests.card import Card, card_path, load_card
+from manifests.card import Card, card_path, find_card
 from manifests.errors import ManifestError, there_are
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
@@ -253,7 +253,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def find_manifest(dataset: str) -> Manifest:
     """The table beside a dataset's card. Raises `UnknownDataset`, or `ManifestError` that says which labels go where."""
     path = card_path(dataset)
-    card = load_card(path)
+    card = find_card(dataset)
     table = path.with_suffix(".csv")
     if not table.exists():
         raise ManifestError(

@@ -67,7 +67,8 @@ def read_run(folder: Path) -> tuple[str, Line]:
             f"{folder} is not a finished run of `train heads`: no {Path(error.filename).name} in it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is not a finished run of `train heads`: {error!r}") from error
+        reason = f"no entry {error} in its files" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{folder} is not a finished run of `train heads`: {reason}") from error
 
 
 def read_runs(folder: Path) -> list[tuple[str, Line]]:

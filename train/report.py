@@ -73,30 +73,43 @@ class RunFolder:
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
-        if (folder / "config.json").exists():
-            raise SettingsError(f"{folder} holds a run already: give another folder with --out, or delete that one")
-        folder.mkdir(parents=True, exist_ok=True)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
-        self._write_json(
-            "config.json",
-            {
-                "head": experiment.head,
-                "dataset": experiment.dataset,
-                "preset": experiment.options.preset,
-                "options": options,
-                "settings": settings,
-                "features": experiment.data.header.to_dict(),
-                "recipe_id": experiment.data.header.recipe_id,
-                "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
-                "random_weights": experiment.random_weights,
-                "dataset_title": experiment.card.title if experiment.card else None,
-                "dataset_licence": experiment.card.licence if experiment.card else None,
-                "dataset_citation": experiment.card.citation if experiment.card else None,
-                "weights_licence": licence_of(experiment.data.header.weights),
-                "versions": versions(),
-            },
-        )
+        config = {
+            "head": experiment.head,
+            "dataset": experiment.dataset,
+            "preset": experiment.options.preset,
+            "options": options,
+            "settings": settings,
+            "features": experiment.data.header.to_dict(),
+            "recipe_id": experiment.data.header.recipe_id,
+            "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
+            "random_weights": experiment.random_weights,
+            "dataset_title": experiment.card.title if experiment.card else None,
+            "dataset_licence": experiment.card.licence if experiment.card else None,
+            "dataset_citation": experiment.card.citation if experiment.card else None,
+            "weights_licence": licence_of(experiment.data.header.weights),
+            "versions": versions(),
+        }
+        self._require_mine(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_json("config.json", config)
+
+    def _require_mine(self, config: dict) -> None:
+        """The same run may be made anew, since it writes the same files. Another's checkpoints would stay beside them, and have a say in
+        every prediction."""
+        path = self.folder / "config.json"
+        try:
+            there = json.loads(path.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError):
+            there = {}
+        mine = json.loads(json.dumps(finite(config)))
+        if {**there, "versions": None} != {**mine, "versions": None}:
+            raise SettingsError(
+                f"{self.folder} holds another run: give a folder of its own with --out, or delete that one"
+            )
 
     def _write_json(self, name: str, value: object) -> None:
         (self.folder / name).write_text(json.dumps(finite(value), indent=2) + "\n")

@@ -91,6 +91,8 @@ def test_videos_of_ones_own_need_no_card(tmp_path):
     assert "--dataset NAME or, for videos of your own, --manifest FILE" in run(*call, status=2)
     assert "takes no --labels" in run(*call, "--manifest", table, "--labels", table, status=2)
     run(*call, "--manifest", table)
+    told = CliRunner().invoke(main, ["info", str(out)]).output
+    assert "clips of unknown every unknown at an unknown rate, tail unknown" in told
     with open_store(out) as store:
         assert store.dataset == "mine" and store.card is None
         assert store.labels.scores[:, 0].tolist() == [0, 1, 2]

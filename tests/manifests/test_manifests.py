@@ -172,6 +172,12 @@ def test_datasets_of_the_users_own(tmp_path, monkeypatch):
         find_manifest("mine")
     (tmp_path / "mine.csv").write_text("video_id,score_total\na,3\n")
     assert find_manifest("mine").rows[0].scores == {"total": 3.0}
+    (tmp_path / "copied.toml").write_text(open(source).read())
+    for read in (find_card, find_manifest):
+        with pytest.raises(
+            ManifestError, match="says that its name is 'demo': a card has the name of its file, 'copied'"
+        ):
+            read("copied")
 
 
 @pytest.mark.parametrize("name", ["rg", "fisv"])
@@ -205,6 +211,7 @@ def test_label_file_faults(tmp_path):
         {"scores": {"total": 3}},
         {"scores": {"total": {"title": "t", "minimum": "low", "maximum": 3}}},
         {"splits": 1},
+        {"splits": [1, 2]},
         {"clips": []},
         {"protocol": {"one_model_per": ["video"]}},
         {"prompts": {"p": 1}},

@@ -151,11 +151,13 @@ def test_settings_out_of_range(tmp_path, store, head, setting, told):
     assert told in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
 
 
-def test_a_run_is_not_written_over(tmp_path, store):
+def test_another_run_is_not_written_over(tmp_path, store):
     call = ("heads", "--features", store, "--head", "ridge", "--no-floor", "--out", tmp_path / "r")
     run(*call)
+    run(*call)
     kept = (tmp_path / "r" / "metrics.json").read_bytes()
-    assert "holds a run already" in run(*call, status=2).output
+    for other in (("--head", "kernel"), ("--set", "penalties=3"), ("--category", "A")):
+        assert "holds another run" in run(*call, *other, status=2).output
     assert (tmp_path / "r" / "metrics.json").read_bytes() == kept
 
 
