@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def compare_pair(run: Path, against: Path) -> Difference:
         tables.append((true, predicted))
     errors = [((predicted - true) ** 2) / max(true.var(), 1e-12) for true, predicted in tables]
     found = np.array([[_spearman(true, p) for p in predicted] for true, predicted in tables])
+    counts = [len(true) for true, _ in tables]
     rng = np.random.default_rng(0)
     resampled = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
@@ -75,13 +77,13 @@ def compare_pair(run: Path, against: Path) -> Difference:
         for true, predicted in tables:
             chosen = rng.integers(0, len(true), len(true))
             drawn.append([_spearman(true[chosen], p[chosen]) for p in predicted])
-        resampled[index] = _difference(np.array(drawn))
+        resampled[index] = _difference(np.array(drawn), counts)
     low, high = np.quantile(resampled, [0.025, 0.975])
     p = 2 * min(np.mean(resampled <= 0), np.mean(resampled >= 0))
     ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
     same = np.allclose(ours_all, theirs_all)
     return Difference(
-        str(run), str(against), len(ours_all), _difference(found), float(low), float(high),
+        str(run), str(against), len(ours_all), _difference(found, counts), float(low), float(high),
         float(min(max(p, 1 / RESAMPLES), 1.0)),
         float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
@@ -96,6 +98,6 @@ def _spearman(true: np.ndarray, predicted: np.ndarray) -> float:
     return float(a @ b / scale) if scale else 0.0
 
 
-def _difference(table: np.ndarray) -> float:
-    """`(groups, 2)` correlations -> ours minus theirs."""
-    return fisher_mean(table[:, 0]) - fisher_mean(table[:, 1])
+def _difference(table: np.ndarray, num_videos: Sequence[int]) -> float:
+    """`(groups, 2)` correlations, and of how many videos those of a group are -> ours minus theirs."""
+    return fisher_mean(table[:, 0], num_videos) - fisher_mean(table[:, 1], num_videos)

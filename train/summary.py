@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +54,8 @@ def summarise(results: Sequence[Result]) -> list[Row]:
         controls = [result for result in results if result.unit == unit and result.control]
         if not mine:
             continue
-        by_seed = [
-            fisher_mean(r.fitted.test.spearman for r in mine if r.seed == seed) for seed in {r.seed for r in mine}
-        ]
+        by_seed = [_rank_correlation(r.fitted.test for r in mine if r.seed == seed) for seed in {r.seed for r in mine}]
+        num_test = round(np.mean([len(r.task.test_rows) for r in mine]))
         floors = [r.floor for r in mine if r.floor]
         ensembles = _ensembles(mine) if len(by_seed) > 1 else []
         rows.setdefault(mine[0].part.dataset, []).append(
@@ -64,18 +63,18 @@ def summarise(results: Sequence[Result]) -> list[Row]:
                 unit.category,
                 unit.scale.name,
                 round(np.mean([len(r.task.train_rows) for r in mine])),
-                round(np.mean([len(r.task.test_rows) for r in mine])),
-                fisher_mean(by_seed),
+                num_test,
+                fisher_mean(by_seed, [num_test] * len(by_seed)),
                 float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
                 float(np.mean([r.fitted.test.mse for r in mine])),
                 float(np.mean([r.fitted.test.relative_l2 for r in mine])),
-                fisher_mean(metrics.spearman for metrics in ensembles),
+                _rank_correlation(ensembles),
                 float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
-                fisher_mean(r.fitted.best_on_test[1].spearman for r in mine if r.fitted.best_on_test),
-                fisher_mean(r.fitted.validation_selected[1].spearman for r in mine if r.fitted.validation_selected),
-                fisher_mean(f.spearman for f in floors),
+                _rank_correlation(r.fitted.best_on_test[1] for r in mine if r.fitted.best_on_test),
+                _rank_correlation(r.fitted.validation_selected[1] for r in mine if r.fitted.validation_selected),
+                _rank_correlation(floors),
                 float(np.mean([f.mse for f in floors])) if floors else float("nan"),
-                fisher_mean(r.fitted.test.spearman for r in controls),
+                _rank_correlation(r.fitted.test for r in controls),
                 float(np.mean([r.fitted.test.aiou_50 for r in mine])),
                 float(np.mean([r.fitted.test.aiou_75 for r in mine])),
                 float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
@@ -94,6 +93,12 @@ def summarise(results: Sequence[Result]) -> list[Row]:
     return [*table, _average(AVERAGE, datasets)]
 
 
+def _rank_correlation(tests: Iterable[Metrics]) -> float:
+    """The average over folds, or folds and seeds."""
+    tests = list(tests)
+    return fisher_mean((test.spearman for test in tests), (test.num_videos for test in tests))
+
+
 def _ensembles(results: Sequence[Result]) -> list[Metrics]:
     """For each fold, the test of the mean of the seeds' scores."""
     found = []
@@ -107,7 +112,7 @@ def _ensembles(results: Sequence[Result]) -> list[Metrics]:
 
 def _average(name: str, rows: Sequence[Row]) -> Row:
     def fisher(field: str) -> float:
-        return fisher_mean(getattr(row, field) for row in rows)
+        return fisher_mean((getattr(row, field) for row in rows), (row.num_test for row in rows))
 
     def mean(field: str) -> float:
         return float(np.mean([getattr(row, field) for row in rows]))

@@ -142,7 +142,7 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, o
 
 def read_sweep(out: Path) -> tuple[list[Line], bool]:
     """The lines of all cells that are done, averages over categories and scores included, and whether any weights were random."""
-    models: dict[tuple[str, str, str, str], dict[int, list[tuple[float, float]]]] = {}
+    models: dict[tuple[str, str, str, str], dict[int, list[tuple[float, float, int]]]] = {}
     random_weights = False
     for path in sorted(out.glob(f"*/{DONE}")):
         try:
@@ -152,7 +152,7 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
             for model in json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))["models"]:
                 if not model["control"]:
                     key = cell.head, cell.backbone, model["category"], model["score"]
-                    test = model["test"]["spearman"], model["test"]["mse"]
+                    test = model["test"]["spearman"], model["test"]["mse"], model["test"]["num_videos"]
                     models.setdefault(key, {}).setdefault(model["seed"], []).append(test)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path.parent} is not a cell of a sweep: {error!r}") from error
@@ -160,7 +160,7 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
     for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
         mine = [line for line in lines if (line.head, line.backbone) == (head, backbone)]
         if len(mine) > 1:
-            by_seed: dict[int, list[tuple[float, float]]] = {}
+            by_seed: dict[int, list[tuple[float, float, int]]] = {}
             for line in mine:
                 for seed, values in models[head, backbone, line.category, line.score].items():
                     by_seed.setdefault(seed, []).extend(values)
@@ -168,14 +168,16 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
     return lines, random_weights
 
 
-def _line(key: tuple[str, str, str, str], seeds: dict[int, list[tuple[float, float]]]) -> Line:
-    by_seed = [fisher_mean(rho for rho, _ in values) for values in seeds.values()]
+def _line(key: tuple[str, str, str, str], seeds: dict[int, list[tuple[float, float, int]]]) -> Line:
+    by_seed = [
+        fisher_mean((rho for rho, _, _ in values), (count for _, _, count in values)) for values in seeds.values()
+    ]
     return Line(
         *key,
         num_seeds=len(seeds),
         spearman=fisher_mean(by_seed),
         deviation=float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
-        mse=float(np.mean([mse for values in seeds.values() for _, mse in values])),
+        mse=float(np.mean([mse for values in seeds.values() for _, mse, _ in values])),
     )
 
 

@@ -65,6 +65,20 @@ def test_fisher_mean_is_that_of_the_published_tables():
     assert np.isnan(fisher_mean([]))
 
 
+def test_one_perfect_ranking_of_few_videos_does_not_decide():
+    folds, six = [0.943, 0.943, 1.0, 1.0, 0.9], [6] * 5
+    assert round(fisher_mean(folds), 3) == 1.0
+    half_a_swap = 1 - 6 / (6**3 - 6)
+    expected = np.tanh(np.mean(np.arctanh([0.943, 0.943, half_a_swap, half_a_swap, 0.9])))
+    assert fisher_mean(folds, six) == pytest.approx(expected)
+    assert fisher_mean([-rho for rho in folds], six) == pytest.approx(-expected)
+    # The next ranking to a perfect one lies on the other side of it.
+    assert spearman(np.arange(6), np.array([1, 0, 2, 3, 4, 5])) < half_a_swap < 1
+    assert fisher_mean([1.0], [6]) == fisher_mean([1.0, 1.0, np.nan], [6, 6, 6]) == 1.0
+    assert fisher_mean([0.5, 1.0], [2, 2]) < 1
+    assert fisher_mean([0.826, 0.829, 0.871], [50] * 3) == pytest.approx(fisher_mean([0.826, 0.829, 0.871]))
+
+
 def test_metrics():
     true, predicted = RNG.normal(size=30) * 5, RNG.normal(size=30) * 5
     a, b = rankdata(true) - 15.5, rankdata(predicted) - 15.5
