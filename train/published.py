@@ -107,7 +107,12 @@ def import_published(
         raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
     kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
     known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
-    from_shapes = {name: value for name, value in shape_settings(state).items() if name in known}
+    # A file without any layer of a decoder lacks them; without those of an encoder it may be one of the papers' variants.
+    from_shapes = {
+        name: value
+        for name, value in shape_settings(state).items()
+        if name in known and (value or name == "encoder_layers")
+    }
     overrides = {**from_shapes, **({"text": text} if text else {}), **overrides}
     settings = build_settings(head, store.dataset, category, overrides, kinds)
     text_features = prototypes = None

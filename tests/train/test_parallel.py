@@ -88,9 +88,9 @@ def test_models_in_processes_learn_what_they_learn_alone(store, head, monkeypatc
     beside, told = _trained_plainly(store, "processes", head, **settings)
     assert alone.keys() == beside.keys() and len(told) == len(told_alone)
     for key, one in alone.items():
-        np.testing.assert_allclose(beside[key].fitted.predicted, one.fitted.predicted, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(beside[key].fitted.predicted, one.fitted.predicted, rtol=1e-4, atol=1e-3)
         for mine, theirs in zip(one.fitted.head.state_dict().values(), beside[key].fitted.head.state_dict().values()):
-            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-4)
 
 
 def _trained_plainly(store, way, head, **settings):
