@@ -302,11 +302,13 @@ def text(
     out = out or Path("features") / f"{dataset}.h5"
     from extract.progress import DownloadProgress
     from extract.text import encode_texts
+    from features.combine import require_may_join
     from features.importing import add_text
     from features.store import check_store_name
     from features.types import TextFeatures, TextHeader
 
     check_store_name(out)
+    require_may_join(out, card.name, None)
     rows = []
     for name in prompt_sets or card.prompts:
         prompts = _composed(card.prompts[name], card.name, out)

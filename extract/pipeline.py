@@ -226,11 +226,11 @@ def _failure(
         rule = extractor.rule
         begin = record.span_start_seconds
         message = (
-            f"start_seconds {begin:g} lies after its end, {record.duration_seconds:.2f} s"
-            if begin >= record.duration_seconds
-            else f"{record.duration_seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}; "
+            f"{record.duration_seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}; "
             f"--tail pad keeps short videos"
         )
+        if begin >= record.duration_seconds:
+            message = f"start_seconds {begin:g} lies after its end, {record.duration_seconds:.2f} s"
         return failed_record(record, "plan", "TooShort", message)
     if table.num_filled != len(table.features):
         message = f"the decoder gave {table.num_filled} of {len(table.features)} clips and said that all was well"

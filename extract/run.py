@@ -23,10 +23,10 @@ from extract.reading import Extractor, Job, failed_record
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
-from features.combine import require_one_dataset, require_one_recipe
+from features.combine import require_may_join, require_one_recipe
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
-from features.store import check_store_name, open_store, store_exists
+from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
@@ -140,6 +140,7 @@ def make_plan(
 ) -> Plan:
     """Check the call before any work. Raises a `LongtakeError` that says what is wrong."""
     check_store_name(out)
+    require_may_join(out, manifest.name, manifest.card)
     rows = choose_rows(manifest, options)
     specs = [_spec(name, options) for name in dict.fromkeys(options.backbones)]
     weights = choose_weights(specs, options.weights)
@@ -153,9 +154,6 @@ def make_plan(
         settle(spec, rule, weights[spec.name], options, decoder.description(), on_download)
         for spec, rule in zip(specs, rules)
     ]
-    if store_exists(out):
-        with open_store(out) as store:
-            require_one_dataset(store, manifest.name, manifest.card)
     finished = read_finished(out)
     if not options.beside:
         require_one_recipe(finished.headers, [one.header for one in settled], out)

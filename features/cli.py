@@ -366,7 +366,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
     named = {row.video_id for row in corrected.rows}
-    if (dataset and corrected.card and corrected.name != name) or not named.intersection(before.video_ids):
+    if (dataset and corrected.name != name) or not named.intersection(before.video_ids):
         raise FeaturesError(f"{store} is a store of {name}; these labels are of {corrected.name}")
     if not pack(store, dataset=name, card=corrected.card, labels=labels_of(corrected)).published:
         raise FeaturesError(f"another process is publishing {store}; try again when it is done")

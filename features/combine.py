@@ -67,6 +67,13 @@ def require_new(out: Path | str) -> None:
         raise FeaturesError(f"{out} exists; choose another name, or remove it first")
 
 
+def require_may_join(path: Path, dataset: str, card: Card | None) -> None:
+    """`require_one_dataset` of the store at `path`, if there is one: for whoever has work to do before it joins."""
+    if store_exists(path):
+        with open_store(path) as store:
+            require_one_dataset(store, dataset, card)
+
+
 def require_one_dataset(store: Store, dataset: str, card: Card | None) -> None:
     """Raises `StoreConflict` where what joins a store is of another dataset. Names of tables without a card are only names of files."""
     if store.dataset != dataset and (store.card or card):

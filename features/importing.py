@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.combine import require_one_dataset, require_one_recipe
+from features.combine import require_may_join, require_one_recipe
 from features.errors import FeaturesError, InvalidFeatures
 from features.layouts import SourceVideo, find_videos
 from features.parts import PART_SUFFIX, pack, parts_folder
@@ -77,6 +77,7 @@ def import_videos(
     """Features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` for every bad file
     together, `FeaturesError` when there is nothing to import."""
     check_store_name(out)
+    require_may_join(out, manifest.name, manifest.card)
     videos = find_videos(layout, source, pattern)
     labels = labels_of(manifest)
     wanted = [video_id for video_id in labels.video_ids if video_id in videos]
@@ -193,7 +194,6 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
         write_store(out, dataset=manifest.name, card=manifest.card, labels=labels, streams=[plan])
         return
     with open_store(out) as store:
-        require_one_dataset(store, manifest.name, manifest.card)
         held = [stream.header for stream in store.streams]
     if any(other.recipe_id == header.recipe_id for other in held):
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")

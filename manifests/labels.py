@@ -50,14 +50,17 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _read_blank_separated(path: Path, card: Card) -> Manifest:
     columns = card.labels.columns
+    no_csv = (
+        f"{path} is no manifest CSV: its first line must name the columns, video_id among them, with commas between, and is "
+        f"{_lines(path)[0][1][:100]!r}"
+    )
     if not columns:
-        raise ManifestError(
-            f"{path} is no manifest CSV: its first line must name the columns, video_id among them, with commas between; it is "
-            f"{_lines(path)[0][1][:100]!r}. (The card of {card.name} describes no other label files.)"
-        )
+        raise ManifestError(f"{no_csv}. The card of {card.name} describes no other label files")
     split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
     if split is None:
-        raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
+        raise ManifestError(
+            f"{no_csv}. If it is a label file of the authors, its name should begin with its split: {', '.join(card.splits)}"
+        )
     lines = _lines(path)
     if _is_header(lines[0][1].split(), columns):
         lines = lines[1:]

@@ -17,7 +17,7 @@ class Metrics:
     """Of one set of videos, in judges' units."""
 
     spearman: float
-    """Rank correlation; 0 when the predictions are all equal, since they then rank nothing."""
+    """Rank correlation; 0 when the predictions are all equal, since they then rank nothing; nan of predictions that are no numbers."""
     mse: float
     """Mean squared error in score units."""
     relative_l2: float
@@ -58,7 +58,7 @@ def measure(true: np.ndarray, predicted: np.ndarray, label_range: float) -> Metr
 
 
 def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
-    if len(true) < 2:
+    if len(true) < 2 or not np.isfinite(predicted).all():
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
@@ -66,23 +66,20 @@ def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
     return 0.0 if np.isnan(rho) else rho
 
 
-def fisher_mean(correlations: Iterable[float], num_videos: Iterable[float] = ()) -> float:
+def fisher_mean(correlations: Iterable[float], num_videos: Iterable[float] | None = None) -> float:
     """Average of correlations through Fisher's z: arctanh, mean, tanh. nan for an empty set.
 
     The published tables average this way: RG's 0.826, 0.829, 0.871, 0.866 average to 0.849. The z of a perfect ranking is infinite, so that
     one fold of six videos would make every average 1. With `num_videos`, of how many videos each correlation is, a perfect one counts as
     half a swap of two neighbours short of it: 1 - 6 / (n^3 - n).
     """
-    values, counts = np.array(list(correlations), float), np.array(list(num_videos), float)
-    known = ~np.isnan(values)
-    if not known.any():
+    values = np.array(list(correlations), float)
+    counts = np.full(len(values), np.inf) if num_videos is None else np.array(list(num_videos), float)
+    values, counts = values[~np.isnan(values)], counts[~np.isnan(values)]
+    if not len(values):
         return float("nan")
-    limits = np.full(len(values), _ATANH_LIMIT)
-    if len(counts):
-        cubes = np.maximum(counts, 3.0) ** 3
-        limits = np.minimum(limits, 1 - 6 / (cubes - np.maximum(counts, 3.0)))
-    values, limits = values[known], limits[known]
     if (values == values[0]).all():
         return float(values[0])
+    limits = np.minimum(1 - 6 / (counts * (counts**2 - 1)), _ATANH_LIMIT)
     perfect = np.abs(values) >= _ATANH_LIMIT
     return float(np.tanh(np.arctanh(np.where(perfect, np.sign(values) * limits, values)).mean()))

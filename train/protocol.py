@@ -355,9 +355,8 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
         if not len(train_rows):
             train_rows = data.rows(**of_unit)
         if not 2 <= folds <= len(train_rows) // 2:
-            raise SettingsError(
-                f"--folds {folds}: {where} has {len(train_rows)} training videos, which makes 2 to {len(train_rows) // 2} folds"
-            )
+            most = f"2 to {len(train_rows) // 2} folds" if len(train_rows) >= 4 else "too few for folds"
+            raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos: {most}")
         parts = np.array_split(np.random.RandomState(0).permutation(len(train_rows)), folds)
         for fold, held_out in enumerate(parts):
             rest = np.sort(np.concatenate([part for other, part in enumerate(parts) if other != fold]))

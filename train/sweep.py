@@ -175,7 +175,7 @@ def _line(key: tuple[str, str, str, str], seeds: dict[int, list[tuple[float, flo
     return Line(
         *key,
         num_seeds=len(seeds),
-        spearman=fisher_mean(by_seed),
+        spearman=fisher_mean(by_seed, (np.mean([count for _, _, count in values]) for values in seeds.values())),
         deviation=float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
         mse=float(np.mean([mse for values in seeds.values() for _, mse, _ in values])),
     )

@@ -1,6 +1,7 @@
 """What `extract` says to good and bad calls, and with which exit status."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,39 @@ def test_weights_commands(tmp_path, monkeypatch):
     name = next(row["name"] for row in rows if not row["here"])
     assert "fetch" in refused("weights", "verify", name)
     assert name in refused("weights", "verify", name[:-1])
+
+
+def test_a_store_of_another_dataset_is_refused_before_any_work(tmp_path, monkeypatch, numbers_backbone):
+    def works(*_, **__):
+        raise AssertionError("work was begun")
+
+    fisv, rg = find_card("fisv"), tmp_path / "rg.h5"
+    labels = Labels(("a",), ("train",), ("",), ("total",), np.ones((1, 1)))
+    write_store(rg, dataset="rg", card=find_card("rg"), labels=labels, streams=[])
+    kept = rg.read_bytes()
+    monkeypatch.setattr("extract.run.settle", works)
+    monkeypatch.setattr("extract.text.encode_texts", works)
+    (tmp_path / "mine.csv").write_text("video_id\na\n")
+    call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
+    assert "is a store of rg, and this is of mine" in refused(*call, "--weights", "random", "--out", rg)
+    text = ("text", "--dataset", fisv.name, "--weights", "random", "--out", rg)
+    assert "is a store of rg, and this is of fisv" in refused(*text)
+    assert rg.read_bytes() == kept
+
+
+def test_text_of_a_card_without_prompts(tmp_path, monkeypatch):
+    card = Path(find_card.__code__.co_filename).with_name("demo.toml").read_text().partition("[prompts")[0]
+    (tmp_path / "mine.toml").write_text(card.replace('name = "demo"', 'name = "mine"'))
+    monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
+    assert "the card of mine has no prompts" in refused("text", "--dataset", "mine", "--out", tmp_path / "s.h5")
+
+
+def test_a_routine_after_the_end_of_its_file(tmp_path, numbers_backbone):
+    write_video(tmp_path / "a.mp4", 50)
+    (tmp_path / "mine.csv").write_text("video_id,start_seconds,end_seconds\na,20,30\n")
+    call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
+    told = run(*call, "--weights", "random", "--out", tmp_path / "s.h5", status=1)
+    assert "start_seconds 20 lies after its end, 2.00 s" in told and "--tail pad" not in told
 
 
 def test_text_of_an_unknown_prompt_set():

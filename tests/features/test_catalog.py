@@ -5,10 +5,12 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from features.catalog import make_catalog
 from features.cli import main
 from features.store import write_store
 from manifests.card import find_card
@@ -61,6 +63,15 @@ def test_what_is_on_it(folder):
     assert "p.h5" not in page.text and "loose" not in page.text
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
+
+
+def test_a_hostile_store_does_not_hide_the_others(folder):
+    make_store(folder / "slip.h5", {"a": 5})
+    with h5py.File(folder / "slip.h5", "r+") as file:
+        for stream in file["streams"].values():
+            stream["videos/video_id"][:] = b"/"
+    page, num_stores, num_unreadable = make_catalog(folder)
+    assert num_stores == 3 and num_unreadable == 2 and "slip.h5" in page
 
 
 def test_a_folder_without_stores(tmp_path):

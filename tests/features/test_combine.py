@@ -194,6 +194,28 @@ def test_new_labels_are_checked_against_the_card(tmp_path):
     assert "is a store of fisv, not of rg" in run("verify", path, "--dataset", "rg", status=2)
 
 
+def test_verify_knows_the_words_of_the_card(tmp_path):
+    known = find_manifest("rg")
+    rows = labels_of(known)
+    strange = Labels(
+        rows.video_ids, ("val", *rows.splits[1:]), ("Rope", *rows.categories[1:]), ("style",), rows.scores[:, :1]
+    )
+    write_store(tmp_path / "rg.h5", dataset="rg", card=known.card, labels=strange, streams=[])
+    told = run("verify", tmp_path / "rg.h5", status=1)
+    for word in ("split 'val'", "category 'Rope'", "score 'style'"):
+        assert f"the card of rg has no {word}" in told
+
+
+def test_a_store_that_may_not_be_read(tmp_path, monkeypatch):
+    path = make_store(tmp_path / "s.h5", {"a": 3})
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(h5py, "File", forbidden)
+    assert f"you may not read {path}" in run("info", path, status=2)
+
+
 def test_stores_of_two_names_differ(tmp_path):
     one, other = make_store(tmp_path / "1.h5", {"a": 3}), make_store(tmp_path / "2.h5", {"a": 3})
     run("diff", one, other)

@@ -1,6 +1,7 @@
 """Folders and arrays of others become a store, with their labels."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from features.cli import main
 from features.inspect import verify
 from features.store import open_store
+from manifests.card import find_card
 from manifests.table import find_manifest
 
 IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
@@ -120,18 +122,33 @@ def test_impossible_recipes(tmp_path, option, value):
     assert f"{option} must be a number above 0" in told
 
 
-@pytest.mark.parametrize(
-    "first, reason",
-    [("id,score_tes", "its first line must name the columns"), ("video_id;score_tes", "with commas between")],
-)
-def test_tables_that_are_none(tmp_path, first, reason):
-    table = tmp_path / "mine.csv"
-    table.write_text(first + "\n")
-    told = import_folder(write_folder(tmp_path / "in"), tmp_path / "o.h5", "--labels", table, status=2)
-    assert reason in told or "should begin with its split" in told
+@pytest.mark.parametrize("first", ["id,score_tes", "video_id;score_tes", "video_id\tscore_tes"])
+@pytest.mark.parametrize("dataset, more", [("fisv", "should begin with its split"), ("mine", "describes no other")])
+def test_tables_that_are_none(tmp_path, monkeypatch, first, dataset, more):
+    """Fis-V's card describes the authors' files, the other none."""
+    source = Path(find_card.__code__.co_filename).with_name("demo.toml").read_text()
+    (tmp_path / "mine.toml").write_text(source.replace('name = "demo"', 'name = "mine"'))
+    monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
+    folder, table = write_folder(tmp_path / "in"), tmp_path / "labels.csv"
+    call = (
+        folder,
+        "--layout",
+        "gdlt",
+        "--dataset",
+        dataset,
+        "--backbone",
+        "vst",
+        "--out",
+        tmp_path / "o.h5",
+        "--labels",
+        table,
+    )
+    table.write_text(f"{first}\n1,2\n")
+    told = run(*call, status=2)
+    assert "its first line must name the columns, video_id among them, with commas between" in told
+    assert repr(first) in told and more in told
     table.write_bytes("video_id,split\nJos\xe9,train\n".encode("latin-1"))
-    told = import_folder(tmp_path / "in", tmp_path / "o.h5", "--labels", table, status=2)
-    assert "save it as CSV in UTF-8" in told
+    assert "save it as CSV in UTF-8" in run(*call, status=2)
 
 
 def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):

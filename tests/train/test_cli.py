@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import platform
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -149,6 +150,26 @@ def test_a_precision_that_the_processor_imitates(monkeypatch, store, head, preci
 def test_settings_out_of_range(tmp_path, store, head, setting, told):
     done = run("heads", "--features", store, "--head", head, "--set", setting, "--out", tmp_path / "r", status=2)
     assert told in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
+
+
+def test_a_fitted_head_whose_scores_are_no_numbers(tmp_path, store, monkeypatch):
+    forward = get_head("ridge").forward
+    monkeypatch.setattr(
+        get_head("ridge"),
+        "forward",
+        lambda head, batch: replace(forward(head, batch), score01=torch.full((len(batch.rows),), torch.nan)),
+    )
+    done = run("heads", "--features", store, "--head", "ridge", "--no-floor", "--out", tmp_path / "r", status=2)
+    assert "scores that are no numbers" in done.output
+
+
+def test_too_few_for_folds(store, tmp_path):
+    path = planted_store(tmp_path / "s.h5", num_train=3, num_test=4)
+    call = ("heads", "--head", "ridge", "--folds", 2, "--out", tmp_path / "r", "--features")
+    assert "3 training videos: too few for folds" in run(*call, path, status=2).output
+    assert "training videos: 2 to 8 folds" in run(*call[:4], 9, *call[5:], store, status=2).output.replace(
+        "--folds 2", ""
+    )
 
 
 def test_another_run_is_not_written_over(tmp_path, store):

@@ -76,6 +76,7 @@ def test_one_perfect_ranking_of_few_videos_does_not_decide():
     assert spearman(np.arange(6), np.array([1, 0, 2, 3, 4, 5])) < half_a_swap < 1
     assert fisher_mean([1.0], [6]) == fisher_mean([1.0, 1.0, np.nan], [6, 6, 6]) == 1.0
     assert fisher_mean([0.5, 1.0], [2, 2]) < 1
+    assert np.isnan(spearman(np.arange(3), np.array([1, np.nan, 2]))) and np.isnan(fisher_mean([np.nan], [3]))
     assert fisher_mean([0.826, 0.829, 0.871], [50] * 3) == pytest.approx(fisher_mean([0.826, 0.829, 0.871]))
 
 

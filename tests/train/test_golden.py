@@ -206,4 +206,5 @@ def test_a_malicious_checkpoint_is_not_run(tmp_path):
     ]
     done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and "Traceback" not in done.output
+    assert "what only code could load" in done.output and "weights_only" not in done.output
     assert not (tmp_path / "owned").exists()
