@@ -2,7 +2,7 @@
 
 SIMULATED features in the size of a dataset (videos and window of its own table and card, 1024-wide pictures, 768-wide sound), its
 real labels, all heads by their published settings, one model per category. Text features are the file that --text names, in the
-layout of MLAVL's release, or random. Heads that are there are not trained again. The rank correlations say nothing but that
+layout of MLAVL's release, or random. A call that is interrupted goes on when it is made again. The rank correlations say nothing but that
 every head learns: quality is planted along one direction.
 """
 
@@ -72,8 +72,11 @@ def _random_texts(card, rng: np.random.Generator) -> TextFeatures:
 @click.option("--text", type=click.Path(path_type=Path, exists=True), help="Text features of the prompt set mlavl.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/protocol"), show_default=True)
 @click.option("--head", "heads", multiple=True, type=click.Choice(list(HEADS)), help="May be repeated. Default: all.")
+@click.option("--parallel", default="auto", show_default=True, help="As of `train heads`.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="For trained heads; may be repeated.")
-def main(dataset: str, text: Path | None, out: Path, heads: tuple[str, ...], settings: tuple[str, ...]) -> None:
+def main(
+    dataset: str, text: Path | None, out: Path, heads: tuple[str, ...], parallel: str, settings: tuple[str, ...]
+) -> None:
     store = out / f"{dataset}.h5"
     if not store.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -81,23 +84,11 @@ def main(dataset: str, text: Path | None, out: Path, heads: tuple[str, ...], set
     rows = []
     for head in heads or HEADS:
         run = out / head
-        if not (run / "done").exists():
-            call = [
-                "heads",
-                "--features",
-                str(store),
-                "--backbone",
-                "planted-pictures",
-                "--head",
-                head,
-                "--out",
-                str(run),
-            ]
-            call += ["--no-floor", "--evaluate-every", "1000", *HEADS[head]]
-            if head not in CLOSED_FORM:
-                call += [part for setting in settings for part in ("--set", setting)]
-            train(call, standalone_mode=False)
-            (run / "done").touch()
+        call = ["heads", "--features", str(store), "--backbone", "planted-pictures", "--head", head, "--out", str(run)]
+        call += ["--resume", "--parallel", parallel, "--no-floor", "--evaluate-every", "1000", *HEADS[head]]
+        if head not in CLOSED_FORM:
+            call += [part for setting in settings for part in ("--set", setting)]
+        train(call, standalone_mode=False)
         metrics = json.loads((run / "metrics.json").read_text())
         config = json.loads((run / "config.json").read_text())
         epochs = {c: s["train"]["epochs"] for c, s in config["settings"].items()}

@@ -8,14 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from extract import decode
 from extract.backbones import list_specs
 from extract.weights import list_entries
-from manifests.card import list_cards
+from manifests.card import Card, list_cards
 
 
 def _datasets() -> list[dict[str, object]]:
     return [
-        {"name": card.name, "about": card.title, "scores": list(card.scores), "categories": list(card.categories),
+        {"name": name, "about": card.title, "scores": list(card.scores), "categories": list(card.categories),
          "prompts": list(card.prompts), "licence": card.licence}
-        for card in list_cards()
+        if isinstance(card, Card) else {"name": name, "about": f"cannot be used: {card}"}
+        for name, card in list_cards().items()
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def convert(
     """Copy a store to `out`, whose ending says which kind it becomes. Without `dtype` no value changes.
 
     All that was written is read back and compared. Raises `FeaturesError` when something is at `out`, `InvalidFeatures` for
-    numbers that do not fit `dtype`.
+    numbers that do not fit `dtype`, or that are damaged where they would get a new checksum.
     """
     require_new(out)
     with open_store(source) as before:
@@ -82,7 +82,12 @@ class _Narrowed:
         return np.diff(self.stream.offsets)
 
     def blocks(self) -> Iterator[Block]:
-        for record, (features, starts, ends) in self.stream.each():
+        for row, (record, (features, starts, ends)) in enumerate(self.stream.each()):
+            if VideoFeatures(record, features, starts, ends).sha256 != self.stream.videos.checksums[row]:
+                raise InvalidFeatures(
+                    f"{record.video_id}: its features do not match their checksum, and narrower ones would get a new one. "
+                    f"`features verify` lists what is damaged: extract that again, or convert without another dtype"
+                )
             with np.errstate(over="ignore"):
                 narrow = features.astype(self.dtype)
             if not np.isfinite(narrow).all():

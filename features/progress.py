@@ -55,13 +55,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def step(self, description: str = "", **numbers: object) -> None:
-        self._done += 1
+    def step(self, description: str = "", by: int = 1, **numbers: object) -> None:
+        self._done += by
         if description:
             self.bar.set_description(description, refresh=False)
         if numbers:
             self.bar.set_postfix(numbers, refresh=False)
-        self.bar.update()
+        self.bar.update(by)
 
     @property
     def seconds_left(self) -> float | None:

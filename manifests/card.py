@@ -201,20 +201,23 @@ def card_folders() -> list[Path]:
     return [*own, FOLDER]
 
 
-def list_cards() -> list[Card]:
-    found: dict[str, Card] = {}
-    for folder in card_folders():
-        for path in sorted(folder.glob("*.toml")):
-            found.setdefault(path.stem, _own_name(path))
-    return list(found.values())
-
-
 def _paths() -> dict[str, Path]:
     return {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.toml"))}
 
 
 def dataset_names() -> list[str]:
     return sorted(_paths())
+
+
+def list_cards() -> dict[str, Card | ManifestError]:
+    """Every dataset's card by its name; where a card is not valid, what is wrong with it."""
+    found: dict[str, Card | ManifestError] = {}
+    for name in dataset_names():
+        try:
+            found[name] = find_card(name)
+        except ManifestError as error:
+            found[name] = error
+    return found
 
 
 def card_path(name: str) -> Path:

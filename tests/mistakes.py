@@ -64,6 +64,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train heads --features store.h5 --head avcf",
         "train heads --features store.h5 --head gdlt --folds 50",
         "train heads --features unlabelled.h5 --head gdlt",
+        "train heads --features store.h5 --head gdlt --resume",
         "train heads --features store.h5 --features store.h5",
         "train evaluate --run runs/nothing --features store.h5",
         "train compare runs/nothing",

@@ -35,6 +35,8 @@ from train.settings import TrainSettings
 FORMAT = "longtake-head-1"
 EXEMPLARS = "exemplars/"
 """How the names of tensors begin that are no weights but exemplars."""
+CONTROL = "control"
+"""How the name of a model ends that was trained on shuffled labels."""
 OPTIONAL = ("audio", "seconds", "boundaries", "terms")
 """What a data set may have beside clips, in fields and tensors of these names."""
 TEXTS = "_texts"
@@ -103,8 +105,9 @@ def unit_name(category: str, score: str) -> str:
     return "-".join(_plain(part) for part in (category, score) if part)
 
 
-def model_name(category: str, score: str, seed: int, fold: int | None) -> str:
-    return f"{unit_name(category, score)}-seed{seed}" + ("" if fold is None else f"-fold{fold}")
+def model_name(category: str, score: str, seed: int, fold: int | None, control: bool = False) -> str:
+    ends = ("" if fold is None else f"-fold{fold}") + (f"-{CONTROL}" if control else "")
+    return f"{unit_name(category, score)}-seed{seed}{ends}"
 
 
 def _plain(text: str) -> str:

@@ -87,6 +87,9 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]"
 )
+@click.option(
+    "--resume", is_flag=True, help="Go on with the interrupted run in --out: nothing that is done is trained again."
+)
 @progress_options
 @json_option
 def heads(
@@ -94,12 +97,14 @@ def heads(
     plugin: str | None, preset: str, categories: tuple[str, ...],
     scores: tuple[str, ...], seeds: int, folds: int, epochs: int | None, lr: float | None, batch_size: int | None,
     settings: tuple[str, ...], control: bool, floor: bool, evaluate_every: int, device: str, parallel: str, out: Path | None,
-    quiet: bool, verbose: bool, as_json: bool,
+    resume: bool, quiet: bool, verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a head for every category and score of a store, by the published protocol, and print the table.
 
     The result is the head after its last epoch. Example: train heads --features features/rg.h5 --head gdlt --seeds 3
     """
+    if resume and out is None:
+        raise click.UsageError("--resume goes with --out FOLDER: the run that is to go on")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
     from train.progress import EpochProgress
     from train.protocol import Options
@@ -131,7 +136,7 @@ def heads(
     results, interrupted = [], False
     with EpochProgress(experiment, shown) as progress:
         try:
-            for result in train_into(out, experiment, progress.epoch):
+            for result in train_into(out, experiment, progress.epoch, resume):
                 results.append(result)
                 progress.result(result)
         except KeyboardInterrupt:
@@ -144,7 +149,10 @@ def heads(
             click.echo(RANDOM_NOTE)
         click.echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
     if interrupted:
-        click.echo(f"stopped; {len(results)} finished models are in {out}", err=True)
+        click.echo(
+            f"stopped; {len(results)} finished models are in {out}. The same call with --resume --out {out} goes on",
+            err=True,
+        )
         sys.exit(130)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from features.store import Store
-from features.types import OK, FeatureHeader
+from features.types import OK, FeatureHeader, recipe_hash
 from manifests.errors import there_are
 from train.errors import DataError
 from train.exemplars import Exemplars, Pool
@@ -112,6 +112,8 @@ class FeatureSet:
     """For a head that compares."""
     device: torch.device = torch.device("cpu")
     """Of the batches, and of the clips where they fit there."""
+    data_id: str = ""
+    """Of the store's features and labels that are here; another one where any of them is."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
@@ -127,6 +129,7 @@ class FeatureSet:
         if audio is None:
             return pictures
         sound = cls._load_one(store, audio)
+        data_id = recipe_hash([pictures.data_id, sound.data_id])
         rows = {video_id: row for row, video_id in enumerate(sound.video_ids)}
         silent = [video_id for video_id in pictures.video_ids if video_id not in rows]
         if silent:
@@ -144,7 +147,7 @@ class FeatureSet:
             )
             longest = float(np.diff(pictures.seconds, axis=1).max())
             frames.require_same_clock(str(store.path), pictures.video_ids, spans, longest)
-            return replace(pictures, frames=frames)
+            return replace(pictures, frames=frames, data_id=data_id)
         if len(uneven):
             first = int(uneven[0])
             raise DataError(
@@ -152,7 +155,8 @@ class FeatureSet:
                 f"{pictures.video_ids[first]} with {sound.num_clips[order[first]]} and {pictures.num_clips[first]}: extract "
                 f"both with the same clip rule"
             )
-        return replace(pictures, audio=sound.clips[torch.from_numpy(index)], audio_header=sound.header)
+        clips = sound.clips[torch.from_numpy(index)]
+        return replace(pictures, audio=clips, audio_header=sound.header, data_id=data_id)
 
     @classmethod
     def _load_one(cls, store: Store, backbone: str | None) -> FeatureSet:
@@ -176,6 +180,16 @@ class FeatureSet:
         if not torch.isfinite(clips.sum(dim=1)).all():
             raise DataError(f"{store.path}: {stream.name} holds NaN or infinity; `features verify` says where")
         label_rows = [label for _, label in used]
+        known = (
+            store.labels.splits,
+            store.labels.categories,
+            store.labels.scores.tolist(),
+            store.labels.boundaries.tolist(),
+        )
+        described = [
+            [stream.videos.video_ids[row], stream.videos.checksums[row], *(str(column[label]) for column in known)]
+            for row, label in used
+        ]
         return cls(
             header=stream.header,
             clips=clips,
@@ -188,6 +202,7 @@ class FeatureSet:
             },
             seconds=seconds,
             boundaries=store.labels.boundaries[label_rows] if store.labels.boundaries.shape[1] else None,
+            data_id=recipe_hash([stream.header.recipe_id, store.labels.score_names, described]),
         )
 
     def __len__(self) -> int:

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ from train.heads.needs import needs_of
 from train.losses import LossWeights, total_loss
 from train.metrics import Metrics, aiou, boundary_iou, measure, spearman
 from train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from train.resume import Saved
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,19 @@ class Job:
     head_class: type | None
     """None where a plug-in stands before the head."""
     head_settings: object
+    saved: Saved | None = None
+    """Where it leaves what it has reached, and goes on from; None for training that begins anew."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far training is, between two epochs."""
+
+    epochs: int = 0
+    best: tuple[int, Metrics] | None = None
+    selected: tuple[int, Metrics] | None = None
+    best_validation: float = -math.inf
+    training_seconds: float = 0.0
 
 
 def fit(
@@ -90,16 +108,21 @@ def fit(
     seed: int,
     evaluate_every: int = 1,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    saved: Saved | None = None,
 ) -> Fitted:
-    """Train by the settings; deterministic for a seed, machine and number of threads.
+    """Train by the settings; deterministic for a seed, machine and number of threads, also where `saved` lets it go on after an
+    interruption.
 
     Raises `TrainError` when the loss is no longer finite.
     """
     task, head, targets, rng = start(task, build_head, seed)
     if hasattr(head, "fit_closed_form"):
         return _fit_closed_form(task, head, targets, settings)
-    epochs = epochs_of(task, head, targets, settings, rng, evaluate_every, on_epoch)
     optimizer = optimizer_of(head.parameters(), settings)
+    parts = head, optimizer, rng
+    begin = partial(saved.restore, *parts) if saved else Reached
+    keep = partial(saved.save_when_due, *parts) if saved else lambda reached: None
+    epochs = epochs_of(task, head, targets, settings, rng, evaluate_every, on_epoch, begin, keep)
     weights = loss_weights(settings)
     taught = None
     while True:
@@ -199,8 +222,14 @@ def epochs_of(
     rng: np.random.Generator,
     evaluate_every: int,
     on_epoch: Callable[[Epoch], None],
+    begin: Callable[[], Reached] = Reached,
+    keep: Callable[[Reached], None] = lambda reached: None,
 ) -> Generator[ToTeach, Taught, Fitted]:
-    """All of training by gradient but the steps, which whoever drives this takes: it yields each epoch and is sent what came of it."""
+    """All of training by gradient but the steps, which whoever drives this takes: it yields each epoch and is sent what came of it.
+
+    `begin` says where training stands, and is called when head and generator are as they are before the first epoch; `keep` is told
+    after every epoch but the last.
+    """
     train_rows, targets, held_out = _hold_out(task, targets, settings, rng)
     kept = None
     if task.data.needs.exemplars:
@@ -208,11 +237,8 @@ def epochs_of(
         task = replace(task, data=task.data.with_pool(pool))
         learn_groups(head, pool)
         kept = pool.kept()
-    best: tuple[int, Metrics] | None = None
-    selected: tuple[int, Metrics] | None = None
-    best_validation = -math.inf
-    training_seconds = 0.0
-    for index in range(settings.epochs):
+    reached = begin()
+    for index in range(reached.epochs, settings.epochs):
         lr = learning_rate(settings, index)
         head.train()
         taught = yield ToTeach(
@@ -231,21 +257,24 @@ def epochs_of(
                 f"the loss became {taught.loss} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
                 f"or bound gradients with --set clip_gradient=1"
             )
-        training_seconds += taught.seconds
+        reached = replace(reached, epochs=index + 1, training_seconds=reached.training_seconds + taught.seconds)
         is_last = index == settings.epochs - 1
         test = None
         if is_last or (index + 1) % evaluate_every == 0:
             predicted, test = _test(task, head, settings)
-            if best is None or test.spearman > best[1].spearman:
-                best = (index + 1, test)
+            if reached.best is None or test.spearman > reached.best[1].spearman:
+                reached = replace(reached, best=(index + 1, test))
             if len(held_out):
                 guessed = predict(task.data, held_out, head, task.scale, settings, task.window)
                 validation = spearman(task.data.scores[task.scale.name][held_out], guessed)
-                if validation > best_validation:
-                    best_validation, selected = validation, (index + 1, test)
+                if validation > reached.best_validation:
+                    reached = replace(reached, best_validation=validation, selected=(index + 1, test))
         terms = {name: float(value) / taught.num_batches for name, value in taught.sums.items()}
         on_epoch(Epoch(index + 1, taught.loss, terms, lr, test))
-    return Fitted(head, predicted, test, best, selected, training_seconds / settings.epochs, kept)
+        if not is_last:
+            keep(reached)
+    mean_seconds = reached.training_seconds / settings.epochs
+    return Fitted(head, predicted, test, reached.best, reached.selected, mean_seconds, kept)
 
 
 def _hold_out(

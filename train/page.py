@@ -20,13 +20,13 @@ from features.store import Store
 from manifests.errors import LongtakeError, there_are
 from train import figures
 from train.bridge import from_extract
-from train.checkpoint import unit_name
+from train.checkpoint import CONTROL, unit_name
 from train.compare import format_lines, published_lines, read_run
 from train.dataset import FeatureSet
 from train.errors import DataError
 from train.evaluate import load_run
 from train.predicting import Prediction, predict_run
-from train.report import CONTROL, RANDOM_NOTE, TENSORBOARD, format_table
+from train.report import RANDOM_NOTE, TENSORBOARD, format_table
 from train.summary import Row
 
 TEMPLATE = Path(__file__).with_name("page.html")

@@ -63,6 +63,8 @@ def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEp
     them is no faster. Raises `TrainError` when a loss is no longer finite or a process dies.
     """
     left = list(range(len(jobs)))
+    if not jobs:
+        return
     if way == STACKED or (way == AUTO and _gains(jobs)):
         for group in stacks(jobs):
             if len(group) > 1:
@@ -80,7 +82,7 @@ def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEp
         yield (
             index,
             fit(job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every,
-                on_epoch=lambda epoch, index=index: on_epoch(index, epoch)),
+                on_epoch=lambda epoch, index=index: on_epoch(index, epoch), saved=job.saved),
         )  # fmt: skip
         rest = left[done + 1 :]
         seconds = time.perf_counter() - began
@@ -140,6 +142,8 @@ def _in_processes(
         while not all(future.done() for future in futures):
             _tell(epochs, lambda *_: None)
             time.sleep(0.02)
+        # One that is still starting looks for the queue and the event by their names, which end with this function.
+        pool.shutdown(wait=True)
 
 
 def _tell(epochs: multiprocessing.SimpleQueue, on_epoch: OnEpoch) -> None:
@@ -174,7 +178,8 @@ def _train(index: int) -> tuple[Fitted, dict[str, object]]:
 
     job = jobs[index]
     fitted = fit(
-        job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every, on_epoch=told
+        job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every, on_epoch=told,
+        saved=job.saved,
     )  # fmt: skip
     state = {name: value.detach().numpy() for name, value in fitted.head.state_dict().items()}
     return replace(fitted, head=None), state

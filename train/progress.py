@@ -14,10 +14,12 @@ class EpochProgress(Progress):
         models = experiment.options.seeds * max(experiment.options.folds, 1) * (2 if experiment.options.control else 1)
         total = sum(unit.settings.train.epochs for unit in experiment.units) * models
         super().__init__(total, "epoch", shown)
+        self._told: dict[str, int] = {}
 
     def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
         name = _name(unit, seed, fold, control)
-        self.step(name, loss=f"{epoch.loss:.4f}")
+        self.step(name, by=epoch.index - self._told.get(name, 0), loss=f"{epoch.loss:.4f}")
+        self._told[name] = epoch.index
         test = f", test Spearman {epoch.test.spearman:.3f}" if epoch.test else ""
         self.say(
             "epoch",
@@ -32,12 +34,17 @@ class EpochProgress(Progress):
     def result(self, result: Result) -> None:
         test = result.fitted.test
         name = _name(result.unit, result.seed, result.fold, result.control)
+        ends = ", finished before" if result.kept else ""
+        if result.kept and name not in self._told:
+            self._told[name] = result.model.settings.train.epochs
+            self.step(name, by=self._told[name])
         self.say(
             "model",
-            f"{name}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch",
+            f"{name}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch{ends}",
             **_facts(result.unit, result.seed, result.fold, result.control),
             spearman=test.spearman,
             mse=test.mse,
+            kept=result.kept,
         )
 
 

@@ -7,17 +7,20 @@ given, and on request a control trained on shuffled labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from features.store import Store
-from features.types import TextFeatures
+from features.types import TextFeatures, recipe_hash
 from manifests.card import Card
 from manifests.errors import LongtakeError, there_are
 from manifests.prompts import STAGES
+from train.checkpoint import model_name
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.fitting import Epoch, Fitted, Job, Task, fit
@@ -27,6 +30,7 @@ from train.heads.plugin import Plugin, plugin_for
 from train.metrics import Metrics, measure
 from train.parallel import NONE, require_way, train_all
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes, terms_of
+from train.resume import Saved
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 
 FLOOR = "ridge"
@@ -99,6 +103,8 @@ class Result:
     task: Task
     fitted: Fitted
     floor: Metrics | None
+    kept: bool = False
+    """It was finished before the run was resumed."""
 
     @property
     def unit(self) -> Unit:
@@ -129,6 +135,12 @@ class Experiment:
         headers = (self.data.header, self.data.second_header)
         texts = [text.header for text in (self.text, self.plugin_text) if text]
         return any(header.weights_random for header in (*headers, *texts) if header)
+
+    @property
+    def data_id(self) -> str:
+        """Of all numbers that models learn from: another one where features, labels, scales or windows are."""
+        learnt = [(unit.category, asdict(unit.scale), unit.window) for unit in self.units]
+        return recipe_hash([self.data.data_id, learnt])
 
     @property
     def num_models(self) -> int:
@@ -254,20 +266,29 @@ def _terms(
     return terms
 
 
-def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None]) -> Iterator[Result]:
-    """Train and test every model, yielding each as it is done, so that an interruption loses those in training only: one, or a stack,
-    or one for each process.
+def run(
+    experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None], saved_in: Path | None = None
+) -> Iterator[Result]:
+    """Train and test every model, yielding each as it is done. Models that `saved_in` knows as finished come first, and those in
+    training go on from there (`train.resume`); stacks begin anew.
 
     A unified model learns from the training videos of all its parts, and gives a result for each.
     """
     options, planned = experiment.options, _plan(experiment)
+    if saved_in is not None:
+        planned = [replace(plan, job=replace(plan.job, saved=Saved(saved_in / plan.name))) for plan in planned]
+    finished = {place: plan.job.saved.finished() for place, plan in enumerate(planned) if plan.job.saved}
+    kept = {place: fitted for place, fitted in finished.items() if fitted}
+    waiting = [place for place in range(len(planned)) if place not in kept]
     floors: dict[int, list[Metrics]] = {}
 
-    def told(place: int, epoch: Epoch) -> None:
-        plan = planned[place]
+    def told(index: int, epoch: Epoch) -> None:
+        plan = planned[waiting[index]]
         on_epoch(plan.model, plan.job.seed, plan.fold, plan.control, epoch)
 
-    for place, fitted in train_all([plan.job for plan in planned], options.parallel, options.evaluate_every, told):
+    jobs = [planned[place].job for place in waiting]
+    trained = train_all(jobs, options.parallel, options.evaluate_every, told)
+    for place, fitted in chain(kept.items(), ((waiting[index], fitted) for index, fitted in trained)):
         plan = planned[place]
         of_parts = list(_by_part(fitted, plan.tasks)) if experiment.parts else [fitted]
         key = id(plan.tasks)
@@ -275,7 +296,9 @@ def run(experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool,
             floors[key] = [_floor(experiment, part, task) for part, task in zip(plan.parts, plan.tasks)]
         for index, (part, task, own) in enumerate(zip(plan.parts, plan.tasks, of_parts)):
             floor = None if plan.control or key not in floors else floors[key][index]
-            yield Result(plan.model, part, plan.job.seed, plan.fold, plan.control, task, own, floor)
+            yield Result(plan.model, part, plan.job.seed, plan.fold, plan.control, task, own, floor, place in kept)
+        if plan.job.saved and place not in kept:
+            plan.job.saved.finish(fitted)
 
 
 @dataclass(frozen=True)
@@ -288,6 +311,10 @@ class _Planned:
     tasks: list[Task]
     fold: int | None
     control: bool
+
+    @property
+    def name(self) -> str:
+        return model_name(self.model.category, self.model.scale.name, self.job.seed, self.fold, self.control)
 
 
 def _plan(experiment: Experiment) -> list[_Planned]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from train.errors import SettingsError
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
+from train.resume import FOLDER as RESUME
 from train.summary import Row, summarise
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say noth
 CHECKPOINTS = "checkpoints"
 CARD = Path(__file__).with_name("card.md")
 TENSORBOARD = "tensorboard"
-CONTROL = "control"
-"""How the name of a model ends that was trained on shuffled labels."""
 
 
 def versions() -> dict[str, str]:
@@ -70,7 +70,7 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
 class RunFolder:
     """The folder of one run. Each result is written when it is there, so an interrupted run keeps what it has."""
 
-    def __init__(self, folder: Path, experiment: Experiment) -> None:
+    def __init__(self, folder: Path, experiment: Experiment, resume: bool = False) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
@@ -83,6 +83,7 @@ class RunFolder:
             "settings": settings,
             "features": experiment.data.header.to_dict(),
             "recipe_id": experiment.data.header.recipe_id,
+            "data_id": experiment.data_id,
             "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
             "random_weights": experiment.random_weights,
             "dataset_title": experiment.card.title if experiment.card else None,
@@ -92,12 +93,14 @@ class RunFolder:
             "versions": versions(),
         }
         self._require_mine(config)
+        if not resume:
+            shutil.rmtree(folder / RESUME, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         self._write_json("config.json", config)
 
     def _require_mine(self, config: dict) -> None:
-        """The same run may be made anew, since it writes the same files. Another's checkpoints would stay beside them, and have a say in
-        every prediction."""
+        """The same run may be made anew or resumed, on another machine as well, since it writes the same files. Another's checkpoints
+        would stay beside them, and have a say in every prediction."""
         path = self.folder / "config.json"
         try:
             there = json.loads(path.read_text())
@@ -106,9 +109,10 @@ class RunFolder:
         except (OSError, ValueError):
             there = {}
         mine = json.loads(json.dumps(finite(config)))
-        if {**there, "versions": None} != {**mine, "versions": None}:
+        if _identity(there) != _identity(mine):
+            different = sorted(_differences(_identity(there), _identity(mine)))
             raise SettingsError(
-                f"{self.folder} holds another run: give a folder of its own with --out, or delete that one"
+                f"{self.folder} holds another run ({', '.join(different)}): give a folder of its own with --out, or delete that one"
             )
 
     def _write_json(self, name: str, value: object) -> None:
@@ -116,7 +120,8 @@ class RunFolder:
 
     def add(self, result: Result) -> Result:
         """Write it; what comes back has no head, which is on disk now and would fill the memory of a long run."""
-        if not result.control and result.part in (self.experiment.parts or (result.part,))[:1]:
+        first = result.part in (self.experiment.parts or (result.part,))[:1]
+        if first and not (result.control or result.kept):
             config = head_config(self.experiment, result)
             path = self.folder / CHECKPOINTS / f"{config.file_name}.safetensors"
             save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
@@ -165,6 +170,20 @@ class RunFolder:
                         [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
                          f"{true:g}", f"{predicted:.6f}"]
                     )  # fmt: skip
+
+
+def _identity(config: dict) -> dict[str, object]:
+    """What of a configuration decides more than the last digits of the numbers; overrides are part of its settings."""
+    options = {**config.get("options", {}), **dict.fromkeys(("device", "parallel", "overrides"))}
+    return {**config, "versions": None, "options": options}
+
+
+def _differences(one: dict, other: dict) -> set[str]:
+    """Names of what two configurations have otherwise; of the options, each by its own."""
+    names = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    if "options" in names and all(isinstance(config.get("options"), dict) for config in (one, other)):
+        names = names - {"options"} | _differences(one["options"], other["options"])
+    return names
 
 
 def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -255,10 +274,12 @@ class ScalarLog:
         # Imported here because it takes a second, which `train list` should not wait for.
         from torch.utils.tensorboard import SummaryWriter
 
-        name = model_name(unit.category, unit.scale.name, seed, fold) + (f"-{CONTROL}" if control else "")
+        name = model_name(unit.category, unit.scale.name, seed, fold, control)
         writer = self._writers.get(name)
         if writer is None:
-            writer = self._writers[name] = SummaryWriter(self._folder / TENSORBOARD / name)
+            # What an earlier training of this model has told of epochs that come now is void.
+            writer = SummaryWriter(self._folder / TENSORBOARD / name, purge_step=epoch.index)
+            self._writers[name] = writer
         writer.add_scalar("train/loss", epoch.loss, epoch.index)
         writer.add_scalar("train/lr", epoch.lr, epoch.index)
         for term, value in epoch.terms.items():

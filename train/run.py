@@ -18,9 +18,13 @@ from train.fitting import Epoch
 from train.heads import get_head
 from train.protocol import OWN_FOLD, Experiment, Options, Result, Unit, prepare, require_splits, run, splits
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
+from train.resume import FOLDER as RESUME
+from train.settings import TrainSettings
 from train.summary import Row, summarise
 from train.unified import overlaps, prepare_unified
 
+IN_CLOSED_FORM = {"batch_size", "window", "test_window", "precision"}
+"""Settings of training that heads without epochs know as well."""
 OnEpoch = Callable[[Unit, int, "int | None", bool, Epoch], None]
 
 
@@ -37,7 +41,13 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
     # A head that cannot be built is found before anything is trained or written.
     for unit in {repr(unit.settings.head): unit for unit in experiment.units}.values():
         experiment.build_head(unit)
-    return experiment, [*warnings, *check_needs(experiment), *check_precision(experiment), *check_splits(experiment)]
+    return experiment, [
+        *warnings,
+        *check_needs(experiment),
+        *check_precision(experiment),
+        *check_splits(experiment),
+        *check_overrides(experiment),
+    ]
 
 
 def check_splits(experiment: Experiment) -> list[str]:
@@ -49,6 +59,15 @@ def check_splits(experiment: Experiment) -> list[str]:
         for name, count in zip(names, counts)
         if name not in known and not name.startswith(OWN_FOLD)
     ]
+
+
+def check_overrides(experiment: Experiment) -> list[str]:
+    """A warning of settings of a training that a head in closed form does not have."""
+    idle = {field.name for field in fields(TrainSettings)} - IN_CLOSED_FORM
+    named = sorted(idle & dict(experiment.options.overrides).keys())
+    if not named or not hasattr(get_head(experiment.head), "fit_closed_form"):
+        return []
+    return [f"head {experiment.head} is fitted in closed form, without epochs: {', '.join(named)} changes nothing"]
 
 
 def check_precision(experiment: Experiment) -> list[str]:
@@ -94,16 +113,20 @@ def default_folder(experiment: Experiment) -> Path:
     return Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch) -> Iterator[Result]:
-    """Each model's result, without its head, when it is on disk, so that an interruption loses the one in training only."""
-    folder, scalars = RunFolder(out, experiment), ScalarLog(out)
+def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool = False) -> Iterator[Result]:
+    """Each model's result, without its head, when it is on disk.
+
+    To `resume` is to go on with what an interruption left in the folder: finished models are kept and come first, others go on from
+    the epoch that was saved last. Otherwise all is trained anew.
+    """
+    folder, scalars = RunFolder(out, experiment, resume), ScalarLog(out)
 
     def log(unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
         scalars.epoch(unit, seed, fold, control, epoch)
         on_epoch(unit, seed, fold, control, epoch)
 
     try:
-        for result in run(experiment, log):
+        for result in run(experiment, log, out / RESUME):
             yield folder.add(result)
     finally:
         scalars.close()
@@ -125,12 +148,18 @@ class Run:
         return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
 
 
-def fit(features: Path | str | Sequence[Path | str], *, out: Path | str | None = None, **choices: object) -> Run:
+def fit(
+    features: Path | str | Sequence[Path | str],
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    **choices: object,
+) -> Run:
     """Train a head for every category and score of a store, by the published protocol.
 
     `features` is a store or several, for one model of all. `choices` are fields of `train.Options`, such as `head="gslm"`,
     `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
-    Without `out`, the run is left in runs/. Raises a `LongtakeError` that says what cannot be.
+    Without `out`, the run is left in runs/. To `resume` is to go on with an interrupted run in `out`. Raises a `LongtakeError` that says what cannot be.
     """
     paths = [features] if isinstance(features, (str, Path)) else list(features)
     known = {field.name for field in fields(Options)} - {"overrides", "unified"}
@@ -138,7 +167,7 @@ def fit(features: Path | str | Sequence[Path | str], *, out: Path | str | None =
     chosen = {name: value for name, value in choices.items() if name in known}
     experiment, _ = open_experiment(paths, Options(**chosen, overrides=tuple(sorted(settings.items()))))
     folder = default_folder(experiment) if out is None else Path(out)
-    results = list(train_into(folder, experiment, lambda *_: None))
+    results = list(train_into(folder, experiment, lambda *_: None, resume))
     return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
 
 

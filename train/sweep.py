@@ -130,7 +130,7 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, o
     try:
         categories = (cell.category,) if cell.category else ()
         run = fit(
-            store_path, out=folder, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
+            store_path, out=folder, resume=True, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
             **{"floor": False, "evaluate_every": 1_000_000, **choices},
         )  # fmt: skip
     except (LongtakeError, OSError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from features.store import Store
+from features.types import recipe_hash
 from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
@@ -134,6 +135,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         audio_header=sets[0].audio_header,
         audio=audio,
         seconds=np.concatenate([one.seconds for one in sets]),
+        data_id=recipe_hash([one.data_id for one in sets]),
         frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
     )
 

@@ -133,7 +133,7 @@ def test_ids_that_can(good):
 
 
 def test_shipped_cards_and_tables():
-    assert {card.name for card in list_cards()} >= {"demo", "rg", "fisv"}
+    assert set(list_cards()) >= {"demo", "rg", "fisv"}
     for name, train, test, actions in (("rg", 800, 200, 32), ("fisv", 400, 100, 42)):
         manifest = find_manifest(name)
         assert [sum(row.split == s for row in manifest.rows) for s in ("train", "test")] == [train, test]
@@ -144,6 +144,15 @@ def test_shipped_cards_and_tables():
         assert Card.from_json(manifest.card.to_json()) == manifest.card
     assert find_card("rg").window_clips == 68 and find_card("fisv").window_clips == 124
     assert {row.category for row in find_manifest("rg").rows} == {"Ball", "Clubs", "Hoop", "Ribbon"}
+
+
+def test_a_broken_card_hides_no_other(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text("name = ")
+    monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
+    cards = list_cards()
+    assert isinstance(cards["rg"], Card) and str(cards["mine"]).startswith(
+        f"cannot read the card {tmp_path / 'mine.toml'}"
+    )
 
 
 def test_all_faults_of_a_card_together(tmp_path):

@@ -224,6 +224,19 @@ def test_random_weights_are_said_everywhere(tmp_path):
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["random_weights"] is True
 
 
+@pytest.mark.parametrize(
+    "head, given, told",
+    [
+        ("ridge", {"epochs": 3, "lr": 0.1, "batch_size": 4}, ["head ridge is fitted in closed form, without epochs: epochs, lr changes nothing"]),
+        ("ridge", {"batch_size": 4, "window": 8}, []),
+        ("usdl", {"epochs": 3}, []),
+    ],
+)  # fmt: skip
+def test_settings_that_change_nothing(store, head, given, told):
+    _, warnings = open_experiment([store], Options(head=head, overrides=tuple(given.items())))
+    assert warnings == told
+
+
 def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
     real, calls = parallel.fit, []
 

@@ -1,0 +1,179 @@
+"""Training that was interrupted ends as if nothing had been."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.train.planted import planted_store
+from train import parallel, resume
+from train.cli import main
+from train.protocol import Options
+from train.run import open_experiment, train_into
+
+EPOCHS = 5
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status and "Traceback" not in done.output, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("planted") / "planted.h5"
+    return planted_store(path, num_train=16, num_test=8, dim=12, difficulties=(1.0, 2.0))
+
+
+@pytest.fixture(autouse=True)
+def after_every_epoch(monkeypatch):
+    monkeypatch.setattr(resume, "EVERY_SECONDS", 0.0)
+
+
+def common(settings):
+    return {"scores": ("total",), "overrides": tuple(sorted(settings.items()))}
+
+
+def trained(store, out, options, *, again=False, stop_after=None):
+    """What the folder holds at the end; with `stop_after`, the user interrupts there, in epochs of all models."""
+    experiment, _ = open_experiment([store], options)
+    told = []
+
+    def on_epoch(unit, seed, fold, control, epoch):
+        told.append((seed, epoch.index))
+        if len(told) == stop_after:
+            raise KeyboardInterrupt
+
+    try:
+        results = list(train_into(out, experiment, on_epoch, again))
+    except KeyboardInterrupt:
+        return None, told
+    assert stop_after is None and all(result.fitted.head is None for result in results)
+    metrics = json.loads((out / "metrics.json").read_text())
+    for row in (*metrics["table"], *metrics["models"]):
+        del row["seconds_per_epoch"]
+    metrics["models"].sort(key=lambda row: (row["seed"], row["control"]))
+    heads = {path.name: load_file(path) for path in sorted((out / "checkpoints").iterdir())}
+    predictions = sorted((out / "predictions.csv").read_text().splitlines())
+    return (metrics, heads, predictions), told
+
+
+def require_equal(one, other):
+    assert one[0] == other[0] and one[2] == other[2] and one[1].keys() == other[1].keys()
+    for name, tensors in one[1].items():
+        assert tensors.keys() == other[1][name].keys()
+        assert all(torch.equal(tensor, other[1][name][key]) for key, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "head, settings",
+    [
+        ("gdlt", {"width": 16, "optimizer": "sgd", "validation": 0.25, "window": 12}),
+        ("gslm", {"optimizer": "adamw", "scores": 11}),
+        ("core", {"optimizer": "adam", "dropout": None}),
+        ("i3d-mlp", {"validation": 0.25}),
+    ],
+)
+def test_a_resumed_run_is_the_run(tmp_path, store, head, settings):
+    settings = {"epochs": EPOCHS, "dropout": 0.3, "batch_size": 6, **settings}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    options = Options(head=head, seeds=2, control=True, floor=True, **common(settings))
+    whole, told = trained(store, tmp_path / "whole", options)
+    # Two seeds, each with its control: in the second of the four models, and then in the fourth.
+    first, before = trained(store, tmp_path / "parts", options, stop_after=EPOCHS + 3)
+    second, between = trained(store, tmp_path / "parts", options, again=True, stop_after=2 * EPOCHS)
+    parts, after = trained(store, tmp_path / "parts", options, again=True)
+    assert first is second is None
+    require_equal(parts, whole)
+    # The epoch whose end was not heard of is trained again, and no other.
+    assert len(before) + len(between) + len(after) == len(told) + 2
+    again, heard = trained(store, tmp_path / "parts", options, again=True)
+    require_equal(again, whole)
+    assert not heard and {path.suffix for path in (tmp_path / "parts" / "resume").iterdir()} == {".json"}
+    (log,) = (tmp_path / "parts" / "tensorboard").glob("*total-seed1")
+    events = EventAccumulator(str(log)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, EPOCHS + 1))
+
+
+def test_a_run_in_processes_goes_on_in_one(tmp_path, store):
+    settings = {"batch_size": 6, "epochs": EPOCHS, "scores": 11}
+    options = {"head": "gslm", "seeds": 3, "floor": False, **common(settings)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        whole, _ = trained(store, tmp_path / "whole", Options(**options))
+        stopped, _ = trained(store, tmp_path / "parts", Options(**options, parallel="processes"), stop_after=EPOCHS + 2)
+        left = [path.name for path in (tmp_path / "parts" / "resume").iterdir()]
+        parts, told = trained(store, tmp_path / "parts", Options(**options), again=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert stopped is None and left and len(told) < 3 * EPOCHS
+    (ours, theirs) = ([model["test"]["mse"] for model in metrics["models"]] for metrics in (parts[0], whole[0]))
+    assert ours == pytest.approx(theirs, rel=1e-4) and len(parts[1]) == 3
+
+
+def test_the_command_goes_on(tmp_path, store, monkeypatch):
+    real, calls = parallel.fit, []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(parallel, "fit", interrupted)
+    out = tmp_path / "run"
+    call = ["heads", "--features", store, "--head", "gdlt", "--score", "total", "--epochs", 1, "--set", "width=16"]
+    call += ["--no-floor", "--seeds", 3, "--out", out]
+    assert f"The same call with --resume --out {out} goes on" in run(*call, status=130)
+    said = run(*call, "--resume", "--parallel", "none")
+    assert said.count("finished before") == 1 and len(calls) == 4
+    assert len(json.loads((out / "metrics.json").read_text())["models"]) == 3
+    assert run(*call, "--resume", "--device", "cpu").count("finished before") == 3 and len(calls) == 4
+    assert "finished before" not in run(*call) and len(calls) == 7, "without --resume all is trained anew"
+    assert "finished before" not in run(*call[:-1], tmp_path / "new", "--resume"), "there is nothing yet to go on with"
+
+
+def test_another_run_is_not_gone_on_with(tmp_path, store):
+    other = planted_store(tmp_path / "other.h5", num_train=16, num_test=8, dim=12, difficulties=(1.0, 2.0), seed=1)
+    out = tmp_path / "run"
+    call = ["heads", "--score", "total", "--head", "i3d-mlp", "--no-floor", "--out", out, "--resume", "--features"]
+    run(*call, store, "--epochs", 1)
+    assert "holds another run (data_id): give a folder of its own with --out" in run(
+        *call, other, "--epochs", 1, status=2
+    )
+    assert "another run (settings)" in run(*call, store, "--epochs", 2, status=2)
+    copy = shutil.copy(store, tmp_path / "copy.h5")
+    assert "finished before" in run(*call, copy, "--epochs", 1), "what counts is in the store, not its name"
+
+
+@pytest.mark.parametrize("what", ["tensors", "no tensors", "another head", "finished"])
+def test_what_is_damaged_is_named(tmp_path, store, what):
+    options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
+    trained(store, tmp_path / "run", options, stop_after=2)
+    (state,) = (tmp_path / "run" / "resume").iterdir()
+    if what == "tensors":
+        state.write_bytes(state.read_bytes()[:-10])
+    elif what == "no tensors":
+        save_file({}, state, {"format": resume.FORMAT})
+    elif what == "another head":
+        tensors = {name: tensor.flatten()[:1].clone() for name, tensor in load_file(state).items()}
+        save_file(tensors, state, {"format": resume.FORMAT, "reached": '{"best": null, "selected": null}'})
+    else:
+        state = state.with_suffix(".json")
+        state.write_text('{"test": []}')
+    call = ["heads", "--features", store, "--head", "gdlt", "--score", "total", "--epochs", 3, "--set", "width=16"]
+    call += ["--no-floor", "--resume"]
+    said = run(*call, "--out", tmp_path / "run", status=2)
+    assert f"{state.name} is not what an interrupted training leaves" in said and "delete it" in said
+    state.unlink()
+    run(*call, "--out", tmp_path / "run")
+
+
+def test_a_folder_is_asked_for(store):
+    assert "--resume goes with --out" in run("heads", "--features", store, "--resume", status=2)
