@@ -104,7 +104,7 @@ def main(rounds: int, ways: tuple[str, ...], json_path: Path | None) -> None:
         )  # fmt: skip
     result = Result(
         "Training",
-        "Twenty models at once",
+        f"Twenty models at once: {', '.join(ways)}",
         "python benchmarks/parallel.py " + " ".join(f"--way {way}" for way in ways),
         Machine.this(threads=1),
         tuple(tables),
