@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from measured import Machine, Result, Row, Table, ratios
+from measured import Machine, Result, Row, Table, has_bfloat16, ratios
 
 from features.types import FeatureHeader
 from train.dataset import Batch, FeatureSet, ScoreScale
@@ -24,7 +25,7 @@ from train.settings import TrainSettings
 
 VIDEOS, CLIPS, BATCH = 200, 68, 32
 AT_MOST = 0.05
-CASES = (("gdlt", "float32"), ("gdlt", "bfloat16"), ("avcf", "float32"), ("avcf", "bfloat16"))
+HEADS = "gdlt", "avcf"
 TEXTS = {"visual_actions": 32, "audio_actions": 32, "visual_grades": 6, "audio_visual_grades": 12}
 spent: list[float] = []
 """Seconds in which each batch was made."""
@@ -68,7 +69,8 @@ def main(rounds: int, json_path: Path | None) -> None:
     texts = {name: rng.normal(size=(count, 512)).astype(np.float32) for name, count in TEXTS.items()}
     rows = np.arange(VIDEOS)
     tables = []
-    for head, precision in CASES:
+    precisions = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+    for head, precision in product(HEADS, precisions):
         head_class = get_head(head)
         build = partial(head_class, 1024, head_class.Settings(), Prototypes(texts, True), 768)
         settings = TrainSettings(epochs=1, batch_size=BATCH, lr=1e-4, precision=precision)
@@ -82,7 +84,7 @@ def main(rounds: int, json_path: Path | None) -> None:
                 epochs.append(seconds)
                 loading.append(sum(spent))
         found = Row("an epoch", "s", tuple(epochs)), Row("making its batches", "s", tuple(loading))
-        share = ratios("batches / epoch", loading, epochs, at_most=AT_MOST, headline=precision == "bfloat16")
+        share = ratios("batches / epoch", loading, epochs, at_most=AT_MOST, headline=precision == precisions[-1])
         tables.append(Table(f"`{head}`, {precision}", found, (share,)))
     result = Result(
         "Training",

@@ -1,6 +1,6 @@
 """Heads on real features, by cross-validation inside the training split: python benchmarks/real_data.py --features features/fisv.h5
 
-Every row is a run of `train heads --folds --seeds`, kept under --out; rows that are there are not trained again. Prints the table of
+Every row is a run of `train heads --folds --seeds`, kept under --out, and resumed. Prints the table of
 docs/real-data.md: rank correlation and MSE after the last epoch, mean and deviation over seeds, and of the mean of all seeds' scores.
 """
 
@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 import click
+from measured import has_bfloat16
 from tabulate import tabulate
 
 from train.cli import main as train
@@ -63,24 +64,12 @@ def main(
     rows = []
     for name in only or ARMS:
         run = out / f"{preset}-{name.replace(', ', '-').replace(' ', '-')}"
-        if not (run / "done").exists():
-            call = [
-                "heads",
-                "--features",
-                str(features),
-                "--folds",
-                str(folds),
-                "--out",
-                str(run),
-                *ARMS[name],
-                "--no-floor",
-            ]
-            call += ["--seeds", "1" if name in CLOSED_FORM else str(seeds), "--evaluate-every", "1000"]
-            if name not in CLOSED_FORM:
-                call += ["--preset", preset, "--set", "precision=bfloat16"]
-                call += [part for setting in settings for part in ("--set", setting)]
-            train(call, standalone_mode=False)
-            (run / "done").touch()
+        call = ["heads", "--features", str(features), "--folds", str(folds), "--out", str(run), "--resume", *ARMS[name]]
+        call += ["--no-floor", "--seeds", "1" if name in CLOSED_FORM else str(seeds), "--evaluate-every", "1000"]
+        if name not in CLOSED_FORM:
+            call += ["--preset", preset, "--set", f"precision={'bfloat16' if has_bfloat16() else 'float32'}"]
+            call += [part for setting in settings for part in ("--set", setting)]
+        train(call, standalone_mode=False)
         table = json.loads((run / "metrics.json").read_text())["table"]
         average = table[-1]
         figures = [cell(row["spearman"], row["spearman_deviation"], row["mse"]) for row in table]

@@ -15,7 +15,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measured import Machine, Result, Row, Table, ratios
+from measured import Machine, Result, Row, Table, has_bfloat16, ratios
 from torch import nn
 
 from train.dataset import Batch
@@ -214,9 +214,7 @@ def main(
 ) -> None:
     torch.manual_seed(0)
     tables = []
-    # A processor that imitates bfloat16 takes a minute for such a step.
-    has_bfloat16 = torch.cpu._is_avx512_bf16_supported()
-    ours, without = ((FLOAT32, BFLOAT16), "") if has_bfloat16 else ((FLOAT32,), WITHOUT)
+    ours, without = ((FLOAT32, BFLOAT16), "") if has_bfloat16() else ((FLOAT32,), WITHOUT)
     cases = (
         (MLAVL, clips, "Pictures and sound, `avcf`"),
         (VisualMLAVL, clips, "Pictures alone, `pgt`"),
