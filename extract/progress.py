@@ -37,13 +37,15 @@ class VideoProgress(Progress):
         self.step(finished.video_id, clips=self._num_clips)
         failure = finished.failure
         what = f"failed ({failure.error_stage})" if failure else f"{finished.num_clips} clips"
+        what += f"; {finished.remark}" if finished.remark else ""
         self.say(
             "video",
             f"[{self._finished}/{self._num_videos}] {finished.video_id}: {what}",
+            always=bool(finished.remark),
             video_id=finished.video_id,
             clips=finished.num_clips,
             failed=failure.error_stage if failure else None,
-            message=failure.error_message if failure else None,
+            message=failure.error_message if failure else finished.remark or None,
         )
 
 

@@ -32,6 +32,8 @@ from manifests.card import ClipDefaults
 from manifests.table import Manifest, ManifestRow
 
 AUTO = "auto"
+CLOCK_SECONDS = 1.0
+"""By which the end of a file may be before the end that a table gives it."""
 QUEUED_PARTS = 2
 """Finished videos that wait for the disk; if it is slower than the models, they wait for it."""
 
@@ -82,6 +84,8 @@ class Finished:
     video_id: str
     num_clips: int
     failure: VideoRecord | None
+    remark: str = ""
+    """What its owner may want to look at."""
 
 
 @dataclass(frozen=True)
@@ -381,7 +385,15 @@ def _write(plan: Plan, done: Done) -> Finished:
     own_labels = plan.labels.subset([plan.labels.video_ids.index(done.row.video_id)])
     write_part(plan.out, plan.manifest.name, own_labels, done.videos)
     failure = next((video.record for video in done.videos.values() if video.record.status == FAILED), None)
-    return Finished(done.row.video_id, sum(len(video.features) for video in done.videos.values()), failure)
+    num_clips = sum(len(video.features) for video in done.videos.values())
+    return Finished(done.row.video_id, num_clips, failure, _remark(next(iter(done.videos.values())).record))
+
+
+def _remark(record: VideoRecord) -> str:
+    """Of a span that goes on after the file, which ends what is extracted: a table in other units, or a file that was cut."""
+    if record.status == FAILED or not record.span_end_seconds > record.duration_seconds + CLOCK_SECONDS:
+        return ""
+    return f"end_seconds is {record.span_end_seconds:g}, but the file ends at {record.duration_seconds:.1f} s"
 
 
 def publish(plan: Plan) -> Packed:
