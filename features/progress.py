@@ -45,7 +45,7 @@ class Progress:
         # Imported here, so that `--help` does not wait for it.
         from tqdm import tqdm
 
-        self._shown, self._total, self._done, self._began = shown, total, 0, time.monotonic()
+        self._shown, self._total, self._done, self._skipped, self._began = shown, total, 0, 0, time.monotonic()
         self.on_terminal = sys.stderr.isatty() and shown in (Shown.AUTO, Shown.VERBOSE)
         self.bar = tqdm(total=total, unit=unit, disable=not self.on_terminal, dynamic_ncols=True, **bar)
 
@@ -55,20 +55,29 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def step(self, description: str = "", by: int = 1, **numbers: object) -> None:
-        self._done += by
+    def skip(self, steps: int) -> None:
+        """They were done before this job began, and say nothing of its rate."""
+        self._done += steps
+        self._skipped += steps
+        if self.on_terminal:
+            self.bar.n += steps
+            self.bar.initial += steps
+
+    def step(self, description: str = "", **numbers: object) -> None:
+        self._done += 1
         if description:
             self.bar.set_description(description, refresh=False)
         if numbers:
             self.bar.set_postfix(numbers, refresh=False)
-        self.bar.update(by)
+        self.bar.update()
 
     @property
     def seconds_left(self) -> float | None:
         """At the rate so far; None before the first step and where nobody knows the end."""
-        if not self._done or self._total is None:
+        stepped = self._done - self._skipped
+        if not stepped or self._total is None:
             return None
-        return (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        return (time.monotonic() - self._began) / stepped * (self._total - self._done)
 
     def say(self, event: str, line: str, *, detail: bool = False, always: bool = False, **facts: object) -> None:
         """One thing that happened: a line for people, or the event and its facts for programs. A detail is for those who ask; what

@@ -126,9 +126,27 @@ def test_events_are_json_lines_and_the_result_stays_alone(tmp_path):
     assert [event["event"] for event in events] == ["epoch"] * 3 + ["model"]
     assert [event["done"] for event in events] == [1, 2, 3, 3] and events[0]["of"] == 3
     assert events[0]["seconds_left"] > 0 and events[-1]["seconds_left"] == 0
+    (kept,) = CliRunner().invoke(train.cli.main, [*call, "--json", "--resume"]).stderr.splitlines()
+    kept = json.loads(kept)
+    assert kept["kept"] and not events[-1]["kept"] and (kept["done"], kept["of"]) == (3, 3)
     quiet = CliRunner().invoke(train.cli.main, [*call, "--quiet"])
     assert quiet.exit_code == 0 and quiet.output == ""
     assert "exclude each other" in CliRunner().invoke(train.cli.main, [*call, "--quiet", "--verbose"]).output
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_what_was_done_before_says_nothing_of_the_rate(on_terminal, monkeypatch):
+    clock, terminal = [100.0], Terminal()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    if on_terminal:
+        monkeypatch.setattr(progress.sys, "stderr", terminal)
+    with Progress(10, "epoch") as job:
+        job.skip(6)
+        assert job.seconds_left is None
+        clock[0] += 5
+        job.step("next")
+        assert job.seconds_left == 15
+    assert ("7/10" in terminal.text) == on_terminal
 
 
 def test_events_have_no_nan(capsys):

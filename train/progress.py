@@ -14,12 +14,12 @@ class EpochProgress(Progress):
         models = experiment.options.seeds * max(experiment.options.folds, 1) * (2 if experiment.options.control else 1)
         total = sum(unit.settings.train.epochs for unit in experiment.units) * models
         super().__init__(total, "epoch", shown)
-        self._told: dict[str, int] = {}
+        self._seen: set[str] = set()
 
     def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
         name = _name(unit, seed, fold, control)
-        self.step(name, by=epoch.index - self._told.get(name, 0), loss=f"{epoch.loss:.4f}")
-        self._told[name] = epoch.index
+        self._begin(name, epoch.index - 1)
+        self.step(name, loss=f"{epoch.loss:.4f}")
         test = f", test Spearman {epoch.test.spearman:.3f}" if epoch.test else ""
         self.say(
             "epoch",
@@ -31,13 +31,19 @@ class EpochProgress(Progress):
             test_spearman=epoch.test.spearman if epoch.test else None,
         )
 
+    def _begin(self, name: str, num_epochs: int) -> None:
+        """A model is heard of for the first time, with so many epochs behind it."""
+        if name not in self._seen:
+            self._seen.add(name)
+            self.skip(num_epochs)
+
     def result(self, result: Result) -> None:
         test = result.fitted.test
         name = _name(result.unit, result.seed, result.fold, result.control)
         ends = ", finished before" if result.kept else ""
-        if result.kept and name not in self._told:
-            self._told[name] = result.model.settings.train.epochs
-            self.step(name, by=self._told[name])
+        if result.kept:
+            model = _name(result.model, result.seed, result.fold, result.control)
+            self._begin(model, result.model.settings.train.epochs)
         self.say(
             "model",
             f"{name}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch{ends}",

@@ -138,9 +138,10 @@ class Experiment:
 
     @property
     def data_id(self) -> str:
-        """Of all numbers that models learn from: another one where features, labels, scales or windows are."""
+        """Of everything that models learn from: another one where features, labels, texts, scales or windows are."""
         learnt = [(unit.category, asdict(unit.scale), unit.window) for unit in self.units]
-        return recipe_hash([self.data.data_id, learnt])
+        texts = [(one.header.recipe_id, one.texts, one.groups) for one in (self.text, self.plugin_text) if one]
+        return recipe_hash([self.data.data_id, learnt, texts, dict(self.terms)])
 
     @property
     def num_models(self) -> int:

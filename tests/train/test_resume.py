@@ -41,7 +41,7 @@ def common(settings):
 
 def trained(store, out, options, *, again=False, stop_after=None):
     """What the folder holds at the end; with `stop_after`, the user interrupts there, in epochs of all models."""
-    experiment, _ = open_experiment([store], options)
+    experiment, _ = open_experiment(store if isinstance(store, list) else [store], options)
     told = []
 
     def on_epoch(unit, seed, fold, control, epoch):
@@ -57,7 +57,7 @@ def trained(store, out, options, *, again=False, stop_after=None):
     metrics = json.loads((out / "metrics.json").read_text())
     for row in (*metrics["table"], *metrics["models"]):
         del row["seconds_per_epoch"]
-    metrics["models"].sort(key=lambda row: (row["seed"], row["control"]))
+    metrics["models"].sort(key=lambda row: (row["category"], row["seed"], row["control"]))
     heads = {path.name: load_file(path) for path in sorted((out / "checkpoints").iterdir())}
     predictions = sorted((out / "predictions.csv").read_text().splitlines())
     return (metrics, heads, predictions), told
@@ -98,6 +98,18 @@ def test_a_resumed_run_is_the_run(tmp_path, store, head, settings):
     (log,) = (tmp_path / "parts" / "tensorboard").glob("*total-seed1")
     events = EventAccumulator(str(log)).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, EPOCHS + 1))
+
+
+def test_a_unified_model_is_finished_for_all_its_datasets(tmp_path):
+    made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0, "categories": ("A", "B")}
+    stores = [planted_store(tmp_path / f"{n}.h5", dataset=n, seed=k, **made) for k, n in enumerate(("one", "two"))]
+    settings = {"epochs": EPOCHS, "width": 16, "batch_size": 6}
+    options = Options(head="gdlt", seeds=2, overrides=tuple(settings.items()))
+    whole, _ = trained(stores, tmp_path / "whole", options)
+    trained(stores, tmp_path / "parts", options, stop_after=EPOCHS + 2)
+    parts, told = trained(stores, tmp_path / "parts", options, again=True)
+    require_equal(parts, whole)
+    assert len(parts[0]["models"]) == 8 and len(told) == EPOCHS - 1
 
 
 def test_a_run_in_processes_goes_on_in_one(tmp_path, store):
