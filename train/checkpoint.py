@@ -35,6 +35,8 @@ from train.settings import TrainSettings
 FORMAT = "longtake-head-1"
 EXEMPLARS = "exemplars/"
 """How the names of tensors begin that are no weights but exemplars."""
+CHECKPOINTS = "checkpoints"
+"""Their folder in that of a run."""
 CONTROL = "control"
 """How the name of a model ends that was trained on shuffled labels."""
 OPTIONAL = ("audio", "seconds", "boundaries", "terms")

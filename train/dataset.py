@@ -5,6 +5,7 @@ A dataset is loaded once, as one table of clips; a batch is an index into it. No
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from features.store import Store
-from features.types import OK, FeatureHeader, recipe_hash
+from features.types import OK, RECIPE_ID_LENGTH, FeatureHeader, canonical_json
 from manifests.errors import there_are
 from train.errors import DataError
 from train.exemplars import Exemplars, Pool
@@ -112,8 +113,8 @@ class FeatureSet:
     """For a head that compares."""
     device: torch.device = torch.device("cpu")
     """Of the batches, and of the clips where they fit there."""
-    data_id: str = ""
-    """Of the store's features and labels that are here; another one where any of them is."""
+    checksums: tuple[str, ...] = ()
+    """Of the features of each video, as the store has them, and those of a second stream."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
@@ -129,7 +130,7 @@ class FeatureSet:
         if audio is None:
             return pictures
         sound = cls._load_one(store, audio)
-        data_id = recipe_hash([pictures.data_id, sound.data_id])
+        checksums = pictures.checksums + sound.checksums
         rows = {video_id: row for row, video_id in enumerate(sound.video_ids)}
         silent = [video_id for video_id in pictures.video_ids if video_id not in rows]
         if silent:
@@ -147,7 +148,7 @@ class FeatureSet:
             )
             longest = float(np.diff(pictures.seconds, axis=1).max())
             frames.require_same_clock(str(store.path), pictures.video_ids, spans, longest)
-            return replace(pictures, frames=frames, data_id=data_id)
+            return replace(pictures, frames=frames, checksums=checksums)
         if len(uneven):
             first = int(uneven[0])
             raise DataError(
@@ -156,7 +157,7 @@ class FeatureSet:
                 f"both with the same clip rule"
             )
         clips = sound.clips[torch.from_numpy(index)]
-        return replace(pictures, audio=clips, audio_header=sound.header, data_id=data_id)
+        return replace(pictures, audio=clips, audio_header=sound.header, checksums=checksums)
 
     @classmethod
     def _load_one(cls, store: Store, backbone: str | None) -> FeatureSet:
@@ -180,16 +181,6 @@ class FeatureSet:
         if not torch.isfinite(clips.sum(dim=1)).all():
             raise DataError(f"{store.path}: {stream.name} holds NaN or infinity; `features verify` says where")
         label_rows = [label for _, label in used]
-        known = (
-            store.labels.splits,
-            store.labels.categories,
-            store.labels.scores.tolist(),
-            store.labels.boundaries.tolist(),
-        )
-        described = [
-            [stream.videos.video_ids[row], stream.videos.checksums[row], *(str(column[label]) for column in known)]
-            for row, label in used
-        ]
         return cls(
             header=stream.header,
             clips=clips,
@@ -202,11 +193,23 @@ class FeatureSet:
             },
             seconds=seconds,
             boundaries=store.labels.boundaries[label_rows] if store.labels.boundaries.shape[1] else None,
-            data_id=recipe_hash([stream.header.recipe_id, store.labels.score_names, described]),
+            checksums=tuple(stream.videos.checksums[row] for row, _ in used),
         )
 
     def __len__(self) -> int:
         return len(self.video_ids)
+
+    def data_id(self) -> str:
+        """Of all features, times and labels that are here: another one where any of them is."""
+        digest = hashlib.sha256()
+        headers = [header.recipe_id for header in (self.header, self.second_header) if header]
+        for names in (headers, self.video_ids, self.checksums, self.splits, self.categories, self.scores):
+            digest.update(canonical_json([str(name) for name in names]).encode())
+        times = self.seconds, None if self.frames is None else self.frames.seconds
+        for values in (self.offsets, *self.scores.values(), *times, self.boundaries):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:RECIPE_ID_LENGTH]
 
     @property
     def second_header(self) -> FeatureHeader | None:

@@ -11,13 +11,12 @@ from torch import nn
 
 from features.store import Store
 from features.types import FeatureHeader
-from train.checkpoint import HeadConfig, load_checkpoint, load_exemplars, require_same_recipe
+from train.checkpoint import CHECKPOINTS, HeadConfig, load_checkpoint, load_exemplars, require_same_recipe
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
 from train.fitting import predict_stages, with_stages
 from train.heads.needs import needs_of
 from train.metrics import Metrics, measure
-from train.report import CHECKPOINTS
 
 
 @dataclass(frozen=True)

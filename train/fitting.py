@@ -120,7 +120,7 @@ def fit(
         return _fit_closed_form(task, head, targets, settings)
     optimizer = optimizer_of(head.parameters(), settings)
     parts = head, optimizer, rng
-    begin = partial(saved.restore, *parts) if saved else Reached
+    begin = partial(saved.restore, *parts, settings.epochs) if saved else Reached
     keep = partial(saved.save_when_due, *parts) if saved else lambda reached: None
     epochs = epochs_of(task, head, targets, settings, rng, evaluate_every, on_epoch, begin, keep)
     weights = loss_weights(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -147,6 +148,8 @@ def _add_curves(run: Path, sections: dict[tuple[str, str], Section]) -> None:
     """Loss and test correlation of every model, from the run's TensorBoard scalars."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    # It remarks on what a resumed run has written twice, which it leaves out.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     wanted = {"train/loss": "loss", "test/spearman": "test Spearman"}
     for (category, score), section in sections.items():
         prefix = unit_name(category, score) + "-"

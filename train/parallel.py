@@ -172,7 +172,7 @@ def _train(index: int) -> tuple[Fitted, dict[str, object]]:
     jobs, evaluate_every, epochs, stop = _HERE
 
     def told(epoch: Epoch) -> None:
-        if stop.is_set():
+        if stop.is_set() or not multiprocessing.parent_process().is_alive():
             raise _Stopped
         epochs.put((index, epoch))
 

@@ -7,7 +7,7 @@ given, and on request a control trained on shuffled labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from features.types import TextFeatures, recipe_hash
 from manifests.card import Card
 from manifests.errors import LongtakeError, there_are
 from manifests.prompts import STAGES
-from train.checkpoint import model_name
+from train.checkpoint import CHECKPOINTS, model_name
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
 from train.fitting import Epoch, Fitted, Job, Task, fit
@@ -30,6 +30,7 @@ from train.heads.plugin import Plugin, plugin_for
 from train.metrics import Metrics, measure
 from train.parallel import NONE, require_way, train_all
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes, terms_of
+from train.resume import FOLDER as RESUME
 from train.resume import Saved
 from train.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 
@@ -139,9 +140,17 @@ class Experiment:
     @property
     def data_id(self) -> str:
         """Of everything that models learn from: another one where features, labels, texts, scales or windows are."""
-        learnt = [(unit.category, asdict(unit.scale), unit.window) for unit in self.units]
+        units = self.units + tuple(part.unit for part in self.parts)
+        learnt = [(unit.category, unit.scale, unit.window) for unit in units]
         texts = [(one.header.recipe_id, one.texts, one.groups) for one in (self.text, self.plugin_text) if one]
-        return recipe_hash([self.data.data_id, learnt, texts, dict(self.terms)])
+        return recipe_hash(repr((self.data.data_id(), learnt, texts, sorted(self.terms.items()))))
+
+    @property
+    def run_id(self) -> str:
+        """Of everything that decides what a model of it becomes, but its seed, its fold and the machine."""
+        options = self.options
+        how = self.head, options.plugin, options.folds, options.evaluate_every
+        return recipe_hash(repr((self.data_id, how, [(unit.category, unit.settings) for unit in self.units])))
 
     @property
     def num_models(self) -> int:
@@ -268,17 +277,21 @@ def _terms(
 
 
 def run(
-    experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None], saved_in: Path | None = None
+    experiment: Experiment, on_epoch: Callable[[Unit, int, int | None, bool, Epoch], None], folder: Path | None = None
 ) -> Iterator[Result]:
-    """Train and test every model, yielding each as it is done. Models that `saved_in` knows as finished come first, and those in
-    training go on from there (`train.resume`); stacks begin anew.
+    """Train and test every model, yielding each as it is done. Models that are finished in the folder of a run come first, and those in
+    training go on from what is there (`train.resume`); stacks begin anew.
 
     A unified model learns from the training videos of all its parts, and gives a result for each.
     """
     options, planned = experiment.options, _plan(experiment)
-    if saved_in is not None:
-        planned = [replace(plan, job=replace(plan.job, saved=Saved(saved_in / plan.name))) for plan in planned]
-    finished = {place: plan.job.saved.finished() for place, plan in enumerate(planned) if plan.job.saved}
+    if folder is not None:
+        planned = [_with_saved(plan, folder, experiment.run_id) for plan in planned]
+    finished = {
+        place: plan.job.saved.finished(len(plan.job.task.test_rows))
+        for place, plan in enumerate(planned)
+        if plan.job.saved
+    }
     kept = {place: fitted for place, fitted in finished.items() if fitted}
     waiting = [place for place in range(len(planned)) if place not in kept]
     floors: dict[int, list[Metrics]] = {}
@@ -316,6 +329,11 @@ class _Planned:
     @property
     def name(self) -> str:
         return model_name(self.model.category, self.model.scale.name, self.job.seed, self.fold, self.control)
+
+
+def _with_saved(plan: _Planned, folder: Path, run_id: str) -> _Planned:
+    checkpoint = None if plan.control else folder / CHECKPOINTS / f"{plan.name}.safetensors"
+    return replace(plan, job=replace(plan.job, saved=Saved(folder / RESUME / plan.name, run_id, checkpoint)))
 
 
 def _plan(experiment: Experiment) -> list[_Planned]:
@@ -401,7 +419,15 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
 
 def require_splits(experiment: Experiment) -> None:
     """Raises what `run` would, before anything is written."""
-    require_way([plan.job for plan in _plan(experiment)], experiment.options.parallel)
+    planned = _plan(experiment)
+    require_way([plan.job for plan in planned], experiment.options.parallel)
+    names: dict[str, _Planned] = {}
+    for plan in planned:
+        # Some disks do not tell capitals from others.
+        other = names.setdefault(plan.name.casefold(), plan)
+        if other is not plan:
+            one, two = (f"{p.model.category} {p.model.scale.name}".strip() for p in (other, plan))
+            raise DataError(f"{one!r} and {two!r} would have the same checkpoint, {plan.name}: rename one of them")
 
 
 def _task(data: FeatureSet, unit: Unit, train_rows: np.ndarray, test_rows: np.ndarray) -> Task:

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from features.store import Store
 from manifests.card import Card
-from train.checkpoint import TEXTS, HeadConfig, save_checkpoint
+from train.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
 from train.dataset import Batch, FeatureSet, ScoreScale
 from train.errors import CheckpointError, SettingsError
 from train.frames import Frames
@@ -27,7 +27,7 @@ from train.heads import TABLE, get_head
 from train.heads.staged import GROUPS
 from train.protocol import score_scale
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
-from train.report import CHECKPOINTS, versions
+from train.report import versions
 from train.settings import TrainSettings, build_settings, card_settings
 
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from jinja2 import Environment
 from tabulate import tabulate
 
 from manifests.weights import licence_of
-from train.checkpoint import HeadConfig, model_name, save_checkpoint
+from train.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
 from train.errors import SettingsError
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
 from train.resume import FOLDER as RESUME
+from train.resume import write_whole
 from train.summary import Row, summarise
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
-CHECKPOINTS = "checkpoints"
 CARD = Path(__file__).with_name("card.md")
 TENSORBOARD = "tensorboard"
 
@@ -84,6 +85,7 @@ class RunFolder:
             "features": experiment.data.header.to_dict(),
             "recipe_id": experiment.data.header.recipe_id,
             "data_id": experiment.data_id,
+            "run_id": experiment.run_id,
             "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
             "random_weights": experiment.random_weights,
             "dataset_title": experiment.card.title if experiment.card else None,
@@ -93,8 +95,8 @@ class RunFolder:
             "versions": versions(),
         }
         self._require_mine(config)
-        if not resume:
-            shutil.rmtree(folder / RESUME, ignore_errors=True)
+        if not resume and (folder / RESUME).exists():
+            shutil.rmtree(folder / RESUME)
         folder.mkdir(parents=True, exist_ok=True)
         self._write_json("config.json", config)
 
@@ -104,19 +106,23 @@ class RunFolder:
         path = self.folder / "config.json"
         try:
             there = json.loads(path.read_text())
+            there = there if isinstance(there, dict) and isinstance(there.get("options"), dict) else None
         except FileNotFoundError:
             return
         except (OSError, ValueError):
-            there = {}
-        mine = json.loads(json.dumps(finite(config)))
-        if _identity(there) != _identity(mine):
-            different = sorted(_differences(_identity(there), _identity(mine)))
+            there = None
+        if there is None:
+            raise SettingsError(
+                f"{path} cannot be read, so that nobody knows what run this is: take another --out, or delete the folder"
+            )
+        different = _differences(there, json.loads(json.dumps(finite(config))))
+        if different:
             raise SettingsError(
                 f"{self.folder} holds another run ({', '.join(different)}): give a folder of its own with --out, or delete that one"
             )
 
     def _write_json(self, name: str, value: object) -> None:
-        (self.folder / name).write_text(json.dumps(finite(value), indent=2) + "\n")
+        write_whole(self.folder / name, json.dumps(finite(value), indent=2) + "\n")
 
     def add(self, result: Result) -> Result:
         """Write it; what comes back has no head, which is on disk now and would fill the memory of a long run."""
@@ -144,7 +150,7 @@ class RunFolder:
             models=sum(not result.control for result in self.results),
             random_note=RANDOM_NOTE,
         )
-        (self.folder / "README.md").write_text(page, encoding="utf-8")
+        write_whole(self.folder / "README.md", page)
 
     def metrics(self) -> dict[str, object]:
         return {
@@ -158,32 +164,34 @@ class RunFolder:
 
     def _write_predictions(self) -> None:
         data = self.experiment.data
-        with (self.folder / "predictions.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["video_id", "category", "score", "seed", "fold", "control", "true", "predicted"])
-            for result in self.results:
-                name = result.unit.scale.name
-                fold = "" if result.fold is None else result.fold
-                for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
-                    true = data.scores[name][row]
-                    writer.writerow(
-                        [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
-                         f"{true:g}", f"{predicted:.6f}"]
-                    )  # fmt: skip
+        text = StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["video_id", "category", "score", "seed", "fold", "control", "true", "predicted"])
+        for result in self.results:
+            name = result.unit.scale.name
+            fold = "" if result.fold is None else result.fold
+            for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+                true = data.scores[name][row]
+                writer.writerow(
+                    [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
+                     f"{true:g}", f"{predicted:.6f}"]
+                )  # fmt: skip
+        write_whole(self.folder / "predictions.csv", text.getvalue())
 
 
-def _identity(config: dict) -> dict[str, object]:
-    """What of a configuration decides more than the last digits of the numbers; overrides are part of its settings."""
-    options = {**config.get("options", {}), **dict.fromkeys(("device", "parallel", "overrides"))}
-    return {**config, "versions": None, "options": options}
+_SAME = ("head", "dataset", "settings", "recipe_id", "data_id", "run_id")
+_ANYWHERE = ("device", "parallel", "overrides")
+"""Options of which a run may have others when it goes on; overrides are part of its settings."""
 
 
-def _differences(one: dict, other: dict) -> set[str]:
-    """Names of what two configurations have otherwise; of the options, each by its own."""
-    names = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-    if "options" in names and all(isinstance(config.get("options"), dict) for config in (one, other)):
-        names = names - {"options"} | _differences(one["options"], other["options"])
-    return names
+def _differences(one: dict, other: dict) -> list[str]:
+    """Names of what makes two configurations those of different runs. Of a number for everything, only when nothing else says it."""
+    names = [name for name in _SAME if one.get(name) != other.get(name)]
+    options = one["options"].keys() | other["options"].keys()
+    names += sorted(
+        name for name in options if name not in _ANYWHERE and one["options"].get(name) != other["options"].get(name)
+    )
+    return [name for name in names if name != "run_id"] or names
 
 
 def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -6,7 +6,9 @@ learns after an interruption what it would have learnt without. A finished one l
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import time
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from train.errors import CheckpointError
 from train.fitting import Fitted, Reached
 from train.metrics import Metrics
 
+logger = logging.getLogger(__name__)
 FOLDER = "resume"
 EVERY_SECONDS = 60.0
 """Of training between two savings: what an interruption can lose, and the epoch in training."""
@@ -30,33 +33,39 @@ HEAD, OPTIMIZER, GENERATOR = "head/", "optimizer/", "generator/"
 
 
 class Saved:
-    """What one model of a run has reached. `path` has no suffix: a model in training has a file of tensors, a finished one JSON."""
+    """What one model of a run has reached. `path` has no suffix: a model in training has a file of tensors, a finished one JSON.
 
-    def __init__(self, path: Path) -> None:
+    What another run has left there, by its `run_id`, is as if it were not. A finished model has its `checkpoint`, if it is of those
+    that have one.
+    """
+
+    def __init__(self, path: Path, run_id: str, checkpoint: Path | None) -> None:
         self._training = path.with_name(f"{path.name}.safetensors")
         self._finished = path.with_name(f"{path.name}.json")
+        self._run_id, self._checkpoint = run_id, checkpoint
         self._looked = time.monotonic()
 
-    def finished(self) -> Fitted | None:
-        """What a finished model says, without its head, which is a checkpoint of the run. Raises `CheckpointError`."""
+    def finished(self, num_videos: int) -> Fitted | None:
+        """What a finished model says of so many test videos, without its head, which is on disk. Raises `CheckpointError`."""
+        if not self._finished.exists() or (self._checkpoint and not self._checkpoint.exists()):
+            return None
         try:
             known = json.loads(self._finished.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise _damaged(self._finished, error) from error
-        try:
-            chosen = {name: _chosen(known[name]) for name in ("best_on_test", "validation_selected")}
+            if known["run_id"] != self._run_id:
+                return None
             predicted = np.array(known["predicted"], dtype=float)
-            return Fitted(
-                None, predicted, Metrics(**known["test"]), seconds_per_epoch=known["seconds_per_epoch"], **chosen
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if predicted.shape != (num_videos,):
+                raise ValueError(f"scores of {predicted.shape} videos, {num_videos} expected")
+            chosen = {name: _chosen(known[name]) for name in ("best_on_test", "validation_selected")}
+            seconds = float(known["seconds_per_epoch"])
+            return Fitted(None, predicted, _metrics(known["test"]), seconds_per_epoch=seconds, **chosen)
+        except Exception as error:  # a stranger's file can be wrong in any way
             raise _damaged(self._finished, error) from error
 
     def finish(self, fitted: Fitted) -> None:
         """The model is done, and its checkpoint written."""
         known = {
+            "run_id": self._run_id,
             "predicted": fitted.predicted.tolist(),
             "test": asdict(fitted.test),
             "best_on_test": _described(fitted.best_on_test),
@@ -64,35 +73,42 @@ class Saved:
             "seconds_per_epoch": fitted.seconds_per_epoch,
         }
         self._finished.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._finished.with_name(f".{self._finished.name}.tmp")
-        temporary.write_text(json.dumps(known) + "\n", encoding="utf-8")
-        os.replace(temporary, self._finished)
+        write_whole(self._finished, json.dumps(known) + "\n")
         self._training.unlink(missing_ok=True)
 
     def save_when_due(
         self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, reached: Reached
     ) -> None:
-        """After an epoch: `reached` and everything that the next epoch depends on, once in `EVERY_SECONDS`."""
+        """After an epoch: `reached` and everything that the next epoch depends on, once in `EVERY_SECONDS`. A disk that is full is
+        told of, and does not end what is being trained."""
         if time.monotonic() - self._looked < EVERY_SECONDS:
             return
+        self._looked = time.monotonic()
+        states = optimizer.state_dict()["state"]
         tensors = {HEAD + name: tensor for name, tensor in head.state_dict().items()}
-        for index, state in optimizer.state_dict()["state"].items():
+        for index, state in states.items():
             tensors |= {f"{OPTIMIZER}{index}/{name}": value for name, value in state.items() if value is not None}
         tensors[GENERATOR + "cpu"] = torch.get_rng_state()
         if next(head.parameters()).is_cuda:
             tensors[GENERATOR + "cuda"] = torch.cuda.get_rng_state(next(head.parameters()).device)
         described = {**asdict(reached), "best": _described(reached.best), "selected": _described(reached.selected)}
-        metadata = {"format": FORMAT, "reached": json.dumps(described), "rng": json.dumps(rng.bit_generator.state)}
-        self._training.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._training.with_name(f".{self._training.name}.tmp")
-        save_file(
-            {name: torch.as_tensor(value).cpu().contiguous() for name, value in tensors.items()}, temporary, metadata
-        )
-        os.replace(temporary, self._training)
-        self._looked = time.monotonic()
+        metadata = {"format": FORMAT, "run_id": self._run_id, "reached": json.dumps(described)}
+        metadata |= {"states": str(len(states)), "rng": json.dumps(rng.bit_generator.state)}
+        temporary = temporary_beside(self._training)
+        try:
+            self._training.parent.mkdir(parents=True, exist_ok=True)
+            whole = {name: torch.as_tensor(value).cpu().contiguous() for name, value in tensors.items()}
+            save_file(whole, temporary, metadata)
+            os.replace(temporary, self._training)
+        except (OSError, SafetensorError) as error:
+            logger.warning("what training has reached cannot be saved, so that --resume would begin earlier: %s", error)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
-    def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> Reached:
-        """Put all three where they were; the beginning, where nothing was saved. Raises `CheckpointError`."""
+    def restore(
+        self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, num_epochs: int
+    ) -> Reached:
+        """Put all three where they were, before the last of so many epochs; the beginning, where nothing was saved. Raises `CheckpointError`."""
         self._looked = time.monotonic()
         if not self._training.exists():
             return Reached()
@@ -102,22 +118,63 @@ class Saved:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r} is not {FORMAT}")
-            known = json.loads(metadata["reached"])
-            chosen = {name: _chosen(known[name]) for name in ("best", "selected")}
-            states: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(OPTIMIZER):
-                    index, name = key.removeprefix(OPTIMIZER).split("/")
-                    states.setdefault(int(index), {})[name] = value
+            if metadata["run_id"] != self._run_id:
+                return Reached()
+            reached = _reached(json.loads(metadata["reached"]), num_epochs)
+            states = _states(tensors, optimizer, int(metadata["states"]))
             head.load_state_dict({n.removeprefix(HEAD): v for n, v in tensors.items() if n.startswith(HEAD)})
             optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
             rng.bit_generator.state = json.loads(metadata["rng"])
             torch.set_rng_state(tensors[GENERATOR + "cpu"])
             if GENERATOR + "cuda" in tensors and next(head.parameters()).is_cuda:
                 torch.cuda.set_rng_state(tensors[GENERATOR + "cuda"], next(head.parameters()).device)
-            return Reached(**{**known, **chosen})
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            return reached
+        except Exception as error:  # a stranger's file can be wrong in any way
             raise _damaged(self._training, error) from error
+
+
+def temporary_beside(path: Path) -> Path:
+    """Where a file is written that is renamed when it is whole; each process has its own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file that is never half there."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _states(
+    tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, number: int
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Of the optimiser, by the index of the parameter; the kernels that use them trust their shapes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(OPTIMIZER):
+            index, name = key.removeprefix(OPTIMIZER).split("/")
+            shape = torch.Size() if name == "step" else parameters[int(index)].shape
+            if name not in names or value.shape != shape or not value.is_floating_point():
+                raise ValueError(f"{key} of shape {tuple(value.shape)} is no part of this optimiser")
+            states.setdefault(int(index), {})[name] = value
+    if len(states) != number or any(set(state) != names for state in states.values()):
+        raise ValueError("parts of the optimiser are missing")
+    return states
+
+
+def _reached(known: dict, num_epochs: int) -> Reached:
+    chosen = {name: _chosen(known[name]) for name in ("best", "selected")}
+    numbers = {name: float(known[name]) for name in ("best_validation", "training_seconds")}
+    epochs = known["epochs"]
+    if not isinstance(epochs, int) or not 0 < epochs < num_epochs:
+        raise ValueError(f"{epochs!r} of {num_epochs} epochs are done")
+    return Reached(epochs, **chosen, **numbers)
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
@@ -131,4 +188,8 @@ def _described(choice: tuple[int, Metrics] | None) -> list[object] | None:
 
 
 def _chosen(described: list | None) -> tuple[int, Metrics] | None:
-    return (described[0], Metrics(**described[1])) if described else None
+    return (int(described[0]), _metrics(described[1])) if described else None
+
+
+def _metrics(known: dict) -> Metrics:
+    return Metrics(**{name: int(value) if name == "num_videos" else float(value) for name, value in known.items()})

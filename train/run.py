@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from features.store import open_store
+from train.errors import SettingsError
 from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
 from train.heads import get_head
 from train.protocol import OWN_FOLD, Experiment, Options, Result, Unit, prepare, require_splits, run, splits
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
-from train.resume import FOLDER as RESUME
 from train.settings import TrainSettings
 from train.summary import Row, summarise
 from train.unified import overlaps, prepare_unified
@@ -126,7 +126,7 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
         on_epoch(unit, seed, fold, control, epoch)
 
     try:
-        for result in run(experiment, log, out / RESUME):
+        for result in run(experiment, log, out):
             yield folder.add(result)
     finally:
         scalars.close()
@@ -161,6 +161,8 @@ def fit(
     `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
     Without `out`, the run is left in runs/. To `resume` is to go on with an interrupted run in `out`. Raises a `LongtakeError` that says what cannot be.
     """
+    if resume and out is None:
+        raise SettingsError("resume=True goes with out=FOLDER: the run that is to go on")
     paths = [features] if isinstance(features, (str, Path)) else list(features)
     known = {field.name for field in fields(Options)} - {"overrides", "unified"}
     settings = {name: value for name, value in choices.items() if name not in known}

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from features.store import Store
-from features.types import recipe_hash
 from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
@@ -135,7 +134,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         audio_header=sets[0].audio_header,
         audio=audio,
         seconds=np.concatenate([one.seconds for one in sets]),
-        data_id=recipe_hash([one.data_id for one in sets]),
+        checksums=tuple(checksum for one in sets for checksum in one.checksums),
         frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
     )
 

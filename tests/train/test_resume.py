@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.train.planted import planted_store
 from train import parallel, resume
 from train.cli import main
+from train.errors import SettingsError
 from train.protocol import Options
-from train.run import open_experiment, train_into
+from train.run import fit, open_experiment, train_into
 
 EPOCHS = 5
 
@@ -164,28 +167,109 @@ def test_another_run_is_not_gone_on_with(tmp_path, store):
     assert "finished before" in run(*call, copy, "--epochs", 1), "what counts is in the store, not its name"
 
 
-@pytest.mark.parametrize("what", ["tensors", "no tensors", "another head", "finished"])
+def tensors_of(file):
+    with safe_open(file, framework="pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()
+
+
+def rewrite(file, *, tensor=None, replaced=None, **metadata):
+    """A file of an interrupted training, with one tensor replaced or some of its words."""
+    tensors, known = tensors_of(file)
+    if tensor:
+        (name,) = [name for name in tensors if name.endswith(tensor)][:1]
+        tensors.pop(name) if replaced is None else tensors.update({name: replaced})
+    save_file(tensors, file, known | metadata)
+
+
+REACHED = {"epochs": 1, "best": None, "selected": None, "best_validation": 0.0, "training_seconds": 1.0}
+DAMAGES = {
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:-10]),
+    "no tensors": lambda file: save_file({}, file, tensors_of(file)[1]),
+    "weights of another head": lambda file: rewrite(file, tensor=".weight", replaced=torch.zeros(1)),
+    "an optimiser that kernels would read beyond": lambda file: rewrite(file, tensor="momentum_buffer", replaced=torch.zeros(1)),
+    "half an optimiser": lambda file: rewrite(file, tensor="momentum_buffer"),
+    "more epochs than there are": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": 3})),
+    "epochs in words": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": "1"})),
+    "seconds in words": lambda file: rewrite(file, reached=json.dumps(REACHED | {"training_seconds": "long"})),
+    "no generator": lambda file: rewrite(file, rng='{"bit_generator": "PCG64", "state": -1}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGES)
 def test_what_is_damaged_is_named(tmp_path, store, what):
-    options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
+    options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16, "optimizer": "sgd"}))
     trained(store, tmp_path / "run", options, stop_after=2)
     (state,) = (tmp_path / "run" / "resume").iterdir()
-    if what == "tensors":
-        state.write_bytes(state.read_bytes()[:-10])
-    elif what == "no tensors":
-        save_file({}, state, {"format": resume.FORMAT})
-    elif what == "another head":
-        tensors = {name: tensor.flatten()[:1].clone() for name, tensor in load_file(state).items()}
-        save_file(tensors, state, {"format": resume.FORMAT, "reached": '{"best": null, "selected": null}'})
-    else:
-        state = state.with_suffix(".json")
-        state.write_text('{"test": []}')
+    DAMAGES[what](state)
     call = ["heads", "--features", store, "--head", "gdlt", "--score", "total", "--epochs", 3, "--set", "width=16"]
-    call += ["--no-floor", "--resume"]
-    said = run(*call, "--out", tmp_path / "run", status=2)
+    call += ["--set", "optimizer=sgd", "--no-floor", "--resume", "--out", tmp_path / "run"]
+    said = run(*call, status=2)
     assert f"{state.name} is not what an interrupted training leaves" in said and "delete it" in said
     state.unlink()
-    run(*call, "--out", tmp_path / "run")
+    run(*call)
+
+
+@pytest.fixture
+def finished(tmp_path, store):
+    """A call that resumes a finished run of one model, and what it left of it."""
+    call = ["heads", "--features", store, "--head", "i3d-mlp", "--score", "total", "--epochs", 1, "--no-floor"]
+    call += ["--resume", "--out", tmp_path / "run"]
+    run(*call)
+    assert "finished before" in run(*call)
+    return call, tmp_path / "run" / "resume" / "A-total-seed0.json"
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "{}", {"predicted": [1.0]}, {"test": {"spearman": "high"}}])
+def test_a_finished_model_that_is_damaged_is_named(finished, damage):
+    call, record = finished
+    known = json.loads(record.read_text())
+    record.write_text(damage if isinstance(damage, str) else json.dumps(known | damage))
+    assert f"{record.name} is not what an interrupted training leaves" in run(*call, status=2)
+
+
+def test_what_another_run_has_left_is_not_used(finished):
+    """The folder is that of a run by its config.json, and each record says so as well."""
+    call, record = finished
+    (record.parents[1] / "config.json").unlink()
+    assert "finished before" not in run(*call, "--set", "lr=0.5")
+    (record.parents[1] / "config.json").write_text("[]")
+    assert "config.json cannot be read" in run(*call, "--set", "lr=0.5", status=2)
+
+
+def test_a_model_whose_checkpoint_is_gone_is_trained(finished):
+    call, record = finished
+    (checkpoint,) = (record.parents[1] / "checkpoints").iterdir()
+    checkpoint.unlink()
+    assert "finished before" not in run(*call) and checkpoint.exists()
+
+
+def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resume, "save_file", full)
+    options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
+    assert trained(store, tmp_path / "run", options)[0] is not None
+    assert "cannot be saved, so that --resume would begin earlier: [Errno 28]" in caplog.text
+
+
+def test_ranges_of_a_unified_model_are_part_of_it(tmp_path):
+    made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0}
+    stores = [planted_store(tmp_path / f"{n}.h5", dataset=n, seed=k, **made) for k, n in enumerate(("one", "two"))]
+    experiment, _ = open_experiment(stores, Options(head="i3d-mlp"))
+    part = experiment.parts[1]
+    unit = replace(part.unit, scale=replace(part.unit.scale, maximum=60.0))
+    other = replace(experiment, parts=(experiment.parts[0], replace(part, unit=unit)))
+    assert other.data_id != experiment.data_id and other.run_id != experiment.run_id
+
+
+def test_what_would_have_one_checkpoint_is_refused(tmp_path):
+    store = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=("A B", "A_B"))
+    said = run("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 1, "--out", tmp_path / "run", status=2)
+    assert "'A B total' and 'A_B total' would have the same checkpoint, A_B-total-seed0: rename one" in said
 
 
 def test_a_folder_is_asked_for(store):
     assert "--resume goes with --out" in run("heads", "--features", store, "--resume", status=2)
+    with pytest.raises(SettingsError, match="resume=True goes with out=FOLDER"):
+        fit(store, resume=True)
