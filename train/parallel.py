@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -172,7 +173,10 @@ def _train(index: int) -> tuple[Fitted, dict[str, object]]:
     jobs, evaluate_every, epochs, stop = _HERE
 
     def told(epoch: Epoch) -> None:
-        if stop.is_set() or not multiprocessing.parent_process().is_alive():
+        if not multiprocessing.parent_process().is_alive():
+            # Nobody is there to be told of anything, nor to give another job, for which this process would wait for ever.
+            os._exit(1)
+        if stop.is_set():
             raise _Stopped
         epochs.put((index, epoch))
 
