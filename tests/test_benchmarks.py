@@ -104,7 +104,7 @@ def test_training(tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=300,
+        timeout=800,
     )
     assert done.returncode == 0, done.stderr
     # A yardstick that computes something else ends the command.
