@@ -34,6 +34,7 @@ def test_every_block_says_where_it_runs():
         assert where in ("here", "slow", "ci") or re.match(r"never, .+", where or ""), f"{name}: {where}"
 
 
+@pytest.mark.timeout(2400)
 def test_blocks_that_run_here(tmp_path):
     """In the order of the pages, in one folder, as a reader would type them; pages may use what the README made."""
     bin_folder = Path(sys.executable).parent
