@@ -7,7 +7,6 @@ recipe are refused, with the fields that differ.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from features.types import FeatureHeader
@@ -25,6 +24,7 @@ from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError
 from train.exemplars import Pool
+from train.files import write_whole
 from train.frames import FrameTable
 from train.heads import get_head
 from train.heads.needs import Needs
@@ -120,14 +120,12 @@ def _plain(text: str) -> str:
 
 
 def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig, exemplars: Pool | None = None) -> None:
-    """Written beside its name and renamed, so that a checkpoint that exists is whole."""
+    """A checkpoint that exists is whole."""
     tensors, described = _exemplars_to_save(exemplars) if exemplars else ({}, None)
     config = replace(config, exemplars=described)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    save_file(state | tensors, temporary, metadata={"format": FORMAT, "config": json.dumps(asdict(config))})
-    os.replace(temporary, path)
+    write_whole(path, save(state | tensors, metadata={"format": FORMAT, "config": json.dumps(asdict(config))}))
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:

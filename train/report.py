@@ -19,11 +19,11 @@ from tabulate import tabulate
 from manifests.weights import licence_of
 from train.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
 from train.errors import SettingsError
+from train.files import write_whole
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
 from train.resume import FOLDER as RESUME
-from train.resume import write_whole
 from train.summary import Row, summarise
 
 if TYPE_CHECKING:

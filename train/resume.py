@@ -6,21 +6,20 @@ learns after an interruption what it would have learnt without. A finished one l
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import nn
 
 from train.errors import CheckpointError
+from train.files import write_whole
 from train.fitting import Fitted, Reached
 from train.metrics import Metrics
 
@@ -94,16 +93,12 @@ class Saved:
         described = {**asdict(reached), "best": _described(reached.best), "selected": _described(reached.selected)}
         metadata = {"format": FORMAT, "run_id": self._run_id, "reached": json.dumps(described)}
         metadata |= {"states": str(len(states)), "rng": json.dumps(rng.bit_generator.state)}
-        temporary = temporary_beside(self._training)
         try:
             self._training.parent.mkdir(parents=True, exist_ok=True)
             whole = {name: torch.as_tensor(value).cpu().contiguous() for name, value in tensors.items()}
-            save_file(whole, temporary, metadata)
-            os.replace(temporary, self._training)
-        except (OSError, SafetensorError) as error:
+            write_whole(self._training, save(whole, metadata))
+        except OSError as error:
             logger.warning("what training has reached cannot be saved, so that --resume would begin earlier: %s", error)
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def restore(
         self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, num_epochs: int
@@ -131,22 +126,6 @@ class Saved:
             return reached
         except Exception as error:  # a stranger's file can be wrong in any way
             raise _damaged(self._training, error) from error
-
-
-def temporary_beside(path: Path) -> Path:
-    """Where a file is written that is renamed when it is whole; each process has its own."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file that is never half there."""
-    temporary = temporary_beside(path)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _states(

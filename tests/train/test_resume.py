@@ -239,6 +239,7 @@ def test_what_another_run_has_left_is_not_used(finished):
 def test_a_model_whose_checkpoint_is_gone_is_trained(finished):
     call, record = finished
     (checkpoint,) = (record.parents[1] / "checkpoints").iterdir()
+    assert checkpoint.stat().st_mode == record.stat().st_mode, "a lab can read it, where the user's umask lets it"
     checkpoint.unlink()
     assert "finished before" not in run(*call) and checkpoint.exists()
 
@@ -247,7 +248,8 @@ def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, capl
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resume, "save_file", full)
+    monkeypatch.setattr(resume, "write_whole", full)
+    monkeypatch.setattr(resume.Saved, "finish", lambda *_: None)
     options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
     assert trained(store, tmp_path / "run", options)[0] is not None
     assert "cannot be saved, so that --resume would begin earlier: [Errno 28]" in caplog.text
