@@ -45,6 +45,17 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{Writer.current()}.tmp")
 
 
+def write_whole(path: Path, content: str | bytes) -> None:
+    """A small file that is there whole or not at all. Raises `OSError`, and then leaves what was there."""
+    clear_dead(path.parent, path.name)
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def writer_of(temporary: Path) -> Writer | None:
     """Who wrote a file named by `temporary_beside`; None for any other file."""
     found = re.fullmatch(r"\..+\.(\d+@[^@]+)\.tmp", temporary.name)

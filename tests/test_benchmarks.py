@@ -189,8 +189,7 @@ def test_memory(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "m.json").read_text())["tables"]
-    short, _, long, _ = (row["values"][0] for row in table["rows"])
-    assert long > 0 < short and table["ratios"][0]["values"][0] < 1.2
+    assert 0 < table["ratios"][0]["values"][0] < 1.2
 
 
 def test_decoding(tmp_path):

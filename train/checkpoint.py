@@ -20,11 +20,11 @@ from safetensors.torch import save
 from torch import nn
 
 from features.types import FeatureHeader
+from features.writer import write_whole
 from manifests.errors import there_are
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError
 from train.exemplars import Pool
-from train.files import write_whole
 from train.frames import FrameTable
 from train.heads import get_head
 from train.heads.needs import Needs

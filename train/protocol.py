@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -137,7 +137,7 @@ class Experiment:
         texts = [text.header for text in (self.text, self.plugin_text) if text]
         return any(header.weights_random for header in (*headers, *texts) if header)
 
-    @property
+    @cached_property
     def data_id(self) -> str:
         """Of everything that models learn from: another one where features, labels, texts, scales or windows are."""
         units = self.units + tuple(part.unit for part in self.parts)
@@ -145,7 +145,7 @@ class Experiment:
         texts = [(one.header.recipe_id, one.texts, one.groups) for one in (self.text, self.plugin_text) if one]
         return recipe_hash(repr((self.data.data_id(), learnt, texts, sorted(self.terms.items()))))
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Of everything that decides what a model of it becomes, but its seed, its fold and the machine."""
         options = self.options

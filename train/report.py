@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 from tabulate import tabulate
 
+from features.writer import write_whole
 from manifests.weights import licence_of
 from train.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
 from train.errors import SettingsError
-from train.files import write_whole
 from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
@@ -125,7 +125,8 @@ class RunFolder:
         write_whole(self.folder / name, json.dumps(finite(value), indent=2) + "\n")
 
     def add(self, result: Result) -> Result:
-        """Write it; what comes back has no head, which is on disk now and would fill the memory of a long run."""
+        """Write it; what comes back has no head, which is on disk now and would fill the memory of a long run. A model that was kept is
+        written about with the next one, or by `close`."""
         first = result.part in (self.experiment.parts or (result.part,))[:1]
         if first and not (result.control or result.kept):
             config = head_config(self.experiment, result)
@@ -133,11 +134,19 @@ class RunFolder:
             save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
         result = replace(result, fitted=replace(result.fitted, head=None, exemplars=None))
         self.results.append(result)
+        if not result.kept:
+            self._write_results()
+        return result
+
+    def close(self) -> None:
+        if self.results and self.results[-1].kept:
+            self._write_results()
+
+    def _write_results(self) -> None:
         metrics = self.metrics()
         self._write_json("metrics.json", metrics)
         self._write_predictions()
         self._write_card(metrics)
-        return result
 
     def _write_card(self, metrics: dict[str, object]) -> None:
         template = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
@@ -179,6 +188,7 @@ class RunFolder:
         write_whole(self.folder / "predictions.csv", text.getvalue())
 
 
+# What tells a run from others. Most are part of `run_id`, and are here for the message that names them.
 _SAME = ("head", "dataset", "settings", "recipe_id", "data_id", "run_id")
 _ANYWHERE = ("device", "parallel", "overrides")
 """Options of which a run may have others when it goes on; overrides are part of its settings."""

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
+from features.writer import write_whole
 from train.errors import CheckpointError
-from train.files import write_whole
 from train.fitting import Fitted, Reached
 from train.metrics import Metrics
 

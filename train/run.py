@@ -67,7 +67,7 @@ def check_overrides(experiment: Experiment) -> list[str]:
     named = sorted(idle & dict(experiment.options.overrides).keys())
     if not named or not hasattr(get_head(experiment.head), "fit_closed_form"):
         return []
-    return [f"head {experiment.head} is fitted in closed form, without epochs: {', '.join(named)} changes nothing"]
+    return [f"head {experiment.head} is fitted in closed form and has no use for {', '.join(named)}"]
 
 
 def check_precision(experiment: Experiment) -> list[str]:
@@ -128,6 +128,7 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
     try:
         for result in run(experiment, log, out):
             yield folder.add(result)
+        folder.close()
     finally:
         scalars.close()
 

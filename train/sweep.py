@@ -13,6 +13,7 @@ import numpy as np
 from tabulate import tabulate
 
 from features.store import open_store
+from features.writer import write_whole
 from manifests.errors import LongtakeError
 from train.checkpoint import unit_name
 from train.errors import DataError, TrainError
@@ -109,7 +110,7 @@ def run_sweep(
         raise TrainError(
             f"{out} holds a sweep with other settings: {' '.join(stamp.read_text().split())}. Take another --out"
         )
-    stamp.write_text(text, encoding="utf-8")
+    write_whole(stamp, text)
     waiting = not_done(out, cells)
     where = out.absolute(), store_path if "://" in str(store_path) else Path(store_path).absolute()
     if executor is None:
@@ -136,7 +137,7 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, o
     except (LongtakeError, OSError) as error:
         return Outcome(cell, str(error))
     done = {"cell": asdict(cell), "random_weights": run.random_weights}
-    (folder / DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
+    write_whole(folder / DONE, json.dumps(done) + "\n")
     return Outcome(cell, None)
 
 

@@ -16,7 +16,9 @@ from train import parallel, resume
 from train.cli import main
 from train.errors import SettingsError
 from train.protocol import Options
+from train.report import RunFolder
 from train.run import fit, open_experiment, train_into
+from train.sweep import Cell, run_cell
 
 EPOCHS = 5
 
@@ -239,9 +241,45 @@ def test_what_another_run_has_left_is_not_used(finished):
 def test_a_model_whose_checkpoint_is_gone_is_trained(finished):
     call, record = finished
     (checkpoint,) = (record.parents[1] / "checkpoints").iterdir()
-    assert checkpoint.stat().st_mode == record.stat().st_mode, "a lab can read it, where the user's umask lets it"
     checkpoint.unlink()
     assert "finished before" not in run(*call) and checkpoint.exists()
+
+
+def test_a_lab_can_read_what_the_umask_lets_it(tmp_path, store):
+    (tmp_path / "plain").touch()
+    options = Options(head="gdlt", floor=False, seeds=2, **common({"epochs": 2, "width": 16}))
+    trained(store, tmp_path / "run", options, stop_after=4)
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "tensorboard" not in path.parts]
+    assert {path.suffix for path in written} == {".json", ".csv", ".md", ".safetensors"} and len(written) == 7
+    assert {path.stat().st_mode for path in written} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_results_that_are_kept_are_not_written_one_by_one(tmp_path, store, monkeypatch):
+    options = Options(head="i3d-mlp", floor=False, seeds=3, **common({"epochs": 1}))
+    whole, _ = trained(store, tmp_path / "run", options)
+    (tmp_path / "run" / "metrics.json").unlink()
+    counted = []
+    real = RunFolder._write_results
+    monkeypatch.setattr(RunFolder, "_write_results", lambda folder: (counted.append(1), real(folder)))
+    again, _ = trained(store, tmp_path / "run", options, again=True)
+    assert len(counted) == 1 and again[0] == whole[0]
+
+
+def test_a_cell_of_a_sweep_goes_on(tmp_path, store, monkeypatch):
+    real, calls = parallel.fit, []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(parallel, "fit", interrupted)
+    cell = Cell("gdlt", "planted", "", 0)
+    choices = {"scores": ("total", "difficulty"), "epochs": 1, "width": 16}
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(tmp_path, store, cell, choices)
+    assert run_cell(tmp_path, store, cell, choices).error is None and len(calls) == 3, "the first of two is kept"
 
 
 def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, caplog):
