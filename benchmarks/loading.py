@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from measured import Machine, Result, Row, Table, has_bfloat16, ratios
+from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 
 from features.types import FeatureHeader
 from train.dataset import Batch, FeatureSet, ScoreScale
@@ -69,7 +69,7 @@ def main(rounds: int, json_path: Path | None) -> None:
     texts = {name: rng.normal(size=(count, 512)).astype(np.float32) for name, count in TEXTS.items()}
     rows = np.arange(VIDEOS)
     tables = []
-    precisions = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+    precisions, without = (("float32", "bfloat16"), "") if has_bfloat16() else (("float32",), WITHOUT_BFLOAT16)
     for head, precision in product(HEADS, precisions):
         head_class = get_head(head)
         build = partial(head_class, 1024, head_class.Settings(), Prototypes(texts, True), 768)
@@ -88,7 +88,7 @@ def main(rounds: int, json_path: Path | None) -> None:
         tables.append(Table(f"`{head}`, {precision}", found, (share,)))
     result = Result(
         "Training",
-        "The share of an epoch in which batches are made",
+        f"The share of an epoch in which batches are made{without}",
         f"python benchmarks/loading.py --rounds {rounds}",
         Machine.this(threads=1),
         tuple(tables),

@@ -170,6 +170,10 @@ def ratios(name: str, above: Sequence[float], below: Sequence[float], **bounds: 
     return Ratio(name, tuple(a / b for a, b in zip(above, below, strict=True)), **bounds)
 
 
+WITHOUT_BFLOAT16 = ", on a processor without bfloat16"
+"""In titles of tables, which are kept beside those of a processor with it."""
+
+
 def has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16. One that imitates it takes 15 to 50 times as long as in float32."""
     import torch

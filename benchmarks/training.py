@@ -15,7 +15,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measured import Machine, Result, Row, Table, has_bfloat16, ratios
+from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 from torch import nn
 
 from train.dataset import Batch
@@ -27,7 +27,6 @@ from train.prototypes import Prototypes
 
 FLOAT32, BFLOAT16, PLAIN = "ours, float32", "ours, bfloat16", "straightforward, float32"
 AT_MOST, STEPS = 0.4, 3
-WITHOUT = ", on a processor without bfloat16"
 
 
 def edges_of(length: int, num_actions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,7 +213,7 @@ def main(
 ) -> None:
     torch.manual_seed(0)
     tables = []
-    ours, without = ((FLOAT32, BFLOAT16), "") if has_bfloat16() else ((FLOAT32,), WITHOUT)
+    ours, without = ((FLOAT32, BFLOAT16), "") if has_bfloat16() else ((FLOAT32,), WITHOUT_BFLOAT16)
     cases = (
         (MLAVL, clips, "Pictures and sound, `avcf`"),
         (VisualMLAVL, clips, "Pictures alone, `pgt`"),

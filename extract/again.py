@@ -10,6 +10,7 @@ import numpy as np
 
 from extract.backbones import get_spec
 from extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
+from extract.clips import TAILS
 from extract.decode import TABLE as DECODERS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
@@ -93,8 +94,13 @@ def _spec_like(header: FeatureHeader) -> BackboneSpec:
 
 def _rule_like(header: FeatureHeader) -> ClipRule:
     own = _spec_like(header).clips
-    length, stride = header.clip_length or own.length, header.clip_stride or own.stride
-    return ClipRule(length, stride, header.tail or own.tail, header.fps, own.num_frames, own.num_clips)
+    length, stride, tail = header.clip_length or own.length, header.clip_stride or own.stride, header.tail or own.tail
+    try:
+        if tail not in TAILS:
+            raise ValueError(f"no tail is called {tail!r}")
+        return ClipRule(length, stride, tail, header.fps, own.num_frames, own.num_clips)
+    except (ValueError, TypeError) as error:
+        raise ExtractError(f"the recipe of {header.backbone} makes no clips: {error}") from error
 
 
 def _weights_like(header: FeatureHeader) -> str:

@@ -152,12 +152,12 @@ def run(
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
     from extract.progress import DownloadProgress, VideoProgress
-    from extract.run import RunOptions, make_plan, publish, run_plan, slow_precision
+    from extract.run import WAIT_SECONDS, RunOptions, make_plan, publish, run_plan, slow_precision
 
     with DownloadProgress(shown) as download:
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
         plan = make_plan(chosen, videos, out, settings, on_download=download)
-    failures = list(plan.earlier_failures)
+    failures = {record.video_id: record for record in plan.earlier_failures}
     if show_pred and settings.cluster:
         raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
     if any(header.weights_random for header in plan.headers):
@@ -176,15 +176,16 @@ def run(
             for finished in run_plan(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
                 progress.video(finished)
                 if finished.failure:
-                    failures.append(finished.failure)
+                    failures[finished.video_id] = finished.failure
                 else:
                     num_new += 1
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            packed = publish(plan)
-    _report(plan, packed, num_new, failures, interrupted, quiet, as_json)
-    sys.exit(INTERRUPTED if interrupted else 1 if failures else 0)
+            # Whoever stops a run does not want to wait for another one.
+            packed = publish(plan, wait_seconds=0.0 if interrupted else WAIT_SECONDS, on_wait=progress.note)
+    _report(plan, packed, num_new, list(failures.values()), interrupted, quiet, as_json)
+    sys.exit(INTERRUPTED if interrupted else 1 if failures or not packed.published else 0)
 
 
 @main.command("plan")
@@ -252,7 +253,7 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
             {
                 "out": str(plan.out),
                 "new": num_new,
-                "already_there": plan.num_done - len({record.video_id for record in plan.earlier_failures}),
+                "already_there": plan.num_done,
                 "failed": [
                     {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
                     for r in failures
@@ -271,7 +272,9 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
         click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
     if not packed.published:
         click.echo(
-            f"another process is publishing {plan.out}; the new videos wait beside it for the next run", err=True
+            f"{plan.out} is claimed for {packed.holder}: the new videos wait beside it, and the same command publishes them. If no such "
+            f"process runs any more, remove that file first",
+            err=True,
         )
     if interrupted:
         click.echo("stopped; the same command goes on where this one ended", err=True)

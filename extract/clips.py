@@ -21,14 +21,14 @@ class Timeline:
     """When each frame of a video is shown."""
 
     seconds: np.ndarray
-    """float64, `(frames,)`, ascending, from the first frame's own time."""
+    """float64, `(frames,)`, ascending, no two the same, from the first frame's own time."""
     end_seconds: float
     """When the last frame disappears."""
 
     def __post_init__(self) -> None:
-        if self.seconds.ndim != 1 or (np.diff(self.seconds) < 0).any():
-            raise ValueError("frame times must be one ascending row")
-        if len(self.seconds) and self.end_seconds < self.seconds[-1]:
+        if self.seconds.ndim != 1 or (np.diff(self.seconds) <= 0).any():
+            raise ValueError("frame times must be one row that ascends")
+        if len(self.seconds) and self.end_seconds <= self.seconds[-1]:
             raise ValueError(f"the timeline ends at {self.end_seconds:g} s, before its last frame")
 
     def __len__(self) -> int:
@@ -39,6 +39,10 @@ class Timeline:
         """Average frames per second; nan for an empty timeline."""
         duration = self.end_seconds - (self.seconds[0] if len(self) else 0.0)
         return len(self) / duration if duration > 0 else float("nan")
+
+    def shown_at(self, seconds: np.ndarray) -> np.ndarray:
+        """The frame that is shown at each of these moments: the first one before it begins, the last one after the end."""
+        return np.maximum(np.searchsorted(self.seconds, seconds + _EPSILON_SECONDS, side="right") - 1, 0)
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,7 @@ def sample_frames(
         return indices, np.append(timeline.seconds[indices], end)
     num_samples = int(np.ceil((end - begin) * fps - _EPSILON_SECONDS * fps))
     times = begin + np.arange(num_samples) / fps
-    indices = np.searchsorted(timeline.seconds, times + _EPSILON_SECONDS, side="right") - 1
-    return np.maximum(indices, 0), np.append(times, min(begin + num_samples / fps, end))
+    return timeline.shown_at(times), np.append(times, min(begin + num_samples / fps, end))
 
 
 def _full_starts(num_samples: int, length: int, stride: int) -> list[int]:

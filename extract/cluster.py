@@ -7,6 +7,7 @@ same fixed shape, so the store is equal bit for bit however the videos were shar
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
         plan.videos_folder.absolute(),
         plan.out.absolute(),
         replace(plan.options, cluster=None, cluster_options=None, workers=1),
-        tuple(extractor.header.recipe_id for extractor in plan.extractors),
+        tuple(header.recipe_id for header in plan.headers),
     )
     offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
@@ -181,14 +182,21 @@ def _itself(request: Request) -> Request:
 
 _plans: dict[str, Plan] = {}
 """The worker's plan, with its loaded backbones, by run."""
+_one_at_a_time = threading.Lock()
 
 
 def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> Finished:
-    """On a worker: one video with the backbones that it still lacks."""
+    """On a worker: one video with the backbones that it still lacks. Threads of one worker take turns, since they share networks and
+    torch's settings."""
+    with _one_at_a_time:
+        return _extract_video(request, row, recipe_ids)
+
+
+def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> Finished:
     plan = _plans.get(request.run_id)
     if plan is None:
-        plan = make_plan(request.manifest, request.videos_folder, request.out, request.options)
-        ours = tuple(extractor.header.recipe_id for extractor in plan.extractors)
+        plan = make_plan(request.manifest, request.videos_folder, request.out, request.options, networks=True)
+        ours = tuple(header.recipe_id for header in plan.headers)
         if ours != request.recipe_ids:
             raise ExtractError(
                 f"this worker would make features of recipe {', '.join(ours)}, not {', '.join(request.recipe_ids)}: its "

@@ -15,6 +15,8 @@ from extract.sources import find_video
 from extract.weights import Progress
 from manifests.table import Manifest
 
+BYTES_PER_VALUE = 4
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -58,14 +60,12 @@ def estimate(
         began = time.perf_counter()
         done = [finished for finished in run_plan(few)]
         seconds = time.perf_counter() - began
-    good = {finished.video_id: finished.num_clips for finished in done if not finished.failure}
+    good = {finished.video_id: finished for finished in done if not finished.failure}
     if not good:
         reasons = "; ".join(f"{f.video_id}: {f.failure.error_message}" for f in done)
         raise ExtractError(f"no video of the sample could be extracted ({reasons})")
     share = sum(sizes.values()) / sum(sizes[video_id] for video_id in chosen)
-    clips = sum(good.values()) * sum(sizes.values()) / sum(sizes[video_id] for video_id in good)
-    widths = [extractor.spec.dim for extractor in plan.extractors]
-    bytes_per_clip = 4 * sum(widths) / len(widths)  # clips are counted over all backbones
+    share_good = sum(sizes.values()) / sum(sizes[video_id] for video_id in good)
     return Estimate(
         num_videos=len(sizes),
         num_missing=len(plan.jobs) - len(sizes),
@@ -73,6 +73,6 @@ def estimate(
         num_failed=len(done) - len(good),
         sample_seconds=seconds,
         hours=seconds * share / 3600 / workers,
-        clips=round(clips),
-        gigabytes=clips * bytes_per_clip / 1e9,
+        clips=round(share_good * sum(finished.num_clips for finished in good.values())),
+        gigabytes=share_good * sum(finished.num_values for finished in good.values()) * BYTES_PER_VALUE / 1e9,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,9 +15,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from extract.backbones.spec import FrameRule
-from extract.decode import VideoInfo, get_decoder
+from extract.decode import Decoder, VideoInfo, get_decoder, with_true_times
 from extract.decode.frames import resized
-from extract.errors import ExtractError
+from extract.decode.pyav import sound_stream
+from extract.errors import ExtractError, VideoError
+from features.writer import temporary_beside
 
 MOST_PIXELS = 540
 """Of the shorter side; larger videos are shrunk."""
@@ -37,33 +41,44 @@ class Track:
 
 
 def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
-    """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` where that cannot be written, `VideoError`."""
+    """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` where that cannot be written, `VideoError`; then what was at
+    `out` is still there."""
+    if out.exists() and out.samefile(video):
+        raise ExtractError(f"the overlay would take the place of the video {video}: name another file")
     decoder = get_decoder("pyav")
-    info = decoder.probe(video)
+    temporary = temporary_beside(out)
+    try:
+        with_true_times(partial(decoder.probe, video), lambda info: _draw(decoder, info, temporary, tracks))
+        os.replace(temporary, out)
+    except VideoError:
+        raise
+    except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, ValueError, OSError) as error:
+        raise ExtractError(f"cannot write the video {out}: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track]) -> None:
     short = min(info.width, info.height, MOST_PIXELS)
     # Encoders of 4:2:0 take even sizes only.
     width, height = (side - side % 2 for side in resized(info.width, info.height, short))
     rule = FrameRule(short, height, width, (0.0,) * 3, (1.0,) * 3)
     panel = Panel(width, tracks)
-    try:
-        with av.open(str(out), "w", format="mp4") as target, av.open(str(video)) as source:
-            stream = target.add_stream("libx264", rate=Fraction(info.timeline.fps or 25).limit_denominator(1001))
-            stream.width, stream.height, stream.pix_fmt = width, height + panel.height, "yuv420p"
-            stream.codec_context.time_base = CLOCK
-            stream.options = {"crf": "23", "preset": "veryfast"}
-            sound = _Sound(source, target, info)
-            everything = set(range(len(info.timeline)))
-            for index, pictures in decoder.pictures(info, {rule: everything}, num_threads=0):
-                seconds = float(info.timeline.seconds[index])
-                frame = av.VideoFrame.from_ndarray(np.concatenate([pictures[rule], panel.at(seconds)]), format="rgb24")
-                frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
-                target.mux(stream.encode(frame))
-                sound.copy_until(seconds)
-            target.mux(stream.encode())
-            sound.copy_until(float("inf"))
-    except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, ValueError) as error:
-        out.unlink(missing_ok=True)
-        raise ExtractError(f"cannot write the video {out}: {error}") from error
+    with av.open(str(out), "w", format="mp4") as target, av.open(str(info.path)) as source:
+        stream = target.add_stream("libx264", rate=Fraction(info.timeline.fps or 25).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height + panel.height, "yuv420p"
+        stream.codec_context.time_base = CLOCK
+        stream.options = {"crf": "23", "preset": "veryfast"}
+        sound = _Sound(source, target, info)
+        everything = set(range(len(info.timeline)))
+        for index, pictures in decoder.pictures(info, {rule: everything}, num_threads=0):
+            seconds = float(info.timeline.seconds[index])
+            frame = av.VideoFrame.from_ndarray(np.concatenate([pictures[rule], panel.at(seconds)]), format="rgb24")
+            frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
+            target.mux(stream.encode(frame))
+            sound.copy_until(seconds)
+        target.mux(stream.encode())
+        sound.copy_until(float("inf"))
 
 
 class _Sound:
@@ -74,10 +89,8 @@ class _Sound:
     ) -> None:
         self._target, self._stream = target, None
         self._packets: Iterator[av.Packet] = iter(())
-        if not source.streams.audio:
-            return
-        audio = source.streams.audio[0]
-        if audio.codec_context.name not in ("aac", "mp3", "ac3", "opus", "flac"):
+        audio = sound_stream(source)
+        if audio is None or audio.codec_context.name not in ("aac", "mp3", "ac3", "opus", "flac"):
             return
         self._stream = target.add_stream_from_template(audio)
         self._shift = round(info.origin_seconds / audio.time_base)

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ import numpy as np
 from extract.apart import Apart, Here, Place
 from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
 from extract.clips import Clip, plan_clips
-from extract.decode import Decoder, VideoInfo
-from extract.errors import FramesNotPackets, SoundMissing, VideoError
+from extract.decode import FRAMES, Decoder, VideoInfo, with_true_times
+from extract.errors import SoundMissing, VideoError
 from extract.link import Stopped
 from extract.sources import find_video
 from extract.weights import file_sha256
@@ -132,7 +133,7 @@ def _read_video(
     record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
     try:
         path = find_video(row, folder, stems)
-        record = replace(record, source_name=path.name, source_sha256=file_sha256(path))
+        record = replace(record, source_name=_printable(path.name), source_sha256=file_sha256(path))
         return _decode_video(job, path, record, decoder, num_workers, place, put, stop)
     except (VideoError, OSError) as error:
         return failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
@@ -142,17 +143,14 @@ def _decode_video(
     job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, place: Place, put: Callable,
     stop: threading.Event,
 ) -> VideoRecord:  # fmt: skip
-    info = place.call(decoder.probe, path)
-    decoder = decoder.for_file(info)
-    try:
-        _send_clips(job, info, decoder, num_workers, place, put, stop)
-    except FramesNotPackets:
-        # Only known at the end: what was sent is taken back, and the video is decoded again by its pictures' own times.
-        put(Restart(job))
-        info = place.call(decoder.probe, path, exact=True)
-        _send_clips(job, info, decoder, num_workers, place, put, stop)
-    seconds = info.timeline.end_seconds
-    return replace(record, duration_seconds=seconds, fps=info.timeline.fps, decoder=decoder.name)
+    def send(info: VideoInfo) -> VideoRecord:
+        if info.times_from == FRAMES:
+            put(Restart(job))
+        chosen = decoder.for_file(info)
+        _send_clips(job, info, chosen, num_workers, place, put, stop)
+        return replace(record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name)
+
+    return with_true_times(partial(place.call, decoder.probe, path), send)
 
 
 def _send_clips(
@@ -247,5 +245,11 @@ class _Assembler:
 
 def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:
     """The row of a video that gave nothing, with a message that any table can show."""
-    printable = "".join(c if c.isprintable() else " " for c in message)[:MAX_MESSAGE]
-    return replace(record, status=FAILED, error_stage=stage, error_type=kind, error_message=printable)
+    return replace(
+        record, status=FAILED, error_stage=stage, error_type=kind, error_message=_printable(message)[:MAX_MESSAGE]
+    )
+
+
+def _printable(text: str) -> str:
+    """A file's name may hold bytes that are no text."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import platform
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from extract.apart import STALL_SECONDS
+from extract.apart import MOST_STALL_SECONDS, STALL_SECONDS
 from extract.backbones import PRECISIONS, build, get_spec, state_sha256
 from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, SoundRule
 from extract.clips import TAILS
@@ -23,7 +24,7 @@ from extract.reading import Extractor, Job, failed_record
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
-from features.combine import require_may_join, require_one_recipe
+from features.combine import require_one_recipe
 from features.importing import labels_of
 from features.parts import Packed, pack, read_finished, write_part
 from features.store import check_store_name
@@ -34,6 +35,8 @@ from manifests.table import Manifest, ManifestRow
 AUTO = "auto"
 CLOCK_SECONDS = 1.0
 """By which the end of a file may be before the end that a table gives it."""
+WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
+"""How long a process is waited for that publishes the same store, and how often it is looked for. Publishing 100,000 videos takes minutes."""
 QUEUED_PARTS = 2
 """Finished videos that wait for the disk; if it is slower than the models, they wait for it."""
 
@@ -83,6 +86,9 @@ class Finished:
 
     video_id: str
     num_clips: int
+    """Over all backbones."""
+    num_values: int
+    """Clips times their width, over all backbones."""
     failure: VideoRecord | None
     remark: str = ""
     """What its owner may want to look at."""
@@ -100,11 +106,12 @@ class Plan:
     headers: tuple[FeatureHeader, ...]
     """Of what was asked for, in that order."""
     extractors: tuple[Extractor, ...]
-    """One for each header; none when nothing is left to do."""
+    """One for each header; none when nothing is left to do, unless they were asked for."""
     jobs: tuple[Job, ...]
     num_done: int
+    """Videos of which all is there that was asked for, failures left out."""
     earlier_failures: tuple[VideoRecord, ...]
-    """Failed in an earlier run, and not to be tried again."""
+    """One for each video that failed in an earlier run and is not tried again, for one backbone or more."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -140,14 +147,20 @@ def clip_rules(specs: Sequence[BackboneSpec], card: ClipDefaults | None, options
 
 
 def make_plan(
-    manifest: Manifest, videos_folder: Path, out: Path, options: RunOptions, *, on_download: Progress | None = None
-) -> Plan:
-    """Check the call before any work. Raises a `LongtakeError` that says what is wrong."""
+    manifest: Manifest, videos_folder: Path, out: Path, options: RunOptions, *, on_download: Progress | None = None,
+    networks: bool = False,
+) -> Plan:  # fmt: skip
+    """Check the call before any work. Raises a `LongtakeError` that says what is wrong. `networks` builds them where nothing is missing
+    too, for whoever is told what to do."""
     check_store_name(out)
-    require_may_join(out, manifest.name, manifest.card)
+    finished = read_finished(out, manifest.name, manifest.card)
     rows = choose_rows(manifest, options)
     specs = [_spec(name, options) for name in dict.fromkeys(options.backbones)]
     weights = choose_weights(specs, options.weights)
+    if not 0 <= options.stall_timeout <= MOST_STALL_SECONDS:
+        raise ExtractError(
+            f"--stall-timeout takes 0 to {MOST_STALL_SECONDS:g} seconds, got {options.stall_timeout}; 0 waits for ever"
+        )
     if options.precision not in (*PRECISIONS, AUTO):
         raise ExtractError(f"--precision takes {', '.join(PRECISIONS)} or {AUTO}, got {options.precision!r}")
     card_clips = manifest.card.clips if manifest.card else None
@@ -158,10 +171,9 @@ def make_plan(
         settle(spec, rule, weights[spec.name], options, decoder.description(), on_download)
         for spec, rule in zip(specs, rules)
     ]
-    finished = read_finished(out)
     if not options.beside:
         require_one_recipe(finished.headers, [one.header for one in settled], out)
-    missing, num_done, failures = [], 0, []
+    missing, num_done, failures = [], 0, {}
     for row in rows:
         lacking = []
         for index, one in enumerate(settled):
@@ -172,16 +184,18 @@ def make_plan(
             elif record.status == FAILED and (options.retry_failed or record.error_stage == "find"):
                 lacking.append(index)
             elif record.status == FAILED:
-                failures.append(record)
+                failures.setdefault(row.video_id, record)
         if lacking:
             missing.append((row, lacking))
-        else:
+        elif row.video_id not in failures:
             num_done += 1
     # Whoever has nothing to do does not wait for networks.
-    extractors = tuple(one.extractor() for one in settled) if missing else ()
+    extractors = tuple(one.extractor() for one in settled) if missing or networks else ()
     jobs = tuple(Job(row, tuple(extractors[index] for index in lacking)) for row, lacking in missing)
     headers = tuple(one.header for one in settled)
-    return Plan(manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures))
+    return Plan(
+        manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures.values())
+    )
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
@@ -192,7 +206,7 @@ def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
             close = difflib.get_close_matches(video_id, by_id, n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ExtractError(f"--only {video_id}: {manifest.name} has no such video{hint}")
-    rows = [by_id[video_id] for video_id in options.only] or list(manifest.rows)
+    rows = [by_id[video_id] for video_id in dict.fromkeys(options.only)] or list(manifest.rows)
     if options.shard:
         number, count = options.shard
         if not 1 <= number <= count:
@@ -386,7 +400,8 @@ def _write(plan: Plan, done: Done) -> Finished:
     write_part(plan.out, plan.manifest.name, own_labels, done.videos)
     failure = next((video.record for video in done.videos.values() if video.record.status == FAILED), None)
     num_clips = sum(len(video.features) for video in done.videos.values())
-    return Finished(done.row.video_id, num_clips, failure, _remark(next(iter(done.videos.values())).record))
+    num_values = sum(video.features.size for video in done.videos.values())
+    return Finished(done.row.video_id, num_clips, num_values, failure, _remark(next(iter(done.videos.values())).record))
 
 
 def _remark(record: VideoRecord) -> str:
@@ -396,6 +411,18 @@ def _remark(record: VideoRecord) -> str:
     return f"end_seconds is {record.span_end_seconds:g}, but the file ends at {record.duration_seconds:.1f} s"
 
 
-def publish(plan: Plan) -> Packed:
-    """Merge all parts into the store that readers see."""
-    return pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=plan.labels)
+def publish(
+    plan: Plan, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None
+) -> Packed:
+    """Merge all parts into the store that readers see. Another process that is at it is waited for, since it may have begun before our
+    last part was there; `on_wait` is told once."""
+    until = time.monotonic() + wait_seconds
+    waited = False
+    while True:
+        packed = pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=plan.labels)
+        if packed.published or time.monotonic() > until:
+            return packed
+        if not waited:
+            on_wait(f"waits while another process publishes {plan.out}, claimed for {packed.holder}")
+            waited = True
+        time.sleep(LOOK_SECONDS)

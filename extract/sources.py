@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extract.errors import ExtractError, VideoMissing
-from manifests.table import Manifest, ManifestRow
+from manifests.table import Manifest, ManifestRow, composed
 
 
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
-    """File names of a folder, gathered by their stem; read once for all rows."""
+    """File names of a folder, gathered by their stem with its accents composed; read once for all rows."""
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file() and not entry.name.startswith("."):
-                found.setdefault(Path(entry.name).stem, []).append(entry.name)
+                found.setdefault(composed(Path(entry.name).stem), []).append(entry.name)
     return found
 
 
@@ -27,7 +27,7 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
         if not path.is_file():
             raise VideoMissing(f"no file {path}")
         return path
-    names = stems.get(row.video_id, [])
+    names = stems.get(composed(row.video_id), [])
     if len(names) == 1:
         return folder / names[0]
     if names:
@@ -41,7 +41,7 @@ def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")
     stems = index_by_stem(folder)
-    if not any((folder / row.path).is_file() if row.path else row.video_id in stems for row in manifest.rows):
+    if not any((folder / row.path).is_file() if row.path else composed(row.video_id) in stems for row in manifest.rows):
         raise ExtractError(
             f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
 from extract.backbones import check_state, state_sha256
@@ -28,7 +29,7 @@ class TextEncoderSpec:
     context_length: int
     """Tokens, the start and end of the text included."""
     default_weights: str
-    """Name in the table of extract/weights.py."""
+    """Name in the table of manifests/weights.py."""
 
 
 ENCODERS: dict[str, TextEncoderSpec] = {
@@ -75,9 +76,9 @@ def encode_texts(
     if batch_size < 1:
         raise ExtractError(f"the batch size must be 1 or more, got {batch_size}")
     spec = ENCODERS[encoder]
-    import open_clip
     import torch
 
+    open_clip = _open_clip()
     # Before the download and the network: these faults are found in no time.
     tokenizer = open_clip.get_tokenizer(spec.model)
     _check_lengths(texts, tokenizer, spec)
@@ -100,6 +101,16 @@ def encode_texts(
     )
 
 
+def _open_clip() -> ModuleType:
+    try:
+        import open_clip
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
+        ) from error
+    return open_clip
+
+
 def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
     too_long = []
     for index, text in enumerate(texts):
@@ -115,9 +126,9 @@ def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, s
 
 def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
     """The model in evaluation mode on the CPU. open_clip.create_model would log that it starts from random weights."""
-    import open_clip
     import torch
 
+    open_clip = _open_clip()
     config = open_clip.get_model_config(spec.model)
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from torch's global generator
         torch.manual_seed(weights.seed or 0)

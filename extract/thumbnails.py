@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from extract.backbones.spec import FrameRule
-from extract.decode import get_decoder
+from extract.decode import Decoder, VideoInfo, get_decoder, with_true_times
 from extract.decode.frames import resized
 from extract.errors import VideoMissing
 from extract.sources import find_video, index_by_stem
@@ -21,15 +23,23 @@ SHORT_SIDE = 120
 
 def thumbnails(folder: Path, video_id: str, source_name: str, seconds: Sequence[float]) -> list[bytes]:
     """A JPEG of the frame shown at each of `seconds`, which ascend. Raises `VideoError` for a file that is missing or broken."""
-    path = folder / Path(source_name).name if source_name else folder
-    if not path.is_file():
-        if not folder.is_dir():
-            raise VideoMissing(f"no folder {folder}")
-        path = find_video(ManifestRow(video_id), folder, index_by_stem(folder))
+    path = _find(folder, video_id, Path(source_name).name)
     decoder = get_decoder("pyav")
-    info = decoder.probe(path)
-    wanted = np.searchsorted(info.timeline.seconds, np.asarray(seconds) + 1e-6, side="right") - 1
-    wanted = np.clip(wanted, 0, len(info.timeline) - 1)
+    return with_true_times(partial(decoder.probe, path), lambda info: _small(decoder, info, np.asarray(seconds)))
+
+
+def _find(folder: Path, video_id: str, name: str) -> Path:
+    """By the file's name, in any folder below, else by the video's id."""
+    if not folder.is_dir():
+        raise VideoMissing(f"no folder {folder}")
+    if (folder / name).is_file():
+        return folder / name
+    below = [path for path in folder.rglob(glob.escape(name)) if path.is_file()] if name.strip(".") else []
+    return below[0] if len(below) == 1 else find_video(ManifestRow(video_id), folder, index_by_stem(folder))
+
+
+def _small(decoder: Decoder, info: VideoInfo, seconds: np.ndarray) -> list[bytes]:
+    wanted = info.timeline.shown_at(seconds)
     width, height = resized(info.width, info.height, SHORT_SIDE)
     rule = FrameRule(SHORT_SIDE, height, width, (0.0,) * 3, (1.0,) * 3)
     found = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from features.console import printable
 from features.inspect import describe
 from features.store import Store
 from manifests.weights import TABLE
@@ -36,4 +37,4 @@ def _one_line(value: object) -> object:
     """A stranger's text stays in its cell of the table."""
     if isinstance(value, _Whole) or not isinstance(value, str):
         return value
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(value.split())).replace("|", "\\|").replace("<", "&lt;")

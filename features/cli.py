@@ -18,6 +18,7 @@ from features.console import (
     completes,
     json_option,
     print_json,
+    printable,
 )
 from features.errors import FeaturesError
 from manifests.card import Card, dataset_names, find_card
@@ -26,6 +27,7 @@ from manifests.table import Manifest, find_manifest, read_manifest
 STORE = StorePath()
 FILE = click.Path(path_type=Path)
 DTYPES = ("float32", "float16")
+MODALITIES = ("video", "audio", "image")
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
 
 
@@ -66,37 +68,40 @@ def info(store: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{facts['path']}: {facts['title'] or facts['dataset']} {_size(facts['bytes'])}")
-    click.echo(f"  written   {facts['created_utc']}")
-    click.echo(f"  videos    {facts['videos_labelled']} ({_listed(facts['splits'])})")
-    click.echo(f"  category  {_listed(facts['categories'])}")
-    click.echo(f"  scores    {_listed(facts['scores'])}")
+    _say(f"{facts['path']}: {facts['title'] or facts['dataset']} {_size(facts['bytes'])}")
+    _say(f"  written   {facts['created_utc']}")
+    _say(f"  videos    {facts['videos_labelled']} ({_listed(facts['splits'])})")
+    _say(f"  category  {_listed(facts['categories'])}")
+    _say(f"  scores    {_listed(facts['scores'])}")
     if facts["boundaries"]:
-        click.echo(f"  stages    videos with boundary {_listed(facts['boundaries'])}")
+        _say(f"  stages    videos with boundary {_listed(facts['boundaries'])}")
     for stream in facts["streams"]:
         recipe = stream["recipe"]
-        click.echo(
+        _say(
             f"  {stream['name']}: {stream['videos']} videos, {stream['clips']} clips x {recipe['dim']} {stream['dtype']}"
         )
         if recipe["weights_random"]:
-            click.echo(f"    {RANDOM_NOTE}")
-        click.echo(f"    weights {recipe['weights']}, sha256 {recipe['weights_sha256'] or 'unknown'}")
-        click.echo(f"    {_clips_of(recipe)}")
+            _say(f"    {RANDOM_NOTE}")
+        _say(f"    weights {recipe['weights']}, sha256 {recipe['weights_sha256'] or 'unknown'}")
+        _say(f"    {_clips_of(recipe)}")
         if len(stream["decoders"]) > 1:
             read = ", ".join(f"{count} by {name}" for name, count in stream["decoders"].items())
-            click.echo(f"    videos read: {read}")
+            _say(f"    videos read: {read}")
         if stream["missing"]:
-            click.echo(
-                f"    missing {len(stream['missing'])}: {', '.join(stream['missing'][:5])}{_dots(stream['missing'])}"
-            )
+            _say(f"    missing {len(stream['missing'])}: {', '.join(stream['missing'][:5])}{_dots(stream['missing'])}")
         for failure in stream["failed"]:
-            click.echo(f"    failed  {failure['video_id']} ({failure['stage']}): {failure['message']}")
+            _say(f"    failed  {failure['video_id']} ({failure['stage']}): {failure['message']}")
     for text in facts["text"]:
-        click.echo(
+        _say(
             f"  text {text['name']}@{text['recipe_id']}: {text['encoder']}, {text['dim']} wide, {_listed(text['groups'])}"
         )
         if text["weights_random"]:
-            click.echo(f"    {RANDOM_NOTE}")
+            _say(f"    {RANDOM_NOTE}")
+
+
+def _say(line: str) -> None:
+    """One line, of which a store from a stranger may have said a part."""
+    click.echo(printable(line))
 
 
 def _size(num_bytes: int | None) -> str:
@@ -142,7 +147,7 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
         return
     for row in rows:
         columns = row["video_id"], row["split"], row["category"], row["clips"], f"{row['duration_seconds']:.2f}"
-        click.echo("\t".join(map(str, (*columns, row["status"]))))
+        click.echo("\t".join(printable(str(column)) for column in (*columns, row["status"])))
 
 
 def _clips_of(recipe: dict) -> str:
@@ -189,7 +194,7 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
         print_json({"path": str(store), "faults": faults})
     else:
         for fault in faults:
-            click.echo(fault)
+            _say(fault)
         click.echo(f"{store}: {num_videos} videos read, {len(faults)} faults")
     raise SystemExit(1 if faults else 0)
 
@@ -212,7 +217,7 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
         print_json([asdict(difference) for difference in differences])
     else:
         for difference in differences:
-            click.echo(f"{difference.kind} {difference.what}: {difference.detail}")
+            _say(f"{difference.kind} {difference.what}: {difference.detail}")
         click.echo("equal" if not differences else f"{len(differences)} differences")
     raise SystemExit(1 if differences else 0)
 
@@ -296,6 +301,8 @@ def doctor(folder: Path, as_json: bool) -> None:
 def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, as_json: bool) -> None:
     """Make one store of several of the same dataset. Videos may be in more than one, when all of them say the same.
 
+    It is compressed as the first of them, or, where OUT is of another kind, as that kind is by default.
+
     Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
     """
     from features.combine import merge
@@ -317,7 +324,11 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
     "--dtype", type=click.Choice(DTYPES), help="Width of the features. Default: as they are, so nothing is lost."
 )
 @click.option("--compression", type=click.Choice(["none", "gzip", "zstd"]), help="Default: that of the kind of store.")
-@click.option("--chunk-rows", type=click.IntRange(1, 65536), help="Clips per chunk.  [default: 128]")
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(1, 65536),
+    help="Clips per chunk; fewer where these would take more than 64 MiB.  [default: 128]",
+)
 @json_option
 def convert_store(
     store: Path | str,
@@ -481,6 +492,8 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option("--manifest", type=FILE, help="In its place, for videos of your own: a CSV of their labels.")
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; it is made, or joined when it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
+@click.option("--modality", type=click.Choice(MODALITIES), default="video", show_default=True,
+              help="What that backbone looks at or listens to; sound is `audio`.")  # fmt: skip
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
 @click.option("--labels", type=FILE, multiple=True,
               help="Label file of the authors, or a manifest; repeat for train and test. Default: the dataset's table.")  # fmt: skip
@@ -494,7 +507,7 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option("--encoder", default="unknown", help="Text encoder (layout text), such as vifi-clip.")
 @json_option
 def import_features(
-    source: Path, layout: str, dataset: str | None, manifest: Path | None, out: Path, backbone: str | None, pattern: str | None,
+    source: Path, layout: str, dataset: str | None, manifest: Path | None, out: Path, backbone: str | None, modality: str, pattern: str | None,
     labels: tuple[Path, ...], weights: str, clip_length: int | None, clip_stride: int | None, fps: float | None,
     dtype: str, prompt_set: str | None, beside: bool, encoder: str, as_json: bool,
 ) -> None:  # fmt: skip
@@ -534,7 +547,7 @@ def import_features(
             table = LAYOUTS[layout].labels(labels, find_card(dataset))
         else:
             table = _expected(dataset, manifest)
-        known = KnownRecipe(weights, clip_length, clip_stride, fps)
+        known = KnownRecipe(weights, clip_length, clip_stride, fps, modality=modality)
         done = import_videos(
             layout, source, out, table, backbone=backbone, known=known, dtype=dtype, pattern=pattern, beside=beside
         )

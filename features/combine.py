@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from features.errors import FeaturesError, StoreConflict
-from features.store import Store, Stream, StreamPlan, consecutive, open_store, store_exists, write_store
+from features.store import (
+    Store,
+    Stream,
+    StreamPlan,
+    consecutive,
+    open_store,
+    storage_for,
+    store_exists,
+    write_store,
+)
 from features.types import OK, FeatureHeader, LabelRow, Labels, TextFeatures
 from manifests.card import Card
 
@@ -43,7 +52,7 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
         conflicts: list[str] = []
         for store in stores[1:]:
             conflicts += label_conflicts(labels, store.labels)
-            labels = combine_labels(store.labels, labels)
+            labels = combine_labels(labels, store.labels)
         require_no_conflicts(conflicts, "labels")
         if not beside:
             held: list[FeatureHeader] = []
@@ -55,14 +64,14 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
         card = next((store.card for store in stores if store.card), None)
         write_store(
             out, dataset=stores[0].dataset, card=card, labels=labels, streams=plans, texts=texts,
-            storage=stores[0].storage,
+            storage=storage_for(out, stores[0]),
         )  # fmt: skip
         counts = [item.counts for plan in plans for item in plan.items]
         return Merged(sum(map(len, counts)), int(sum(map(sum, counts))), len(plans), len(texts))
 
 
 def require_new(out: Path | str) -> None:
-    """Raises `FeaturesError` when something is there: whole stores are made anew, never written over."""
+    """Raises `FeaturesError` when a store is there, on a disk or at a URL: whole stores are made anew, never written over."""
     if store_exists(out):
         raise FeaturesError(f"{out} exists; choose another name, or remove it first")
 
@@ -140,12 +149,13 @@ def _merged_texts(stores: Sequence[Store]) -> list[TextFeatures]:
     return list(taken.values())
 
 
-def combine_labels(older: Labels, newer: Labels) -> Labels:
-    """All videos of both; where both know one, the newer says what it says anything of. Score columns and boundaries are joined."""
-    names = tuple(dict.fromkeys((*newer.score_names, *older.score_names)))
-    num_boundaries = max(newer.boundaries.shape[1], older.boundaries.shape[1])
+def combine_labels(*newest_first: Labels) -> Labels:
+    """All videos of all of them; where several know one, the newest says what it says anything of. Score columns and boundaries are
+    joined."""
+    names = tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names))
+    num_boundaries = max(labels.boundaries.shape[1] for labels in newest_first)
     rows: dict[str, tuple[str, str, np.ndarray, np.ndarray]] = {}
-    for labels in (newer, older):
+    for labels in newest_first:
         columns = [names.index(name) for name in labels.score_names]
         for index, video_id in enumerate(labels.video_ids):
             scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)

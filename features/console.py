@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,6 +34,8 @@ class Console(click.Group):
             click.echo("stopped; what was finished is kept", err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # Whoever reads our output has enough of it, such as `head`: click ends without a word.
             raise Refused(_plain(error)) from error
 
 
@@ -42,7 +45,8 @@ class Refused(click.ClickException):
     exit_code = WRONG_CALL
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"error: {self.message}", file=file or sys.stderr)
+        lines = map(printable, self.message.split("\n"))
+        click.echo("error: " + "\n".join(lines), file=file or sys.stderr)
 
 
 def _plain(error: OSError) -> str:
@@ -82,7 +86,21 @@ Example, in ~/.bashrc: eval "$({program} completion bash)"
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
+    click.echo(json.dumps(finite(value), indent=2, default=str, allow_nan=False))
+
+
+def finite(value: object) -> object:
+    """JSON has no NaN; a number that is missing is null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def printable(text: str) -> str:
+    """A stranger's text on its one line, where it can neither move the cursor nor hide what stands before it."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class NamesOf(click.Choice):

@@ -20,6 +20,7 @@ from features.store import (
     StreamPlan,
     StreamRows,
     open_store,
+    storage_for,
     write_store,
 )
 from features.types import VideoFeatures
@@ -48,7 +49,7 @@ def convert(
         plans = [_plan(stream, np.dtype(dtype or stream.features.dtype)) for stream in before.streams]
         write_store(
             out, dataset=before.dataset, card=before.card, labels=before.labels, streams=plans, texts=before.texts,
-            storage=storage or before.storage,
+            storage=storage or storage_for(out, before),
         )  # fmt: skip
         with open_store(out) as after:
             faults, largest = _compare(before, after)

@@ -19,7 +19,8 @@ from features.errors import FeaturesError
 
 FEW_GB, FEW_FILES = 10.0, 10_000
 MOST_SKEW_SECONDS = 5.0
-"""By which the folder's clock may differ from ours; claims of dead writers are told by their age."""
+"""By which the folder's clock, which stamps files, may differ from ours, which takes their age: that of replaced Zarr generations and of
+claims without a name."""
 RENAMES = 50
 
 

@@ -12,6 +12,7 @@ from features.errors import FeaturesError
 from features.store import Store, Stream
 from features.types import OK, Labels
 from manifests.card import Card
+from manifests.errors import ManifestError
 from manifests.table import SCORE_PREFIX, Manifest, ManifestRow, check_video_id, write_manifest
 
 LAYOUTS = {
@@ -60,8 +61,7 @@ def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tu
             category = category_of.get(record.video_id) or store.dataset
             groups.setdefault(category, {})[record.video_id] = features.astype(np.float32)
     for category, videos in groups.items():
-        # What a store from a stranger calls a category must not lead out of the folder.
-        name = check_video_id(f"{category}_{stream.header.modality}_{stream.header.backbone}")
+        name = _file_name(f"{category}_{stream.header.modality}_{stream.header.backbone}")
         # The layout in circulation is a pickled dictionary. Writing one is harmless; ours reads it without running it.
         np.save(folder / f"{name}.npy", np.array(videos, dtype=object), allow_pickle=True)
     return {video_id for videos in groups.values() for video_id in videos}, len(groups)
@@ -94,6 +94,18 @@ def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) 
             spare = dict.fromkeys(card.labels.divided_by.values(), "1")
             lines.append(" ".join(by_column.get(column, spare.get(column, "0")) for column in columns))
         if lines:
-            (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            written.append(f"{split}.txt")
+            name = f"{_file_name(split)}.txt"
+            (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            written.append(name)
     return tuple(written)
+
+
+def _file_name(text: str) -> str:
+    """What a store from a stranger calls a split or a category must not lead out of the folder. Raises `FeaturesError`."""
+    try:
+        return check_video_id(text)
+    except ManifestError as error:
+        raise FeaturesError(
+            f"a split or category of the store would become the file {text[:200]!r}, which is no plain name: give it others with "
+            f"`features relabel`"
+        ) from error

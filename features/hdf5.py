@@ -50,8 +50,8 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
         temporary.unlink(missing_ok=True)
 
 
-def exists(path: Path) -> bool:
-    return path.exists()
+def exists(path: Path | str) -> bool:
+    return not is_url(path) and path.exists()
 
 
 def sync(path: Path) -> None:

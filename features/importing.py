@@ -32,6 +32,8 @@ class KnownRecipe:
     clip_stride: int | None = None
     fps: float | None = None
     tail: str | None = None
+    modality: str = "video"
+    """`video`, `audio` or `image`. The files do not say it."""
 
     def __post_init__(self) -> None:
         for name in ("clip_length", "clip_stride", "fps"):
@@ -97,7 +99,7 @@ def import_videos(
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise InvalidFeatures(f"{source}:\n  " + "\n  ".join(faults[:20]) + more)
     header = FeatureHeader(
-        backbone=backbone, modality="video", dim=dims.pop(), weights=known.weights, weights_sha256=None,
+        backbone=backbone, modality=known.modality, dim=dims.pop(), weights=known.weights, weights_sha256=None,
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
         fps=known.fps, precision=None, origin=f"imported: {layout}",
     )  # fmt: skip
@@ -162,15 +164,16 @@ def _video(
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:
-    """Ready text features, whose rows follow the card's prompt set, into a store that exists."""
+    """Ready text features, whose rows follow the card's prompt set, into the store at `out`, which is made if need be. Raises
+    `InvalidFeatures` for an array that is not theirs, `FeaturesError` for a prompt set that the card has not."""
     if prompt_set not in card.prompts:
         raise FeaturesError(f"{card.name} has no prompt set {prompt_set!r}; it has {', '.join(card.prompts) or 'none'}")
     array = read_array(source)
     prompts = card.prompts[prompt_set]
-    if array.ndim != 2 or len(array) != len(prompts.texts):
+    if array.ndim != 2 or len(array) != len(prompts.texts) or array.dtype.kind not in "fiu":
         raise InvalidFeatures(
-            f"{source} has shape {array.shape}; prompt set {prompt_set} of {card.name} has {len(prompts.texts)} texts, "
-            f"so ({len(prompts.texts)}, dim) is expected"
+            f"{source} holds {array.dtype} {array.shape}; prompt set {prompt_set} of {card.name} has {len(prompts.texts)} texts, "
+            f"so numbers of ({len(prompts.texts)}, dim) are expected"
         )
     header = TextHeader(
         encoder, int(array.shape[1]), weights, None, weights_random=False, origin=f"imported: {_file_sha256(source)}"
@@ -184,8 +187,9 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
 def add_text(out: Path, dataset: str, text: TextFeatures) -> None:
     """Put a prompt set into the store at `out`, in place of one of the same recipe; the store is made if need be."""
     no_labels = Labels((), (), (), (), np.zeros((0, 0)))
-    if not pack(out, dataset=dataset, card=None, labels=no_labels, texts=[text]).published:
-        raise FeaturesError(f"another process is publishing {out}; try again when it is done")
+    packed = pack(out, dataset=dataset, card=None, labels=no_labels, texts=[text])
+    if not packed.published:
+        raise FeaturesError(f"{out} is being published, claimed for {packed.holder}; try again when that is done")
 
 
 def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
@@ -202,5 +206,8 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
     # As a part, the new stream joins the store by the one mechanism there is.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
-    if not pack(out, dataset=manifest.name, card=manifest.card, labels=labels).published:
-        raise FeaturesError(f"another process is publishing {out}; the import waits in {staged} for the next run")
+    packed = pack(out, dataset=manifest.name, card=manifest.card, labels=labels)
+    if not packed.published:
+        raise FeaturesError(
+            f"{out} is being published, claimed for {packed.holder}; the import waits in {staged} for the next run"
+        )

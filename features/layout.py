@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,12 +23,13 @@ from manifests.table import check_video_id
 
 MAGIC = "longtake-features"
 NUM_BOUNDARIES = "num_boundaries"
+"""Attribute of labels that have boundaries of stages; others have neither attribute nor array."""
 HAS_DECODER = "has_decoder"
 """Attribute of the table of videos; stores of earlier writers have neither it nor the column."""
-"""Attribute of labels that have boundaries of stages; others have neither attribute nor array."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips than this is refused before anything is allocated."""
 MAX_CHUNK_BYTES = 1 << 26
+"""Readers refuse larger chunks, so features are written in fewer rows than were asked for where those would be larger."""
 MAX_INFLATION = 1100
 """What gzip can do at best. A declared size that the stored bytes could not hold even so is a lie."""
 
@@ -137,6 +138,8 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     offsets = np.cumsum(np.concatenate([[0], *(item.counts for item in plan.items)]), dtype="<i8")
     total, dim = int(offsets[-1]), plan.header.dim
     group.attribute("header", plan.header.to_json())
+    most_rows = MAX_CHUNK_BYTES // (dim * plan.dtype.itemsize)
+    storage = replace(storage, chunk_rows=max(1, min(storage.chunk_rows, most_rows)))
     table = _Blocks(group.table("features", (total, dim), plan.dtype, storage))
     start_seconds, end_seconds = np.zeros(total), np.zeros(total)
     tables: list[VideoTable] = []

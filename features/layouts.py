@@ -40,7 +40,7 @@ def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, Sou
     """The videos of a folder, or of one file. Raises `FeaturesError` when there are none."""
     chosen = LAYOUTS[layout]
     if source.is_dir():
-        files = sorted(path for path in source.glob(pattern or chosen.pattern) if path.is_file())
+        files = _files(source, pattern or chosen.pattern)
     else:
         files = [source] if source.is_file() else []
     if not files:
@@ -51,8 +51,17 @@ def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, Sou
     return chosen.videos(files)
 
 
+def _files(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob(pattern) if path.is_file())
+    except (NotImplementedError, ValueError, IndexError) as error:
+        raise FeaturesError(
+            f"--files takes a pattern of names inside {folder}, such as '*.npy' or '**/*_rgb.npy', got {pattern!r}"
+        ) from error
+
+
 def _one_each(files: Sequence[Path]) -> dict[str, SourceVideo]:
-    return {path.stem: SourceVideo(path, lambda path=path: read_array(path)) for path in files}
+    return _by_name(files, read_array)
 
 
 def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
@@ -62,7 +71,19 @@ def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
         array = read_array(path)
         return array.mean(axis=1, dtype=array.dtype) if array.ndim == 3 else array
 
-    return {path.stem: SourceVideo(path, lambda path=path: read(path)) for path in files}
+    return _by_name(files, read)
+
+
+def _by_name(files: Sequence[Path], read: Callable[[Path], object]) -> dict[str, SourceVideo]:
+    """A file is the video that it is named after. Raises `InvalidFeatures` for a video in two of them."""
+    found: dict[str, SourceVideo] = {}
+    for path in files:
+        if path.stem in found:
+            raise InvalidFeatures(
+                f"{found[path.stem].path} and {path} are both video {path.stem}: choose one of them with --files PATTERN"
+            )
+        found[path.stem] = SourceVideo(path, lambda path=path: read(path))
+    return found
 
 
 def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:

@@ -7,22 +7,25 @@ packer at a time publishes. Whatever is killed, at most the videos in flight are
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from features.combine import combine_labels, require_one_dataset
-from features.errors import NotAStore, NotInStore
+from features.errors import FeaturesError, NotAStore, NotInStore
 from features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
 from features.writer import Writer, clear_dead
 from manifests.card import Card
 
 PART_SUFFIX = ".h5"
+NAMELESS_SECONDS = 60.0
+"""A claim is written in no time; one without a name is of a process that was killed in that moment."""
 
 
 def parts_folder(store_path: Path) -> Path:
@@ -55,17 +58,36 @@ class Finished:
 
 def list_parts(store_path: Path) -> list[Path]:
     """Oldest first, so that a later part wins over an earlier one."""
-    found = [p for p in parts_folder(store_path).glob(f"*{PART_SUFFIX}") if not p.name.startswith(".")]
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    found = []
+    for path in parts_folder(store_path).glob(f"*{PART_SUFFIX}"):
+        # Another process may have packed it just now.
+        with suppress(FileNotFoundError):
+            if not path.name.startswith("."):
+                found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(found)]
 
 
-def read_finished(store_path: Path) -> Finished:
-    """Look at the store and at every part; `extract` resumes from the answer. A recipe is the same or it is another."""
+def read_finished(store_path: Path, dataset: str, card: Card | None) -> Finished:
+    """Look at the store and at every part; `extract` resumes from the answer. A recipe is the same or it is another.
+
+    Raises `StoreConflict` where they are of another dataset than the one that is named.
+    """
+    while True:
+        parts = list_parts(store_path)
+        try:
+            return _read_finished(([store_path] if store_exists(store_path) else []) + parts, dataset, card)
+        except FeaturesError:
+            # Another process has published meanwhile: what a part held is in the store now.
+            if all(part.exists() for part in parts):
+                raise
+
+
+def _read_finished(sources: Sequence[Path], dataset: str, card: Card | None) -> Finished:
     records: dict[str, dict[str, VideoRecord]] = {}
     headers: dict[str, FeatureHeader] = {}
-    sources = ([store_path] if store_exists(store_path) else []) + list_parts(store_path)
     for path in sources:
         with open_store(path) as store:
+            require_one_dataset(store, dataset, card)
             for stream in store.streams:
                 headers[stream.header.recipe_id] = stream.header
                 known = records.setdefault(stream.header.recipe_id, {})
@@ -73,35 +95,47 @@ def read_finished(store_path: Path) -> Finished:
     return Finished(records, tuple(headers.values()))
 
 
+def claim_of(store_path: Path) -> Path:
+    """The file that one process makes to publish, and that says which: `pid@host`."""
+    return parts_folder(store_path) / ".packing"
+
+
 @contextmanager
 def _packing(store_path: Path) -> Iterator[bool]:
     """True for the one process that may publish; a claim left by a dead process of this machine is taken over."""
-    claim = parts_folder(store_path) / ".packing"
+    claim = claim_of(store_path)
     claim.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(2):
-        try:
-            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            if not (_is_stale(claim) and _took_away(claim)):
-                yield False
-                return
-            continue
-        os.write(descriptor, str(Writer.current()).encode())
-        os.close(descriptor)
-        try:
-            yield True
-        finally:
-            claim.unlink(missing_ok=True)
+    if not (_claimed(claim) or (_is_stale(claim) and _took_away(claim) and _claimed(claim))):
+        yield False
         return
-    yield False
+    try:
+        yield True
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def _claimed(claim: Path) -> bool:
+    try:
+        with claim.open("x") as file:
+            file.write(str(Writer.current()))
+    except FileExistsError:
+        return False
+    except OSError:
+        # The disk is full, and a claim of nobody would stay.
+        claim.unlink(missing_ok=True)
+        raise
+    return True
 
 
 def _is_stale(claim: Path) -> bool:
     try:
-        owner = Writer.parse(claim.read_text())
+        text, age = claim.read_text(), time.time() - claim.stat().st_mtime
     except OSError:
         return False
-    return owner is not None and (owner.is_dead() or owner == Writer.current())
+    owner = Writer.parse(text)
+    if owner is None:
+        return age > NAMELESS_SECONDS
+    return owner.is_dead() or owner == Writer.current()
 
 
 def _took_away(claim: Path) -> bool:
@@ -123,6 +157,8 @@ class Packed:
     published: bool
     """False when another process holds the claim; the parts stay where they are and nothing is lost."""
     num_parts: int
+    holder: str = ""
+    """Who holds the claim, and where it lies."""
 
 
 def pack(
@@ -134,7 +170,7 @@ def pack(
     """
     with _packing(store_path) as may_publish:
         if not may_publish:
-            return Packed(False, 0)
+            return Packed(False, 0, _holder(claim_of(store_path)))
         clear_dead(parts_folder(store_path))
         parts = list_parts(store_path)
         base = open_store(store_path) if store_exists(store_path) else None
@@ -142,11 +178,11 @@ def pack(
             if base is not None:
                 require_one_dataset(base, dataset, card)
                 dataset = base.dataset
-                labels = combine_labels(base.labels, labels)
+                labels = combine_labels(labels, base.labels)
                 card = card or base.card
                 replaced = {(text.name, text.header.recipe_id) for text in texts}
                 texts = [*texts, *(t for t in base.texts if (t.name, t.header.recipe_id) not in replaced)]
-            plans = _compose(base.streams if base else (), parts, labels.video_ids)
+            plans, labels = _compose(base.streams if base else (), parts, dataset, card, labels)
             if base is None or parts or texts or not base.labels.equals(labels):
                 storage = base.storage if base else None
                 write_store(
@@ -164,7 +200,20 @@ def pack(
     return Packed(True, len(parts))
 
 
-def _compose(base_streams: Iterable[Stream], parts: Sequence[Path], video_order: Sequence[str]) -> list[StreamPlan]:
+def _holder(claim: Path) -> str:
+    """One line for a message."""
+    try:
+        return f"{claim.read_text() or 'a process without a name'} by {claim}"
+    except OSError:
+        return "a process that has just ended"
+
+
+def _compose(
+    base_streams: Iterable[Stream], parts: Sequence[Path], dataset: str, card: Card | None, labels: Labels
+) -> tuple[list[StreamPlan], Labels]:
+    """The streams of the new store, and its labels: those of parts join where `labels` does not know the video, since a part is whole
+    whatever the table says by now. Raises `StoreConflict` for a part of another dataset."""
+    known_ids, unknown = set(labels.video_ids), []
     headers: dict[str, FeatureHeader] = {}
     dtypes: dict[str, np.dtype] = {}
     videos: dict[str, dict[str, tuple[Stream, int] | StreamItem]] = {}
@@ -175,6 +224,9 @@ def _compose(base_streams: Iterable[Stream], parts: Sequence[Path], video_order:
         statuses[stream.name] = dict(zip(stream.videos.video_ids, stream.videos.statuses))
     for path in parts:
         with open_store(path) as part:
+            require_one_dataset(part, dataset, card)
+            if not known_ids.issuperset(part.labels.video_ids):
+                unknown.append(part.labels)
             for stream in part.streams:
                 headers.setdefault(stream.name, stream.header)
                 dtypes.setdefault(stream.name, stream.features.dtype)
@@ -183,10 +235,12 @@ def _compose(base_streams: Iterable[Stream], parts: Sequence[Path], video_order:
                     # A video once stored is never lost to a later failure.
                     if record.status != OK and known_status.get(record.video_id) == OK:
                         continue
-                    known[record.video_id] = _part_item(path, stream.name, record, int(num_clips))
+                    dtype = dtypes[stream.name]
+                    known[record.video_id] = _part_item(path, stream.name, record, int(num_clips), dtype)
                     known_status[record.video_id] = record.status
-    place = {video_id: row for row, video_id in enumerate(video_order)}
-    return [
+    labels = combine_labels(labels, *reversed(unknown))
+    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    plans = [
         StreamPlan(
             headers[name],
             dtypes[name],
@@ -194,16 +248,20 @@ def _compose(base_streams: Iterable[Stream], parts: Sequence[Path], video_order:
         )
         for name in sorted(videos)
     ]
+    return plans, labels
 
 
-def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int) -> StreamItem:
-    """A part is opened again when its turn comes: thousands of open files would be too many."""
+def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:
+    """A part is opened again when its turn comes: thousands of open files would be too many. Its numbers get the width of the stream's,
+    which `features convert` may have made narrower."""
 
     def read() -> VideoFeatures:
         with open_store(path) as part:
             try:
-                return part.stream(stream_name).read(record.video_id)
+                video = part.stream(stream_name).read(record.video_id)
             except NotInStore as error:
                 raise NotAStore(f"{path} changed while it was packed") from error
+        with np.errstate(over="ignore"):  # VideoFeatures refuses what becomes infinite
+            return replace(video, features=video.features.astype(dtype, copy=False))
 
     return StreamItem(record, num_clips, read)

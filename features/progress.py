@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
 from enum import Enum
 
 import click
+
+from features.console import finite
 
 
 class Shown(Enum):
@@ -86,9 +87,7 @@ class Progress:
             times = {"done": self._done, "of": self._total, "seconds": round(time.monotonic() - self._began, 3)}
             left = self.seconds_left
             times["seconds_left"] = None if left is None else round(left, 3)
-            # JSON has no NaN.
-            known = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in facts.items()}
-            click.echo(json.dumps({"event": event, **known, **times}), err=True)
+            click.echo(json.dumps(finite({"event": event, **facts, **times}), allow_nan=False), err=True)
         elif self._shown is Shown.VERBOSE or (
             self._shown is Shown.AUTO and not detail and (always or not self.on_terminal)
         ):

@@ -53,11 +53,3 @@ def open_binary(url: str) -> BinaryIO:
     with plain_errors(url):
         filesystem, path = fsspec.core.url_to_fs(url)
         return filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
-
-
-def check_protocol(url: str) -> None:
-    """Raises `NotAStore` when nothing here can read or write such a URL."""
-    import fsspec
-
-    with plain_errors(url):
-        fsspec.core.url_to_fs(url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +36,7 @@ class Storage:
     """How a store keeps its numbers; nothing that a reader of values can see."""
 
     chunk_rows: int = 128
-    """Clips per chunk: about one routine, so that reading one video reads one or two chunks."""
+    """Clips per chunk, at most: about one routine, so that reading one video reads one or two chunks."""
     compression: str = "default"
     """`none`, `gzip` or `zstd`; what `default` is, is the format's business."""
 
@@ -260,8 +260,16 @@ def _module(path: Path | str):
 
 
 def store_exists(path: Path | str) -> bool:
-    """Whether something was published there; what a killed writer left is nothing. Unknown, so False, at a URL."""
-    return not is_url(path) and _module(path).exists(Path(path))
+    """Whether something was published there; what a killed writer left is nothing. False for an HDF5 file at a URL, where none can
+    be written. Raises `NotAStore` for a URL that cannot be reached."""
+    return _module(path).exists(path if is_url(path) else Path(path))
+
+
+def storage_for(path: Path | str, source: Store) -> Storage:
+    """That of `source`, for a copy of it at `path`. Each kind of store has compressions of its own, so another kind gets its default."""
+    if _module(path) is _module(source.path):
+        return source.storage
+    return replace(source.storage, compression=Storage.compression)
 
 
 def open_store(path: Path | str) -> Store:

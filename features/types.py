@@ -42,6 +42,7 @@ class FeatureHeader:
 
     backbone: str
     modality: str
+    """What the network takes: `video`, `audio` or `image`."""
     dim: int
     """Values per clip."""
     weights: str
@@ -114,7 +115,7 @@ class VideoRecord:
     video_id: str
     status: str = OK
     error_stage: str = ""
-    """`find`, `decode`, `plan`: the step that failed."""
+    """The step that failed: `find`, `decode`, `sound`, `plan`, `model`; `crash` where it took its process down with it."""
     error_type: str = ""
     error_message: str = ""
     source_name: str = ""

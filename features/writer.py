@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -13,10 +14,11 @@ from pathlib import Path
 class Writer:
     pid: int
     host: str
+    """Of the machine; of a container too, where it has processes of its own and the machine's name."""
 
     @classmethod
     def current(cls) -> Writer:
-        return cls(os.getpid(), socket.gethostname())
+        return cls(os.getpid(), _host())
 
     @classmethod
     def parse(cls, text: str) -> Writer | None:
@@ -29,7 +31,7 @@ class Writer:
 
     def is_dead(self) -> bool:
         """True only when it is certain: a process of this machine that no longer runs. Nobody here can ask another one."""
-        if self.host != socket.gethostname():
+        if self.host != _host():
             return False
         try:
             os.kill(self.pid, 0)
@@ -38,6 +40,22 @@ class Writer:
         except (PermissionError, OverflowError):
             return False
         return False
+
+
+MOST_HOST = 40
+"""Characters of a host's name, so that a part's temporary name fits the 255 bytes that file systems take."""
+MACHINES_OWN = 0xEFFFFFFC
+"""Linux's number of the processes that are in no container."""
+
+
+@cache
+def _host() -> str:
+    name = socket.gethostname()[:MOST_HOST]
+    try:
+        processes = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return name
+    return name if processes == MACHINES_OWN else f"{name}-{processes}"
 
 
 def temporary_beside(path: Path) -> Path:

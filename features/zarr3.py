@@ -88,8 +88,11 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
             wait_for(files.delete_dir(one_before))
 
 
-def exists(path: Path) -> bool:
-    return (path / "zarr.json").exists()
+def exists(path: Path | str) -> bool:
+    if isinstance(path, Path):
+        return (path / "zarr.json").exists()
+    with _opened(path, read_only=True) as files:
+        return _get(files, "zarr.json") is not None
 
 
 @contextmanager

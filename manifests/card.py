@@ -7,6 +7,8 @@ import os
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin, get_type_hints
 
 from manifests.errors import ManifestError, UnknownDataset, there_are
 from manifests.prompts import PromptSet, read_prompts
@@ -151,13 +153,15 @@ def _card(values: dict, where: str) -> Card:
         )
         if score is not None:
             scores[name] = score
-            if not all(isinstance(limit, (int, float)) for limit in (score.minimum, score.maximum)):
-                faults.append(f"scores.{name}: minimum and maximum must be numbers")
-            elif not score.minimum < score.maximum:
+            if not score.minimum < score.maximum:
                 faults.append(f"scores.{name}: minimum {score.minimum:g} is not below maximum {score.maximum:g}")
     made["scores"] = scores
     faults += [fault for score in scores.values() for fault in _rule_faults(score, scores)]
-    faults += [f"default_scores names {n!r}, which is no score" for n in made["default_scores"] if n not in scores]
+    faults += [
+        f"default_scores names {n!r}, which is no score"
+        for n in made["default_scores"]
+        if isinstance(n, str) and n not in scores
+    ]
     for name, kind in (("clips", ClipDefaults), ("protocol", Protocol), ("labels", LabelFile)):
         part = _part(kind, values.get(name, {}), name, faults)
         if part is not None:
@@ -176,17 +180,46 @@ def _part(kind: type, values: dict, where: str, faults: list[str]):
         return None
     tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     try:
-        return kind(**{**values, **tuples})
+        part = kind(**{**values, **tuples})
     except TypeError as error:
         faults.append(f"{where}: {str(error).replace('.__init__()', '')}")
         return None
+    kinds = get_type_hints(kind)
+    wrong = [name for name, value in vars(part).items() if not _is_of(value, kinds[name])]
+    faults += [f"{where}: {name} must be {_KINDS[kinds[name]]}, got {getattr(part, name)!r:.80}" for name in wrong]
+    return None if wrong else part
+
+
+_KINDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    int | None: "a whole number",
+    float | None: "a number",
+    str | None: "text",
+    tuple[str, ...]: "a list of texts",
+    dict[str, str]: "a table of texts",
+}
+"""What the fields of a card's parts are, in words."""
+
+
+def _is_of(value: object, kind: object) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_is_of(value, one) for one in get_args(kind))
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(isinstance(one, str) for one in (*value, *value.values()))
+    return isinstance(value, kind)
 
 
 def _rule_faults(score: ScoreType, scores: dict[str, ScoreType]) -> list[str]:
     """What is wrong with the rule by which judges make a score."""
     where = f"scores.{score.name}"
-    if not isinstance(score.judges, tuple) or not isinstance(score.times, str) or not isinstance(score.drop, int):
-        return [f"{where}: judges takes a list of scores, times a score, drop a number"]
     named = [*score.judges, *([score.times] if score.times else [])]
     faults = [f"{where} is made of {name!r}, which is no score" for name in named if name not in scores]
     if score.drop < 0 or (score.drop and 2 * score.drop >= len(score.judges)):

@@ -61,15 +61,20 @@ def check_video_id(text: str) -> str:
     reason = None
     if not text:
         reason = "is empty"
-    elif len(text.encode()) > MAX_ID_BYTES:
-        reason = f"is longer than {MAX_ID_BYTES} bytes"
     elif text != text.strip() or text.startswith(".") or text.endswith("."):
         reason = "begins or ends with a blank or a dot"
     elif any(c in '/\\<>:"|?*' or unicodedata.category(c).startswith("C") for c in text):
         reason = "holds a character that file names cannot hold"
+    elif len(text.encode()) > MAX_ID_BYTES:
+        reason = f"is longer than {MAX_ID_BYTES} bytes"
     if reason:
         raise ManifestError(f"video_id {text[:200]!r} {reason}")
     return text
+
+
+def composed(name: str) -> str:
+    """A name with its accents composed: some file systems take them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
@@ -201,7 +206,7 @@ class RowChecker:
 
     def unique(self, line: int, video_id: str, split: str) -> None:
         # Ids that some file systems take for the same name count as the same.
-        folded = unicodedata.normalize("NFC", video_id).casefold()
+        folded = composed(video_id).casefold()
         if folded not in self._seen:
             self._seen[folded] = (line, video_id, split)
             return

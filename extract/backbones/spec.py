@@ -19,6 +19,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Of 8-bit RGB; most networks were trained with them."""
 SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
+MOST_FRAMES = 100_000
+"""Of a clip: more than an hour. A recipe in a stranger's file may ask for anything."""
 RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
 
 
@@ -124,10 +126,12 @@ class ClipRule:
     def __post_init__(self) -> None:
         if self.num_frames and self.num_frames < self.length or min(self.num_frames, self.num_clips) < 0:
             raise ValueError(f"{self.num_frames} frames do not make a clip of {self.length}")
-        if self.length < 1 or self.stride < 1:
+        if not (1 <= self.length <= MOST_FRAMES and 1 <= self.stride <= MOST_FRAMES):
             raise ValueError(
-                f"a clip needs a length and a stride of 1 frame or more, got {self.length} and {self.stride}"
+                f"a clip needs a length and a stride of 1 to {MOST_FRAMES} frames, got {self.length} and {self.stride}"
             )
+        if max(self.num_frames, self.num_clips) > MOST_FRAMES:
+            raise ValueError(f"at most {MOST_FRAMES} frames or clips, got {self.num_frames} and {self.num_clips}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"--fps takes a rate above 0 and at most 1000, got {self.fps}")
 
@@ -150,7 +154,7 @@ class BackboneSpec:
     clips: ClipRule
     """The published rule, used unless the user asks otherwise. Sound is cut by the rule of the pictures beside it."""
     default_weights: str
-    """Name in the table of extract/weights.py."""
+    """Name in the table of manifests/weights.py."""
     citation: str
     batch_size: int = 8
     """Clips per step on a CPU, frames per step of an image network. Results do not depend on it beyond the last bits of float32."""

@@ -5,14 +5,14 @@ Choice of stream, rotation, colour and the truth about a file's length are settl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from extract.backbones.spec import FrameRule
-from extract.errors import DecoderUnfit, ExtractError
+from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets
 from manifests.errors import there_are
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ PACKAGES: dict[str, Package] = {
 }
 
 
+PACKETS, FRAMES, RATE = "packets", "frames", "rate"
+
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What a decoder sees of a file before it decodes any picture."""
@@ -65,7 +70,10 @@ class VideoInfo:
     rotation_degrees: int
     """Clockwise turn that the file asks for; already applied to the pictures."""
     timeline: Timeline
-    """From the packets of the picture stream, not from the header."""
+    """Of the picture stream, not from the header."""
+    times_from: str
+    """What the timeline was read from: the times of `PACKETS`, those of `FRAMES`, where every picture was decoded for it, or the `RATE`, where
+    the file keeps no times of pictures."""
     origin_seconds: float
     """The first picture's time by the file's own clock, which its sound shares."""
     num_frames_from_header: int | None
@@ -75,7 +83,7 @@ class VideoInfo:
     stream_index: int
     """The one that is decoded: the best, which is the largest."""
     audio: str
-    """Codec, rate and channels of the first sound stream; empty when there is none."""
+    """Codec, rate and channels of the first sound stream; empty when there is none that can be decoded."""
 
 
 Wanted = Mapping[FrameRule, Set[int]]
@@ -105,11 +113,31 @@ class Decoder(Protocol):
         """Why this decoder must not read the file, as a clause about "it"; empty where it may."""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        """The frames that a rule wants, in order, one at a time. At the end the file must have been whole. `num_threads` 0
+        """The frames that a rule wants, in order, one at a time; what comes after the last of them may be left unread. `num_threads` 0
         is as many as there are processors.
 
         Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
         """
+
+
+def with_true_times(probe: Callable[..., VideoInfo], read: Callable[[VideoInfo], T]) -> T:
+    """What `read` makes of the file that `probe(exact=...)` looks at. Where pictures turn out not to be the packets, which may show at any
+    frame, it is read again from the start, by the pictures' own times."""
+    try:
+        return read(probe(exact=False))
+    except FramesNotPackets:
+        return read(probe(exact=True))
+
+
+def require_time(info: VideoInfo, index: int, seconds: float | None) -> None:
+    """Raises `FramesNotPackets` where the frame's time by the file's clock is not the one that was planned for."""
+    if info.times_from != PACKETS or seconds is None:
+        return
+    shown, planned = seconds - info.origin_seconds, info.timeline.seconds[index]
+    if abs(shown - planned) > 0.5 / info.timeline.fps:
+        raise FramesNotPackets(
+            f"{info.path.name}: frame {index} is shown at {shown:.3f} s, its packet at {planned:.3f} s"
+        )
 
 
 def last_wanted(wanted: Wanted) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ import numpy as np
 
 from extract.apart import alive
 from extract.clips import Timeline
-from extract.decode import Decoder, Pictures, VideoInfo, Wanted, last_wanted
+from extract.decode import FRAMES, PACKETS, RATE, Decoder, Pictures, VideoInfo, Wanted, last_wanted, require_time
 from extract.decode.scale import Scaler
 from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
@@ -29,6 +30,11 @@ MOST_THREADS = 16
 """FFmpeg's own bound; each holds a few pictures."""
 MISSING_SECONDS = 0.5
 """A file may end this much before its header says, or two frames if that is longer; headers round."""
+UNTIMED_CONTAINERS = ("avi",)
+"""They say when a picture is decoded, not when it is shown; FFmpeg guesses that, otherwise for packets than for frames. Packets are
+one for each frame interval, so counting them is right."""
+MOST_SECONDS = 7 * 24 * 3600.0
+"""No performance is as long; a time stamp that says so is damaged."""
 
 
 class PyAVDecoder:
@@ -73,6 +79,8 @@ class PyAVDecoder:
                 for frame in container.decode(stream):
                     alive()
                     index += 1
+                    if index < len(info.timeline):
+                        require_time(info, index, frame.time)
                     found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
                     if found:
                         yield index, found
@@ -103,30 +111,44 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     if stream is None:
         kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
         raise VideoUnreadable(f"{path.name} has no picture stream; it holds {kinds}")
-    header_frames = stream.frames or None
-    header_seconds = _header_seconds(container, stream)
+    if stream.codec_context is None:
+        raise VideoUnreadable(f"{path.name}: FFmpeg has no decoder for its pictures; convert the file, say to H.264")
     rotation, first_format = 0, stream.codec_context.pix_fmt
-    seconds: list[float | None] = []
-    unit = float(stream.time_base or 1)
+    packets, frames = _Shown(), _Shown()
+    num_packets = 0
     for packet in container.demux(stream):
         alive()
-        if not seconds or exact:
-            frames = packet.decode()
-            if frames:
-                rotation, first_format = _clockwise(frames[0]), frames[0].format.name
-        if exact:
-            seconds += [None if frame.pts is None else frame.pts * unit for frame in frames]
-        elif packet.size and not packet.is_discard:
-            seconds.append(None if packet.pts is None else packet.pts * unit)
+        if packet.size:
+            # Those that an edit list leaves out are in the file, but never shown.
+            num_packets += 1
+            if not packet.is_discard:
+                packets.add(packet, stream.time_base)
+        if exact or num_packets == 1:
+            for frame in packet.decode():
+                if not frames.seconds:
+                    rotation, first_format = _clockwise(frame), frame.format.name
+                frames.add(frame, stream.time_base)
     if not exact and not rotation:
         rotation = _rotation_of_first(path, stream.index)
-    if not seconds:
+    shown = frames if exact else packets
+    if not shown.seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
-    timeline = _timeline(seconds, float(stream.average_rate or 25))
-    origin = min((time for time in seconds if time is not None), default=0.0)
-    _require_whole(path, timeline, header_seconds, header_frames)
+    header_frames, header_seconds = stream.frames or None, _header_seconds(container, stream, packets.begin)
+    timeline = _timeline(shown, float(stream.average_rate or 25), header_seconds)
+    if timeline.end_seconds > MOST_SECONDS:
+        raise VideoUnreadable(f"{path.name}: its time stamps go to {timeline.end_seconds:.0f} s, which is damage")
+    # Both promises count: an AVI's duration is scaled by FFmpeg to the bytes that are there.
+    lacking = (header_seconds or 0.0) - (shown.begin - packets.begin + timeline.end_seconds)
+    lacking = max(lacking, ((header_frames or 0) - num_packets) / timeline.fps)
+    if lacking > max(MISSING_SECONDS, 2 / timeline.fps):
+        counted = f"{num_packets} of {header_frames} frames" if header_frames else f"{num_packets} frames"
+        raise VideoTruncated(
+            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {timeline.end_seconds + lacking:.2f} s "
+            f"({counted} are there): the file is cut off"
+        )
+    untimed = None in shown.seconds or container.format.name in UNTIMED_CONTAINERS
     turned = rotation % 180 != 0
-    audio = container.streams.audio
+    audio = sound_stream(container)
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -136,13 +158,37 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
         height=stream.width if turned else stream.height,
         rotation_degrees=rotation,
         timeline=timeline,
-        origin_seconds=0.0 if None in seconds else origin,
+        times_from=FRAMES if exact else RATE if untimed else PACKETS,
+        origin_seconds=shown.begin,
         num_frames_from_header=header_frames,
         duration_seconds_from_header=header_seconds,
         num_video_streams=len(container.streams.video),
         stream_index=stream.index,
-        audio=f"{audio[0].codec_context.name} {audio[0].rate} Hz {audio[0].layout.name}" if audio else "",
+        audio=f"{audio.codec_context.name} {audio.rate} Hz {audio.layout.name}" if audio else "",
     )
+
+
+class _Shown:
+    """When packets or frames of a stream are shown, by the file's clock, and for how long."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float | None] = []
+        self.durations: list[float] = []
+        """0 where the file does not say."""
+
+    def add(self, what: av.Packet | av.VideoFrame, time_base: Fraction | None) -> None:
+        unit = float(time_base or 1)
+        self.seconds.append(None if what.pts is None else what.pts * unit)
+        self.durations.append((what.duration or 0) * unit)
+
+    @property
+    def begin(self) -> float:
+        return min((time for time in self.seconds if time is not None), default=0.0)
+
+
+def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The first one that can be decoded."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def _clockwise(frame: av.VideoFrame) -> int:
@@ -158,37 +204,35 @@ def _rotation_of_first(path: Path, stream_index: int) -> int:
     return 0
 
 
-def _header_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+def _header_seconds(
+    container: av.container.InputContainer, stream: av.VideoStream, begin_seconds: float
+) -> float | None:
     """The picture stream's own duration. A container's lasts as long as its longest stream, which may be the sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    # Matroska counts from the start of its clock, not from the first picture.
+    before = begin_seconds if "matroska" in container.format.name else 0.0
     tag = stream.metadata.get("DURATION", "")
     try:
         hours, minutes, seconds = (float(part) for part in tag.split(":"))
-        return hours * 3600 + minutes * 60 + seconds
+        return hours * 3600 + minutes * 60 + seconds - before
     except ValueError:
         pass
     if len(container.streams) == 1 and container.duration:
-        return container.duration / av.time_base
+        return container.duration / av.time_base - before
     return None
 
 
-def _timeline(seconds: list[float | None], rate: float) -> Timeline:
-    if None in seconds:
-        times = np.arange(len(seconds)) / rate
-    else:
-        times = np.sort(np.array(seconds, float))
-        times = times - times[0]
-    last = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate
-    return Timeline(times, float(times[-1]) + max(last, 1e-3))
-
-
-def _require_whole(path: Path, timeline: Timeline, header_seconds: float | None, header_frames: int | None) -> None:
-    """Both promises of the header count: an AVI's duration is scaled by FFmpeg to the bytes that are there."""
-    promised = max(header_seconds or 0.0, (header_frames or 0) / timeline.fps)
-    if promised - timeline.end_seconds > max(MISSING_SECONDS, 2 / timeline.fps):
-        frames = f"{len(timeline)} of {header_frames} frames" if header_frames else f"{len(timeline)} frames"
-        raise VideoTruncated(
-            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {promised:.2f} s ({frames} are "
-            f"there): the file is cut off"
-        )
+def _timeline(shown: _Shown, rate: float, header_seconds: float | None) -> Timeline:
+    if None in shown.seconds:
+        count = len(shown.seconds)
+        return Timeline(np.arange(count) / rate, count / rate)
+    order = np.argsort(shown.seconds, kind="stable")
+    times = np.array(shown.seconds)[order] - shown.begin
+    moments, first = np.unique(times, return_index=True)
+    gap = float(np.median(np.diff(moments))) if len(moments) > 1 else len(times) / rate
+    # The last picture may be shown for longer, but not for longer than the header says of all.
+    own = min(shown.durations[order[-1]], (header_seconds or np.inf) - moments[-1])
+    end = float(moments[-1]) + max(own, gap, 1e-3)
+    # Pictures that claim the same moment share the time until the next one.
+    return Timeline(np.interp(np.arange(len(times)), [*first, len(times)], [*moments, end]), end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 
 import av
 import av.error
@@ -11,6 +12,7 @@ import numpy as np
 
 from extract.apart import alive
 from extract.decode import VideoInfo
+from extract.decode.pyav import sound_stream
 from extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]
@@ -37,16 +39,18 @@ def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iter
         for begin, samples in blocks:
             if not waiting:
                 return
+            # Streams with holes, or whose packets overlap, are put where their time stamps say. A hole is filled inside a span only: a wild
+            # time stamp makes one of days.
+            while waiting and sum(waiting[0]) <= begin:
+                yield _cut(kept, first, *waiting.pop(0))
+            kept, first = _forget(kept, first, waiting)
             gap = begin - (first + len(kept)) if len(kept) else 0
             if not len(kept):
                 first = begin
-            # Streams with holes, or whose packets overlap, are put where their time stamps say.
             kept = np.concatenate([kept, np.zeros(max(gap, 0), np.float32), samples[max(-gap, 0) :]])
             while waiting and sum(waiting[0]) <= first + len(kept):
                 yield _cut(kept, first, *waiting.pop(0))
-            needed = waiting[0][0] if waiting else first + len(kept)
-            if needed > first:
-                kept, first = kept[needed - first :], max(first, min(needed, first + len(kept)))
+            kept, first = _forget(kept, first, waiting)
     for begin, count in waiting:
         yield _cut(kept, first, begin, count)
 
@@ -71,32 +75,58 @@ def _cut(kept: np.ndarray, first: int, begin: int, count: int) -> np.ndarray:
     return found
 
 
+def _forget(kept: np.ndarray, first: int, waiting: Sequence[tuple[int, int]]) -> tuple[np.ndarray, int]:
+    """What is left of the samples from `first` on when those before the next span are dropped, and where it begins."""
+    end = first + len(kept)
+    needed = min(max(waiting[0][0] if waiting else end, first), end)
+    return kept[needed - first :], needed
+
+
 def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.AudioStream:
     if not container.streams.audio:
         raise SoundMissing(f"{info.path.name} has no sound")
-    return container.streams.audio[0]
+    stream = sound_stream(container)
+    if stream is None:
+        raise SoundUnreadable(f"{info.path.name}: FFmpeg has no decoder for its sound")
+    return stream
 
 
 def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the first sample on the pictures' clock, samples) of each decoded block."""
     try:
         with av.open(str(info.path)) as container:
-            stream = _stream(container, info)
-            resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate)
             begin: int | None = None
-            for frame in container.decode(stream):
-                alive()
-                if frame.pts is not None:
-                    shown = float(frame.pts * frame.time_base) - info.origin_seconds
-                    expected = round(shown * sample_rate)
+            for seconds, samples in _resampled(container, _stream(container, info), sample_rate):
+                if seconds is not None:
+                    expected = round((seconds - info.origin_seconds) * sample_rate)
                     # The resampler's delay moves blocks by some samples; only real holes are followed.
                     if begin is None or abs(expected - begin) > sample_rate // 10:
                         begin = expected
-                for block in resampler.resample(frame):
-                    samples = block.to_ndarray()[0]
-                    yield begin or 0, samples
-                    begin = (begin or 0) + len(samples)
-            for block in resampler.resample(None):
-                yield begin or 0, block.to_ndarray()[0]
+                begin = begin or 0
+                yield begin, samples
+                begin += len(samples)
     except av.error.FFmpegError as error:
         raise SoundUnreadable(f"{info.path.name}: the sound cannot be decoded: {error.strerror}") from error
+
+
+def _resampled(
+    container: av.container.InputContainer, stream: av.AudioStream, sample_rate: int
+) -> Iterator[tuple[float | None, np.ndarray]]:
+    """For each frame its time by the file's clock and the samples that came out, and at the end what was still inside. A recording may change
+    from stereo to surround, and a resampler takes what it began with, so there may be several, one after the other."""
+    resampler, taken = None, None
+    for frame in chain(container.decode(stream), [None]):
+        alive()
+        kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler and kind != taken:
+            yield None, _samples(resampler.resample(None))
+            resampler = None
+        if frame is None:
+            return
+        if resampler is None:
+            resampler, taken = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate), kind
+        yield frame.time, _samples(resampler.resample(frame))
+
+
+def _samples(blocks: Sequence[av.AudioFrame]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.float32), *(block.to_ndarray()[0] for block in blocks)])

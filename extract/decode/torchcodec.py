@@ -13,7 +13,7 @@ import torch
 
 from extract.apart import alive
 from extract.backbones.spec import FrameRule
-from extract.decode import Pictures, VideoInfo, Wanted, require_fit
+from extract.decode import Pictures, VideoInfo, Wanted, require_fit, require_time
 from extract.decode.pyav import PyAVDecoder
 from extract.decode.scale import Scaler, rgb_frame
 from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -59,7 +59,7 @@ class TorchCodecDecoder:
             for index in sorted(set().union(*wanted.values())):
                 alive()
                 found = decoder.get_frame_at(index)
-                _require_time(info, index, found.pts_seconds)
+                require_time(info, index, found.pts_seconds)
                 frame = rgb_frame(found.data.cpu().numpy())
                 yield index, {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
         except (RuntimeError, IndexError) as error:
@@ -117,12 +117,3 @@ class NVDECDecoder(TorchCodecDecoder):
                 f"processor, at most {LARGEST_DIFFERENCE:g} are allowed; use --decoder pyav"
             )
         return decoder
-
-
-def _require_time(info: VideoInfo, index: int, pts_seconds: float) -> None:
-    shown = pts_seconds - info.origin_seconds
-    if abs(shown - info.timeline.seconds[index]) > 0.5 / info.timeline.fps:
-        raise FramesNotPackets(
-            f"{info.path.name}: torchcodec gives the frame at {shown:.3f} s for the one at {info.timeline.seconds[index]:.3f} s; "
-            f"use --decoder pyav"
-        )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from extract import run as extract_run
 from extract.cli import main
 from features.inspect import diff
+from features.parts import claim_of, read_finished
 from features.store import open_store
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
@@ -90,6 +93,63 @@ def test_shards_share_one_store(tmp_path, numbers_backbone):
         ("1/x", "takes I/N"),
     ):
         assert message in extract(tmp_path, "--shard", wrong, status=2).output
+
+
+def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
+    """Who ends while another publishes waits, and then publishes what the other did not see; who waits in vain says so."""
+    make_dataset(tmp_path, [9, 30])
+    extract(tmp_path, "--shard", "1/2")
+    claim = claim_of(tmp_path / "small.h5")
+    claimed_by_another = lambda: (claim.parent.mkdir(exist_ok=True), claim.write_text("1@another-machine"))  # noqa: E731
+    claimed_by_another()
+    pack = extract_run.pack
+
+    def pack_while_the_other_ends(*arguments, **options):
+        packed = pack(*arguments, **options)
+        if not packed.published:
+            claim.unlink()
+        return packed
+
+    monkeypatch.setattr(extract_run, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(extract_run, "pack", pack_while_the_other_ends)
+    done = extract(tmp_path, "--shard", "2/2")
+    assert (
+        f"waits while another process publishes {tmp_path / 'small.h5'}, claimed for 1@another-machine" in done.stderr
+    )
+    with open_store(tmp_path / "small.h5") as store:
+        assert len(store.stream().records) == 2
+    claimed_by_another()
+    monkeypatch.setattr(extract_run, "pack", pack)
+    monkeypatch.setattr(extract_run, "WAIT_SECONDS", 0.1)
+    done = extract(tmp_path, status=1)
+    assert f"claimed for 1@another-machine by {claim}" in done.stderr and "remove that file" in done.stderr
+
+
+def test_what_was_there_is_counted_by_video(tmp_path, numbers_backbone):
+    """A video that failed is not among those that were there, and is listed once, for however many backbones."""
+    make_dataset(tmp_path, [8, 8])
+    (tmp_path / "videos" / "v0.mp4").write_bytes(b"no video")
+    extract(tmp_path, status=1)
+    done = extract(tmp_path, status=1)
+    assert "0 new, 1 were there, 1 failed" in done.output
+    found = json.loads(extract(tmp_path, "--clip-length", "8", "--beside", "--json", status=1).stdout)
+    assert (found["new"], found["already_there"], len(found["failed"])) == (1, 0, 1)
+    found = json.loads(extract(tmp_path, "--beside", "--json", status=1).stdout)
+    assert (found["new"], found["already_there"], len(found["failed"])) == (0, 1, 1)
+
+
+def test_the_same_video_asked_for_twice(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [40, 8])
+    found = json.loads(extract(tmp_path, "--only", "v0", "--only", "v0", "--json").stdout)
+    assert (found["new"], found["failed"]) == (1, [])
+
+
+def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
+    """A Mac takes accents apart."""
+    make_dataset(tmp_path, [8])
+    (tmp_path / "videos" / "v0.mp4").rename(tmp_path / "videos" / unicodedata.normalize("NFD", "été.mp4"))
+    (tmp_path / "small.csv").write_text(f"video_id\n{unicodedata.normalize('NFC', 'été')}\n")
+    assert "1 new" in extract(tmp_path).output
 
 
 def test_an_estimate_from_a_sample(tmp_path, numbers_backbone):
@@ -322,9 +382,7 @@ def wait_for_parts(run: subprocess.Popen, folder: Path, more: int) -> None:
 
 
 def held(store_path: Path) -> set[str]:
-    from features.parts import read_finished
-
-    return {video_id for records in read_finished(store_path).records.values() for video_id in records}
+    return {video_id for records in read_finished(store_path, "small", None).records.values() for video_id in records}
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path):

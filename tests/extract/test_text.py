@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 
@@ -117,6 +118,12 @@ def test_no_network_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAKE_OFFLINE", "1")
     with pytest.raises(WeightsError, match="LONGTAKE_OFFLINE"):
         encode_texts(["ball"])
+
+
+def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(ExtractError, match=r"need the package open_clip: python -m pip install 'longtake\[extract\]'"):
+        encode_texts(["a jump"])
 
 
 def test_wrong_calls() -> None:

@@ -1,5 +1,6 @@
 """Stores that are merged, converted, relabelled, exported: nothing lost, nothing mixed, nothing written over."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -328,3 +329,34 @@ def test_boundaries_of_stages_on_their_way(tmp_path, suffix):
     (tmp_path / "n.csv").write_text(f"{table}a,train,0.5,9.5,1\n")
     run("relabel", staged, "--manifest", tmp_path / "n.csv")
     assert "a: boundary of stages at 9.5 s, outside its clips, 0 to 3 s" in run("verify", staged, status=1)
+
+
+def test_a_split_that_leads_out_of_the_folder(tmp_path):
+    card = dataclasses.replace(find_manifest("fisv").card, splits=("../../out",))
+    table = Labels(("1",), ("../../out",), ("",), ("tes", "pcs"), np.ones((1, 2)))
+    write_store(
+        tmp_path / "s.h5", dataset="fisv", card=card, labels=table, streams=[plan(header(), [video("1", 3)])]
+    )  # fmt: skip
+    told = run("export", tmp_path / "s.h5", tmp_path / "a" / "b", status=2)
+    assert "'../../out', which is no plain name: give it others with `features relabel`" in told
+    assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_chunks_are_no_larger_than_readers_take(tmp_path, monkeypatch, suffix):
+    for module in ("layout", "hdf5", "zarr3"):
+        monkeypatch.setattr(f"features.{module}.MAX_CHUNK_BYTES", 6 * 4 * 80)
+    raw.write(tmp_path / "a.h5", raw.example())
+    run("convert", tmp_path / "a.h5", tmp_path / f"b{suffix}", "--chunk-rows", 65536, "--compression", "gzip")
+    with open_store(tmp_path / f"b{suffix}") as store:
+        assert verify(store) == [] and store.storage.chunk_rows == 65536
+
+
+@pytest.mark.parametrize("copy", [lambda source, out: merge([source], out), convert])
+def test_a_compression_that_the_other_kind_has_not(tmp_path, copy):
+    one = store_of(tmp_path / "1.h5", "abc")
+    convert(one, tmp_path / "2.zarr", storage=Storage(3, "zstd"))
+    for suffix, storage in ((".zarr", Storage(3, "zstd")), (".h5", Storage(3))):
+        copy(tmp_path / "2.zarr", tmp_path / f"3{suffix}")
+        with open_store(tmp_path / f"3{suffix}") as store:
+            assert store.storage == storage and verify(store) == []

@@ -71,7 +71,7 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
         packer.wait()
         with open_store(store) as opened:
             opened.stream().read_all()
-        now = set(read_finished(store).records[header().recipe_id])
+        now = set(read_finished(store, "d", None).records[header().recipe_id])
         assert now and held <= now
         held = now
     packed = publish(store)

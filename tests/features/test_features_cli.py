@@ -1,12 +1,21 @@
 """What `features` prints, and with which exit status."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from features.cli import RANDOM_NOTE, main
-from tests.features.fakes import header, make_store
+from features.store import write_store
+from features.types import Labels
+from tests.features.fakes import header, make_store, plan, text_features, video
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments, status=0):
@@ -46,7 +55,6 @@ def test_verify(store):
     assert "0 faults" in run("verify", store)
     content = bytearray(store.read_bytes())
     import h5py
-    import numpy as np
 
     with h5py.File(store) as file:
         places = []
@@ -82,3 +90,46 @@ def test_what_is_no_store_gets_one_line(command, what, store, tmp_path):
         path.write_bytes({"text": b"hello", "truncated": store.read_bytes()[:2000], "empty": b""}[what])
     output = run(command, path, status=2)
     assert output.count("error:") == 1 and "x.h5" in output and len(output.splitlines()) <= 3
+
+
+def test_json_has_no_nan(store):
+    """Of a video that failed nobody knows how long it is."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    rows = json.loads(run("ls", store, "--json"), parse_constant=refuse)
+    assert all(row["duration_seconds"] is None and row["span_start_seconds"] is None for row in rows)
+
+
+def test_a_reader_that_has_enough(tmp_path):
+    path = make_store(tmp_path / "many.h5", {f"v{number}": 1 for number in range(400)})
+    code = "from features.cli import main; main()"
+    call = [sys.executable, "-c", code, "ls", str(path), "--json"]
+    # Unbuffered, Python itself loses what a pipe does not take at once.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(call, cwd=ROOT, env=environment, text=True, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1, "what click gives for it"
+
+
+def test_text_of_a_stranger_stays_on_its_line(tmp_path):
+    path = tmp_path / "s.h5"
+    evil = "x\x1b[2J\r\x9b1A\n\u202ey"
+    table = Labels(("v",), (evil,), (evil,), (evil,), np.ones((1, 1)))
+    streams = [plan(header(evil, weights=evil), [video("w", 2)]), plan(header("other"), [video("v", 2)])]
+    write_store(path, dataset=evil, card=None, labels=table, streams=streams, texts=[text_features(evil)])
+    for told in (
+        run("info", path),
+        run("card", path),
+        run("ls", path, "--backbone", "other"),
+        run("verify", path, status=1),
+        run("diff", path, make_store(tmp_path / "d.h5", {"v": 2}), status=1),
+    ):
+        assert "x [2J" in told and not [line for line in told.split("\n") if line.strip().startswith("y")]
+        assert not [c for c in told if not c.isprintable() and c not in "\n\t"]
+    refused = run("ls", path, status=2)
+    assert "x [2J" in refused and not [c for c in refused if not c.isprintable() and c != "\n"]

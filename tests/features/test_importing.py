@@ -54,6 +54,16 @@ def test_features_labels_and_what_is_known(tmp_path):
         assert not verify(store)
 
 
+def test_sound_is_recorded_as_sound(tmp_path):
+    """`train sweep` takes all streams of a store but those."""
+    folder = write_folder(tmp_path / "in")
+    import_folder(folder, tmp_path / "out.h5")
+    call = ("--layout", "gdlt", "--dataset", "fisv", "--backbone", "ast", "--out", tmp_path / "out.h5")
+    run(folder, *call, "--modality", "audio")
+    with open_store(tmp_path / "out.h5") as store:
+        assert {s.header.backbone: s.header.modality for s in store.streams} == {"vst": "video", "ast": "audio"}
+
+
 def test_half_precision(tmp_path):
     import_folder(write_folder(tmp_path / "in"), tmp_path / "out.h5", "--dtype", "float16")
     with open_store(tmp_path / "out.h5") as store:
@@ -197,6 +207,9 @@ def test_text_features(tmp_path):
     assert "has 105 texts" in run(*call, "--text", "qgvl", status=2)
     assert "no prompt set 'nothing'" in run(*call, "--text", "nothing", status=2)
     assert "needs --text" in run(*call, status=2)
+    np.save(tmp_path / "text.npy", np.full((102, 8), "abc"))
+    told = run(*call, "--text", "mlavl", status=2)
+    assert "holds <U3 (102, 8)" in told and "numbers of (102, dim) are expected" in told
 
 
 def test_real_features(shared, tmp_path):

@@ -221,3 +221,22 @@ def test_an_old_torch_file(tmp_path):
     torch.save(torch.zeros(2, 3), tmp_path / "x.pkl", _use_new_zipfile_serialization=False)
     with pytest.raises(InvalidFeatures, match="older than 1.6"):
         read_values(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("layout", ["gdlt", "skating-mixer"])
+def test_one_video_in_two_files(tmp_path, layout):
+    for kind in ("audio", "rgb"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        np.save(tmp_path / "in" / kind / "Ball_001.npy", clips(4, 6))
+    call = (tmp_path / "in", "--layout", layout, "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
+    told = run(*call, "--files", "**/*.npy", status=2)
+    assert all(f"{kind}/Ball_001.npy" in told for kind in ("audio", "rgb")) and "--files PATTERN" in told
+    assert not (tmp_path / "o.h5").exists()
+    run(*call, "--files", "rgb/*.npy")
+
+
+@pytest.mark.parametrize("pattern", ["/data/*.npy", "**.npy", "."])
+def test_patterns_that_are_none(tmp_path, pattern):
+    np.save(tmp_path / "Ball_001.npy", clips(4, 6))
+    call = (tmp_path, "--layout", "gdlt", "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
+    assert f"such as '*.npy' or '**/*_rgb.npy', got '{pattern}'" in run(*call, "--files", pattern, status=2)

@@ -1,14 +1,23 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from features import parts, writer
+from features.convert import convert
+from features.errors import StoreConflict
+from features.importing import add_text
+from features.inspect import verify
 from features.parts import list_parts, pack, parts_folder, read_finished, write_part
 from features.store import open_store
+from manifests.card import find_card
+from manifests.table import MAX_ID_BYTES
 from tests.features.fakes import header, labels, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +40,7 @@ def test_parts_become_a_store_in_the_manifests_order(tmp_path):
         part(store, video_id, 3)
     assert publish(store).num_parts == 2
     part(store, "b", 2)
-    assert set(read_finished(store).records[header().recipe_id]) == {"a", "b", "c"}
+    assert set(read_finished(store, "d", None).records[header().recipe_id]) == {"a", "b", "c"}
     publish(store)
     with open_store(store) as opened:
         assert [record.video_id for record in opened.stream().records] == ["a", "b", "c"]
@@ -86,7 +95,7 @@ def test_one_packer_at_a_time(tmp_path):
     part(store, "a", 3)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        claim(store, socket.gethostname(), sleeper.pid)
+        claim(store, writer.Writer.current().host, sleeper.pid)
         assert not publish(store).published
         assert len(list_parts(store)) == 1 and not store.exists()
     finally:
@@ -95,4 +104,124 @@ def test_one_packer_at_a_time(tmp_path):
     assert publish(store).published, "the claim of a dead process is taken over"
     part(store, "b", 3)
     claim(store, "another-machine", 1)
-    assert not publish(store).published, "nobody here can know whether that process lives"
+    packed = publish(store)
+    assert not packed.published, "nobody here can know whether that process lives"
+    assert packed.holder == f"1@another-machine by {parts_folder(store) / '.packing'}"
+
+
+def test_a_claim_without_a_name(tmp_path):
+    """Of a process that was killed while it wrote it, or of one that is writing it now."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    left = parts_folder(store) / ".packing"
+    left.touch()
+    assert not publish(store).published
+    os.utime(left, (0, 0))
+    assert publish(store).published and not left.exists()
+
+
+def test_a_full_disk_leaves_no_claim(tmp_path, monkeypatch):
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    open_ = Path.open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a: Full(open_(path, *a)) if path.name == ".packing" else open_(path, *a)
+    )
+    with pytest.raises(OSError, match="No space left"):
+        publish(store)
+    monkeypatch.undo()
+    assert publish(store).published
+
+
+def test_parts_of_videos_that_the_table_no_longer_knows(tmp_path):
+    """Left by a run that was killed, before a row was taken out or while texts were added: they bring their own labels."""
+    store = tmp_path / "s.h5"
+    for video_id in ("d", "a", "c"):
+        part(store, video_id, 3)
+    publish(store, labels=labels(["c", "b"]))
+    with open_store(store) as opened:
+        assert set(opened.labels.video_ids) == set("abcd")
+        rows = {video_id: opened.labels.row(i) for i, video_id in enumerate(opened.labels.video_ids)}
+        whole = labels(IDS)
+        assert all(rows[v].scores == whole.row(IDS.index(v)).scores for v in ("a", "d"))
+        assert {record.video_id for record in opened.stream().records} == {"a", "c", "d"}
+
+
+def test_texts_before_the_first_video_is_published(tmp_path):
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    add_text(store, "d", text_features())
+    with open_store(store) as opened:
+        assert opened.labels.video_ids == ("a",) and len(opened.texts) == 1
+
+
+def test_parts_of_another_dataset(tmp_path):
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    card = find_card("rg")
+    with pytest.raises(StoreConflict, match="store of d, and this is of rg"):
+        read_finished(store, "rg", card)
+    with pytest.raises(StoreConflict, match="store of d, and this is of rg"):
+        pack(store, dataset="rg", card=card, labels=labels(IDS))
+    assert len(list_parts(store)) == 1
+
+
+def test_a_part_that_is_packed_while_it_is_looked_at(tmp_path, monkeypatch):
+    store = tmp_path / "s.h5"
+    for video_id in ("a", "b"):
+        part(store, video_id, 3)
+    listed = parts.list_parts
+    published = []
+
+    def others_publish_now(path):
+        found = listed(path)
+        if not published:
+            published.append(True)
+            monkeypatch.setattr(parts, "list_parts", listed)
+            publish(store)
+        return found
+
+    monkeypatch.setattr(parts, "list_parts", others_publish_now)
+    assert set(read_finished(store, "d", None).records[header().recipe_id]) == {"a", "b"} and published
+
+
+def test_a_store_that_was_made_narrower_grows(tmp_path):
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    publish(store)
+    store.rename(tmp_path / "wide.h5")
+    convert(tmp_path / "wide.h5", store, dtype="float16")
+    part(store, "b", 2, seed=1)
+    publish(store)
+    with open_store(store) as opened:
+        stream = opened.stream()
+        assert stream.features.dtype == np.float16
+        np.testing.assert_array_equal(stream.read("b").features, video("b", 2, seed=1).features.astype(np.float16))
+        assert verify(opened) == []
+
+
+@pytest.mark.parametrize("host", ["n" * 64, "node"])
+def test_names_of_temporaries_fit_a_file_system(tmp_path, monkeypatch, host):
+    writer._host.cache_clear()
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    try:
+        longest = f"{'v' * MAX_ID_BYTES}@12345678.h5"
+        temporary = writer.temporary_beside(tmp_path / longest)
+        temporary.touch()
+        assert writer.writer_of(temporary) == writer.Writer.current()
+    finally:
+        writer._host.cache_clear()

@@ -89,6 +89,14 @@ def test_writing_to_an_object_store(tmp_path, monkeypatch):
 
         there = [Path(name).name for name in fsspec.filesystem("s3").ls(f"{bucket}/features/rg.zarr", refresh=True)]
         assert len(there) == 3 and "zarr.json" in there, "the current generation and the one before"
+        local = make_store(tmp_path / "b.h5", {"b": 9})
+        for call in (["convert", str(local), url], ["merge", str(local), "--out", url]):
+            done = CliRunner().invoke(main, call)
+            assert done.exit_code == 2 and f"{url} exists; choose another name" in done.output, done.output
+        with open_store(url) as store:
+            assert store.stream().videos.video_ids == ("a",)
+        done = CliRunner().invoke(main, ["convert", str(local), f"s3://{bucket}/features/new.zarr"])
+        assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,23 @@ def test_round_trip_with_a_byte_order_mark(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb", " a", "a ", "x" * 181, "ü" * 91, "a:b", "a?"]
+    "bad",
+    [
+        "",
+        "..",
+        ".hidden",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        " a",
+        "a ",
+        "x" * 181,
+        "ü" * 91,
+        "a:b",
+        "a?",
+        "r\udce9sum\udce9",
+    ],
 )
 def test_ids_that_cannot_be_file_names(bad):
     with pytest.raises(ManifestError):
@@ -219,8 +235,14 @@ def test_label_file_faults(tmp_path):
         {"scores": 3},
         {"scores": {"total": 3}},
         {"scores": {"total": {"title": "t", "minimum": "low", "maximum": 3}}},
+        {"scores": {"total": {"title": "t", "minimum": 0, "maximum": 3, "unit": 7}}},
+        {"scores": {"total": {"title": "t", "minimum": 0, "maximum": 3, "judges": [["total"]]}}},
+        {"default_scores": [["total"]]},
         {"splits": 1},
         {"splits": [1, 2]},
+        {"clips": {"length": "16"}},
+        {"clips": {"fps": True}},
+        {"labels": {"divided_by": {"total": 3}}},
         {"clips": []},
         {"protocol": {"one_model_per": ["video"]}},
         {"prompts": {"p": 1}},
