@@ -142,7 +142,7 @@ def run(
     """Extract features of every video that the store does not have yet.
 
     Stop it when you like: finished videos are kept, and the same command goes on. Exit status 1 when videos failed; they
-    are listed and are rows in the store, the rest is stored.
+    are listed and are rows in the store, the rest is stored. It is 1 too when another process holds the store for long.
 
     Example: extract run --dataset rg --videos /data/rg --backbone i3d
     """
@@ -152,7 +152,8 @@ def run(
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
     from extract.progress import DownloadProgress, VideoProgress
-    from extract.run import WAIT_SECONDS, RunOptions, make_plan, publish, run_plan, slow_precision
+    from extract.run import RunOptions, make_plan, publish, run_plan, slow_precision
+    from features.parts import WAIT_SECONDS
 
     with DownloadProgress(shown) as download:
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
@@ -170,6 +171,8 @@ def run(
 
         on_batch = Predictions()
     interrupted = False
+    # Whoever stops a run does not want to wait for another one, nor does an error.
+    wait_seconds = 0.0
     num_new = 0
     with VideoProgress(len(plan.jobs), plan.num_done, shown) as progress:
         try:
@@ -179,13 +182,14 @@ def run(
                     failures[finished.video_id] = finished.failure
                 else:
                     num_new += 1
+            wait_seconds = WAIT_SECONDS
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            # Whoever stops a run does not want to wait for another one.
-            packed = publish(plan, wait_seconds=0.0 if interrupted else WAIT_SECONDS, on_wait=progress.note)
+            packed = publish(plan, wait_seconds=wait_seconds, on_wait=progress.note)
+    interrupted = interrupted or packed.stopped
     _report(plan, packed, num_new, list(failures.values()), interrupted, quiet, as_json)
-    sys.exit(INTERRUPTED if interrupted else 1 if failures or not packed.published else 0)
+    sys.exit(INTERRUPTED if interrupted else 1 if failures or packed.num_waiting else 0)
 
 
 @main.command("plan")
@@ -260,6 +264,8 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
                 ],
                 "recipes": {header.backbone: header.recipe_id for header in plan.headers},
                 "published": packed.published,
+                "waiting": packed.num_waiting,
+                "claimed_for": packed.holder,
                 "interrupted": interrupted,
             }
         )
@@ -271,11 +277,9 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
     if not quiet:
         click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
     if not packed.published:
-        click.echo(
-            f"{plan.out} is claimed for {packed.holder}: the new videos wait beside it, and the same command publishes them. If no such "
-            f"process runs any more, remove that file first",
-            err=True,
-        )
+        click.echo(packed.trouble(plan.out), err=True)
+    if packed.num_waiting:
+        click.echo(f"{packed.num_waiting} new videos wait beside it, and the same command publishes them", err=True)
     if interrupted:
         click.echo("stopped; the same command goes on where this one ended", err=True)
 
@@ -322,7 +326,7 @@ def text(
             library=f"{recipe['library']}, {recipe['model']}",
         )  # fmt: skip
         groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
-        add_text(out, card.name, TextFeatures(name, header, prompts.texts, groups, features))
+        add_text(out, card.name, card, TextFeatures(name, header, prompts.texts, groups, features))
         rows.append({"text": name, "recipe_id": header.recipe_id, "texts": len(groups), "dim": header.dim})
         if header.weights_random and not as_json:
             click.echo(RANDOM_NOTE, err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -43,9 +44,10 @@ class Track:
 def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
     """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` where that cannot be written, `VideoError`; then what was at
     `out` is still there."""
-    if out.exists() and out.samefile(video):
-        raise ExtractError(f"the overlay would take the place of the video {video}: name another file")
     decoder = get_decoder("pyav")
+    decoder.promised_seconds(video)
+    if out.is_dir() or (out.exists() and out.samefile(video)):
+        raise ExtractError(f"the overlay would take the place of {out}: name another file")
     temporary = temporary_beside(out)
     try:
         with_true_times(partial(decoder.probe, video), lambda info: _draw(decoder, info, temporary, tracks))
@@ -55,7 +57,8 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
     except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, ValueError, OSError) as error:
         raise ExtractError(f"cannot write the video {out}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track]) -> None:

@@ -20,6 +20,7 @@ from extract.link import Stopped
 from extract.sources import find_video
 from extract.weights import file_sha256
 from features.types import FAILED, FeatureHeader, VideoRecord
+from manifests.errors import printable
 from manifests.table import ManifestRow
 
 MAX_MESSAGE = 500
@@ -133,7 +134,7 @@ def _read_video(
     record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
     try:
         path = find_video(row, folder, stems)
-        record = replace(record, source_name=_printable(path.name), source_sha256=file_sha256(path))
+        record = replace(record, source_name=printable(path.name), source_sha256=file_sha256(path))
         return _decode_video(job, path, record, decoder, num_workers, place, put, stop)
     except (VideoError, OSError) as error:
         return failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
@@ -246,10 +247,5 @@ class _Assembler:
 def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:
     """The row of a video that gave nothing, with a message that any table can show."""
     return replace(
-        record, status=FAILED, error_stage=stage, error_type=kind, error_message=_printable(message)[:MAX_MESSAGE]
+        record, status=FAILED, error_stage=stage, error_type=kind, error_message=printable(message)[:MAX_MESSAGE]
     )
-
-
-def _printable(text: str) -> str:
-    """A file's name may hold bytes that are no text."""
-    return "".join(c if c.isprintable() else " " for c in text)

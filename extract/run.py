@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import platform
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,7 @@ from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
 from features.combine import require_one_recipe
 from features.importing import labels_of
-from features.parts import Packed, pack, read_finished, write_part
+from features.parts import Packed, pack_or_wait, read_finished, write_part
 from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
@@ -35,8 +34,6 @@ from manifests.table import Manifest, ManifestRow
 AUTO = "auto"
 CLOCK_SECONDS = 1.0
 """By which the end of a file may be before the end that a table gives it."""
-WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
-"""How long a process is waited for that publishes the same store, and how often it is looked for. Publishing 100,000 videos takes minutes."""
 QUEUED_PARTS = 2
 """Finished videos that wait for the disk; if it is slower than the models, they wait for it."""
 
@@ -411,18 +408,9 @@ def _remark(record: VideoRecord) -> str:
     return f"end_seconds is {record.span_end_seconds:g}, but the file ends at {record.duration_seconds:.1f} s"
 
 
-def publish(
-    plan: Plan, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None
-) -> Packed:
-    """Merge all parts into the store that readers see. Another process that is at it is waited for, since it may have begun before our
-    last part was there; `on_wait` is told once."""
-    until = time.monotonic() + wait_seconds
-    waited = False
-    while True:
-        packed = pack(plan.out, dataset=plan.manifest.name, card=plan.manifest.card, labels=plan.labels)
-        if packed.published or time.monotonic() > until:
-            return packed
-        if not waited:
-            on_wait(f"waits while another process publishes {plan.out}, claimed for {packed.holder}")
-            waited = True
-        time.sleep(LOOK_SECONDS)
+def publish(plan: Plan, *, wait_seconds: float, on_wait: Callable[[str], None]) -> Packed:
+    """Merge all parts into the store that readers see, as `pack_or_wait` does."""
+    return pack_or_wait(
+        plan.out, wait_seconds=wait_seconds, on_wait=on_wait, dataset=plan.manifest.name, card=plan.manifest.card,
+        labels=plan.labels,
+    )  # fmt: skip

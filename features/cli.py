@@ -18,10 +18,10 @@ from features.console import (
     completes,
     json_option,
     print_json,
-    printable,
 )
 from features.errors import FeaturesError
 from manifests.card import Card, dataset_names, find_card
+from manifests.errors import printable
 from manifests.table import Manifest, find_manifest, read_manifest
 
 STORE = StorePath()
@@ -368,7 +368,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     Example: features relabel features/rg.h5 --dataset rg
     """
     from features.importing import labels_of
-    from features.parts import pack
+    from features.parts import pack_or_wait
     from features.store import open_store
 
     with open_store(store) as opened:
@@ -379,8 +379,9 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     named = {row.video_id for row in corrected.rows}
     if (dataset and corrected.name != name) or not named.intersection(before.video_ids):
         raise FeaturesError(f"{store} is a store of {name}; these labels are of {corrected.name}")
-    if not pack(store, dataset=name, card=corrected.card, labels=labels_of(corrected)).published:
-        raise FeaturesError(f"another process is publishing {store}; try again when it is done")
+    packed = pack_or_wait(store, dataset=name, card=corrected.card, labels=labels_of(corrected))
+    if not packed.published:
+        raise FeaturesError(packed.trouble(store))
     with open_store(store) as opened:
         rows = {video_id: before.row(index) for index, video_id in enumerate(before.video_ids)}
         after = opened.labels

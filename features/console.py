@@ -1,6 +1,6 @@
 """How the three commands behave in a terminal, once for all of them: errors, exit statuses, JSON.
 
-Exit status: 0 all done; 1 some videos failed, or two stores differ; 2 the call was wrong; 130 stopped by Ctrl-C.
+Exit status: 0 all done; 1 some videos failed or could not be published, or two stores differ; 2 the call was wrong; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from features.remote import is_url
-from manifests.errors import LongtakeError
+from manifests.errors import LongtakeError, printable
 
 WRONG_CALL = 2
 INTERRUPTED = 130
@@ -96,11 +96,6 @@ def finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def printable(text: str) -> str:
-    """A stranger's text on its one line, where it can neither move the cursor nor hide what stands before it."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class NamesOf(click.Choice):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from features.combine import combine_labels, require_one_dataset
-from features.errors import FeaturesError, NotAStore, NotInStore
+from features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
 from features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
 from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
 from features.writer import Writer, clear_dead
 from manifests.card import Card
 
 PART_SUFFIX = ".h5"
+WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
+"""How long a process is waited for that publishes the same store, and how often it is looked for. Publishing 100,000 videos takes minutes."""
 NAMELESS_SECONDS = 60.0
 """A claim is written in no time; one without a name is of a process that was killed in that moment."""
 
@@ -104,7 +106,6 @@ def claim_of(store_path: Path) -> Path:
 def _packing(store_path: Path) -> Iterator[bool]:
     """True for the one process that may publish; a claim left by a dead process of this machine is taken over."""
     claim = claim_of(store_path)
-    claim.parent.mkdir(parents=True, exist_ok=True)
     if not (_claimed(claim) or (_is_stale(claim) and _took_away(claim) and _claimed(claim))):
         yield False
         return
@@ -115,11 +116,19 @@ def _packing(store_path: Path) -> Iterator[bool]:
 
 
 def _claimed(claim: Path) -> bool:
+    while True:
+        # Whoever publishes the last part takes the folder away, maybe just now.
+        with suppress(FileExistsError):
+            claim.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            try:
+                file = claim.open("x")
+            except FileExistsError:
+                return False
+            break
     try:
-        with claim.open("x") as file:
+        with file:
             file.write(str(Writer.current()))
-    except FileExistsError:
-        return False
     except OSError:
         # The disk is full, and a claim of nobody would stay.
         claim.unlink(missing_ok=True)
@@ -159,6 +168,14 @@ class Packed:
     num_parts: int
     holder: str = ""
     """Who holds the claim, and where it lies."""
+    num_waiting: int = 0
+    """Parts that are not in the store since another process holds the claim."""
+    stopped: bool = False
+    """Ctrl-C ended the wait for it."""
+
+    def trouble(self, store_path: Path) -> str:
+        """What a message says where nothing could be published."""
+        return f"{store_path} is claimed for {self.holder}. If no such process runs any more, remove that file"
 
 
 def pack(
@@ -170,7 +187,7 @@ def pack(
     """
     with _packing(store_path) as may_publish:
         if not may_publish:
-            return Packed(False, 0, _holder(claim_of(store_path)))
+            return Packed(False, 0, _holder(claim_of(store_path)), len(list_parts(store_path)))
         clear_dead(parts_folder(store_path))
         parts = list_parts(store_path)
         base = open_store(store_path) if store_exists(store_path) else None
@@ -194,10 +211,30 @@ def pack(
         # Only now that the store with their content is in place.
         for part in parts:
             part.unlink(missing_ok=True)
-    folder = parts_folder(store_path)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    # Not where new parts or another claim lie in it.
+    with suppress(OSError):
+        parts_folder(store_path).rmdir()
     return Packed(True, len(parts))
+
+
+def pack_or_wait(
+    store_path: Path, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None,
+    **content: object,
+) -> Packed:  # fmt: skip
+    """`pack`, once whoever is at it has ended: it may have begun before our last part was there. `on_wait` is told once."""
+    until = time.monotonic() + wait_seconds
+    waited = False
+    while True:
+        packed = pack(store_path, **content)
+        if packed.published or time.monotonic() > until:
+            return packed
+        if not waited:
+            on_wait(f"waits while another process publishes {store_path}, claimed for {packed.holder}")
+            waited = True
+        try:
+            time.sleep(LOOK_SECONDS)
+        except KeyboardInterrupt:
+            return replace(packed, stopped=True)
 
 
 def _holder(claim: Path) -> str:
@@ -238,7 +275,10 @@ def _compose(
                     dtype = dtypes[stream.name]
                     known[record.video_id] = _part_item(path, stream.name, record, int(num_clips), dtype)
                     known_status[record.video_id] = record.status
-    labels = combine_labels(labels, *reversed(unknown))
+    if unknown:
+        # By id, since the order in which videos were finished leaves no trace.
+        joined = combine_labels(*reversed(unknown))
+        labels = combine_labels(labels, joined.subset(sorted(range(len(joined)), key=joined.video_ids.__getitem__)))
     place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
     plans = [
         StreamPlan(
@@ -261,7 +301,13 @@ def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int
                 video = part.stream(stream_name).read(record.video_id)
             except NotInStore as error:
                 raise NotAStore(f"{path} changed while it was packed") from error
-        with np.errstate(over="ignore"):  # VideoFeatures refuses what becomes infinite
-            return replace(video, features=video.features.astype(dtype, copy=False))
+        with np.errstate(over="ignore"):
+            features = video.features.astype(dtype, copy=False)
+        if not np.isfinite(features).all():
+            raise InvalidFeatures(
+                f"{record.video_id}: values up to {np.abs(video.features).max():.3g} do not fit the {dtype} of the store; make it wider with "
+                f"`features convert --dtype {video.features.dtype}`, put that in its place, and run the same command again"
+            )
+        return replace(video, features=features)
 
     return StreamItem(record, num_clips, read)

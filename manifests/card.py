@@ -17,6 +17,8 @@ FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
 """Folders with cards and tables of the user's own, searched before the built-in ones."""
 
+LARGEST = 1e12
+"""No number of a card is larger; also what nan and infinity are not."""
 ONE_MODEL_PER = (("category", "score"), ("score",))
 
 
@@ -97,7 +99,11 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        return _card(json.loads(text), "the card in the store")
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ManifestError("the card in the store is nested too deep to be one") from error
+        return _card(values, "the card in the store")
 
 
 def load_card(path: Path) -> Card:
@@ -145,6 +151,8 @@ def _card(values: dict, where: str) -> Card:
             f"{name} holds {entry!r:.80}, which is not text" for entry in made[name] if not isinstance(entry, str)
         ]
     made["window_clips"] = values.get("window_clips", 0)
+    if not 0 <= made["window_clips"] <= LARGEST:
+        faults.append("window_clips must be a number of clips, or 0")
     made["simulated"] = bool(values.get("simulated", False))
     scores = {}
     for name, entry in values.get("scores", {}).items():
@@ -193,9 +201,9 @@ def _part(kind: type, values: dict, where: str, faults: list[str]):
 _KINDS = {
     str: "text",
     int: "a whole number",
-    float: "a number",
+    float: "a finite number",
     int | None: "a whole number",
-    float | None: "a number",
+    float | None: "a finite number",
     str | None: "text",
     tuple[str, ...]: "a list of texts",
     dict[str, str]: "a table of texts",
@@ -207,7 +215,7 @@ def _is_of(value: object, kind: object) -> bool:
     if isinstance(kind, UnionType):
         return any(_is_of(value, one) for one in get_args(kind))
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if get_origin(kind) is tuple:

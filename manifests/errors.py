@@ -22,6 +22,11 @@ def there_are(name: str, known: Iterable[str]) -> str:
     return f"{hint} (there are {', '.join(known[:MOST_NAMES])}{more})" if known else " (there are none)"
 
 
+def printable(text: str) -> str:
+    """A stranger's text, or a file's name, on its one line, where it can neither move the cursor nor hide what stands before it."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 class LongtakeError(Exception):
     """Something a user can put right. Command lines print its message and exit with status 2."""
 

@@ -72,6 +72,9 @@ def read_prompts(values: dict, categories: tuple[str, ...], faults: list[str]) -
             continue
         given = entry.get("groups", {})
         terminology, template = (entry.get(key, "") for key in ("terminology", "template"))
+        if not (isinstance(terminology, str) and isinstance(template, str)):
+            faults.append(f"{where}: terminology and template must be text")
+            continue
         if not isinstance(given, dict) or not (given or own or terminology):
             faults.append(f"{where} has no groups")
             continue

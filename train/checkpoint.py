@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,8 @@ CONTROL = "control"
 """How the name of a model ends that was trained on shuffled labels."""
 OPTIONAL = ("audio", "seconds", "boundaries", "terms")
 """What a data set may have beside clips, in fields and tensors of these names."""
+REPEATED = ("layers", "blocks", "depth")
+"""How the settings end that say how many modules of a kind a head has; each has tensors."""
 TEXTS = "_texts"
 """How the buffers end in which heads keep their texts, so that a checkpoint is all that a head needs."""
 
@@ -97,6 +99,14 @@ class HeadConfig:
     def settings(self) -> TrainSettings:
         return TrainSettings(**self.train_settings)
 
+    def require_readable(self) -> None:
+        """Raises whatever reading its parts raises, which a file of another release or of a stranger may hold in any form."""
+        _ = self.scale, self.settings
+        for dataset in {part["dataset"] for part in self.parts}:
+            self.tested_on(dataset)
+        for header in filter(None, (self.feature_header, self.audio_header)):
+            FeatureHeader.from_json(header)
+
     @property
     def file_name(self) -> str:
         return model_name(self.category, str(self.score["name"]), self.seed, self.fold)
@@ -143,9 +153,11 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
         )
     try:
         config = HeadConfig(**json.loads(metadata["config"]))
+        config.require_readable()
         return build_from_state(config, state), config
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not describe a head of this release: {error}") from error
+    except Exception as error:  # a stranger's file can be wrong in any way
+        said = str(error) or type(error).__name__
+        raise CheckpointError(f"{path} does not describe a head of this release: {said}") from error
 
 
 def _exemplars_to_save(pool: Pool) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
@@ -213,12 +225,32 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> Pool | None:
             )
         if not (inside and ends and same):
             raise ValueError("its parts are of different lengths")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # as above
         raise CheckpointError(f"{path}: its exemplars are damaged: {error}") from error
     return Pool(needs.exemplars, data, np.arange(count), arrays["targets01"], groups, everyone)
 
 
 def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:
+    """The head with these weights, in evaluation mode. Raises `ValueError` where they are of other sizes than the configuration says, before
+    anything of these sizes is made."""
+    settings = {**config.head_settings, **config.plugin_settings}
+    if any(isinstance(n, int) and n > len(state) for name, n in settings.items() if name.endswith(REPEATED)):
+        raise ValueError("more layers than tensors")
+    with torch.device("meta"):
+        shapes = _shapes(_build(config, state).state_dict())
+    wrong = sorted(name for name, _ in shapes.items() ^ _shapes(state).items())
+    if wrong:
+        raise ValueError(f"weights and settings differ in {', '.join(dict.fromkeys(wrong[:5]))}")
+    head = _build(config, state)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
+
+
+def _build(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:
     head_class = get_head(config.head)
     texts = {
         name.removeprefix("host.").removesuffix(TEXTS): value.numpy()
@@ -232,8 +264,7 @@ def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.M
         plugin, plugin_texts = plugin_of_state(config.plugin, state)
         settings = plugin.kind.Settings(**config.plugin_settings)
         head = plugin.build(head, config.dim, plugin_texts, audio_dim, settings)
-    head.load_state_dict(state)
-    return head.eval()
+    return head
 
 
 def require_same_recipe(trained_on: str, header: FeatureHeader, what: str, accept: Sequence[str] = ()) -> None:

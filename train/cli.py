@@ -168,12 +168,11 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
     """
     from features.store import open_store
     from train.evaluate import evaluate_run
-    from train.report import finite
 
     with open_store(store_path) as store:
         rows = evaluate_run(run_folder, store, None if split == "all" else split)
     if as_json:
-        print_json([finite(asdict(row)) for row in rows])
+        print_json([asdict(row) for row in rows])
         return
     from tabulate import tabulate
 
@@ -237,7 +236,7 @@ def predict(
         raise click.UsageError("--overlay and --weights go with --video")
     from features.store import open_store
     from train import predicting
-    from train.report import RANDOM_NOTE, finite, write_scores
+    from train.report import RANDOM_NOTE, write_scores
 
     if video is not None:
         found = predicting.predict_video(
@@ -251,7 +250,7 @@ def predict(
     if csv_path:
         write_scores(csv_path, found)
     if as_json:
-        print_json([finite(asdict(prediction)) for prediction in found])
+        print_json([asdict(prediction) for prediction in found])
         return
     for one in found:
         spread = f" ± {one.deviation:.2f} over {one.num_heads} heads" if one.num_heads > 1 else ""
@@ -376,10 +375,11 @@ def report(
 )
 @progress_options
 @json_option
+@click.pass_context
 def sweep(
-    store_path: Path, heads: tuple[str, ...], backbones: tuple[str, ...], categories: tuple[str, ...], seeds: int,
-    settings: tuple[str, ...], workers: int, cluster: str | None, cluster_options: Path | None, out: Path, quiet: bool,
-    verbose: bool, as_json: bool, **choices: object,
+    context: click.Context, store_path: Path, heads: tuple[str, ...], backbones: tuple[str, ...],
+    categories: tuple[str, ...], seeds: int, settings: tuple[str, ...], workers: int, cluster: str | None,
+    cluster_options: Path | None, out: Path, quiet: bool, verbose: bool, as_json: bool, **choices: object,
 ) -> None:  # fmt: skip
     """Train heads x backbones x categories x seeds, and put them into one table. The same command goes on where it was stopped.
 
@@ -391,25 +391,24 @@ def sweep(
 
     from features.progress import Progress
     from train.bridge import from_extract
-    from train.report import RANDOM_NOTE, finite
-    from train.sweep import cells_of, format_sweep, not_done, read_sweep, run_sweep
+    from train.report import RANDOM_NOTE
+    from train.sweep import cells_of, format_sweep, not_done, processes, read_sweep, require_settings, run_sweep
 
     shown = how_shown(quiet, verbose, as_json)
-    chosen = {name: value for name, value in choices.items() if value is not None} | parse_overrides(settings)
+    chosen = {name: value for name, value in choices.items() if value is not None}
+    if settings:
+        options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+        options |= {"head": options["heads"], "backbone": options["backbones"]}
+        chosen["settings"] = parse_overrides(settings)
+        require_settings(chosen["settings"], heads, options)
     cells = cells_of(store_path, heads, backbones, categories, seeds, chosen)
     failed = []
     with Progress(len(not_done(out, cells)), "run", shown) as progress:
         if cluster:
             note = lambda line: progress.say("note", line, always=True, message=line)  # noqa: E731
             made = from_extract("executor", "--cluster")(cluster, workers, cluster_options, note)
-        elif workers > 1:
-            from concurrent.futures import ProcessPoolExecutor
-            from multiprocessing import get_context
-
-            # A fork of a process whose torch has run threads hangs.
-            made = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         else:
-            made = nullcontext(None)
+            made = processes(workers) if workers > 1 else nullcontext(None)
         with made as executor:
             for outcome in run_sweep(out, store_path, cells, chosen, executor):
                 progress.step(outcome.cell.folder)
@@ -419,7 +418,7 @@ def sweep(
                     failed.append(outcome)
     lines, random_weights = read_sweep(out)
     if as_json:
-        print_json({"lines": [finite(asdict(line)) for line in lines], "failed": [asdict(one) for one in failed]})
+        print_json({"lines": [asdict(line) for line in lines], "failed": [asdict(one) for one in failed]})
     elif not quiet:
         click.echo(format_sweep(lines))
         if random_weights:

@@ -81,7 +81,7 @@ class ScoreScale:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """All clips of one stream in memory, with their labels; failed and unlabelled videos are left out.
+    """All clips of one stream in memory, with their labels; failed, empty and unlabelled videos are left out.
 
     With a second stream beside it: one for one where it has the same clips, in a clock of its own where it has others.
     """
@@ -115,14 +115,16 @@ class FeatureSet:
     """Of the batches, and of the clips where they fit there."""
     checksums: tuple[str, ...] = ()
     """Of the features of each video, as the store has them, and those of a second stream."""
+    without_second: tuple[str, ...] = ()
+    """Videos of the first stream that are left out, since a second was asked for and does not have them."""
 
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
         """Read one stream of a store, or one and a second, once. A second stream with other clips than the first is `frames`,
         unless it is sound.
 
-        Raises `DataError` when no video has features and labels, when sound and picture do not have the same clips, or when
-        two streams are not in the same clock.
+        Videos that the second stream lacks are left out, and named. Raises `DataError` when no video has features and labels, when
+        sound and picture do not have the same clips, or when two streams are not in the same clock.
         """
         if backbone is None and audio is not None:
             backbone = _the_other(store, audio)
@@ -132,11 +134,14 @@ class FeatureSet:
         sound = cls._load_one(store, audio)
         checksums = pictures.checksums + sound.checksums
         rows = {video_id: row for row, video_id in enumerate(sound.video_ids)}
-        silent = [video_id for video_id in pictures.video_ids if video_id not in rows]
-        if silent:
+        both = np.array([video_id in rows for video_id in pictures.video_ids])
+        if not both.any():
             raise DataError(
-                f"{store.path}: {len(silent)} videos have no {sound.header.backbone} features: {', '.join(silent[:5])}"
+                f"{store.path}: no video has features of both {pictures.header.backbone} and {sound.header.backbone}"
             )
+        if not both.all():
+            alone = tuple(video_id for video_id, there in zip(pictures.video_ids, both) if not there)
+            pictures = replace(pictures.take(np.flatnonzero(both)), without_second=alone)
         order = [rows[video_id] for video_id in pictures.video_ids]
         uneven = np.flatnonzero(sound.num_clips[order] != pictures.num_clips)
         index = np.concatenate([np.arange(sound.offsets[row], sound.offsets[row + 1]) for row in order])
@@ -167,7 +172,7 @@ class FeatureSet:
         used = [
             (row, labels[video_id])
             for row, (video_id, status) in enumerate(zip(stream.videos.video_ids, stream.videos.statuses))
-            if status == OK and video_id in labels
+            if status == OK and counts[row] and video_id in labels
         ]
         if not used:
             raise DataError(f"{store.path}: no video has both features of {stream.name} and labels")
@@ -256,8 +261,11 @@ class FeatureSet:
         )
 
     def for_head(self, needs: Needs) -> FeatureSet:
-        """Batches with what the head needs."""
-        return replace(self, needs=needs)
+        """Batches with what the head needs, of boundaries as many as it learns."""
+        boundaries = self.boundaries
+        if needs.boundaries and boundaries is not None and boundaries.shape[1] != needs.boundaries:
+            boundaries = as_many(boundaries, needs.boundaries)
+        return replace(self, needs=needs, boundaries=boundaries)
 
     def with_pool(self, pool: Pool) -> FeatureSet:
         """Batches with exemplars out of the pool."""
@@ -393,13 +401,31 @@ class FeatureSet:
     def test_batches(
         self, rows: np.ndarray, targets01: np.ndarray, *, window: int, test_window: str, batch_size: int
     ) -> Iterator[Batch]:
-        """Every video once: whole, or its centre window of `window` clips. Videos of similar length share a batch."""
+        """Every video once: whole, or its centre window of `window` clips. Videos of similar length share a batch; for a head that
+        sees padding only those of equal length do, so that no score depends on which videos happen to be beside it."""
         self.require(rows, self.needs.scores)
-        order = np.argsort(self.num_clips[rows], kind="stable")
-        for begin in range(0, len(rows), batch_size):
-            chosen = order[begin : begin + batch_size]
-            clips = clips_of_test(self.num_clips[rows[chosen]], window, test_window)
-            yield self.voted(self.batch(rows[chosen], *clips, targets01[chosen]), window, test_window)
+        counts = self.num_clips[rows]
+        order = np.argsort(counts, kind="stable")
+        groups = [order]
+        if self.needs.sees_padding and test_window == WHOLE:
+            groups = np.split(order, np.flatnonzero(np.diff(counts[order])) + 1)
+            # Exemplars are padded to the longest of all that vote in a batch.
+            batch_size = batch_size if self.exemplars is None else 1
+        for group in groups:
+            for begin in range(0, len(group), batch_size):
+                chosen = group[begin : begin + batch_size]
+                clips = clips_of_test(counts[chosen], window, test_window)
+                yield self.voted(self.batch(rows[chosen], *clips, targets01[chosen]), window, test_window)
+
+
+def as_many(boundaries: np.ndarray, number: int) -> np.ndarray:
+    """Boundaries `(videos, any)` -> `(videos, number)`: nan where a video has fewer, and all nan where it has more, since its stages are
+    others then."""
+    made = np.full((len(boundaries), number), np.nan)
+    shared = min(number, boundaries.shape[1])
+    fits = np.isnan(boundaries[:, number:]).all(axis=1)
+    made[fits, :shared] = boundaries[fits, :shared]
+    return made
 
 
 def free_bytes(device: torch.device) -> float:

@@ -17,6 +17,7 @@ from train.errors import CheckpointError, DataError
 from train.fitting import predict_stages, with_stages
 from train.heads.needs import needs_of
 from train.metrics import Metrics, measure
+from train.protocol import labelled_rows
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,10 @@ def _evaluate(
     if not len(rows):
         raise DataError(f"{store.path}: no videos of split {split!r} and category {category!r}; try --split all")
     predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
-    true = data.scores[scale.name][rows]
-    metrics = with_stages(measure(true, predicted, float(np.ptp(true))), data, rows, boundaries)
+    scores = data.scores[scale.name]
+    known = labelled_rows(data, category, scale.name, config.fold)
+    label_range = float(np.ptp(scores[known if len(known) else rows]))
+    metrics = with_stages(measure(scores[rows], predicted, label_range), data, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
     unmatched = int(data.exemplars.unmatched[rows].sum()) if data.exemplars else 0
     return Evaluation(name, metrics, config.random_weights, by_video, unmatched)

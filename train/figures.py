@@ -20,6 +20,8 @@ STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
+    # A `$` in a name of the user's is a `$`.
+    "text.parse_math": False,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,3 +83,26 @@ def fisher_mean(correlations: Iterable[float], num_videos: Iterable[float] | Non
     limits = np.minimum(1 - 6 / (counts * (counts**2 - 1)), _ATANH_LIMIT)
     perfect = np.abs(values) >= _ATANH_LIMIT
     return float(np.tanh(np.arctanh(np.where(perfect, np.sign(values) * limits, values)).mean()))
+
+
+Seeds = Mapping[int, tuple[float, float]]
+"""Seed -> its rank correlation, and of how many videos."""
+
+
+def average(tests: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Rank correlations, each with its number of videos -> their Fisher mean and their mean number."""
+    correlations, counts = zip(*tests)
+    return fisher_mean(correlations, counts), float(np.mean(counts))
+
+
+def join_seeds(rows: Sequence[Seeds]) -> Seeds:
+    """The average over the rows of a table, seed by seed; of the seeds that all rows have."""
+    shared = [seed for seed in rows[0] if all(seed in row for row in rows)]
+    return {seed: average(row[seed] for row in rows) for seed in shared}
+
+
+def deviation(seeds: Seeds) -> float:
+    """What stands after ± in a table; nan for a single seed. Of an average over rows it is the deviation of the seeds' averages, as
+    `join_seeds` has them, and no average of the rows' own."""
+    correlations = [correlation for correlation, _ in seeds.values()]
+    return float(np.std(correlations, ddof=1)) if len(correlations) > 1 else float("nan")

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,13 @@ from features.store import Store
 from manifests.errors import LongtakeError, there_are
 from train import figures
 from train.bridge import from_extract
-from train.checkpoint import CONTROL, unit_name
+from train.checkpoint import CONTROL, load_checkpoint, unit_name
 from train.compare import format_lines, published_lines, read_run
 from train.dataset import FeatureSet
 from train.errors import DataError
-from train.evaluate import load_run
+from train.evaluate import checkpoints, load_run
 from train.predicting import Prediction, predict_run
-from train.report import RANDOM_NOTE, TENSORBOARD, format_table
+from train.report import CONFIG, RANDOM_NOTE, TENSORBOARD, format_table
 from train.summary import Row
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -89,7 +89,8 @@ def make_page(
     """
     dataset, line = read_run(run)
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    table = _table(run, metrics["table"])
     sections = {key: Section(" ".join(filter(None, key)), scored, []) for key, scored in _scored(run)}
     for section in sections.values():
         true = np.array([one.true for one in section.scored])
@@ -100,8 +101,9 @@ def make_page(
     _add_curves(run, sections)
     missing: list[str] = []
     if store is not None:
-        _add_patterns(run, store, sections)
-        _add_looks(run, store, videos, show, sections, missing)
+        own = _own_categories(run, store, sections)
+        _add_patterns(run, store, sections, own)
+        _add_looks(run, store, videos, show, {key: sections[key] for key in own}, own, missing)
     papers = published_lines(dataset)
     text = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         TEMPLATE.read_text(encoding="utf-8")
@@ -112,7 +114,7 @@ def make_page(
         dataset=dataset,
         metrics=metrics,
         config=config,
-        table=format_table([_row(values) for values in metrics["table"]], "html"),
+        table=format_table(table, "html"),
         random_note=RANDOM_NOTE if metrics["random_weights"] else "",
         sections=sections.values(),
         comparison=format_lines([*papers, line], "html") if papers else "",
@@ -121,8 +123,13 @@ def make_page(
     return page, missing
 
 
-def _row(values: dict[str, object]) -> Row:
-    return Row(**{name: math.nan if value is None else value for name, value in values.items()})
+def _table(run: Path, rows: Sequence[dict[str, object]]) -> list[Row]:
+    try:
+        return [Row(**{name: math.nan if value is None else value for name, value in row.items()}) for row in rows]
+    except (TypeError, AttributeError) as error:
+        raise DataError(
+            f"{run} is not a run of this release: the rows of its metrics.json are others. Make the page by the release that trained it"
+        ) from error
 
 
 def _scored(run: Path) -> Iterator[tuple[tuple[str, str], list[Scored]]]:
@@ -174,17 +181,31 @@ def _grade_names(count: int) -> list[str]:
     return names
 
 
+def _own_categories(run: Path, store: Store, sections: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The category of each section as the heads of the run name it: without its dataset where they are unified, and none where they serve
+    all categories. Sections of another dataset than the store's are left out."""
+    found = {}
+    for path in checkpoints(run):
+        config = load_checkpoint(path)[1]
+        for category, scale in config.tested_on(store.dataset):
+            named = f"{store.dataset} {category}".strip() if config.parts else category
+            found |= {key: category for key in sections if named in ("", key[0]) and key[1] == scale.name}
+    return found
+
+
 @torch.no_grad()
-def _add_patterns(run: Path, store: Store, sections: dict[tuple[str, str], Section]) -> None:
+def _add_patterns(
+    run: Path, store: Store, sections: dict[tuple[str, str], Section], own: dict[tuple[str, str], str]
+) -> None:
     """The grade patterns of the test videos, for the first head of each category and score."""
     seen: set[tuple[str, str]] = set()
     for head, config, data in load_run(run, store):
-        for category, scale in config.tested_on(store.dataset):
-            key = category, scale.name
-            section = sections.get(key)
-            if section is None or key in seen:
+        tested = {(category, scale.name) for category, scale in config.tested_on(store.dataset)}
+        for key, category in own.items():
+            if (category, key[1]) not in tested or key in seen:
                 continue
             seen.add(key)
+            section = sections[key]
             patterns = _patterns(head, config, data, [one.video_id for one in section.scored])
             if patterns is None:
                 continue
@@ -226,6 +247,7 @@ def _add_looks(
     videos: Path | None,
     show: Sequence[str],
     sections: dict[tuple[str, str], Section],
+    own: dict[tuple[str, str], str],
     missing: list[str],
 ) -> None:
     tested = [one.video_id for section in sections.values() for one in section.scored]
@@ -239,8 +261,8 @@ def _add_looks(
                 chosen.setdefault(one.video_id, "asked for")
         found = {
             one.video_id: one
-            for one in predict_run(run, store, list(chosen), key[0] or None)
-            if (one.category, one.score) == key
+            for one in predict_run(run, store, list(chosen), own[key] or None)
+            if (one.category, one.score) == (own[key], key[1])
         }
         for video_id, why in chosen.items():
             one = found.get(video_id)

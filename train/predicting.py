@@ -163,8 +163,10 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, 
 def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> np.ndarray:
     """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
     scores = []
-    for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / PREFIXES)):
-        lengths = np.minimum(counts, config.window) if config.settings.test_window == CENTRE else counts
+    centred = config.settings.test_window == CENTRE
+    together = 1 if data.needs.sees_padding and not centred else PREFIXES
+    for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / together)):
+        lengths = np.minimum(counts, config.window) if centred else counts
         steps = np.arange(lengths.max())
         clips = ((counts - lengths) // 2)[:, None] + steps[None]
         rows = np.full(len(counts), row)

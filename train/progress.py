@@ -11,9 +11,7 @@ class EpochProgress(Progress):
     """Counts epochs over all models of an experiment."""
 
     def __init__(self, experiment: Experiment, shown: Shown = Shown.AUTO) -> None:
-        models = experiment.options.seeds * max(experiment.options.folds, 1) * (2 if experiment.options.control else 1)
-        total = sum(unit.settings.train.epochs for unit in experiment.units) * models
-        super().__init__(total, "epoch", shown)
+        super().__init__(experiment.num_epochs, "epoch", shown)
         self._seen: set[str] = set()
 
     def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:

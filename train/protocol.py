@@ -84,12 +84,9 @@ class Part:
     """A category and score of one dataset, tested on its own and in its own units. A unified model has several."""
 
     dataset: str
+    category: str
+    """As the dataset names it: units of a unified model have the dataset's name before it."""
     unit: Unit
-
-    @property
-    def category(self) -> str:
-        """As the dataset names it: units of a unified model have the dataset's name before it."""
-        return self.unit.category.removeprefix(self.dataset).strip()
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,13 @@ class Experiment:
 
     @property
     def num_models(self) -> int:
-        return len(self.units) * self.options.seeds * max(self.options.folds, 1)
+        """Controls left aside."""
+        return sum(not plan.control for plan in _plan(self))
+
+    @property
+    def num_epochs(self) -> int:
+        """Of all models, controls among them."""
+        return sum(plan.job.settings.epochs for plan in _plan(self))
 
     def build_head(self, unit: Unit, head: str | None = None) -> torch.nn.Module:
         head_class = get_head(head or self.head)
@@ -221,7 +224,8 @@ def prepare(store: Store, options: Options) -> Experiment:
             f"head {head} reads a second stream clip for clip, and {data.frames.header.backbone} has other clips than "
             f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
         )
-    _require_boundaries(store, data, head, max(needs.boundaries, of_plugin.boundaries))
+    _require_boundaries(store, data, head, needs.boundaries)
+    _require_boundaries(store, data, f"{head} with plug-in {options.plugin}", of_plugin.boundaries)
     if needs.texts:
         chosen = settings.prototypes
         text = store.text(chosen.text)
@@ -341,9 +345,10 @@ def _plan(experiment: Experiment) -> list[_Planned]:
     options, data, head_class = experiment.options, experiment.data, get_head(experiment.head)
     planned: list[_Planned] = []
     for model in experiment.units:
-        parts = experiment.parts or (Part(experiment.dataset, model),)
-        rounds = zip(*(splits(data, part.unit, options.folds) for part in parts))
-        for rounded in rounds:
+        parts = experiment.parts or (Part(experiment.dataset, model.category, model),)
+        rounds = [list(splits(data, part.unit, options.folds)) for part in parts]
+        _require_same_rounds(parts, rounds)
+        for rounded in zip(*rounds):
             fold = rounded[0][0]
             tasks = [_task(data, part.unit, *rows) for part, (_, *rows) in zip(parts, rounded)]
             joined = replace(
@@ -365,6 +370,20 @@ def _plan(experiment: Experiment) -> list[_Planned]:
                     )
                     planned.append(_Planned(job, model, parts, tasks, fold, control))
     return planned
+
+
+def _require_same_rounds(parts: Sequence[Part], rounds: Sequence[Sequence[object]]) -> None:
+    """Raises `SettingsError` where one model cannot be trained for all parts, since they are tested in different numbers of rounds."""
+    if len({len(one) for one in rounds}) > 1:
+        told = ", ".join(
+            f"{part.unit.category} "
+            + (f"{len(one)} folds of its own" if len(one) > 1 else "one split into train and test")
+            for part, one in zip(parts, rounds)
+        )
+        raise SettingsError(
+            f"one model for several datasets is trained and tested on all in the same rounds, and these have {told}: cut folds of all with "
+            f"--folds N, or train one model for each dataset"
+        )
 
 
 def _floor(experiment: Experiment, part: Part, task: Task) -> Metrics:
@@ -415,6 +434,17 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
             f"more of each. For cross-validation inside the training videos: --folds 5"
         )
     yield None, train_rows, test_rows
+
+
+def labelled_rows(data: FeatureSet, category: str, score: str, fold: int | None) -> np.ndarray:
+    """The videos whose labels a model of that fold learns or is tested on, by the rules of `splits`: their range is that of R-l2. None, where
+    the store has no such splits."""
+    rows = data.rows(category=category or None, score=score)
+    names = data.splits[rows].astype(str)
+    if fold is None:
+        return rows[np.isin(names, ("train", "test"))]
+    taught = rows[names == "train"]
+    return taught if len(taught) and not np.char.startswith(names, OWN_FOLD).any() else rows
 
 
 def require_splits(experiment: Experiment) -> None:

@@ -13,21 +13,21 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from features.store import Store
 from manifests.card import Card
+from manifests.errors import there_are
 from train.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
 from train.dataset import Batch, FeatureSet, ScoreScale
-from train.errors import CheckpointError, SettingsError
+from train.errors import CheckpointError, DataError, SettingsError
 from train.frames import Frames
 from train.heads import TABLE, get_head
 from train.heads.staged import GROUPS
 from train.protocol import score_scale
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
-from train.report import versions
+from train.report import CONFIG, versions
 from train.settings import TrainSettings, build_settings, card_settings
 
 
@@ -36,7 +36,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        if zipfile.is_zipfile(path) and any(name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()):
+        if _holds_arrays(path):
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         with path.open("rb") as file:
@@ -44,17 +44,28 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         if head[8:9] == b"{":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a stranger's file can be wrong in any way
         # torch's own words on a pickle advise to run whatever is in it.
         code = isinstance(error, UnpicklingError)
-        reason = "it is none at all, or holds what only code could load" if code else str(error).splitlines()[0]
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = "it is none at all, or holds what only code could load" if code else said
         raise CheckpointError(f"{path} is not a file of plain tensors: {reason}") from error
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise CheckpointError(f"{path} does not hold a state dict")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _holds_arrays(path: Path) -> bool:
+    """Whether it is numpy's `.npz`; torch's files are zip archives as well."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(".npy") for name in archive.namelist())
 
 
 def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None]) -> dict[str, torch.Tensor]:
@@ -87,10 +98,10 @@ def shape_settings(state: Mapping[str, torch.Tensor]) -> dict[str, object]:
     found: dict[str, object] = {name: sum(map(layers, prefixes)) for name, prefixes in depths.items()} | {
         "dropout": 0.0
     }
-    if "prototypes" in state:
+    if "prototypes" in state and state["prototypes"].dim() == 2:
         grades, width = state["prototypes"].shape
         found |= {"grades": grades, "width": width}
-    if "visual_score.linear.weight" in state:
+    if "visual_score.linear.weight" in state and state["visual_score.linear.weight"].dim() == 2:
         found["width"] = state["visual_score.linear.weight"].shape[1]
     return found
 
@@ -99,12 +110,23 @@ def import_published(
     source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, audio: str | None,
     text: str | None, overrides: Mapping[str, object], out: Path,
 ) -> Path:  # fmt: skip
-    """Write a run of one checkpoint. Raises `CheckpointError` with every key that is missing, unexpected or misshapen."""
+    """Write a run of one checkpoint, or one more of a run that was imported. Raises `CheckpointError` with every key that is missing,
+    unexpected or misshapen, and `SettingsError` for a run of another kind."""
     head_class = get_head(head)
+    if (out / CONFIG).exists():
+        raise SettingsError(
+            f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"
+        )
     state = rename(load_tensors(source), head_class.KEY_MAP)
     data = FeatureSet.load(store, backbone, audio)
     if score not in data.scores:
         raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
+    if category and category not in data.categories:
+        there = sorted({str(name) for name in data.categories} - {""})
+        raise SettingsError(f"{store.path} has no category {category!r}{there_are(category, there)}")
+    rows = data.rows(category=category or None, score=score)
+    if not len(rows):
+        raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
     kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
     known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
     # A file without any layer of a decoder lacks them; without those of an encoder it may be one of the papers' variants.
@@ -123,7 +145,6 @@ def import_published(
     audio_header = data.second_header
     module = head_class(data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
     _load(module, state, source)
-    rows = data.rows(category=category or None, score=score)
     config = HeadConfig(
         head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=vars(settings.train),
         dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 from tabulate import tabulate
 
+from features.card import Whole, one_line
+from features.console import finite
 from features.writer import write_whole
 from manifests.weights import licence_of
 from train.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
@@ -33,6 +35,8 @@ BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 CARD = Path(__file__).with_name("card.md")
 TENSORBOARD = "tensorboard"
+CONFIG = "config.json"
+"""Of a run of `train heads`; a folder of imported checkpoints has none."""
 
 
 def versions() -> dict[str, str]:
@@ -98,16 +102,21 @@ class RunFolder:
         if not resume and (folder / RESUME).exists():
             shutil.rmtree(folder / RESUME)
         folder.mkdir(parents=True, exist_ok=True)
-        self._write_json("config.json", config)
+        self._write_json(CONFIG, config)
 
     def _require_mine(self, config: dict) -> None:
         """The same run may be made anew or resumed, on another machine as well, since it writes the same files. Another's checkpoints
         would stay beside them, and have a say in every prediction."""
-        path = self.folder / "config.json"
+        path = self.folder / CONFIG
         try:
             there = json.loads(path.read_text())
             there = there if isinstance(there, dict) and isinstance(there.get("options"), dict) else None
         except FileNotFoundError:
+            if any((self.folder / CHECKPOINTS).glob("*.safetensors")):
+                raise SettingsError(
+                    f"{self.folder} holds checkpoints of no run of `train heads`, such as imported ones: give a folder of its own with "
+                    f"--out, or delete that one"
+                ) from None
             return
         except (OSError, ValueError):
             there = None
@@ -149,13 +158,16 @@ class RunFolder:
         self._write_card(metrics)
 
     def _write_card(self, metrics: dict[str, object]) -> None:
-        template = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
-            CARD.read_text(encoding="utf-8")
-        )
+        template = Environment(
+            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=one_line
+        ).from_string(CARD.read_text(encoding="utf-8"))
+        rows = [
+            replace(row, category=one_line(row.category), score=one_line(row.score)) for row in summarise(self.results)
+        ]
         page = template.render(
             metrics=metrics,
-            config=json.loads((self.folder / "config.json").read_text(encoding="utf-8")),
-            table=format_table(summarise(self.results), "github"),
+            config=json.loads((self.folder / CONFIG).read_text(encoding="utf-8")),
+            table=Whole(format_table(rows, "github")),
             models=sum(not result.control for result in self.results),
             random_note=RANDOM_NOTE,
         )
@@ -205,7 +217,7 @@ def _differences(one: dict, other: dict) -> list[str]:
 
 
 def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["video_id", "category", "score", "predicted", "deviation", "heads"])
         for one in predictions:
@@ -230,15 +242,6 @@ def _model(result: Result) -> dict[str, object]:
 
 def _chosen(choice: tuple[int, Metrics] | None) -> dict[str, object] | None:
     return {"epoch": choice[0], **asdict(choice[1])} if choice else None
-
-
-def finite(value: object) -> object:
-    """JSON has no NaN; a number that is missing is null."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def format_table(rows: Sequence[Row], form: str = "simple") -> str:
@@ -292,7 +295,7 @@ class ScalarLog:
         # Imported here because it takes a second, which `train list` should not wait for.
         from torch.utils.tensorboard import SummaryWriter
 
-        name = model_name(unit.category, unit.scale.name, seed, fold, control)
+        name = _log_name(unit, seed, fold, control)
         writer = self._writers.get(name)
         if writer is None:
             # What an earlier training of this model has told of epochs that come now is void.
@@ -306,6 +309,16 @@ class ScalarLog:
             writer.add_scalar("test/spearman", epoch.test.spearman, epoch.index)
             writer.add_scalar("test/mse", epoch.test.mse, epoch.index)
 
+    def done(self, result: Result) -> None:
+        """A model will say no more: its file and its thread are given back."""
+        writer = self._writers.pop(_log_name(result.model, result.seed, result.fold, result.control), None)
+        if writer is not None:
+            writer.close()
+
     def close(self) -> None:
         for writer in self._writers.values():
             writer.close()
+
+
+def _log_name(unit: Unit, seed: int, fold: int | None, control: bool) -> str:
+    return model_name(unit.category, unit.scale.name, seed, fold, control)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from features.store import open_store
+from train.checkpoint import unit_name
 from train.errors import SettingsError
 from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
@@ -43,6 +45,7 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
         experiment.build_head(unit)
     return experiment, [
         *warnings,
+        *check_second(experiment),
         *check_needs(experiment),
         *check_precision(experiment),
         *check_splits(experiment),
@@ -59,6 +62,16 @@ def check_splits(experiment: Experiment) -> list[str]:
         for name, count in zip(names, counts)
         if name not in known and not name.startswith(OWN_FOLD)
     ]
+
+
+def check_second(experiment: Experiment) -> list[str]:
+    """A warning of videos that a second stream lacks, as those without sound."""
+    left_out = experiment.data.without_second
+    if not left_out:
+        return []
+    names = f"{', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else ''}"
+    backbone = experiment.data.second_header.backbone
+    return [f"{len(left_out)} videos have no features of {backbone} and are left out: {names}"]
 
 
 def check_overrides(experiment: Experiment) -> list[str]:
@@ -110,7 +123,15 @@ def check_needs(experiment: Experiment) -> list[str]:
 
 
 def default_folder(experiment: Experiment) -> Path:
-    return Path("runs") / f"{experiment.dataset}-{experiment.head}-{datetime.now():%Y%m%d-%H%M%S}"
+    """A new folder in runs/, which is no other run's, not even one that begins in the same second."""
+    name = f"{unit_name(experiment.dataset, experiment.head)}-{datetime.now():%Y%m%d-%H%M%S}"
+    for ending in chain([""], map("-{}".format, count(2))):
+        folder = Path("runs") / f"{name}{ending}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
 
 
 def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool = False) -> Iterator[Result]:
@@ -127,6 +148,7 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
 
     try:
         for result in run(experiment, log, out):
+            scalars.done(result)
             yield folder.add(result)
         folder.close()
     finally:
@@ -159,19 +181,28 @@ def fit(
     """Train a head for every category and score of a store, by the published protocol.
 
     `features` is a store or several, for one model of all. `choices` are fields of `train.Options`, such as `head="gslm"`,
-    `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`.
-    Without `out`, the run is left in runs/. To `resume` is to go on with an interrupted run in `out`. Raises a `LongtakeError` that says what cannot be.
+    `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`. Settings
+    that share their name with such a field, as `scores` of `gslm` does, come as `settings={"scores": 11}`.
+
+    Without `out`, the run is left in runs/. To `resume` is to go on with an interrupted run in `out`. Raises a `LongtakeError` that says
+    what cannot be.
     """
     if resume and out is None:
         raise SettingsError("resume=True goes with out=FOLDER: the run that is to go on")
     paths = [features] if isinstance(features, (str, Path)) else list(features)
-    known = {field.name for field in fields(Options)} - {"overrides", "unified"}
-    settings = {name: value for name, value in choices.items() if name not in known}
-    chosen = {name: value for name, value in choices.items() if name in known}
-    experiment, _ = open_experiment(paths, Options(**chosen, overrides=tuple(sorted(settings.items()))))
+    experiment, _ = open_experiment(paths, options_of(choices))
     folder = default_folder(experiment) if out is None else Path(out)
     results = list(train_into(folder, experiment, lambda *_: None, resume))
     return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
+
+
+def options_of(choices: Mapping[str, object]) -> Options:
+    """What `fit` takes beside stores and folders."""
+    known = {field.name for field in fields(Options)} - {"overrides", "unified"}
+    chosen = {name: value for name, value in choices.items() if name in known}
+    settings = {name: value for name, value in choices.items() if name not in known and name != "settings"}
+    settings |= choices.get("settings", {})
+    return Options(**chosen, overrides=tuple(sorted(settings.items())))
 
 
 def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tuple[str, str], dict[str, float]]:

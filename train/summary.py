@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.metrics import Metrics, fisher_mean, measure
+from train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure
 from train.protocol import Result
 
 
@@ -21,7 +21,7 @@ class Row:
     num_test: int
     spearman: float
     spearman_deviation: float
-    """Over seeds; nan for a single one."""
+    """Over seeds; nan for a single one. Of an average, over the averages of the seeds."""
     mse: float
     relative_l2: float
     ensemble_spearman: float
@@ -42,55 +42,61 @@ class Row:
 AVERAGE = "average"
 
 
+@dataclass(frozen=True)
+class _Seeded:
+    """A row, and what its seeds say one by one."""
+
+    row: Row
+    seeds: Seeds
+
+
 def summarise(results: Sequence[Result]) -> list[Row]:
     """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
     and the average over datasets.
 
     Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically.
     """
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[_Seeded]] = {}
     for unit in dict.fromkeys(result.unit for result in results):
         mine = [result for result in results if result.unit == unit and not result.control]
         controls = [result for result in results if result.unit == unit and result.control]
         if not mine:
             continue
-        by_seed = [_rank_correlation(r.fitted.test for r in mine if r.seed == seed) for seed in {r.seed for r in mine}]
+        seeds = {
+            seed: average((r.fitted.test.spearman, r.fitted.test.num_videos) for r in mine if r.seed == seed)
+            for seed in {r.seed for r in mine}
+        }
         num_test = round(np.mean([len(r.task.test_rows) for r in mine]))
         floors = [r.floor for r in mine if r.floor]
-        ensembles = _ensembles(mine) if len(by_seed) > 1 else []
-        rows.setdefault(mine[0].part.dataset, []).append(
-            Row(
-                unit.category,
-                unit.scale.name,
-                round(np.mean([len(r.task.train_rows) for r in mine])),
-                num_test,
-                fisher_mean(by_seed, [num_test] * len(by_seed)),
-                float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
-                float(np.mean([r.fitted.test.mse for r in mine])),
-                float(np.mean([r.fitted.test.relative_l2 for r in mine])),
-                _rank_correlation(ensembles),
-                float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
-                _rank_correlation(r.fitted.best_on_test[1] for r in mine if r.fitted.best_on_test),
-                _rank_correlation(r.fitted.validation_selected[1] for r in mine if r.fitted.validation_selected),
-                _rank_correlation(floors),
-                float(np.mean([f.mse for f in floors])) if floors else float("nan"),
-                _rank_correlation(r.fitted.test for r in controls),
-                float(np.mean([r.fitted.test.aiou_50 for r in mine])),
-                float(np.mean([r.fitted.test.aiou_75 for r in mine])),
-                float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
-            )
+        ensembles = _ensembles(mine) if len(seeds) > 1 else []
+        row = Row(
+            unit.category,
+            unit.scale.name,
+            round(np.mean([len(r.task.train_rows) for r in mine])),
+            num_test,
+            average(seeds.values())[0],
+            deviation(seeds),
+            float(np.mean([r.fitted.test.mse for r in mine])),
+            float(np.mean([r.fitted.test.relative_l2 for r in mine])),
+            _rank_correlation(ensembles),
+            float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
+            _rank_correlation(r.fitted.best_on_test[1] for r in mine if r.fitted.best_on_test),
+            _rank_correlation(r.fitted.validation_selected[1] for r in mine if r.fitted.validation_selected),
+            _rank_correlation(floors),
+            float(np.mean([f.mse for f in floors])) if floors else float("nan"),
+            _rank_correlation(r.fitted.test for r in controls),
+            float(np.mean([r.fitted.test.aiou_50 for r in mine])),
+            float(np.mean([r.fitted.test.aiou_75 for r in mine])),
+            float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
         )
-    if not rows:
-        return []
-    if len(rows) == 1:
-        (only,) = rows.values()
-        return [*only, _average(AVERAGE, only)] if len(only) > 1 else only
+        rows.setdefault(mine[0].part.dataset, []).append(_Seeded(row, seeds))
     table, datasets = [], []
     for dataset, mine in rows.items():
-        own = _average(dataset, mine) if len(mine) > 1 else mine[0]
+        own = _average(dataset if len(rows) > 1 else AVERAGE, mine) if len(mine) > 1 else mine[0]
         table += [*mine, own] if len(mine) > 1 else mine
         datasets.append(own)
-    return [*table, _average(AVERAGE, datasets)]
+    table += [_average(AVERAGE, datasets)] if len(datasets) > 1 else []
+    return [one.row for one in table]
 
 
 def _rank_correlation(tests: Iterable[Metrics]) -> float:
@@ -110,16 +116,18 @@ def _ensembles(results: Sequence[Result]) -> list[Metrics]:
     return found
 
 
-def _average(name: str, rows: Sequence[Row]) -> Row:
+def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
+    rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
+
     def fisher(field: str) -> float:
         return fisher_mean((getattr(row, field) for row in rows), (row.num_test for row in rows))
 
     def mean(field: str) -> float:
         return float(np.mean([getattr(row, field) for row in rows]))
 
-    deviation = float(np.sqrt(np.mean([row.spearman_deviation**2 for row in rows])))
-    return Row(
-        name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation,
+    row = Row(
+        name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation(seeds),
         mean("mse"), mean("relative_l2"), fisher("ensemble_spearman"), mean("ensemble_mse"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
         fisher("control_spearman"), mean("aiou_50"), mean("aiou_75"), mean("seconds_per_epoch"),
     )  # fmt: skip
+    return _Seeded(row, seeds)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from tabulate import tabulate
 
-from features.store import open_store
+from features.console import finite
+from features.store import Store, open_store
 from features.writer import write_whole
 from manifests.errors import LongtakeError
 from train.checkpoint import unit_name
-from train.errors import DataError, TrainError
-from train.metrics import fisher_mean
-from train.protocol import Options, prepare, require_splits
-from train.report import finite
-from train.run import fit
+from train.errors import DataError, SettingsError, TrainError
+from train.heads import get_head
+from train.metrics import average, deviation, join_seeds
+from train.protocol import Experiment, Options, Unit, prepare, require_splits
+from train.prototypes import PrototypeSettings
+from train.report import CONFIG
+from train.run import fit, options_of
+from train.settings import TrainSettings
 from train.summary import AVERAGE
 
 DONE = "done.json"
@@ -59,7 +65,7 @@ class Line:
     spearman: float
     """Fisher's mean over folds and seeds."""
     deviation: float
-    """Over seeds; nan for a single one."""
+    """As `train.metrics.deviation` has it."""
     mse: float
 
 
@@ -75,20 +81,74 @@ def cells_of(
     with open_store(store_path) as store:
         backbones = backbones or [stream.name for stream in store.streams if stream.header.modality != "audio"]
         for head, backbone in product(heads, backbones):
-            options, settings = _split(choices)
-            experiment = prepare(
-                store,
-                Options(head=head, backbone=backbone, categories=tuple(categories), **options, overrides=settings),
-            )
+            experiment = _prepare(store, head, backbone, categories, choices)
             require_splits(experiment)
             found = list(dict.fromkeys(unit.category for unit in experiment.units))
     return [Cell(*values) for values in product(heads, backbones, found, range(seeds))]
 
 
-def _split(choices: dict[str, object]) -> tuple[dict[str, object], tuple[tuple[str, object], ...]]:
-    known = Options.__dataclass_fields__
-    settings = tuple(sorted((name, value) for name, value in choices.items() if name not in known))
-    return {name: value for name, value in choices.items() if name in known}, settings
+def _prepare(
+    store: Store, head: str, backbone: str, categories: Sequence[str], choices: dict[str, object]
+) -> Experiment:
+    choices = {**choices, "head": head, "backbone": backbone, "categories": tuple(categories)}
+    return prepare(store, options_of(choices))
+
+
+def require_settings(settings: Mapping[str, object], heads: Sequence[str], options: Mapping[str, str]) -> None:
+    """Raises `SettingsError` where one of the settings is a choice of `train.Options` and none that a head has. `options`: such a choice
+    -> how the command takes it."""
+    kinds = TrainSettings, PrototypeSettings, *(get_head(head).Settings for head in heads)
+    known = {field.name for kind in kinds for field in fields(kind)}
+    for name, value in settings.items():
+        if name in Options.__dataclass_fields__ and name not in known:
+            remedy = f"say {options[name]}" if name in options else "`train sweep` has no option for it"
+            raise SettingsError(
+                f"--set {name}={value}: {name} is no setting of a head but a choice of the run: {remedy}"
+            )
+
+
+def require_same_data(out: Path, store_path: Path | str, choices: dict[str, object]) -> None:
+    """Raises `TrainError` where a cell in `out`, finished or begun, learnt from other data than the store holds now: it would not compare
+    with the others."""
+    begun: dict[tuple[str, str, bool], list[tuple[str, str, Path]]] = {}
+    for path in sorted(out.glob(f"*/{CONFIG}")):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            category = "".join(known["options"]["categories"])
+            key = known["head"], known["options"]["backbone"], bool(category)
+            begun.setdefault(key, []).append((category, known["data_id"], path.parent))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path.parent} is not a cell of a sweep: {error!r} in its {CONFIG}") from error
+    with open_store(store_path) as store:
+        for (head, backbone, _), folders in begun.items():
+            now = _data_ids(store, head, backbone, {category for category, _, _ in folders} - {""}, choices)
+            for category, data_id, folder in folders:
+                if now.get(category) != data_id:
+                    raise TrainError(
+                        f"{store_path} has changed since {folder} learnt from it: features, labels or texts are others, and the cells of a "
+                        f"sweep are compared and averaged. Take another --out"
+                    )
+
+
+def _data_ids(
+    store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, object]
+) -> dict[str, str]:
+    """Category -> `Experiment.data_id` of its cells; none where the store no longer has what they learnt from."""
+    try:
+        experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
+    except LongtakeError:
+        return {}
+    units: dict[str, list[Unit]] = {}
+    for unit in experiment.units:
+        units.setdefault(unit.category, []).append(unit)
+    return {category: replace(experiment, units=tuple(mine)).data_id for category, mine in units.items()}
+
+
+def processes(number: int) -> Executor:
+    """So many, which share the threads that torch takes here."""
+    threads = max(torch.get_num_threads() // number, 1)
+    # A fork of a process whose torch has run threads hangs.
+    return ProcessPoolExecutor(number, get_context("spawn"), torch.set_num_threads, (threads,))
 
 
 def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:
@@ -100,7 +160,7 @@ def run_sweep(
 ) -> Iterator[Outcome]:
     """Train every cell that is not done, here or by the executor; a cell that fails does not stop the others.
 
-    Raises `TrainError` when `out` holds a sweep of other settings, whose cells would not compare with these.
+    Raises `TrainError` when `out` holds a sweep of other settings or of other data, whose cells would not compare with these.
     """
     out.mkdir(parents=True, exist_ok=True)
     same = {"features": str(store_path), "choices": choices}
@@ -110,6 +170,7 @@ def run_sweep(
         raise TrainError(
             f"{out} holds a sweep with other settings: {' '.join(stamp.read_text().split())}. Take another --out"
         )
+    require_same_data(out, store_path, choices)
     write_whole(stamp, text)
     waiting = not_done(out, cells)
     where = out.absolute(), store_path if "://" in str(store_path) else Path(store_path).absolute()
@@ -157,29 +218,23 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
                     models.setdefault(key, {}).setdefault(model["seed"], []).append(test)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path.parent} is not a cell of a sweep: {error!r}") from error
-    lines = [_line(key, seeds) for key, seeds in models.items()]
+    of_seeds = {
+        key: {seed: average((rho, count) for rho, _, count in tests) for seed, tests in by_seed.items()}
+        for key, by_seed in models.items()
+    }
+    lines = []
+    for key, seeds in of_seeds.items():
+        mse = float(np.mean([mse for tests in models[key].values() for _, mse, _ in tests]))
+        lines.append(Line(*key, len(seeds), average(seeds.values())[0], deviation(seeds), mse))
     for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
         mine = [line for line in lines if (line.head, line.backbone) == (head, backbone)]
         if len(mine) > 1:
-            by_seed: dict[int, list[tuple[float, float, int]]] = {}
-            for line in mine:
-                for seed, values in models[head, backbone, line.category, line.score].items():
-                    by_seed.setdefault(seed, []).extend(values)
-            lines.append(_line((head, backbone, AVERAGE, ""), by_seed))
+            rows = [of_seeds[head, backbone, line.category, line.score] for line in mine]
+            seeds = join_seeds(rows)
+            spearman, _ = average(average(row.values()) for row in rows)
+            mse = float(np.mean([line.mse for line in mine]))
+            lines.append(Line(head, backbone, AVERAGE, "", len(seeds), spearman, deviation(seeds), mse))
     return lines, random_weights
-
-
-def _line(key: tuple[str, str, str, str], seeds: dict[int, list[tuple[float, float, int]]]) -> Line:
-    by_seed = [
-        fisher_mean((rho for rho, _, _ in values), (count for _, _, count in values)) for values in seeds.values()
-    ]
-    return Line(
-        *key,
-        num_seeds=len(seeds),
-        spearman=fisher_mean(by_seed, (np.mean([count for _, _, count in values]) for values in seeds.values())),
-        deviation=float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan"),
-        mse=float(np.mean([mse for values in seeds.values() for _, mse, _ in values])),
-    )
 
 
 def format_sweep(lines: Sequence[Line], form: str = "simple") -> str:

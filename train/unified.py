@@ -100,7 +100,8 @@ def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, o
 
 def _part(single: Experiment, unit: Unit) -> Part:
     """Categories are named with their dataset, so that no two parts share a name."""
-    return Part(single.dataset, replace(unit, category=f"{single.dataset} {unit.category}".strip()))
+    named = replace(unit, category=f"{single.dataset} {unit.category}".strip())
+    return Part(single.dataset, unit.category, named)
 
 
 def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]) -> FeatureSet:
@@ -136,6 +137,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         seconds=np.concatenate([one.seconds for one in sets]),
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
         frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
+        without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )
 
 

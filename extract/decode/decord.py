@@ -51,6 +51,8 @@ class DecordDecoder:
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """Each size is a reader of its own, so that a rule's pictures do not depend on what else was asked for."""
         require_fit(self, info)
+        # decord gives pictures for packets that cannot be decoded; PyAV's first one tells.
+        next(PyAVDecoder().pictures(info, {next(iter(wanted)): {0}}, num_threads=1), None)
         index = -1
         try:
             readers = {size: _open(info, *size, num_threads) for size in {_size(info, rule) for rule in wanted}}

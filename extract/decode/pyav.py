@@ -31,8 +31,10 @@ MOST_THREADS = 16
 MISSING_SECONDS = 0.5
 """A file may end this much before its header says, or two frames if that is longer; headers round."""
 UNTIMED_CONTAINERS = ("avi",)
-"""They say when a picture is decoded, not when it is shown; FFmpeg guesses that, otherwise for packets than for frames. Packets are
-one for each frame interval, so counting them is right."""
+"""They say when a picture is decoded, not when it is shown. FFmpeg guesses that, otherwise for packets than for frames, which are not
+compared. Their headers count frame intervals, those without a picture too."""
+TRUSTED_CONTAINERS = ("flv", "asf")
+"""Streams have no length of their own there, but the header says when the last of them ends."""
 MOST_SECONDS = 7 * 24 * 3600.0
 """No performance is as long; a time stamp that says so is damaged."""
 
@@ -133,20 +135,28 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     shown = frames if exact else packets
     if not shown.seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
+    rate = float(stream.average_rate or 25)
     header_frames, header_seconds = stream.frames or None, _header_seconds(container, stream, packets.begin)
-    timeline = _timeline(shown, float(stream.average_rate or 25), header_seconds)
+    # Of what comes before the first picture that can be decoded, nothing is left.
+    promised = None if header_seconds is None else header_seconds - (shown.begin - packets.begin)
+    untimed = container.format.name in UNTIMED_CONTAINERS
+    if exact and not untimed:
+        _require_clock(path, frames)
+    timeline = _timeline(shown, rate, promised)
     if timeline.end_seconds > MOST_SECONDS:
         raise VideoUnreadable(f"{path.name}: its time stamps go to {timeline.end_seconds:.0f} s, which is damage")
-    # Both promises count: an AVI's duration is scaled by FFmpeg to the bytes that are there.
-    lacking = (header_seconds or 0.0) - (shown.begin - packets.begin + timeline.end_seconds)
-    lacking = max(lacking, ((header_frames or 0) - num_packets) / timeline.fps)
+    lacking = (promised or 0.0) - timeline.end_seconds
+    if untimed and header_frames:
+        # Its duration is scaled by FFmpeg to the bytes that are there.
+        lacking = header_frames / rate - (shown.begin + timeline.end_seconds)
+    if header_seconds is None and container.format.name in TRUSTED_CONTAINERS:
+        lacking = _lacking_of_all(path)
     if lacking > max(MISSING_SECONDS, 2 / timeline.fps):
         counted = f"{num_packets} of {header_frames} frames" if header_frames else f"{num_packets} frames"
         raise VideoTruncated(
             f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {timeline.end_seconds + lacking:.2f} s "
             f"({counted} are there): the file is cut off"
         )
-    untimed = None in shown.seconds or container.format.name in UNTIMED_CONTAINERS
     turned = rotation % 180 != 0
     audio = sound_stream(container)
     return VideoInfo(
@@ -158,7 +168,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
         height=stream.width if turned else stream.height,
         rotation_degrees=rotation,
         timeline=timeline,
-        times_from=FRAMES if exact else RATE if untimed else PACKETS,
+        times_from=FRAMES if exact else RATE if untimed or None in shown.seconds else PACKETS,
         origin_seconds=shown.begin,
         num_frames_from_header=header_frames,
         duration_seconds_from_header=header_seconds,
@@ -191,6 +201,28 @@ def sound_stream(container: av.container.InputContainer) -> av.AudioStream | Non
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
+def _require_clock(path: Path, frames: _Shown) -> None:
+    """Raises `VideoUnreadable` for two recordings one after the other, whose times say nothing of the order of their pictures."""
+    known = np.array([seconds for seconds in frames.seconds if seconds is not None])
+    back = np.flatnonzero(np.diff(known) < -MISSING_SECONDS)
+    if len(back):
+        raise VideoUnreadable(
+            f"{path.name}: its clock goes back at frame {back[0] + 1}, from {known[back[0]]:.2f} to {known[back[0] + 1]:.2f} s, as in recordings "
+            f"that were put together; convert it with ffmpeg, or cut it there"
+        )
+
+
+def _lacking_of_all(path: Path) -> float:
+    """Seconds by which the last of all streams ends before the header says."""
+    with av.open(str(path)) as container:
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux()
+            if packet.size and packet.pts is not None
+        ]
+        return (container.duration or 0) / av.time_base - max(ends, default=0.0)
+
+
 def _clockwise(frame: av.VideoFrame) -> int:
     """PyAV gives the counter-clockwise turn of the display matrix, in -180 to 180."""
     return int(-getattr(frame, "rotation", 0)) % 360
@@ -210,8 +242,9 @@ def _header_seconds(
     """The picture stream's own duration. A container's lasts as long as its longest stream, which may be the sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    # Matroska counts from the start of its clock, not from the first picture.
-    before = begin_seconds if "matroska" in container.format.name else 0.0
+    # Matroska counts from the start of its clock, not from the first picture, but for files of mkvmerge, which leaves its mark.
+    marked = any(key.startswith("_STATISTICS") for key in stream.metadata)
+    before = begin_seconds if "matroska" in container.format.name and not marked else 0.0
     tag = stream.metadata.get("DURATION", "")
     try:
         hours, minutes, seconds = (float(part) for part in tag.split(":"))
@@ -219,7 +252,8 @@ def _header_seconds(
     except ValueError:
         pass
     if len(container.streams) == 1 and container.duration:
-        return container.duration / av.time_base - before
+        from_zero = "mpeg" not in container.format.name
+        return container.duration / av.time_base - (begin_seconds if from_zero else 0.0)
     return None
 
 

@@ -272,7 +272,7 @@ def test_an_overlay_is_not_its_video(tmp_path):
     before = path.read_bytes()
     (tmp_path / "link.mp4").symlink_to(path)
     for out in (path, tmp_path / "link.mp4"):
-        with pytest.raises(ExtractError, match="would take the place of the video"):
+        with pytest.raises(ExtractError, match="would take the place of"):
             draw_overlay(path, out, [])
     assert path.read_bytes() == before
 
@@ -309,3 +309,59 @@ def test_a_strangers_recipe(tmp_path, numbers_backbone, change, words):
     header = replace(HEADER, **change)
     with pytest.raises(ExtractError, match=words):
         extract_like([header], write_video(tmp_path / "a.mp4", 12), tmp_path / "a.h5", weights=["random"])
+
+
+def test_two_recordings_in_one_file(tmp_path, numbers_backbone):
+    """A clock that starts anew says nothing of the order of pictures."""
+    (tmp_path / "videos").mkdir()
+    one = groups_of_25(tmp_path / "one.ts", 50).read_bytes()
+    (tmp_path / "videos" / "v0.ts").write_bytes(one + one)
+    (tmp_path / "small.csv").write_text("video_id\nv0\n")
+    said = extract(tmp_path, status=1).output
+    assert "its clock goes back at frame 50" in said and "convert it with ffmpeg" in said
+
+
+def test_a_cut_at_the_end_by_an_edit_list(tmp_path):
+    """As phones trim: the header counts all pictures, the list shows a part, and only that part is there."""
+    path = groups_of_25(tmp_path / "a.mp4", 150)
+    content = path.read_bytes()
+    at = content.index(b"elst") + 12
+    assert int.from_bytes(content[at : at + 4], "big") == 6000, "the segment's length in the file's units"
+    path.write_bytes(content[:at] + (3000).to_bytes(4, "big") + content[at + 4 :])
+    times, numbers = read(path)
+    assert len(numbers) in range(74, 78) and numbers == list(range(len(numbers)))
+    np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=1e-3)
+
+
+def test_intervals_without_a_picture(tmp_path):
+    """AVI's header counts them too."""
+
+    def with_a_hole(packet):
+        if packet.pts >= 25:
+            packet.pts, packet.dts = packet.pts + 75, packet.dts + 75
+        return True
+
+    with av.open(str(tmp_path / "whole.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(75):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_picture(number), "rgb24")))
+        container.mux(stream.encode(None))
+    path = remux(tmp_path / "whole.avi", tmp_path / "hole.avi", with_a_hole)
+    info = PYAV.probe(path)
+    assert info.num_frames_from_header == 150 and len(info.timeline) == 75, "the file is what the test is about"
+    assert info.timeline.end_seconds == pytest.approx(6, abs=0.1)
+    assert read(path)[1] == list(range(75))
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VideoTruncated, match="cut off"):
+        PYAV.probe(cut)
+
+
+def test_a_header_that_speaks_of_all_streams(tmp_path):
+    whole = write_av(tmp_path / "a.flv", seconds=6, rate=44_100)
+    assert len(PYAV.probe(whole).timeline) == 150
+    cut = tmp_path / "cut.flv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoTruncated, match="header promises"):
+        PYAV.probe(cut)

@@ -16,8 +16,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from extract import run as extract_run
 from extract.cli import main
+from features import parts
 from features.inspect import diff
 from features.parts import claim_of, read_finished
 from features.store import open_store
@@ -102,7 +102,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
     claim = claim_of(tmp_path / "small.h5")
     claimed_by_another = lambda: (claim.parent.mkdir(exist_ok=True), claim.write_text("1@another-machine"))  # noqa: E731
     claimed_by_another()
-    pack = extract_run.pack
+    pack = parts.pack
 
     def pack_while_the_other_ends(*arguments, **options):
         packed = pack(*arguments, **options)
@@ -110,8 +110,8 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
             claim.unlink()
         return packed
 
-    monkeypatch.setattr(extract_run, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(extract_run, "pack", pack_while_the_other_ends)
+    monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(parts, "pack", pack_while_the_other_ends)
     done = extract(tmp_path, "--shard", "2/2")
     assert (
         f"waits while another process publishes {tmp_path / 'small.h5'}, claimed for 1@another-machine" in done.stderr
@@ -119,10 +119,23 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
     with open_store(tmp_path / "small.h5") as store:
         assert len(store.stream().records) == 2
     claimed_by_another()
-    monkeypatch.setattr(extract_run, "pack", pack)
-    monkeypatch.setattr(extract_run, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(parts, "pack", pack)
+    monkeypatch.setattr(parts, "WAIT_SECONDS", 0.1)
+    assert f"claimed for 1@another-machine by {claim}" in extract(tmp_path).stderr, "nothing waits"
+    write_video(tmp_path / "videos" / "v2.mp4", 8)
+    with (tmp_path / "small.csv").open("a") as file:
+        file.write("v2,train,A,2\n")
     done = extract(tmp_path, status=1)
-    assert f"claimed for 1@another-machine by {claim}" in done.stderr and "remove that file" in done.stderr
+    assert "remove that file" in done.stderr and "1 new videos wait beside it" in done.stderr
+    found = json.loads(extract(tmp_path, "--json", status=1).stdout)
+    assert (found["published"], found["waiting"]) == (False, 1) and "another-machine" in found["claimed_for"]
+
+    def stopped(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts.time, "sleep", stopped)
+    done = extract(tmp_path, status=130)
+    assert "1 new videos wait beside it" in done.stderr and "were there" in done.stdout
 
 
 def test_what_was_there_is_counted_by_video(tmp_path, numbers_backbone):

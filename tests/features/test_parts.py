@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from features import parts, writer
 from features.convert import convert
-from features.errors import StoreConflict
+from features.errors import InvalidFeatures, StoreConflict
 from features.importing import add_text
 from features.inspect import verify
 from features.parts import list_parts, pack, parts_folder, read_finished, write_part
@@ -161,10 +163,72 @@ def test_parts_of_videos_that_the_table_no_longer_knows(tmp_path):
         assert {record.video_id for record in opened.stream().records} == {"a", "c", "d"}
 
 
+def test_finishing_order_leaves_no_trace(tmp_path):
+    for store, order in ((tmp_path / "s.h5", "dac"), (tmp_path / "t.h5", "cad")):
+        for video_id in order:
+            part(store, video_id, 3)
+        publish(store, labels=labels(["b"]))
+    with open_store(tmp_path / "s.h5") as one, open_store(tmp_path / "t.h5") as other:
+        assert one.labels.video_ids == other.labels.video_ids == ("b", "a", "c", "d")
+
+
+def test_a_claim_that_cannot_be_made_leaves_the_others(tmp_path, monkeypatch):
+    """No more files may be open: that says nothing about who holds the claim."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    claim(store, "another-machine", 1)
+
+    def no_more(path, *arguments):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", no_more)
+    with pytest.raises(OSError, match="Too many"):
+        publish(store)
+    monkeypatch.undo()
+    assert not publish(store).published
+
+
+def test_packers_that_come_and_go(tmp_path):
+    """Each takes the empty folder away when it is done, while the others make it."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    publish(store)
+    errors = []
+
+    def pack_again():
+        try:
+            for _ in range(150):
+                publish(store)
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=pack_again) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_numbers_that_do_not_fit(tmp_path):
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    publish(store)
+    store.rename(tmp_path / "wide.h5")
+    convert(tmp_path / "wide.h5", store, dtype="float16")
+    head = header()
+    large = replace(video("b", 2, head.dim, 1), features=np.full((2, head.dim), 1e5, np.float32))
+    write_part(store, "d", labels(IDS).subset([1]), {head: large})
+    with pytest.raises(
+        InvalidFeatures, match="b: values up to 1e\\+05 do not fit the float16 of the store.*--dtype float32"
+    ):
+        publish(store)
+
+
 def test_texts_before_the_first_video_is_published(tmp_path):
     store = tmp_path / "s.h5"
     part(store, "a", 3)
-    add_text(store, "d", text_features())
+    add_text(store, "d", None, text_features())
     with open_store(store) as opened:
         assert opened.labels.video_ids == ("a",) and len(opened.texts) == 1
 
@@ -177,6 +241,8 @@ def test_parts_of_another_dataset(tmp_path):
         read_finished(store, "rg", card)
     with pytest.raises(StoreConflict, match="store of d, and this is of rg"):
         pack(store, dataset="rg", card=card, labels=labels(IDS))
+    with pytest.raises(StoreConflict, match="store of d, and this is of rg"):
+        add_text(store, "rg", card, text_features())
     assert len(list_parts(store)) == 1
 
 

@@ -242,6 +242,11 @@ def test_label_file_faults(tmp_path):
         {"splits": [1, 2]},
         {"clips": {"length": "16"}},
         {"clips": {"fps": True}},
+        {"clips": {"fps": float("inf")}},
+        {"window_clips": -1},
+        {"scores": {"total": {"title": "t", "minimum": 0, "maximum": 10**400}}},
+        {"scores": {"total": {"title": "t", "minimum": float("nan"), "maximum": 3}}},
+        {"prompts": {"p": {"groups": {"g": ["a"]}, "template": 3}}},
         {"labels": {"divided_by": {"total": 3}}},
         {"clips": []},
         {"protocol": {"one_model_per": ["video"]}},
@@ -256,6 +261,11 @@ def test_hostile_cards_are_refused(change):
     values = {**json.loads(find_card("demo").to_json()), **change}
     with pytest.raises(ManifestError, match="not a valid card"):
         Card.from_json(json.dumps(values))
+
+
+def test_a_card_that_is_nested_without_end():
+    with pytest.raises(ManifestError, match="nested too deep"):
+        Card.from_json("[" * 100_000)
 
 
 @pytest.mark.parametrize("name, actions", [("fs1000", 42), ("finefs", 42), ("logo", 63)])

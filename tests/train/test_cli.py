@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import platform
+import threading
 from dataclasses import replace
 
 import h5py
@@ -17,9 +18,10 @@ from tests.train.planted import planted_store
 from train import parallel
 from train.cli import main
 from train.heads import get_head
+from train.metrics import fisher_mean, spearman
 from train.protocol import Options, prepare, splits
 from train.report import BEST_ON_TEST, RANDOM_NOTE
-from train.run import open_experiment, train_into
+from train.run import default_folder, fit, open_experiment, train_into
 
 
 def run(*arguments: str, status: int = 0):
@@ -103,6 +105,16 @@ def test_what_a_run_leaves(tmp_path, store):
     for row in rows:
         again = by_name[f"{row['category']}-total-seed{row['seed']}"]["predicted"][row["video_id"]]
         assert again == pytest.approx(float(row["predicted"]), abs=1e-4)
+    for model in metrics["models"]:
+        again = by_name[f"{model['category']}-total-seed{model['seed']}"]["metrics"]
+        assert again["relative_l2"] == pytest.approx(model["test"]["relative_l2"], rel=1e-4)
+    # The average's deviation is that of the seeds' averages, as a reader of predictions.csv would have it.
+    by_seed = []
+    for seed in ("0", "1"):
+        mine = [(row["category"], float(row["true"]), float(row["predicted"])) for row in rows if row["seed"] == seed]
+        pairs = ([row[1:] for row in mine if row[0] == category] for category in "AB")
+        by_seed.append(fisher_mean(spearman(*np.array(pair).T) for pair in pairs))
+    assert metrics["table"][2]["spearman_deviation"] == pytest.approx(np.std(by_seed, ddof=1), abs=1e-6)
 
 
 def test_heads_that_lie_on_disk_leave_memory(tmp_path, store):
@@ -111,6 +123,7 @@ def test_heads_that_lie_on_disk_leave_memory(tmp_path, store):
     alive = []
     for result in train_into(tmp_path / "run", experiment, lambda *_: None):
         gc.collect()
+        assert not [one for one in threading.enumerate() if type(one).__name__ == "_AsyncWriterThread"], "nor do logs"
         heads = {id(one) for one in gc.get_objects() if type(one) is get_head("i3d-mlp")}
         alive.append(len(heads))
         assert result.fitted.head is None and np.isfinite(result.fitted.predicted).all()
@@ -297,3 +310,29 @@ def test_a_run_refuses_features_of_another_recipe(tmp_path, store):
 def test_list():
     rows = json.loads(run("list", "--json").output)
     assert {row["head"] for row in rows} >= {"gslm", "gdlt", "ridge"}
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path, store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment, _ = open_experiment([store], Options(head="ridge"))
+    hostile = replace(experiment, dataset="../../x")
+    folders = [default_folder(one) for one in (experiment, experiment, experiment, hostile)]
+    assert len(set(folders)) == 4 and all(folder.is_dir() for folder in folders)
+    assert {folder.resolve().parent for folder in folders} == {tmp_path / "runs"}
+
+
+def test_a_category_that_is_called_as_its_dataset(tmp_path):
+    path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, dataset="Ball", categories=("Ball",))
+    made = fit(path, head="ridge", floor=False, out=tmp_path / "run")
+    assert list(made.predictions) == [("Ball", "total")] and len(made.predictions["Ball", "total"]) == 4
+
+
+def test_texts_of_a_store_stay_in_their_place_on_the_card(tmp_path):
+    category = "A|<img src=x>"
+    path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=(category,), dataset="a|b\n# c")
+    run("heads", "--features", path, "--head", "ridge", "--no-floor", "--out", tmp_path / "run")
+    lines = (tmp_path / "run" / "README.md").read_text().splitlines()
+    assert lines[0] == "# ridge on a\\|b # c" and not any("<img" in line for line in lines)
+    (row,) = [line for line in lines if "img" in line]
+    (header,) = [line for line in lines if line.startswith("| category")]
+    assert "A\\|&lt;img src=x>" in row and row.replace("\\|", "").count("|") == header.count("|")

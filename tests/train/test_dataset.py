@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,12 +14,15 @@ import torch
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import Protocol, find_card
+from tests.train.planted import planted_store
 from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from train.errors import DataError
 from train.fitting import Task, fit
 from train.heads.needs import Needs
 from train.heads.output import HeadOutput
-from train.protocol import Options, prepare, run
+from train.progress import EpochProgress
+from train.protocol import Options, labelled_rows, prepare, run, splits
+from train.run import open_experiment
 from train.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,11 +190,6 @@ def test_a_dataset_of_the_size_of_rg_fits_in_memory_once(tmp_path):
 
 
 def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
-    from dataclasses import replace
-
-    from tests.train.planted import planted_store
-    from train.protocol import Options, prepare, splits
-
     with open_store(planted_store(tmp_path / "s.h5", num_train=9, num_test=3)) as store:
         experiment = prepare(store, Options(head="ridge"))
     data = replace(experiment.data, splits=np.array([f"fold{number % 4 + 1}" for number in range(12)], dtype=object))
@@ -201,6 +200,27 @@ def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
         assert not set(train) & set(test) and len(train) + len(test) == 12
     # Cross-validation of another kind can still be asked for.
     assert len(list(splits(data, experiment.units[0], folds=3))) == 3
+    options = replace(experiment.options, seeds=2, control=True)
+    counted = replace(experiment, data=data, options=options)
+    epochs = experiment.units[0].settings.train.epochs
+    assert counted.num_models == 4 * 2 and counted.num_epochs == 4 * 2 * 2 * epochs
+    with EpochProgress(counted) as progress:
+        assert progress.bar.total == counted.num_epochs
+
+
+@pytest.mark.parametrize("names", [("train", "test", "other"), ("fold1", "fold2", "fold3"), ("test", "later", "")])
+@pytest.mark.parametrize("folds", [0, 3])
+def test_the_labels_of_a_round(tmp_path, names, folds):
+    """Those that a model of it learns or is tested on, however videos are split."""
+    with open_store(planted_store(tmp_path / "s.h5", num_train=18, num_test=6, categories=("A", "B"))) as store:
+        experiment = prepare(store, Options(head="ridge"))
+    data = replace(experiment.data, splits=np.array([names[number % 3] for number in range(48)], dtype=object))
+    if "later" in names and not folds:
+        rows = data.rows(split="test", category="A", score="total")
+        assert labelled_rows(data, "A", "total", None).tolist() == rows.tolist()
+        return
+    for fold, train, test in splits(data, experiment.units[0], folds):
+        assert set(labelled_rows(data, "A", "total", fold)) == {*train, *test}
 
 
 def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
@@ -243,3 +263,50 @@ def test_clips_live_on_the_device_where_they_fit_and_batches_always(data, monkey
     for part in (batch.clips, batch.audio, batch.mask, batch.target01, batch.seconds):
         assert part.device.type == "meta" and part.shape[0] == 4
     assert moved.means.device.type == "meta"
+
+
+def two_streams(path, silent=()):
+    """Pictures of six videos and their sound, but for the silent."""
+    plans = []
+    for backbone, modality, failed in (("seen", "video", ()), ("heard", "audio", silent)):
+        header = FeatureHeader(backbone, modality, 2, "none", None, False, 16, 16, "pad", None)
+        items = []
+        for number in range(6):
+            record = VideoRecord(f"v{number}", status=FAILED if number in failed else "ok")
+            table, times = np.full((number + 3, 2), float(number), np.float32), np.arange(number + 3.0)
+            made = VideoFeatures(record, table, times, times + 1)
+            made = VideoFeatures.failure(record, 2) if number in failed else made
+            items.append(StreamItem(record, len(made.features), lambda made=made: made))
+        plans.append(StreamPlan(header, np.dtype("f4"), items))
+    ids = tuple(f"v{number}" for number in range(6))
+    labels = Labels(ids, ("train", "test") * 3, ("",) * 6, ("total",), np.arange(6.0)[:, None])
+    write_store(path, dataset="heard", card=None, labels=labels, streams=plans)
+    return path
+
+
+def test_videos_without_sound_are_left_out_and_named(tmp_path):
+    path = two_streams(tmp_path / "s.h5", silent=(1, 4))
+    with open_store(path) as store:
+        data = FeatureSet.load(store, "seen", "heard")
+    assert data.video_ids == ("v0", "v2", "v3", "v5") and data.num_clips.tolist() == [3, 5, 6, 8]
+    assert torch.equal(data.audio[:, 0], data.clips[:, 0]) and data.scores["total"].tolist() == [0, 2, 3, 5]
+    _, warnings = open_experiment([path], Options(head="ridge", backbone="seen", audio="heard"))
+    assert warnings == ["2 videos have no features of heard and are left out: v1, v4"]
+    assert not open_experiment([path], Options(head="ridge", backbone="seen"))[1], "who hears nothing needs no sound"
+    with (
+        open_store(two_streams(tmp_path / "none.h5", silent=range(6))) as store,
+        pytest.raises(DataError, match="heard"),
+    ):
+        FeatureSet.load(store, "seen", "heard")
+
+
+def test_a_video_without_clips_is_left_out(tmp_path):
+    """Ours are failures then; a stranger's store may call them ok."""
+    path = two_streams(tmp_path / "s.h5", silent=(2,))
+    with h5py.File(path, "r+") as file:
+        (name,) = [name for name in file["streams"] if name.startswith("heard")]
+        status = file[f"streams/{name}/videos/status"][:]
+        status[2] = b"ok"
+        file[f"streams/{name}/videos/status"][...] = status
+    with open_store(path) as store:
+        assert FeatureSet.load(store, "heard").video_ids == ("v0", "v1", "v3", "v4", "v5")

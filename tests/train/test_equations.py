@@ -11,7 +11,7 @@ from train.heads.gslm import grade_of_score
 from train.heads.layers import DiagonalScore
 from train.heads.ridge import Ridge, RidgeSettings, clip_statistics
 from train.losses import alignment, batch_hard_triplet
-from train.metrics import fisher_mean, measure, spearman
+from train.metrics import average, deviation, fisher_mean, join_seeds, measure, spearman
 from train.prototypes import PrototypeSettings, build_prototypes, interpolate
 from train.settings import TrainSettings
 
@@ -78,6 +78,16 @@ def test_one_perfect_ranking_of_few_videos_does_not_decide():
     assert fisher_mean([0.5, 1.0], [2, 2]) < 1
     assert np.isnan(spearman(np.arange(3), np.array([1, np.nan, 2]))) and np.isnan(fisher_mean([np.nan], [3]))
     assert fisher_mean([0.826, 0.829, 0.871], [50] * 3) == pytest.approx(fisher_mean([0.826, 0.829, 0.871]))
+
+
+def test_what_stands_after_the_plus_minus_of_an_average():
+    """Two rows whose seeds are lucky in turn deviate, and their average does not."""
+    rows = [{0: (0.5, 20.0), 1: (0.7, 20.0)}, {1: (0.5, 30.0), 0: (0.7, 30.0), 2: (0.9, 30.0)}]
+    assert deviation(rows[0]) == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    joined = join_seeds(rows)
+    assert joined.keys() == {0, 1} and joined[0] == (pytest.approx(fisher_mean([0.5, 0.7])), 25.0)
+    assert deviation(joined) == pytest.approx(0) and np.isnan(deviation({0: (0.5, 20.0)}))
+    assert average([(0.5, 20), (0.7, 40)]) == (pytest.approx(fisher_mean([0.5, 0.7])), 30.0)
 
 
 def test_metrics():

@@ -22,7 +22,7 @@ def test_kernel_is_ridge_regression_on_mean_embeddings():
     head = Kernel(dim, settings)
     head.fit_closed_form([padded(clips[:6], target[:6])])
     every = np.concatenate(clips[:6])
-    clips = [(video - every.mean(0)) / every.std(0, ddof=1) for video in clips]
+    clips = [(video - every.mean(0)) / every.std(0) for video in clips]
 
     def entry(one, other, weigh):
         total = 0.0
@@ -98,3 +98,13 @@ def test_scores_beside_are_regressed_on_the_score():
     weights, *_ = np.linalg.lstsq(design, joint, rcond=None)
     np.testing.assert_allclose(design @ weights, joint, atol=1e-3)
     assert abs(weights[1]) > 1e-4
+
+
+def test_units_that_training_never_showed_move_nothing():
+    """A unit that is dead in all training videos and not quite in a tested one, as random networks have."""
+    dead = [np.concatenate([RNG.normal(size=(8, 5)), np.full((8, 1), 0.1)], 1) for _ in range(9)]
+    head = Kernel(6, KernelSettings(landmarks=100))
+    head.fit_closed_form([padded(dead[:8], RNG.normal(size=8))])
+    before = head(padded(dead[8:], np.zeros(1))).score01
+    dead[8][:, 5] = 0.1001
+    np.testing.assert_allclose(head(padded(dead[8:], np.zeros(1))).score01, before, atol=1e-3)

@@ -188,7 +188,7 @@ def texts_store(path):
     features = RNG.normal(size=(7, 24)).astype(np.float32)
     groups = ("visual_actions",) * 4 + ("visual_grades",) * 3
     text = TextFeatures("mlavl", header, tuple(map(str, range(7))), groups, features)
-    add_text(path, "planted", text)
+    add_text(path, "planted", None, text)
 
 
 @pytest.mark.parametrize("head", ["gdlt", "gslm", "pgt"])

@@ -2,14 +2,18 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from manifests.card import Protocol, find_card
 from tests.train.planted import planted_store
-from train import bridge
+from tests.train.test_dataset import write_random
+from train import bridge, figures
 from train.cli import main
 from train.page import _scored
 
@@ -147,3 +151,55 @@ def test_a_run_has_a_card(lab):
     (line,) = [line for line in text.splitlines() if line.startswith("| average")]
     assert "best_on_test (as published; optimistic)" in text and "licence" in text and "RANDOM" in text
     assert f"{json.loads((folder / 'gslm' / 'metrics.json').read_text())['table'][-1]['mse']:.2f}" in line
+
+
+def test_a_unified_run_shows_the_dataset_of_the_store(tmp_path):
+    made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0, "with_text": False}
+    stores = [
+        planted_store(tmp_path / "gym.h5", dataset="gym", categories=("A", "B"), seed=1, **made),
+        planted_store(tmp_path / "ice.h5", dataset="ice", categories=("",), scores=("tes",), seed=2, **made),
+    ]
+    call = [word for store in stores for word in ("--features", store)]
+    run("heads", *call, "--head", "gdlt", "--set", "width=16", "--epochs", 2, "--no-floor", "--out", tmp_path / "run")
+    for store, shown, other in zip(stores, (("A_", "B_"), ("_0",)), (r"<figcaption>_0", r"<figcaption>[AB]_")):
+        run("report", tmp_path / "run", "--features", store, "--out", tmp_path / "r.html")
+        text = (tmp_path / "r.html").read_text()
+        headings = Page(text).headings
+        assert [name for name in headings if "total" in name or "tes" in name] == [
+            "gym A total",
+            "gym B total",
+            "ice tes",
+        ]
+        assert all(f"<figcaption>{name}" in text for name in shown) and not re.search(other, text)
+        assert text.count("patterns of 4 grades") == len(shown), "and how they lie"
+    said = run("report", tmp_path / "run", "--features", stores[1], "--show", "A_012", status=2)
+    assert "A_012 is no test video" in said
+    foreign = planted_store(tmp_path / "other.h5", dataset="other", seed=3, **made)
+    assert "not of 'other'" in run("report", tmp_path / "run", "--features", foreign, status=2)
+
+
+def test_heads_for_all_categories_show_each(tmp_path):
+    """Where the protocol has one model for all, heads have no category, and videos do."""
+    card = replace(find_card("demo"), protocol=Protocol(("score",)))
+    write_random(tmp_path / "s.h5", videos=40, clips=6, dim=8, card=card)
+    call = ("--features", tmp_path / "s.h5", "--head", "gdlt", "--set", "width=16", "--epochs", 1, "--no-floor")
+    run("heads", *call, "--out", tmp_path / "run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    run("report", tmp_path / "run", "--features", tmp_path / "s.h5", "--out", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("patterns of 4 grades") == 2 and text.count("<figcaption>") >= 4
+
+
+def test_a_run_of_another_release(lab, tmp_path):
+    folder, _ = lab
+    shutil.copytree(folder / "ridge", tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    metrics["table"][0]["kendall"] = 0.5
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    assert "is not a run of this release" in run("report", tmp_path / "run", status=2)
+
+
+def test_names_are_no_mathematics():
+    values = np.arange(3.0)
+    assert ">price $x_1$</text>" in figures.scatter("price $x_1$", values, values, "points")
+    assert ">$x_1$</text>" in figures.attention("$x_1$", [0, 1], [1, 2], np.ones((1, 2)), ["grade"])

@@ -2,15 +2,27 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import Labels, VideoFeatures, VideoRecord
 from tests.train.planted import planted_store
 from train.cli import main
+from train.dataset import FeatureSet
+from train.evaluate import load_run
+from train.heads.needs import Needs
+from train.predicting import predict_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments, status=0):
@@ -98,3 +110,59 @@ def test_another_recipe_is_refused(trained, tmp_path):
     other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
     done = run("predict", "--run", folder / "gdlt", "--features", other, status=2)
     assert "weights: trained on 'planted', here 'others'" in done.output
+
+
+@pytest.mark.parametrize("head, settings", [("gdlt", ("width=16",)), ("i3d-mlp", ()), ("core", ("voters=3",))])
+def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
+    """As published: without a mask, videos are tested one by one."""
+    store = planted_store(tmp_path / "s.h5", num_train=24, num_test=12, num_clips=(8, 14))
+    out = tmp_path / "run"
+    call = [word for setting in ("mask=false", *settings) for word in ("--set", setting)]
+    run("heads", "--features", store, "--head", head, *call, "--epochs", 2, "--no-floor", "--out", out)
+    with (out / "predictions.csv").open() as file:
+        said = {row["video_id"]: float(row["predicted"]) for row in csv.DictReader(file)}
+    found = json.loads(run("predict", "--run", out, "--features", store, "--json").output)
+    (evaluated,) = json.loads(run("evaluate", "--run", out, "--features", store, "--json").output)
+    by_id = {one["video_id"]: one["predicted"] for one in found}
+    for video_id, predicted in said.items():
+        assert predicted == pytest.approx(by_id[video_id], abs=1e-4)
+        assert predicted == pytest.approx(evaluated["predicted"][video_id], abs=1e-4)
+    with open_store(store) as opened:
+        ((model, config, data),) = load_run(out, opened)
+        (one,) = predict_run(out, opened, ["A_030"], running=True)
+    (row,) = np.flatnonzero(np.array(data.video_ids) == "A_030")
+    for count in (1, 5, data.num_clips[row]):
+        batch = data.batch(np.array([row]), np.arange(count)[None], np.ones((1, count), bool), np.zeros(1))
+        with torch.no_grad():
+            alone = model(data.voted(batch, config.window, "whole")).score01.double().numpy()
+        assert one.timeline.running[count - 1] == pytest.approx(config.scale.to_units(alone)[0], abs=1e-4)
+
+
+def test_videos_that_share_a_batch(tmp_path):
+    with open_store(planted_store(tmp_path / "s.h5", num_train=30, num_test=6, num_clips=(8, 11))) as opened:
+        data = FeatureSet.load(opened)
+    rows = np.arange(len(data))
+    for needs, alike in ((Needs(), False), (Needs(sees_padding=True), True)):
+        batches = list(
+            data.for_head(needs).test_batches(rows, np.zeros(36), window=9, test_window="whole", batch_size=8)
+        )
+        assert sorted(row for batch in batches for row in batch.rows) == rows.tolist()
+        assert all(bool(batch.mask.all()) for batch in batches) == alike
+        assert max(len(batch.rows) for batch in batches) == 8, "videos of equal length still do"
+
+
+def test_scores_are_utf_8_whatever_the_locale(trained, tmp_path):
+    folder, store = trained
+    with open_store(store) as opened:
+        (one,) = predict_run(folder / "ridge", opened, ["A_000"])
+    one = replace(one, category="B\u00e4lle")
+    code = f"""
+from pathlib import Path
+from train.predicting import Prediction, Timeline
+from train.report import write_scores
+nan = float("nan")
+write_scores(Path({str(tmp_path / "s.csv")!r}), [{one!a}])"""
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=plain, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "B\u00e4lle" in (tmp_path / "s.csv").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from scipy.special import log_softmax
 
 from benchmarks.stages import write_world
+from features.layout import NUM_BOUNDARIES
 from features.store import open_store
 from tests.train.test_heads import check_that_padding_changes_nothing, make_batch, make_head, ready
 from tests.train.test_mvla import cosine, softmax
@@ -229,6 +231,14 @@ def test_a_run_comes_back_from_its_checkpoint(tmp_path, call):
         (row,) = evaluate_run(tmp_path / "run", opened, "test")
     assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5)
     assert row.metrics.aiou_50 == model["test"]["aiou_50"]
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        first = file["labels/boundary_seconds"][:, :1]
+        del file["labels/boundary_seconds"]
+        file["labels/boundary_seconds"] = first
+        file["labels"].attrs[NUM_BOUNDARIES] = 1
+    with open_store(tmp_path / "s.h5") as opened:
+        (other,) = evaluate_run(tmp_path / "run", opened, "test")
+    assert other.predicted == row.predicted and np.isnan(other.metrics.aiou_50), "fewer stages than it knows"
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -236,6 +246,8 @@ def test_what_is_missing_is_said(tmp_path):
     with open_store(tmp_path / "s.h5") as opened:
         with pytest.raises(DataError, match="head mvla learns 3 boundaries of stages, and the labels of .* have 2"):
             prepare(opened, Options("mvla", "clips", "frames", overrides=(("stages", 4),)))
+        with pytest.raises(DataError, match="head tsa learns 1 boundaries"):
+            prepare(opened, Options("tsa", "clips", "frames", plugin="mvla", overrides=(("stages", 2),)))
         with pytest.raises(SettingsError, match="plugin.width is a setting of a plug-in: name one with --plugin"):
             prepare(opened, Options("gdlt", "clips", overrides=(("plugin.width", 4),)))
         with pytest.raises(SettingsError, match="has no setting 'plugin.widht'; did you mean plugin.width?"):

@@ -114,13 +114,13 @@ def test_where_stages_begin():
         TSASettings(stages=1)
 
 
-def staged_store(path, *, num_train=96, num_test=48, boundaries=True):
+def staged_store(path, *, num_train=96, num_test=48, boundaries=True, cuts=lambda two: two):
     """SIMULATED: three stages of other lengths in each video, each with a direction of its own; the quality of the second moves its clips
     along a fourth direction, and a fifth, of all clips alike, means nothing."""
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(16, 16)))[0].T
     header = FeatureHeader("planted", "video", 16, "planted", None, False, 16, 16, "pad", 25.0)
-    items, ids, cuts, qualities = [], [], [], []
+    items, ids, ends_of_all, qualities = [], [], [], []
     for number in range(num_train + num_test):
         ends = np.sort(rng.choice(np.arange(4, 17), 2, replace=False)) if rng.uniform() < 2 else None
         while ends[1] - ends[0] < 3:
@@ -132,12 +132,12 @@ def staged_store(path, *, num_train=96, num_test=48, boundaries=True):
         video = VideoFeatures(VideoRecord(f"v{number:03d}"), table.astype(np.float32), times, times + 1)
         items.append(StreamItem(video.record, 20, lambda video=video: video))
         ids.append(f"v{number:03d}")
-        cuts.append(ends.astype(float))
+        ends_of_all.append(ends.astype(float))
         qualities.append([10 * quality])
     count = len(ids)
     labels = Labels(
         tuple(ids), ("train",) * num_train + ("test",) * num_test, ("dive",) * count, ("total",), np.array(qualities),
-        **({"boundaries": np.array(cuts)} if boundaries else {}),
+        **({"boundaries": cuts(np.array(ends_of_all))} if boundaries else {}),
     )  # fmt: skip
     write_store(path, dataset="planted", card=None, labels=labels, streams=[StreamPlan(header, np.dtype("f4"), items)])
     return path
@@ -178,3 +178,28 @@ def test_from_a_store_to_predictions(tmp_path):
         "--out",
         tmp_path / "e",
     )
+
+
+def test_a_store_with_other_boundaries(tmp_path):
+    """Tested videos with more stages than the head knows, or fewer, are videos of which no stages are labelled; a column that nobody uses
+    changes nothing."""
+    made, out = {"num_train": 16, "num_test": 8}, tmp_path / "run"
+    path = staged_store(tmp_path / "two.h5", **made)
+    call("heads", "--features", path, "--head", "tsa", "--set", "boundaries=true", "--set", "frames=24", "--set", "width=16",
+         "--epochs", 1, "--no-floor", "--out", out)  # fmt: skip
+
+    def evaluated(store):
+        (row,) = json.loads(call("evaluate", "--run", out, "--features", store, "--json"))
+        return row["predicted"], row["metrics"]["aiou_50"]
+
+    (true, aiou), (predicted, nothing) = (
+        evaluated(path),
+        evaluated(staged_store(tmp_path / "none.h5", boundaries=False, **made)),
+    )
+    assert true != predicted and aiou is not None and nothing is None
+    for name, cuts, expected in (
+        ("one", lambda two: two[:, :1], (predicted, None)),
+        ("three", lambda two: np.column_stack([two, two[:, 1] + 1]), (predicted, None)),
+        ("unused", lambda two: np.column_stack([two, np.full(len(two), np.nan)]), (true, aiou)),
+    ):
+        assert evaluated(staged_store(tmp_path / f"{name}.h5", cuts=cuts, **made)) == expected

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -150,3 +151,17 @@ def test_presets(tmp_path, stores):
     settings = config["settings"]["A"]["train"]
     assert config["preset"] == "tuned" and settings["sampling"] == "spread" and settings["optimizer"] == "adamw"
     assert settings["epochs"] == 2, "the call overrides a preset"
+
+
+def test_datasets_with_other_numbers_of_folds(tmp_path):
+    """Folds of one would be left out, as far as the other has none."""
+    call = []
+    for name in ("split", "folded"):
+        path = planted_store(tmp_path / f"{name}.h5", num_train=8, num_test=4, dataset=name)
+        call += ["--features", path]
+    with h5py.File(path, "r+") as file:
+        del file["labels/split"]
+        file["labels/split"] = np.array([f"fold{number % 4}".encode() for number in range(12)])
+    done = run("heads", *call, *SMALL[:-1], 1, "--out", tmp_path / "no", status=2)
+    assert "split A one split into train and test, folded A 4 folds of its own" in done.output
+    assert "--folds N" in done.output and not (tmp_path / "no").exists()

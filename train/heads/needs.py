@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from manifests.errors import there_are
@@ -52,6 +52,8 @@ class Needs:
     """Scores that are learnt beside the one that is asked for, such as those of the judges: known of training videos."""
     exemplars: ExemplarRule | None = None
     """Training videos, with their scores, to compare each video with."""
+    sees_padding: bool = False
+    """It takes the zeros after a video's last clip for clips, as published code does (`mask=false`)."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -59,7 +61,17 @@ class Needs:
         return self.scores + self.targets
 
 
+def masks(head: nn.Module) -> bool:
+    """Whether padding is hidden from a head; one that has no such setting always hides it."""
+    return getattr(head.settings, "mask", True)
+
+
 def needs_of(head: nn.Module) -> Needs:
-    """Of a head, or of the one that a plug-in stands before."""
-    head = getattr(head, "host", head)
-    return head.needs(head.settings)
+    """Of a head, or of the one that a plug-in stands before, with the boundaries that the plug-in learns."""
+    host = getattr(head, "host", head)
+    needs = host.needs(host.settings)
+    return replace(
+        needs,
+        boundaries=max(needs.boundaries, head.needs(head.settings).boundaries),
+        sees_padding=not masks(host),
+    )

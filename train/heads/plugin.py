@@ -17,7 +17,7 @@ from train.errors import SettingsError
 from train.heads.layers import Projection
 from train.heads.mlavl import MAG2, SAGE
 from train.heads.mvla import Guidance, MVLASettings, own_texts
-from train.heads.needs import Needs
+from train.heads.needs import Needs, masks
 from train.heads.output import HeadOutput
 from train.heads.segmentation import to_clips
 from train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
@@ -29,11 +29,6 @@ PREFIX, SUFFIX = "plugin_", "_texts"
 @dataclass(frozen=True)
 class MAG2Settings:
     dropout: float = 0.3
-
-
-def masks(host: nn.Module) -> bool:
-    """Whether padding is hidden from the host; one that has no such setting always hides it."""
-    return getattr(host.settings, "mask", True)
 
 
 def with_clips(batch: Batch, inform: Callable[[Batch], torch.Tensor]) -> Batch:
@@ -62,7 +57,7 @@ class WithMAG2(nn.Module):
         self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MAG2Settings
     ) -> None:
         super().__init__()
-        self.host = host
+        self.host, self.settings = host, settings
         actions = torch.as_tensor(texts["visual_actions"], dtype=torch.float32)
         self.register_buffer(f"{PREFIX}visual_actions{SUFFIX}", actions)
         self.text = Projection(actions.shape[1], dim)
@@ -90,7 +85,7 @@ class WithMVLA(nn.Module):
         self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MVLASettings
     ) -> None:
         super().__init__()
-        self.host = host
+        self.host, self.settings = host, settings
         (group,) = texts
         self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(texts[group], dtype=torch.float32))
         self._texts = f"{PREFIX}{group}{SUFFIX}"
@@ -127,7 +122,7 @@ class WithStages(nn.Module):
         self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: StagedSettings
     ) -> None:
         super().__init__()
-        self.host = host
+        self.host, self.settings = host, settings
         for group in GROUPS:
             self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(texts[group], dtype=torch.float32))
         self.guidance = StageGuidance(settings, self.plugin_stages_texts, audio_dim or dim, dim)

@@ -40,10 +40,11 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
-def safe_spread(statistics: torch.Tensor) -> torch.Tensor:
-    """Deviation of each column. Statistics that hardly vary among the training videos would be blown up by a test video where they do."""
+def safe_spread(statistics: torch.Tensor, least: float = LEAST_SPREAD) -> torch.Tensor:
+    """Deviation of each column, at least that share of the median one. Statistics that hardly vary among the training videos would be blown
+    up by a test video where they do."""
     spread = statistics.std(0, correction=0)
-    return spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-8))
+    return spread.clamp_min(max(least * float(spread.median()), 1e-8))
 
 
 def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings) -> tuple[torch.Tensor, torch.Tensor]:

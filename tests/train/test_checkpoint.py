@@ -1,0 +1,112 @@
+"""Heads on disk: each comes back as it was, and a file of a stranger is refused before it costs anything."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from features.types import FeatureHeader
+from tests.train.test_heads import AUDIO_DIM, DIM, make_batch, make_head, plugins, ready
+from train.checkpoint import HeadConfig, load_checkpoint, save_checkpoint
+from train.errors import CheckpointError
+from train.heads import TABLE
+from train.heads.plugin import PLUGINS
+from train.settings import TrainSettings
+
+
+def header(dim: int) -> str:
+    return FeatureHeader("planted", "video", dim, "planted", None, False, 16, 16, "pad", 25.0).to_json()
+
+
+def config_of(name: str, head: torch.nn.Module, **others: object) -> HeadConfig:
+    settings = asdict(getattr(head, "host", head).settings)
+    score = {"name": "total", "minimum": 0.0, "maximum": 10.0, "stated": True}
+    return HeadConfig(
+        **{
+            "head": name, "dim": DIM, "head_settings": settings, "train_settings": asdict(TrainSettings()),
+            "dataset": "planted", "category": "", "score": score, "parts": [], "window": 9, "seed": 0, "fold": None,
+            "feature_header": header(DIM), "recipe_id": "", "audio_header": header(AUDIO_DIM), "text_recipe_id": None,
+            "plugin": None, "plugin_settings": {}, "terms": {}, "random_weights": True, "versions": {}, **others,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_head_comes_back(tmp_path, name):
+    head = ready(make_head(name))
+    save_checkpoint(tmp_path / "h.safetensors", head, config_of(name, head))
+    again, config = load_checkpoint(tmp_path / "h.safetensors")
+    batch = make_batch([6, 9, 4])
+    with torch.no_grad():
+        assert torch.equal(again(batch).score01, head(batch).score01)
+    assert config.head == name and all(tensor.device.type == "cpu" for tensor in again.state_dict().values())
+
+
+@pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)
+def test_every_plugin_comes_back(tmp_path, plugin):
+    texts = {group: torch.randn(4, 16) for group in plugin.groups}
+    head = ready(plugin.build(make_head("i3d-mlp"), DIM, texts, AUDIO_DIM, plugin.kind.Settings()))
+    (name,) = [name for name, variants in PLUGINS.items() if plugin.kind in {one.kind for one in variants}]
+    described = config_of("i3d-mlp", head, plugin=name, plugin_settings=asdict(head.settings))
+    save_checkpoint(tmp_path / "h.safetensors", head, described)
+    again, _ = load_checkpoint(tmp_path / "h.safetensors")
+    batch = make_batch([6, 9, 4])
+    with torch.no_grad():
+        assert torch.equal(again(batch).score01, head(batch).score01)
+
+
+@pytest.fixture
+def file(tmp_path):
+    head = ready(make_head("gdlt"))
+    save_checkpoint(tmp_path / "h.safetensors", head, config_of("gdlt", head))
+    return tmp_path / "h.safetensors"
+
+
+def rewrite(file, change):
+    with safe_open(file, framework="pt") as opened:
+        tensors, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()
+    config = change(json.loads(metadata["config"]))
+    save_file(tensors, file, metadata | {"config": json.dumps(config)})
+
+
+STRANGE = {
+    "a list": lambda config: [],
+    "a setting of a later release": lambda config: config | {"train_settings": config["train_settings"] | {"new": 1}},
+    "a score of a later release": lambda config: config | {"score": config["score"] | {"new": 1}},
+    "a score in words": lambda config: config | {"score": "total"},
+    "no such optimizer": lambda config: config | {"train_settings": {"optimizer": "lion"}},
+    "parts that are none": lambda config: config | {"parts": [{"dataset": "a", "category": "b"}]},
+    "parts in words": lambda config: config | {"parts": ["a"]},
+    "heads that do not divide the width": lambda config: config | {"head_settings": config["head_settings"] | {"heads": 3}},
+    "no such plug-in": lambda config: config | {"plugin": "mag3"},
+    "a plug-in without texts": lambda config: config | {"plugin": "mag2"},
+    "settings that are no mapping": lambda config: config | {"head_settings": [1]},
+    "a recipe in words": lambda config: config | {"feature_header": "[]"},
+    "another width": lambda config: config | {"head_settings": config["head_settings"] | {"width": 32}},
+    "another head": lambda config: config | {"head": "usdl", "head_settings": {}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_is_described_strangely_is_refused(file, what):
+    rewrite(file, STRANGE[what])
+    with pytest.raises(CheckpointError, match="h.safetensors does not describe a head of this release: ."):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config | {"dim": 10**9},
+        lambda config: config | {"head_settings": config["head_settings"] | {"width": 2**20}},
+        lambda config: config | {"head_settings": config["head_settings"] | {"encoder_layers": 10**9}},
+    ],
+)
+def test_sizes_that_are_claimed_are_not_made(file, change):
+    """The refusal names weights, not a memory that was asked for in vain."""
+    rewrite(file, change)
+    with pytest.raises(CheckpointError, match="weights and settings differ in|more layers than tensors"):
+        load_checkpoint(file)

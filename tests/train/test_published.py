@@ -1,0 +1,100 @@
+"""Checkpoints from elsewhere: what they may not replace, and files that are none."""
+
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from features.store import open_store
+from tests.train.planted import planted_store
+from train.cli import main
+from train.errors import CheckpointError
+from train.evaluate import evaluate_run
+from train.heads.gdlt import GDLT, GDLTSettings
+from train.published import load_tensors
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    store = planted_store(folder / "s.h5", num_train=6, num_test=4, categories=("A", "B"), with_text=False)
+    torch.save(GDLT(32, GDLTSettings(width=16)).state_dict(), folder / "best.pth")
+    return store, ("import-checkpoint", folder / "best.pth", "--head", "gdlt", "--features", store, "--score", "total")
+
+
+def test_a_trained_run_is_not_written_into(lab, tmp_path):
+    store, call = lab
+    out = tmp_path / "run"
+    run("heads", "--features", store, "--head", "gdlt", "--epochs", 1, "--set", "width=16", "--no-floor", "--out", out)
+    before = {path: path.read_bytes() for path in (out / "checkpoints").iterdir()}
+    assert "holds a run of `train heads`" in run(*call, "--category", "A", "--out", out, status=2)
+    assert {path: path.read_bytes() for path in (out / "checkpoints").iterdir()} == before
+
+
+def test_imports_share_a_folder_that_training_leaves_alone(lab, tmp_path):
+    store, call = lab
+    for category in ("A", "B"):
+        run(*call, "--category", category, "--out", tmp_path / "run")
+    with open_store(store) as opened:
+        rows = evaluate_run(tmp_path / "run", opened, "test")
+    assert [row.checkpoint for row in rows] == ["A-total-seed0", "B-total-seed0"]
+    train = ("heads", "--features", store, "--head", "ridge", "--out", tmp_path / "run")
+    assert "holds checkpoints of no run of `train heads`" in run(*train, status=2)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (("--category", "Bb"), "has no category 'Bb'; did you mean B? (there are A, B)"),
+        (("--category", "Z"), "has no category 'Z' (there are A, B)"),
+    ],
+)
+def test_heads_for_what_there_is_not(lab, tmp_path, words, told):
+    _, call = lab
+    assert told in run(*call, *words, "--out", tmp_path / "run", status=2)
+    assert not (tmp_path / "run").exists()
+
+
+def cut(path):
+    torch.save({"a": torch.zeros(999)}, path)
+    directory = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, 0, 0)
+    path.write_bytes(path.read_bytes()[:-30] + directory)
+
+
+def of_words(path):
+    with path.open("wb") as file:
+        np.savez(file, a=np.array(["words"]))
+
+
+def flipped(path):
+    with path.open("wb") as file:
+        np.savez_compressed(file, a=np.arange(9999.0))
+    whole = bytearray(path.read_bytes())
+    whole[200:260] = bytes(60)
+    path.write_bytes(whole)
+
+
+def no_array(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"not an array")
+
+
+def of_numbers(path):
+    torch.save({0: torch.zeros(1)}, path)
+
+
+@pytest.mark.parametrize("make", [cut, of_words, flipped, no_array, of_numbers, lambda path: path.write_bytes(b"")])
+def test_files_of_strangers(tmp_path, make):
+    make(tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="x.pth (is not a file of plain tensors: .|does not hold a state dict)"):
+        load_tensors(tmp_path / "x.pth")
