@@ -25,7 +25,7 @@ from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
 from features.combine import require_one_recipe
 from features.importing import labels_of
-from features.parts import Packed, pack_or_wait, read_finished, write_part
+from features.parts import WAIT_SECONDS, Packed, pack_or_wait, read_finished, write_part
 from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
@@ -408,7 +408,9 @@ def _remark(record: VideoRecord) -> str:
     return f"end_seconds is {record.span_end_seconds:g}, but the file ends at {record.duration_seconds:.1f} s"
 
 
-def publish(plan: Plan, *, wait_seconds: float, on_wait: Callable[[str], None]) -> Packed:
+def publish(
+    plan: Plan, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None
+) -> Packed:
     """Merge all parts into the store that readers see, as `pack_or_wait` does."""
     return pack_or_wait(
         plan.out, wait_seconds=wait_seconds, on_wait=on_wait, dataset=plan.manifest.name, card=plan.manifest.card,

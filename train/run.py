@@ -164,7 +164,8 @@ class Run:
     table: tuple[Row, ...]
     """One row per category and score, and their average. Correlations and errors are those after the last epoch."""
     predictions: dict[tuple[str, str], dict[str, float]]
-    """(category, score) -> test video -> score in judges' units, the mean over seeds."""
+    """(category, score) -> test video -> score in judges' units, the mean over seeds. Categories of a unified model have the dataset's name
+    before them, as in predictions.csv."""
     random_weights: bool
 
     def __str__(self) -> str:
@@ -210,7 +211,7 @@ def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tupl
     for result in results:
         if result.control:
             continue
-        videos = found.setdefault((result.part.category, result.unit.scale.name), {})
+        videos = found.setdefault((result.unit.category, result.unit.scale.name), {})
         for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
             videos.setdefault(experiment.data.video_ids[row], []).append(float(predicted))
     return {key: {name: float(np.mean(values)) for name, values in videos.items()} for key, videos in found.items()}

@@ -12,6 +12,7 @@ from features.types import Labels
 from tests.train.planted import planted_store
 from train.cli import main
 from train.metrics import fisher_mean, measure
+from train.run import fit
 from train.unified import overlaps
 
 
@@ -80,6 +81,11 @@ def test_a_unified_head_is_used_on_each_store(tmp_path, stores):
     other = planted_store(tmp_path / "other.h5", num_train=4, num_test=4, dim=24, dataset="other", seed=1)
     done = run("evaluate", "--run", out, "--features", other, status=2)
     assert "knows the scales of gym, ice, not of 'other'" in done.output
+
+
+def test_predictions_of_datasets_do_not_mix(tmp_path, stores):
+    found = fit(stores, out=tmp_path / "run", head="i3d-mlp", epochs=1)
+    assert set(found.predictions) == {("gym A", "total"), ("gym B", "total"), ("ice", "tes")}
 
 
 def test_folds_are_cut_in_every_dataset(tmp_path, stores):
