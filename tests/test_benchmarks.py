@@ -182,14 +182,14 @@ def test_extraction(tmp_path):
 
 def test_memory(tmp_path):
     """A longer video takes a few MB more: its features and its list of clips. The shorter one fills all queues as well, or how full
-    they happened to be would be compared."""
-    call = [sys.executable, ROOT / "benchmarks" / "memory.py", "--short", "1", "--long", "5", "--rounds", "1"]
+    they happened to be would be compared; on a busy machine they do not always fill, but what grew with the video would grow every time."""
+    call = [sys.executable, ROOT / "benchmarks" / "memory.py", "--short", "1", "--long", "5", "--rounds", "3"]
     done = subprocess.run(
         [*call, "--json", tmp_path / "m.json"], capture_output=True, text=True, cwd=tmp_path, timeout=600
     )
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "m.json").read_text())["tables"]
-    assert 0 < table["ratios"][0]["values"][0] < 1.2
+    assert 0 < min(table["ratios"][0]["values"]) < 1.2
 
 
 def test_decoding(tmp_path):
