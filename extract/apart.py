@@ -23,6 +23,7 @@ from manifests.errors import LongtakeError
 STALL_SECONDS = 120.0
 """A decoder is given up after so long without a packet or a frame. Opening a file of some GB on a slow disk takes a minute."""
 MOST_STALL_SECONDS = 7 * 24 * 3600.0
+"""A timer takes no number that is not finite."""
 
 T = TypeVar("T")
 

@@ -278,8 +278,6 @@ def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet
         click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
     if not packed.published:
         click.echo(packed.trouble(plan.out), err=True)
-    if packed.num_waiting:
-        click.echo(f"{packed.num_waiting} new videos wait beside it, and the same command publishes them", err=True)
     if interrupted:
         click.echo("stopped; the same command goes on where this one ended", err=True)
 

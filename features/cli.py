@@ -27,7 +27,6 @@ from manifests.table import Manifest, find_manifest, read_manifest
 STORE = StorePath()
 FILE = click.Path(path_type=Path)
 DTYPES = ("float32", "float16")
-MODALITIES = ("video", "audio", "image")
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
 
 
@@ -368,7 +367,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     Example: features relabel features/rg.h5 --dataset rg
     """
     from features.importing import labels_of
-    from features.parts import pack_or_wait
+    from features.parts import pack_or_refuse
     from features.store import open_store
 
     with open_store(store) as opened:
@@ -379,9 +378,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     named = {row.video_id for row in corrected.rows}
     if (dataset and corrected.name != name) or not named.intersection(before.video_ids):
         raise FeaturesError(f"{store} is a store of {name}; these labels are of {corrected.name}")
-    packed = pack_or_wait(store, dataset=name, card=corrected.card, labels=labels_of(corrected))
-    if not packed.published:
-        raise FeaturesError(packed.trouble(store))
+    pack_or_refuse(store, dataset=name, card=corrected.card, labels=labels_of(corrected))
     with open_store(store) as opened:
         rows = {video_id: before.row(index) for index, video_id in enumerate(before.video_ids)}
         after = opened.labels
@@ -493,7 +490,7 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option("--manifest", type=FILE, help="In its place, for videos of your own: a CSV of their labels.")
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; it is made, or joined when it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
-@click.option("--modality", type=click.Choice(MODALITIES), default="video", show_default=True,
+@click.option("--modality", type=click.Choice(["video", "audio", "image"]), default="video", show_default=True,
               help="What that backbone looks at or listens to; sound is `audio`.")  # fmt: skip
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
 @click.option("--labels", type=FILE, multiple=True,

@@ -9,14 +9,16 @@ import errno
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from features.remote import is_url
-from manifests.errors import LongtakeError, printable
+from manifests.errors import LongtakeError, LongtakeWarning, printable
 
 WRONG_CALL = 2
 INTERRUPTED = 130
@@ -27,7 +29,8 @@ class Console(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _told_warnings():
+                return super().invoke(ctx)
         except LongtakeError as error:
             raise Refused(str(error)) from error
         except KeyboardInterrupt:
@@ -37,6 +40,23 @@ class Console(click.Group):
             if error.errno == errno.EPIPE:
                 raise  # Whoever reads our output has enough of it, such as `head`: click ends without a word.
             raise Refused(_plain(error)) from error
+
+
+@contextmanager
+def _told_warnings() -> Iterator[None]:
+    """Our warnings as one line each; those of libraries as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LongtakeWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: object) -> None:
+            if issubclass(category, LongtakeWarning):
+                click.echo(f"warning: {printable(str(message))}", err=True)
+            else:
+                usual(message, category, *where)
+
+        warnings.showwarning = show
+        yield
 
 
 class Refused(click.ClickException):

@@ -15,7 +15,7 @@ import numpy as np
 from features.combine import require_may_join, require_one_recipe
 from features.errors import FeaturesError, InvalidFeatures
 from features.layouts import SourceVideo, find_videos
-from features.parts import PART_SUFFIX, pack_or_wait, parts_folder
+from features.parts import PART_SUFFIX, pack_or_refuse, parts_folder
 from features.restricted import read_array
 from features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
 from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
@@ -187,9 +187,7 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
 def add_text(out: Path, dataset: str, card: Card | None, text: TextFeatures) -> None:
     """Put a prompt set into the store at `out`, in place of one of the same recipe; the store is made if need be."""
     no_labels = Labels((), (), (), (), np.zeros((0, 0)))
-    packed = pack_or_wait(out, dataset=dataset, card=card, labels=no_labels, texts=[text])
-    if not packed.published:
-        raise FeaturesError(packed.trouble(out))
+    pack_or_refuse(out, dataset=dataset, card=card, labels=no_labels, texts=[text])
 
 
 def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
@@ -206,6 +204,4 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
     # As a part, the new stream joins the store by the one mechanism there is.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
-    packed = pack_or_wait(out, dataset=manifest.name, card=manifest.card, labels=labels)
-    if not packed.published:
-        raise FeaturesError(f"{packed.trouble(out)}; until then the import waits in {staged}")
+    pack_or_refuse(out, dataset=manifest.name, card=manifest.card, labels=labels)

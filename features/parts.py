@@ -175,7 +175,12 @@ class Packed:
 
     def trouble(self, store_path: Path) -> str:
         """What a message says where nothing could be published."""
-        return f"{store_path} is claimed for {self.holder}. If no such process runs any more, remove that file"
+        waiting = (
+            f". {self.num_waiting} finished parts wait beside it, and the same command publishes them"
+            if self.num_waiting
+            else ""
+        )
+        return f"{store_path} is claimed for {self.holder}. If no such process runs any more, remove that file{waiting}"
 
 
 def pack(
@@ -235,6 +240,15 @@ def pack_or_wait(
             time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt:
             return replace(packed, stopped=True)
+
+
+def pack_or_refuse(store_path: Path, **content: object) -> None:
+    """`pack_or_wait`, for whoever has nothing to tell but that it could not be. Raises `FeaturesError`."""
+    packed = pack_or_wait(store_path, **content)
+    if packed.stopped:
+        raise KeyboardInterrupt
+    if not packed.published:
+        raise FeaturesError(packed.trouble(store_path))
 
 
 def _holder(claim: Path) -> str:

@@ -31,6 +31,10 @@ class LongtakeError(Exception):
     """Something a user can put right. Command lines print its message and exit with status 2."""
 
 
+class LongtakeWarning(UserWarning):
+    """Something a user should know that ends nothing. Command lines print it on a line of its own."""
+
+
 class ManifestError(LongtakeError, ValueError):
     """A manifest, card or label file that breaks its rules; the message lists every fault with its line."""
 

@@ -78,6 +78,8 @@ class HeadConfig:
     random_weights: bool
     """Backbone or text encoder had random weights: results say nothing about the method."""
     versions: dict[str, str]
+    folds: int = 0
+    """Of the training split, where it was cut into such; 0 is the dataset's own split."""
     exemplars: dict[str, object] | None = None
     """Of a head that compares: labels and groups of its exemplars, whose clips are in the file as well."""
 

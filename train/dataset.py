@@ -118,6 +118,15 @@ class FeatureSet:
     without_second: tuple[str, ...] = ()
     """Videos of the first stream that are left out, since a second was asked for and does not have them."""
 
+    @property
+    def left_out(self) -> str:
+        """A line about `without_second`; empty where it is."""
+        if not self.without_second:
+            return ""
+        names = f"{', '.join(self.without_second[:5])}{', ...' if len(self.without_second) > 5 else ''}"
+        backbone = self.second_header.backbone
+        return f"{len(self.without_second)} videos have no features of {backbone} and are left out: {names}"
+
     @classmethod
     def load(cls, store: Store, backbone: str | None = None, audio: str | None = None) -> FeatureSet:
         """Read one stream of a store, or one and a second, once. A second stream with other clips than the first is `frames`,

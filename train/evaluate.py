@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,14 @@ from torch import nn
 
 from features.store import Store
 from features.types import FeatureHeader
+from manifests.errors import LongtakeWarning
 from train.checkpoint import CHECKPOINTS, HeadConfig, load_checkpoint, load_exemplars, require_same_recipe
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import CheckpointError, DataError
 from train.fitting import predict_stages, with_stages
 from train.heads.needs import needs_of
 from train.metrics import Metrics, measure
-from train.protocol import labelled_rows
+from train.protocol import Unit, labelled_rows
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def checkpoints(run_folder: Path) -> list[Path]:
 def load_run(
     run_folder: Path, store: Store, accept: Sequence[str] = ()
 ) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
-    """Each head of a run with the features of the store that it can read.
+    """Each head of a run with the features of the store that it can read. Warns of videos that lack one of two streams.
 
     Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
     """
@@ -61,6 +63,8 @@ def load_run(
         if key not in loaded:
             names = [_same_stream(store, header, accept) if header else None for header in key]
             loaded[key] = FeatureSet.load(store, *names)
+            if loaded[key].left_out:
+                warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
         data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
         needs = needs_of(head)
         data, pool = data.for_head(needs), load_exemplars(path, config, needs)
@@ -88,7 +92,7 @@ def _evaluate(
         raise DataError(f"{store.path}: no videos of split {split!r} and category {category!r}; try --split all")
     predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
     scores = data.scores[scale.name]
-    known = labelled_rows(data, category, scale.name, config.fold)
+    known = labelled_rows(data, Unit(category, scale, None, config.window), config.folds)
     label_range = float(np.ptp(scores[known if len(known) else rows]))
     metrics = with_stages(measure(scores[rows], predicted, label_range), data, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}

@@ -29,6 +29,7 @@ from train.evaluate import checkpoints, load_run
 from train.predicting import Prediction, predict_run
 from train.report import CONFIG, RANDOM_NOTE, TENSORBOARD, format_table
 from train.summary import Row
+from train.unified import UNIFIED
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WORST = 10
@@ -158,19 +159,19 @@ def _add_curves(run: Path, sections: dict[tuple[str, str], Section]) -> None:
     # It remarks on what a resumed run has written twice, which it leaves out.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     wanted = {"train/loss": "loss", "test/spearman": "test Spearman"}
+    logs = [path for path in sorted((run / TENSORBOARD).glob("*")) if not path.name.endswith(CONTROL)]
     for (category, score), section in sections.items():
-        prefix = unit_name(category, score) + "-"
-        folders = sorted(
-            path
-            for path in (run / TENSORBOARD).glob("*")
-            if path.name.startswith(prefix) and not path.name.endswith(CONTROL)
-        )
+        # One model may serve all categories of a score, or all datasets.
+        for unit in (unit_name(category, score), unit_name("", score), UNIFIED):
+            prefix = f"{unit}-seed"
+            if folders := [path for path in logs if path.name.startswith(prefix)]:
+                break
         lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {tag: {} for tag in wanted}
         for folder in folders:
             events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
             for tag in set(wanted) & set(events.Tags()["scalars"]):
                 points = events.Scalars(tag)
-                lines[tag][folder.name.removeprefix(prefix)] = [p.step for p in points], [p.value for p in points]
+                lines[tag][folder.name.removeprefix(f"{unit}-")] = [p.step for p in points], [p.value for p in points]
         section.figures += [figures.curves(section.name, wanted[tag], found) for tag, found in lines.items() if found]
 
 
@@ -254,18 +255,16 @@ def _add_looks(
     for video_id in show:
         if video_id not in tested:
             raise DataError(f"{video_id} is no test video of {run}{there_are(video_id, dict.fromkeys(tested))}")
+    of_sections = {key: _chosen(section.scored, show) for key, section in sections.items()}
+    # Heads of a category score all that is chosen of its sections at once: each call reads the store.
+    found = {}
+    for category in dict.fromkeys(own.values()):
+        asked = dict.fromkeys(v for key, chosen in of_sections.items() if own[key] == category for v in chosen)
+        for one in predict_run(run, store, list(asked), category or None):
+            found[one.category, one.score, one.video_id] = one
     for key, section in sections.items():
-        chosen = _chosen(section.scored)
-        for one in section.scored:
-            if one.video_id in show:
-                chosen.setdefault(one.video_id, "asked for")
-        found = {
-            one.video_id: one
-            for one in predict_run(run, store, list(chosen), own[key] or None)
-            if (one.category, one.score) == (own[key], key[1])
-        }
-        for video_id, why in chosen.items():
-            one = found.get(video_id)
+        for video_id, why in of_sections[key].items():
+            one = found.get((own[key], key[1], video_id))
             if one is None or not one.timeline.by_grade:
                 continue
             line = one.timeline
@@ -280,12 +279,12 @@ def _add_looks(
             section.looked.append(looked)
 
 
-def _chosen(scored: Sequence[Scored]) -> dict[str, str]:
-    """Videos whose attention is worth a look -> why."""
+def _chosen(scored: Sequence[Scored], show: Sequence[str]) -> dict[str, str]:
+    """Videos whose attention is worth a look, and those asked for -> why."""
     by_score = sorted(scored, key=lambda one: one.true)
     chosen = {by_score[-1].video_id: "highest score", by_score[0].video_id: "lowest score"}
     chosen.setdefault(max(scored, key=lambda one: abs(one.error)).video_id, "largest error")
-    return chosen
+    return chosen | {one.video_id: "asked for" for one in scored if one.video_id in show and one.video_id not in chosen}
 
 
 def _pictures(one: Prediction, store: Store, folder: Path) -> list[tuple[str, str]]:

@@ -129,6 +129,10 @@ def predict_run(
 
 def _rows(data: FeatureSet, category: str | None, only: Sequence[str]) -> np.ndarray:
     unknown = [video_id for video_id in only if video_id not in data.video_ids]
+    if alone := [video_id for video_id in unknown if video_id in data.without_second]:
+        raise DataError(
+            f"no {data.second_header.backbone} features of {', '.join(alone)}, which the heads need as well"
+        )
     if unknown:
         raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids)}")
     rows = data.rows(category=category or None)

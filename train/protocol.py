@@ -436,15 +436,14 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
     yield None, train_rows, test_rows
 
 
-def labelled_rows(data: FeatureSet, category: str, score: str, fold: int | None) -> np.ndarray:
-    """The videos whose labels a model of that fold learns or is tested on, by the rules of `splits`: their range is that of R-l2. None, where
-    the store has no such splits."""
-    rows = data.rows(category=category or None, score=score)
-    names = data.splits[rows].astype(str)
-    if fold is None:
-        return rows[np.isin(names, ("train", "test"))]
-    taught = rows[names == "train"]
-    return taught if len(taught) and not np.char.startswith(names, OWN_FOLD).any() else rows
+def labelled_rows(data: FeatureSet, unit: Unit, folds: int) -> np.ndarray:
+    """The videos that a model of `splits` learns from or is tested on, the same for all folds together: the range of their labels is that of R-l2.
+    None, where the store has no such splits."""
+    try:
+        _, train_rows, test_rows = next(splits(data, unit, folds))
+    except (DataError, SettingsError):
+        return np.zeros(0, int)
+    return np.concatenate([train_rows, test_rows])
 
 
 def require_splits(experiment: Experiment) -> None:

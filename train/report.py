@@ -60,6 +60,7 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         window=unit.window,
         seed=result.seed,
         fold=result.fold,
+        folds=experiment.options.folds,
         feature_header=experiment.data.header.to_json(),
         recipe_id=experiment.data.header.recipe_id,
         audio_header=experiment.data.second_header.to_json() if experiment.data.second_header else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from features.store import open_store
+from manifests.errors import LongtakeWarning
 from train.checkpoint import unit_name
 from train.errors import SettingsError
 from train.exemplars import Pool, told_of_unmatched
@@ -36,16 +38,20 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(path)) for path in paths]
         if len(stores) == 1:
-            experiment, warnings = prepare(stores[0], options), []
+            experiment, told = prepare(stores[0], options), []
         else:
-            experiment, warnings = prepare_unified(stores, options), overlaps(stores)
+            experiment, told = prepare_unified(stores, options), overlaps(stores)
     require_splits(experiment)
     # A head that cannot be built is found before anything is trained or written.
     for unit in {repr(unit.settings.head): unit for unit in experiment.units}.values():
         experiment.build_head(unit)
-    return experiment, [
-        *warnings,
-        *check_second(experiment),
+    return experiment, [*told, *warnings_of(experiment)]
+
+
+def warnings_of(experiment: Experiment) -> list[str]:
+    """What whoever trains should know, and what ends nothing. Raises `DataError` for scores that the head needs and videos lack."""
+    return [
+        *filter(None, [experiment.data.left_out]),
         *check_needs(experiment),
         *check_precision(experiment),
         *check_splits(experiment),
@@ -62,16 +68,6 @@ def check_splits(experiment: Experiment) -> list[str]:
         for name, count in zip(names, counts)
         if name not in known and not name.startswith(OWN_FOLD)
     ]
-
-
-def check_second(experiment: Experiment) -> list[str]:
-    """A warning of videos that a second stream lacks, as those without sound."""
-    left_out = experiment.data.without_second
-    if not left_out:
-        return []
-    names = f"{', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else ''}"
-    backbone = experiment.data.second_header.backbone
-    return [f"{len(left_out)} videos have no features of {backbone} and are left out: {names}"]
 
 
 def check_overrides(experiment: Experiment) -> list[str]:
@@ -97,7 +93,7 @@ def check_precision(experiment: Experiment) -> list[str]:
 
 def check_needs(experiment: Experiment) -> list[str]:
     """Warnings of videos that no exemplar agrees with. Raises `DataError` for scores that the head needs and videos lack."""
-    warnings = []
+    told = []
     for unit in experiment.units:
         needs = get_head(experiment.head).needs(unit.settings.head)
         data = experiment.data.for_head(needs)
@@ -114,21 +110,22 @@ def check_needs(experiment: Experiment) -> list[str]:
             for counts, rows in zip(found.values(), (train_rows, test_rows)):
                 counts += np.array([unmatched[rows].sum(), len(rows)])
         where = f"{unit.category} {unit.scale.name}".strip()
-        warnings += [
+        told += [
             f"{where}: {told_of_unmatched(needs.exemplars.match, *counts, f'{which} videos')}"
             for which, counts in found.items()
             if counts[0]
         ]
-    return warnings
+    return told
 
 
 def default_folder(experiment: Experiment) -> Path:
     """A new folder in runs/, which is no other run's, not even one that begins in the same second."""
     name = f"{unit_name(experiment.dataset, experiment.head)}-{datetime.now():%Y%m%d-%H%M%S}"
+    Path("runs").mkdir(exist_ok=True)
     for ending in chain([""], map("-{}".format, count(2))):
         folder = Path("runs") / f"{name}{ending}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
         return folder
@@ -191,19 +188,25 @@ def fit(
     if resume and out is None:
         raise SettingsError("resume=True goes with out=FOLDER: the run that is to go on")
     paths = [features] if isinstance(features, (str, Path)) else list(features)
-    experiment, _ = open_experiment(paths, options_of(choices))
+    experiment, told = open_experiment(paths, options_of(choices))
+    for line in told:
+        warnings.warn(line, LongtakeWarning, stacklevel=2)
     folder = default_folder(experiment) if out is None else Path(out)
     results = list(train_into(folder, experiment, lambda *_: None, resume))
     return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
 
 
 def options_of(choices: Mapping[str, object]) -> Options:
-    """What `fit` takes beside stores and folders."""
+    """What `fit` takes beside stores and folders. Raises `SettingsError`."""
     known = {field.name for field in fields(Options)} - {"overrides", "unified"}
     chosen = {name: value for name, value in choices.items() if name in known}
-    settings = {name: value for name, value in choices.items() if name not in known and name != "settings"}
-    settings |= choices.get("settings", {})
-    return Options(**chosen, overrides=tuple(sorted(settings.items())))
+    named = choices.get("settings") or {}
+    if not isinstance(named, Mapping):
+        raise SettingsError(f'settings takes names and values, such as {{"scores": 11}}, got {named!r}')
+    others = {name: value for name, value in choices.items() if name not in known and name != "settings"}
+    if twice := sorted(named.keys() & others.keys()):
+        raise SettingsError(f"{', '.join(twice)} stands in settings and beside it: say it once")
+    return Options(**chosen, overrides=tuple(sorted({**others, **named}.items())))
 
 
 def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tuple[str, str], dict[str, float]]:

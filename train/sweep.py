@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,7 +18,7 @@ from tabulate import tabulate
 from features.console import finite
 from features.store import Store, open_store
 from features.writer import write_whole
-from manifests.errors import LongtakeError
+from manifests.errors import LongtakeError, LongtakeWarning
 from train.checkpoint import unit_name
 from train.errors import DataError, SettingsError, TrainError
 from train.heads import get_head
@@ -25,7 +26,7 @@ from train.metrics import average, deviation, join_seeds
 from train.protocol import Experiment, Options, Unit, prepare, require_splits
 from train.prototypes import PrototypeSettings
 from train.report import CONFIG
-from train.run import fit, options_of
+from train.run import fit, options_of, warnings_of
 from train.settings import TrainSettings
 from train.summary import AVERAGE
 
@@ -77,13 +78,17 @@ def cells_of(
     seeds: int,
     choices: dict[str, object],
 ) -> list[Cell]:
-    """Every cell, checked before any is trained. Raises a `LongtakeError` for one that cannot be."""
+    """Every cell, checked before any is trained; warns once of what all of them meet. Raises a `LongtakeError` for one that cannot be."""
+    told: list[str] = []
     with open_store(store_path) as store:
         backbones = backbones or [stream.name for stream in store.streams if stream.header.modality != "audio"]
         for head, backbone in product(heads, backbones):
             experiment = _prepare(store, head, backbone, categories, choices)
             require_splits(experiment)
+            told += warnings_of(experiment)
             found = list(dict.fromkeys(unit.category for unit in experiment.units))
+    for line in dict.fromkeys(told):
+        warnings.warn(line, LongtakeWarning, stacklevel=2)
     return [Cell(*values) for values in product(heads, backbones, found, range(seeds))]
 
 
@@ -114,30 +119,36 @@ def require_same_data(out: Path, store_path: Path | str, choices: dict[str, obje
     for path in sorted(out.glob(f"*/{CONFIG}")):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            category = "".join(known["options"]["categories"])
-            key = known["head"], known["options"]["backbone"], bool(category)
+            options = known["options"]
+            category = "".join(options["categories"])
+            key = known["head"], options["backbone"], bool(category)
+            # Other runs may lie beside the cells.
+            if not options["backbone"] or Cell(*key[:2], category, options["first_seed"]).folder != path.parent.name:
+                continue
             begun.setdefault(key, []).append((category, known["data_id"], path.parent))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path.parent} is not a cell of a sweep: {error!r} in its {CONFIG}") from error
     with open_store(store_path) as store:
         for (head, backbone, _), folders in begun.items():
-            now = _data_ids(store, head, backbone, {category for category, _, _ in folders} - {""}, choices)
+            categories = {category for category, _, _ in folders} - {""}
+            now, why = {}, "features, labels, texts, or the ranges and windows of this release are others"
+            try:
+                now = _data_ids(store, head, backbone, categories, choices)
+            except LongtakeError as error:
+                why = str(error)
             for category, data_id, folder in folders:
                 if now.get(category) != data_id:
                     raise TrainError(
-                        f"{store_path} has changed since {folder} learnt from it: features, labels or texts are others, and the cells of a "
-                        f"sweep are compared and averaged. Take another --out"
+                        f"{folder} learnt from another state of {store_path}: {why}. The cells of a sweep are compared and averaged. Take "
+                        f"another --out"
                     )
 
 
 def _data_ids(
     store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, object]
 ) -> dict[str, str]:
-    """Category -> `Experiment.data_id` of its cells; none where the store no longer has what they learnt from."""
-    try:
-        experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
-    except LongtakeError:
-        return {}
+    """Category -> `Experiment.data_id` of its cells. Raises a `LongtakeError` where the store no longer has what they learnt from."""
+    experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
     units: dict[str, list[Unit]] = {}
     for unit in experiment.units:
         units.setdefault(unit.category, []).append(unit)
@@ -163,12 +174,18 @@ def run_sweep(
     Raises `TrainError` when `out` holds a sweep of other settings or of other data, whose cells would not compare with these.
     """
     out.mkdir(parents=True, exist_ok=True)
-    same = {"features": str(store_path), "choices": choices}
+    chosen = {name: value for name, value in choices.items() if name != "settings"}
+    # Beside the choices, but for a setting that has the name of one.
+    chosen |= {
+        f"set {n}" if n in Options.__dataclass_fields__ else n: v for n, v in choices.get("settings", {}).items()
+    }
+    same = {"features": str(store_path), "choices": chosen}
     stamp = out / "sweep.json"
     text = json.dumps(finite(same), indent=2, default=str) + "\n"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") != text:
+    if stamp.exists() and (there := stamp.read_text(encoding="utf-8")) != text:
         raise TrainError(
-            f"{out} holds a sweep with other settings: {' '.join(stamp.read_text().split())}. Take another --out"
+            f"{out} holds a sweep with other settings: {' '.join(there.split())} there, {' '.join(text.split())} asked for. Take another "
+            f"--out"
         )
     require_same_data(out, store_path, choices)
     write_whole(stamp, text)
@@ -191,10 +208,12 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, o
     folder = out / cell.folder
     try:
         categories = (cell.category,) if cell.category else ()
-        run = fit(
-            store_path, out=folder, resume=True, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
-            **{"floor": False, "evaluate_every": 1_000_000, **choices},
-        )  # fmt: skip
+        # Of what all cells meet, `cells_of` has warned.
+        with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
+            run = fit(
+                store_path, out=folder, resume=True, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
+                **{"floor": False, "evaluate_every": 1_000_000, **choices},
+            )  # fmt: skip
     except (LongtakeError, OSError) as error:
         return Outcome(cell, str(error))
     done = {"cell": asdict(cell), "random_weights": run.random_weights}
@@ -231,6 +250,8 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
         if len(mine) > 1:
             rows = [of_seeds[head, backbone, line.category, line.score] for line in mine]
             seeds = join_seeds(rows)
+            if not seeds:  # an interrupted sweep may have none in all rows yet
+                continue
             spearman, _ = average(average(row.values()) for row in rows)
             mse = float(np.mean([line.mse for line in mine]))
             lines.append(Line(head, backbone, AVERAGE, "", len(seeds), spearman, deviation(seeds), mse))

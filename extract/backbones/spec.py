@@ -19,9 +19,9 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Of 8-bit RGB; most networks were trained with them."""
 SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
+RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
 MOST_FRAMES = 100_000
 """Of a clip: more than an hour. A recipe in a stranger's file may ask for anything."""
-RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
 
 
 @dataclass(frozen=True)

@@ -139,18 +139,20 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     header_frames, header_seconds = stream.frames or None, _header_seconds(container, stream, packets.begin)
     # Of what comes before the first picture that can be decoded, nothing is left.
     promised = None if header_seconds is None else header_seconds - (shown.begin - packets.begin)
-    untimed = container.format.name in UNTIMED_CONTAINERS
-    if exact and not untimed:
+    kind = container.format.name
+    if exact and kind not in UNTIMED_CONTAINERS:
         _require_clock(path, frames)
     timeline = _timeline(shown, rate, promised)
+    counted_only = kind in UNTIMED_CONTAINERS or None in shown.seconds
     if timeline.end_seconds > MOST_SECONDS:
         raise VideoUnreadable(f"{path.name}: its time stamps go to {timeline.end_seconds:.0f} s, which is damage")
-    lacking = (promised or 0.0) - timeline.end_seconds
-    if untimed and header_frames:
-        # Its duration is scaled by FFmpeg to the bytes that are there.
-        lacking = header_frames / rate - (shown.begin + timeline.end_seconds)
-    if header_seconds is None and container.format.name in TRUSTED_CONTAINERS:
-        lacking = _lacking_of_all(path)
+    if kind in UNTIMED_CONTAINERS:
+        # Its duration is scaled by FFmpeg to the bytes that are there, how many intervals it has is not.
+        lacking = (header_frames or 0) / rate - (shown.begin + timeline.end_seconds)
+    elif promised is not None:
+        lacking = promised - timeline.end_seconds
+    else:
+        lacking = _lacking_of_all(path) if kind in TRUSTED_CONTAINERS else 0.0
     if lacking > max(MISSING_SECONDS, 2 / timeline.fps):
         counted = f"{num_packets} of {header_frames} frames" if header_frames else f"{num_packets} frames"
         raise VideoTruncated(
@@ -161,14 +163,14 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     audio = sound_stream(container)
     return VideoInfo(
         path=path,
-        container=container.format.name,
+        container=kind,
         codec=stream.codec_context.name,
         pixel_format=str(first_format),
         width=stream.height if turned else stream.width,
         height=stream.width if turned else stream.height,
         rotation_degrees=rotation,
         timeline=timeline,
-        times_from=FRAMES if exact else RATE if untimed or None in shown.seconds else PACKETS,
+        times_from=FRAMES if exact else RATE if counted_only else PACKETS,
         origin_seconds=shown.begin,
         num_frames_from_header=header_frames,
         duration_seconds_from_header=header_seconds,
@@ -214,13 +216,13 @@ def _require_clock(path: Path, frames: _Shown) -> None:
 
 def _lacking_of_all(path: Path) -> float:
     """Seconds by which the last of all streams ends before the header says."""
+    end = 0.0
     with av.open(str(path)) as container:
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux()
-            if packet.size and packet.pts is not None
-        ]
-        return (container.duration or 0) / av.time_base - max(ends, default=0.0)
+        for packet in container.demux():
+            alive()
+            if packet.size and packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        return (container.duration or 0) / av.time_base - end
 
 
 def _clockwise(frame: av.VideoFrame) -> int:

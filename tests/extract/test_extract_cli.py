@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from extract import weights
 from extract.cli import main
@@ -13,6 +12,7 @@ from extract.errors import WeightsError
 from features.store import open_store, write_store
 from features.types import Labels
 from manifests.card import find_card
+from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
 from tests.extract.test_pipeline import extract, make_dataset
@@ -21,9 +21,7 @@ from train.prototypes import terms_of
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 def refused(*arguments) -> str:

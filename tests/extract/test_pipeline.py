@@ -126,7 +126,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
     with (tmp_path / "small.csv").open("a") as file:
         file.write("v2,train,A,2\n")
     done = extract(tmp_path, status=1)
-    assert "remove that file" in done.stderr and "1 new videos wait beside it" in done.stderr
+    assert "remove that file" in done.stderr and "1 finished parts wait beside it" in done.stderr
     found = json.loads(extract(tmp_path, "--json", status=1).stdout)
     assert (found["published"], found["waiting"]) == (False, 1) and "another-machine" in found["claimed_for"]
 
@@ -135,7 +135,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
 
     monkeypatch.setattr(parts.time, "sleep", stopped)
     done = extract(tmp_path, status=130)
-    assert "1 new videos wait beside it" in done.stderr and "were there" in done.stdout
+    assert "1 finished parts wait beside it" in done.stderr and "were there" in done.stdout
 
 
 def test_what_was_there_is_counted_by_video(tmp_path, numbers_backbone):

@@ -8,7 +8,6 @@ import os
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from features.parts import pack, write_part
 from features.store import Storage, open_store, write_store
 from features.types import LabelRow, Labels
 from manifests.table import find_manifest, read_manifest
+from tests.calls import invoke
 from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
@@ -29,9 +29,7 @@ KINDS = [".h5", ".zarr"]
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, list(map(str, arguments)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 def store_of(path, ids, *, head=None, texts=(), dtype="float32", table=None, lengths=None):

@@ -8,20 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from features.cli import RANDOM_NOTE, main
 from features.store import write_store
 from features.types import Labels
+from tests.calls import invoke
 from tests.features.fakes import header, make_store, plan, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from features.inspect import verify
 from features.store import open_store
 from manifests.card import find_card
 from manifests.table import find_manifest
+from tests.calls import invoke
 
 IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
 
@@ -26,9 +27,7 @@ def write_folder(folder, lengths=(5, 7, 3), dim=6):
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, "import", *arguments, status=status).output
 
 
 def import_folder(folder, out, *options, status=0):

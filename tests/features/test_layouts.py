@@ -15,6 +15,7 @@ from features.store import open_store
 from features.types import LabelRow
 from manifests.card import find_card
 from manifests.table import read_manifest
+from tests.calls import invoke
 from tests.features.test_restricted import Payload
 
 RNG = np.random.default_rng(0)
@@ -25,9 +26,7 @@ def clips(*shape):
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, "import", *arguments, status=status).output
 
 
 def read(path, expected):

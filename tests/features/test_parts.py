@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +84,14 @@ def test_nothing_to_pack_writes_nothing(tmp_path):
     before = store.stat().st_mtime_ns
     assert publish(store).published
     assert store.stat().st_mtime_ns == before
+
+
+def narrow_store(store):
+    """One video, and a user who made its numbers narrower."""
+    part(store, "a", 3)
+    publish(store)
+    wide = store.rename(store.with_name("wide.h5"))
+    convert(wide, store, dtype="float16")
 
 
 def claim(store, host, pid):
@@ -193,29 +200,20 @@ def test_packers_that_come_and_go(tmp_path):
     store = tmp_path / "s.h5"
     part(store, "a", 3)
     publish(store)
-    errors = []
-
-    def pack_again():
-        try:
-            for _ in range(150):
-                publish(store)
-        except OSError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=pack_again) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    # Processes, not threads: a claim names a process.
+    code = (
+        "import sys, pathlib; from tests.features.test_parts import publish\n"
+        "for _ in range(200): publish(pathlib.Path(sys.argv[1]))"
+    )
+    packers = [
+        subprocess.Popen([sys.executable, "-c", code, store], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    assert [packer.communicate()[1] for packer in packers] == [b""] * 3
 
 
 def test_numbers_that_do_not_fit(tmp_path):
     store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    publish(store)
-    store.rename(tmp_path / "wide.h5")
-    convert(tmp_path / "wide.h5", store, dtype="float16")
+    narrow_store(store)
     head = header()
     large = replace(video("b", 2, head.dim, 1), features=np.full((2, head.dim), 1e5, np.float32))
     write_part(store, "d", labels(IDS).subset([1]), {head: large})
@@ -267,10 +265,7 @@ def test_a_part_that_is_packed_while_it_is_looked_at(tmp_path, monkeypatch):
 
 def test_a_store_that_was_made_narrower_grows(tmp_path):
     store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    publish(store)
-    store.rename(tmp_path / "wide.h5")
-    convert(tmp_path / "wide.h5", store, dtype="float16")
+    narrow_store(store)
     part(store, "b", 2, seed=1)
     publish(store)
     with open_store(store) as opened:

@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import platform
+import shutil
 import threading
 from dataclasses import replace
 
@@ -11,12 +12,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from features.store import open_store
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train import parallel
 from train.cli import main
+from train.errors import SettingsError
 from train.heads import get_head
 from train.metrics import fisher_mean, spearman
 from train.protocol import Options, prepare, splits
@@ -24,11 +26,8 @@ from train.report import BEST_ON_TEST, RANDOM_NOTE
 from train.run import default_folder, fit, open_experiment, train_into
 
 
-def run(*arguments: str, status: int = 0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, done.output
-    assert "Traceback" not in done.output
-    return done
+def run(*arguments, status=0):
+    return invoke(main, *arguments, status=status)
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +318,19 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, store, monkeypat
     folders = [default_folder(one) for one in (experiment, experiment, experiment, hostile)]
     assert len(set(folders)) == 4 and all(folder.is_dir() for folder in folders)
     assert {folder.resolve().parent for folder in folders} == {tmp_path / "runs"}
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "runs").symlink_to(tmp_path / "a disk that is not there")
+    with pytest.raises(FileExistsError):
+        default_folder(experiment)
+
+
+def test_settings_of_fit_that_cannot_be(store):
+    for choices, words in (
+        ({"settings": ["a=1"]}, "takes names and values"),
+        ({"settings": {"lr": 1}, "lr": 2}, "once"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            fit(store, head="gdlt", **choices)
 
 
 def test_a_category_that_is_called_as_its_dataset(tmp_path):
@@ -332,6 +344,7 @@ def test_texts_of_a_store_stay_in_their_place_on_the_card(tmp_path):
     path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=(category,), dataset="a|b\n# c")
     run("heads", "--features", path, "--head", "ridge", "--no-floor", "--out", tmp_path / "run")
     lines = (tmp_path / "run" / "README.md").read_text().splitlines()
+    assert any(", torch" in line for line in lines), "what separates the versions"
     assert lines[0] == "# ridge on a\\|b # c" and not any("<img" in line for line in lines)
     (row,) = [line for line in lines if "img" in line]
     (header,) = [line for line in lines if line.startswith("| category")]

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
 from train.compare import published_lines
@@ -56,9 +56,7 @@ def test_rows_of_mvlas_tables(dataset, rows):
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, list(map(str, arguments)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 def test_two_runs_and_a_paper(tmp_path):

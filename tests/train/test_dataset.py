@@ -14,7 +14,10 @@ import torch
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import Protocol, find_card
+from manifests.errors import LongtakeWarning
+from tests.calls import invoke
 from tests.train.planted import planted_store
+from train.cli import main
 from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from train.errors import DataError
 from train.fitting import Task, fit
@@ -22,6 +25,7 @@ from train.heads.needs import Needs
 from train.heads.output import HeadOutput
 from train.progress import EpochProgress
 from train.protocol import Options, labelled_rows, prepare, run, splits
+from train.run import fit as fit_stores
 from train.run import open_experiment
 from train.settings import TrainSettings
 
@@ -208,19 +212,22 @@ def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
         assert progress.bar.total == counted.num_epochs
 
 
-@pytest.mark.parametrize("names", [("train", "test", "other"), ("fold1", "fold2", "fold3"), ("test", "later", "")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "test", "other"), ("fold1", "fold2", "fold3"), ("train", "fold1", "fold2"), ("test", "later", "")],
+)
 @pytest.mark.parametrize("folds", [0, 3])
 def test_the_labels_of_a_round(tmp_path, names, folds):
     """Those that a model of it learns or is tested on, however videos are split."""
     with open_store(planted_store(tmp_path / "s.h5", num_train=18, num_test=6, categories=("A", "B"))) as store:
         experiment = prepare(store, Options(head="ridge"))
     data = replace(experiment.data, splits=np.array([names[number % 3] for number in range(48)], dtype=object))
+    unit = experiment.units[0]
     if "later" in names and not folds:
-        rows = data.rows(split="test", category="A", score="total")
-        assert labelled_rows(data, "A", "total", None).tolist() == rows.tolist()
+        assert labelled_rows(data, unit, 0).size == 0, "nothing to learn from"
         return
-    for fold, train, test in splits(data, experiment.units[0], folds):
-        assert set(labelled_rows(data, "A", "total", fold)) == {*train, *test}
+    for _, train, test in splits(data, unit, folds):
+        assert set(labelled_rows(data, unit, folds)) == {*train, *test}
 
 
 def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
@@ -291,7 +298,20 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
     assert data.video_ids == ("v0", "v2", "v3", "v5") and data.num_clips.tolist() == [3, 5, 6, 8]
     assert torch.equal(data.audio[:, 0], data.clips[:, 0]) and data.scores["total"].tolist() == [0, 2, 3, 5]
     _, warnings = open_experiment([path], Options(head="ridge", backbone="seen", audio="heard"))
-    assert warnings == ["2 videos have no features of heard and are left out: v1, v4"]
+    left_out = "2 videos have no features of heard and are left out: v1, v4"
+    assert warnings == [left_out]
+    run_folder = tmp_path / "run"
+    choices = {"head": "ridge", "backbone": "seen", "audio": "heard", "floor": False}
+    with pytest.warns(LongtakeWarning, match=left_out):
+        fit_stores(path, out=run_folder, **choices)
+    for command in ("predict", "evaluate"):
+        assert f"warning: {left_out}" in invoke(main, command, "--run", run_folder, "--features", path).stderr
+    said = invoke(main, "predict", "--run", run_folder, "--features", path, "--only", "v1", status=2).stderr
+    assert "no heard features of v1, which the heads need as well" in said
+    call = ("sweep", "--features", path, "--head", "ridge", "--backbone", "seen", "--seeds", 2, "--out")
+    assert "left out" not in invoke(main, *call, tmp_path / "one").stderr, "nobody hears"
+    said = invoke(main, *call, tmp_path / "other", "--audio", "heard").stderr
+    assert said.count(f"warning: {left_out}") == 1, "once for all cells"
     assert not open_experiment([path], Options(head="ridge", backbone="seen"))[1], "who hears nothing needs no sound"
     with (
         open_store(two_streams(tmp_path / "none.h5", silent=range(6))) as store,

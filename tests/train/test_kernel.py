@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from train.dataset import Batch
@@ -100,11 +101,12 @@ def test_scores_beside_are_regressed_on_the_score():
     assert abs(weights[1]) > 1e-4
 
 
-def test_units_that_training_never_showed_move_nothing():
-    """A unit that is dead in all training videos and not quite in a tested one, as random networks have."""
-    dead = [np.concatenate([RNG.normal(size=(8, 5)), np.full((8, 1), 0.1)], 1) for _ in range(9)]
-    head = Kernel(6, KernelSettings(landmarks=100))
+@pytest.mark.parametrize("number", [1, 8])
+def test_units_that_training_never_showed_move_nothing(number):
+    """Units that are dead in all training videos and not quite in a tested one, as random networks have: few, or most of them."""
+    dead = [np.concatenate([RNG.normal(size=(8, 5)), np.full((8, number), 0.1)], 1) for _ in range(9)]
+    head = Kernel(5 + number, KernelSettings(landmarks=100))
     head.fit_closed_form([padded(dead[:8], RNG.normal(size=8))])
     before = head(padded(dead[8:], np.zeros(1))).score01
-    dead[8][:, 5] = 0.1001
-    np.testing.assert_allclose(head(padded(dead[8:], np.zeros(1))).score01, before, atol=1e-3)
+    dead[8][:, 5:] = 0.1001
+    np.testing.assert_allclose(head(padded(dead[8:], np.zeros(1))).score01, before, atol=1e-2)

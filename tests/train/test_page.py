@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from manifests.card import Protocol, find_card
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from tests.train.test_dataset import write_random
 from train import bridge, figures
@@ -56,9 +56,7 @@ class Page(HTMLParser):
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +168,7 @@ def test_a_unified_run_shows_the_dataset_of_the_store(tmp_path):
             "gym B total",
             "ice tes",
         ]
+        assert text.count("loss over epochs") == 3, "of the one model, under each of its scores"
         assert all(f"<figcaption>{name}" in text for name in shown) and not re.search(other, text)
         assert text.count("patterns of 4 grades") == len(shown), "and how they lie"
     said = run("report", tmp_path / "run", "--features", stores[1], "--show", "A_012", status=2)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import Labels, VideoFeatures, VideoRecord
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
 from train.dataset import FeatureSet
@@ -26,9 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, done.output
-    return done
+    return invoke(main, *arguments, status=status)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from features.store import open_store
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
 from train.errors import CheckpointError
@@ -18,9 +18,7 @@ from train.published import load_tensors
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 @pytest.fixture(scope="module")

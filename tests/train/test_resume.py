@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train import parallel, resume
 from train.cli import main
@@ -24,9 +24,7 @@ EPOCHS = 5
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status and "Traceback" not in done.output, done.output
-    return done.output
+    return invoke(main, *arguments, status=status).output
 
 
 @pytest.fixture(scope="module")

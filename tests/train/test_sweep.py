@@ -5,18 +5,16 @@ import shutil
 
 import pytest
 import torch
-from click.testing import CliRunner
 
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
 from train.run import fit
-from train.sweep import processes
+from train.sweep import processes, read_sweep
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done
+    return invoke(main, *arguments, status=status)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +123,29 @@ def test_on_a_cluster(store, tmp_path):
     assert "did you mean slurm" in run(*call, "--out", tmp_path / "x", "--cluster", "slum", status=2).output
 
 
+def test_other_runs_may_lie_beside_the_cells(tmp_path):
+    path = planted_store(tmp_path / "s.h5", categories=("A", "B"), num_train=12, num_test=6)
+    call = ("sweep", "--features", path, "--head", "ridge", "--out", tmp_path / "sw", "--set", "penalties=5")
+    run(*call)
+    run("heads", "--features", path, "--head", "ridge", "--out", tmp_path / "sw" / "extra")
+    run(*call)
+    # As sweeps were stamped before settings were told from choices.
+    stamp = json.loads((tmp_path / "sw" / "sweep.json").read_text())
+    assert stamp["choices"]["penalties"] == "5" and "settings" not in stamp["choices"]
+    said = run(*call[:-1], "penalties=6", status=2).output
+    assert '"penalties": "5"' in said and '"penalties": "6" } } asked for' in said
+
+
+def test_an_interrupted_sweep_has_no_average_of_nothing(tmp_path):
+    path = planted_store(tmp_path / "s.h5", categories=("A", "B"), num_train=12, num_test=6)
+    run("sweep", "--features", path, "--head", "ridge", "--seeds", 2, "--out", tmp_path / "sw")
+    assert [line.num_seeds for line in read_sweep(tmp_path / "sw")[0]] == [2, 2, 2]
+    for cell in ("A-seed1", "B-seed0"):
+        (mark,) = (tmp_path / "sw").glob(f"*{cell}/done.json")
+        mark.unlink()
+    assert [line.category for line in read_sweep(tmp_path / "sw")[0]] == ["A", "B"]
+
+
 @pytest.mark.parametrize("left", ["done", "begun", "of another head"])
 def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
     """After relabel or more extraction, a table would be of two data sets."""
@@ -138,7 +159,7 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
     planted_store(path, **made, seed=1)
     wanted = "kernel" if left == "of another head" else "ridge"
     said = run(*call, wanted, status=2).output
-    assert f"{path} has changed since" in said and "Take another --out" in said and "another run" not in said
+    assert f"learnt from another state of {path}" in said and "Take another --out" in said and "another run" not in said
     run(*call[:4], tmp_path / "other", "--head", wanted)
     planted_store(path, **made)
     assert "ridge" in run(*call, wanted).output, "as it was, it goes on"

@@ -6,9 +6,9 @@ import json
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from features.types import Labels
+from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
 from train.metrics import fisher_mean, measure
@@ -17,9 +17,7 @@ from train.unified import overlaps
 
 
 def run(*arguments, status=0):
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == status, done.output
-    return done
+    return invoke(main, *arguments, status=status)
 
 
 @pytest.fixture(scope="module")

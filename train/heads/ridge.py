@@ -5,7 +5,7 @@ No sequence model, no iteration, seconds to fit. What it reaches says how much o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +40,13 @@ def clip_statistics(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([clips.mean(0), clips.std(0, correction=0), neighbours, *quantiles, *thirds])
 
 
-def safe_spread(statistics: torch.Tensor, least: float = LEAST_SPREAD) -> torch.Tensor:
-    """Deviation of each column, at least that share of the median one. Statistics that hardly vary among the training videos would be blown
-    up by a test video where they do."""
+def safe_spread(
+    statistics: torch.Tensor, least: float = LEAST_SPREAD, of: Callable[[torch.Tensor], torch.Tensor] = torch.median
+) -> torch.Tensor:
+    """Deviation of each column, at least that share of the median one, or of what `of` takes of them. Statistics that hardly vary among the
+    training videos would be blown up by a test video where they do."""
     spread = statistics.std(0, correction=0)
-    return spread.clamp_min(max(least * float(spread.median()), 1e-8))
+    return spread.clamp_min(max(least * float(of(spread)), 1e-8))
 
 
 def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSettings) -> tuple[torch.Tensor, torch.Tensor]:
