@@ -68,10 +68,7 @@ def groups_of_25(path: Path, num_frames: int, **options: str) -> Path:
     return path
 
 
-@pytest.fixture
-def cut_stream(tmp_path):
-    """75 frames of a transport stream without the first picture, on which the 24 after it depend."""
-    groups_of_25(tmp_path / "whole.ts", 75)
+def without_the_first(source: Path, target: Path) -> Path:
     first = True
 
     def all_but_the_first(packet):
@@ -79,7 +76,13 @@ def cut_stream(tmp_path):
         first, was_first = False, first
         return not was_first
 
-    return remux(tmp_path / "whole.ts", tmp_path / "cut.ts", all_but_the_first)
+    return remux(source, target, all_but_the_first)
+
+
+@pytest.fixture
+def cut_stream(tmp_path):
+    """75 frames of a transport stream without the first picture, on which the 24 after it depend."""
+    return without_the_first(groups_of_25(tmp_path / "whole.ts", 75), tmp_path / "cut.ts")
 
 
 def test_a_span_of_a_cut_stream_is_not_of_another_time(cut_stream):
@@ -91,6 +94,21 @@ def test_a_span_of_a_cut_stream_is_not_of_another_time(cut_stream):
     assert numbers == list(range(25, 75)), "what can be decoded, at its own times"
     np.testing.assert_allclose(times, np.arange(50) / 25, atol=1e-6)
     assert PYAV.probe(cut_stream, exact=True).times_from == FRAMES
+
+
+def test_decord_is_held_to_the_first_picture(tmp_path):
+    """It gives pictures for packets that cannot be decoded."""
+    try:
+        decord = get_decoder("decord")
+    except ExtractError as error:
+        pytest.skip(str(error))
+    cut = without_the_first(groups_of_25(tmp_path / "whole.mkv", 75), tmp_path / "cut.mkv")
+    assert read(cut)[1] == list(range(25, 75))
+    with pytest.raises(FramesNotPackets, match="use --decoder pyav"):
+        with_true_times(
+            lambda *, exact: decord.probe(cut, exact=exact),
+            lambda info: list(decord.pictures(info, {WHOLE: {0, 1}}, num_threads=1)),
+        )
 
 
 def test_a_cut_that_keeps_what_is_not_shown(tmp_path):
