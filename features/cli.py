@@ -243,13 +243,10 @@ def compare_features(
 
     Example: features compare features/rg.h5 released --layout gdlt
     """
-    from features.layouts import find_videos
-    from features.reference import compare_with, likely_cause
+    from features.reference import compare_with, find_references, likely_cause
     from features.store import open_store
 
-    videos = {}
-    for path in reference:
-        videos |= find_videos(layout, path, None)
+    videos = find_references(layout, reference)
     with open_store(store) as opened:
         found = compare_with(opened.stream(backbone), videos)
     cause = likely_cause(found)

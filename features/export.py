@@ -36,6 +36,9 @@ def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeaturesError(f"{folder} exists and is not an empty folder; choose another")
+    # Before a file is written, so that a refusal leaves none.
+    for split in store.card.splits if store.card and store.card.labels.columns else ():
+        _file_name(split)
     folder.mkdir(parents=True, exist_ok=True)
     write = _dictionaries if layout == "pamfn" else _one_each
     exported, num_files = write(store, stream, folder, layout)
@@ -60,10 +63,10 @@ def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tu
         if record.status == OK:
             category = category_of.get(record.video_id) or store.dataset
             groups.setdefault(category, {})[record.video_id] = features.astype(np.float32)
+    names = {c: _file_name(f"{c}_{stream.header.modality}_{stream.header.backbone}") for c in groups}
     for category, videos in groups.items():
-        name = _file_name(f"{category}_{stream.header.modality}_{stream.header.backbone}")
         # The layout in circulation is a pickled dictionary. Writing one is harmless; ours reads it without running it.
-        np.save(folder / f"{name}.npy", np.array(videos, dtype=object), allow_pickle=True)
+        np.save(folder / f"{names[category]}.npy", np.array(videos, dtype=object), allow_pickle=True)
     return {video_id for videos in groups.values() for video_id in videos}, len(groups)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from features.errors import FeaturesError, InvalidFeatures
-from features.layouts import SourceVideo
+from features.layouts import SourceVideo, find_videos
 from features.store import Stream
 from features.types import OK
 
@@ -40,6 +41,19 @@ class Comparison:
     def likeness(self) -> float:
         """1 for equal directions, about 0 for clips of different moments."""
         return (self.cosine - self.background) / max(1 - self.background, 1e-9)
+
+
+def find_references(layout: str, paths: Sequence[Path]) -> dict[str, SourceVideo]:
+    """The videos of several files or folders. Raises `FeaturesError` for a video in two of them, and where there are none."""
+    videos: dict[str, SourceVideo] = {}
+    for path in paths:
+        for name, video in find_videos(layout, path, None).items():
+            if name in videos:
+                raise FeaturesError(
+                    f"{videos[name].path} and {video.path} both hold {name}: compare with one of them at a time"
+                )
+            videos[name] = video
+    return videos
 
 
 def compare_with(stream: Stream, videos: Mapping[str, SourceVideo]) -> list[Comparison]:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from tabulate import tabulate
 from features.card import Whole, one_line
 from features.console import finite
 from features.writer import write_whole
+from manifests.errors import LongtakeWarning
 from manifests.weights import licence_of
 from train.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
 from train.errors import SettingsError
@@ -99,15 +101,16 @@ class RunFolder:
             "weights_licence": licence_of(experiment.data.header.weights),
             "versions": versions(),
         }
-        self._require_mine(config)
+        there = self._require_mine(config)
         if not resume and (folder / RESUME).exists():
             shutil.rmtree(folder / RESUME)
+        config["earlier_versions"] = _earlier_versions(there, config["versions"]) if resume and there else []
         folder.mkdir(parents=True, exist_ok=True)
         self._write_json(CONFIG, config)
 
-    def _require_mine(self, config: dict) -> None:
-        """The same run may be made anew or resumed, on another machine as well, since it writes the same files. Another's checkpoints
-        would stay beside them, and have a say in every prediction."""
+    def _require_mine(self, config: dict) -> dict | None:
+        """The configuration that is there already. The same run may be made anew or resumed, on another machine as well, since it writes
+        the same files. Another's checkpoints would stay beside them, and have a say in every prediction."""
         path = self.folder / CONFIG
         try:
             there = json.loads(path.read_text())
@@ -118,7 +121,7 @@ class RunFolder:
                     f"{self.folder} holds checkpoints of no run of `train heads`, such as imported ones: give a folder of its own with "
                     f"--out, or delete that one"
                 ) from None
-            return
+            return None
         except (OSError, ValueError):
             there = None
         if there is None:
@@ -130,6 +133,7 @@ class RunFolder:
             raise SettingsError(
                 f"{self.folder} holds another run ({', '.join(different)}): give a folder of its own with --out, or delete that one"
             )
+        return there
 
     def _write_json(self, name: str, value: object) -> None:
         write_whole(self.folder / name, json.dumps(finite(value), indent=2) + "\n")
@@ -205,6 +209,22 @@ class RunFolder:
 _SAME = ("head", "dataset", "settings", "recipe_id", "data_id", "run_id")
 _ANYWHERE = ("device", "parallel", "overrides")
 """Options of which a run may have others when it goes on; overrides are part of its settings."""
+
+
+def _earlier_versions(there: dict, now: dict[str, str]) -> list[dict[str, str]]:
+    """Of the packages that computed what a resumed run has kept, where they were others: a warning says so, and the run's page."""
+    known, before = there.get("earlier_versions", []), there.get("versions", {})
+    changed = [
+        f"{name} {before.get(name)} then, {version} now" for name, version in now.items() if before.get(name) != version
+    ]
+    if not changed:
+        return known
+    warnings.warn(
+        f"what this run has kept was computed by other versions ({', '.join(changed)}), which may round otherwise",
+        LongtakeWarning,
+        stacklevel=2,
+    )
+    return [*known, before]
 
 
 def _differences(one: dict, other: dict) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import chain, count
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from features.store import open_store
 from manifests.errors import LongtakeWarning
 from train.checkpoint import unit_name
-from train.errors import SettingsError
+from train.errors import SettingsError, TrainError
 from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
 from train.heads import get_head
@@ -29,6 +30,8 @@ from train.unified import overlaps, prepare_unified
 
 IN_CLOSED_FORM = {"batch_size", "window", "test_window", "precision"}
 """Settings of training that heads without epochs know as well."""
+LOCK = ".lock"
+"""Of a run's folder, held as long as a process trains in it. The system lets it go when that process ends in whatever way."""
 OnEpoch = Callable[[Unit, int, "int | None", bool, Epoch], None]
 
 
@@ -131,12 +134,35 @@ def default_folder(experiment: Experiment) -> Path:
         return folder
 
 
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Raises `TrainError` where another process trains in the folder, such as the job that a scheduler believes to be dead: each would undo
+    what the other does."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TrainError(
+            f"another process trains in {out} now: wait until it has ended, or take another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool = False) -> Iterator[Result]:
     """Each model's result, without its head, when it is on disk.
 
     To `resume` is to go on with what an interruption left in the folder: finished models are kept and come first, others go on from
     the epoch that was saved last. Otherwise all is trained anew.
     """
+    with _alone_in(out):
+        yield from _train_into(out, experiment, on_epoch, resume)
+
+
+def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool) -> Iterator[Result]:
     folder, scalars = RunFolder(out, experiment, resume), ScalarLog(out)
 
     def log(unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:

@@ -1,6 +1,7 @@
 """`features compare`: each way in which features can differ gets the cause that it was made with. Features are MADE UP here."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -90,3 +91,6 @@ def test_what_cannot_be_compared(tmp_path, store):
     ):
         done = CliRunner().invoke(main, ["compare", str(store), str(reference)])
         assert done.exit_code == 2 and message in done.output
+    shutil.copy(wide / "v0.npy", tmp_path / "v0.npy")
+    twice = CliRunner().invoke(main, ["compare", str(store), str(wide), str(tmp_path / "v0.npy")])
+    assert twice.exit_code == 2 and "both hold v0: compare with one of them at a time" in twice.output

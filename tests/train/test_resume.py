@@ -1,5 +1,6 @@
 """Training that was interrupted ends as if nothing had been."""
 
+import fcntl
 import json
 import shutil
 from dataclasses import replace
@@ -12,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train import parallel, resume
+from train import parallel, report, resume
 from train.cli import main
 from train.errors import SettingsError
 from train.protocol import Options
 from train.report import RunFolder
-from train.run import fit, open_experiment, train_into
+from train.run import LOCK, fit, open_experiment, train_into
 from train.sweep import Cell, run_cell
 
 EPOCHS = 5
@@ -251,7 +252,7 @@ def test_a_lab_can_read_what_the_umask_lets_it(tmp_path, store):
     options = Options(head="gdlt", floor=False, seeds=2, **common({"epochs": 2, "width": 16}))
     trained(store, tmp_path / "run", options, stop_after=4)
     written = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "tensorboard" not in path.parts]
-    assert {path.suffix for path in written} == {".json", ".csv", ".md", ".safetensors"} and len(written) == 7
+    assert {path.suffix for path in written} == {".json", ".csv", ".md", ".safetensors", ""} and len(written) == 8
     assert {path.stat().st_mode for path in written} == {(tmp_path / "plain").stat().st_mode}
 
 
@@ -308,6 +309,30 @@ def test_what_would_have_one_checkpoint_is_refused(tmp_path):
     store = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=("A B", "A_B"))
     said = run("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 1, "--out", tmp_path / "run", status=2)
     assert "'A B total' and 'A_B total' would have the same checkpoint, A_B-total-seed0: rename one" in said
+
+
+def test_one_process_trains_in_a_folder(finished):
+    call, record = finished
+    with (record.parent.parent / LOCK).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert f"another process trains in {record.parent.parent} now" in run(*call, status=2)
+    assert "finished before" in run(*call)
+
+
+def test_versions_of_both_halves_are_told(finished, monkeypatch):
+    call, record = finished
+    now = report.versions()
+    monkeypatch.setattr(report, "versions", lambda: now | {"torch": "99.0"})
+    assert f"computed by other versions (torch {now['torch']} then, 99.0 now)" in run(*call)
+    assert "other versions" not in run(*call)
+    page = (record.parent.parent / "README.md").read_text()
+    assert "torch 99.0" in page and f"before it was resumed | longtake {now['longtake']}, torch {now['torch']}," in page
+    assert "before it was resumed" not in card_of_a_new_run(call)
+
+
+def card_of_a_new_run(call):
+    run(*(argument for argument in call if argument != "--resume"))
+    return (call[-1] / "README.md").read_text()
 
 
 def test_a_folder_is_asked_for(store):
