@@ -174,7 +174,7 @@ def run(
     # Whoever stops a run does not want to wait for another one, nor does an error.
     wait_seconds = 0.0
     num_new = 0
-    with VideoProgress(len(plan.jobs), plan.num_done, shown) as progress:
+    with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
         try:
             for finished in run_plan(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
                 progress.video(finished)

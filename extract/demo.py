@@ -36,8 +36,11 @@ DURATION_SECONDS = 20.0
 FPS = 25
 WIDTH, HEIGHT = 320, 240
 SAMPLE_RATE_HZ = 44100
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 """Raised whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
+
+SHIPPED_VIDEOS = 128
+"""manifests/demo.csv is the plan of so many, with seed 0."""
 
 KINDS = ("steps", "leap", "pirouette", "balance", "kicks", "spirals", "eights", "throw")
 BEATS_PER_ELEMENT = 4
@@ -152,28 +155,42 @@ class _Draws:
         return items
 
 
-def plan_demo(seed: int = 0, num_videos: int = 128, *, duration_seconds: float = 20.0) -> tuple[Routine, ...]:
+def plan_demo(
+    seed: int = 0, num_videos: int = SHIPPED_VIDEOS, *, duration_seconds: float = 20.0
+) -> tuple[Routine, ...]:
     """The routines of the demo dataset, half of them per category, 30 % of each category for testing.
 
-    Skill is stratified within each split, so that the scores of a few test videos span the range too. A shorter
-    duration cuts the videos and leaves the scores: it is for trying things out. Pure: the same arguments give the same
-    routines on every machine. Raises `ExtractError` for arguments that make no dataset.
+    Fewer of seed 0 than ship are some of those; any other plan has ids of its own. So an id says which routine it is, and
+    `--dataset demo` never gives a video the score of another. Skill is stratified within each split of a whole plan, so that the scores of its
+    test videos span the range too. A shorter duration cuts the videos and leaves the scores: it is for trying things out. Pure: the same
+    arguments give the same routines on every machine. Raises `ExtractError` for arguments that make no dataset.
     """
     if seed < 0 or num_videos < 4:
         raise ExtractError(f"the demo needs a seed of 0 or more and at least 4 videos, got {seed} and {num_videos}")
     if not 0.2 <= duration_seconds <= DURATION_SECONDS:
         raise ExtractError(f"a demo video lasts 0.2 to {DURATION_SECONDS:g} seconds, asked for {duration_seconds}")
+    ships = seed == 0 and num_videos <= SHIPPED_VIDEOS
+    named = "" if ships else f"s{seed}n{num_videos}_"
     routines = []
     for order, category in enumerate(CATEGORIES):
-        count = (num_videos + 1 - order) // 2
-        num_test = max(1, int(TEST_SHARE * count + 0.5))
+        left = _by_split(num_videos, order)
+        sizes = _by_split(SHIPPED_VIDEOS if ships else num_videos, order)
         draws = _Draws(seed, order)
-        places = [("train", stratum, count - num_test) for stratum in range(count - num_test)]
-        places += [("test", stratum, num_test) for stratum in range(num_test)]
+        places = [(split, stratum, strata) for split, strata in sizes.items() for stratum in range(strata)]
         for number, (split, stratum, strata) in enumerate(draws.shuffled(places), start=1):
             skill = (stratum + draws.uniform()) / strata
-            routines.append(_plan_routine(draws, f"{category.lower()}_{number:03d}", category, split, skill))
-    return tuple(replace(routine, duration_seconds=duration_seconds) for routine in routines)
+            routine = _plan_routine(draws, f"{category.lower()}_{named}{number:03d}", category, split, skill)
+            if left[split]:
+                left[split] -= 1
+                routines.append(replace(routine, duration_seconds=duration_seconds))
+    return tuple(routines)
+
+
+def _by_split(num_videos: int, order: int) -> dict[str, int]:
+    """How many of them a category has, by its place among the categories."""
+    count = (num_videos + 1 - order) // 2
+    num_test = max(1, int(TEST_SHARE * count + 0.5))
+    return {"train": count - num_test, "test": num_test}
 
 
 def _plan_routine(draws: _Draws, video_id: str, category: str, split: str, skill: float) -> Routine:

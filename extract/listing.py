@@ -70,7 +70,7 @@ def _recipes() -> list[dict[str, object]]:
     from extract.recipes import RECIPES
 
     return [
-        {"name": name, "about": f"{recipe.about} ({', '.join(recipe.backbones)})", **asdict(recipe)}
+        {"name": name, **asdict(recipe), "about": f"{recipe.about} ({', '.join(recipe.backbones)})"}
         for name, recipe in RECIPES.items()
     ]
 

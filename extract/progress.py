@@ -19,11 +19,11 @@ class CountProgress(Progress):
 class VideoProgress(Progress):
     """Videos, with the clips done so far."""
 
-    def __init__(self, num_videos: int, num_done: int, shown: Shown = Shown.AUTO) -> None:
+    def __init__(self, num_videos: int, num_done: int, networks: str, shown: Shown = Shown.AUTO) -> None:
         super().__init__(num_videos, "video", shown)
         self._num_videos, self._finished, self._num_clips = num_videos, 0, 0
-        line = f"{num_videos} videos to do, {num_done} done before"
-        self.say("start", line, videos=num_videos, done_before=num_done)
+        line = f"{num_videos} videos to do, {num_done} done before" + (f"; {networks}" if networks else "")
+        self.say("start", line, always=True, videos=num_videos, done_before=num_done, networks=networks)
 
     def note(self, line: str) -> None:
         self.say("note", line, always=True, message=line)

@@ -114,6 +114,18 @@ class Plan:
     def labels(self) -> Labels:
         return labels_of(self.manifest)
 
+    @property
+    def networks(self) -> str:
+        """What computes what is missing, and where, on a line."""
+        names = [f"{one.header.backbone}@{one.header.recipe_id}, {one.header.precision}" for one in self.extractors]
+        places = {str(getattr(one.backbone, "device", "cpu")) for one in self.extractors}
+        where = (
+            f"on the workers of {self.options.cluster}"
+            if self.options.cluster
+            else f"on {' and '.join(sorted(places))}"
+        )
+        return f"{'; '.join(names)}; {where}" if names else ""
+
 
 def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:
     """The user's word, else the recipe's, else the card's, else the backbone's published rule. Raises `ExtractError`.

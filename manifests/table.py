@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from manifests.card import Card, card_path, find_card
+from manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 from manifests.errors import ManifestError, there_are
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
@@ -256,12 +256,16 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def find_manifest(dataset: str) -> Manifest:
-    """The table beside a dataset's card. Raises `UnknownDataset`, or `ManifestError` that says which labels go where."""
-    path = card_path(dataset)
+    """The table beside a dataset's card, or in a folder of the user's that is searched before. Raises `UnknownDataset`, or `ManifestError`
+    that says which labels go where."""
+    beside = card_path(dataset).with_suffix(".csv")
     card = find_card(dataset)
-    table = path.with_suffix(".csv")
-    if not table.exists():
-        raise ManifestError(
-            f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {table}"
-        )
-    return read_manifest(table, card, dataset)
+    folders = card_folders()
+    searched = folders[: folders.index(beside.parent) + 1]
+    for table in (folder / beside.name for folder in searched):
+        if table.exists():
+            return read_manifest(table, card, dataset)
+    raise ManifestError(
+        f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {searched[0] / beside.name}"
+        + ("" if len(folders) > 1 else f", or into a folder of yours that {FOLDERS_VARIABLE} names")
+    )

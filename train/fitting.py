@@ -47,7 +47,7 @@ class Fitted:
     test: Metrics
     best_on_test: tuple[int, Metrics] | None
     """Epoch and metrics that the published code would report: chosen with the test labels, hence optimistic. None for a
-    head without epochs."""
+    head without epochs, and where the last was the only one that was tested."""
     validation_selected: tuple[int, Metrics] | None
     """Epoch that videos held out of training chose, and the test videos' metrics then; None unless it was asked for."""
     seconds_per_epoch: float
@@ -274,7 +274,9 @@ def epochs_of(
         if not is_last:
             keep(reached)
     mean_seconds = reached.training_seconds / settings.epochs
-    return Fitted(head, predicted, test, reached.best, reached.selected, mean_seconds, kept)
+    # Who looks at the last epoch only has chosen none.
+    best, selected = (reached.best, reached.selected) if evaluate_every <= settings.epochs else (None, None)
+    return Fitted(head, predicted, test, best, selected, mean_seconds, kept)
 
 
 def _hold_out(

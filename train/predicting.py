@@ -270,17 +270,18 @@ def predict(
     category: str | None = None,
     only: Sequence[str] = (),
     weights: Sequence[str] = (),
+    device: str = "auto",
     accept: Sequence[str] = (),
 ) -> list[Prediction]:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
     `category` names the heads for videos whose category nobody knows, `accept` fields of the recipe that may differ,
-    `weights` the backbone's, as `extract run --weights`. Raises a `LongtakeError` that says what cannot be.
+    `weights` and `device` are the backbone's, as `extract run` takes them. Raises a `LongtakeError` that says what cannot be.
     """
     if (features is None) == (video is None):
         raise DataError("name what to score with either features= or video=")
     if video is not None:
-        return predict_video(Path(run), Path(video), category, weights=weights, accept=accept)
+        return predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
     with open_store(features) as store:
         return predict_run(Path(run), store, only, category, accept=accept)
 

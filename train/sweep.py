@@ -203,16 +203,22 @@ def run_sweep(
             yield Outcome(futures[future], f"{type(error).__name__}: {error}")
 
 
+_LAST_ONLY = 1_000_000
+"""Epochs between tests."""
+
+
 def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, object]) -> Outcome:
     """One run, in a process that may be on another machine."""
     folder = out / cell.folder
     try:
         categories = (cell.category,) if cell.category else ()
+        # The sweep's table has the last epoch alone. Videos that were held out choose among all.
+        every = 1 if float(choices.get("settings", {}).get("validation", 0)) else _LAST_ONLY
         # Of what all cells meet, `cells_of` has warned.
         with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
             run = fit(
                 store_path, out=folder, resume=True, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
-                **{"floor": False, "evaluate_every": 1_000_000, **choices},
+                **{"floor": False, "evaluate_every": every, **choices},
             )  # fmt: skip
     except (LongtakeError, OSError) as error:
         return Outcome(cell, str(error))

@@ -93,6 +93,21 @@ def test_plan_is_balanced_and_spans_the_range():
             assert min(scores) < 2 and max(scores) > 7 and len(set(scores)) > 0.9 * count
 
 
+@pytest.mark.parametrize("num_videos", [4, 5, 16, 127])
+def test_a_small_plan_is_a_part_of_what_ships(num_videos):
+    """Else `--dataset demo` would give its videos the scores of others."""
+    routines = plan_demo(0, num_videos)
+    assert len(routines) == num_videos and set(routines) <= set(plan_demo())
+    assert {(r.category, r.split) for r in routines} == {(c, s) for c in CATEGORIES for s in ("train", "test")}
+
+
+@pytest.mark.parametrize("seed, num_videos", [(1, 128), (0, 129), (1, 16)])
+def test_another_plan_has_ids_of_its_own(seed, num_videos):
+    ids = {r.video_id for r in plan_demo(seed, num_videos)}
+    assert len(ids) == num_videos and not ids & {r.video_id for r in plan_demo()}
+    assert not ids & {r.video_id for r in plan_demo(seed, num_videos + 1)}
+
+
 def test_plan_depends_on_the_seed_alone():
     assert plan_demo(3, 10) == plan_demo(3, 10)
     assert manifest_text(plan_demo(3, 10)) != manifest_text(plan_demo(4, 10))

@@ -37,6 +37,7 @@ def test_list():
     assert next(entry for entry in found["backbones"] if entry["name"] == "i3d")["dim"] == 1024
     assert next(entry for entry in found["decoders"] if entry["name"] == "pyav")["installed"]
     assert run("list", "decoders").startswith("decoders:")
+    assert "(vst, ast, i3d-flow)" in next(entry for entry in found["recipes"] if entry["name"] == "pamfn")["about"]
     for entry in found["backbones"]:
         assert entry["dim"] and entry["frames"] and entry["clips"]["length"] and entry["default_weights"]
         weights = next(w for w in entry["weights"] if w["name"] == entry["default_weights"])
@@ -134,7 +135,9 @@ def test_one_bad_video_does_not_stop_the_others(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [10, 4, 7])
     good = (tmp_path / "videos" / "v1.mp4").read_bytes()
     (tmp_path / "videos" / "v1.mp4").write_bytes(good[:300])
-    facts = json.loads(extract(tmp_path, "--json", status=1).stdout)
+    done = extract(tmp_path, "--json", status=1)
+    facts, begun = json.loads(done.stdout), json.loads(done.stderr.splitlines()[1])
+    assert begun["networks"] == f"{fake_backbone.NAME}@{facts['recipes'][fake_backbone.NAME]}, float32; on cpu"
     assert facts["new"] == 2 and [row["video_id"] for row in facts["failed"]] == ["v1"]
     assert list(facts["recipes"]) == [fake_backbone.NAME] and facts["published"] and not facts["interrupted"]
 

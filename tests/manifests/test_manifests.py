@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from manifests.card import Card, find_card, list_cards, load_card
+from manifests.card import Card, card_path, find_card, list_cards, load_card
 from manifests.errors import ManifestError, UnknownDataset
 from manifests.labels import read_labels
 from manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
@@ -203,6 +203,22 @@ def test_datasets_of_the_users_own(tmp_path, monkeypatch):
             ManifestError, match="says that its name is 'demo': a card has the name of its file, 'copied'"
         ):
             read("copied")
+
+
+def test_a_table_for_a_card_that_ships(tmp_path, monkeypatch):
+    with pytest.raises(ManifestError, match="finediving.csv, or into a folder of yours that LONGTAKE_MANIFESTS names"):
+        find_manifest("finediving")
+    monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
+    with pytest.raises(ManifestError, match=f"The table goes to {tmp_path}/finediving.csv$"):
+        find_manifest("finediving")
+    (tmp_path / "finediving.csv").write_text("video_id,split\na,train\n")
+    assert find_manifest("finediving").rows[0].video_id == "a"
+    (tmp_path / "rg.csv").write_text("video_id,split\na,train\n")
+    assert len(find_manifest("rg").rows) == 1, "the user's own counts before what ships"
+    (tmp_path / "rg.csv").unlink()
+    (tmp_path / "rg.toml").write_text(card_path("rg").read_text())
+    with pytest.raises(ManifestError, match="no table"):
+        find_manifest("rg")  # a card of one's own has no table that ships
 
 
 @pytest.mark.parametrize("name", ["rg", "fisv"])

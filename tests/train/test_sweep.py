@@ -9,6 +9,7 @@ import torch
 from tests.calls import invoke
 from tests.train.planted import planted_store
 from train.cli import main
+from train.report import BEST_ON_TEST
 from train.run import fit
 from train.sweep import processes, read_sweep
 
@@ -58,6 +59,15 @@ def test_it_gives_the_numbers_of_single_runs(store, tmp_path):
         assert line["mse"] == pytest.approx(row["mse"], rel=1e-6)
         assert line["spearman"] == pytest.approx(row["spearman"], abs=1e-9)
         assert line["deviation"] == pytest.approx(row["spearman_deviation"], abs=1e-9)
+
+
+@pytest.mark.parametrize("validation", [0, 0.25])
+def test_no_epoch_is_chosen_where_one_was_tested(store, tmp_path, validation):
+    call = ("sweep", "--features", store, "--head", "i3d-mlp", "--category", "A", "--set", "epochs=3")
+    run(*call, "--set", f"validation={validation}", "--out", tmp_path)
+    (metrics,) = tmp_path.glob("*/metrics.json")
+    (model,) = json.loads(metrics.read_text())["models"]
+    assert bool(model["validation_selected"]) == bool(model[BEST_ON_TEST]) == bool(validation)
 
 
 def test_it_goes_on_where_it_was_stopped(store, tmp_path):
