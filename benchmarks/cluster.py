@@ -1,8 +1,8 @@
 """What a cluster costs and how far it scales, with the real scheduler: python benchmarks/cluster.py overhead|simulate
 
-`overhead`: local worker processes on a folder of small files with a backbone that computes nothing, against one process; so what is
-measured is what a cluster adds to a video. `simulate`: SIMULATED videos, a sleep for each, on as many workers as asked for; the scheduler and the
-sharing out are the product's own. Writes JSON where --out says.
+`overhead`: local worker processes on a folder of small files with a backbone that computes nothing, against one process, which has all cores; so what is
+measured is what a cluster adds to a video, and what its processes take from each other. `simulate`: SIMULATED videos, a sleep for each, on as many workers as asked for; the scheduler and the
+handing out of tasks are the product's own, and the order is the longest first, as there. Writes JSON where --out says.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 python benchmarks/extraction.py [--backbone i3d --backbone clip] [--videos FOLDER] [--fps 3]
 
-In turns, --rounds times each: `decode`, the decoder alone, frames resized; `stub`, a run whose network computes nothing; `model`, the network alone on
+In turns, --rounds times each: `decode`, the decoder alone, one file after the other on all threads, frames resized; `stub`, a run whose network computes nothing; `model`, the network alone on
 as many batches with the same threads; `loop`, a plain loop over decoder and model, one after the other; `run`, all that `extract run` does once its
 networks are built, parts and store included. The limit of a run is the larger of decode and model. Several backbones are also run together, from one decode.
 Weights are random, which costs the same time. Without --videos, some are made: 25 frames a second of 640x360, SIMULATED.
@@ -23,7 +23,7 @@ import torch
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
 from extract.backbones.spec import Backbone, FrameRule
-from extract.clips import plan_clips
+from extract.clips import Clip, plan_clips
 from extract.decode import get_decoder
 from extract.errors import ExtractError
 from extract.reading import Extractor, Job
@@ -111,24 +111,25 @@ class Bench:
 
     def decode(self) -> None:
         for path in self.paths():
-            for _ in self._pictures(path, self.plan.extractors):
+            _, pictures = self._read(path, self.plan.extractors)
+            for _ in pictures:
                 pass
 
-    def _pictures(self, path: Path, extractors: tuple[Extractor, ...]) -> Iterator:
+    def _read(self, path: Path, extractors: tuple[Extractor, ...]) -> tuple[dict[Extractor, list[Clip]], Iterator]:
         decoder = get_decoder(self.plan.options.decoder)
         info = decoder.probe(path)
+        clips = {extractor: plan_clips(info.timeline, extractor.rule) for extractor in extractors}
         wanted: dict[FrameRule, set[int]] = {}
-        for extractor in extractors:
-            frames = {frame for clip in plan_clips(info.timeline, extractor.rule) for frame in clip.frames}
-            wanted.setdefault(extractor.spec.frames, set()).update(frames)
-        yield from decoder.pictures(info, wanted, num_threads=0)
+        for extractor, planned in clips.items():
+            wanted.setdefault(extractor.spec.frames, set()).update(frame for clip in planned for frame in clip.frames)
+        return clips, decoder.pictures(info, wanted, num_threads=0)
 
     def loop(self, extractor: Extractor) -> None:
         """As one writes it: a video after the other, all of its frames, then batch after batch."""
-        decoder = get_decoder(self.plan.options.decoder)
         for path in self.paths():
-            frames = {index: found[extractor.spec.frames] for index, found in self._pictures(path, (extractor,))}
-            clips = plan_clips(decoder.probe(path).timeline, extractor.rule)
+            planned, pictures = self._read(path, (extractor,))
+            frames = {index: found[extractor.spec.frames] for index, found in pictures}
+            clips = planned[extractor]
             for first in range(0, len(clips), extractor.batch_size):
                 batch = clips[first : first + extractor.batch_size]
                 stacked = np.stack([np.stack([frames[frame] for frame in clip.frames]) for clip in batch])
@@ -293,6 +294,10 @@ def main(
         words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
         words += ["--no-each"] * (not each) + ["--no-model"] * (not model) + ["--compile"] * bool(options["compile"])
         words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")
+        words += [f"--workers {workers}"] * (workers != 1) + [f"--device {options['device']}"] * (
+            options["device"] != "auto"
+        )
+        words += [f"--rounds {rounds}"]
         accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
         tables: list[Table] = []
         for growing in measured:

@@ -105,7 +105,7 @@ def main(rounds: int, ways: tuple[str, ...], json_path: Path | None) -> None:
     result = Result(
         "Training",
         f"Twenty models at once: {', '.join(ways)}",
-        "python benchmarks/parallel.py " + " ".join(f"--way {way}" for way in ways),
+        "python benchmarks/parallel.py " + " ".join(f"--way {way}" for way in ways) + f" --rounds {rounds}",
         Machine.this(threads=1),
         tuple(tables),
         simulated="features and labels",

@@ -88,7 +88,7 @@ def main(num_videos: int, backbone: str, rounds: int, json_path: Path | None) ->
         headline=True,
     )  # fmt: skip
     result = Result(
-        "Extraction", "Resuming", f"python benchmarks/resume.py --videos {num_videos}", Machine.this(),
+        "Extraction", "Resuming", f"python benchmarks/resume.py --videos {num_videos} --rounds {rounds}", Machine.this(),
         (Table("", rows, (bound,)),), simulated=f"Features are SIMULATED, weights of {backbone} random",
     )  # fmt: skip
     result.tell(json_path)

@@ -94,7 +94,8 @@ def write_world(path: Path, num_train: int, seed: int, shuffled: bool) -> None:
         scores.append(float(np.dot(WEIGHTS, own)))
         boundaries.append(ends)
     if shuffled:
-        dives = [names[index] for index in rng.integers(len(names), size=count)]
+        # Of a generator of their own, so that the features of the texts are those of the other arms.
+        dives = [names[index] for index in np.random.default_rng([seed, 1]).integers(len(names), size=count)]
     made = card()
     prompts = made.prompts["mvla"]
     groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)

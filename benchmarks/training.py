@@ -123,6 +123,9 @@ def straightforward(ours: MLAVL) -> MLAVL:
     return head
 
 
+MANY_IN_COMMON = 20
+
+
 def dense_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     """The batch-hard triplet loss with gradients through the whole matrix of distances."""
     batch, num_patterns, dim = patterns.shape
@@ -147,12 +150,41 @@ def step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, precis
     return time.perf_counter() - began
 
 
-def plain_step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    began = time.perf_counter()
+def plain_loss(head: nn.Module, batch: Batch) -> torch.Tensor:
     output, weights = head(batch), LossWeights()
     loss = weights.mse * F.mse_loss(output.score01, batch.target01)
     loss = loss + weights.triplet * sum(dense_triplet(patterns, weights.margin) for patterns in output.patterns)
-    loss = loss + weights.cross_entropy * sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
+    return loss + weights.cross_entropy * sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
+
+
+def require_equal(ours: MLAVL, plain: nn.Module, batch: Batch) -> None:
+    """A yardstick that computes something else ends the command: scores, loss, or gradients of what both have under one name."""
+    ours.eval(), plain.eval()
+    scores = [head(batch).score01.detach() for head in (ours, plain)]
+    losses = total_loss(ours(batch), batch.target01, LossWeights())[0], plain_loss(plain, batch)
+    found = {
+        "scores": (float((scores[0] - scores[1]).abs().max()), 1.0),
+        "losses": ((losses[0] - losses[1]).item(), losses[1].item()),
+    }
+    for loss in losses:
+        loss.backward()
+    theirs = dict(plain.named_parameters())
+    for name, parameter in ours.named_parameters():
+        if name in theirs and parameter.grad is not None:
+            gradient = theirs[name].grad
+            found[f"gradients of {name}"] = float((parameter.grad - gradient).norm()), float(gradient.norm())
+        parameter.grad = None
+    plain.zero_grad()
+    if len(found) < MANY_IN_COMMON:
+        raise SystemExit("the yardstick has no parameters under our names")
+    for what, (difference, size) in found.items():
+        if abs(difference) > 1e-4 * max(abs(size), 1e-3):
+            raise SystemExit(f"the yardstick computes something else: {what} differ by {difference:g} of {size:g}")
+
+
+def plain_step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+    began = time.perf_counter()
+    loss = plain_loss(head, batch)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -176,11 +208,7 @@ def measure(
     texts = {name: rng.normal(size=(n, 512)).astype(np.float32) for name, n in counts.items()}
     ours = kind(1024, kind.Settings(), Prototypes(texts, True), audio_dim=768)
     plain, rounded = straightforward(ours), copy.deepcopy(ours)
-    ours.eval(), plain.eval()
-    with torch.no_grad():
-        difference = float((ours(batch).score01 - plain(batch).score01).abs().max())
-    if difference > 1e-5:
-        raise SystemExit(f"the yardstick computes something else: scores differ by {difference}")
+    require_equal(ours, plain, batch)
     heads = {name: head.train() for name, head in ((FLOAT32, ours), (BFLOAT16, rounded), (PLAIN, plain))}
     # The published code takes torch's plain Adam; ours is `train.fitting`'s.
     optimizers = {
@@ -239,7 +267,9 @@ def main(
     result = Result(
         "Training",
         f"A training step of MLAVL's head against a straightforward one{without}",
-        "python benchmarks/training.py" + "".join(f" --threads {number}" for number in numbers_of_threads),
+        "python benchmarks/training.py"
+        + "".join(f" --threads {number}" for number in numbers_of_threads)
+        + f" --batch {batch_size} --clips {clips} --actions {actions} --rounds {rounds}",
         Machine.this(threads=max(numbers_of_threads)),
         tuple(tables),
         simulated="features and texts",

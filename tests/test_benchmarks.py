@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,10 @@ def test_cluster(tmp_path):
         assert done.returncode == 0, done.stderr
         return json.loads((tmp_path / "c.json").read_text())
 
-    facts = run("simulate", "--videos", "40", "--workers", "4", "--mean-seconds", "0.02", "--port", "18793")
-    assert facts["videos"] == 40 and facts["workers"] == 4 and facts["ratio"] > 1
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    facts = run("simulate", "--videos", "40", "--workers", "4", "--mean-seconds", "0.02", "--port", port)
+    assert facts["videos"] == 40 and facts["workers"] == 4
     assert run("pack", "--videos", "5", "--clips", "3")["parts_packed_per_second"] > 0
 
 
@@ -110,6 +113,29 @@ def test_training(tmp_path):
     # A yardstick that computes something else ends the command.
     tables = json.loads((tmp_path / "t.json").read_text())["tables"]
     assert len(tables) == 6 and all(ratio["values"][0] > 0 for table in tables for ratio in table["ratios"])
+
+
+def test_loading(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "loading.py", "--videos", "20", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "l.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    for table in json.loads((tmp_path / "l.json").read_text())["tables"]:
+        epoch, batches = (row["values"][0] for row in table["rows"])
+        assert 0 < batches < epoch
+
+
+def test_many_models_at_once(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "parallel.py", "--way", "stacked", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "p.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    tables = json.loads((tmp_path / "p.json").read_text())["tables"]
+    assert len(tables) > 1 and all(
+        [row["name"] for row in table["rows"]] == ["20 models, none", "20 models, stacked"] for table in tables
+    )
 
 
 def test_startup(tmp_path):
