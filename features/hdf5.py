@@ -135,7 +135,7 @@ class _Group:
     def _own(self, name: str, kind: type) -> h5py.Group | h5py.Dataset:
         # An external or soft link could lead a reader out of the file.
         if self._group.get(name, getlink=True).__class__ is not h5py.HardLink:
-            raise NotAStore(f"{self.name}/{name} is missing or a link")
+            raise NotAStore(f"{self.name.rstrip('/')}/{name} is missing or a link")
         child = self._group[name]
         if not isinstance(child, kind):
             raise NotAStore(f"{child.name} is not a {kind.__name__.lower()}")

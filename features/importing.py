@@ -191,17 +191,15 @@ def add_text(out: Path, dataset: str, card: Card | None, text: TextFeatures) -> 
 
 
 def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
-    header = plan.header
-    if not store_exists(out):
-        write_store(out, dataset=manifest.name, card=manifest.card, labels=labels, streams=[plan])
-        return
-    with open_store(out) as store:
-        held = [stream.header for stream in store.streams]
+    header, held = plan.header, []
+    if store_exists(out):
+        with open_store(out) as store:
+            held = [stream.header for stream in store.streams]
     if any(other.recipe_id == header.recipe_id for other in held):
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
     if not beside:
         require_one_recipe(held, [header], out)
-    # As a part, the new stream joins the store by the one mechanism there is.
+    # As a part, the new stream joins the store, or begins it, by the one mechanism there is: another process may be at it.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
     pack_or_refuse(out, dataset=manifest.name, card=manifest.card, labels=labels)

@@ -251,7 +251,7 @@ def _read_store(path: Path | str, opened: Opened) -> Store:
             str(root.attributes.get("compression", Storage.compression)),
         ),
         lambda: _guarded(path, _read_labels, labels),
-        tuple(_read_stream(streams.child(name)) for name in streams.names()),
+        tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
         tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()),
         opened.close,
     )
@@ -283,8 +283,15 @@ def _read_labels(group: Tree) -> Labels:
     )
 
 
-def _read_stream(group: Tree) -> Stream:
+def _require_name(name: str, group: Tree, expected: str) -> None:
+    """What a header says has no checksum but the name that was made of it."""
+    if name != expected:
+        raise NotAStore(f"{group.name} has the header of {expected}: one of the two is damaged")
+
+
+def _read_stream(name: str, group: Tree) -> Stream:
     header = FeatureHeader.from_json(str(group.attributes["header"]))
+    _require_name(name, group, f"{header.backbone}@{header.recipe_id}")
     features = group.array("features", "f", 2)
     offsets = np.asarray(group.array("offsets", "iu", 1)[:], np.int64)
     if features.shape[1] != header.dim:
@@ -309,5 +316,6 @@ def _require_length(group: Tree, arrays: Iterable[ArrayLike], length: int, what:
 
 def _read_prompt_set(name: str, group: Tree) -> TextFeatures:
     header = TextHeader.from_json(str(group.attributes["header"]))
+    _require_name(name, group, f"{name.rsplit('@', 1)[0]}@{header.recipe_id}")
     features = np.asarray(group.array("features", "fiu", 2)[:])
     return TextFeatures(name.rsplit("@", 1)[0], header, _text(group, "text"), _text(group, "group"), features)

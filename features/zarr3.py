@@ -271,9 +271,9 @@ class _Group:
         try:
             child = self._group[name]
         except KeyError:
-            raise NotAStore(f"{self.name}/{name} is missing") from None
+            raise NotAStore(f"{self.name.rstrip('/')}/{name} is missing") from None
         if not isinstance(child, kind):
-            raise NotAStore(f"{self.name}/{name} is not a {kind.__name__.lower()}")
+            raise NotAStore(f"{self.name.rstrip('/')}/{name} is not a {kind.__name__.lower()}")
         return child
 
     def child(self, name: str) -> _Group:
@@ -284,7 +284,7 @@ class _Group:
 
     def array(self, name: str, kinds: str, num_axes: int) -> ArrayLike:
         array = self._member(name, zarr.Array)
-        full_name = f"{self.name}/{name}"
+        full_name = f"{self.name.rstrip('/')}/{name}"
         is_text = kinds == "S"
         check_array(full_name, array.shape, array.dtype, "u" if is_text else kinds, 2 if is_text else num_axes)
         _check_chunks(full_name, array)

@@ -56,6 +56,18 @@ def stamped(count: int, num_bytes: int, pause_seconds: float) -> Iterator[tuple[
         time.sleep(pause_seconds)
 
 
+def made_when_taken(count: int, folder: Path, pause_seconds: float) -> Iterator[int]:
+    """The next is made when a file says that the one before has arrived."""
+    for number in range(count):
+        yield number
+        deadline = time.monotonic() + 20
+        while not (folder / str(number)).exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{number} was held back")
+            time.sleep(0.01)
+        time.sleep(pause_seconds)
+
+
 class Unreadable:
     def __init__(self, number: int) -> None:
         self.number = number

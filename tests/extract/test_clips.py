@@ -1,10 +1,16 @@
-"""Windowing: every policy on every length, against what the words say."""
+"""Windowing: every policy on every length, against what the words say; and whose word it is."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from extract import recipes
 from extract.backbones.spec import ClipRule
 from extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
+from extract.run import RunOptions, clip_rule
+from manifests.card import ClipDefaults
+from tests.extract import fake_backbone
 
 
 def constant(num_frames: int, fps: float = 25.0) -> Timeline:
@@ -29,6 +35,34 @@ def test_tails(num_frames, length, stride):
     if stride <= length and num_frames:
         covered = {i for start in padded for i in range(start, start + length)}
         assert set(range(num_frames)) <= covered, "pad leaves no frame out"
+
+
+@pytest.mark.parametrize(
+    "tail, num_frames, length, stride, starts",
+    [
+        ("overlap", 0, 4, 4, []),
+        ("overlap", 3, 4, 4, [0]),
+        ("overlap", 4, 4, 4, [0]),
+        ("overlap", 8, 4, 4, [0, 4]),
+        ("overlap", 9, 4, 4, [0, 4, 5]),
+        ("overlap", 11, 4, 4, [0, 4, 7]),
+        ("overlap", 8, 4, 2, [0, 2, 4]),
+        ("overlap", 9, 4, 2, [0, 2, 4, 5]),
+        ("overlap", 13, 3, 5, [0, 5, 10]),
+        ("overlap", 14, 3, 5, [0, 5, 10, 11]),
+        ("pad", 0, 3, 5, []),
+        ("pad", 2, 3, 5, [0]),
+        ("pad", 3, 3, 5, [0]),
+        ("pad", 5, 3, 5, [0]),
+        ("pad", 6, 3, 5, [0, 5]),
+        ("pad", 8, 3, 5, [0, 5]),
+        ("pad", 10, 3, 5, [0, 5]),
+        ("pad", 11, 3, 5, [0, 5, 10]),
+    ],
+)
+def test_starts(tail, num_frames, length, stride, starts):
+    """Ends with a clip, after one, or inside one; shorter than a clip; between clips that do not touch."""
+    assert TAILS[tail](num_frames, length, stride) == starts
 
 
 def test_the_published_centre_rule():
@@ -71,6 +105,47 @@ def test_span():
     assert [clip.frames[0] for clip in clips] == [25, 35]
     assert clips[0].start_seconds == pytest.approx(1.0)
     assert plan_clips(constant(10), ClipRule(4, 4, "pad"), start_seconds=5.0) == ()
+
+
+FIELDS = ("length", "stride", "tail", "fps")
+OPTIONS = dict(zip(FIELDS, ("clip_length", "clip_stride", "tail", "fps")))
+SAYS = {
+    "user": dict(zip(FIELDS, (2, 3, "drop", 4.0))),
+    "recipe": dict(zip(FIELDS, (5, 6, "centre", 7.0))),
+    "card": dict(zip(FIELDS, (8, 9, "overlap", 10.0))),
+    "backbone": dict(zip(FIELDS, (11, 12, "pad", 13.0))),
+}
+
+
+def rule_of(monkeypatch, *, user=(), card=(), recipe=None):
+    """Where the user and the card say something of these fields, and a recipe of all."""
+    change = recipes.Change(ClipRule(**SAYS["recipe"]))
+    monkeypatch.setitem(recipes.RECIPES, "mine", recipes.Recipe("about", "a test", {fake_backbone.NAME: change}))
+    spec = replace(fake_backbone.SPEC, clips=ClipRule(**SAYS["backbone"]))
+    options = RunOptions(recipe=recipe, **{OPTIONS[field]: SAYS["user"][field] for field in user})
+    said = ClipDefaults(**{field: SAYS["card"][field] for field in card})
+    rule = clip_rule(recipes.apply_recipe(recipe, spec), said, options)
+    return {field: getattr(rule, field) for field in FIELDS}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize(
+    "others, rest",
+    [({}, "backbone"), ({"card": FIELDS}, "card"), ({"card": FIELDS, "recipe": "mine"}, "recipe")],
+)
+def test_a_call_decides_on_what_it_says(monkeypatch, field, others, rest):
+    """On the rest the recipe, else the card, else the backbone; a length without a stride is its own."""
+    expected = SAYS[rest] | {field: SAYS["user"][field]}
+    if field == "length":
+        expected["stride"] = expected["length"]
+    assert rule_of(monkeypatch, user=[field], **others) == expected
+    assert rule_of(monkeypatch, user=FIELDS, **others) == SAYS["user"]
+    assert rule_of(monkeypatch, **others) == SAYS[rest]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_card_decides_on_what_it_says(monkeypatch, field):
+    assert rule_of(monkeypatch, card=[field]) == SAYS["backbone"] | {field: SAYS["card"][field]}
 
 
 def test_an_impossible_clip_cannot_be_made():

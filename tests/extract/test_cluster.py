@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ from distributed import LocalCluster, get_worker
 
 from extract import cluster, schedulers
 from extract.cluster import longest_first
+from extract.errors import ExtractError
 from extract.run import RunOptions, make_plan
 from features.inspect import diff
 from features.store import open_store
@@ -48,6 +50,44 @@ def test_the_longest_video_goes_first(tmp_path, numbers_backbone):
     plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
     # v2 is the longest file, but its routine lasts 0.2 s.
     assert [job.row.video_id for job in longest_first(plan)] == ["v4", "v0", "v2", "v1", "v3"]
+
+
+def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, monkeypatch):
+    monkeypatch.setattr(cluster, "_plans", {})
+    manifest = read_manifest(make_dataset(tmp_path, [10]))
+    options = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",))
+    plan = make_plan(manifest, tmp_path / "videos", tmp_path / "s.h5", options)
+    ours = tuple(header.recipe_id for header in plan.headers)
+    request = cluster.Request("run", manifest, tmp_path / "videos", tmp_path / "s.h5", options, ("0" * 16,))
+    with pytest.raises(ExtractError, match=f"would make features of recipe {ours[0]}, not {'0' * 16}: its weights"):
+        cluster.extract_video(request, manifest.rows[0], ours)
+    assert not cluster._plans and not list(tmp_path.glob("s.h5*"))
+    assert cluster.extract_video(replace(request, recipe_ids=ours), manifest.rows[0], ours).num_clips == 3
+
+
+@pytest.mark.parametrize(
+    "device, visible, asked, expected",
+    [
+        ("cuda", None, None, ["0", "1"]),
+        ("cuda", "3,5", None, ["3", "5"]),
+        ("cuda", None, 3, ["0", "1", "0"]),
+        ("cpu", None, 3, [None] * 3),
+    ],
+)
+def test_each_worker_has_a_gpu(monkeypatch, device, visible, asked, expected):
+    made = {}
+    monkeypatch.setattr("distributed.SpecCluster", lambda **options: made.update(options))
+    monkeypatch.setattr(schedulers, "gpu_count", lambda: 2)
+    monkeypatch.setattr(schedulers.os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    schedulers._local(asked, device)
+    workers = [worker["options"] for worker in made["workers"].values()]
+    assert [worker["env"].get("CUDA_VISIBLE_DEVICES") for worker in workers] == expected
+    on_gpu = device == "cuda"
+    assert all(worker.get("resources") == ({schedulers.GPU: 1} if on_gpu else None) for worker in workers)
+    assert all(worker["nthreads"] == 1 for worker in workers)
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):

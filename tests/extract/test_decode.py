@@ -76,14 +76,13 @@ def test_variable_rate_keeps_its_times(decoder, tmp_path):
     np.testing.assert_allclose(info.timeline.seconds, seconds, atol=1e-3)
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "avi"])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_a_truncated_file_is_never_taken_for_a_short_one(decoder, tmp_path, suffix, share):
+    """A transport stream may be: it has no header that says how long it should be."""
     whole = write_video(tmp_path / f"whole.{suffix}", 200)
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
-    if suffix == "ts":
-        pytest.skip("a transport stream has no header that says how long it should be")
     with pytest.raises(VideoError):
         info = decoder.probe(cut)
         list(decoder.pictures(info, everything(info), num_threads=1))

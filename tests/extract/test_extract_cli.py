@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from extract import weights
 from extract.cli import main
 from extract.errors import WeightsError
+from features.parts import list_parts
 from features.store import open_store, write_store
 from features.types import Labels
 from manifests.card import find_card
@@ -16,6 +18,7 @@ from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
 from tests.extract.test_pipeline import extract, make_dataset
+from tests.features.test_parts import claimed_by_another
 from train.errors import DataError
 from train.prototypes import terms_of
 
@@ -107,6 +110,61 @@ def test_settings_that_cannot_be(arguments, message, tmp_path, numbers_backbone)
     assert not list(tmp_path.glob("small.*.parts")) and not (tmp_path / "small.h5").exists()
 
 
+@pytest.fixture
+def batches(monkeypatch):
+    """The shapes of what the fake backbone is given."""
+    shapes, forward = [], fake_backbone.Numbers.forward
+
+    def watched(self, clips):
+        shapes.append(tuple(clips.shape[:2]))
+        return forward(self, clips)
+
+    monkeypatch.setattr(fake_backbone.Numbers, "forward", watched)
+    return shapes
+
+
+def test_clips_per_step(tmp_path, numbers_backbone, batches):
+    """The backbone's number, or the call's; of a network that sees single frames, as many clips as have so many frames."""
+    make_dataset(tmp_path, [20])
+    for modality, arguments, expected in (
+        ("video", (), (3, 4)),
+        ("video", ("--batch-size", "2"), (2, 4)),
+        ("image", (), (2, 4)),
+        ("image", ("--clip-length", "9"), (1, 9)),
+        ("image", ("--batch-size", "5"), (5, 4)),
+    ):
+        fake_backbone.install(modality=modality, batch_size={"video": 3, "image": 8}[modality])
+        batches.clear()
+        extract(tmp_path, "--stall-timeout", "0", *arguments, out=f"{len(list(tmp_path.iterdir()))}.h5")
+        assert set(batches) == {expected}
+
+
+@pytest.mark.parametrize("source", ["random", "w.pt"])
+def test_networks_are_compiled_when_asked(tmp_path, numbers_backbone, monkeypatch, source):
+    compiled = []
+    monkeypatch.setattr(fake_backbone.Numbers, "compile", lambda self: compiled.append(self), raising=False)
+    monkeypatch.setattr(fake_backbone.Numbers, "load_weights", lambda self, state: None)
+    monkeypatch.chdir(tmp_path)
+    torch.save({"none": torch.zeros(1)}, "w.pt")
+    make_dataset(tmp_path, [4])
+    extract(tmp_path, "--weights", source, out="plain.h5")
+    assert not compiled
+    extract(tmp_path, "--weights", source, "--compile")
+    assert len(compiled) == 1
+
+
+def test_words_of_other_tools(tmp_path):
+    """`--stack-size` and `--step-size`, as whoever extracts flow calls them."""
+    write_video(tmp_path / "a.mp4", 7)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    call = ("run", "--manifest", tmp_path / "m.csv", "--videos", tmp_path, "--out", tmp_path / "s.h5", "--weights")
+    run(*call, "random", "--backbone", "i3d-flow", "--batch-size", "1", "--stack-size", "4", "--step-size", "3")
+    with open_store(tmp_path / "s.h5") as store:
+        (stream,) = store.streams
+        assert (stream.header.backbone, stream.header.clip_length, stream.header.clip_stride) == ("i3d-flow", 4, 3)
+        np.testing.assert_allclose(stream.read("a").start_seconds, [0, 3 / 25])
+
+
 def test_missing_videos_say_what_to_put_where(tmp_path):
     output = refused("run", "--dataset", "rg", "--videos", tmp_path / "rg")
     assert str(tmp_path / "rg") in output and "video" in output
@@ -152,6 +210,7 @@ def test_one_bad_video_does_not_stop_the_others(tmp_path, numbers_backbone):
 
 
 def test_weights_commands(tmp_path, monkeypatch):
+    monkeypatch.delenv("LONGTAKE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     rows = json.loads(run("weights", "list", "--json"))
     assert all(row["url"].startswith("https://") and row["licence"] for row in rows)
@@ -208,12 +267,13 @@ def test_text_of_an_unknown_prompt_set():
     assert "did you mean clip?" in refused("text", "--dataset", "rg", "--encoder", "clipp", "--weights", "random")
 
 
-def test_texts_are_composed_for_the_categories_of_the_store(tmp_path, monkeypatch):
-    """Of a card that names a terminology and no categories: those of the videos that are there."""
-    encoded = []
+@pytest.fixture
+def encoded(monkeypatch):
+    """The texts that were given to an encoder without a network."""
+    found = []
 
     def encode(texts, **_):
-        encoded.extend(texts)
+        found.extend(texts)
         recipe = {
             "dim": 4,
             "weights": "random:0",
@@ -225,6 +285,34 @@ def test_texts_are_composed_for_the_categories_of_the_store(tmp_path, monkeypatc
         return np.ones((len(texts), 4), np.float32), recipe
 
     monkeypatch.setattr("extract.text.encode_texts", encode)
+    return found
+
+
+def test_only_the_prompt_set_that_is_asked_for(tmp_path, encoded):
+    prompts = find_card("rg").prompts
+    assert len(prompts) > 1
+    call = ("text", "--dataset", "rg", "--out", tmp_path / "s.h5")
+    assert "prompt set mlavl@" in run(*call, "--prompts", "mlavl")
+    assert encoded == list(prompts["mlavl"].texts)
+    with open_store(tmp_path / "s.h5") as store:
+        assert [text.name for text in store.texts] == ["mlavl"]
+    run(*call)
+    with open_store(tmp_path / "s.h5") as store:
+        assert {text.name for text in store.texts} == set(prompts)
+
+
+def test_texts_for_a_store_that_another_process_publishes(tmp_path, monkeypatch, encoded):
+    out = tmp_path / "s.h5"
+    call = ("text", "--dataset", "rg", "--prompts", "mlavl", "--out", out)
+    run(*call)
+    kept = out.read_bytes()
+    holder = claimed_by_another(out, monkeypatch)
+    assert f"{out} is claimed for {holder} by" in refused(*call)
+    assert out.read_bytes() == kept and not list_parts(out)
+
+
+def test_texts_are_composed_for_the_categories_of_the_store(tmp_path, encoded):
+    """Of a card that names a terminology and no categories: those of the videos that are there."""
     out = tmp_path / "f.h5"
     call = ("text", "--dataset", "finediving", "--out", out)
     assert "extract or import features with their labels first" in refused(*call) and not out.exists()

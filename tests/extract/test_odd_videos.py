@@ -96,19 +96,23 @@ def test_a_span_of_a_cut_stream_is_not_of_another_time(cut_stream):
     assert PYAV.probe(cut_stream, exact=True).times_from == FRAMES
 
 
-def test_decord_is_held_to_the_first_picture(tmp_path):
-    """It gives pictures for packets that cannot be decoded."""
+@pytest.mark.parametrize("name", ["decord", "torchcodec"])
+def test_other_decoders_are_held_to_the_times_of_packets(tmp_path, name):
+    """They give pictures for packets that cannot be decoded. decord's first one is compared with PyAV's."""
     try:
-        decord = get_decoder("decord")
+        decoder = get_decoder(name)
     except ExtractError as error:
         pytest.skip(str(error))
     cut = without_the_first(groups_of_25(tmp_path / "whole.mkv", 75), tmp_path / "cut.mkv")
     assert read(cut)[1] == list(range(25, 75))
+
+    def pictures(info):
+        return list(decoder.pictures(info, {WHOLE: {0, 1}}, num_threads=1))
+
+    with pytest.raises(FramesNotPackets, match="frame 0 is shown at"):
+        pictures(decoder.probe(cut))
     with pytest.raises(FramesNotPackets, match="use --decoder pyav"):
-        with_true_times(
-            lambda *, exact: decord.probe(cut, exact=exact),
-            lambda info: list(decord.pictures(info, {WHOLE: {0, 1}}, num_threads=1)),
-        )
+        with_true_times(lambda *, exact: decoder.probe(cut, exact=exact), pictures)
 
 
 def test_a_cut_that_keeps_what_is_not_shown(tmp_path):

@@ -1,5 +1,6 @@
 """What runs beside what: decoding once for all backbones, batches under way on a device, parts written meanwhile."""
 
+import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from extract.backbones import build, get_spec
 from extract.decode import get_decoder
 from extract.errors import ExtractError
 from extract.lanes import HostLane, Started, lane_for
-from extract.reading import Extractor, Job
+from extract.reading import End, Extractor, Job
 from extract.run import RunOptions, make_plan, publish, run_plan
 from features.store import open_store
 from manifests.table import read_manifest
@@ -68,16 +69,15 @@ def test_results_are_fetched_one_batch_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "lane_for", late)
     # All clips are there before the first batch is run, so the order does not depend on who is faster.
     monkeypatch.setattr(pipeline, "QUEUED_BATCHES", 50)
-    slow = threading.Event()
-    first_start = LateLane.start
+    start = LateLane.start
 
-    def start(self, clips):
-        if not slow.is_set():
-            slow.set()
-            time.sleep(1)
-        return first_start(self, clips)
+    def start_when_all_is_read(self, clips):
+        for thread in threading.enumerate():
+            if thread.name.startswith("decode"):
+                thread.join(60)
+        return start(self, clips)
 
-    monkeypatch.setattr(LateLane, "start", start)
+    monkeypatch.setattr(LateLane, "start", start_when_all_is_read)
     found = {}
     for done in extract(plan):
         (found[done.row.video_id],) = done.videos.values()
@@ -101,6 +101,41 @@ def extract(plan):
         # In this process, so that a test can put something in the decoder's place.
         stall_seconds=0,
     )
+
+
+def test_clips_that_wait_for_the_model_are_bounded(tmp_path, monkeypatch):
+    """During the first batch as much is read as there is room for, and no more."""
+    plan = plan_of(tmp_path, [80])  # 20 clips
+    no_more = threading.Event()
+    queues, waiting = [], []
+
+    class Watched(queue.Queue):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            queues.append(self)
+
+        def put(self, item, *arguments, **options):
+            try:
+                super().put(item, *arguments, **options)
+            except queue.Full:
+                no_more.set()
+                raise
+            if isinstance(item, End):
+                no_more.set()
+
+    forward = fake_backbone.Numbers.forward
+
+    def forward_when_no_more_comes(self, clips):
+        assert no_more.wait(60)
+        waiting.append(queues[0].qsize())
+        return forward(self, clips)
+
+    monkeypatch.setattr(pipeline.queue, "Queue", Watched)
+    monkeypatch.setattr(fake_backbone.Numbers, "forward", forward_when_no_more_comes)
+    (done,) = extract(plan)
+    (video,) = done.videos.values()
+    assert len(video.features) == 20
+    assert waiting[0] == max(waiting) == pipeline.QUEUED_BATCHES * plan.extractors[0].batch_size
 
 
 def test_a_lane_fills_up_the_last_batch_and_uses_its_buffer_again():

@@ -165,10 +165,11 @@ def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
     assert "1 new" in extract(tmp_path).output
 
 
-def test_an_estimate_from_a_sample(tmp_path, numbers_backbone):
+def test_an_estimate_from_a_sample(tmp_path, numbers_backbone, monkeypatch):
     make_dataset(tmp_path, [40] * 10)
     (tmp_path / "videos" / "v3.mp4").unlink()
-    fake_backbone.Numbers.seconds_per_batch = 0.1  # 10 clips a video in batches of 3, so a third of a second a video
+    # 10 clips a video in batches of 3, so a third of a second a video
+    monkeypatch.setattr(fake_backbone.Numbers, "seconds_per_batch", 0.1)
     call = [
         "plan",
         "--manifest",
@@ -219,6 +220,38 @@ def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
     (tmp_path / "videos" / "v1.mp4").write_bytes(whole)
     assert "--retry-failed" in extract(tmp_path, status=1).output
     assert "failed" not in extract(tmp_path, "--retry-failed").output.replace("0 failed", "")
+
+
+def test_two_files_of_one_id(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    (tmp_path / "videos" / "v0.mkv").write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
+    done = extract(tmp_path, status=1)
+    assert "failed: v0 (find)" in done.output and "1 new" in done.output
+    assert "holds v0.mkv, v0.mp4: say which in the manifest's column path" in done.output
+    (tmp_path / "small.csv").write_text("video_id,path\nv0,v0.mp4\nv1,\n")
+    assert "1 new, 1 were there, 0 failed" in extract(tmp_path).output
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_gives_no_number(tmp_path, numbers_backbone, monkeypatch, value):
+    make_dataset(tmp_path, [12] * 3)  # three clips each: a batch is a video
+    begun, forward = [], fake_backbone.Numbers.forward
+
+    def overflows_once(self, clips):
+        begun.append(True)
+        rows = forward(self, clips)
+        if len(begun) == 2:
+            rows[1, 2] = value
+        return rows
+
+    monkeypatch.setattr(fake_backbone.Numbers, "forward", overflows_once)
+    done = extract(tmp_path, status=1)
+    assert "failed: v1 (model): the network gave NaN or infinity" in done.output and "2 new" in done.output
+    with open_store(tmp_path / "small.h5") as store:
+        stream = store.stream()
+        status = {r.video_id: (r.status, r.error_stage, r.error_type) for r in stream.records}
+        assert status == {"v0": ("ok", "", ""), "v1": ("failed", "model", "NotFinite"), "v2": ("ok", "", "")}
+        assert np.diff(stream.offsets).tolist() == [3, 0, 3]
 
 
 def test_too_short_for_a_clip(tmp_path, numbers_backbone):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import pickle
@@ -22,8 +23,10 @@ import torch
 
 from extract import weights
 from extract.backbones import get_spec, state_sha256
+from extract.cli import main
 from extract.errors import WeightsError
 from extract.weights import WeightsEntry, fetch, load_state, resolve, verify
+from tests.calls import invoke
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -99,6 +102,18 @@ def test_fetch_verifies_and_then_needs_no_server(server: Server, cache: Path) ->
     fetch(entry)
     assert len(server.requests) == 1
     assert verify(entry) == SHA256
+
+
+def test_commands_that_fetch_and_verify(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(weights.TABLE, "toy", entry_for(server.url))
+    assert "fetch them first" in invoke(main, "weights", "verify", "toy", status=2).output
+    assert invoke(main, "weights", "fetch", "toy").stdout == f"{cache / 'toy.pt'}\n"
+    assert (cache / "toy.pt").read_bytes() == CONTENT
+    assert invoke(main, "weights", "verify", "toy").stdout == f"toy: sha256 {SHA256} as it should be\n"
+    (row,) = [row for row in json.loads(invoke(main, "weights", "list", "--json").stdout) if row["name"] == "toy"]
+    assert row["here"]
+    (cache / "toy.pt").write_bytes(b"changed")
+    assert f"but {SHA256} is registered" in invoke(main, "weights", "verify", "toy", status=2).output
 
 
 def test_a_cut_download_is_resumed(server: Server, cache: Path) -> None:

@@ -24,6 +24,7 @@ from manifests.table import find_manifest, read_manifest
 from tests.calls import invoke
 from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
+from tests.features.test_parts import claimed_by_another
 
 KINDS = [".h5", ".zarr"]
 
@@ -177,6 +178,16 @@ def test_new_labels_leave_features_alone(tmp_path, suffix):
     assert "these labels are of strangers" in run("relabel", path, "--manifest", tmp_path / "strangers.csv", status=2)
 
 
+def test_labels_of_a_store_that_another_process_publishes(tmp_path, monkeypatch):
+    path = make_store(tmp_path / "s.h5", {"a": 3})
+    kept = path.read_bytes()
+    (tmp_path / "m.csv").write_text("video_id,split\na,test\n")
+    holder = claimed_by_another(path, monkeypatch)
+    refused = run("relabel", path, "--manifest", tmp_path / "m.csv", status=2)
+    assert f"{path} is claimed for {holder} by" in refused
+    assert path.read_bytes() == kept
+
+
 def test_what_new_labels_do_not_say_stays(tmp_path):
     path = make_store(tmp_path / "s.h5", {"a": 3, "b": 4})
     (tmp_path / "m.csv").write_text("video_id,split\na,test\n")
@@ -212,6 +223,43 @@ def test_verify_knows_the_words_of_the_card(tmp_path):
     told = run("verify", tmp_path / "rg.h5", status=1)
     for word in ("split 'val'", "category 'Rope'", "score 'style'"):
         assert f"the card of rg has no {word}" in told
+
+
+def test_verify_knows_the_ranges_of_the_card(tmp_path):
+    known = find_manifest("fisv")
+    rows = labels_of(known)
+    limits = known.card.scores["tes"]
+    scores = np.full_like(rows.scores, np.nan)
+    scores[:4, 0] = limits.minimum, limits.maximum, limits.minimum - 0.5, limits.maximum + 0.5
+    table = dataclasses.replace(rows, scores=scores)
+    write_store(tmp_path / "s.h5", dataset="fisv", card=known.card, labels=table, streams=[])
+    (one, other) = json.loads(run("verify", tmp_path / "s.h5", "--json", status=1))["faults"]
+    allowed = f"outside {limits.minimum:g} to {limits.maximum:g}"
+    assert one == f"{rows.video_ids[2]}: score tes is {limits.minimum - 0.5:g}, {allowed}"
+    assert other == f"{rows.video_ids[3]}: score tes is {limits.maximum + 0.5:g}, {allowed}"
+
+
+def test_verify_tells_of_a_video_that_stands_in_a_stream_twice(tmp_path):
+    streams = [plan(header(), [video("a", 2), video("b", 3), video("a", 2)])]
+    write_store(tmp_path / "s.h5", dataset="d", card=None, labels=labels(["a", "b"]), streams=streams)
+    name = f"fake@{header().recipe_id}"
+    assert json.loads(run("verify", tmp_path / "s.h5", "--json", status=1))["faults"] == [
+        f"{name}: a video stands in it twice"
+    ]
+
+
+@pytest.mark.parametrize("change", [{"texts": ("a", "c")}, {"groups": ("g", "g")}, {"features": np.zeros((2, 2))}])
+def test_prompt_sets_that_differ(tmp_path, change):
+    """Of one recipe; others stand side by side."""
+    texts = text_features()
+    other = dataclasses.replace(texts, **change)
+    one = store_of(tmp_path / "1.h5", "ab", texts=[texts])
+    refused = run("merge", one, store_of(tmp_path / "2.h5", "ab", texts=[other]), "--out", tmp_path / "m.h5", status=2)
+    assert f"2.h5: prompt set qgvl@{texts.header.recipe_id} with other values" in refused
+    assert not (tmp_path / "m.h5").exists()
+    beside = dataclasses.replace(other, header=dataclasses.replace(texts.header, weights="v"))
+    told = run("merge", one, store_of(tmp_path / "3.h5", "ab", texts=[beside]), "--out", tmp_path / "m.h5")
+    assert "2 prompt sets" in told
 
 
 def test_a_store_that_may_not_be_read(tmp_path, monkeypatch):

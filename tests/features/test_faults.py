@@ -36,10 +36,16 @@ for round in range(1000):
     print("published", flush=True)
 """
 CONVERTER = """
-import sys
+import os, signal, sys
+from features import zarr3
 from features.convert import convert
-print("ready", flush=True)
-convert(*sys.argv[1:])
+zarr3.GRACE_SECONDS = 0
+when, *arguments = sys.argv[1:]
+if when == "written":
+    os.fsync = lambda descriptor: (print("written", flush=True), signal.pause())
+else:
+    print("ready", flush=True)
+convert(*arguments)
 """
 
 
@@ -89,26 +95,61 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
-def test_kill_nine_in_convert(tmp_path, suffix):
+def test_kill_nine_in_convert(tmp_path, suffix, monkeypatch):
+    """Once when all is written and nothing published, then at any moment."""
+    monkeypatch.setattr("features.zarr3.GRACE_SECONDS", 0)
     source = make_store(tmp_path / "source.h5", {f"v{n}": 300 for n in range(60)}, head=header(dim=64))
     target = tmp_path / f"target{suffix}"
     rng = random.Random(1)
-    finished = 0
-    for _ in range(5):
-        converter = python(CONVERTER, source, target, stdout=subprocess.PIPE)
-        converter.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.25))
-        converter.send_signal(signal.SIGKILL)
+
+    def kill(when, seconds):
+        converter = python(CONVERTER, when, source, target, stdout=subprocess.PIPE, text=True)
+        assert converter.stdout.readline() == f"{when}\n"
+        time.sleep(seconds)
+        converter.kill()
         converter.wait()
+
+    kill("written", 0)
+    assert not store_exists(target) and [path for path in tmp_path.rglob("*") if path != source]
+    for _ in range(4):
+        kill("ready", rng.uniform(0.0, 0.25))
         if store_exists(target):
-            finished += 1
             break
-    if not finished:
+    else:
         convert(source, target)
     with open_store(source) as one, open_store(target) as other:
         assert one.stream().videos.checksums == other.stream().videos.checksums
         assert verify(other) == []
     assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_what_is_published_is_on_the_disk_before(tmp_path, monkeypatch, suffix):
+    """Its content is synced, then it gets its name, then the folder is synced that has the name."""
+    path, events = tmp_path / f"s{suffix}", []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor):
+        events.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def watched_replace(source, target):
+        events.append(Path(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    make_store(path, {"a": 40})
+    named = path / "zarr.json" if suffix == ".zarr" else path
+    moment = events.index(named)
+    content = [path]
+    if suffix == ".zarr":
+        (generation,) = [entry for entry in path.iterdir() if entry.is_dir()]
+        content = [generation, *generation.rglob("*")]
+        assert len(content) > 20
+    assert {entry.stat().st_ino for entry in content} <= set(events[:moment])
+    after = [named] if suffix == ".zarr" else []
+    assert events[moment + 1 :] == [entry.stat().st_ino for entry in (*after, named.parent)]
 
 
 WRITER = """

@@ -99,6 +99,14 @@ def claim(store, host, pid):
     (parts_folder(store) / ".packing").write_text(f"{pid}@{host}")
 
 
+def claimed_by_another(store, monkeypatch):
+    """A process of this machine that lives publishes the store, and is not waited for; its name."""
+    monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
+    monkeypatch.setitem(parts.pack_or_wait.__kwdefaults__, "wait_seconds", 0.05)
+    claim(store, writer.Writer.current().host, os.getppid())
+    return f"{os.getppid()}@{writer.Writer.current().host}"
+
+
 def test_one_packer_at_a_time(tmp_path):
     store = tmp_path / "s.h5"
     part(store, "a", 3)
@@ -116,6 +124,27 @@ def test_one_packer_at_a_time(tmp_path):
     packed = publish(store)
     assert not packed.published, "nobody here can know whether that process lives"
     assert packed.holder == f"1@another-machine by {parts_folder(store) / '.packing'}"
+
+
+def test_a_claim_that_another_process_took_over_is_put_back(tmp_path, monkeypatch):
+    """Both saw that of a dead process; the other has its own there when this one takes away what it saw."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 3)
+    left, is_stale = parts.claim_of(store), parts._is_stale
+    left.touch()
+    os.utime(left, (0, 0))
+
+    def look_before_the_other(path):
+        found = is_stale(path)
+        if path == left:
+            claim(store, "another-machine", 1)
+        return found
+
+    monkeypatch.setattr(parts, "_is_stale", look_before_the_other)
+    assert not publish(store).published
+    assert not parts._took_away(left)
+    assert left.read_text() == "1@another-machine" and len(list(left.parent.glob(".packing*"))) == 1
+    assert len(list_parts(store)) == 1 and not store.exists()
 
 
 def test_a_claim_without_a_name(tmp_path):
