@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from train.dataset import Batch, FeatureSet, ScoreScale
-from train.errors import TrainError
+from train.errors import DataError, TrainError
 from train.exemplars import Pool
 from train.heads.needs import needs_of
 from train.losses import LossWeights, total_loss
@@ -252,16 +252,14 @@ def epochs_of(
                 sampling=settings.sampling,
             ),
         )
-        if not math.isfinite(taught.loss):
-            raise TrainError(
-                f"the loss became {taught.loss} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
-                f"or bound gradients with --set clip_gradient=1"
-            )
+        _require_numbers(taught.loss, "the loss", index, lr)
         reached = replace(reached, epochs=index + 1, training_seconds=reached.training_seconds + taught.seconds)
         is_last = index == settings.epochs - 1
         test = None
         if is_last or (index + 1) % evaluate_every == 0:
             predicted, test = _test(task, head, settings)
+            # The last steps may have diverged after the loss was taken.
+            _require_numbers(predicted.sum(), "the sum of the test videos' scores", index, lr)
             if reached.best is None or test.spearman > reached.best[1].spearman:
                 reached = replace(reached, best=(index + 1, test))
             if len(held_out):
@@ -279,13 +277,26 @@ def epochs_of(
     return Fitted(head, predicted, test, best, selected, mean_seconds, kept)
 
 
+def _require_numbers(value: float, what: str, index: int, lr: float) -> None:
+    if not math.isfinite(value):
+        raise TrainError(
+            f"{what} became {value} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
+            f"or bound gradients with --set clip_gradient=1"
+        )
+
+
 def _hold_out(
     task: Task, targets: np.ndarray, settings: TrainSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that teach, their targets, and rows held out to choose an epoch."""
-    count = round(settings.validation * len(task.train_rows))
-    if not count:
+    """Rows that teach, their targets, and rows held out to choose an epoch. Raises `DataError` where these are too few to be ranked."""
+    if not settings.validation:
         return task.train_rows, targets, task.train_rows[:0]
+    count = round(settings.validation * len(task.train_rows))
+    if count < 2:
+        raise DataError(
+            f"validation={settings.validation:g} of {len(task.train_rows)} training videos is {count}, and fewer than 2 cannot choose an "
+            f"epoch: take a larger share"
+        )
     order = rng.permutation(len(task.train_rows))
     kept = np.sort(order[count:])
     return task.train_rows[kept], targets[kept], task.train_rows[np.sort(order[:count])]

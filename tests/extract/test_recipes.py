@@ -154,13 +154,28 @@ def test_predictions_of_the_classifier(tmp_path):
     assert done.exit_code == 2 and "does not work with --cluster" in done.output
 
 
-@pytest.mark.parametrize("asked, backbone, expected", [("auto", "c3d", "float32"), ("bfloat16", "c3d", "bfloat16")])
-def test_precision(asked, backbone, expected):
-    from extract.run import choose_precision
+@pytest.mark.parametrize(
+    "asked, backbone, device, processor, gpu, expected",
+    [
+        ("auto", "vst", "cpu", True, False, "bfloat16"),
+        ("auto", "vst", "cpu", False, True, "float32"),
+        ("auto", "vst", "cuda:1", False, True, "bfloat16"),
+        ("auto", "vst", "cuda:1", True, False, "float32"),
+        ("auto", "vst", "mps", True, True, "float32"),
+        ("auto", "c3d", "cpu", True, True, "float32"),
+        ("auto", "c3d", "cuda:1", True, True, "float32"),
+        ("bfloat16", "c3d", "cpu", False, False, "bfloat16"),
+        ("float32", "vst", "cpu", True, True, "float32"),
+    ],
+)
+def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expected):
+    """`auto` is bfloat16 where the device computes in it and the backbone states what it costs, which C3D does not."""
+    from extract import run
 
-    assert choose_precision(asked, get_spec(backbone), "cpu") == expected
-    fast = torch.cpu._is_avx512_bf16_supported()
-    assert choose_precision("auto", get_spec("vst"), "cpu") == ("bfloat16" if fast else "float32")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    monkeypatch.setattr(run, "choose_device", lambda name: name)
+    assert run.choose_precision(asked, get_spec(backbone), device) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 from features.store import open_store
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train import parallel
+from train import parallel, published
 from train.cli import main
 from train.errors import SettingsError
 from train.heads import get_head
@@ -114,6 +114,39 @@ def test_what_a_run_leaves(tmp_path, store):
         pairs = ([row[1:] for row in mine if row[0] == category] for category in "AB")
         by_seed.append(fisher_mean(spearman(*np.array(pair).T) for pair in pairs))
     assert metrics["table"][2]["spearman_deviation"] == pytest.approx(np.std(by_seed, ddof=1), abs=1e-6)
+
+
+@pytest.mark.parametrize("seeds, folds", [(3, 0), (3, 2), (1, 2)])
+def test_the_mean_of_seeds_is_that_of_the_predictions(tmp_path, store, seeds, folds):
+    """As a reader of predictions.csv would have it: one score a video and fold, measured, then averaged over folds and categories."""
+    call = ("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 3, "--lr", 0.01, "--control", "--no-floor")
+    said = run(*call, "--seeds", seeds, "--folds", folds, "--out", tmp_path / "run").output
+    table = json.loads((tmp_path / "run" / "metrics.json").read_text())["table"]
+    assert ("mean of seeds" in said) == (seeds > 1)
+    if seeds == 1:
+        assert all(row["ensemble_spearman"] is row["ensemble_mse"] is None for row in table)
+        return
+    with (tmp_path / "run" / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["control"] == "0"]
+    figures = []
+    for category in "AB":
+        tests = []
+        for fold in sorted({row["fold"] for row in rows}):
+            videos = {}
+            for row in rows:
+                if (row["category"], row["fold"]) == (category, fold):
+                    videos.setdefault((row["video_id"], float(row["true"])), []).append(float(row["predicted"]))
+            assert {len(one) for one in videos.values()} == {seeds} and len(videos) == 8
+            true, mean = np.array([true for _, true in videos]), np.array([np.mean(one) for one in videos.values()])
+            tests.append((spearman(true, mean), np.mean((mean - true) ** 2)))
+        figures.append((fisher_mean(rho for rho, _ in tests), np.mean([mse for _, mse in tests])))
+    figures.append((fisher_mean(rho for rho, _ in figures), np.mean([mse for _, mse in figures])))
+    assert len(table) == 3
+    for row, (rho, mse) in zip(table, figures):
+        assert row["ensemble_spearman"] == pytest.approx(rho, abs=1e-6)
+        assert row["ensemble_mse"] == pytest.approx(mse, rel=1e-4)
+        assert row["ensemble_mse"] < row["mse"], "whose errors differ, err less together"
+        assert f"{rho:.3f}" in said and f"{mse:.2f}" in said
 
 
 def test_heads_that_lie_on_disk_leave_memory(tmp_path, store):
@@ -309,6 +342,22 @@ def test_a_run_refuses_features_of_another_recipe(tmp_path, store):
 def test_list():
     rows = json.loads(run("list", "--json").output)
     assert {row["head"] for row in rows} >= {"gslm", "gdlt", "ridge"}
+
+
+def test_list_counts_for_a_dataset_and_a_width(monkeypatch):
+    """Of the published code of MLAVL, with 768 values a clip; 124 clips of Fis-V are more work than 68 of Rhythmic Gymnastics."""
+    monkeypatch.setattr(published, "TABLE", ("avcf", "gdlt", "ridge"))
+    found = {}
+    for words in ((), ("--dim", 768), ("--dataset", "fisv")):
+        found[words] = {row["head"]: row for row in json.loads(run("list", *words, "--json").output)}
+    plain, narrow, long = found.values()
+    assert (plain["avcf"]["parameters"], narrow["avcf"]["parameters"]) == (6_987_155, 6_724_627)
+    assert long["gdlt"]["parameters"] == plain["gdlt"]["parameters"] == 3_163_396
+    assert long["gdlt"]["flops_per_video"] > 1.7 * plain["gdlt"]["flops_per_video"]
+    said = run("list", "--dim", 768, "--dataset", "demo").output
+    assert "gdlt" in said and f"{narrow['gdlt']['parameters']:,} parameters, " in said
+    assert "needs what the card lacks" in said and "fitted in closed form" in said
+    assert "did you mean fisv" in run("list", "--dataset", "fisw", status=2).output
 
 
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path, store, monkeypatch):

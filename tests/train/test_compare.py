@@ -78,6 +78,27 @@ def test_two_runs_and_a_paper(tmp_path):
     assert "not a finished run" in run("compare", tmp_path / "none", status=2)
 
 
+@pytest.mark.parametrize(
+    "form, pieces",
+    [
+        ("latex", [r"\toprule", r" ridge (a\_b\&\ensuremath{<}i\ensuremath{>}) & planted", r" & FIGURES "]),
+        ("html", ["<table>", "<td>ridge (a_b&amp;&lt;i&gt;)</td><td>planted", "</td><td>FIGURES "]),
+    ],
+)
+def test_tables_for_papers_and_pages(tmp_path, form, pieces):
+    """The same figures, and names that cannot become markup."""
+    store, out = planted_store(tmp_path / "s.h5", num_train=8, num_test=4), tmp_path / "a_b&<i>"
+    run("heads", "--features", store, "--head", "ridge", "--out", out)
+    (row,) = json.loads((out / "metrics.json").read_text())["table"]
+    figures = f"{row['spearman']:.3f} / {row['mse']:.2f}"
+    assert figures in run("compare", out)
+    said = run("compare", out, "--format", form)
+    for piece in pieces:
+        assert piece.replace("FIGURES", figures) in said
+    assert "<i>" not in said
+    assert "'pdf' is not one of 'text', 'markdown', 'latex', 'html'" in run("compare", out, "--format", "pdf", status=2)
+
+
 def write_run(folder, predicted_by_seed, true, rng):
     folder.mkdir()
     lines = ["video_id,category,score,seed,fold,control,true,predicted"]

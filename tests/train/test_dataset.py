@@ -132,15 +132,16 @@ def test_scales_go_both_ways():
     assert scale.to_units(np.array([0.25])).tolist() == [10]
 
 
-def write_random(path, *, videos, clips, dim, card=None):
+def write_random(path, *, videos, clips, dim, card=None, more_clips_of_b=0):
     rng = np.random.default_rng(0)
     header = FeatureHeader("noise", "video", dim, "none", None, False, 16, 16, "pad", None)
-    block, times = rng.normal(size=(clips, dim)).astype(np.float16), np.arange(float(clips))
+    longest = clips + more_clips_of_b
+    block, times = rng.normal(size=(longest, dim)).astype(np.float16), np.arange(float(longest))
     ids = tuple(f"v{number}" for number in range(videos))
-    items = [
-        StreamItem(VideoRecord(name), clips, partial(VideoFeatures, VideoRecord(name), block, times, times + 1))
-        for name in ids
-    ]
+    items = []
+    for number, name in enumerate(ids):
+        parts = [part[: (clips, longest)[number % 2]] for part in (block, times, times + 1)]
+        items.append(StreamItem(VideoRecord(name), len(parts[0]), partial(VideoFeatures, VideoRecord(name), *parts)))
     splits = tuple("test" if number % 5 == 0 else "train" for number in range(videos))
     categories = tuple("AB"[number % 2] for number in range(videos))
     labels = Labels(ids, splits, categories, ("total",), rng.uniform(0, 10, size=(videos, 1)))
@@ -155,6 +156,32 @@ def test_the_protocol_says_what_shares_a_model(tmp_path, one_model_per, units):
     with open_store(path) as store:
         assert [unit.category for unit in prepare(store, Options()).units] == units
         assert [unit.category for unit in prepare(store, Options(categories=("B",))).units] == ["B"]
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_a_range_that_no_card_states_is_that_of_the_labels_that_teach(tmp_path, splits):
+    """From 0 or from below, for each category by itself; where nobody says which videos teach, all may."""
+    path = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, categories=("A", "B"), splits=splits)
+    labels = np.arange(24.0) + 1
+    labels[[8, 9, 20, 21]], labels[15] = [90, -90, 80, -80], -3
+    with h5py.File(path, "r+") as file:
+        file["labels/scores"][...] = labels[:, None]
+    with open_store(path) as store:
+        scales = [unit.scale for unit in prepare(store, Options(head="ridge", folds=0 if splits else 2)).units]
+    expected = [(0, 8), (-3, 20)] if splits else [(-90, 90), (-80, 80)]
+    assert [(scale.minimum, scale.maximum, scale.stated) for scale in scales] == [(*one, False) for one in expected]
+
+
+@pytest.mark.parametrize("clips, window", [(4, 4), (20, None), (0, None), (None, None)])
+@pytest.mark.parametrize("asked", [0, 3, 99])
+def test_the_window_is_the_cards_and_no_longer_than_the_longest_video(tmp_path, clips, window, asked):
+    """Without a card's, it is the longest video of the category; what is asked for is taken as it is."""
+    card = None if clips is None else replace(find_card("demo"), window_clips=clips)
+    path = tmp_path / "s.h5"
+    write_random(path, videos=20, clips=6, dim=4, card=card, more_clips_of_b=5)
+    with open_store(path) as store:
+        units = prepare(store, Options(head="i3d-mlp", overrides=(("window", asked),))).units
+    assert [unit.window for unit in units] == [asked or window or longest for longest in (6, 11)]
 
 
 def test_training_reads_no_file(tmp_path):

@@ -14,16 +14,20 @@ RNG = np.random.default_rng(0)
 
 def test_kernel_is_ridge_regression_on_mean_embeddings():
     """With every clip a landmark nothing is approximated but nearness in time, and the head is the regression that plain double sums give."""
-    dim, segments, lengths = 6, 4, [8, 12, 8, 4, 12, 8, 4, 8]
-    clips = [RNG.normal(size=(length, dim)) for length in lengths]
-    target = RNG.normal(size=len(lengths))
-    batch = padded(clips, target)
-    settings = KernelSettings(segments=segments, landmarks=100, penalty_min=0.3, penalty_max=0.3, penalties=1)
-    taught, tested = range(6), range(6, 8)
-    head = Kernel(dim, settings)
+    clips = [RNG.normal(size=(length, 6)) for length in [8, 12, 8, 4, 12, 8, 4, 8]]
+    target = RNG.normal(size=8)
+    settings = KernelSettings(landmarks=100, penalty_min=0.3, penalty_max=0.3, penalties=1)
+    head = Kernel(6, settings)
     head.fit_closed_form([padded(clips[:6], target[:6])])
-    every = np.concatenate(clips[:6])
+    expected = ridge(gram_of(clips, 6, settings), np.arange(6), target, 0.3)
+    np.testing.assert_allclose(head(padded(clips, target)).score01.numpy(), expected, atol=5e-3)
+
+
+def gram_of(clips: list[np.ndarray], num_taught: int, settings: KernelSettings) -> np.ndarray:
+    """The whole kernel between videos, of which the first are taught, by plain double sums."""
+    every = np.concatenate(clips[:num_taught])
     clips = [(video - every.mean(0)) / every.std(0) for video in clips]
+    segments, dim = settings.segments, every.shape[1]
 
     def entry(one, other, weigh):
         total = 0.0
@@ -40,21 +44,27 @@ def test_kernel_is_ridge_regression_on_mean_embeddings():
         return np.exp(-(((i + 0.5) / n - (j + 0.5) / m) ** 2) / (2 * settings.time_width**2)) / (n * m)
 
     varying = [np.concatenate([np.abs(np.diff(v, axis=0)).mean(0), v.std(0)]) for v in clips]
-    varying = np.array(varying) / np.std(varying[:6], axis=0)
-    total = np.zeros((8, 8))
+    varying = np.array(varying) / np.std(varying[:num_taught], axis=0)
+    total = np.zeros((len(clips), len(clips)))
     for gram, weight in (
         (np.array([[entry(a, b, same_part) for b in clips] for a in clips]), 1.0),
         (np.array([[entry(a, b, near) for b in clips] for a in clips]), 1.0),
         (varying @ varying.T, settings.variation_weight),
     ):
-        of_taught = gram[:6].mean(0)
-        centred = gram - of_taught[:, None] - of_taught[None] + gram[:6, :6].mean()
-        total += weight * centred / np.trace(centred[:6, :6]) * 6
-    mean = target[:6].mean()
-    expected = total[:, :6] @ np.linalg.solve(total[:6, :6] + 0.3 * np.eye(6), target[:6] - mean) + mean
-    found = head(batch).score01.numpy()
-    np.testing.assert_allclose(found[list(taught)], expected[list(taught)], atol=5e-3)
-    np.testing.assert_allclose(found[list(tested)], expected[list(tested)], atol=5e-3)
+        centred = centre(gram, np.arange(num_taught))
+        total += weight * centred / np.diag(centred)[:num_taught].mean()
+    return total
+
+
+def centre(gram: np.ndarray, taught: np.ndarray) -> np.ndarray:
+    of_taught = gram[taught].mean(0)
+    return gram - of_taught[:, None] - of_taught[None] + of_taught[taught].mean()
+
+
+def ridge(gram: np.ndarray, taught: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+    """What all videos are predicted to be by those that are taught."""
+    gram, mean = centre(gram, taught)[:, taught], targets[taught].mean(0)
+    return gram @ np.linalg.solve(gram[taught] + penalty * np.eye(len(taught)), targets[taught] - mean) + mean
 
 
 def test_clips_on_a_border_count_by_their_overlap_and_few_clips_fill_all_parts():
@@ -99,6 +109,56 @@ def test_scores_beside_are_regressed_on_the_score():
     weights, *_ = np.linalg.lstsq(design, joint, rcond=None)
     np.testing.assert_allclose(design @ weights, joint, atol=1e-3)
     assert abs(weights[1]) > 1e-4
+
+
+@pytest.mark.parametrize("beside", [[1], [0, 1]], ids=["the other alone", "the score itself as well"])
+def test_weights_of_scores_beside_are_those_of_least_squares_on_left_out_predictions(beside):
+    """Each video left out in turn, all by hand. Two equal columns have together what one has alone."""
+    settings = KernelSettings(landmarks=200, penalty_min=0.3, penalty_max=0.3, penalties=1)
+    rng = np.random.default_rng(1)
+    quality = rng.normal(size=15)
+    clips = [rng.normal(size=(8, 4)) + [value, 0, 0, 0] for value in quality]
+    scores = (quality[:, None] + 0.5 * rng.normal(size=(15, 2))) * [1, 5] + [0, 40]
+
+    def fitted(columns: list[int], target: int) -> Kernel:
+        head = Kernel(4, settings)
+        batch = padded(clips[:12], scores[:12, target])
+        among = torch.tensor(scores[:12, columns], dtype=torch.float32) if columns else None
+        head.fit_closed_form([replace(batch, scores=among)])
+        return head
+
+    gram, everyone = gram_of(clips, 12, settings), np.arange(12)
+    left_out = [ridge(gram, np.delete(everyone, video), scores, 0.3)[video] for video in everyone]
+    weights, *_ = np.linalg.lstsq(np.column_stack([left_out, np.ones(12)]), scores[:12, 0], rcond=None)
+    assert np.abs(weights[:2] * [1, 5]).min() > 0.1, "both are needed"
+    joint, alone = fitted(beside, 0), [fitted([], 0), fitted([], 1)]
+    parts = np.column_stack([head.variation_weight for head in alone])
+    np.testing.assert_allclose(np.linalg.lstsq(parts, joint.variation_weight, rcond=None)[0], weights[:2], rtol=0.02)
+    expected = np.column_stack([ridge(gram, everyone, scores, 0.3), np.ones(15)]) @ weights
+    np.testing.assert_allclose(joint(padded(clips, quality)).score01, expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("lengths, landmarks", [([8] * 10, 10), ([8] * 10, 33), ([6, 20, 9, 12, 30], 14)])
+def test_fewer_landmarks_than_clips_are_fair_shares_of_all_videos(lengths, landmarks):
+    """With two thirds of the clips the scores are nearly those of all."""
+    rng = np.random.default_rng(2)
+    clips = [rng.normal(size=(length, 2)) for length in lengths]
+    target, number = rng.normal(size=len(lengths)), sum(lengths)
+
+    def fitted(count: int) -> Kernel:
+        head = Kernel(2, KernelSettings(landmarks=count, penalty_min=0.3, penalty_max=0.3, penalties=1))
+        head.fit_closed_form([padded(clips, target)])
+        return head
+
+    head = fitted(landmarks)
+    standardised = (torch.tensor(np.concatenate(clips), dtype=torch.float32) - head.centre) / head.spread
+    nearest = torch.cdist(head.landmarks, standardised).min(1)
+    assert nearest.values.max() < 1e-3 and len(set(nearest.indices.tolist())) == landmarks, "clips, none of them twice"
+    lent = np.bincount(np.repeat(np.arange(len(lengths)), lengths)[nearest.indices], minlength=len(lengths))
+    assert lent.min() >= 1 and np.abs(lent - landmarks * np.array(lengths) / number).max() <= 1
+    others = padded([rng.normal(size=(9, 2)) for _ in range(20)], np.zeros(20))
+    exact = fitted(number)(others).score01
+    np.testing.assert_allclose(fitted(number * 2 // 3)(others).score01, exact, atol=0.05 * float(exact.std()))
 
 
 @pytest.mark.parametrize("number", [1, 8])

@@ -1,6 +1,7 @@
 """Models trained at once learn what they learn one by one."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ from features.store import open_store
 from tests.train.planted import planted_store
 from train import parallel
 from train.cli import main
+from train.dataset import FeatureSet, ScoreScale
 from train.errors import SettingsError, TrainError
+from train.fitting import Job, Task
+from train.heads.usdl import MeanMLP, MLPSettings
 from train.protocol import Options, prepare, require_splits, run
+from train.settings import TrainSettings
+from train.stacking import fit_stacked
 
 LONG = {
     "i3d-mlp": {"lr": 1e-3},
@@ -78,6 +84,20 @@ def test_dropout_of_stacked_models_is_each_ones_own(store):
     again, _ = trained(store, "stacked", "i3d-mlp", dropout=0.5)
     for key, result in first.items():
         np.testing.assert_array_equal(result.fitted.predicted, again[key].fitted.predicted)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_nothing_but_dropout_tells_two_models_of_one_seed_apart(store, dropout):
+    """Each draws for itself which values it drops."""
+    with open_store(store) as opened:
+        data = FeatureSet.load(opened)
+    rows = [data.rows(split=split, category="A") for split in ("train", "test")]
+    task = Task(data, ScoreScale("total", 0.0, 25.0, True), *rows, 12, 25.0)
+    build = partial(MeanMLP, 32, MLPSettings(width=16, dropout=dropout))
+    job = Job(task, build, TrainSettings(epochs=2, batch_size=8), 0, MeanMLP, None)
+    one, other = fit_stacked([job, job], 1, lambda *_: None)
+    for mine, theirs in zip(one.head.parameters(), other.head.parameters()):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-6) == (dropout == 0)
 
 
 @pytest.mark.parametrize("head", ["gdlt", "ridge"])

@@ -16,6 +16,7 @@ from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import Labels, VideoFeatures, VideoRecord
 from tests.calls import invoke
 from tests.train.planted import planted_store
+from train import predicting
 from train.cli import main
 from train.dataset import FeatureSet
 from train.evaluate import load_run
@@ -80,15 +81,20 @@ def test_attention_is_over_the_clips_of_the_video(trained):
         assert moment["start_seconds"] in video.start_seconds and moment["end_seconds"] in video.end_seconds
 
 
-def test_videos_without_labels(trained, tmp_path):
-    folder, store = trained
+def write_unlabelled(path, store):
+    """The first video of a store as `new`, of which nothing else is known."""
     with open_store(store) as opened:
         stream = opened.stream()
         video = stream.read("A_000")
         fresh = VideoFeatures(VideoRecord("new"), video.features, video.start_seconds, video.end_seconds)
         plan = StreamPlan(stream.header, np.dtype("f4"), [StreamItem(fresh.record, len(fresh.features), lambda: fresh)])
     labels = Labels(("new",), ("",), ("",), (), np.zeros((1, 0)))
-    write_store(tmp_path / "new.h5", dataset="planted", card=None, labels=labels, streams=[plan])
+    write_store(path, dataset="planted", card=None, labels=labels, streams=[plan])
+
+
+def test_videos_without_labels(trained, tmp_path):
+    folder, store = trained
+    write_unlabelled(tmp_path / "new.h5", store)
     call = ("predict", "--run", folder / "gdlt", "--features", tmp_path / "new.h5")
     assert "Name the heads with --category" in run(*call, status=2).output
     assert "did you mean" not in run(*call, "--category", "zzz", status=2).output
@@ -101,6 +107,30 @@ def test_videos_without_labels(trained, tmp_path):
         "no features of A_999"
         in run("predict", "--run", folder / "gdlt", "--features", store, "--only", "A_999", status=2).output
     )
+
+
+def test_which_heads_are_for_a_video_file(trained, tmp_path, monkeypatch):
+    """A file has no category: where the run has heads for several, the call names one, before any feature is made."""
+    folder, store = trained
+    made = []
+
+    def extract_like(headers, video, path, **choices):
+        made.append(video.name)
+        write_unlabelled(path, store)
+
+    monkeypatch.setattr(predicting, "from_extract", lambda *_: extract_like)
+    call = ("predict", "--video", tmp_path / "file.mp4", "--json", "--run")
+    said = run(*call, folder / "ridge", status=2).output
+    assert f"which heads are for {tmp_path / 'file.mp4'}? Say --category, one of A, B" in said
+    assert (
+        "no heads for category 'C' (there are A, B)" in run(*call, folder / "ridge", "--category", "C", status=2).output
+    )
+    assert not made
+    (named,) = json.loads(run(*call, folder / "ridge", "--category", "B").output)
+    alone = tmp_path / "alone"
+    run("heads", "--features", store, "--head", "ridge", "--category", "B", "--no-floor", "--out", alone)
+    assert json.loads(run(*call, alone).output) == [named], "of one there is nothing to ask"
+    assert named["category"] == "B" and made == ["file.mp4"] * 2
 
 
 def test_another_recipe_is_refused(trained, tmp_path):

@@ -1,0 +1,181 @@
+"""The loop: who teaches, which epoch is named, what is computed in which precision, and what a loss that is no number ends."""
+
+import json
+import math
+from functools import partial
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from features.store import open_store
+from tests.calls import invoke
+from tests.train.planted import planted_store
+from train import fitting
+from train.cli import main
+from train.dataset import FeatureSet, ScoreScale
+from train.errors import DataError, TrainError
+from train.fitting import Job, Task, fit, predict
+from train.heads.needs import Needs
+from train.heads.output import HeadOutput
+from train.heads.usdl import MeanMLP, MLPSettings
+from train.settings import PRECISIONS, TrainSettings
+from train.stacking import fit_stacked
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Its rows are in no order, so that places among them are no rows of the data."""
+    path = planted_store(tmp_path_factory.mktemp("fitting") / "s.h5", num_train=20, num_test=8, dim=8)
+    with open_store(path) as store:
+        data = FeatureSet.load(store)
+    rows = np.random.default_rng(0).permutation(28)
+    return Task(data, ScoreScale("total", 0.0, 25.0, True), rows[:20], rows[20:], 24, 25.0)
+
+
+class Scripted(nn.Module):
+    """Says of each video what `script(epoch, row)` does, and remembers who taught it in each epoch, and what."""
+
+    settings = None
+
+    def __init__(self, script=lambda epoch, row: 0.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.script, self.taught, self.tested = script, [], set()
+
+    def needs(self, settings):
+        return Needs()
+
+    def train(self, mode=True):
+        self.taught += [{}] if mode else []
+        return super().train(mode)
+
+    def forward(self, batch):
+        if self.training:
+            self.taught[-1].update(zip(batch.rows, batch.target01.tolist()))
+            return HeadOutput(self.weight.expand(len(batch.rows)))
+        self.tested.update(batch.rows)
+        return HeadOutput(torch.tensor([self.script(len(self.taught), row) for row in batch.rows]))
+
+
+@pytest.mark.parametrize("share, number", [(0.0, 0), (0.25, 5), (0.5, 10)])
+def test_held_out_videos_teach_nothing(task, share, number):
+    head = Scripted()
+    fit(task, lambda: head, TrainSettings(epochs=3, batch_size=6, validation=share), seed=0)
+    held_out = head.tested - set(task.test_rows.tolist())
+    assert len(head.taught) == 3 and len(held_out) == number
+    for taught in head.taught:
+        assert not taught.keys() & held_out and taught.keys() | held_out == set(task.train_rows.tolist())
+        for row, target in taught.items():
+            assert target == pytest.approx(task.data.scores["total"][row] / 25)
+
+
+@pytest.mark.parametrize("share, number", [(0.02, 0), (0.05, 1)])
+def test_what_is_held_out_can_be_ranked(task, share, number):
+    with pytest.raises(DataError, match=f"validation={share} of 20 training videos is {number}, and fewer than 2"):
+        fit(task, Scripted, TrainSettings(validation=share), seed=0)
+
+
+def test_steps_that_diverge_after_the_last_loss(task):
+    """The head is tested after its epoch, and its loss was taken before the last step."""
+    head = Scripted(lambda epoch, row: math.inf if epoch == 2 else 0.0)
+    with pytest.raises(TrainError, match="scores became inf in epoch 2 at learning rate .*--lr"):
+        fit(task, lambda: head, TrainSettings(epochs=2), seed=0)
+
+
+def test_held_out_videos_choose_the_epoch_and_test_videos_do_not(task):
+    """Test videos are ranked best in the third epoch, videos held out in the second and, as well, in the fourth."""
+
+    def script(epoch, row):
+        right = (3,) if row in task.test_rows else (2, 4)
+        return task.data.scores["total"][row] * (1 if epoch in right else -1)
+
+    told = []
+    settings = TrainSettings(epochs=5, batch_size=10, validation=0.25)
+    fitted = fit(task, lambda: Scripted(script), settings, seed=0, on_epoch=told.append)
+    assert fitted.validation_selected == (2, told[1].test) and told[1].test.spearman == pytest.approx(-1)
+    assert fitted.best_on_test == (3, told[2].test) and told[2].test.spearman == pytest.approx(1)
+
+
+@pytest.mark.parametrize("evaluate_every, tested, best", [(1, [1, 2, 3, 4, 5], 2), (2, [2, 4, 5], 2), (3, [3, 5], 3)])
+def test_the_best_epoch_is_the_first_of_those_that_rank_best(task, evaluate_every, tested, best):
+    by_score = task.test_rows[np.argsort(task.data.scores["total"][task.test_rows])].tolist()
+    turned = {1: 5, 2: 2, 3: 3, 4: 2, 5: 8}
+
+    def script(epoch, row):
+        """The rank, that of the lowest few turned around."""
+        rank = by_score.index(row)
+        return float(turned[epoch] - 1 - rank if rank < turned[epoch] else rank)
+
+    told = []
+    settings = TrainSettings(epochs=5, batch_size=10)
+    fitted = fit(task, lambda: Scripted(script), settings, seed=0, evaluate_every=evaluate_every, on_epoch=told.append)
+    known = [epoch for epoch in told if epoch.test]
+    assert [epoch.index for epoch in known] == tested and len(told) == 5
+    first = max(known, key=lambda epoch: epoch.test.spearman)
+    assert fitted.best_on_test == (first.index, first.test) and first.index == best
+    assert fitted.test == told[-1].test and fitted.test.spearman < first.test.spearman
+
+
+class Products(TorchDispatchMode):
+    """Remembers the types of what is multiplied."""
+
+    NAMES = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm
+
+    def __init__(self):
+        super().__init__()
+        self.types = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation.overloadpacket in self.NAMES:
+            self.types |= {factor.dtype for factor in args[-2:]}
+        return operation(*args, **(kwargs or {}))
+
+
+def trained(task, way, precision):
+    build = partial(MeanMLP, 8, MLPSettings(width=16, dropout=0.0))
+    settings = TrainSettings(epochs=4, batch_size=8, optimizer="adam", lr=1e-2, precision=precision)
+    if way == "alone":
+        return fit(task, build, settings, seed=0)
+    return fit_stacked([Job(task, build, settings, seed, MeanMLP, None) for seed in (0, 1)], 1, lambda *_: None)[0]
+
+
+@pytest.mark.parametrize("way", ["alone", "stacked"])
+def test_bfloat16_is_what_is_computed_in(task, way):
+    """All products, forwards and backwards, in training and in tests; weights, losses and scores stay float32."""
+    fitted = {}
+    for precision in PRECISIONS:
+        with Products() as seen:
+            fitted[precision] = trained(task, way, precision)
+        assert seen.types == {getattr(torch, precision)}
+    exact, rounded = fitted["float32"], fitted["bfloat16"]
+    for one, other in zip(exact.head.parameters(), rounded.head.parameters()):
+        assert other.dtype == torch.float32 and not torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=0, atol=0.02)
+    assert 0 < np.abs(exact.predicted - rounded.predicted).max() < 0.02 * 25
+    said = partial(predict, task.data, task.test_rows, rounded.head, task.scale, window=task.window)
+    differ = np.abs(said(settings=TrainSettings(precision="float32")) - rounded.predicted)
+    assert (said(settings=TrainSettings(precision="bfloat16")) == rounded.predicted).all() and 0 < differ.max() < 0.25
+
+
+@pytest.mark.parametrize("way", ["none", "stacked"])
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, monkeypatch, way):
+    """Of two categories, whose windows differ, the second is driven away in its first epoch."""
+    store = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, dim=8, categories=("A", "B"), seed=3)
+    real, calls = fitting.learning_rate, count()
+    epochs_of_the_first = 3 * 2
+    monkeypatch.setattr(
+        fitting, "learning_rate", lambda *given: math.inf if next(calls) >= epochs_of_the_first else real(*given)
+    )
+    call = ("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 3, "--set", "width=16", "--seeds", 2)
+    call += ("--evaluate-every", 3)
+    said = invoke(main, *call, "--no-floor", "--parallel", way, "--out", tmp_path / "run", status=2).output
+    assert "the loss became nan in epoch 2 at learning rate inf: lower it with --lr" in said
+    assert "bound gradients with --set clip_gradient=1" in said
+    models = json.loads((tmp_path / "run" / "metrics.json").read_text())["models"]
+    assert [(model["category"], model["seed"]) for model in models] == [("A", 0), ("A", 1)]
+    left = sorted(path.stem for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert left == ["A-total-seed0", "A-total-seed1"]
