@@ -3,11 +3,18 @@ from pathlib import Path
 
 import pytest
 
+FOLDER = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first, the blocks of the docs before all: else one process is at them long after the other has ended."""
+    items.sort(key=lambda item: (item.path.name != "test_docs.py", item.path.parent != FOLDER))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Reference material that is not part of the project: $LONGTAKE_SHARED, or `shared` beside the checkout."""
-    default = Path(__file__).resolve().parent.parent.parent / "shared"
+    default = FOLDER.parent.parent / "shared"
     folder = Path(os.environ.get("LONGTAKE_SHARED", default))
     if not folder.is_dir():
         pytest.skip(f"no reference material at {folder}")

@@ -55,7 +55,8 @@ def test_stages(tmp_path):
 
     arms = {name: one for name, (one,) in run("--seeds", "1").items()}
     assert arms["stage texts"]["spearman"] > arms["host alone"]["spearman"] + 0.05
-    assert arms["texts shuffled"]["spearman"] < arms["host alone"]["spearman"] + 0.05
+    nearer = (arms["host alone"]["spearman"] + arms["stage texts"]["spearman"]) / 2
+    assert arms["texts shuffled"]["spearman"] < nearer
     assert arms["stage texts"]["aiou_75"] > 0.9 and arms["texts shuffled"]["aiou_75"] > 0.9
     counts = {row["part"]: row for row in run("--counts")["counts"]}
     parts = [row for name, row in counts.items() if name not in ("plug-in", "the paper's")]
