@@ -214,9 +214,7 @@ _ANYWHERE = ("device", "parallel", "overrides")
 def _earlier_versions(there: dict, now: dict[str, str]) -> list[dict[str, str]]:
     """Of the packages that computed what a resumed run has kept, where they were others: a warning says so, and the run's page."""
     known, before = there.get("earlier_versions", []), there.get("versions", {})
-    changed = [
-        f"{name} {before.get(name)} then, {version} now" for name, version in now.items() if before.get(name) != version
-    ]
+    changed = [f"{name} {before.get(name)} then, {mine} now" for name, mine in now.items() if before.get(name) != mine]
     if not changed:
         return known
     warnings.warn(
