@@ -7,7 +7,7 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes first, the blocks of the docs before all: else one process is at them long after the other has ended."""
+    """Of the slow ones what takes longest comes first: else one process is at it long after the other has ended."""
     items.sort(key=lambda item: (item.path.name != "test_docs.py", item.path.parent != FOLDER))
 
 

@@ -1,6 +1,6 @@
 """Every code block of the documentation says where it runs, and those that can run here do.
 
-The line before a block is `<!-- runs: WHERE -->`: `here` in this test; `slow` and `ci` by tox, which the last tests hold to the
+The line before a block is `<!-- runs: WHERE -->`: `here` in the slow test; `slow` and `ci` by tox, which the last tests hold to the
 README's words; `never, REASON` where something is needed that no test can have.
 """
 
@@ -34,6 +34,7 @@ def test_every_block_says_where_it_runs():
         assert where in ("here", "slow", "ci") or re.match(r"never, .+", where or ""), f"{name}: {where}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_blocks_that_run_here(tmp_path):
     """In the order of the pages, in one folder, as a reader would type them; pages may use what the README made."""

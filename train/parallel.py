@@ -122,7 +122,9 @@ def _in_processes(
     pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, evaluate_every, epochs, stop))
     futures: dict[Future, int] = {}
     try:
-        futures.update((pool.submit(_train, index), index) for index in indices)
+        # The longest first, so that no process is left alone with it at the end.
+        by_work = sorted(indices, key=lambda i: jobs[i].settings.epochs * len(jobs[i].task.train_rows), reverse=True)
+        futures.update((pool.submit(_train, index), index) for index in by_work)
         while futures:
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             _tell(epochs, on_epoch)

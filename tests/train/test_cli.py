@@ -37,7 +37,7 @@ def store(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("head", ["gdlt", "gslm"])
+@pytest.mark.parametrize("head", ["gdlt", pytest.param("gslm", marks=pytest.mark.slow)])
 def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
     path = planted_store(tmp_path / "p.h5", num_train=160, num_test=80)
     arguments = ["--features", path, "--head", head, "--control", "--seeds", 2, "--batch-size", 16]

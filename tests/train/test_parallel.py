@@ -1,6 +1,7 @@
 """Models trained at once learn what they learn one by one."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -121,6 +122,24 @@ def _trained_plainly(store, way, head, **settings):
         experiment = prepare(opened, options)
     results = list(run(experiment, lambda *facts: told.append(facts)))
     return {(r.unit.category, r.seed): r for r in results}, told
+
+
+def test_the_longest_training_goes_to_a_process_first(store):
+    """By epochs and videos; of equal ones the first."""
+    with open_store(store) as opened:
+        data = FeatureSet.load(opened)
+    train, test = (data.rows(split=split, category="A") for split in ("train", "test"))
+    task = Task(data, ScoreScale("total", 0.0, 25.0, True), train, test, 12, 25.0)
+    build = partial(MeanMLP, 32, MLPSettings(width=16))
+    short, long, few = ((train, 2), (train, 3), (train[: len(train) // 2], 4))
+    jobs = [
+        Job(replace(task, train_rows=rows), build, TrainSettings(epochs=epochs, batch_size=8), 0, MeanMLP, None)
+        for rows, epochs in (few, short, long, short)
+    ]
+    told = []
+    done = parallel._in_processes(jobs, range(4), 1, 1, lambda index, epoch: told.append(index))
+    assert sorted(index for index, _ in done) == [0, 1, 2, 3]
+    assert list(dict.fromkeys(told)) == [2, 0, 1, 3]
 
 
 def test_auto_takes_processes_when_much_is_left(store, monkeypatch):
