@@ -313,7 +313,7 @@ def text(
     from features.types import TextFeatures, TextHeader
 
     check_store_name(out)
-    require_may_join(out, card.name, None)
+    require_may_join(out, card.name, card)
     rows = []
     for name in prompt_sets or card.prompts:
         prompts = _composed(card.prompts[name], card.name, out)

@@ -117,6 +117,8 @@ class Plan:
     @property
     def networks(self) -> str:
         """What computes what is missing, and where, on a line."""
+        if not self.extractors:
+            return ""
         names = [f"{one.header.backbone}@{one.header.recipe_id}, {one.header.precision}" for one in self.extractors]
         places = {str(getattr(one.backbone, "device", "cpu")) for one in self.extractors}
         where = (
@@ -124,7 +126,7 @@ class Plan:
             if self.options.cluster
             else f"on {' and '.join(sorted(places))}"
         )
-        return f"{'; '.join(names)}; {where}" if names else ""
+        return f"{'; '.join(names)}; {where}"
 
 
 def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:

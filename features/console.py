@@ -44,13 +44,17 @@ class Console(click.Group):
 
 @contextmanager
 def _told_warnings() -> Iterator[None]:
-    """Our warnings as one line each; those of libraries as they are."""
+    """Our warnings as one line each, said once; those of libraries as they are."""
+    said: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", LongtakeWarning)
         usual = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: object) -> None:
             if issubclass(category, LongtakeWarning):
+                if str(message) in said:
+                    return
+                said.add(str(message))
                 click.echo(f"warning: {printable(str(message))}", err=True)
             else:
                 usual(message, category, *where)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -43,7 +44,12 @@ def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[F
         StreamPlan(header, video.features.dtype, [StreamItem(video.record, len(video.features), lambda v=video: v)])
         for header, video in videos.items()
     ]
-    write_store(path, dataset=dataset, card=None, labels=labels, streams=plans)
+    write = partial(write_store, path, dataset=dataset, card=None, labels=labels, streams=plans)
+    try:
+        write()
+    except (FileExistsError, FileNotFoundError):
+        # Whoever published the last part has taken the folder away just now; or there can be no folder.
+        write()
     return path
 
 
@@ -116,16 +122,17 @@ def _packing(store_path: Path) -> Iterator[bool]:
 
 
 def _claimed(claim: Path) -> bool:
-    while True:
-        # Whoever publishes the last part takes the folder away, maybe just now.
-        with suppress(FileExistsError):
+    for tries_left in range(99, -1, -1):
+        try:
             claim.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            try:
-                file = claim.open("x")
-            except FileExistsError:
-                return False
+            file = claim.open("x")
             break
+        except (FileExistsError, FileNotFoundError):
+            if claim.exists():
+                return False
+            # Whoever published the last part has taken claim and folder away just now; or there can be no folder.
+            if not tries_left:
+                raise
     try:
         with file:
             file.write(str(Writer.current()))
@@ -195,8 +202,8 @@ def pack(
             return Packed(False, 0, _holder(claim_of(store_path)), len(list_parts(store_path)))
         clear_dead(parts_folder(store_path))
         parts = list_parts(store_path)
-        base = open_store(store_path) if store_exists(store_path) else None
-        try:
+        with ExitStack() as opened:
+            base = opened.enter_context(open_store(store_path)) if store_exists(store_path) else None
             if base is not None:
                 require_one_dataset(base, dataset, card)
                 dataset = base.dataset
@@ -204,15 +211,12 @@ def pack(
                 card = card or base.card
                 replaced = {(text.name, text.header.recipe_id) for text in texts}
                 texts = [*texts, *(t for t in base.texts if (t.name, t.header.recipe_id) not in replaced)]
-            plans, labels = _compose(base.streams if base else (), parts, dataset, card, labels)
+            plans, labels = _compose(base.streams if base else (), parts, dataset, card, labels, opened)
             if base is None or parts or texts or not base.labels.equals(labels):
                 storage = base.storage if base else None
                 write_store(
                     store_path, dataset=dataset, card=card, labels=labels, streams=plans, texts=texts, storage=storage
                 )
-        finally:
-            if base is not None:
-                base.close()
         # Only now that the store with their content is in place.
         for part in parts:
             part.unlink(missing_ok=True)
@@ -260,10 +264,12 @@ def _holder(claim: Path) -> str:
 
 
 def _compose(
-    base_streams: Iterable[Stream], parts: Sequence[Path], dataset: str, card: Card | None, labels: Labels
-) -> tuple[list[StreamPlan], Labels]:
+    base_streams: Iterable[Stream], parts: Sequence[Path], dataset: str, card: Card | None, labels: Labels,
+    opened: ExitStack,
+) -> tuple[list[StreamPlan], Labels]:  # fmt: skip
     """The streams of the new store, and its labels: those of parts join where `labels` does not know the video, since a part is whole
-    whatever the table says by now. Raises `StoreConflict` for a part of another dataset."""
+    whatever the table says by now. Parts of many videos, as imports leave them, stay open as long as `opened`. Raises `StoreConflict` for a
+    part of another dataset."""
     known_ids, unknown = set(labels.video_ids), []
     headers: dict[str, FeatureHeader] = {}
     dtypes: dict[str, np.dtype] = {}
@@ -282,12 +288,15 @@ def _compose(
                 headers.setdefault(stream.name, stream.header)
                 dtypes.setdefault(stream.name, stream.features.dtype)
                 known, known_status = videos.setdefault(stream.name, {}), statuses.setdefault(stream.name, {})
-                for record, num_clips in zip(stream.records, np.diff(stream.offsets)):
+                dtype = dtypes[stream.name]
+                many = len(stream.records) > 1 and stream.features.dtype == dtype
+                held = opened.enter_context(open_store(path)).stream(stream.name) if many else None
+                for row, (record, num_clips) in enumerate(zip(stream.records, np.diff(stream.offsets))):
                     # A video once stored is never lost to a later failure.
                     if record.status != OK and known_status.get(record.video_id) == OK:
                         continue
-                    dtype = dtypes[stream.name]
-                    known[record.video_id] = _part_item(path, stream.name, record, int(num_clips), dtype)
+                    item = (held, row) if held else _part_item(path, stream.name, record, int(num_clips), dtype)
+                    known[record.video_id] = item
                     known_status[record.video_id] = record.status
     if unknown:
         # By id, since the order in which videos were finished leaves no trace.

@@ -103,6 +103,8 @@ class Card:
             values = json.loads(text)
         except RecursionError as error:
             raise ManifestError("the card in the store is nested too deep to be one") from error
+        except ValueError as error:
+            raise ManifestError(f"the card in the store is damaged: {error}") from error
         return _card(values, "the card in the store")
 
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
 import click
 from click.testing import CliRunner, Result
 
@@ -12,3 +21,41 @@ def invoke(command: click.Command, *arguments: object, status: int = 0) -> Resul
     assert done.exit_code == status, (done.output, done.exception)
     assert "Traceback" not in done.output, done.output
     return done
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def started(module: str, *arguments: object) -> Iterator[subprocess.Popen]:
+    """A command as a process, which with all that it starts is a group; none of them outlives the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def group_ends(process: subprocess.Popen, seconds: float = 60) -> bool:
+    """Whether all processes of the group end by themselves: what watches over names of shared memory does so a moment later."""
+    until = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            process.poll()  # A dead process counts until somebody asks for its status.
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+        return False
+    return True
+
+
+def wait_for(folder: Path, pattern: str, count: int, seconds: float = 120) -> None:
+    """Until there are so many files."""
+    until = time.monotonic() + seconds
+    while len(found := list(folder.glob(pattern))) < count:
+        assert time.monotonic() < until, found
+        time.sleep(0.1)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import warnings
 
 import click
 import pytest
@@ -12,7 +13,10 @@ import extract.cli
 import features.cli
 import train.cli
 from features import progress
+from features.console import Console
 from features.progress import Progress, Shown
+from manifests.errors import LongtakeWarning
+from tests.calls import invoke
 from tests.train.planted import planted_store
 
 PROGRAMS = {"extract": extract.cli.main, "features": features.cli.main, "train": train.cli.main}
@@ -41,6 +45,17 @@ def test_every_command_has_an_example_with_options_that_exist(path, command):
     # What the command cannot do without is in the example.
     assert all(set(parameter.opts) & given for parameter in command.params
                if parameter.required and parameter.param_type_name == "option")  # fmt: skip
+
+
+def test_a_warning_is_said_once_in_each_command():
+    @click.command()
+    def warns():
+        for line in ("one", "two", "one"):
+            warnings.warn(line, LongtakeWarning, stacklevel=1)
+
+    group = Console("group", commands=[warns])
+    for _ in range(2):
+        assert invoke(group, "warns").stderr == "warning: one\nwarning: two\n"
 
 
 @pytest.mark.parametrize(

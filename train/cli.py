@@ -361,6 +361,7 @@ def report(
 @click.option("--preset", default="published", show_default=True, help="Settings to start from.")
 @click.option("--audio", help="Features of the sound, for heads that hear.")
 @click.option("--text", help="Prompt set of the store. Default: the head's.")
+@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before all heads.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting, for all heads; may be repeated."
 )

@@ -273,30 +273,36 @@ def epochs_of(
             keep(reached)
     mean_seconds = reached.training_seconds / settings.epochs
     # Who looks at the last epoch only has chosen none.
-    best, selected = (reached.best, reached.selected) if evaluate_every <= settings.epochs else (None, None)
+    best, selected = (reached.best, reached.selected) if evaluate_every < settings.epochs else (None, None)
     return Fitted(head, predicted, test, best, selected, mean_seconds, kept)
 
 
 def _require_numbers(value: float, what: str, index: int, lr: float) -> None:
     if not math.isfinite(value):
         raise TrainError(
-            f"{what} became {value} in epoch {index + 1} at learning rate {lr:g}: lower it with --lr, "
+            f"{what} became {value} in epoch {index + 1} at learning rate {lr:g}: lower it with --set lr=..., "
             f"or bound gradients with --set clip_gradient=1"
         )
+
+
+def num_held_out(settings: TrainSettings, num_videos: int) -> int:
+    """Of so many training videos, how many choose an epoch. Raises `DataError` where these are too few to be ranked."""
+    count = round(settings.validation * num_videos)
+    if settings.validation and count < 2:
+        raise DataError(
+            f"validation={settings.validation:g} of {num_videos} training videos is {count}, and fewer than 2 cannot choose an epoch: take a "
+            f"larger share"
+        )
+    return count
 
 
 def _hold_out(
     task: Task, targets: np.ndarray, settings: TrainSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that teach, their targets, and rows held out to choose an epoch. Raises `DataError` where these are too few to be ranked."""
+    """Rows that teach, their targets, and rows held out to choose an epoch."""
     if not settings.validation:
         return task.train_rows, targets, task.train_rows[:0]
-    count = round(settings.validation * len(task.train_rows))
-    if count < 2:
-        raise DataError(
-            f"validation={settings.validation:g} of {len(task.train_rows)} training videos is {count}, and fewer than 2 cannot choose an "
-            f"epoch: take a larger share"
-        )
+    count = num_held_out(settings, len(task.train_rows))
     order = rng.permutation(len(task.train_rows))
     kept = np.sort(order[count:])
     return task.train_rows[kept], targets[kept], task.train_rows[np.sort(order[:count])]

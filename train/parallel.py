@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -158,6 +159,18 @@ class _Stopped(Exception):
     """The user has ended the run."""
 
 
+def end_with_starter() -> None:
+    """In a process: end when the one that started it has ended, in whatever way. Nobody would give it another job, for which it would wait
+    for ever."""
+    starter = multiprocessing.parent_process()
+
+    def watch() -> None:
+        starter.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 _HERE: tuple = ()
 
 
@@ -165,6 +178,7 @@ def _begin(*given: object) -> None:
     """In a process: what it is given for all its jobs."""
     global _HERE
     _HERE = given
+    end_with_starter()
     torch.set_num_threads(1)
     # Ctrl-C reaches every process of a terminal; the first one says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -175,9 +189,6 @@ def _train(index: int) -> tuple[Fitted, dict[str, object]]:
     jobs, evaluate_every, epochs, stop = _HERE
 
     def told(epoch: Epoch) -> None:
-        if not multiprocessing.parent_process().is_alive():
-            # Nobody is there to be told of anything, nor to give another job, for which this process would wait for ever.
-            os._exit(1)
         if stop.is_set():
             raise _Stopped
         epochs.put((index, epoch))

@@ -23,7 +23,7 @@ from manifests.prompts import STAGES
 from train.checkpoint import CHECKPOINTS, model_name
 from train.dataset import FeatureSet, ScoreScale
 from train.errors import DataError, SettingsError
-from train.fitting import Epoch, Fitted, Job, Task, fit
+from train.fitting import Epoch, Fitted, Job, Task, fit, num_held_out
 from train.heads import get_head
 from train.heads.needs import Needs
 from train.heads.plugin import Plugin, plugin_for
@@ -452,6 +452,11 @@ def require_splits(experiment: Experiment) -> None:
     require_way([plan.job for plan in planned], experiment.options.parallel)
     names: dict[str, _Planned] = {}
     for plan in planned:
+        if not hasattr(get_head(experiment.head), "fit_closed_form"):
+            try:
+                num_held_out(plan.job.settings, len(plan.job.task.train_rows))
+            except DataError as error:
+                raise DataError(f"{plan.name}: {error}") from error
         # Some disks do not tell capitals from others.
         other = names.setdefault(plan.name.casefold(), plan)
         if other is not plan:

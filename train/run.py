@@ -31,7 +31,8 @@ from train.unified import overlaps, prepare_unified
 IN_CLOSED_FORM = {"batch_size", "window", "test_window", "precision"}
 """Settings of training that heads without epochs know as well."""
 LOCK = ".lock"
-"""Of a run's folder, held as long as a process trains in it. The system lets it go when that process ends in whatever way."""
+"""Of a run's folder, held as long as a process trains in it. The system lets it go when that process ends in whatever way, where the disk
+knows locks."""
 OnEpoch = Callable[[Unit, int, "int | None", bool, Epoch], None]
 
 
@@ -74,12 +75,18 @@ def check_splits(experiment: Experiment) -> list[str]:
 
 
 def check_overrides(experiment: Experiment) -> list[str]:
-    """A warning of settings of a training that a head in closed form does not have."""
-    idle = {field.name for field in fields(TrainSettings)} - IN_CLOSED_FORM
-    named = sorted(idle & dict(experiment.options.overrides).keys())
-    if not named or not hasattr(get_head(experiment.head), "fit_closed_form"):
+    """A warning of settings that a head in closed form does not have, or of videos kept from training for a choice that is not made."""
+    if hasattr(get_head(experiment.head), "fit_closed_form"):
+        idle = {field.name for field in fields(TrainSettings)} - IN_CLOSED_FORM
+        named = ", ".join(sorted(idle & dict(experiment.options.overrides).keys()))
+        return [f"head {experiment.head} is fitted in closed form and has no use for {named}"] if named else []
+    every = experiment.options.evaluate_every
+    trains = [unit.settings.train for unit in experiment.units]
+    if not any(train.validation and every >= train.epochs for train in trains):
         return []
-    return [f"head {experiment.head} is fitted in closed form and has no use for {', '.join(named)}"]
+    return [
+        f"validation keeps videos from training, and chooses no epoch: with --evaluate-every {every} only the last is tested"
+    ]
 
 
 def check_precision(experiment: Experiment) -> list[str]:
@@ -144,8 +151,11 @@ def _alone_in(out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise TrainError(
-            f"another process trains in {out} now: wait until it has ended, or take another --out"
+            f"another process trains in {out} now: wait until it has ended, or take another --out. If no such process runs any more, "
+            f"remove {out / LOCK}"
         ) from error
+    except NotImplementedError:
+        pass  # A disk that knows no locks.
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -23,6 +24,7 @@ from train.checkpoint import unit_name
 from train.errors import DataError, SettingsError, TrainError
 from train.heads import get_head
 from train.metrics import average, deviation, join_seeds
+from train.parallel import end_with_starter
 from train.protocol import Experiment, Options, Unit, prepare, require_splits
 from train.prototypes import PrototypeSettings
 from train.report import CONFIG
@@ -80,16 +82,18 @@ def cells_of(
 ) -> list[Cell]:
     """Every cell, checked before any is trained; warns once of what all of them meet. Raises a `LongtakeError` for one that cannot be."""
     told: list[str] = []
+    cells: list[Cell] = []
     with open_store(store_path) as store:
         backbones = backbones or [stream.name for stream in store.streams if stream.header.modality != "audio"]
         for head, backbone in product(heads, backbones):
             experiment = _prepare(store, head, backbone, categories, choices)
             require_splits(experiment)
             told += warnings_of(experiment)
-            found = list(dict.fromkeys(unit.category for unit in experiment.units))
+            found = dict.fromkeys(unit.category for unit in experiment.units)
+            cells += [Cell(head, backbone, category, seed) for category, seed in product(found, range(seeds))]
     for line in dict.fromkeys(told):
         warnings.warn(line, LongtakeWarning, stacklevel=2)
-    return [Cell(*values) for values in product(heads, backbones, found, range(seeds))]
+    return cells
 
 
 def _prepare(
@@ -159,7 +163,14 @@ def processes(number: int) -> Executor:
     """So many, which share the threads that torch takes here."""
     threads = max(torch.get_num_threads() // number, 1)
     # A fork of a process whose torch has run threads hangs.
-    return ProcessPoolExecutor(number, get_context("spawn"), torch.set_num_threads, (threads,))
+    return ProcessPoolExecutor(number, get_context("spawn"), _begin, (threads,))
+
+
+def _begin(threads: int) -> None:
+    """In a process: Ctrl-C ends it, as the system does, and not just the cell that it is at, after which it would take the next."""
+    end_with_starter()
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:
@@ -196,11 +207,15 @@ def run_sweep(
             yield run_cell(*where, cell, choices)
         return
     futures = {executor.submit(run_cell, *where, cell, choices): cell for cell in waiting}
-    for future in as_completed(futures):
-        try:
-            yield future.result()
-        except Exception as error:  # whatever ended a worker's process is this cell's outcome, not the sweep's end
-            yield Outcome(futures[future], f"{type(error).__name__}: {error}")
+    try:
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except Exception as error:  # whatever ended a worker's process is this cell's outcome, not the sweep's end
+                yield Outcome(futures[future], f"{type(error).__name__}: {error}")
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 _LAST_ONLY = 1_000_000

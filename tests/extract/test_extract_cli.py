@@ -236,6 +236,9 @@ def test_a_store_of_another_dataset_is_refused_before_any_work(tmp_path, monkeyp
     text = ("text", "--dataset", fisv.name, "--weights", "random", "--out", rg)
     assert "is a store of rg, and this is of fisv" in refused(*text)
     assert rg.read_bytes() == kept
+    mine = tmp_path / "mine.h5"
+    write_store(mine, dataset="mine", card=None, labels=labels, streams=[])
+    assert "is a store of mine, and this is of fisv" in refused(*text[:-1], mine)
 
 
 def test_text_of_a_card_without_prompts(tmp_path, monkeypatch):

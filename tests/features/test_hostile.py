@@ -107,7 +107,10 @@ BOTH = {
     "a recipe that is no JSON": changed(lambda tree: stream_of(tree)["@"].update(header="{")),
     "a recipe of another release": changed(lambda tree: stream_of(tree)["@"].update(header='{"format_version": 9}')),
     "a recipe of lists": changed(lambda tree: stream_of(tree)["@"].update(header="[1]")),
-    "a card that is no card": changed(lambda tree: tree.update(card=raw.text(['{"name": 3}']))),
+    **{
+        f"a card that is {what}": changed(lambda tree, text=text: tree.update(card=raw.text([text])))
+        for what, text in {"no card": '{"name": 3}', "cut off": '{"name": "rg"', "a long number": "1" * 5000}.items()
+    },
 }
 
 
@@ -116,7 +119,7 @@ BOTH = {
 def test_lies_of_both_kinds(tmp_path, what, suffix):
     path = tmp_path / f"s{suffix}"
     BOTH[what](path)
-    if what == "a card that is no card":
+    if what.startswith("a card"):
         with pytest.raises(LongtakeError), open_store(path) as store:
             assert store.card
         return

@@ -19,7 +19,7 @@ from features.parts import list_parts, pack, parts_folder, read_finished, write_
 from features.store import open_store
 from manifests.card import find_card
 from manifests.table import MAX_ID_BYTES
-from tests.features.fakes import header, labels, text_features, video
+from tests.features.fakes import header, labels, make_store, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = ["a", "b", "c", "d"]
@@ -238,6 +238,46 @@ def test_packers_that_come_and_go(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, store], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)
     ]
     assert [packer.communicate()[1] for packer in packers] == [b""] * 3
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    """A link to a disk that is not there: an error, and no end of trying."""
+    (tmp_path / "features").symlink_to(tmp_path / "gone" / "features")
+    for work in (publish, lambda store: part(store, "a", 3)):
+        with pytest.raises(FileExistsError, match="features"):
+            work(tmp_path / "features" / "s.h5")
+
+
+def test_a_folder_that_a_packer_takes_away_before_a_part_is_there(tmp_path, monkeypatch):
+    store, write, calls = tmp_path / "s.h5", parts.write_store, []
+
+    def taken_away(*arguments, **content):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise FileNotFoundError(2, "No such file or directory")
+        write(*arguments, **content)
+
+    monkeypatch.setattr(parts, "write_store", taken_away)
+    part(store, "a", 3)
+    assert len(calls) == 2 and publish(store).num_parts == 1
+
+
+def test_a_part_of_many_videos_is_copied_in_blocks(tmp_path, monkeypatch):
+    """As imports leave it. Videos that it takes over or adds, and those that stay, are whole."""
+    store = make_store(tmp_path / "s.h5", {"a": 3, "b": 2, "c": 4})
+    made = make_store(tmp_path / "more.h5", {"b": 5, "c": 4, "d": 6}, seed=7)
+    with open_store(store) as before, open_store(made) as more:
+        expected = {row: before.stream().read(row).features for row in "a"}
+        expected |= {row: more.stream().read(row).features for row in "bcd"}
+    parts_folder(store).mkdir()
+    made.rename(parts_folder(store) / "more.h5")
+    monkeypatch.setattr(parts, "_part_item", None)
+    assert publish(store).num_parts == 1 and not parts_folder(store).exists()
+    with open_store(store) as opened:
+        assert [record.video_id for record in opened.stream().records] == list("abcd")
+        for video_id, features in expected.items():
+            np.testing.assert_array_equal(opened.stream().read(video_id).features, features)
+        assert not verify(opened)
 
 
 def test_numbers_that_do_not_fit(tmp_path):

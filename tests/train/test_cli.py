@@ -73,6 +73,12 @@ def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
     (row,) = json.loads((out / "metrics.json").read_text())["table"]
     assert row["validation_selected"] == pytest.approx(model["validation_selected"]["spearman"])
     assert row["num_train"] == 16, "the share is taken inside training, not by the protocol"
+    said = run(*call, "--set", "validation=0.25", "--evaluate-every", 4, "--out", tmp_path / "idle").stderr
+    assert "chooses no epoch: with --evaluate-every 4 only the last is tested" in said
+    assert "chooses no epoch" not in run(*call, "--evaluate-every", 4, "--out", tmp_path / "plain").stderr
+    said = run(*call, "--set", "validation=0.05", "--out", tmp_path / "few", status=2).stderr
+    assert "A-total-seed0: validation=0.05 of 16 training videos is 1" in said and not (tmp_path / "few").exists()
+    run(*call[:2], store, "--head", "ridge", "--set", "validation=0.05", "--out", tmp_path / "ridge")
     done = run(*call, "--set", "validation=0.9", "--out", out, status=2)
     assert "validation takes a share from 0 to 0.5" in done.output
     done = run(*call, "--out", tmp_path / "other")

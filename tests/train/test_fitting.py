@@ -82,7 +82,7 @@ def test_what_is_held_out_can_be_ranked(task, share, number):
 def test_steps_that_diverge_after_the_last_loss(task):
     """The head is tested after its epoch, and its loss was taken before the last step."""
     head = Scripted(lambda epoch, row: math.inf if epoch == 2 else 0.0)
-    with pytest.raises(TrainError, match="scores became inf in epoch 2 at learning rate .*--lr"):
+    with pytest.raises(TrainError, match="scores became inf in epoch 2 at learning rate .*--set lr="):
         fit(task, lambda: head, TrainSettings(epochs=2), seed=0)
 
 
@@ -118,6 +118,14 @@ def test_the_best_epoch_is_the_first_of_those_that_rank_best(task, evaluate_ever
     first = max(known, key=lambda epoch: epoch.test.spearman)
     assert fitted.best_on_test == (first.index, first.test) and first.index == best
     assert fitted.test == told[-1].test and fitted.test.spearman < first.test.spearman
+
+
+@pytest.mark.parametrize("epochs, evaluate_every", [(1, 1), (3, 3), (3, 5)])
+def test_whoever_looks_at_the_last_epoch_alone_has_chosen_none(task, epochs, evaluate_every):
+    settings = TrainSettings(epochs=epochs, batch_size=10, validation=0.25)
+    head = Scripted(lambda epoch, row: float(row))
+    fitted = fit(task, lambda: head, settings, seed=0, evaluate_every=evaluate_every)
+    assert fitted.best_on_test is None and fitted.validation_selected is None
 
 
 class Products(TorchDispatchMode):

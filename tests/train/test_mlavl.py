@@ -215,6 +215,11 @@ def test_mag2_before_any_visual_head(tmp_path, head):
         (row,) = evaluate_run(tmp_path / "run", opened, "test")
     assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5), "the plug-in is in the checkpoint"
     assert row.random_weights, "its texts were encoded by random weights"
+    done = CliRunner().invoke(
+        main, ["sweep", *call[1:5], "--set", "epochs=2", *call[10:], "--out", str(tmp_path / "sweep"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["lines"][0]["mse"] == pytest.approx(model["test"]["mse"], rel=1e-5)
     refused = CliRunner().invoke(main, [*call[:4], "ridge", *call[5:]])
     assert refused.exit_code == 2 and "nothing for a plug-in to learn" in refused.output
     refused = CliRunner().invoke(main, [*call, "--plugin", "mag3"])

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from features.store import open_store
+from tests.calls import group_ends, started, wait_for
 from tests.train.planted import planted_store
 from train import parallel
 from train.cli import main
@@ -202,6 +203,25 @@ def _dies(index):
     import os
 
     os._exit(1)
+
+
+def test_processes_end_with_the_one_that_started_them(store, tmp_path):
+    call = (
+        "heads",
+        "--features",
+        store,
+        "--head",
+        "gdlt",
+        "--epochs",
+        1_000_000,
+        "--no-floor",
+        "--parallel",
+        "processes",
+    )
+    with started("train.cli", *call, "--out", tmp_path / "run") as training:
+        wait_for(tmp_path / "run", "tensorboard/*/*", 1)
+        training.kill()
+        assert group_ends(training)
 
 
 def test_the_command_stacks_and_leaves_the_same_folder(store, tmp_path):

@@ -1,17 +1,21 @@
 """`train sweep`: the numbers of single runs, resumable, and a cell that fails stops nothing."""
 
 import json
+import os
 import shutil
+import signal
+from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.calls import invoke
+from features.store import StreamPlan, consecutive, open_store, write_store
+from tests.calls import group_ends, invoke, started, wait_for
 from tests.train.planted import planted_store
 from train.cli import main
 from train.report import BEST_ON_TEST
 from train.run import fit
-from train.sweep import processes, read_sweep
+from train.sweep import cells_of, processes, read_sweep
 
 
 def run(*arguments, status=0):
@@ -183,6 +187,7 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
         ("head=ridge", "say --head"),
         ("categories=A", "say --category"),
         ("audio=true", "say --audio"),
+        ("plugin=mag2", "say --plugin"),
         ("floor=false", "`train sweep` has no option for it"),
     ],
 )
@@ -199,6 +204,41 @@ def test_a_setting_that_has_the_name_of_an_option(store, tmp_path):
     assert config["settings"]["A"]["prototypes"]["scores"] == 11 and config["options"]["scores"] == []
     made = fit(store, head="gslm", categories=("A",), settings={"scores": 11}, epochs=1, out=tmp_path / "run")
     assert made.table[0].score == "total"
+
+
+def test_each_backbone_has_its_own_categories(tmp_path):
+    path = planted_store(tmp_path / "s.h5", categories=("A", "B"), num_train=12, num_test=6)
+    with open_store(path) as store:
+        stream = store.stream()
+        mine = [(stream, row) for video_id, row in stream.rows().items() if video_id.startswith("A")]
+        plans = [
+            StreamPlan(replace(stream.header, backbone=name), stream.features.dtype, consecutive(videos))
+            for name, videos in (("some", mine), ("whole", [(stream, row) for row in stream.rows().values()]))
+        ]
+        both = tmp_path / "both.h5"
+        write_store(both, dataset="planted", card=None, labels=store.labels, streams=plans)
+    for backbones in (["whole", "some"], ["some", "whole"]):
+        cells = cells_of(both, ["ridge"], backbones, [], 1, {})
+        of_each = {name: [cell.category for cell in cells if cell.backbone == name] for name in backbones}
+        assert of_each == {"whole": ["A", "B"], "some": ["A"]}
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9 of the first process"])
+def test_what_ends_a_sweep_ends_all_cells(store, tmp_path, how):
+    """Also those that no process has taken up: what is running ends, and nothing is begun."""
+    out = tmp_path / "sw"
+    call = ("sweep", "--features", store, "--head", "i3d-mlp", "--workers", 2, "--seeds", 8, "--set", "epochs=1000000")
+    with started("train.cli", *call, "--out", out) as sweep:
+        wait_for(out, "*/config.json", 2)
+        if how == "Ctrl-C":
+            os.killpg(sweep.pid, signal.SIGINT)
+        else:
+            sweep.kill()
+        _, said = sweep.communicate(timeout=60)
+        assert how != "Ctrl-C" or (sweep.returncode == 130 and "stopped; what was finished is kept" in said)
+        assert "Traceback" not in said
+        assert len(list(out.glob("*/config.json"))) == 2
+        assert group_ends(sweep)
 
 
 def test_workers_share_the_threads(monkeypatch):
