@@ -126,7 +126,7 @@ class Apart:
         self._end()
         if code == -signal.SIGALRM:
             return VideoStalled(
-                f"the decoder gave nothing for {self._stall_seconds:g} s and was killed; --stall-timeout sets how long it may take"
+                f"the decoder gave nothing for {self._stall_seconds:g} s and was killed, as --stall-timeout of `extract run` has it"
             )
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return DecoderDied(f"the decoder's process {how}")

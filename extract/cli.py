@@ -159,6 +159,8 @@ def run(
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
         plan = make_plan(chosen, videos, out, settings, on_download=download)
     failures = {record.video_id: record for record in plan.earlier_failures}
+    if settings.cluster_options and not settings.cluster:
+        raise click.UsageError("--cluster-options goes with --cluster: without it, this process extracts")
     if show_pred and settings.cluster:
         raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
     if any(header.weights_random for header in plan.headers):
@@ -397,7 +399,7 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
         "duration_seconds": info.timeline.end_seconds,
         "fps": info.timeline.fps,
         "decoder": opened.description(),
-        "read_by": opened.for_file(info).name,
+        "read_by": opened.for_file(info)[0].name,
         "refused": opened.unfit(info),
     }
     if as_json:

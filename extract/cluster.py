@@ -11,17 +11,19 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from extract.apart import Apart, Here
 from extract.decode import get_decoder
 from extract.errors import ExtractError, VideoError
 from extract.reading import Job
 from extract.run import Finished, Plan, RunOptions, make_plan, run_plan, write_failure
-from extract.schedulers import GPU, Note, connected
+from extract.schedulers import GPU, LOCAL, Note, connected
 from extract.sources import find_video
 from manifests.table import Manifest, ManifestRow
 
@@ -81,7 +83,15 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
         plan.manifest,
         plan.videos_folder.absolute(),
         plan.out.absolute(),
-        replace(plan.options, cluster=None, cluster_options=None, workers=1),
+        replace(
+            plan.options,
+            cluster=None,
+            cluster_options=None,
+            workers=1,
+            weights=tuple(map(_absolute, plan.options.weights)),
+            # A worker of ours sees its own GPU alone.
+            device="cuda" if plan.options.cluster == LOCAL and device.startswith("cuda") else plan.options.device,
+        ),
         tuple(header.recipe_id for header in plan.headers),
     )
     offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
@@ -159,21 +169,36 @@ def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None
 def longest_first(plan: Plan) -> list[Job]:
     """So that no worker starts the longest video when the others are done. By the manifest's span, else by what the file's header
     promises; a file that cannot be opened comes last."""
-    decoder = get_decoder(plan.options.decoder)
+    decoder, stall_seconds = get_decoder(plan.options.decoder), plan.options.stall_timeout
+    stop, own = threading.Event(), threading.local()
 
     def seconds(job: Job) -> float:
         row = job.row
+        if not hasattr(own, "place"):
+            own.place = opened.enter_context(Apart(stall_seconds, stop) if stall_seconds else Here())
         try:
-            promised = decoder.promised_seconds(find_video(row, plan.videos_folder, plan.stems))
+            path = find_video(row, plan.videos_folder, plan.stems)
+            promised = own.place.call(decoder.promised_seconds, path)
         except (VideoError, OSError):
             return 0.0
         end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)
         return max(end - (row.start_seconds or 0.0), 0.0)
 
-    with ThreadPoolExecutor(PROBES) as pool:
-        lengths = list(pool.map(seconds, plan.jobs))
+    with ExitStack() as opened, ThreadPoolExecutor(PROBES) as pool:
+        try:
+            lengths = list(pool.map(seconds, plan.jobs))
+        finally:
+            stop.set()
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     return [plan.jobs[index] for index in order]
+
+
+def _absolute(weights: str) -> str:
+    """Workers may have been started in another folder."""
+    name, equals, path = weights.partition("=")
+    if Path(weights).exists():
+        return str(Path(weights).absolute())
+    return f"{name}={Path(path).absolute()}" if equals and path and Path(path).exists() else weights
 
 
 def _itself(request: Request) -> Request:

@@ -22,6 +22,7 @@ import csv
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.errors import ExtractError
+from features.processes import end_with_starter
 
 DURATION_SECONDS = 20.0
 FPS = 25
@@ -333,7 +335,7 @@ def write_demo(
             report(routine, render_routine(routine, path))
         return manifest
     # Spawned, not forked: a caller may hold threads (torch, HDF5) that do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
         tasks = {pool.submit(render_routine, routine, path): routine for routine, path in missing}
         try:
             for task in as_completed(tasks):
@@ -344,9 +346,12 @@ def write_demo(
     return manifest
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """In a process: Ctrl-C is for the one that started it, which gives it nothing more."""
     import cv2
 
+    end_with_starter()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 

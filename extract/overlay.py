@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from extract.backbones.spec import FrameRule
 from extract.decode import Decoder, VideoInfo, get_decoder, with_true_times
 from extract.decode.frames import resized
-from extract.decode.pyav import sound_stream
+from extract.decode.pyav import open_media, sound_stream
 from extract.errors import ExtractError, VideoError
 from features.writer import temporary_beside
 
@@ -67,7 +67,7 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
     width, height = (side - side % 2 for side in resized(info.width, info.height, short))
     rule = FrameRule(short, height, width, (0.0,) * 3, (1.0,) * 3)
     panel = Panel(width, tracks)
-    with av.open(str(out), "w", format="mp4") as target, av.open(str(info.path)) as source:
+    with av.open(str(out), "w", format="mp4") as target, open_media(info.path) as source:
         stream = target.add_stream("libx264", rate=Fraction(info.timeline.fps or 25).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height + panel.height, "yuv420p"
         stream.codec_context.time_base = CLOCK

@@ -227,7 +227,9 @@ def _failure(
         begin, end = record.span_start_seconds, record.span_end_seconds
         seconds = np.fmin(end, record.duration_seconds) - np.fmax(begin, 0.0)
         message = f"{seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}"
-        message += "; --tail pad keeps short videos" if rule.tail != "pad" else ": no frame is shown in them"
+        message += (
+            "; --tail pad of `extract run` keeps short videos" if rule.tail != "pad" else ": no frame is shown in them"
+        )
         if begin >= record.duration_seconds:
             message = f"start_seconds {begin:g} lies after its end, {record.duration_seconds:.2f} s"
         return failed_record(record, "plan", "TooShort", message)

@@ -129,9 +129,7 @@ def _read_video(
     job: Job, folder: Path, stems: Mapping[str, list[str]], decoder: Decoder, num_workers: int, place: Place, put: Callable,
     stop: threading.Event,
 ) -> VideoRecord:  # fmt: skip
-    row = job.row
-    start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
-    record = VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
+    row, record = job.row, record_of(job.row)
     try:
         path = find_video(row, folder, stems)
         record = replace(record, source_name=printable(path.name), source_sha256=file_sha256(path))
@@ -147,8 +145,17 @@ def _decode_video(
     def send(info: VideoInfo) -> VideoRecord:
         if info.times_from == FRAMES:
             put(Restart(job))
-        chosen = decoder.for_file(info)
-        _send_clips(job, info, chosen, num_workers, place, put, stop)
+        *first, last = decoder.for_file(info)
+        for chosen in first:
+            try:
+                _send_clips(job, info, chosen, num_workers, place, put, stop)
+                break
+            except VideoError:
+                # What a file's probe does not show, such as pictures that differ too much: whoever is right on every file reads it anew.
+                put(Restart(job))
+        else:
+            chosen = last
+            _send_clips(job, info, chosen, num_workers, place, put, stop)
         return replace(record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name)
 
     return with_true_times(partial(place.call, decoder.probe, path), send)
@@ -204,7 +211,12 @@ def _send_sound(
     try:
         rate = place.call(original_rate, info)
         if rule.spans == "equal parts" and plan:
-            edges = np.linspace(*place.call(sound_seconds, info, rule.sample_rate), len(plan) + 1)
+            begin, end = place.call(sound_seconds, info, rule.sample_rate)
+            begin = max(begin, job.row.start_seconds or begin)
+            end = end if job.row.end_seconds is None else min(end, job.row.end_seconds)
+            if begin >= end:
+                raise SoundMissing(f"{info.path.name} has no sound in the span of this routine")
+            edges = np.linspace(begin, end, len(plan) + 1)
             spans = list(zip(edges, edges[1:]))
         # The samples first, so that their end is read too.
         for samples, clip in zip(place.stream(read_sound, info, spans, rule.sample_rate), plan):
@@ -213,9 +225,9 @@ def _send_sound(
                 return
     except SoundMissing as error:
         if rule.missing == "silence":
-            silence = filter_banks(np.zeros(0, np.float32), rule, rule.sample_rate)
             for clip in plan:
-                put(ReadClip(job, extractor, clip, silence, len(plan)))
+                samples = np.zeros(round((clip.end_seconds - clip.start_seconds) * rule.sample_rate), np.float32)
+                put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rule.sample_rate), len(plan)))
             return
         put(NoSound(job, extractor, error))
     except VideoError as error:
@@ -242,6 +254,12 @@ class _Assembler:
             yield ReadClip(self.job, self.extractor, clip, frames, len(self.plan))
             first_needed = self.plan[self._next].frames[0] if self._next < len(self.plan) else index + 1
             self._frames = {i: kept for i, kept in self._frames.items() if i >= first_needed}
+
+
+def record_of(row: ManifestRow) -> VideoRecord:
+    """What is known of a video before anything is read of it."""
+    start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
+    return VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
 
 
 def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:

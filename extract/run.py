@@ -19,7 +19,7 @@ from extract.clips import TAILS
 from extract.decode import get_decoder
 from extract.errors import ExtractError
 from extract.pipeline import Done, OnBatch, extract_videos
-from extract.reading import Extractor, Job, failed_record
+from extract.reading import Extractor, Job, failed_record, record_of
 from extract.recipes import apply_recipe
 from extract.sources import require_videos
 from extract.weights import Progress, Weights, load_state, resolve
@@ -29,6 +29,7 @@ from features.parts import WAIT_SECONDS, Packed, pack_or_wait, read_finished, wr
 from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
+from manifests.errors import printable
 from manifests.table import Manifest, ManifestRow
 
 AUTO = "auto"
@@ -139,11 +140,17 @@ def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions
     length = options.clip_length or card.length or own.length
     stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or own.stride
     tail = options.tail or card.tail or own.tail
+    if own.num_clips and (options.clip_stride or options.tail):
+        raise ExtractError(
+            f"recipe {options.recipe} spreads {own.num_clips} clips evenly over a routine: --clip-stride and --tail would change nothing"
+        )
     fps = options.fps if options.fps is not None else card.fps if card.fps is not None else own.fps
     if tail not in TAILS:
         raise ExtractError(f"--tail takes {', '.join(TAILS)}, got {tail!r}")
     if spec.only_length and length != spec.only_length:
         raise ExtractError(f"{spec.name} takes clips of {spec.only_length} frames only, got {length}")
+    if length < spec.least_length:
+        raise ExtractError(f"{spec.name} takes clips of {spec.least_length} frames or more, got {length}")
     try:
         return ClipRule(length, stride, tail, fps, own.num_frames, own.num_clips)
     except ValueError as error:
@@ -189,7 +196,7 @@ def make_plan(
         lacking = []
         for index, one in enumerate(settled):
             record = finished.record(one.header, row.video_id)
-            if record is None or record.span != (row.start_seconds, row.end_seconds):
+            if record is None or record.span != (row.start_seconds, row.end_seconds) or _of_another_file(record, row):
                 lacking.append(index)
             # A file that was not there may be there now, which costs nothing to find out.
             elif record.status == FAILED and (options.retry_failed or record.error_stage == "find"):
@@ -207,6 +214,11 @@ def make_plan(
     return Plan(
         manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures.values())
     )
+
+
+def _of_another_file(record: VideoRecord, row: ManifestRow) -> bool:
+    """Whether the table names another file by now than the one that was read."""
+    return bool(row.path and record.source_name and record.source_name != printable(Path(row.path).name))
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
@@ -402,7 +414,7 @@ def run_plan(
 
 def write_failure(plan: Plan, job: Job, kind: str, message: str) -> Finished:
     """The row of a video that took its worker down with it."""
-    record = failed_record(VideoRecord(job.row.video_id), "crash", kind, message)
+    record = failed_record(record_of(job.row), "crash", kind, message)
     return _write(plan, Done(job.row, {e.header: VideoFeatures.failure(record, e.spec.dim) for e in job.extractors}))
 
 

@@ -133,7 +133,7 @@ def _local(num_workers: int | None, device: str):
 
     gpus = gpu_count() if device.startswith("cuda") else 0
     cores = os.cpu_count() or 1
-    count = num_workers or gpus or max(cores // 4, 1)
+    count = num_workers or (1 if ":" in device else gpus) or max(cores // 4, 1)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // count, 1))
     workers = {}
     for number in range(count):
@@ -142,7 +142,9 @@ def _local(num_workers: int | None, device: str):
         if gpus:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             names = visible.split(",") if visible else [str(index) for index in range(gpus)]
-            environment["CUDA_VISIBLE_DEVICES"] = names[number % gpus]
+            _, one, index = device.partition(":")
+            names = [names[int(index)]] if one else names
+            environment["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
             choices["resources"] = {GPU: 1}
         workers[number] = {"cls": Nanny, "options": {**choices, "env": environment}}
     dashboard = {"dashboard": True, "dashboard_address": ":0"} if _has_dashboard() else {"dashboard": False}

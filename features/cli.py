@@ -359,7 +359,7 @@ def convert_store(
 @click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
 @json_option
 def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
-    """Put corrected labels into STORE. Features stay as they are, and so do labels of which the new ones say nothing.
+    """Put corrected labels, and a corrected card, into STORE. Features stay as they are, and so do labels of which the new ones say nothing.
 
     Example: features relabel features/rg.h5 --dataset rg
     """
@@ -368,7 +368,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
     from features.store import open_store
 
     with open_store(store) as opened:
-        name, before, card = opened.dataset, opened.labels, opened.card
+        name, before, card, card_json = opened.dataset, opened.labels, opened.card, opened.card_json
     corrected = _expected(dataset, manifest, card)
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")
@@ -381,10 +381,12 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
         after = opened.labels
         changed = [v for i, v in enumerate(after.video_ids) if v in rows and rows[v] != after.row(i)]
         added = [v for v in after.video_ids if v not in rows]
+        new_card = opened.card_json != card_json
     if as_json:
-        print_json({"store": str(store), "changed": changed, "added": added})
+        print_json({"store": str(store), "changed": changed, "added": added, "card_changed": new_card})
     else:
-        click.echo(f"{store}: labels of {len(changed)} videos changed, {len(added)} added")
+        said = "; its card is another now" if new_card else ""
+        click.echo(f"{store}: labels of {len(changed)} videos changed, {len(added)} added{said}")
 
 
 @main.command("export")

@@ -81,6 +81,12 @@ class VideoTable:
         return decode(np.asarray(self.columns["status"][:]))
 
     @cached_property
+    def spans(self) -> tuple[tuple[float | None, float | None], ...]:
+        """As `VideoRecord.span`."""
+        ends = (np.asarray(self.columns[f"span_{end}_seconds"][:]) for end in ("start", "end"))
+        return tuple(zip(*([None if np.isnan(v) else v for v in values.tolist()] for values in ends)))
+
+    @cached_property
     def checksums(self) -> tuple[str, ...]:
         return decode(np.asarray(self.columns[CHECKSUM][:]))
 

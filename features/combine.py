@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class Merged:
 def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = False) -> Merged:
     """Stores of one dataset into a new one at `out`. Videos may be in several, when all say the same.
 
-    Raises `StoreConflict` with the list when values, labels, prompt sets or recipes differ; `beside` keeps several recipes of
+    Raises `StoreConflict` with the list when values, labels, cards, prompt sets or recipes differ; `beside` keeps several recipes of
     one backbone side by side. A video that failed in one store and not in another has not failed.
     """
     require_new(out)
@@ -48,6 +48,13 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
             raise StoreConflict(
                 f"these are stores of different datasets: {', '.join(names)}. One store holds one dataset"
             )
+        carded = [store for store in stores if store.card]
+        for other in carded[1:]:
+            if entries := card_differences(carded[0].card, other.card):
+                raise StoreConflict(
+                    f"the cards in {carded[0].path} and {other.path} differ in {', '.join(entries)}: give both the one that is right with "
+                    f"`features relabel`"
+                )
         labels = stores[0].labels
         conflicts: list[str] = []
         for store in stores[1:]:
@@ -61,7 +68,7 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
                 held += [stream.header for stream in store.streams]
         plans = _merged_streams(stores, labels)
         texts = _merged_texts(stores)
-        card = next((store.card for store in stores if store.card), None)
+        card = carded[0].card if carded else None
         write_store(
             out, dataset=stores[0].dataset, card=card, labels=labels, streams=plans, texts=texts,
             storage=storage_for(out, stores[0]),
@@ -174,6 +181,11 @@ def combine_labels(*newest_first: Labels) -> Labels:
         tuple(rows), splits, categories, names, np.array(scores).reshape(len(rows), len(names)),
         np.array(boundaries).reshape(len(rows), num_boundaries),
     )  # fmt: skip
+
+
+def card_differences(one: Card | None, other: Card | None) -> list[str]:
+    """Names of the entries in which two cards differ."""
+    return [f.name for f in fields(Card) if getattr(one, f.name, None) != getattr(other, f.name, None)]
 
 
 def label_conflicts(one: Labels, other: Labels) -> list[str]:

@@ -40,6 +40,14 @@ class Console(click.Group):
             if error.errno == errno.EPIPE:
                 raise  # Whoever reads our output has enough of it, such as `head`: click ends without a word.
             raise Refused(_plain(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            # torch's own is a RuntimeError, and torch is not imported for it.
+            if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+                raise
+            reason = str(error).partition(". ")[0] or "no more can be had"
+            raise Refused(
+                f"out of memory: {reason}. What was finished is kept; take smaller batches (--batch-size, --set batch_size=...)"
+            ) from error
 
 
 @contextmanager

@@ -85,9 +85,12 @@ def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]
 
 
 def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
-    """Columns that the store does not keep are 0, such as deductions and factors: 1 for what divides a score."""
+    """Columns that the store does not keep are 0, such as deductions and factors: 1 for what divides a score. No files where a score is
+    missing that the store keeps: these have no word for it, and 0 is a score."""
     columns = card.labels.columns
-    if not columns or any(" " in row.video_id for row in rows):
+    known = {SCORE_PREFIX + name for row in rows for name in row.scores}
+    lacking = any(c in known and c.removeprefix(SCORE_PREFIX) not in row.scores for row in rows for c in columns)
+    if not columns or lacking or any(" " in row.video_id for row in rows):
         return ()
     written = []
     for split in card.splits:

@@ -19,7 +19,7 @@ from features.columns import ArrayLike
 from features.disk import DiskFile
 from features.errors import InvalidFeatures, NotAStore
 from features.layout import DAMAGED, MAX_CHUNK_BYTES, Opened, check_array, check_bytes, read_store, write_tree
-from features.remote import is_url, open_binary
+from features.remote import failures, is_url, open_binary
 from features.store import BLOCK_BYTES, Storage, Store
 from features.writer import clear_dead, temporary_beside
 
@@ -118,7 +118,7 @@ def open_file(path: Path | str) -> Store:
         file = h5py.File(source, "r", **options)
     except PermissionError as error:
         raise NotAStore(f"you may not read {path}") from error
-    except DAMAGED as error:
+    except (*DAMAGED, *failures()) as error:
         raise NotAStore(f"{path} is not an HDF5 file or is damaged: {' '.join(str(error).split())}") from error
     return read_store(path, Opened(_Group(file), file.close, num_bytes))
 
@@ -181,5 +181,5 @@ class _Array:
     def __getitem__(self, key: slice) -> np.ndarray:
         try:
             return self._data[key]
-        except DAMAGED as error:
+        except (*DAMAGED, *failures()) as error:
             raise NotAStore(f"{self._data.name} cannot be read: {' '.join(str(error).split())}") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.combine import label_conflicts
+from features.combine import card_differences, label_conflicts
 from features.errors import InvalidFeatures, NotAStore
 from features.store import Store, Stream
 from features.types import FAILED, OK, Labels, VideoFeatures, VideoRecord
@@ -182,7 +182,7 @@ class Difference:
     """One thing in which two stores differ."""
 
     kind: str
-    """`labels`, `stream`, `video`, `values`, `text`."""
+    """`dataset`, `card`, `labels`, `stream`, `video`, `values`, `text`."""
     what: str
     detail: str
 
@@ -192,6 +192,7 @@ def diff(one: Store, other: Store) -> list[Difference]:
     found = []
     if one.dataset != other.dataset:
         found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))
+    found += [Difference("card", name, "differs") for name in card_differences(one.card, other.card)]
     found += [Difference("labels", line.split(":")[0], line) for line in label_conflicts(one.labels, other.labels)]
     found += _only("labels", set(one.labels.video_ids), set(other.labels.video_ids))
     ours, theirs = ({s.name: s for s in store.streams} for store in (one, other))

@@ -17,6 +17,7 @@ import numpy as np
 
 from features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, decode, encode
 from features.errors import InvalidFeatures, NotAStore
+from features.remote import failures
 from features.store import Storage, Store, Stream, StreamPlan, require_memory
 from features.types import FORMAT_VERSION, FeatureHeader, Labels, TextFeatures, TextHeader, VideoRecord
 from manifests.table import check_video_id
@@ -226,7 +227,7 @@ def read_store(path: Path | str, opened: Opened) -> Store:
     """Check a tree and make a store of it. Raises `NotAStore` with one line, and then closes the tree."""
     try:
         return _read_store(path, opened)
-    except DAMAGED as error:
+    except (*DAMAGED, *failures()) as error:
         opened.close()
         raise NotAStore(f"{path} is not a whole Longtake feature store: {error}") from error
 
@@ -261,7 +262,7 @@ def _guarded(path: Path | str, read: Callable, *arguments: object):
     """What is read after opening gets the same care."""
     try:
         return read(*arguments)
-    except DAMAGED as error:
+    except (*DAMAGED, *failures()) as error:
         raise NotAStore(f"{path} is not a whole Longtake feature store: {error}") from error
 
 

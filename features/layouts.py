@@ -100,7 +100,7 @@ def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:
             if str(key) in found:
                 raise InvalidFeatures(
                     f"{path.name} and {found[str(key)].path.name} both hold video {key}: they are of different modalities "
-                    f"or backbones. Choose one kind with --files PATTERN, such as --files '*_rgb_VST.npy'"
+                    f"or backbones. Take files of one kind: `features import` with --files '*_rgb_VST.npy', other commands by their names"
                 )
             found[str(key)] = SourceVideo(path, lambda path=path, key=key: read(path)[key])
     return found
@@ -159,9 +159,16 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object]
             split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
             if split is None:
                 raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
-            splits |= {tuple(key): split for key in values}
+            for key in values:
+                if not isinstance(key, (tuple, list)):
+                    raise ManifestError(f"{path}: {key!r:.80} is no key of an annotation, such as ('event', 1)")
+                splits[tuple(key)] = split
         else:
             raise ManifestError(f"{path} holds a {type(values).__name__}; a dictionary or a list of keys is expected")
+    if annotations and splits and not splits.keys() & annotations.keys():
+        raise ManifestError(
+            f"no key of the splits, such as {next(iter(splits))!r}, is one of the annotations, such as {next(iter(annotations))!r}"
+        )
     return annotations, splits
 
 
@@ -193,6 +200,8 @@ def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
     Facts are a list, as in `fine-grained_annotation_aqa.pkl`, or named, as in the coarse and the fine-grained file. Boundaries are where the
     second step and the last step begin, which is what the published code of TSA takes of two steps or more.
     """
+    if not card.labels.fps:
+        raise ManifestError(f"the card of {card.name} does not say at which rate its labels count frames: [labels] fps")
     annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
     rows = []

@@ -212,7 +212,8 @@ def pack(
                 replaced = {(text.name, text.header.recipe_id) for text in texts}
                 texts = [*texts, *(t for t in base.texts if (t.name, t.header.recipe_id) not in replaced)]
             plans, labels = _compose(base.streams if base else (), parts, dataset, card, labels, opened)
-            if base is None or parts or texts or not base.labels.equals(labels):
+            changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
+            if changed or parts or texts:
                 storage = base.storage if base else None
                 write_store(
                     store_path, dataset=dataset, card=card, labels=labels, streams=plans, texts=texts, storage=storage
@@ -274,11 +275,11 @@ def _compose(
     headers: dict[str, FeatureHeader] = {}
     dtypes: dict[str, np.dtype] = {}
     videos: dict[str, dict[str, tuple[Stream, int] | StreamItem]] = {}
-    statuses: dict[str, dict[str, str]] = {}
+    outcomes: dict[str, dict[str, tuple[str, object]]] = {}
     for stream in base_streams:
         headers[stream.name], dtypes[stream.name] = stream.header, stream.features.dtype
         videos[stream.name] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-        statuses[stream.name] = dict(zip(stream.videos.video_ids, stream.videos.statuses))
+        outcomes[stream.name] = dict(zip(stream.videos.video_ids, zip(stream.videos.statuses, stream.videos.spans)))
     for path in parts:
         with open_store(path) as part:
             require_one_dataset(part, dataset, card)
@@ -287,17 +288,17 @@ def _compose(
             for stream in part.streams:
                 headers.setdefault(stream.name, stream.header)
                 dtypes.setdefault(stream.name, stream.features.dtype)
-                known, known_status = videos.setdefault(stream.name, {}), statuses.setdefault(stream.name, {})
+                known, outcome = videos.setdefault(stream.name, {}), outcomes.setdefault(stream.name, {})
                 dtype = dtypes[stream.name]
                 many = len(stream.records) > 1 and stream.features.dtype == dtype
                 held = opened.enter_context(open_store(path)).stream(stream.name) if many else None
                 for row, (record, num_clips) in enumerate(zip(stream.records, np.diff(stream.offsets))):
-                    # A video once stored is never lost to a later failure.
-                    if record.status != OK and known_status.get(record.video_id) == OK:
+                    # A video once stored is never lost to a later failure, unless it is of other seconds of its file.
+                    if record.status != OK and outcome.get(record.video_id) == (OK, record.span):
                         continue
                     item = (held, row) if held else _part_item(path, stream.name, record, int(num_clips), dtype)
                     known[record.video_id] = item
-                    known_status[record.video_id] = record.status
+                    outcome[record.video_id] = record.status, record.span
     if unknown:
         # By id, since the order in which videos were finished leaves no trace.
         joined = combine_labels(*reversed(unknown))

@@ -58,6 +58,28 @@ def test_a_warning_is_said_once_in_each_command():
         assert invoke(group, "warns").stderr == "warning: one\nwarning: two\n"
 
 
+def test_out_of_memory_is_one_message():
+    """Of torch, by its name, and of Python; no other error of a program is hidden."""
+
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    @click.command()
+    @click.argument("kind")
+    def works(kind):
+        raise {"gpu": OutOfMemoryError("CUDA out of memory. Tried to allocate"), "cpu": MemoryError()}.get(
+            kind, RuntimeError("x")
+        )
+
+    group = Console("group", commands=[works])
+    assert (
+        "error: out of memory: CUDA out of memory. What was finished is kept"
+        in invoke(group, "works", "gpu", status=2).stderr
+    )
+    assert "take smaller batches" in invoke(group, "works", "cpu", status=2).stderr
+    assert isinstance(CliRunner().invoke(group, ["works", "else"]).exception, RuntimeError)
+
+
 @pytest.mark.parametrize(
     "program, typed, expected",
     [

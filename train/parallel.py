@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +16,7 @@ from types import MappingProxyType
 
 import torch
 
+from features.processes import end_with_starter
 from manifests.errors import there_are
 from train.errors import SettingsError, TrainError
 from train.fitting import Epoch, Fitted, Job, fit
@@ -157,18 +156,6 @@ def _tell(epochs: multiprocessing.SimpleQueue, on_epoch: OnEpoch) -> None:
 
 class _Stopped(Exception):
     """The user has ended the run."""
-
-
-def end_with_starter() -> None:
-    """In a process: end when the one that started it has ended, in whatever way. Nobody would give it another job, for which it would wait
-    for ever."""
-    starter = multiprocessing.parent_process()
-
-    def watch() -> None:
-        starter.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 _HERE: tuple = ()

@@ -17,6 +17,7 @@ import torch
 from tabulate import tabulate
 
 from features.console import finite
+from features.processes import end_with_starter
 from features.store import Store, open_store
 from features.writer import write_whole
 from manifests.errors import LongtakeError, LongtakeWarning
@@ -24,7 +25,6 @@ from train.checkpoint import unit_name
 from train.errors import DataError, SettingsError, TrainError
 from train.heads import get_head
 from train.metrics import average, deviation, join_seeds
-from train.parallel import end_with_starter
 from train.protocol import Experiment, Options, Unit, prepare, require_splits
 from train.prototypes import PrototypeSettings
 from train.report import CONFIG

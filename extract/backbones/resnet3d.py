@@ -23,6 +23,7 @@ I3D_R50 = BackboneSpec(
     frames=_FRAMES,
     clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
     default_weights="i3d_r50_kinetics400",
+    least_length=2,
     citation="Carreira and Zisserman, CVPR 2017; Fan et al., PyTorchVideo, ACM MM 2021",
     batch_size=4,
     num_classes=400,
@@ -70,7 +71,8 @@ def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     head = network.blocks[-1]
     two_paths = head.proj.in_features == SLOWFAST_R50.dim
     length = pictures.shape[2]
-    slow = torch.linspace(0, length - 1, max(length // SLOW_STEP, 1)).long()
+    # As many as the convolutions that join the paths leave of the fast one.
+    slow = torch.linspace(0, length - 1, -(-length // SLOW_STEP)).long()
     maps = [pictures[:, :, slow], pictures] if two_paths else pictures
     for block in network.blocks[: -2 if two_paths else -1]:
         maps = block(maps)

@@ -105,7 +105,8 @@ class SoundRule:
                 raise ValueError(f"{name} takes {' or '.join(allowed)}, got {getattr(self, name)!r}")
 
     def facts(self) -> dict[str, object]:
-        return asdict(self)
+        # "silence" was the value that fills short clips, which is not what a silent file gives: another recipe, and another name.
+        return asdict(self) | ({"missing": "silent samples"} if self.missing == "silence" else {})
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ class BackboneSpec:
     float32."""
     only_length: int = 0
     """Frames per clip that the network is made for, and takes no others; 0 where any length will do."""
+    least_length: int = 1
+    """Frames per clip that its pooling needs."""
     num_classes: int = 0
     """Of the classifier that the published weights carry; 0 where they have none."""
 

@@ -5,7 +5,7 @@ Choice of stream, rotation, colour and the truth about a file's length are settl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -106,8 +106,8 @@ class Decoder(Protocol):
     def promised_seconds(self, path: Path) -> float:
         """What the file's header says of its length, read in no time and not to be trusted; 0 where it says nothing."""
 
-    def for_file(self, info: VideoInfo) -> Decoder:
-        """Who reads this file: the decoder itself, but for `auto`."""
+    def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
+        """Who reads this file, and who reads it anew where that one cannot: the decoder itself, but for `auto`."""
 
     def unfit(self, info: VideoInfo) -> str:
         """Why this decoder must not read the file, as a clause about "it"; empty where it may."""

@@ -6,7 +6,7 @@ the recipe is that of `pyav`. decord and torchcodec on the processor are never c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from extract.decode import Decoder, Pictures, VideoInfo, Wanted, get_decoder
@@ -34,14 +34,14 @@ class AutoDecoder:
     def promised_seconds(self, path: Path) -> float:
         return self._candidates[-1].promised_seconds(path)
 
-    def for_file(self, info: VideoInfo) -> Decoder:
-        return next(candidate for candidate in self._candidates if not candidate.unfit(info))
+    def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
+        return [candidate for candidate in self._candidates if not candidate.unfit(info)]
 
     def unfit(self, info: VideoInfo) -> str:
         return ""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        return self.for_file(info).pictures(info, wanted, num_threads=num_threads)
+        return self.for_file(info)[0].pictures(info, wanted, num_threads=num_threads)
 
 
 def _if_usable(name: str) -> Decoder | None:

@@ -7,7 +7,7 @@ truncated Matroska file, and some truncated MP4 files, as a normal end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,20 +51,20 @@ class PyAVDecoder:
         if not path.is_file():
             raise VideoMissing(f"no file {path}")
         try:
-            with av.open(str(path)) as container:
+            with open_media(path) as container:
                 return _probe(container, path, exact)
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
     def promised_seconds(self, path: Path) -> float:
         try:
-            with av.open(str(path)) as container:
+            with open_media(path) as container:
                 return (container.duration or 0) / av.time_base
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
-    def for_file(self, info: VideoInfo) -> Decoder:
-        return self
+    def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
+        return (self,)
 
     def unfit(self, info: VideoInfo) -> str:
         return ""
@@ -74,7 +74,7 @@ class PyAVDecoder:
         index = -1
         scaler = Scaler(info.rotation_degrees)
         try:
-            with av.open(str(info.path)) as container:
+            with open_media(info.path) as container:
                 stream = container.streams[info.stream_index]
                 stream.thread_type = "AUTO"
                 stream.codec_context.thread_count = num_threads or _num_threads(stream.codec_context.codec.name)
@@ -97,6 +97,11 @@ class PyAVDecoder:
             raise FramesNotPackets(
                 f"{info.path.name}: {len(info.timeline)} packets gave {index + 1} frames; the file is damaged"
             )
+
+
+def open_media(path: Path) -> av.container.InputContainer:
+    """Titles in another encoding than UTF-8 are no reason not to read the pictures."""
+    return av.open(str(path), metadata_errors="replace")
 
 
 def _num_threads(codec: str) -> int:
@@ -142,10 +147,8 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     kind = container.format.name
     if exact and kind not in UNTIMED_CONTAINERS:
         _require_clock(path, frames)
-    timeline = _timeline(shown, rate, promised)
+    timeline = _timeline(path, shown, rate, promised)
     counted_only = kind in UNTIMED_CONTAINERS or None in shown.seconds
-    if timeline.end_seconds > MOST_SECONDS:
-        raise VideoUnreadable(f"{path.name}: its time stamps go to {timeline.end_seconds:.0f} s, which is damage")
     if kind in UNTIMED_CONTAINERS:
         # Its duration is scaled by FFmpeg to the bytes that are there, how many intervals it has is not.
         lacking = (header_frames or 0) / rate - (shown.begin + timeline.end_seconds)
@@ -217,7 +220,7 @@ def _require_clock(path: Path, frames: _Shown) -> None:
 def _lacking_of_all(path: Path) -> float:
     """Seconds by which the last of all streams ends before the header says."""
     end = 0.0
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         for packet in container.demux():
             alive()
             if packet.size and packet.pts is not None and packet.time_base:
@@ -232,7 +235,7 @@ def _clockwise(frame: av.VideoFrame) -> int:
 
 def _rotation_of_first(path: Path, stream_index: int) -> int:
     """A codec with delay gives no picture for the first packet, and the turn is a property of pictures."""
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         for frame in container.decode(container.streams[stream_index]):
             return _clockwise(frame)
     return 0
@@ -259,9 +262,10 @@ def _header_seconds(
     return None
 
 
-def _timeline(shown: _Shown, rate: float, header_seconds: float | None) -> Timeline:
+def _timeline(path: Path, shown: _Shown, rate: float, header_seconds: float | None) -> Timeline:
     if None in shown.seconds:
         count = len(shown.seconds)
+        _require_possible(path, count / rate)
         return Timeline(np.arange(count) / rate, count / rate)
     order = np.argsort(shown.seconds, kind="stable")
     times = np.array(shown.seconds)[order] - shown.begin
@@ -270,5 +274,12 @@ def _timeline(shown: _Shown, rate: float, header_seconds: float | None) -> Timel
     # The last picture may be shown for longer, but not for longer than the header says of all.
     own = min(shown.durations[order[-1]], (header_seconds or np.inf) - moments[-1])
     end = float(moments[-1]) + max(own, gap, 1e-3)
+    # Numbers that large are not even in order any more.
+    _require_possible(path, end)
     # Pictures that claim the same moment share the time until the next one.
     return Timeline(np.interp(np.arange(len(times)), [*first, len(times)], [*moments, end]), end)
+
+
+def _require_possible(path: Path, seconds: float) -> None:
+    if not seconds <= MOST_SECONDS:
+        raise VideoUnreadable(f"{path.name}: its time stamps go to {seconds:.0f} s, which is damage")

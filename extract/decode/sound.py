@@ -12,7 +12,7 @@ import numpy as np
 
 from extract.apart import alive
 from extract.decode import VideoInfo
-from extract.decode.pyav import sound_stream
+from extract.decode.pyav import open_media, sound_stream
 from extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]
@@ -21,7 +21,7 @@ Span = tuple[float, float]
 
 def original_rate(info: VideoInfo) -> int:
     """Hz of the first sound stream. Raises `SoundMissing`."""
-    with av.open(str(info.path)) as container:
+    with open_media(info.path) as container:
         return _stream(container, info).rate
 
 
@@ -94,7 +94,7 @@ def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.Audio
 def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the first sample on the pictures' clock, samples) of each decoded block."""
     try:
-        with av.open(str(info.path)) as container:
+        with open_media(info.path) as container:
             begin: int | None = None
             for seconds, samples in _resampled(container, _stream(container, info), sample_rate):
                 if seconds is not None:

@@ -32,6 +32,13 @@ class Hanging(PyAVDecoder):
             yield found
 
 
+class HangsOverHeaders(PyAVDecoder):
+    def promised_seconds(self, path):
+        if path.stem == "hangs":
+            hang()
+        return super().promised_seconds(path)
+
+
 class OnlyMP4(PyAVDecoder):
     """Stands for NVDEC, which does not read everything."""
 

@@ -122,7 +122,7 @@ def test_a_stall_is_killed_though_it_holds_the_interpreter():
     with Apart(1.0, threading.Event()) as place:
         place.call(os.getpid)
         began = time.monotonic()
-        with pytest.raises(VideoStalled, match="gave nothing for 1 s and was killed; --stall-timeout"):
+        with pytest.raises(VideoStalled, match="gave nothing for 1 s and was killed, as --stall-timeout"):
             list(place.stream(hanging.hangs_after, 3))
         assert 0.9 < time.monotonic() - began < 20
         assert place.call(hanging.works_silently, 0.0) == "done"

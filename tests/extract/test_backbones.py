@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.backbones import TABLE, build, get_spec, state_sha256
+from extract.backbones import TABLE, build, get_spec, resnet3d, state_sha256
 from extract.backbones.i3d import FLOW_BOUND, optical_flow
 from extract.backbones.spec import SoundRule
 from extract.errors import WeightsError
@@ -136,6 +136,26 @@ def test_video_swin_of_the_original_repository(shared) -> None:
     sizes = ((32, 224, 224), (16, 224, 224), (9, 90, 116))
     for seed, size in list(enumerate(sizes))[1:]:  # the largest takes longest and is compared by the slow test
         assert swin_error(vst, golden, seed, size) < 1e-4
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 25, 32])
+def test_both_paths_of_slowfast_have_the_length_that_joins_them(length):
+    seen = []
+
+    class Block(torch.nn.Module):
+        def forward(self, maps):
+            slow, fast = maps
+            seen.append((slow.shape[2], torch.nn.functional.conv3d(
+                fast, torch.zeros(3, 3, 7, 1, 1), stride=(4, 1, 1), padding=(3, 0, 0)).shape[2]))  # fmt: skip
+            return maps
+
+    head = torch.nn.Module()
+    head.proj = torch.nn.Linear(resnet3d.SLOWFAST_R50.dim, 1)
+    network = torch.nn.Module()
+    network.blocks = torch.nn.ModuleList([Block(), torch.nn.Identity(), head])
+    resnet3d.features(network, torch.zeros(1, 3, length, 1, 1))
+    ((slow, fast),) = seen
+    assert slow == fast
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from distributed import LocalCluster, get_worker
 
-from extract import cluster, schedulers
+from extract import cluster, decode, schedulers
 from extract.cluster import longest_first
 from extract.errors import ExtractError
 from extract.run import RunOptions, make_plan
@@ -71,6 +71,8 @@ def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, mon
         ("cuda", None, None, ["0", "1"]),
         ("cuda", "3,5", None, ["3", "5"]),
         ("cuda", None, 3, ["0", "1", "0"]),
+        ("cuda:1", None, None, ["1"]),
+        ("cuda:1", "3,5", 2, ["5", "5"]),
         ("cpu", None, 3, [None] * 3),
     ],
 )
@@ -85,9 +87,29 @@ def test_each_worker_has_a_gpu(monkeypatch, device, visible, asked, expected):
     schedulers._local(asked, device)
     workers = [worker["options"] for worker in made["workers"].values()]
     assert [worker["env"].get("CUDA_VISIBLE_DEVICES") for worker in workers] == expected
-    on_gpu = device == "cuda"
+    on_gpu = device.startswith("cuda")
     assert all(worker.get("resources") == ({schedulers.GPU: 1} if on_gpu else None) for worker in workers)
     assert all(worker["nthreads"] == 1 for worker in workers)
+
+
+def test_a_header_that_stalls_comes_last(tmp_path, numbers_backbone, monkeypatch):
+    """Lengths are read where they can be killed, like all else."""
+    manifest = make_dataset(tmp_path, [10, 40, 20])
+    monkeypatch.setitem(decode.TABLE, "hanging", "tests.extract.hanging:HangsOverHeaders")
+    (tmp_path / "videos" / "v1.mp4").rename(tmp_path / "videos" / "hangs.mp4")
+    manifest.write_text("video_id\nhangs\nv0\nv2\n")
+    options = RunOptions((fake_backbone.NAME,), weights=("random",), decoder="hanging", stall_timeout=1.0)
+    plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
+    assert [job.row.video_id for job in cluster.longest_first(plan)] == ["v2", "v0", "hangs"]
+
+
+def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.pt", "b=c.pt"):
+        Path(name).touch()
+    given = ("a.pt", "b=c.pt", "vst=a.pt", "random:3", "vst_kinetics600", "i3d=random")
+    expected = (f"{tmp_path}/a.pt", f"{tmp_path}/b=c.pt", f"vst={tmp_path}/a.pt", *given[3:])
+    assert tuple(map(cluster._absolute, given)) == expected
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):

@@ -23,6 +23,7 @@ from extract.demo import (
 )
 from extract.errors import ExtractError
 from manifests.table import find_manifest
+from tests.calls import group_ends, started, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -275,6 +276,14 @@ def test_write_demo_resumes_and_is_the_same_with_processes(tmp_path):
 
     write_demo(tmp_path / "two", **arguments, workers=2)
     assert {path.name: path.read_bytes() for path in (tmp_path / "two" / "videos").iterdir()} == videos
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    pytest.importorskip("cv2")
+    with started("extract.cli", "demo", tmp_path / "demo", "--num-videos", 100, "--workers", 2) as drawing:
+        wait_for(tmp_path / "demo" / "videos", "*.mp4", 2)
+        drawing.kill()
+        assert group_ends(drawing)
 
 
 def test_write_demo_refuses_a_folder_of_other_videos(tmp_path, monkeypatch):

@@ -17,7 +17,14 @@ from extract.cli import main
 from extract.clips import Timeline, plan_clips
 from extract.decode import FRAMES, PACKETS, RATE, get_decoder, pyav, sound, with_true_times
 from extract.decode.sound import original_rate, read_sound
-from extract.errors import ExtractError, FramesNotPackets, SoundUnreadable, VideoTruncated, VideoUnreadable
+from extract.errors import (
+    ExtractError,
+    FramesNotPackets,
+    SoundMissing,
+    SoundUnreadable,
+    VideoTruncated,
+    VideoUnreadable,
+)
 from extract.overlay import Track, draw_overlay
 from extract.thumbnails import thumbnails
 from features.types import FeatureHeader
@@ -188,6 +195,32 @@ def test_two_pictures_of_one_moment(tmp_path):
     assert len(clips) == 20
     with pytest.raises(ValueError, match="ascends"):
         Timeline(np.array([0.0, 0.1, 0.1]), 1.0)
+
+
+def test_titles_in_another_encoding(tmp_path):
+    """Of recorders that do not know UTF-8: they are no part of the pictures."""
+    groups_of_25(tmp_path / "whole.mkv", 20)
+    with av.open(str(tmp_path / "whole.mkv")) as source, av.open(str(tmp_path / "titled.mkv"), "w") as target:
+        target.metadata["title"] = "Zqqqz"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    titled = tmp_path / "titled.mkv"
+    titled.write_bytes(titled.read_bytes().replace(b"Zqqqz", b"Z\xe9\xe9\xe9z"))
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(titled))
+    assert read(titled)[1] == list(range(20)) and PYAV.promised_seconds(titled) > 0
+    with pytest.raises(SoundMissing):
+        original_rate(PYAV.probe(titled))
+
+
+def test_time_stamps_too_large_to_be_in_order(tmp_path):
+    shown = pyav._Shown()
+    shown.seconds, shown.durations = [0.0, 0.04, 9.2e15, 9.2e15], [0.04] * 4
+    with pytest.raises(VideoUnreadable, match="a.mkv: its time stamps go to .*, which is damage"):
+        pyav._timeline(tmp_path / "a.mkv", shown, 25.0, None)
 
 
 def test_wild_time_stamps(tmp_path):

@@ -17,6 +17,8 @@ import torch
 from click.testing import CliRunner
 
 from extract.cli import main
+from extract.decode.pyav import PyAVDecoder
+from extract.errors import DecoderUnfit
 from features import parts
 from features.inspect import diff
 from features.parts import claim_of, read_finished
@@ -269,6 +271,42 @@ def test_resume_does_nothing_twice(tmp_path, numbers_backbone):
     assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing to do, nothing written"
 
 
+def test_a_corrected_path_is_another_file(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 20])
+    table = tmp_path / "small.csv"
+    table.write_text("video_id,path\na,v0.mp4\n")
+    assert "1 new" in extract(tmp_path).output
+    table.write_text("video_id,path\na,v1.mp4\n")
+    assert "1 new" in extract(tmp_path).output
+    assert "0 new, 1 were there" in extract(tmp_path).output
+    with open_store(tmp_path / "small.h5") as store:
+        assert store.stream().records[0].source_name == "v1.mp4" and np.diff(store.stream().offsets).tolist() == [5]
+
+
+class Refuses(PyAVDecoder):
+    """Stands for a GPU whose pictures differ, which shows only when they are there."""
+
+    name = "refuses"
+
+    def pictures(self, info, wanted, *, num_threads):
+        for number, found in enumerate(super().pictures(info, wanted, num_threads=num_threads)):
+            if number == 6 and info.path.stem == "v1":
+                raise DecoderUnfit("its frame 6 differs")
+            yield number, {rule: np.zeros_like(picture) for rule, picture in found[1].items()}
+
+
+def test_auto_reads_anew_what_the_first_decoder_refuses(tmp_path, numbers_backbone, monkeypatch):
+    make_dataset(tmp_path, [16, 16])
+    monkeypatch.setattr("extract.decode.auto._if_usable", lambda name: Refuses())
+    done = extract(tmp_path, "--decoder", "auto", "--stall-timeout", "0")
+    assert "2 new" in done.output
+    extract(tmp_path, out="pyav.h5")
+    with open_store(tmp_path / "small.h5") as store, open_store(tmp_path / "pyav.h5") as expected:
+        assert [record.decoder for record in store.stream().records] == ["refuses", "pyav"]
+        assert not store.stream().read(0).features.any()
+        np.testing.assert_array_equal(store.stream().read(1).features, expected.stream().read(1).features)
+
+
 def test_a_finished_run_builds_no_network(tmp_path, numbers_backbone, monkeypatch):
     make_dataset(tmp_path, [8, 8, 8])
     torch.save({"none": torch.zeros(1)}, tmp_path / "weights.pt")
@@ -322,6 +360,16 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
         "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,2,3\n"
     )
     assert "1 new" in extract(tmp_path).output
+    # What was there of other seconds does not stand in for them.
+    (tmp_path / "small.csv").write_text(
+        "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,50,60\n"
+    )
+    assert "lies after its end" in extract(tmp_path, status=1).output
+    with open_store(tmp_path / "small.h5") as store:
+        assert store.stream().videos.statuses == ("ok", "failed") and np.diff(store.stream().offsets).tolist() == [
+            13,
+            0,
+        ]
 
 
 @pytest.mark.parametrize(
@@ -334,6 +382,8 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
         (["--fps", "-1"], "rate above 0"),
         (["--device", "cuda:99"], "cannot be used"),
         (["--videos", "nowhere"], "no folder"),
+        (["--cluster-options", "site.toml"], "--cluster-options goes with --cluster"),
+        (["--backbone", "i3d-r50", "--clip-length", "1"], "takes clips of 2 frames or more, got 1"),
     ],
 )
 def test_wrong_calls(tmp_path, numbers_backbone, arguments, message):

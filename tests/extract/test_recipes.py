@@ -19,6 +19,7 @@ from extract.decode import get_decoder
 from extract.decode.frames import centre_crop
 from extract.errors import ExtractError
 from extract.recipes import RECIPES, apply_recipe
+from extract.run import RunOptions, clip_rule
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
 
@@ -108,6 +109,14 @@ def test_a_small_picture_gets_black_borders():
     cropped = centre_crop(np.full((4, 10, 3), 9, np.uint8), 6, 6)
     assert cropped.shape == (6, 6, 3)
     assert (cropped[[0, -1]] == 0).all() and (cropped[1:-1] == 9).all()
+
+
+@pytest.mark.parametrize("choice", [{"clip_stride": 4}, {"tail": "drop"}])
+def test_choices_that_a_recipe_has_no_use_for(choice):
+    spec = apply_recipe("mvla-jigsaws", get_spec("i3d"))
+    assert clip_rule(spec, None, RunOptions(recipe="mvla-jigsaws")).num_clips
+    with pytest.raises(ExtractError, match="spreads .* clips evenly .* would change nothing"):
+        clip_rule(spec, None, RunOptions(recipe="mvla-jigsaws", **choice))
 
 
 def test_a_recipe_decides_and_the_call_overrides(tmp_path, numbers_backbone, monkeypatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from click.testing import CliRunner
 
 from extract import backbones
+from extract.apart import Here
 from extract.backbones.ast import SPEC as AST
 from extract.backbones.spec import ClipRule, SoundRule
 from extract.banks import FLOOR, filter_banks, kaldi_banks
@@ -21,7 +24,9 @@ from extract.cli import main
 from extract.decode import get_decoder
 from extract.decode.sound import read_sound, sound_seconds
 from extract.errors import SoundMissing
+from extract.reading import Extractor, Job, NoSound, _send_clips
 from features.store import open_store
+from manifests.table import ManifestRow
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
 
@@ -141,9 +146,38 @@ def test_a_video_without_sound_fails_for_those_that_hear_only(tmp_path, both):
     done = extract(tmp_path, *both, "--missing-sound", "silence", "--beside")
     with open_store(tmp_path / "s.h5") as store:
         silent = store.stream(f"{NAME}@{done['recipes'][NAME]}")
-        assert silent.header.preprocessing["missing"] == "silence"
+        assert silent.header.preprocessing["missing"] == "silent samples"
         features = silent.read("mute").features
-        assert len(features) == len(store.stream(fake_backbone.NAME).read("mute").features) and np.ptp(features) == 0
+        assert len(features) == len(store.stream(fake_backbone.NAME).read("mute").features)
+    # As those of a file whose sound is silent.
+    write_av(tmp_path / "videos" / "mute.mkv", seconds=2)
+    (tmp_path / "videos" / "mute.mp4").unlink()
+    extract(tmp_path, *both, "--missing-sound", "silence", "--out", str(tmp_path / "t.h5"))
+    with open_store(tmp_path / "t.h5") as store:
+        np.testing.assert_allclose(features, store.stream(NAME).read("mute").features, atol=1e-6)
+
+
+def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
+    """A routine in a long file hears its own seconds, not the file's."""
+    row = ManifestRow("a", path="a.mkv", start_seconds=2.0, end_seconds=4.0)
+    path = write_av(tmp_path / "a.mkv", seconds=6, click=3.5)
+    spec = backbones.get_spec(NAME)
+    spec = replace(spec, frames=replace(spec.frames, spans="equal parts"))
+    info = get_decoder("pyav").probe(path)
+
+    def heard(row: ManifestRow) -> list:
+        extractor = Extractor(spec, ClipRule(25, 25, "pad"), None, None, 1)
+        sent = []
+        _send_clips(Job(row, (extractor,)), info, get_decoder("pyav"), 1, Here(), sent.append, threading.Event())
+        return sent
+
+    quiet, loud = (clip.frames.mean() for clip in heard(row))
+    assert loud > quiet + 0.01, (
+        "the click is in the second half of the span, and in no half of the file's first seconds"
+    )
+    info = get_decoder("pyav").probe(write_av(tmp_path / "late.mkv", seconds=6, sound_start=4.5))
+    (nothing,) = heard(row)
+    assert isinstance(nothing, NoSound) and "no sound in the span" in str(nothing.error)
 
 
 def test_spans_in_any_place(tmp_path):

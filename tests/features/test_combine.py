@@ -20,6 +20,7 @@ from features.inspect import diff, verify
 from features.parts import pack, write_part
 from features.store import Storage, open_store, write_store
 from features.types import LabelRow, Labels
+from manifests.card import find_card
 from manifests.table import find_manifest, read_manifest
 from tests.calls import invoke
 from tests.features import raw
@@ -176,6 +177,39 @@ def test_new_labels_leave_features_alone(tmp_path, suffix):
     assert "is a store of d; these labels are of rg" in run("relabel", path, "--dataset", "rg", status=2)
     (tmp_path / "strangers.csv").write_text("video_id,score_total\nx,1\n")
     assert "these labels are of strangers" in run("relabel", path, "--manifest", tmp_path / "strangers.csv", status=2)
+
+
+def test_a_corrected_card_reaches_the_store(tmp_path, monkeypatch):
+    card = find_card("fisv")
+    limits = card.scores["tes"]
+    stores = {}
+    for name, top in (("one", limits.maximum), ("other", limits.maximum + 5)):
+        changed = dataclasses.replace(card, scores={**card.scores, "tes": dataclasses.replace(limits, maximum=top)})
+        stores[name] = tmp_path / f"{name}.h5"
+        own = labels_of(find_manifest("fisv")).subset([len(stores)])
+        write_store(stores[name], dataset="fisv", card=changed, labels=own, streams=[])
+    assert "card scores: differs" in run("diff", stores["one"], stores["other"], status=1)
+    said = run("merge", *stores.values(), "--out", tmp_path / "m.h5", status=2)
+    assert "differ in scores: give both the one that is right" in said and not (tmp_path / "m.h5").exists()
+    assert "its card is another now" in run("relabel", stores["other"], "--dataset", "fisv")
+    assert "its card" not in run("relabel", stores["other"], "--dataset", "fisv")
+    with open_store(stores["other"]) as store:
+        assert store.card == card
+    run("relabel", stores["one"], "--dataset", "fisv")
+    run("merge", *stores.values(), "--out", tmp_path / "m.h5")
+
+
+def test_no_file_of_the_authors_where_a_score_is_missing(tmp_path):
+    """Theirs has no word for that, and 0 is a score."""
+    ids = [row.video_id for row in find_manifest("fisv").rows[:2]]
+    for name, pcs in (("whole", 30.0), ("lacking", np.nan)):
+        table = Labels(tuple(ids), ("train",) * 2, ("",) * 2, ("tes", "pcs"), np.array([[20.0, 31.0], [21.0, pcs]]))
+        videos = [video(video_id, 3) for video_id in ids]
+        path = tmp_path / f"{name}.h5"
+        write_store(path, dataset="fisv", card=find_card("fisv"), labels=table, streams=[plan(header(), videos)])
+        run("export", path, tmp_path / name)
+        assert (tmp_path / name / "train.txt").exists() == (name == "whole")
+        assert (tmp_path / name / "labels.csv").exists()
 
 
 def test_labels_of_a_store_that_another_process_publishes(tmp_path, monkeypatch):

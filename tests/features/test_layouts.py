@@ -165,6 +165,23 @@ def test_logo(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_labels_that_do_not_go_together(tmp_path, monkeypatch):
+    for name, value in {
+        "anno": {("event", 0): ["free", 80.0]}, "train_numbers": [1, 2], "train_texts": ["e_1"], "train_others": [("else", 0)],
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(value))
+
+    def told(split, layout="logo", dataset="logo"):
+        call = ["labels", "--layout", layout, "--dataset", dataset, "--labels", tmp_path / "anno.pkl"]
+        return invoke(main, *call, "--labels", tmp_path / f"{split}.pkl", "--out", tmp_path / "t.csv", status=2).output
+
+    assert "1 is no key of an annotation" in told("train_numbers") and "'e_1' is no key" in told("train_texts")
+    assert "no key of the splits, such as ('else', 0), is one of the annotations, such as ('event', 0)" in told(
+        "train_others"
+    )
+    assert "does not say at which rate" in told("train_others", "finediving", "mtl-aqa")
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_finediving(tmp_path, named):
     """Files in the authors' structure: facts by (event, instance), as a list or in two files by name, and lists of keys for the splits."""

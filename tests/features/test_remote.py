@@ -1,12 +1,15 @@
 """Stores at URLs: read from a web server and from an object store, and no more of them than is needed."""
 
+import io
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from features import hdf5
 from features.cli import main
 from features.errors import NotAStore
 from features.inspect import diff
@@ -112,3 +115,25 @@ def test_places_that_cannot_be_reached(url, message):
     with pytest.raises(NotAStore, match=message) as caught:
         open_store(url)
     assert str(caught.value).count("cannot read") <= 1
+
+
+def test_a_server_that_fails_while_it_is_read(tmp_path, monkeypatch):
+    """What clients of far away places raise comes through h5py as it is."""
+    path = make_store(tmp_path / "s.h5", {"a": 3, "b": 200})
+
+    class Flaky(io.FileIO):
+        works = True
+
+        def readinto(self, buffer):
+            if not self.works:
+                raise aiohttp.ClientPayloadError("503")
+            return super().readinto(buffer)
+
+    source = Flaky(path)
+    monkeypatch.setattr(hdf5, "open_binary", lambda url: source)
+    with open_store("http://far.away/s.h5") as store:
+        source.works = False
+        with pytest.raises(NotAStore, match="cannot be read: 503"):
+            store.stream().read("b")
+        source.works = True
+        assert len(store.stream().read("b").features) == 200
