@@ -234,6 +234,8 @@ def predict(
         raise click.UsageError("name what to score with either --features STORE or --video FILE")
     if video is None and (overlay or weights):
         raise click.UsageError("--overlay and --weights go with --video")
+    if video is not None and only:
+        raise click.UsageError("--only goes with --features: it names videos of a store")
     from features.store import open_store
     from train import predicting
     from train.report import RANDOM_NOTE, write_scores
@@ -395,6 +397,8 @@ def sweep(
     from train.report import RANDOM_NOTE
     from train.sweep import cells_of, format_sweep, not_done, processes, read_sweep, require_settings, run_sweep
 
+    if cluster_options and not cluster:
+        raise click.UsageError("--cluster-options goes with --cluster: without it, this machine trains")
     shown = how_shown(quiet, verbose, as_json)
     chosen = {name: value for name, value in choices.items() if value is not None}
     if settings:

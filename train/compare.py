@@ -15,7 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from train.errors import DataError
-from train.summary import AVERAGE
+from train.summary import AVERAGE, unfinished
 from train.unified import UNIFIED
 
 PAPERS = Path(__file__).with_name("papers.csv")
@@ -52,11 +52,16 @@ def read_run(folder: Path) -> tuple[str, Line]:
         mse = {key: row["mse"] for key, row in zip(keys, rows) if row["mse"] is not None}
         l2 = {key: row["relative_l2"] for key, row in zip(keys, rows) if row["relative_l2"] is not None}
         folds, random = config["options"]["folds"], metrics["random_weights"]
-        marks = ["last epoch", *([f"{folds}-fold"] if folds else []), *(["RANDOM weights"] if random else [])]
+        marks = [
+            "last epoch",
+            f"{folds}-fold" if folds else "",
+            "RANDOM weights" if random else "",
+            unfinished(metrics),
+        ]
         return metrics["dataset"], Line(
             f"{metrics['head']} ({folder.name})",
             config["features"]["backbone"],
-            ", ".join(marks),
+            ", ".join(filter(None, marks)),
             spearman,
             mse,
             deviation,

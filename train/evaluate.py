@@ -36,6 +36,19 @@ class Evaluation:
 def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
     header = FeatureHeader.from_json(trained_on)
     same = [stream.name for stream in store.streams if stream.header.recipe_id == header.recipe_id]
+    others = [stream for stream in store.streams if stream.header.backbone == header.backbone]
+    if not same and len(others) > 1:
+        differences = {stream.name: header.differences(stream.header) for stream in others}
+        same = [name for name, fields in differences.items() if not fields.keys() - set(accept)]
+        if len(same) != 1:
+            lines = [
+                f"  {name}: {field}: trained on {a!r}, here {b!r}"
+                for name, fields in differences.items()
+                for field, (a, b) in fields.items()
+            ]
+            raise CheckpointError(
+                f"{store.path} was made by other recipes than the head's features:\n" + "\n".join(lines)
+            )
     stream = store.stream(same[0] if same else header.backbone)
     require_same_recipe(trained_on, stream.header, str(store.path), accept)
     return stream.name
@@ -89,7 +102,9 @@ def _evaluate(
         raise DataError(f"{store.path} has no score {scale.name!r}; it has {', '.join(data.scores)}")
     rows = data.rows(split=split, category=category or None, score=scale.name)
     if not len(rows):
-        raise DataError(f"{store.path}: no videos of split {split!r} and category {category!r}; try --split all")
+        which = (f" of split {split!r}" if split else "") + (f" of category {category!r}" if category else "")
+        remedy = "try --split all" if split else "`features relabel` gives videos other labels"
+        raise DataError(f"{store.path}: no videos{which} have the score {scale.name}; {remedy}")
     predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
     scores = data.scores[scale.name]
     known = labelled_rows(data, Unit(category, scale, None, config.window), config.folds)

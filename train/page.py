@@ -28,7 +28,7 @@ from train.errors import DataError
 from train.evaluate import checkpoints, load_run
 from train.predicting import Prediction, predict_run
 from train.report import CONFIG, RANDOM_NOTE, TENSORBOARD, format_table
-from train.summary import Row
+from train.summary import Row, unfinished
 from train.unified import UNIFIED
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -118,6 +118,7 @@ def make_page(
         table=format_table(table, "html"),
         random_note=RANDOM_NOTE if metrics["random_weights"] else "",
         sections=sections.values(),
+        unfinished=unfinished(metrics),
         comparison=format_lines([*papers, line], "html") if papers else "",
         models=sum(not model["control"] for model in metrics["models"]),
     )

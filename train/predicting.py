@@ -18,7 +18,7 @@ from features.types import FeatureHeader
 from manifests.errors import there_are
 from train.bridge import from_extract
 from train.checkpoint import HeadConfig, load_checkpoint
-from train.dataset import CENTRE, FeatureSet, ScoreScale
+from train.dataset import CENTRE, FeatureSet, ScoreScale, clips_of_test
 from train.errors import DataError
 from train.evaluate import checkpoints, load_run
 from train.heads.transformer import Decoder
@@ -93,21 +93,23 @@ def predict_run(
     accept: Sequence[str] = (),
     running: bool = False,
 ) -> list[Prediction]:
-    """Every video of the store that the run has a head for. A video without a category is scored when `category` names the heads.
+    """Every video of the store that the run has a head for. Where `category` names the heads, its videos and those without a category.
 
     `accept` names fields of the recipe that may differ. Raises `CheckpointError` when another does, naming how, and
-    `DataError` for ids that the store lacks.
+    `DataError` for ids that the store lacks or that no head is for.
     """
     votes: dict[tuple[str, str, str], _Votes] = {}
     spans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     asked_of: set[str] = set()
+    known: dict[str, str] = {}
     for head, config, data in load_run(run_folder, store, accept):
+        known |= zip(data.video_ids, data.categories)
         stream = store.stream(f"{data.header.backbone}@{data.header.recipe_id}")
         for own_category, scale in config.tested_on(store.dataset):
             asked_of.add(own_category)
             if category is not None and own_category != category:
                 continue
-            for row in _rows(data, own_category if category is None else None, only):
+            for row in _rows(data, own_category, category is not None, only):
                 video_id = data.video_ids[row]
                 if video_id not in spans:
                     spans[video_id] = stream.read(video_id).start_seconds, stream.read(video_id).end_seconds
@@ -119,15 +121,21 @@ def predict_run(
                 found.unmatched |= data.exemplars is not None and bool(data.exemplars.unmatched[row])
     if category is not None and category not in asked_of:
         raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(asked_of))}")
-    if not votes:
-        raise DataError(
-            f"{run_folder} has no head for the videos of {store.path}: their categories are not among "
-            f"{', '.join(sorted(asked_of))}. Name the heads with --category"
-        )
+    scored = {video_id for video_id, _, _ in votes}
+    unscored = [video_id for video_id in only or known if video_id not in scored]
+    if unscored and (only or not scored):
+        named = ", ".join(f"{video_id} ({known[video_id] or 'no category'})" for video_id in unscored[:5])
+        which = f"{named}{', ...' if len(unscored) > 5 else ''}" if only else f"the videos of {store.path}"
+        have = category or ", ".join(sorted(asked_of))
+        remedy = "`features relabel` gives videos another category"
+        if not all(known[video_id] for video_id in unscored):
+            remedy = "Name the heads with --category"
+        raise DataError(f"{run_folder} has no head for {which}: their categories are not among {have}. {remedy}")
     return [_prediction(key, found, *spans[key[0]]) for key, found in votes.items()]
 
 
-def _rows(data: FeatureSet, category: str | None, only: Sequence[str]) -> np.ndarray:
+def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str]) -> np.ndarray:
+    """Videos of a head's category, and those without one where the heads were named; all, for a head of no category."""
     unknown = [video_id for video_id in only if video_id not in data.video_ids]
     if alone := [video_id for video_id in unknown if video_id in data.without_second]:
         raise DataError(
@@ -135,7 +143,9 @@ def _rows(data: FeatureSet, category: str | None, only: Sequence[str]) -> np.nda
         )
     if unknown:
         raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids)}")
-    rows = data.rows(category=category or None)
+    rows = data.rows(category=own_category or None)
+    if named and own_category:
+        rows = np.sort(np.concatenate([rows, data.rows(category="")]))
     return np.array([row for row in rows if not only or data.video_ids[row] in only], int)
 
 
@@ -170,11 +180,8 @@ def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, sc
     centred = config.settings.test_window == CENTRE
     together = 1 if data.needs.sees_padding and not centred else PREFIXES
     for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / together)):
-        lengths = np.minimum(counts, config.window) if centred else counts
-        steps = np.arange(lengths.max())
-        clips = ((counts - lengths) // 2)[:, None] + steps[None]
-        rows = np.full(len(counts), row)
-        batch = data.batch(rows, clips, steps[None] < lengths[:, None], np.zeros(len(counts)))
+        clips = clips_of_test(counts, config.window, config.settings.test_window)
+        batch = data.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))
         batch = data.voted(batch, config.window, config.settings.test_window)
         scores.append(head(batch).score01.double().numpy())
     return scale.to_units(np.concatenate(scores))
@@ -280,6 +287,8 @@ def predict(
     """
     if (features is None) == (video is None):
         raise DataError("name what to score with either features= or video=")
+    if video is not None and only:
+        raise DataError("only= goes with features=: it names videos of a store")
     if video is not None:
         return predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
     with open_store(features) as store:

@@ -127,6 +127,8 @@ class Experiment:
     """Category -> which texts are its own; empty where all texts are everybody's."""
     parts: tuple[Part, ...] = ()
     """Of a unified experiment: what its one model is tested on. Empty otherwise."""
+    without_features: tuple[str, ...] = ()
+    """Videos that would train or test a model, had the store features of them."""
 
     @property
     def random_weights(self) -> bool:
@@ -160,20 +162,24 @@ class Experiment:
         return sum(plan.job.settings.epochs for plan in _plan(self))
 
     def build_head(self, unit: Unit, head: str | None = None) -> torch.nn.Module:
-        head_class = get_head(head or self.head)
-        settings = unit.settings.head if head is None else head_class.Settings()
+        settings = unit.settings.head if head is None else get_head(head).Settings()
         audio_dim = self.data.second_header.dim if self.data.second_header else 0
-        try:
-            built = head_class(self.data.header.dim, settings, self.prototypes, audio_dim)
-        except LongtakeError:
-            raise
-        except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError) as error:
-            raise SettingsError(f"head {head or self.head} cannot be built with these settings: {error}") from error
+        built = build(head or self.head, self.data.header.dim, settings, self.prototypes, audio_dim)
         if self.plugin_text is None or head is not None:
             return built
         plugin = plugin_for(self.options.plugin, {self.plugin_text.name: set(self.plugin_text.groups)})
         texts = {group: self.plugin_text.group(group) for group in plugin.groups}
         return plugin.build(built, self.data.header.dim, texts, audio_dim, unit.settings.plugin)
+
+
+def build(head: str, dim: int, settings: object, prototypes: Prototypes | None, audio_dim: int) -> torch.nn.Module:
+    """Raises `SettingsError` in place of what torch raises for sizes that do not fit each other."""
+    try:
+        return get_head(head)(dim, settings, prototypes, audio_dim)
+    except LongtakeError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError) as error:
+        raise SettingsError(f"head {head} cannot be built with these settings: {error}") from error
 
 
 def prepare(store: Store, options: Options) -> Experiment:
@@ -203,7 +209,7 @@ def prepare(store: Store, options: Options) -> Experiment:
             rows = data.rows(category=category or None, score=name)
             if not len(rows):
                 continue
-            taught = data.rows(split="train", category=category or None, score=name)
+            taught = teaching_rows(data, category=category or None, score=name)
             scale = score_scale(card, name, data.scores[name][taught if len(taught) else rows])
             stated = {**card_settings(card, scale, head_class.Settings), **overrides}
             settings = build_settings(head, dataset, category, stated, kinds, options.preset)
@@ -241,7 +247,21 @@ def prepare(store: Store, options: Options) -> Experiment:
         terms = terms or own
     if terms:
         data = data.with_terms(terms)
-    return Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options, terms)
+    made = Experiment(data, card, store.dataset, head, tuple(units), prototypes, text, plugin_text, options, terms)
+    return replace(made, without_features=_without_features(store, data, units))
+
+
+def _without_features(store: Store, data: FeatureSet, units: Sequence[Unit]) -> tuple[str, ...]:
+    """Of `train`, `test` and folds, with a score that is learnt; those that lack only a second stream are told of elsewhere."""
+    labels, there = store.labels, {*data.video_ids, *data.without_second}
+    wanted = {(unit.category, labels.score_names.index(unit.scale.name)) for unit in units}
+    return tuple(
+        video_id
+        for video_id, split, category, scores in zip(labels.video_ids, labels.splits, labels.categories, labels.scores)
+        if video_id not in there
+        and (split in ("train", "test") or split.startswith(OWN_FOLD))
+        and any(own in ("", category) and not np.isnan(scores[column]) for own, column in wanted)
+    )
 
 
 def _require_boundaries(store: Store, data: FeatureSet, head: str, number: int) -> None:
@@ -402,7 +422,7 @@ def _by_part(fitted: Fitted, tasks: Sequence[Task]) -> Iterator[Fitted]:
 
 def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
     """(fold, training rows, test rows): the dataset's split, its own folds where its splits are named `fold...`, or folds of its
-    training split.
+    training split. With folds of its own, `train` teaches in each round, and all else is left alone.
 
     The last are cut from a permutation by numpy's legacy generator with seed 0, as the ridge figures of the docs are.
     """
@@ -413,12 +433,16 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
     own = sorted({name for name in data.splits[rows] if name.startswith(OWN_FOLD)})
     if own and not folds:
         for fold, name in enumerate(own):
-            tested = data.splits[rows] == name
-            yield fold, rows[~tested], rows[tested]
+            others = np.isin(data.splits[rows], ["train", *(other for other in own if other != name)])
+            if others.sum() < 2:
+                raise DataError(
+                    f"{where}: {others.sum()} videos to learn from beside the split {name!r}, and two or more are needed: name other "
+                    f"splits fold1, fold2, ... or train"
+                )
+            yield fold, rows[others], rows[data.splits[rows] == name]
         return
     if folds:
-        if not len(train_rows):
-            train_rows = data.rows(**of_unit)
+        train_rows = teaching_rows(data, **of_unit)
         if not 2 <= folds <= len(train_rows) // 2:
             most = f"2 to {len(train_rows) // 2} folds" if len(train_rows) >= 4 else "too few for folds"
             raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos: {most}")
@@ -434,6 +458,15 @@ def splits(data: FeatureSet, unit: Unit, folds: int) -> Iterator[tuple[int | Non
             f"more of each. For cross-validation inside the training videos: --folds 5"
         )
     yield None, train_rows, test_rows
+
+
+def teaching_rows(data: FeatureSet, *, category: str | None, score: str) -> np.ndarray:
+    """The training split; without one, videos of no split or of the dataset's own folds: whoever named another meant to keep it from training."""
+    train_rows = data.rows(split="train", category=category, score=score)
+    if len(train_rows):
+        return train_rows
+    rows = data.rows(category=category, score=score)
+    return rows[[not name or name.startswith(OWN_FOLD) for name in data.splits[rows]]]
 
 
 def labelled_rows(data: FeatureSet, unit: Unit, folds: int) -> np.ndarray:

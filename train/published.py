@@ -25,7 +25,7 @@ from train.errors import CheckpointError, DataError, SettingsError
 from train.frames import Frames
 from train.heads import TABLE, get_head
 from train.heads.staged import GROUPS
-from train.protocol import score_scale
+from train.protocol import build, score_scale
 from train.prototypes import Prototypes, PrototypeSettings, build_prototypes
 from train.report import CONFIG, versions
 from train.settings import TrainSettings, build_settings, card_settings
@@ -143,8 +143,10 @@ def import_published(
         text_features = store.text(settings.prototypes.text)
         prototypes = build_prototypes(text_features, settings.prototypes, wanted)
     audio_header = data.second_header
-    module = head_class(data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
+    module = build(head, data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
     _load(module, state, source)
+    random = any(header.weights_random for header in (data.header, audio_header) if header)
+    random |= bool(prototypes and prototypes.random)
     config = HeadConfig(
         head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=vars(settings.train),
         dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),
@@ -153,7 +155,7 @@ def import_published(
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
         audio_header=audio_header.to_json() if audio_header else None,
         text_recipe_id=text_features.header.recipe_id if text_features else None,
-        plugin=None, plugin_settings={}, terms={}, random_weights=data.header.weights_random or bool(prototypes and prototypes.random), versions=versions(),
+        plugin=None, plugin_settings={}, terms={}, random_weights=random, versions=versions(),
     )  # fmt: skip
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config)

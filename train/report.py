@@ -28,7 +28,7 @@ from train.fitting import Epoch
 from train.metrics import Metrics
 from train.protocol import FLOOR, Experiment, Result, Unit
 from train.resume import FOLDER as RESUME
-from train.summary import Row, summarise
+from train.summary import Row, summarise, unfinished
 
 if TYPE_CHECKING:
     from train.predicting import Prediction
@@ -81,6 +81,8 @@ class RunFolder:
     def __init__(self, folder: Path, experiment: Experiment, resume: bool = False) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
+        # Each has a control, where there are any.
+        self.num_models = experiment.num_models * (2 if experiment.options.control else 1)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
         config = {
@@ -174,6 +176,7 @@ class RunFolder:
             config=json.loads((self.folder / CONFIG).read_text(encoding="utf-8")),
             table=Whole(format_table(rows, "github")),
             models=sum(not result.control for result in self.results),
+            unfinished=unfinished(metrics),
             random_note=RANDOM_NOTE,
         )
         write_whole(self.folder / "README.md", page)
@@ -184,6 +187,9 @@ class RunFolder:
             "dataset": self.experiment.dataset,
             "result": "last epoch",
             "random_weights": self.experiment.random_weights,
+            "num_models": self.num_models,
+            # A unified model has a result for each of its parts.
+            "num_done": len(self.results) // max(len(self.experiment.parts), 1),
             "table": [asdict(row) for row in summarise(self.results)],
             "models": [_model(result) for result in self.results],
         }

@@ -22,6 +22,7 @@ from train.errors import SettingsError, TrainError
 from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
 from train.heads import get_head
+from train.heads.plugin import plugin_for
 from train.protocol import OWN_FOLD, Experiment, Options, Result, Unit, prepare, require_splits, run, splits
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
 from train.settings import TrainSettings
@@ -56,6 +57,8 @@ def warnings_of(experiment: Experiment) -> list[str]:
     """What whoever trains should know, and what ends nothing. Raises `DataError` for scores that the head needs and videos lack."""
     return [
         *filter(None, [experiment.data.left_out]),
+        *check_second(experiment),
+        *check_features(experiment),
         *check_needs(experiment),
         *check_precision(experiment),
         *check_splits(experiment),
@@ -63,15 +66,60 @@ def warnings_of(experiment: Experiment) -> list[str]:
     ]
 
 
-def check_splits(experiment: Experiment) -> list[str]:
-    """A warning of videos of a split that no card knows, which neither train nor test a head."""
-    known = {"", "train", "test", *(experiment.card.splits if experiment.card else ())}
-    names, counts = np.unique(experiment.data.splits.astype(str), return_counts=True)
+def check_second(experiment: Experiment) -> list[str]:
+    """A warning of a second stream that nothing reads, though videos without it are left out."""
+    second = experiment.data.second_header
+    head = get_head(experiment.head)
+    needs = [head.needs(unit.settings.head) for unit in experiment.units]
+    if experiment.plugin_text is not None:
+        plugin = plugin_for(
+            experiment.options.plugin, {experiment.plugin_text.name: set(experiment.plugin_text.groups)}
+        )
+        needs += [plugin.kind.needs(unit.settings.plugin) for unit in experiment.units]
+    if second is None or any(one.audio or one.frames for one in needs):
+        return []
+    instead = ", or give --set audio=true" if "audio" in head.Settings.__dataclass_fields__ else ""
     return [
-        f"{count} videos of the split {str(name)!r} are not used: training takes train and test"
+        f"head {experiment.head} does not read {second.backbone}, and videos without it are left out all the same, by `train predict` "
+        f"as well: leave out --audio{instead}"
+    ]
+
+
+def check_features(experiment: Experiment) -> list[str]:
+    """A warning of videos that should train or test a head and have no features, such as those whose extraction failed."""
+    missing = experiment.without_features
+    if not missing:
+        return []
+    return [
+        f"{len(missing)} labelled videos have no features of {experiment.data.header.backbone} and neither train nor test: "
+        f"{first_of(missing)}; `features info` lists those that failed"
+    ]
+
+
+def check_splits(experiment: Experiment) -> list[str]:
+    """Warnings of videos that neither train nor test a head: of a split that no card knows, of none where others have one, and of those that
+    stand beside folds of the dataset's own."""
+    data, folds = experiment.data, experiment.options.folds
+    known = {"", "train", "test", *(experiment.card.splits if experiment.card else ())}
+    taken = "train and test"
+    if not folds and any(name.startswith(OWN_FOLD) for name in data.splits):
+        known, taken = {"", "train"}, "train and the dataset's own folds"
+    names, counts = np.unique(data.splits.astype(str), return_counts=True)
+    told = [
+        f"{count} videos of the split {str(name)!r} are not used: training takes {taken}"
         for name, count in zip(names, counts)
         if name not in known and not name.startswith(OWN_FOLD)
     ]
+    labelled = np.any([~np.isnan(data.scores[unit.scale.name]) for unit in experiment.units], axis=0)
+    blank = [data.video_ids[row] for row in np.flatnonzero(labelled & (data.splits == ""))]
+    # Without a training split, --folds cuts its folds out of these.
+    if len(names) > 1 and blank and not (folds and "train" not in names):
+        told.append(f"{len(blank)} videos of no split are not used, since others have one: {first_of(blank)}")
+    return told
+
+
+def first_of(video_ids: Sequence[str]) -> str:
+    return f"{', '.join(video_ids[:3])}{', ...' if len(video_ids) > 3 else ''}"
 
 
 def check_overrides(experiment: Experiment) -> list[str]:

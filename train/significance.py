@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from train.metrics import fisher_mean
 
 RESAMPLES = 2000
 Group = tuple[str, str, str]
-"""Category, score and fold: videos that were tested by the same models."""
+"""Category of the models, score and fold: videos that were tested by the same models."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class Difference:
 
 def read_predictions(folder: Path) -> dict[Group, dict[str, tuple[float, float]]]:
     """Group -> video -> (true, predicted), averaged over seeds. Raises `DataError`."""
+    of_all = _scores_of_all(folder)
     gathered: dict[Group, dict[str, tuple[float, list[float]]]] = {}
     try:
         with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["control"] == "1":
                     continue
-                group = gathered.setdefault((row["category"], row["score"], row["fold"]), {})
+                category = "" if row["score"] in of_all else row["category"]
+                group = gathered.setdefault((category, row["score"], row["fold"]), {})
                 group.setdefault(row["video_id"], (float(row["true"]), []))[1].append(float(row["predicted"]))
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{folder} has no predictions of `train heads`: {error!r}") from error
@@ -54,6 +57,17 @@ def read_predictions(folder: Path) -> dict[Group, dict[str, tuple[float, float]]
         group: {video: (true, float(np.mean(predicted))) for video, (true, predicted) in videos.items()}
         for group, videos in gathered.items()
     }
+
+
+def _scores_of_all(folder: Path) -> set[str]:
+    """Scores with one model for all categories, whatever those of the videos are. Raises `DataError`."""
+    try:
+        models = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["models"]
+        return {model["score"] for model in models if not model["category"]}
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / 'metrics.json'} cannot be read: {error!r}") from error
 
 
 def compare_pair(run: Path, against: Path) -> Difference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,12 @@ class Row:
 
 
 AVERAGE = "average"
+
+
+def unfinished(metrics: Mapping[str, object]) -> str:
+    """A mark, from metrics.json, of a run that has fewer models than it was to have; empty for others, and for files of older releases."""
+    done, wanted = metrics.get("num_done"), metrics.get("num_models")
+    return f"UNFINISHED, {done} of {wanted} models" if done != wanted else ""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
         dataset="+".join(names),
         units=(model,),
         parts=parts,
+        without_features=tuple(video_id for single in singles for video_id in single.without_features),
     )
 
 

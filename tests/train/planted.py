@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from features.store import StreamItem, StreamPlan, write_store
+from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 
 GRADES, SCORES, TEXT_DIM = 4, 11, 32
@@ -77,4 +78,15 @@ def planted_store(
         streams=[plan],
         texts=[planted_texts(rng)] if with_text else [],
     )
+    return path
+
+
+def with_headers(path: Path, source: Path, change: Callable[[FeatureHeader], list[FeatureHeader]]) -> Path:
+    """The one stream of a store once for each header that `change` makes of its own."""
+    with open_store(source) as store:
+        stream = store.stream()
+        videos = [stream.read(video_id) for video_id in stream.videos.video_ids]
+        items = [StreamItem(video.record, len(video.features), lambda video=video: video) for video in videos]
+        plans = [StreamPlan(header, np.dtype(np.float32), items) for header in change(stream.header)]
+        write_store(path, dataset=store.dataset, card=None, labels=store.labels, streams=plans, texts=list(store.texts))
     return path

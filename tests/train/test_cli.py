@@ -23,7 +23,7 @@ from train.heads import get_head
 from train.metrics import fisher_mean, spearman
 from train.protocol import Options, prepare, splits
 from train.report import BEST_ON_TEST, RANDOM_NOTE
-from train.run import default_folder, fit, open_experiment, train_into
+from train.run import default_folder, fit, open_experiment, train_into, warnings_of
 
 
 def run(*arguments, status=0):
@@ -244,6 +244,21 @@ def test_videos_of_an_unknown_split_are_told_of(tmp_path):
     assert any("3 videos of the split 'Train' are not used" in warning for warning in warnings)
 
 
+def test_videos_that_are_left_out_without_a_word(tmp_path, store):
+    experiment, told = open_experiment([store], Options(head="ridge"))
+    assert not told
+    named = experiment.data.splits.copy()
+    named[:4] = ""
+    blank = replace(experiment, data=replace(experiment.data, splits=named))
+    ids = ", ".join(experiment.data.video_ids[:3])
+    assert warnings_of(blank) == [f"4 videos of no split are not used, since others have one: {ids}, ..."]
+    folds = np.where(experiment.data.splits == "train", "fold1", "fold2").astype(object)
+    folds[:2] = "test"
+    assert warnings_of(replace(experiment, data=replace(experiment.data, splits=folds))) == [
+        "2 videos of the split 'test' are not used: training takes train and the dataset's own folds"
+    ]
+
+
 def test_the_default_head(tmp_path, store):
     assert (
         "head gslm"
@@ -302,7 +317,20 @@ def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
     call = ["--features", store, "--head", "gdlt", "--epochs", 1, "--no-floor", "--seeds", 3, "--out", out]
     done = run("heads", *call, status=130)
     assert "1 finished models" in done.output
-    assert len(json.loads((out / "metrics.json").read_text())["models"]) == 1
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (len(metrics["models"]), metrics["num_models"], metrics["num_done"]) == (1, 6, 1)
+    mark = "UNFINISHED, 1 of 6 models"
+    for words in (("compare", out), ("list", "runs", "--runs", tmp_path)):
+        assert f"last epoch, {mark}" in run(*words).output
+    run("report", out)
+    assert f"**{mark}.**" in (out / "README.md").read_text() and mark in (out / "report.html").read_text()
+    for name in ("num_models", "num_done"):
+        del metrics[name]
+    (out / "metrics.json").write_text(json.dumps(metrics))
+    assert "INTERRUPTED" not in run("compare", out).output, "of an older release, nobody knows"
+    monkeypatch.setattr(parallel, "fit", real)
+    run("heads", *call, "--resume")
+    assert "INTERRUPTED" not in run("compare", out).output + (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

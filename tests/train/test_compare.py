@@ -133,6 +133,27 @@ def test_paired_tests(tmp_path):
         compare_pair(tmp_path, first)
 
 
+def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
+    """Whatever their own categories are: one model per score has scored them all."""
+    monkeypatch.setattr("train.significance.RESAMPLES", 20)
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0, 25, 40)
+    first, other = (write_run(tmp_path / n, [true + rng.normal(size=40) * 5], true, rng) for n in ("a", "b"))
+    together = compare_pair(first, other)
+    for folder in (first, other):
+        path = folder / "predictions.csv"
+        lines = path.read_text().splitlines()
+        lines[1:] = [line.replace(",A,", f",{int(line.split(',')[0][1:]) // 2},") for line in lines[1:]]
+        path.write_text("\n".join(lines) + "\n")
+    assert compare_pair(first, other).spearman != together.spearman, "nobody says that it was one model"
+    for folder in (first, other):
+        (folder / "metrics.json").write_text(json.dumps({"models": [{"category": "", "score": "total"}]}))
+    assert compare_pair(first, other) == together
+    (other / "metrics.json").write_text("{}")
+    with pytest.raises(DataError, match="metrics.json cannot be read"):
+        compare_pair(first, other)
+
+
 def seeds(folder):
     rows = [line.split(",") for line in (folder / "predictions.csv").read_text().splitlines()[1:]]
     return [np.array([float(r[7]) for r in rows if r[3] == seed and r[5] == "0"]) for seed in ("0", "1")]

@@ -240,6 +240,29 @@ def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "names, folds, taught",
+    [
+        (("train", "fold1", "fold2", "test", "holdout", ""), 0, {"train", "fold1", "fold2"}),
+        (("test", "holdout", "", "fold1"), 3, {"", "fold1"}),
+        (("train", "test", "holdout", ""), 3, {"train"}),
+    ],
+)
+def test_what_is_kept_from_training_never_teaches(tmp_path, names, folds, taught):
+    with open_store(planted_store(tmp_path / "s.h5", num_train=18, num_test=6)) as store:
+        experiment = prepare(store, Options(head="ridge"))
+    named = np.array([names[number % len(names)] for number in range(24)], dtype=object)
+    data, unit = replace(experiment.data, splits=named), experiment.units[0]
+    met = set()
+    for _, train, test in splits(data, unit, folds):
+        assert not set(train) & set(test)
+        met |= {*named[train], *named[test]}
+    assert met == taught
+    alone = replace(data, splits=np.array(["fold1", "test"] * 12, dtype=object))
+    with pytest.raises(DataError, match="0 videos to learn from beside the split 'fold1'"):
+        next(splits(alone, unit, 0))
+
+
+@pytest.mark.parametrize(
     "names",
     [("train", "test", "other"), ("fold1", "fold2", "fold3"), ("train", "fold1", "fold2"), ("test", "later", "")],
 )
@@ -326,10 +349,18 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
     assert torch.equal(data.audio[:, 0], data.clips[:, 0]) and data.scores["total"].tolist() == [0, 2, 3, 5]
     _, warnings = open_experiment([path], Options(head="ridge", backbone="seen", audio="heard"))
     left_out = "2 videos have no features of heard and are left out: v1, v4"
-    assert warnings == [left_out]
+    unread = "head ridge does not read heard, and videos without it are left out all the same, by `train predict` as well: leave out --audio"
+    assert warnings == [left_out, unread]
+    _, warnings = open_experiment([path], Options(head="ridge", backbone="heard"))
+    (told,) = warnings
+    assert told.startswith("2 labelled videos have no features of heard and neither train nor test: v1, v4;")
+    deaf = Options(head="gslm", backbone="seen", audio="heard", overrides=(("queries", "learnable"), ("width", 16)))
+    assert open_experiment([path], deaf)[1][1].endswith("leave out --audio, or give --set audio=true")
+    hears = replace(deaf, overrides=(("audio", True), *deaf.overrides))
+    assert open_experiment([path], hears)[1] == [left_out]
     run_folder = tmp_path / "run"
     choices = {"head": "ridge", "backbone": "seen", "audio": "heard", "floor": False}
-    with pytest.warns(LongtakeWarning, match=left_out):
+    with pytest.warns(LongtakeWarning, match=left_out), pytest.warns(LongtakeWarning, match="does not read heard"):
         fit_stores(path, out=run_folder, **choices)
     for command in ("predict", "evaluate"):
         assert f"warning: {left_out}" in invoke(main, command, "--run", run_folder, "--features", path).stderr

@@ -15,10 +15,11 @@ import torch
 from features.store import StreamItem, StreamPlan, open_store, write_store
 from features.types import Labels, VideoFeatures, VideoRecord
 from tests.calls import invoke
-from tests.train.planted import planted_store
+from tests.train.planted import planted_store, with_headers
 from train import predicting
 from train.cli import main
 from train.dataset import FeatureSet
+from train.errors import DataError
 from train.evaluate import load_run
 from train.heads.needs import Needs
 from train.predicting import predict_run
@@ -109,6 +110,22 @@ def test_videos_without_labels(trained, tmp_path):
     )
 
 
+def test_no_head_scores_videos_of_another_category(trained, tmp_path):
+    folder, store = trained
+    call = ("predict", "--run", folder / "ridge", "--features", store, "--json")
+    named = json.loads(run(*call, "--category", "A").output)
+    assert len(named) == 32 and all(one["video_id"].startswith("A") for one in named)
+    said = run(*call, "--category", "A", "--only", "A_000", "--only", "B_000", status=2).output
+    assert "has no head for B_000 (B): their categories are not among A. `features relabel`" in said
+    run("heads", "--features", store, "--head", "ridge", "--category", "A", "--no-floor", "--out", tmp_path / "a")
+    said = run(*call[:2], tmp_path / "a", *call[3:], "--only", "A_000", "--only", "B_000", status=2).output
+    assert "has no head for B_000 (B)" in said
+    said = run("predict", "--run", folder / "ridge", "--video", "x.mp4", "--only", "x", status=2).output
+    assert "--only goes with --features" in said
+    with pytest.raises(DataError, match="only= goes with features="):
+        predicting.predict(folder / "ridge", video="x.mp4", only=["x"])
+
+
 def test_which_heads_are_for_a_video_file(trained, tmp_path, monkeypatch):
     """A file has no category: where the run has heads for several, the call names one, before any feature is made."""
     folder, store = trained
@@ -140,6 +157,27 @@ def test_another_recipe_is_refused(trained, tmp_path):
     assert "weights: trained on 'planted', here 'others'" in done.output
 
 
+def test_none_of_several_recipes(trained, tmp_path):
+    folder, store = trained
+    others = lambda header: [replace(header, tail="drop"), replace(header, weights="others")]  # noqa: E731
+    path = with_headers(tmp_path / "o.h5", store, others)
+    call = ("--run", folder / "ridge", "--features", path)
+    for command in ("evaluate", "predict"):
+        said = run(command, *call, status=2).output
+        assert "made by other recipes than the head's features" in said and "--backbone" not in said
+        assert "tail: trained on 'pad', here 'drop'" in said and "weights: trained on 'planted', here 'others'" in said
+    assert "A_000" in run("predict", *call, "--accept", "tail").output, "one is left"
+
+
+def test_a_category_without_videos(trained, tmp_path):
+    folder, _ = trained
+    path = planted_store(tmp_path / "a.h5", num_train=4, num_test=2)
+    call = ("evaluate", "--run", folder / "ridge", "--features", path)
+    said = run(*call, "--split", "all", status=2).output
+    assert "no videos of category 'B' have the score total; `features relabel`" in said and "--split" not in said
+    assert "no videos of split 'later' of category 'A'" in run(*call, "--split", "later", status=2).output
+
+
 @pytest.mark.parametrize("head, settings", [("gdlt", ("width=16",)), ("i3d-mlp", ()), ("core", ("voters=3",))])
 def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
     """As published: without a mask, videos are tested one by one."""
@@ -164,6 +202,19 @@ def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
         with torch.no_grad():
             alone = model(data.voted(batch, config.window, "whole")).score01.double().numpy()
         assert one.timeline.running[count - 1] == pytest.approx(config.scale.to_units(alone)[0], abs=1e-4)
+
+
+def test_the_last_score_so_far_is_that_of_the_whole(tmp_path):
+    """Also where padding up to the window is seen."""
+    store = planted_store(tmp_path / "s.h5", num_train=12, num_test=4, num_clips=(8, 14))
+    out, settings = tmp_path / "run", ("width=16", "mask=false", "test_window=centre")
+    call = [word for setting in settings for word in ("--set", setting)]
+    run("heads", "--features", store, "--head", "gdlt", *call, "--epochs", 1, "--no-floor", "--out", out)
+    with open_store(store) as opened:
+        found = predict_run(out, opened, running=True)
+    assert len({len(one.timeline.running) for one in found}) > 1, "some are shorter than the window"
+    for one in found:
+        assert one.timeline.running[-1] == pytest.approx(one.predicted, abs=1e-4)
 
 
 def test_videos_that_share_a_batch(tmp_path):

@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from features.store import open_store
 from tests.calls import invoke
-from tests.train.planted import planted_store
+from tests.train.planted import planted_store, with_headers
+from train.checkpoint import load_checkpoint
 from train.cli import main
 from train.errors import CheckpointError
 from train.evaluate import evaluate_run
@@ -61,6 +63,25 @@ def test_heads_for_what_there_is_not(lab, tmp_path, words, told):
     _, call = lab
     assert told in run(*call, *words, "--out", tmp_path / "run", status=2)
     assert not (tmp_path / "run").exists()
+
+
+def test_sizes_that_do_not_fit_each_other(lab, tmp_path):
+    _, call = lab
+    said = run(*call, "--category", "A", "--set", "heads=3", "--out", tmp_path / "run", status=2)
+    assert "head gdlt cannot be built with these settings" in said
+
+
+def test_sound_of_random_weights_marks_an_import(lab, tmp_path):
+    store, call = lab
+    heard = {"backbone": "heard", "modality": "audio"}
+    for name, random in (("random:0", True), ("known", False)):
+        sound = {**heard, "weights": name, "weights_random": random}
+        path = with_headers(tmp_path / f"{random}.h5", store, lambda one, sound=sound: [one, replace(one, **sound)])
+        words = [path if word == store else word for word in call]
+        out = tmp_path / name.partition(":")[0]
+        run(*words, "--category", "A", "--backbone", "planted", "--audio", "heard", "--out", out)
+        (checkpoint,) = (out / "checkpoints").iterdir()
+        assert load_checkpoint(checkpoint)[1].random_weights is random
 
 
 def cut(path):

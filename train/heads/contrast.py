@@ -97,7 +97,7 @@ class Differences(nn.Module):
         self.qualities.learn_groups(pool)
         scores = torch.from_numpy(pool.data.columns(pool.rows)) if pool.data.needs.columns else None
         values = self.qualities.of(
-            torch.from_numpy(pool.targets01).float(), None if scores is None else scores.to(self.edges)
+            torch.from_numpy(pool.targets01).to(self.edges), None if scores is None else scores.to(self.edges)
         )
         found = pool.differences(values.cpu().numpy())
         half = len(self.edges) // 2
