@@ -7,6 +7,7 @@ same fixed shape, so the store is equal bit for bit however the videos were shar
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -184,7 +185,7 @@ def longest_first(plan: Plan) -> list[Job]:
         end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)
         return max(end - (row.start_seconds or 0.0), 0.0)
 
-    with ExitStack() as opened, ThreadPoolExecutor(PROBES) as pool:
+    with ExitStack() as opened, ThreadPoolExecutor(min(PROBES, 4 * (os.cpu_count() or 1))) as pool:
         try:
             lengths = list(pool.map(seconds, plan.jobs))
         finally:
@@ -196,9 +197,9 @@ def longest_first(plan: Plan) -> list[Job]:
 def _absolute(weights: str) -> str:
     """Workers may have been started in another folder."""
     name, equals, path = weights.partition("=")
-    if Path(weights).exists():
+    if Path(weights).is_file():
         return str(Path(weights).absolute())
-    return f"{name}={Path(path).absolute()}" if equals and path and Path(path).exists() else weights
+    return f"{name}={Path(path).absolute()}" if equals and Path(path).is_file() else weights
 
 
 def _itself(request: Request) -> Request:

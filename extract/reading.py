@@ -259,7 +259,8 @@ class _Assembler:
 def record_of(row: ManifestRow) -> VideoRecord:
     """What is known of a video before anything is read of it."""
     start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
-    return VideoRecord(row.video_id, span_start_seconds=start, span_end_seconds=end)
+    name = printable(Path(row.path).name) if row.path else ""
+    return VideoRecord(row.video_id, source_name=name, span_start_seconds=start, span_end_seconds=end)
 
 
 def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:

@@ -140,9 +140,9 @@ def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions
     length = options.clip_length or card.length or own.length
     stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or own.stride
     tail = options.tail or card.tail or own.tail
-    if own.num_clips and (options.clip_stride or options.tail):
+    if own.num_clips and options.clip_stride:
         raise ExtractError(
-            f"recipe {options.recipe} spreads {own.num_clips} clips evenly over a routine: --clip-stride and --tail would change nothing"
+            f"recipe {options.recipe} spreads {own.num_clips} clips evenly over a routine: --clip-stride would change nothing"
         )
     fps = options.fps if options.fps is not None else card.fps if card.fps is not None else own.fps
     if tail not in TAILS:

@@ -359,7 +359,7 @@ def convert_store(
 @click.option("--manifest", type=FILE, help="Take those of a CSV of your own.")
 @json_option
 def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
-    """Put corrected labels, and a corrected card, into STORE. Features stay as they are, and so do labels of which the new ones say nothing.
+    """Put corrected labels into STORE, and the card of its dataset as it is now. Features stay as they are, and so do labels of which the new ones say nothing.
 
     Example: features relabel features/rg.h5 --dataset rg
     """
@@ -369,6 +369,8 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 
     with open_store(store) as opened:
         name, before, card, card_json = opened.dataset, opened.labels, opened.card, opened.card_json
+    if card is not None and name in dataset_names():
+        card = find_card(name)
     corrected = _expected(dataset, manifest, card)
     if corrected is None:
         raise click.UsageError("say where the labels are, with --dataset NAME or --manifest FILE")

@@ -87,6 +87,10 @@ class VideoTable:
         return tuple(zip(*([None if np.isnan(v) else v for v in values.tolist()] for values in ends)))
 
     @cached_property
+    def source_names(self) -> tuple[str, ...]:
+        return decode(np.asarray(self.columns["source_name"][:]))
+
+    @cached_property
     def checksums(self) -> tuple[str, ...]:
         return decode(np.asarray(self.columns[CHECKSUM][:]))
 

@@ -24,6 +24,8 @@ from features.types import OK, FeatureHeader, LabelRow, Labels, TextFeatures
 from manifests.card import Card
 
 MAX_SHOWN = 20
+RULES = ("splits", "categories", "scores", "default_scores", "window_clips", "clips", "protocol", "labels", "prompts")
+"""Entries of a card by which numbers are made; the others are words about them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
             )
         carded = [store for store in stores if store.card]
         for other in carded[1:]:
-            if entries := card_differences(carded[0].card, other.card):
+            if entries := [name for name in card_differences(carded[0].card, other.card) if name in RULES]:
                 raise StoreConflict(
                     f"the cards in {carded[0].path} and {other.path} differ in {', '.join(entries)}: give both the one that is right with "
                     f"`features relabel`"

@@ -42,7 +42,8 @@ class Console(click.Group):
             raise Refused(_plain(error)) from error
         except (MemoryError, RuntimeError) as error:
             # torch's own is a RuntimeError, and torch is not imported for it.
-            if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+            if not isinstance(error, MemoryError) and not of_torch:
                 raise
             reason = str(error).partition(". ")[0] or "no more can be had"
             raise Refused(

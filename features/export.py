@@ -89,7 +89,12 @@ def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) 
     missing that the store keeps: these have no word for it, and 0 is a score."""
     columns = card.labels.columns
     known = {SCORE_PREFIX + name for row in rows for name in row.scores}
-    lacking = any(c in known and c.removeprefix(SCORE_PREFIX) not in row.scores for row in rows for c in columns)
+    lacking = any(
+        c in known and c.removeprefix(SCORE_PREFIX) not in row.scores
+        for row in rows
+        if row.split in card.splits
+        for c in columns
+    )
     if not columns or lacking or any(" " in row.video_id for row in rows):
         return ()
     written = []

@@ -275,11 +275,12 @@ def _compose(
     headers: dict[str, FeatureHeader] = {}
     dtypes: dict[str, np.dtype] = {}
     videos: dict[str, dict[str, tuple[Stream, int] | StreamItem]] = {}
-    outcomes: dict[str, dict[str, tuple[str, object]]] = {}
+    outcomes: dict[str, dict[str, tuple[str, object, str]]] = {}
     for stream in base_streams:
         headers[stream.name], dtypes[stream.name] = stream.header, stream.features.dtype
         videos[stream.name] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-        outcomes[stream.name] = dict(zip(stream.videos.video_ids, zip(stream.videos.statuses, stream.videos.spans)))
+        table = stream.videos
+        outcomes[stream.name] = dict(zip(table.video_ids, zip(table.statuses, table.spans, table.source_names)))
     for path in parts:
         with open_store(path) as part:
             require_one_dataset(part, dataset, card)
@@ -293,12 +294,12 @@ def _compose(
                 many = len(stream.records) > 1 and stream.features.dtype == dtype
                 held = opened.enter_context(open_store(path)).stream(stream.name) if many else None
                 for row, (record, num_clips) in enumerate(zip(stream.records, np.diff(stream.offsets))):
-                    # A video once stored is never lost to a later failure, unless it is of other seconds of its file.
-                    if record.status != OK and outcome.get(record.video_id) == (OK, record.span):
+                    # A video once stored is never lost to a later failure.
+                    if record.status != OK and _is_of(record, *outcome.get(record.video_id, ("", None, ""))):
                         continue
                     item = (held, row) if held else _part_item(path, stream.name, record, int(num_clips), dtype)
                     known[record.video_id] = item
-                    outcome[record.video_id] = record.status, record.span
+                    outcome[record.video_id] = record.status, record.span, record.source_name
     if unknown:
         # By id, since the order in which videos were finished leaves no trace.
         joined = combine_labels(*reversed(unknown))
@@ -313,6 +314,12 @@ def _compose(
         for name in sorted(videos)
     ]
     return plans, labels
+
+
+def _is_of(failure: VideoRecord, status: str, span: object, source_name: str) -> bool:
+    """Whether what is stored is good, and of the file and the seconds of which a later failure is. Of others, no table speaks any more."""
+    same_file = failure.source_name in ("", source_name) or not source_name
+    return status == OK and span == failure.span and same_file
 
 
 def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:

@@ -257,10 +257,14 @@ def _add_looks(
         if video_id not in tested:
             raise DataError(f"{video_id} is no test video of {run}{there_are(video_id, dict.fromkeys(tested))}")
     of_sections = {key: _chosen(section.scored, show) for key, section in sections.items()}
+    now = dict(zip(store.labels.video_ids, store.labels.categories))
     # Heads of a category score all that is chosen of its sections at once: each call reads the store.
     found = {}
     for category in dict.fromkeys(own.values()):
         asked = dict.fromkeys(v for key, chosen in of_sections.items() if own[key] == category for v in chosen)
+        for video_id in [v for v in asked if category and now.get(v, "") not in ("", category)]:
+            missing.append(f"{video_id} is of {now[video_id]} in {store.path} by now, and its attention is not shown")
+            del asked[video_id]
         for one in predict_run(run, store, list(asked), category or None):
             found[one.category, one.score, one.video_id] = one
     for key, section in sections.items():

@@ -23,7 +23,18 @@ from train.exemplars import Pool, told_of_unmatched
 from train.fitting import Epoch
 from train.heads import get_head
 from train.heads.plugin import plugin_for
-from train.protocol import OWN_FOLD, Experiment, Options, Result, Unit, prepare, require_splits, run, splits
+from train.protocol import (
+    OWN_FOLD,
+    Experiment,
+    Options,
+    Result,
+    Unit,
+    labelled_rows,
+    prepare,
+    require_splits,
+    run,
+    splits,
+)
 from train.report import RANDOM_NOTE, RunFolder, ScalarLog, format_table
 from train.settings import TrainSettings
 from train.summary import Row, summarise
@@ -92,7 +103,7 @@ def check_features(experiment: Experiment) -> list[str]:
         return []
     return [
         f"{len(missing)} labelled videos have no features of {experiment.data.header.backbone} and neither train nor test: "
-        f"{first_of(missing)}; `features info` lists those that failed"
+        f"{first_of(missing)}; they failed, which `features info` tells, or were not extracted yet"
     ]
 
 
@@ -100,22 +111,22 @@ def check_splits(experiment: Experiment) -> list[str]:
     """Warnings of videos that neither train nor test a head: of a split that no card knows, of none where others have one, and of those that
     stand beside folds of the dataset's own."""
     data, folds = experiment.data, experiment.options.folds
-    known = {"", "train", "test", *(experiment.card.splits if experiment.card else ())}
-    taken = "train and test"
-    if not folds and any(name.startswith(OWN_FOLD) for name in data.splits):
-        known, taken = {"", "train"}, "train and the dataset's own folds"
-    names, counts = np.unique(data.splits.astype(str), return_counts=True)
-    told = [
-        f"{count} videos of the split {str(name)!r} are not used: training takes {taken}"
-        for name, count in zip(names, counts)
-        if name not in known and not name.startswith(OWN_FOLD)
+    taken, left = "train and test", {}
+    for unit in [part.unit for part in experiment.parts] or experiment.units:
+        rows = data.rows(category=unit.category or None, score=unit.scale.name)
+        meant = {"train", "test", *(experiment.card.splits if experiment.card else ())}
+        if not folds and any(name.startswith(OWN_FOLD) for name in data.splits[rows]):
+            meant, taken = {"train"}, "train and the dataset's own folds"
+        for row in np.setdiff1d(rows, labelled_rows(data, unit, folds)):
+            name = str(data.splits[row])
+            if name not in meant and not name.startswith(OWN_FOLD):
+                left.setdefault(name, {})[data.video_ids[row]] = None
+    return [
+        f"{len(ids)} videos of the split {name!r} are not used: training takes {taken}"
+        if name
+        else f"{len(ids)} videos of no split are not used, since others have one: {first_of(list(ids))}"
+        for name, ids in sorted(left.items())
     ]
-    labelled = np.any([~np.isnan(data.scores[unit.scale.name]) for unit in experiment.units], axis=0)
-    blank = [data.video_ids[row] for row in np.flatnonzero(labelled & (data.splits == ""))]
-    # Without a training split, --folds cuts its folds out of these.
-    if len(names) > 1 and blank and not (folds and "train" not in names):
-        told.append(f"{len(blank)} videos of no split are not used, since others have one: {first_of(blank)}")
-    return told
 
 
 def first_of(video_ids: Sequence[str]) -> str:

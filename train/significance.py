@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,8 @@ class Difference:
     """Wilcoxon's signed-rank test of the videos' squared errors, two-sided."""
 
 
-def read_predictions(folder: Path) -> dict[Group, dict[str, tuple[float, float]]]:
-    """Group -> video -> (true, predicted), averaged over seeds. Raises `DataError`."""
-    of_all = _scores_of_all(folder)
+def read_predictions(folder: Path, of_all: Set[str] = frozenset()) -> dict[Group, dict[str, tuple[float, float]]]:
+    """Group -> video -> (true, predicted), averaged over seeds. `of_all`: scores of which one model serves all categories. Raises `DataError`."""
     gathered: dict[Group, dict[str, tuple[float, list[float]]]] = {}
     try:
         with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
@@ -72,7 +71,8 @@ def _scores_of_all(folder: Path) -> set[str]:
 
 def compare_pair(run: Path, against: Path) -> Difference:
     """Raises `DataError` when the two were not tested on the same videos of the same folds."""
-    ours, theirs = read_predictions(run), read_predictions(against)
+    of_all = _scores_of_all(run) | _scores_of_all(against)
+    ours, theirs = read_predictions(run, of_all), read_predictions(against, of_all)
     if {g: set(v) for g, v in ours.items()} != {g: set(v) for g, v in theirs.items()}:
         raise DataError(f"{run} and {against} were not tested on the same videos, scores and folds")
     tables = []

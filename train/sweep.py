@@ -170,7 +170,9 @@ def _begin(threads: int) -> None:
     """In a process: Ctrl-C ends it, as the system does, and not just the cell that it is at, after which it would take the next."""
     end_with_starter()
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Not where a shell has it ignored, as for commands in the background: the first process goes on then.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:

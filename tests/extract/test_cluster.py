@@ -98,7 +98,7 @@ def test_a_header_that_stalls_comes_last(tmp_path, numbers_backbone, monkeypatch
     monkeypatch.setitem(decode.TABLE, "hanging", "tests.extract.hanging:HangsOverHeaders")
     (tmp_path / "videos" / "v1.mp4").rename(tmp_path / "videos" / "hangs.mp4")
     manifest.write_text("video_id\nhangs\nv0\nv2\n")
-    options = RunOptions((fake_backbone.NAME,), weights=("random",), decoder="hanging", stall_timeout=1.0)
+    options = RunOptions((fake_backbone.NAME,), weights=("random",), decoder="hanging", stall_timeout=5.0)
     plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
     assert [job.row.video_id for job in cluster.longest_first(plan)] == ["v2", "v0", "hangs"]
 

@@ -281,6 +281,15 @@ def test_a_corrected_path_is_another_file(tmp_path, numbers_backbone):
     assert "0 new, 1 were there" in extract(tmp_path).output
     with open_store(tmp_path / "small.h5") as store:
         assert store.stream().records[0].source_name == "v1.mp4" and np.diff(store.stream().offsets).tolist() == [5]
+    # What was there of another file does not stand in for one that cannot be read, or is not there.
+    for name, content in (("broken", b"no video"), ("gone", None)):
+        if content:
+            (tmp_path / "videos" / f"{name}.mp4").write_bytes(content)
+        table.write_text(f"video_id,path\na,{name}.mp4\nb,v0.mp4\n")
+        extract(tmp_path, status=1)
+        with open_store(tmp_path / "small.h5") as store:
+            videos = store.stream().videos
+            assert (videos.statuses, videos.source_names) == (("failed", "ok"), (f"{name}.mp4", "v0.mp4"))
 
 
 class Refuses(PyAVDecoder):

@@ -247,7 +247,8 @@ def test_videos_of_an_unknown_split_are_told_of(tmp_path):
 def test_videos_that_are_left_out_without_a_word(tmp_path, store):
     experiment, told = open_experiment([store], Options(head="ridge"))
     assert not told
-    named = experiment.data.splits.copy()
+    data = experiment.data
+    named = data.splits.copy()
     named[:4] = ""
     blank = replace(experiment, data=replace(experiment.data, splits=named))
     ids = ", ".join(experiment.data.video_ids[:3])
@@ -257,6 +258,16 @@ def test_videos_that_are_left_out_without_a_word(tmp_path, store):
     assert warnings_of(replace(experiment, data=replace(experiment.data, splits=folds))) == [
         "2 videos of the split 'test' are not used: training takes train and the dataset's own folds"
     ]
+    # Each category is split by itself.
+    of_one = data.categories == data.categories[-1]
+    assert warnings_of(replace(experiment, data=replace(data, splits=np.where(of_one, data.splits, folds)))) == [
+        "2 videos of the split 'test' are not used: training takes train and the dataset's own folds"
+    ]
+    options = replace(experiment.options, folds=3)
+    none = np.where(of_one, "", data.splits).astype(object)
+    assert warnings_of(replace(experiment, options=options, data=replace(data, splits=none))) == []
+    units = tuple(unit for unit in experiment.units if unit.category == data.categories[-1])
+    assert warnings_of(replace(experiment, units=units, data=replace(data, splits=named))) == []
 
 
 def test_the_default_head(tmp_path, store):
@@ -327,10 +338,10 @@ def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
     for name in ("num_models", "num_done"):
         del metrics[name]
     (out / "metrics.json").write_text(json.dumps(metrics))
-    assert "INTERRUPTED" not in run("compare", out).output, "of an older release, nobody knows"
+    assert "UNFINISHED" not in run("compare", out).output, "of an older release, nobody knows"
     monkeypatch.setattr(parallel, "fit", real)
     run("heads", *call, "--resume")
-    assert "INTERRUPTED" not in run("compare", out).output + (out / "README.md").read_text()
+    assert "UNFINISHED" not in run("compare", out).output + (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

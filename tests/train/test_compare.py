@@ -149,6 +149,8 @@ def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
     for folder in (first, other):
         (folder / "metrics.json").write_text(json.dumps({"models": [{"category": "", "score": "total"}]}))
     assert compare_pair(first, other) == together
+    (other / "metrics.json").unlink()
+    assert compare_pair(first, other) == together, "one model of all against one of each category"
     (other / "metrics.json").write_text("{}")
     with pytest.raises(DataError, match="metrics.json cannot be read"):
         compare_pair(first, other)

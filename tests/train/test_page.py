@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import features.cli as features_cli
 from manifests.card import Protocol, find_card
 from tests.calls import invoke
 from tests.train.planted import planted_store
@@ -106,6 +107,19 @@ def test_videos_that_are_asked_for(lab, tmp_path):
     text = (tmp_path / "r.html").read_text()
     assert all(f"<figcaption>{video_id}, " in text for video_id in ids) and "asked for" in text
     assert "no test video" in run(*call, "--show", "A_999", status=2)
+
+
+def test_a_video_that_has_another_category_by_now(lab, tmp_path):
+    folder, store = lab
+    (_, scored), *_ = _scored(folder / "gslm")
+    best = max(scored, key=lambda one: one.true).video_id
+    moved = shutil.copy(store, tmp_path / "s.h5")
+    (tmp_path / "planted.csv").write_text(f"video_id,category\n{best},C\n")
+    invoke(features_cli.main, "relabel", moved, "--manifest", tmp_path / "planted.csv")
+    said = run("report", folder / "gslm", "--features", moved, "--out", tmp_path / "r.html")
+    assert (
+        f"{best} is of C in {moved} by now" in said and f"<figcaption>{best}, " not in (tmp_path / "r.html").read_text()
+    )
 
 
 def test_ranks_and_errors(lab):
