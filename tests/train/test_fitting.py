@@ -181,7 +181,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, 
     call = ("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 3, "--set", "width=16", "--seeds", 2)
     call += ("--evaluate-every", 3)
     said = invoke(main, *call, "--no-floor", "--parallel", way, "--out", tmp_path / "run", status=2).output
-    assert "the loss became nan in epoch 2 at learning rate inf: lower it with --lr" in said
+    assert "the loss became nan in epoch 2 at learning rate inf: lower it with --set lr" in said
     assert "bound gradients with --set clip_gradient=1" in said
     models = json.loads((tmp_path / "run" / "metrics.json").read_text())["models"]
     assert [(model["category"], model["seed"]) for model in models] == [("A", 0), ("A", 1)]
