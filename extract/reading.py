@@ -145,17 +145,16 @@ def _decode_video(
     def send(info: VideoInfo) -> VideoRecord:
         if info.times_from == FRAMES:
             put(Restart(job))
-        *first, last = decoder.for_file(info)
-        for chosen in first:
+        readers = decoder.for_file(info)
+        for chosen in readers:
             try:
                 _send_clips(job, info, chosen, num_workers, place, put, stop)
                 break
             except VideoError:
+                if chosen is readers[-1]:
+                    raise
                 # What a file's probe does not show, such as pictures that differ too much: whoever is right on every file reads it anew.
                 put(Restart(job))
-        else:
-            chosen = last
-            _send_clips(job, info, chosen, num_workers, place, put, stop)
         return replace(record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name)
 
     return with_true_times(partial(place.call, decoder.probe, path), send)

@@ -29,7 +29,6 @@ from features.parts import WAIT_SECONDS, Packed, pack_or_wait, read_finished, wr
 from features.store import check_store_name
 from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
 from manifests.card import ClipDefaults
-from manifests.errors import printable
 from manifests.table import Manifest, ManifestRow
 
 AUTO = "auto"
@@ -193,10 +192,10 @@ def make_plan(
         require_one_recipe(finished.headers, [one.header for one in settled], out)
     missing, num_done, failures = [], 0, {}
     for row in rows:
-        lacking = []
+        lacking, asked = [], record_of(row)
         for index, one in enumerate(settled):
             record = finished.record(one.header, row.video_id)
-            if record is None or record.span != (row.start_seconds, row.end_seconds) or _of_another_file(record, row):
+            if record is None or not record.same_source(asked.span, asked.source_name):
                 lacking.append(index)
             # A file that was not there may be there now, which costs nothing to find out.
             elif record.status == FAILED and (options.retry_failed or record.error_stage == "find"):
@@ -214,11 +213,6 @@ def make_plan(
     return Plan(
         manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures.values())
     )
-
-
-def _of_another_file(record: VideoRecord, row: ManifestRow) -> bool:
-    """Whether the table names another file by now than the one that was read."""
-    return bool(row.path and record.source_name and record.source_name != printable(Path(row.path).name))
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:

@@ -295,7 +295,9 @@ def _compose(
                 held = opened.enter_context(open_store(path)).stream(stream.name) if many else None
                 for row, (record, num_clips) in enumerate(zip(stream.records, np.diff(stream.offsets))):
                     # A video once stored is never lost to a later failure.
-                    if record.status != OK and _is_of(record, *outcome.get(record.video_id, ("", None, ""))):
+                    # Unless it is of another file or other seconds: of what was there before, no table speaks any more.
+                    before, *source = outcome.get(record.video_id, ("", (None, None), ""))
+                    if record.status != OK and before == OK and record.same_source(*source):
                         continue
                     item = (held, row) if held else _part_item(path, stream.name, record, int(num_clips), dtype)
                     known[record.video_id] = item
@@ -314,12 +316,6 @@ def _compose(
         for name in sorted(videos)
     ]
     return plans, labels
-
-
-def _is_of(failure: VideoRecord, status: str, span: object, source_name: str) -> bool:
-    """Whether what is stored is good, and of the file and the seconds of which a later failure is. Of others, no table speaks any more."""
-    same_file = failure.source_name in ("", source_name) or not source_name
-    return status == OK and span == failure.span and same_file
 
 
 def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:

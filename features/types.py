@@ -142,6 +142,10 @@ class VideoRecord:
         ends = (self.span_start_seconds, self.span_end_seconds)
         return tuple(None if np.isnan(value) else value for value in ends)  # type: ignore[return-value]
 
+    def same_source(self, span: tuple[float | None, float | None], source_name: str) -> bool:
+        """Whether it is of those seconds, and of a file of that name, where both names are known."""
+        return self.span == span and (self.source_name == source_name or "" in (self.source_name, source_name))
+
 
 @dataclass(frozen=True)
 class VideoFeatures:
