@@ -47,6 +47,17 @@ class DecoderDied(VideoError):
     """A decoder took its process down: a crash in its library, or no memory left."""
 
 
+class DecoderFailed(VideoError):
+    """A decoder raised an error that it should not: a defect of it, or another version of its library."""
+
+    def __init__(self, message: str, kind: str, stage: str = "decode") -> None:
+        super().__init__(message, kind, stage)
+        self.kind, self.stage = kind, stage
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class SoundMissing(VideoError):
     """The file has pictures, but no sound."""
 

@@ -23,7 +23,18 @@ from extract.clips import Clip
 from extract.decode import Decoder
 from extract.errors import VideoError
 from extract.lanes import Lane, Started, lane_for
-from extract.reading import Crash, End, Extractor, Job, NoSound, ReadClip, Restart, failed_record, read_videos
+from extract.reading import (
+    Crash,
+    End,
+    Extractor,
+    Job,
+    NoSound,
+    ReadClip,
+    Restart,
+    failed_record,
+    failed_with,
+    read_videos,
+)
 from features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from manifests.table import ManifestRow
 
@@ -221,7 +232,7 @@ def _failure(
     if record.status == FAILED:
         return record
     if error is not None:
-        return failed_record(record, error.stage, type(error).__name__, str(error))
+        return failed_with(record, error)
     if table is None:
         rule = extractor.rule
         begin, end = record.span_start_seconds, record.span_end_seconds

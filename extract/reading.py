@@ -15,7 +15,7 @@ from extract.apart import Apart, Here, Place
 from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
 from extract.clips import Clip, plan_clips
 from extract.decode import FRAMES, Decoder, VideoInfo, with_true_times
-from extract.errors import SoundMissing, VideoError
+from extract.errors import DecoderFailed, SoundMissing, VideoError
 from extract.link import Stopped
 from extract.sources import find_video
 from extract.weights import file_sha256
@@ -135,7 +135,7 @@ def _read_video(
         record = replace(record, source_name=printable(path.name), source_sha256=file_sha256(path))
         return _decode_video(job, path, record, decoder, num_workers, place, put, stop)
     except (VideoError, OSError) as error:
-        return failed_record(record, getattr(error, "stage", "decode"), type(error).__name__, str(error))
+        return failed_with(record, error)
 
 
 def _decode_video(
@@ -260,6 +260,12 @@ def record_of(row: ManifestRow) -> VideoRecord:
     start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
     name = printable(Path(row.path).name) if row.path else ""
     return VideoRecord(row.video_id, source_name=name, span_start_seconds=start, span_end_seconds=end)
+
+
+def failed_with(record: VideoRecord, error: VideoError | OSError) -> VideoRecord:
+    """The row of a video that an error ended."""
+    kind = error.kind if isinstance(error, DecoderFailed) else type(error).__name__
+    return failed_record(record, getattr(error, "stage", VideoError.stage), kind, str(error))
 
 
 def failed_record(record: VideoRecord, stage: str, kind: str, message: str) -> VideoRecord:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from extract.backbones.spec import FrameRule
+from extract.decode.guarded import Guarded
 from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets
 from manifests.errors import there_are
 
@@ -153,12 +154,15 @@ def require_fit(decoder: Decoder, info: VideoInfo) -> None:
 
 
 def get_decoder(name: str) -> Decoder:
-    """Raises `ExtractError` for an unknown name, or one whose package is not installed."""
+    """It raises `VideoError` or `OSError` for a file, whatever its library raises.
+
+    Raises `ExtractError` for an unknown name, or one whose package is not installed.
+    """
     if name not in TABLE:
         raise ExtractError(f"no decoder is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)()
+        return Guarded(getattr(import_module(module), attribute)())
     except ModuleNotFoundError as error:
         needs = PACKAGES[name]
         raise ExtractError(

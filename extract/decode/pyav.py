@@ -37,6 +37,7 @@ TRUSTED_CONTAINERS = ("flv", "asf")
 """Streams have no length of their own there, but the header says when the last of them ends."""
 MOST_SECONDS = 7 * 24 * 3600.0
 """No performance is as long; a time stamp that says so is damaged."""
+_ANY_TITLES = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 class PyAVDecoder:
@@ -100,8 +101,8 @@ class PyAVDecoder:
 
 
 def open_media(path: Path) -> av.container.InputContainer:
-    """Titles in another encoding than UTF-8 are no reason not to read the pictures."""
-    return av.open(str(path), metadata_errors="replace")
+    """Open a file, whatever the encoding of its titles. PyAV 19 reads them all; earlier versions do so on request."""
+    return av.open(str(path), **_ANY_TITLES)
 
 
 def _num_threads(codec: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from itertools import chain
 
 import av
@@ -12,7 +12,8 @@ import numpy as np
 
 from extract.apart import alive
 from extract.decode import VideoInfo
-from extract.decode.pyav import open_media, sound_stream
+from extract.decode.guarded import unexpected_errors
+from extract.decode.pyav import PyAVDecoder, open_media, sound_stream
 from extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]
@@ -21,7 +22,7 @@ Span = tuple[float, float]
 
 def original_rate(info: VideoInfo) -> int:
     """Hz of the first sound stream. Raises `SoundMissing`."""
-    with open_media(info.path) as container:
+    with _unexpected_errors(info), open_media(info.path) as container:
         return _stream(container, info).rate
 
 
@@ -82,6 +83,10 @@ def _forget(kept: np.ndarray, first: int, waiting: Sequence[tuple[int, int]]) ->
     return kept[needed - first :], needed
 
 
+def _unexpected_errors(info: VideoInfo) -> AbstractContextManager[None]:
+    return unexpected_errors(info.path, PyAVDecoder().description, SoundUnreadable.stage)
+
+
 def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.AudioStream:
     if not container.streams.audio:
         raise SoundMissing(f"{info.path.name} has no sound")
@@ -94,7 +99,7 @@ def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.Audio
 def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the first sample on the pictures' clock, samples) of each decoded block."""
     try:
-        with open_media(info.path) as container:
+        with _unexpected_errors(info), open_media(info.path) as container:
             begin: int | None = None
             for seconds, samples in _resampled(container, _stream(container, info), sample_rate):
                 if seconds is not None:

@@ -21,10 +21,14 @@ from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTr
 try:
     import torchcodec
     from torchcodec.decoders import VideoDecoder
+
+    # Up to 0.16 the import fails without FFmpeg's libraries; later versions fail at the first file.
+    if getattr(torchcodec, "ffmpeg_major_version", 0) is None:
+        raise OSError("no FFmpeg")
 except (RuntimeError, OSError) as error:
-    # It looks for FFmpeg's libraries when it is imported; the list of what it tried is forty lines.
+    # The list of what it tried is forty lines.
     raise ExtractError(
-        "torchcodec finds no FFmpeg libraries of version 4 to 8 on this machine: install FFmpeg (apt-get install ffmpeg, "
+        "torchcodec finds no FFmpeg libraries that it can use on this machine: install FFmpeg (apt-get install ffmpeg, "
         "conda install ffmpeg), or use --decoder pyav, which brings its own"
     ) from error
 

@@ -39,6 +39,36 @@ class HangsOverHeaders(PyAVDecoder):
         return super().promised_seconds(path)
 
 
+class Faulty(PyAVDecoder):
+    """Fails as a decoder does whose library has changed: over the headers or at the fourth frame, as a file's name says."""
+
+    def description(self) -> str:
+        return "faulty 1.2"
+
+    def probe(self, path, *, exact=False):
+        if path.stem == "header":
+            raise TypeError("open() got an unexpected\nkeyword")
+        return super().probe(path, exact=exact)
+
+    def promised_seconds(self, path):
+        if path.stem == "header":
+            raise AttributeError("no duration")
+        return super().promised_seconds(path)
+
+    def pictures(self, info, wanted, *, num_threads):
+        for number, found in enumerate(super().pictures(info, wanted, num_threads=num_threads)):
+            if number == 3 and info.path.stem == "frame":
+                raise CannotBeRebuilt(1, 2)
+            yield found
+
+
+class CannotBeRebuilt(Exception):
+    """A library's own error, which another process cannot make from its message."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} is not {two}")
+
+
 class OnlyMP4(PyAVDecoder):
     """Stands for NVDEC, which does not read everything."""
 

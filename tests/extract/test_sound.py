@@ -36,7 +36,7 @@ NAME = "loudness"
 
 def write_av(
     path: Path, *, seconds: float = 6.0, fps: int = 25, flash: float | None = None, click: float | None = None,
-    rate: int = 48_000, layout: str = "stereo", sound_start: float = 0.0,
+    rate: int = 48_000, layout: str = "stereo", sound_start: float = 0.0, title: str = "",
 ) -> Path:  # fmt: skip
     """Dark pictures with one bright frame at `flash`, silence with a click of 20 ms at `click`."""
     with av.open(str(path), "w") as container:
@@ -44,6 +44,8 @@ def write_av(
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = container.add_stream("aac" if layout != "5.1" else "ac3", rate=rate, layout=layout)
         channels = len(av.AudioLayout(layout).channels)
+        for place in (container, video, audio):
+            place.metadata.update({"title": title} if title else {})
         for number in range(round(seconds * fps)):
             bright = flash is not None and number == round(flash * fps)
             picture = np.full((HEIGHT, WIDTH, 3), 235 if bright else 16, np.uint8)

@@ -1,0 +1,64 @@
+"""What a decoder's library raises that nobody foresaw is a fault of one video, reported with the library's version.
+
+A new version of a library may fail on every file, and one file may make it fail where no other does. Neither is a reason to end a run.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extract.errors import DecoderFailed
+from manifests.errors import LongtakeError
+
+if TYPE_CHECKING:
+    from extract.decode import Decoder, Pictures, VideoInfo, Wanted
+
+
+@contextmanager
+def unexpected_errors(path: Path, description: Callable[[], str], stage: str = "decode") -> Iterator[None]:
+    """Raise `DecoderFailed` for every error but ours and those of the operating system, which pass."""
+    try:
+        yield
+    except (LongtakeError, OSError):
+        raise
+    except Exception as error:
+        kind, place = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(str(error).split())
+        raise DecoderFailed(
+            f"{path.name}: {kind} in {description()}: {message} ({Path(place.filename).name}, line {place.lineno})",
+            kind,
+            stage,
+        ) from error
+
+
+class Guarded:
+    """A decoder that raises no errors but `VideoError` and `OSError` when it reads a file."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.name, self._decoder = decoder.name, decoder
+
+    def description(self) -> str:
+        return self._decoder.description()
+
+    def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
+        with unexpected_errors(path, self.description):
+            return self._decoder.probe(path, exact=exact)
+
+    def promised_seconds(self, path: Path) -> float:
+        with unexpected_errors(path, self.description):
+            return self._decoder.promised_seconds(path)
+
+    def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
+        readers = self._decoder.for_file(info)
+        return [self if reader is self._decoder else reader for reader in readers]
+
+    def unfit(self, info: VideoInfo) -> str:
+        return self._decoder.unfit(info)
+
+    def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
+        with unexpected_errors(info.path, self.description):
+            yield from self._decoder.pictures(info, wanted, num_threads=num_threads)
