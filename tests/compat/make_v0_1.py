@@ -5,6 +5,8 @@ would only prove that it reads its own files. Check out that commit, copy this f
 
     python -m tests.compat.make_v0_1
 
+The imports below are those of 0.1 and stay so. In readings.py, the commands of 0.1 are `features.cli:main` and `train.cli:main`.
+
 All data is SIMULATED: noise with a planted direction, random text features, and scores drawn at random.
 """
 
