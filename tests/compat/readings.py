@@ -126,7 +126,8 @@ READINGS: dict[str, Callable[[], object]] = {
     "used unified other": lambda: used("unified", OTHER, ("--only", "video_09")),
     "compare": lambda: said(train, "compare", "runs/gslm", "runs/core", "runs/kernel"),
     "compare and test": lambda: said(train, "compare", "runs/gslm", "runs/avcf", "--test"),
-    "list runs": lambda: said(train, "list", "runs", "--runs", "runs"),
+    # The command lists them by age, which a checkout does not keep.
+    "list runs": lambda: sorted(said(train, "list", "runs", "--runs", "runs"), key=lambda row: row["run"]),
     **{f"page {run}": lambda run=run: page(run) for run in (*FINISHED, "interrupted")},
     **{f"resume {run}": lambda run=run: resumed(run) for run in RUNS},
 }
