@@ -251,7 +251,7 @@ def test_one_video_in_two_files(tmp_path, layout):
     run(*call, "--files", "rgb/*.npy")
 
 
-@pytest.mark.parametrize("pattern", ["/data/*.npy", "**.npy", "."])
+@pytest.mark.parametrize("pattern", ["/data/*.npy", "**.npy", "rgb/**.npy", "**", "rgb/**", "."])
 def test_patterns_that_are_none(tmp_path, pattern):
     np.save(tmp_path / "Ball_001.npy", clips(4, 6))
     call = (tmp_path, "--layout", "gdlt", "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
