@@ -138,10 +138,10 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
     """Makespan against the ideal, time and memory of the scheduler, for a run of sleeps."""
     from distributed import Client
 
-    from extract import cluster
-    from extract.reading import Job
-    from extract.run import Plan, RunOptions
-    from manifests.table import Manifest, ManifestRow
+    from longtake.extract.executors import dask as cluster
+    from longtake.extract.pipeline.reader import Job
+    from longtake.extract.plan.plan import Plan, RunOptions
+    from longtake.manifests.table import Manifest, ManifestRow
 
     rng = np.random.default_rng(0)
     seconds = np.minimum(rng.lognormal(0, 0.5, videos) * mean_seconds, 20 * mean_seconds)
@@ -192,9 +192,9 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
 @click.option("--out", type=click.Path(path_type=Path))
 def pack(videos: int, clips: int, out: Path | None) -> None:
     """How fast workers' parts are written by one process, and packed into the store."""
-    from features.parts import pack as pack_parts
-    from features.parts import write_part
-    from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+    from longtake.features.parts import pack as pack_parts
+    from longtake.features.parts import write_part
+    from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
 
     header = FeatureHeader("noise", "video", 1024, "random:0", None, True, 16, 16, "pad", 25.0)
     times, table = np.arange(clips, dtype=float), np.random.default_rng(0).normal(size=(clips, 1024)).astype(np.float32)

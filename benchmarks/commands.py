@@ -18,14 +18,23 @@ import click
 from measured import Machine, Result, Row, Table, ratios
 from protocol import write_dataset
 
-from manifests.card import find_card
+from longtake.manifests.card import find_card
 
 DATASET, HEADS, AT_MOST = "rg", ("i3d-mlp", "usdl"), 0.5
 
 
 def command(store: Path, out: Path, head: str, *arguments: str) -> float:
     """Wall-clock seconds of one `train heads`."""
-    call = [sys.executable, "-m", "train.cli", "heads", "--features", str(store), "--backbone", "planted-pictures"]
+    call = [
+        sys.executable,
+        "-m",
+        "longtake.train.cli",
+        "heads",
+        "--features",
+        str(store),
+        "--backbone",
+        "planted-pictures",
+    ]
     call += ["--head", head, "--out", str(out), "--no-floor", "--evaluate-every", "1000", "--quiet", *arguments]
     began = time.perf_counter()
     subprocess.run(call, check=True, stdout=subprocess.DEVNULL)

@@ -23,11 +23,11 @@ import numpy as np
 from measured import Machine, Result, Row, Table, ratios
 from PIL import Image
 
-from extract.apart import Apart
-from extract.backbones.spec import PILLOW_BILINEAR, FrameRule
-from extract.decode import Decoder, get_decoder
-from extract.decode.frames import resized
-from extract.errors import ExtractError
+from longtake.extract.backbones.spec import PILLOW_BILINEAR, FrameRule
+from longtake.extract.decode import Decoder, get_decoder
+from longtake.extract.decode.frames import resized
+from longtake.extract.decode.killable import Apart
+from longtake.extract.errors import ExtractError
 
 WIDTH, HEIGHT = 1280, 720
 SHORT_SIDE = 224

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
-from extract.backbones.spec import Backbone, FrameRule
-from extract.clips import Clip, plan_clips
-from extract.decode import get_decoder
-from extract.errors import ExtractError
-from extract.reading import Extractor, Job
-from extract.run import Plan, RunOptions, make_plan, publish, run_plan
-from manifests.table import read_manifest
+from longtake.extract.backbones.spec import Backbone, FrameRule
+from longtake.extract.clips import Clip, plan_clips
+from longtake.extract.decode import get_decoder
+from longtake.extract.errors import ExtractError
+from longtake.extract.pipeline.reader import Extractor, Job
+from longtake.extract.plan.plan import Plan, RunOptions, make_plan, publish, run_plan
+from longtake.manifests.table import read_manifest
 
 SIZE, FPS = (640, 360), 25
 OVER_SUM, OVER_DECODE, TOGETHER, BUSY = 1.05, 1.10, 1.03, 0.9

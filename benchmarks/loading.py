@@ -1,7 +1,7 @@
 """The share of an epoch in which batches are made: python benchmarks/loading.py [--rounds 5] [--json FILE]
 
 SIMULATED features of RG's size (200 training videos, 68 clips of 1024, for `avcf` sound of 768 too), batches of 32, one thread, trained by
-`train.fitting`.
+`longtake.train.engine.loop`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 
-from features.types import FeatureHeader
-from train.dataset import Batch, FeatureSet, ScoreScale
-from train.fitting import Task, fit
-from train.heads import get_head
-from train.prototypes import Prototypes
-from train.settings import TrainSettings
+from longtake.features.types import FeatureHeader
+from longtake.train.data.dataset import Batch, FeatureSet, ScoreScale
+from longtake.train.data.prompts import Prototypes
+from longtake.train.engine.loop import Task, fit
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.heads import get_head
 
 CLIPS, BATCH = 68, 32
 AT_MOST = 0.05

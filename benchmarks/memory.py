@@ -26,8 +26,8 @@ from dataclasses import replace
 
 import torch
 
-from extract import backbones
-from extract.backbones.i3d import RGB
+from longtake.extract import backbones
+from longtake.extract.backbones.i3d import RGB
 
 SPEC = replace(RGB, name="nothing")
 
@@ -49,7 +49,7 @@ def build(spec, *, precision, device):
 
 if __name__ == "__main__":
     backbones.TABLE["nothing"] = "child:SPEC"
-    from extract.cli import main
+    from longtake.extract.cli import main
 
     main()
 """

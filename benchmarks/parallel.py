@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from measured import Machine, Result, Row, Table, ratios
 
-from features.types import FeatureHeader
-from train.dataset import FeatureSet, ScoreScale
-from train.fitting import Job, Task
-from train.heads import get_head
-from train.parallel import NONE, PROCESSES, STACKED, train_all
-from train.settings import TrainSettings
+from longtake.features.types import FeatureHeader
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.engine.loop import Job, Task
+from longtake.train.engine.parallel import NONE, PROCESSES, STACKED, train_all
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.heads import get_head
 
 CATEGORIES, SEEDS, TRAIN, TEST, CLIPS = 4, 5, 200, 50, 68
 AT_MOST = 1.0

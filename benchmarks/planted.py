@@ -17,10 +17,10 @@ import click
 import numpy as np
 from tabulate import tabulate
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
-from train.metrics import fisher_mean
-from train.protocol import Options, prepare, run
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.train.metrics import fisher_mean
+from longtake.train.protocol.experiment import Options, prepare, run
 
 DIM, CLIPS, TEST_VIDEOS = 64, 16, 200
 GRADES, SCORES = 4, 21

@@ -15,11 +15,11 @@ import click
 import numpy as np
 from tabulate import tabulate
 
-from features.importing import import_text, labels_of
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
-from manifests.table import find_manifest
-from train.cli import main as train
+from longtake.features.imports.importer import import_text, labels_of
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.manifests.table import find_manifest
+from longtake.train.cli import main as train
 
 PROMPTS = "mlavl"
 STREAMS = {"planted-pictures": ("video", 1024), "planted-sound": ("audio", 768)}

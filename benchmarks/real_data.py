@@ -14,7 +14,7 @@ import click
 from measured import has_bfloat16
 from tabulate import tabulate
 
-from train.cli import main as train
+from longtake.train.cli import main as train
 
 _TEXTS = (
     "--text",

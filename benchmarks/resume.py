@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from measured import Machine, Ratio, Result, Row, Table
 
-from extract.backbones import build, get_spec
-from extract.decode import get_decoder
-from extract.run import RunOptions, clip_rule, settle
-from features.importing import labels_of
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import VideoFeatures, VideoRecord
-from manifests.table import read_manifest
+from longtake.extract.backbones import build, get_spec
+from longtake.extract.decode import get_decoder
+from longtake.extract.plan.plan import RunOptions, clip_rule, settle
+from longtake.features.imports.importer import labels_of
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import VideoFeatures, VideoRecord
+from longtake.manifests.table import read_manifest
 
 CLIPS = 8
 BOUND_SECONDS = 3.0
@@ -56,7 +56,7 @@ def make(folder: Path, num_videos: int, backbone: str) -> list[str]:
     plan = StreamPlan(header, np.dtype(np.float32), [item(name) for name in names])
     chosen = read_manifest(manifest)
     write_store(out, dataset=chosen.name, card=None, labels=labels_of(chosen), streams=[plan])
-    code = "from extract.cli import main; main()"
+    code = "from longtake.extract.cli import main; main()"
     call = [sys.executable, "-c", code, "run", "--manifest", str(manifest), "--videos", str(videos), "--out", str(out)]
     return [*call, "--weights", str(weights), "--backbone", backbone]
 

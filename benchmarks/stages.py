@@ -22,16 +22,16 @@ import torch
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
-from manifests.card import Card
-from train.dataset import Batch
-from train.frames import Frames
-from train.heads.plugin import WithStages
-from train.heads.staged import StagedSettings
-from train.heads.usdl import MeanMLP, MLPSettings
-from train.metrics import fisher_mean
-from train.protocol import Options, prepare, run
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.manifests.card import Card
+from longtake.train.data.dataset import Batch
+from longtake.train.data.second_stream import Frames
+from longtake.train.heads.plugin import WithStages
+from longtake.train.heads.staged import StagedSettings
+from longtake.train.heads.usdl import MeanMLP, MLPSettings
+from longtake.train.metrics import fisher_mean
+from longtake.train.protocol.experiment import Options, prepare, run
 
 SECONDS, FRAMES, CLIPS, CLIP_SECONDS, CLIP_STRIDE = 9.6, 48, 9, 1.6, 1.0
 CLIP_DIM, TEXT_DIM = 32, 32

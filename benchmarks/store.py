@@ -21,11 +21,11 @@ import numpy as np
 import zarr
 from tabulate import tabulate
 
-from features.columns import VideoTable
-from features.combine import merge
-from features.parts import pack, write_part
-from features.store import Block, Storage, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.columns import VideoTable
+from longtake.features.joins import merge
+from longtake.features.parts import pack, write_part
+from longtake.features.store import Block, Storage, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
 
 DIM = 128
 REPETITIONS = 5

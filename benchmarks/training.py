@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 from torch import nn
 
-from train.dataset import Batch
-from train.heads.layers import project
-from train.heads.mlavl import AVCF, MAG2, MLAVL, VisualMLAVL
-from train.heads.transformer import Decoder, Encoder
-from train.losses import LossWeights, alignment, total_loss
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.engine.losses import LossWeights, alignment, total_loss
+from longtake.train.heads.blocks.layers import project
+from longtake.train.heads.blocks.transformer import Decoder, Encoder
+from longtake.train.heads.mlavl import AVCF, MAG2, MLAVL, VisualMLAVL
 
 FLOAT32, BFLOAT16, PLAIN = "ours, float32", "ours, bfloat16", "straightforward, float32"
 AT_MOST, STEPS = 0.4, 3
@@ -139,7 +139,7 @@ def dense_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
 
 
 def step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, precision: str) -> float:
-    """As `train.fitting` takes one."""
+    """As `longtake.train.engine.loop` takes one."""
     began = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         output = head(batch)
@@ -216,7 +216,7 @@ def measure(
     plain, rounded = straightforward(ours), copy.deepcopy(ours)
     require_equal(ours, plain, batch)
     heads = {name: head.train() for name, head in ((FLOAT32, ours), (BFLOAT16, rounded), (PLAIN, plain))}
-    # The published code takes torch's plain Adam; ours is `train.fitting`'s.
+    # The published code takes torch's plain Adam; ours is `longtake.train.engine.loop`'s.
     optimizers = {
         name: torch.optim.Adam(head.parameters(), lr=1e-3, fused=True if name != PLAIN else None)
         for name, head in heads.items()

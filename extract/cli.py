@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from extract.apart import STALL_SECONDS
-from extract.backbones import TABLE as BACKBONES
-from extract.decode import TABLE as DECODERS
-from extract.errors import ExtractError
-from extract.recipes import RECIPES
-from features.console import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
-from features.progress import how_shown, progress_options
-from manifests.card import dataset_names, find_card
-from manifests.prompts import PromptSet
-from manifests.table import Manifest, find_manifest, read_manifest
+from longtake.extract.backbones import TABLE as BACKBONES
+from longtake.extract.decode import TABLE as DECODERS
+from longtake.extract.decode.killable import STALL_SECONDS
+from longtake.extract.errors import ExtractError
+from longtake.extract.plan.recipes import RECIPES
+from longtake.manifests.card import dataset_names, find_card
+from longtake.manifests.prompts import PromptSet
+from longtake.manifests.table import Manifest, find_manifest, read_manifest
+from longtake.progress import how_shown, progress_options
+from longtake.terminal import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
 
 FOLDER = click.Path(path_type=Path)
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results; the store says so too"
@@ -151,9 +151,9 @@ def run(
     videos = videos or Path("videos") / chosen.name
     out = out or Path("features") / f"{chosen.name}.h5"
     # Decoders and networks are imported from here on, after the call has been found sound.
-    from extract.progress import DownloadProgress, VideoProgress
-    from extract.run import RunOptions, make_plan, publish, run_plan, slow_precision
-    from features.parts import WAIT_SECONDS
+    from longtake.extract.plan.plan import RunOptions, make_plan, publish, run_plan, slow_precision
+    from longtake.extract.progress import DownloadProgress, VideoProgress
+    from longtake.features.parts import WAIT_SECONDS
 
     with DownloadProgress(shown) as download:
         settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
@@ -169,7 +169,7 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     on_batch = None
     if show_pred:
-        from extract.predictions import Predictions
+        from longtake.extract.views.top_classes import Predictions
 
         on_batch = Predictions()
     interrupted = False
@@ -231,9 +231,9 @@ def plan_run(
     """
     chosen = _manifest(dataset, manifest)
     videos = videos or Path("videos") / chosen.name
-    from extract.estimate import estimate
-    from extract.progress import DownloadProgress
-    from extract.run import RunOptions
+    from longtake.extract.estimate import estimate
+    from longtake.extract.plan.plan import RunOptions
+    from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as download:
         settings = RunOptions(backbones=backbones or ("i3d",), **options)
@@ -307,12 +307,12 @@ def text(
     if not card.prompts:
         raise ExtractError(f"the card of {dataset} has no prompts to encode")
     out = out or Path("features") / f"{dataset}.h5"
-    from extract.progress import DownloadProgress
-    from extract.text import encode_texts
-    from features.combine import require_may_join
-    from features.importing import add_text
-    from features.store import check_store_name
-    from features.types import TextFeatures, TextHeader
+    from longtake.extract.backbones.text_encoders import encode_texts
+    from longtake.extract.progress import DownloadProgress
+    from longtake.features.imports.importer import add_text
+    from longtake.features.joins import require_may_join
+    from longtake.features.store import check_store_name
+    from longtake.features.types import TextFeatures, TextHeader
 
     check_store_name(out)
     require_may_join(out, card.name, card)
@@ -341,7 +341,7 @@ def _composed(prompts: PromptSet, dataset: str, out: Path) -> PromptSet:
     """With the texts of the store's categories, of a prompt set that is composed for them."""
     if prompts.groups:
         return prompts
-    from features.store import open_store, store_exists
+    from longtake.features.store import open_store, store_exists
 
     categories: dict[str, None] = {}
     if store_exists(out):
@@ -367,7 +367,7 @@ def list_all(what: str, as_json: bool) -> None:
 
     Example: extract list backbones --json
     """
-    from extract.listing import listing
+    from longtake.extract.listing import listing
 
     found = listing(None if what == "all" else what)
     if as_json:
@@ -388,7 +388,7 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 
     Example: extract probe videos/routine.mp4
     """
-    from extract.decode import get_decoder
+    from longtake.extract.decode import get_decoder
 
     opened = get_decoder(decoder)
     info = opened.probe(video)
@@ -419,8 +419,8 @@ def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
 
     Example: extract demo demo --num-videos 16
     """
-    from extract.demo import write_demo
-    from extract.progress import CountProgress
+    from longtake.extract.demo.dataset import write_demo
+    from longtake.extract.progress import CountProgress
 
     with CountProgress(num_videos, "video") as progress:
         path = write_demo(folder, seed=seed, num_videos=num_videos, workers=workers, on_video=progress.count)
@@ -439,7 +439,7 @@ def list_weights(as_json: bool) -> None:
 
     Example: extract weights list
     """
-    from extract.weights import cached_path, list_entries
+    from longtake.extract.backbones.weights import cached_path, list_entries
 
     rows = [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
     if as_json:
@@ -459,9 +459,9 @@ def fetch(name: str) -> None:
 
     Example: extract weights fetch i3d_rgb_imagenet
     """
-    from extract.progress import DownloadProgress
-    from extract.weights import fetch as fetch_entry
-    from extract.weights import find_entry
+    from longtake.extract.backbones.weights import fetch as fetch_entry
+    from longtake.extract.backbones.weights import find_entry
+    from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as download:
         click.echo(fetch_entry(find_entry(name), download))
@@ -474,8 +474,8 @@ def verify(name: str) -> None:
 
     Example: extract weights verify i3d_rgb_imagenet
     """
-    from extract.weights import find_entry
-    from extract.weights import verify as verify_entry
+    from longtake.extract.backbones.weights import find_entry
+    from longtake.extract.backbones.weights import verify as verify_entry
 
     click.echo(f"{name}: sha256 {verify_entry(find_entry(name))} as it should be")
 
@@ -486,7 +486,7 @@ def where() -> None:
 
     Example: extract weights where
     """
-    from extract.weights import where as folder
+    from longtake.extract.backbones.weights import where as folder
 
     click.echo(folder())
 

@@ -1,6 +1,6 @@
 """Errors of `extract`. A video that cannot be processed is a failure row, not the end of a run; see `VideoError`."""
 
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
 
 
 class ExtractError(LongtakeError):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.errors import ExtractError, VideoError
-from extract.run import RunOptions, make_plan, run_plan
-from extract.sources import find_video
-from extract.weights import Progress
-from manifests.table import Manifest
+from longtake.extract.backbones.weights import Progress
+from longtake.extract.errors import ExtractError, VideoError
+from longtake.extract.find_videos import find_video
+from longtake.extract.plan.plan import RunOptions, make_plan, run_plan
+from longtake.manifests.table import Manifest
 
 BYTES_PER_VALUE = 4
 

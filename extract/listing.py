@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
-from extract import decode
-from extract.backbones import list_specs
-from extract.weights import list_entries
-from manifests.card import Card, list_cards
+from longtake.extract import decode
+from longtake.extract.backbones import list_specs
+from longtake.extract.backbones.weights import list_entries
+from longtake.manifests.card import Card, list_cards
 
 
 def _datasets() -> list[dict[str, object]]:
@@ -57,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _encoders() -> list[dict[str, object]]:
-    from extract.text import ENCODERS
+    from longtake.extract.backbones.text_encoders import ENCODERS
 
     return [{"about": f"{e.model} of open_clip, {e.dim} values a text", **asdict(e)} for e in ENCODERS.values()]
 
@@ -67,7 +67,7 @@ def _weights() -> list[dict[str, object]]:
 
 
 def _recipes() -> list[dict[str, object]]:
-    from extract.recipes import RECIPES
+    from longtake.extract.plan.recipes import RECIPES
 
     return [
         {"name": name, **asdict(recipe), "about": f"{recipe.about} ({', '.join(recipe.backbones)})"}

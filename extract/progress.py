@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from extract.run import Finished
-from features.progress import Progress, Shown
+from longtake.extract.plan.plan import Finished
+from longtake.progress import Progress, Shown
 
 
 class CountProgress(Progress):

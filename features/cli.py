@@ -9,7 +9,11 @@ from pathlib import Path
 
 import click
 
-from features.console import (
+from longtake.errors import printable
+from longtake.features.errors import FeaturesError
+from longtake.manifests.card import Card, dataset_names, find_card
+from longtake.manifests.table import Manifest, find_manifest, read_manifest
+from longtake.terminal import (
     Console,
     LocalStorePath,
     NamesOf,
@@ -19,10 +23,6 @@ from features.console import (
     json_option,
     print_json,
 )
-from features.errors import FeaturesError
-from manifests.card import Card, dataset_names, find_card
-from manifests.errors import printable
-from manifests.table import Manifest, find_manifest, read_manifest
 
 STORE = StorePath()
 FILE = click.Path(path_type=Path)
@@ -34,13 +34,13 @@ RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for
 
 
 def _layouts() -> Iterable[str]:
-    from features.layouts import LAYOUTS
+    from longtake.features.imports.layouts import LAYOUTS
 
     return LAYOUTS
 
 
 def _export_layouts() -> Iterable[str]:
-    from features.export import LAYOUTS
+    from longtake.features.tools.export import LAYOUTS
 
     return LAYOUTS
 
@@ -59,8 +59,8 @@ def info(store: Path, as_json: bool) -> None:
 
     Example: features info features/rg.h5
     """
-    from features.inspect import describe
-    from features.store import open_store
+    from longtake.features.store import open_store
+    from longtake.features.tools.inspect import describe
 
     with open_store(store) as opened:
         facts = describe(opened)
@@ -124,8 +124,8 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
 
     Example: features ls features/rg.h5
     """
-    from features.store import open_store
-    from features.types import LabelRow
+    from longtake.features.store import open_store
+    from longtake.features.types import LabelRow
 
     with open_store(store) as opened:
         stream = opened.stream(backbone)
@@ -179,9 +179,9 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
 
     Example: features verify features/rg.h5 --dataset rg
     """
-    from features.importing import labels_of
-    from features.inspect import verify
-    from features.store import open_store
+    from longtake.features.imports.importer import labels_of
+    from longtake.features.store import open_store
+    from longtake.features.tools.inspect import verify
 
     expected = _expected(dataset, manifest)
     with open_store(store) as opened:
@@ -207,8 +207,8 @@ def diff_stores(one: Path, other: Path, as_json: bool) -> None:
 
     Example: features diff mine.h5 theirs.h5
     """
-    from features.inspect import diff
-    from features.store import open_store
+    from longtake.features.store import open_store
+    from longtake.features.tools.inspect import diff
 
     with open_store(one) as first, open_store(other) as second:
         differences = diff(first, second)
@@ -243,8 +243,8 @@ def compare_features(
 
     Example: features compare features/rg.h5 released --layout gdlt
     """
-    from features.reference import compare_with, find_references, likely_cause
-    from features.store import open_store
+    from longtake.features.imports.compare import compare_with, find_references, likely_cause
+    from longtake.features.store import open_store
 
     videos = find_references(layout, reference)
     with open_store(store) as opened:
@@ -276,7 +276,7 @@ def doctor(folder: Path, as_json: bool) -> None:
 
     Example: features doctor /mnt/lab/features
     """
-    from features.doctor import examine
+    from longtake.features.tools.doctor import examine
 
     findings = examine(folder)
     if as_json:
@@ -301,8 +301,8 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
 
     Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
     """
-    from features.combine import merge
-    from features.store import check_store_name
+    from longtake.features.joins import merge
+    from longtake.features.store import check_store_name
 
     check_store_name(out)
     done = merge(stores, out, beside=beside)
@@ -339,8 +339,8 @@ def convert_store(
     The ending of OUT says which kind it becomes: .h5 one HDF5 file, .zarr many files or objects.
     Example: features convert features/rg.h5 s3://lab/rg.zarr
     """
-    from features.convert import convert
-    from features.store import Storage, check_store_name
+    from longtake.features.store import Storage, check_store_name
+    from longtake.features.tools.convert import convert
 
     check_store_name(out)
     storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
@@ -363,9 +363,9 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 
     Example: features relabel features/rg.h5 --dataset rg
     """
-    from features.importing import labels_of
-    from features.parts import pack_or_refuse
-    from features.store import open_store
+    from longtake.features.imports.importer import labels_of
+    from longtake.features.parts import pack_or_refuse
+    from longtake.features.store import open_store
 
     with open_store(store) as opened:
         name, before, card, card_json = opened.dataset, opened.labels, opened.card, opened.card_json
@@ -402,8 +402,8 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: str | N
 
     Example: features export features/rg.h5 folder --layout gdlt
     """
-    from features.export import export
-    from features.store import open_store
+    from longtake.features.store import open_store
+    from longtake.features.tools.export import export
 
     with open_store(store) as opened:
         done = export(opened, opened.stream(backbone), folder, layout)
@@ -424,7 +424,7 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
 
     Example: features catalog features
     """
-    from features.catalog import make_catalog
+    from longtake.features.tools.catalog import make_catalog
 
     page, num_stores, num_unreadable = make_catalog(folder)
     out = out or folder / "index.html"
@@ -443,8 +443,8 @@ def card(store: Path, out: Path | None) -> None:
 
     Example: features card features/rg.h5 --out README.md
     """
-    from features.card import store_card
-    from features.store import open_store
+    from longtake.features.store import open_store
+    from longtake.features.tools.card import store_card
 
     with open_store(store) as opened:
         text = store_card(opened)
@@ -465,8 +465,8 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 
     Example: features labels --layout finediving --dataset finediving --labels fine-grained_annotation_aqa.pkl --labels train_split.pkl --labels test_split.pkl --out finediving.csv
     """
-    from features.layouts import LAYOUTS
-    from manifests.table import write_manifest
+    from longtake.features.imports.layouts import LAYOUTS
+    from longtake.manifests.table import write_manifest
 
     if out.exists():
         raise FeaturesError(f"{out} exists; choose another name, or remove it first")
@@ -519,8 +519,8 @@ def import_features(
 
     Example: features import VST --layout gdlt --dataset rg --backbone vst --labels train.txt --labels test.txt --out features/rg.h5
     """
-    from features.importing import KnownRecipe, import_text, import_videos
-    from features.layouts import LAYOUTS
+    from longtake.features.imports.importer import KnownRecipe, import_text, import_videos
+    from longtake.features.imports.layouts import LAYOUTS
 
     if (dataset is None) == (manifest is None):
         raise click.UsageError(

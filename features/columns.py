@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from features.errors import NotAStore, NotInStore
-from features.types import VideoRecord
-from manifests.table import check_video_id
+from longtake.features.errors import NotAStore, NotInStore
+from longtake.features.types import VideoRecord
+from longtake.manifests.table import check_video_id
 
 TEXT_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "str")
 NUMBER_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "float")

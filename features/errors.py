@@ -1,6 +1,6 @@
 """Errors of `features`: bad input to a store, a store that is not one, two stores that do not go together."""
 
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
 
 
 class FeaturesError(LongtakeError):

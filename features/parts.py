@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from features.combine import combine_labels, require_one_dataset
-from features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
-from features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
-from features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
-from features.writer import Writer, clear_dead
-from manifests.card import Card
+from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
+from longtake.features.joins import combine_labels, require_one_dataset
+from longtake.features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
+from longtake.features.types import OK, FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
+from longtake.files import Writer, clear_dead
+from longtake.manifests.card import Card
 
 PART_SUFFIX = ".h5"
 WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0

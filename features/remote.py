@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from features.errors import NotAStore
+from longtake.features.errors import NotAStore
 
 BLOCK_BYTES = 1 << 17
 """Fetched at a time from an HDF5 file: a quarter of one routine's features, enough for the tables of five hundred videos."""

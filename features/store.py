@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from features.columns import ArrayLike, VideoTable
-from features.errors import InvalidFeatures, NotAStore, NotInStore
-from features.remote import is_url, name_of
-from features.types import FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
-from manifests.card import Card
+from longtake.features.columns import ArrayLike, VideoTable
+from longtake.features.errors import InvalidFeatures, NotAStore, NotInStore
+from longtake.features.remote import is_url, name_of
+from longtake.features.types import FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
+from longtake.manifests.card import Card
 
-STORES = {".h5": "features.hdf5", ".hdf5": "features.hdf5", ".zarr": "features.zarr3"}
+STORES = {
+    ".h5": "longtake.features.formats.hdf5",
+    ".hdf5": "longtake.features.formats.hdf5",
+    ".zarr": "longtake.features.formats.zarr3",
+}
 """Suffix -> module with `open_file` and `write_file`."""
 
 BLOCK_BYTES = 1 << 25

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from features.errors import InvalidFeatures, NotInStore
-from manifests.table import check_video_id
+from longtake.features.errors import InvalidFeatures, NotInStore
+from longtake.manifests.table import check_video_id
 
 FORMAT_VERSION = 1
 RECIPE_ID_LENGTH = 16

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
-from manifests.errors import ManifestError, UnknownDataset, there_are
-from manifests.prompts import PromptSet, read_prompts
+from longtake.errors import ManifestError, UnknownDataset, there_are
+from longtake.manifests.prompts import PromptSet, read_prompts
 
 FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"

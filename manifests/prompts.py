@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from manifests.errors import ManifestError
-from manifests.terms import in_one_sentence, stages_of
+from longtake.errors import ManifestError
+from longtake.manifests.terminology import in_one_sentence, stages_of
 
 MOST_TEXTS = 10_000
 """Of one prompt group. Cards also come in stores from strangers."""

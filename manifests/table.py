@@ -9,8 +9,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
-from manifests.errors import ManifestError, there_are
+from longtake.errors import ManifestError, there_are
+from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-import extract.cli
-import features.cli
-import train.cli
+import longtake.extract.cli
+import longtake.features.cli
+import longtake.train.cli
 from tests.extract.media import write_sound, write_video
 from tests.train.planted import planted_store
 
-COMMANDS = {"extract": extract.cli.main, "features": features.cli.main, "train": train.cli.main}
+COMMANDS = {
+    "extract": longtake.extract.cli.main,
+    "features": longtake.features.cli.main,
+    "train": longtake.train.cli.main,
+}
 
 MISTAKES: dict[str, tuple[str, ...]] = {
     "Which videos?": (

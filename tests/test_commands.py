@@ -9,17 +9,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import extract.cli
-import features.cli
-import train.cli
-from features import progress
-from features.console import Console
-from features.progress import Progress, Shown
-from manifests.errors import LongtakeWarning
+import longtake.extract.cli
+import longtake.features.cli
+import longtake.train.cli
+from longtake import progress
+from longtake.errors import LongtakeWarning
+from longtake.progress import Progress, Shown
+from longtake.terminal import Console
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
-PROGRAMS = {"extract": extract.cli.main, "features": features.cli.main, "train": train.cli.main}
+PROGRAMS = {
+    "extract": longtake.extract.cli.main,
+    "features": longtake.features.cli.main,
+    "train": longtake.train.cli.main,
+}
 
 
 def commands(group, path):
@@ -157,18 +161,18 @@ def test_events_are_json_lines_and_the_result_stays_alone(tmp_path):
         "--out",
         str(tmp_path / "r"),
     ]
-    done = CliRunner().invoke(train.cli.main, [*call, "--json"])
+    done = CliRunner().invoke(longtake.train.cli.main, [*call, "--json"])
     assert json.loads(done.stdout)["head"] == "gdlt"
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert [event["event"] for event in events] == ["epoch"] * 3 + ["model"]
     assert [event["done"] for event in events] == [1, 2, 3, 3] and events[0]["of"] == 3
     assert events[0]["seconds_left"] > 0 and events[-1]["seconds_left"] == 0
-    (kept,) = CliRunner().invoke(train.cli.main, [*call, "--json", "--resume"]).stderr.splitlines()
+    (kept,) = CliRunner().invoke(longtake.train.cli.main, [*call, "--json", "--resume"]).stderr.splitlines()
     kept = json.loads(kept)
     assert kept["kept"] and not events[-1]["kept"] and (kept["done"], kept["of"]) == (3, 3)
-    quiet = CliRunner().invoke(train.cli.main, [*call, "--quiet"])
+    quiet = CliRunner().invoke(longtake.train.cli.main, [*call, "--quiet"])
     assert quiet.exit_code == 0 and quiet.output == ""
-    assert "exclude each other" in CliRunner().invoke(train.cli.main, [*call, "--quiet", "--verbose"]).output
+    assert "exclude each other" in CliRunner().invoke(longtake.train.cli.main, [*call, "--quiet", "--verbose"]).output
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])

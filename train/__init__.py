@@ -3,20 +3,20 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from train.predicting import Prediction, predict
-    from train.protocol import Options
-    from train.run import Run, fit
+    from longtake.train.protocol.experiment import Options
+    from longtake.train.protocol.run import Run, fit
+    from longtake.train.runs.predict import Prediction, predict
 
 __all__ = ["Options", "Prediction", "Run", "fit", "predict"]
 
 
 def __getattr__(name: str) -> object:
     if name in ("Prediction", "predict"):
-        from train import predicting as home
+        from longtake.train.runs import predict as home
     elif name in ("Run", "fit"):
-        from train import run as home
+        from longtake.train.protocol import run as home
     elif name == "Options":
-        from train import protocol as home
+        from longtake.train.protocol import experiment as home
     else:
         raise AttributeError(f"module 'train' has no attribute {name!r}")
     return getattr(home, name)

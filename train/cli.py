@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from features.console import Console, StorePath, add_completion, completes, json_option, print_json
-from features.progress import how_shown, progress_options
-from manifests.card import dataset_names, find_card
-from train.errors import DataError, SettingsError
-from train.heads import TABLE
+from longtake.manifests.card import dataset_names, find_card
+from longtake.progress import how_shown, progress_options
+from longtake.terminal import Console, StorePath, add_completion, completes, json_option, print_json
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads import TABLE
 
 
 @click.group(cls=Console)
@@ -106,11 +106,11 @@ def heads(
     if resume and out is None:
         raise click.UsageError("--resume goes with --out FOLDER: the run that is to go on")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
-    from train.progress import EpochProgress
-    from train.protocol import Options
-    from train.report import RANDOM_NOTE, format_table
-    from train.run import default_folder, open_experiment, train_into
-    from train.summary import summarise
+    from longtake.train.progress import EpochProgress
+    from longtake.train.protocol.experiment import Options
+    from longtake.train.protocol.run import default_folder, open_experiment, train_into
+    from longtake.train.protocol.summary import summarise
+    from longtake.train.runs.folder import RANDOM_NOTE, format_table
 
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -166,8 +166,8 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
 
     Example: train evaluate --run runs/rg-gdlt --features features/rg.h5 --split test
     """
-    from features.store import open_store
-    from train.evaluate import evaluate_run
+    from longtake.features.store import open_store
+    from longtake.train.runs.evaluate import evaluate_run
 
     with open_store(store_path) as store:
         rows = evaluate_run(run_folder, store, None if split == "all" else split)
@@ -191,7 +191,7 @@ def evaluate(run_folder: Path, store_path: Path, split: str, as_json: bool) -> N
         if row.unmatched:
             click.echo(f"{row.checkpoint}: {row.unmatched} videos agree with no exemplar and are compared with any")
     if any(row.random_weights for row in rows):
-        from train.report import RANDOM_NOTE
+        from longtake.train.runs.folder import RANDOM_NOTE
 
         click.echo(RANDOM_NOTE)
 
@@ -236,9 +236,9 @@ def predict(
         raise click.UsageError("--overlay and --weights go with --video")
     if video is not None and only:
         raise click.UsageError("--only goes with --features: it names videos of a store")
-    from features.store import open_store
-    from train import predicting
-    from train.report import RANDOM_NOTE, write_scores
+    from longtake.features.store import open_store
+    from longtake.train.runs import predict as predicting
+    from longtake.train.runs.folder import RANDOM_NOTE, write_scores
 
     if video is not None:
         found = predicting.predict_video(
@@ -282,12 +282,12 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
 
     Example: train compare runs/rg-gslm runs/rg-gdlt --paper
     """
-    from train.compare import compare, format_lines
+    from longtake.train.runs.compare import compare, format_lines
 
     lines = compare(runs, paper)
     differences = []
     if paired:
-        from train.significance import compare_pair
+        from longtake.train.protocol.significance import compare_pair
 
         if len(runs) < 2:
             raise click.UsageError("--test needs two runs or more: the first is what the others are compared with")
@@ -333,8 +333,8 @@ def report(
     """
     if (videos or show) and not store_path:
         raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
-    from features.store import open_store
-    from train.page import make_page
+    from longtake.features.store import open_store
+    from longtake.train.runs.page import make_page
 
     with ExitStack() as stack:
         store = stack.enter_context(open_store(store_path)) if store_path else None
@@ -392,10 +392,18 @@ def sweep(
     """
     from contextlib import nullcontext
 
-    from features.progress import Progress
-    from train.bridge import from_extract
-    from train.report import RANDOM_NOTE
-    from train.sweep import cells_of, format_sweep, not_done, processes, read_sweep, require_settings, run_sweep
+    from longtake.progress import Progress
+    from longtake.train.extras import from_extract
+    from longtake.train.runs.folder import RANDOM_NOTE
+    from longtake.train.sweep import (
+        cells_of,
+        format_sweep,
+        not_done,
+        processes,
+        read_sweep,
+        require_settings,
+        run_sweep,
+    )
 
     if cluster_options and not cluster:
         raise click.UsageError("--cluster-options goes with --cluster: without it, this machine trains")
@@ -460,8 +468,8 @@ def import_checkpoint(
 
     Example: train import-checkpoint ball.pt --head gdlt --features features/rg.h5 --category Ball --score total --out runs/published
     """
-    from features.store import open_store
-    from train.published import import_published
+    from longtake.features.store import open_store
+    from longtake.train.runs.import_checkpoint import import_published
 
     with open_store(store_path) as store:
         path = import_published(
@@ -501,7 +509,7 @@ def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: b
         _list_runs(runs_folder, as_json)
         return
     card = find_card(dataset)
-    from train.published import describe_heads
+    from longtake.train.runs.import_checkpoint import describe_heads
 
     rows = describe_heads(card, dim)
     if as_json:
@@ -518,7 +526,7 @@ def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: b
 
 
 def _list_runs(folder: Path, as_json: bool) -> None:
-    from train.compare import read_runs, summary_of
+    from longtake.train.runs.compare import read_runs, summary_of
 
     found = [(dataset, line, summary_of(line)) for dataset, line in read_runs(folder)]
     if as_json:

@@ -1,6 +1,6 @@
 """Errors of `train`."""
 
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
 
 
 class TrainError(LongtakeError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from features.progress import Progress, Shown
-from train.fitting import Epoch
-from train.protocol import Experiment, Result, Unit
+from longtake.progress import Progress, Shown
+from longtake.train.engine.loop import Epoch
+from longtake.train.protocol.experiment import Experiment, Result, Unit
 
 
 class EpochProgress(Progress):

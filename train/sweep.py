@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from features.console import finite
-from features.processes import end_with_starter
-from features.store import Store, open_store
-from features.writer import write_whole
-from manifests.errors import LongtakeError, LongtakeWarning
-from train.checkpoint import unit_name
-from train.errors import DataError, SettingsError, TrainError
-from train.heads import get_head
-from train.metrics import average, deviation, join_seeds
-from train.protocol import Experiment, Options, Unit, prepare, require_splits
-from train.prototypes import PrototypeSettings
-from train.report import CONFIG
-from train.run import fit, options_of, warnings_of
-from train.settings import TrainSettings
-from train.summary import AVERAGE
+from longtake.errors import LongtakeError, LongtakeWarning
+from longtake.features.store import Store, open_store
+from longtake.files import write_whole
+from longtake.processes import end_with_starter
+from longtake.terminal import finite
+from longtake.train.data.prompts import PrototypeSettings
+from longtake.train.engine.checkpoint import unit_name
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.errors import DataError, SettingsError, TrainError
+from longtake.train.heads import get_head
+from longtake.train.metrics import average, deviation, join_seeds
+from longtake.train.protocol.experiment import Experiment, Options, Unit, prepare, require_splits
+from longtake.train.protocol.run import fit, options_of, warnings_of
+from longtake.train.protocol.summary import AVERAGE
+from longtake.train.runs.folder import CONFIG
 
 DONE = "done.json"
 """Of a cell that is finished; written last."""
@@ -68,7 +68,7 @@ class Line:
     spearman: float
     """Fisher's mean over folds and seeds."""
     deviation: float
-    """As `train.metrics.deviation` has it."""
+    """As `longtake.train.metrics.deviation` has it."""
     mse: float
 
 

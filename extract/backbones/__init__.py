@@ -10,27 +10,27 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import Backbone, BackboneSpec
-from extract.errors import ExtractError, WeightsError
-from manifests.errors import there_are
+from longtake.errors import there_are
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.errors import ExtractError, WeightsError
 
 if TYPE_CHECKING:
     import torch
 
 TABLE: dict[str, str] = {
-    "i3d": "extract.backbones.i3d:RGB",
-    "i3d-flow": "extract.backbones.i3d:FLOW",
-    "i3d-r50": "extract.backbones.resnet3d:I3D_R50",
-    "slowfast-r50": "extract.backbones.resnet3d:SLOWFAST_R50",
-    "c3d": "extract.backbones.c3d:SPEC",
-    "vst": "extract.backbones.vst:BASE",
-    "vst-s": "extract.backbones.vst:SMALL",
-    "vst-t": "extract.backbones.vst:TINY",
-    "timesformer": "extract.backbones.timesformer:SPEC",
-    "resnet50": "extract.backbones.resnet50:SPEC",
-    "clip": "extract.backbones.clip:CLIP",
-    "vifi-clip": "extract.backbones.clip:VIFI_CLIP",
-    "ast": "extract.backbones.ast:SPEC",
+    "i3d": "longtake.extract.backbones.i3d:RGB",
+    "i3d-flow": "longtake.extract.backbones.i3d:FLOW",
+    "i3d-r50": "longtake.extract.backbones.resnet3d:I3D_R50",
+    "slowfast-r50": "longtake.extract.backbones.resnet3d:SLOWFAST_R50",
+    "c3d": "longtake.extract.backbones.c3d:SPEC",
+    "vst": "longtake.extract.backbones.vst:BASE",
+    "vst-s": "longtake.extract.backbones.vst:SMALL",
+    "vst-t": "longtake.extract.backbones.vst:TINY",
+    "timesformer": "longtake.extract.backbones.timesformer:SPEC",
+    "resnet50": "longtake.extract.backbones.resnet50:SPEC",
+    "clip": "longtake.extract.backbones.openai_clip:CLIP",
+    "vifi-clip": "longtake.extract.backbones.openai_clip:VIFI_CLIP",
+    "ast": "longtake.extract.backbones.audio_spectrogram:SPEC",
 }
 """Name -> its spec. The module must import without torch, and has `build(spec, precision, device)` for the network."""
 

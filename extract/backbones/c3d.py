@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,8 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     """The network without weights. Its wide layers fix the input: 16 frames of 112x112."""
     from torch import nn
 
-    from extract.backbones.frozen import Frozen
-    from extract.backbones.i3d_network import init_he
+    from longtake.extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.i3d_network import init_he
 
     def make(num_classes: int) -> nn.Module:
         layers = {name: nn.Conv3d(inputs, outputs, 3, padding=1) for name, inputs, outputs in CONVOLUTIONS}

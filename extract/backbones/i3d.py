@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +49,14 @@ FLOW_BOUND = 20.0
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
-    """The network without weights. See `extract.backbones.build` for the settings.
+    """The network without weights. See `longtake.extract.backbones.build` for the settings.
 
     `precision="bfloat16"` runs weights and maps in bfloat16 and averages in float32; features differ from float32 by
     0.2 to 0.4% (relative, L2), measured on a CPU with two sets of weights that were not trained.
     """
 
-    from extract.backbones.frozen import Frozen
-    from extract.backbones.i3d_network import InceptionI3d, init_he, prepare
+    from longtake.extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.i3d_network import InceptionI3d, init_he, prepare
 
     channels = 3 if spec.name == RGB.name else 2
     as_input = (lambda pictures: pictures) if channels == 3 else optical_flow

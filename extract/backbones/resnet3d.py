@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     """The network without weights."""
     from pytorchvideo.models.hub import i3d_r50, slowfast_r50
 
-    from extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.frozen import Frozen
 
     make = i3d_r50 if spec.name == I3D_R50.name else slowfast_r50
 

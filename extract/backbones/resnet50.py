@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     """The network without weights."""
     from torchvision.models import resnet50
 
-    from extract.backbones.frozen import Frozen, flatten_frames, mean_over_frames
+    from longtake.extract.backbones.frozen import Frozen, flatten_frames, mean_over_frames
 
     def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
         maps = flatten_frames(pictures)

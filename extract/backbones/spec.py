@@ -116,7 +116,7 @@ class ClipRule:
     length: int
     stride: int
     tail: str
-    """Name of a policy in `extract.clips.TAILS`: what happens to frames that do not fill a clip."""
+    """Name of a policy in `longtake.extract.clips.TAILS`: what happens to frames that do not fill a clip."""
     fps: float | None = None
     """Frames per second that are sampled; None takes every frame of the file."""
     num_frames: int = 0
@@ -155,7 +155,7 @@ class BackboneSpec:
     clips: ClipRule
     """The published rule, used unless the user asks otherwise. Sound is cut by the rule of the pictures beside it."""
     default_weights: str
-    """Name in the table of manifests/weights.py."""
+    """Name in the table of manifests/pretrained.py."""
     citation: str
     batch_size: int = 8
     """Clips per step on a CPU, frames per step of an image network. Results do not depend on it beyond the last bits of float32."""
@@ -177,7 +177,7 @@ class BackboneSpec:
 
 
 class Backbone(Protocol):
-    """A frozen network. Built by the `build` function named in `extract.backbones.TABLE`."""
+    """A frozen network. Built by the `build` function named in `longtake.extract.backbones.TABLE`."""
 
     spec: BackboneSpec
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     library does it."""
     from transformers import TimesformerConfig, TimesformerForVideoClassification
 
-    from extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.frozen import Frozen
 
     def run(network: TimesformerForVideoClassification, pictures: torch.Tensor) -> torch.Tensor:
         network.config.num_frames = pictures.shape[2]  # the layers cut their tokens by it

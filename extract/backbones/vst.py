@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     """The network without weights. bfloat16 changes features by 0.4 to 0.8% (relative, L2)."""
     from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
-    from extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.frozen import Frozen
 
     make = {"vst": swin3d_b, "vst-s": swin3d_s, "vst-t": swin3d_t}[spec.name]
     return Frozen(

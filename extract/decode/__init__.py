@@ -11,22 +11,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from extract.backbones.spec import FrameRule
-from extract.decode.guarded import Guarded
-from extract.errors import DecoderUnfit, ExtractError, FramesNotPackets
-from manifests.errors import there_are
+from longtake.errors import there_are
+from longtake.extract.backbones.spec import FrameRule
+from longtake.extract.decode.guarded import Guarded
+from longtake.extract.errors import DecoderUnfit, ExtractError, FramesNotPackets
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from extract.clips import Timeline
+    from longtake.extract.clips import Timeline
 
 TABLE: dict[str, str] = {
-    "pyav": "extract.decode.pyav:PyAVDecoder",
-    "decord": "extract.decode.decord:DecordDecoder",
-    "torchcodec": "extract.decode.torchcodec:TorchCodecDecoder",
-    "nvdec": "extract.decode.torchcodec:NVDECDecoder",
-    "auto": "extract.decode.auto:AutoDecoder",
+    "pyav": "longtake.extract.decode.pyav:PyAVDecoder",
+    "decord": "longtake.extract.decode.decord:DecordDecoder",
+    "torchcodec": "longtake.extract.decode.torchcodec:TorchCodecDecoder",
+    "nvdec": "longtake.extract.decode.torchcodec:NVDECDecoder",
+    "auto": "longtake.extract.decode.auto:AutoDecoder",
 }
 """Name -> class. Its module may import the decoder's package; nothing else does."""
 

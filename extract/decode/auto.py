@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from extract.decode import Decoder, Pictures, VideoInfo, Wanted, get_decoder
-from extract.errors import ExtractError
+from longtake.extract.decode import Decoder, Pictures, VideoInfo, Wanted, get_decoder
+from longtake.extract.errors import ExtractError
 
 PREFERRED = ("nvdec",)
 LAST = "pyav"

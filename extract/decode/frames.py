@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from extract.backbones.spec import PILLOW_BICUBIC, FrameRule
+from longtake.extract.backbones.spec import PILLOW_BICUBIC, FrameRule
 
 
 def resized(width: int, height: int, short_side: int) -> tuple[int, int]:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.errors import DecoderFailed
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
+from longtake.extract.errors import DecoderFailed
 
 if TYPE_CHECKING:
-    from extract.decode import Decoder, Pictures, VideoInfo, Wanted
+    from longtake.extract.decode import Decoder, Pictures, VideoInfo, Wanted
 
 
 @contextmanager

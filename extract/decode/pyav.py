@@ -15,11 +15,21 @@ import av
 import av.error
 import numpy as np
 
-from extract.apart import alive
-from extract.clips import Timeline
-from extract.decode import FRAMES, PACKETS, RATE, Decoder, Pictures, VideoInfo, Wanted, last_wanted, require_time
-from extract.decode.scale import Scaler
-from extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
+from longtake.extract.clips import Timeline
+from longtake.extract.decode import (
+    FRAMES,
+    PACKETS,
+    RATE,
+    Decoder,
+    Pictures,
+    VideoInfo,
+    Wanted,
+    last_wanted,
+    require_time,
+)
+from longtake.extract.decode.killable import alive
+from longtake.extract.decode.scale import Scaler
+from longtake.extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
 # FFmpeg's threads must not call back into Python: a callback waits for the interpreter's lock while the thread that holds it
 # waits for FFmpeg to end, for ever. So FFmpeg keeps its own callback, silenced; our rows say what matters.

@@ -8,8 +8,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
-from extract.decode.frames import centre_crop, resize_with_pillow, resized
+from longtake.extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
+from longtake.extract.decode.frames import centre_crop, resize_with_pillow, resized
 
 
 class Scaler:

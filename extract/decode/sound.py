@@ -10,11 +10,11 @@ import av
 import av.error
 import numpy as np
 
-from extract.apart import alive
-from extract.decode import VideoInfo
-from extract.decode.guarded import unexpected_errors
-from extract.decode.pyav import PyAVDecoder, open_media, sound_stream
-from extract.errors import SoundMissing, SoundUnreadable
+from longtake.extract.decode import VideoInfo
+from longtake.extract.decode.guarded import unexpected_errors
+from longtake.extract.decode.killable import alive
+from longtake.extract.decode.pyav import PyAVDecoder, open_media, sound_stream
+from longtake.extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]
 """Seconds, from the first picture on; half-open."""

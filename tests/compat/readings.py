@@ -15,9 +15,9 @@ from pathlib import Path
 
 import click
 
-from features.cli import main as features
+from longtake.features.cli import main as features
+from longtake.train.cli import main as train
 from tests.calls import invoke
-from train.cli import main as train
 
 FIXTURES = Path(__file__).with_name("v0_1")
 EXPECTED = FIXTURES / "expected.json"

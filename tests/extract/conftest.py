@@ -1,6 +1,6 @@
 import pytest
 
-from extract import backbones
+from longtake.extract import backbones
 from tests.extract import fake_backbone
 
 

@@ -9,8 +9,9 @@ import sys
 import time
 from dataclasses import replace
 
-from extract import backbones, reading
-from extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
+from longtake.extract import backbones
+from longtake.extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
+from longtake.extract.pipeline import reader as reading
 from tests.extract.media import HEIGHT
 
 NAME = "numbers"
@@ -81,6 +82,6 @@ if __name__ in ("__main__", "__mp_main__"):
     if __name__ == "__mp_main__":
         die_over("deadly")
     else:
-        from extract.cli import main
+        from longtake.extract.cli import main
 
         main(sys.argv[2:])

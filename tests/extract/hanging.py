@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.apart import alive
-from extract.decode.pyav import PyAVDecoder
+from longtake.extract.decode.killable import alive
+from longtake.extract.decode.pyav import PyAVDecoder
 
 
 def hang() -> None:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from extract import decode
-from extract.apart import Apart, Here
-from extract.cli import main
-from extract.errors import DecoderDied, VideoStalled, VideoTruncated
-from extract.link import HALF_BYTES, PARCEL_ITEMS, PARCEL_SECONDS, Stopped
-from features.store import open_store
+from longtake.extract import decode
+from longtake.extract.cli import main
+from longtake.extract.decode.killable import Apart, Here
+from longtake.extract.decode.shared_memory import HALF_BYTES, PARCEL_ITEMS, PARCEL_SECONDS, Stopped
+from longtake.extract.errors import DecoderDied, VideoStalled, VideoTruncated
+from longtake.features.store import open_store
 from tests.extract import fake_backbone, hanging
 from tests.extract.media import write_video
 
@@ -162,7 +162,7 @@ def test_stopping_does_not_wait_for_a_stall():
 
 def test_a_stalled_process_does_not_outlive_a_killed_parent(tmp_path):
     code = (
-        "import pathlib, threading; from extract.apart import Apart; from tests.extract import hanging; "
+        "import pathlib, threading; from longtake.extract.decode.killable import Apart; from tests.extract import hanging; "
         f"Apart(2.0, threading.Event()).call(hanging.writes_pid_and_hangs, pathlib.Path({str(tmp_path / 'pid')!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -175,7 +175,7 @@ def test_a_stalled_process_does_not_outlive_a_killed_parent(tmp_path):
 
 def test_an_idle_process_does_not_outlive_a_killed_parent(tmp_path):
     code = (
-        "import os, threading, time; from extract.apart import Apart; place = Apart(0.0, threading.Event()); "
+        "import os, threading, time; from longtake.extract.decode.killable import Apart; place = Apart(0.0, threading.Event()); "
         "print(place.call(os.getpid), flush=True); time.sleep(1000)"
     )
     parent = subprocess.Popen(
@@ -228,7 +228,7 @@ def test_ctrl_c_does_not_wait_for_a_stall(tmp_path):
     write_video(tmp_path / "videos" / "hangs.mp4", 20)
     (tmp_path / "m.csv").write_text("video_id\nhangs\n")
     code = (
-        "from extract import decode; from extract.cli import main; from tests.extract import fake_backbone; "
+        "from longtake.extract import decode; from longtake.extract.cli import main; from tests.extract import fake_backbone; "
         "fake_backbone.install(); decode.TABLE['hanging'] = 'tests.extract.hanging:Hanging'; "
         f"main(['run', '--manifest', 'm.csv', '--videos', 'videos', '--weights', 'random', '--backbone', "
         f"{fake_backbone.NAME!r}, '--decoder', 'hanging', '--stall-timeout', '600', '--out', 'm.h5'])"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from extract.backbones import TABLE, build, get_spec, resnet3d, state_sha256
-from extract.backbones.i3d import FLOW_BOUND, optical_flow
-from extract.backbones.spec import SoundRule
-from extract.errors import WeightsError
-from extract.weights import TABLE as WEIGHTS
+from longtake.extract.backbones import TABLE, build, get_spec, resnet3d, state_sha256
+from longtake.extract.backbones.i3d import FLOW_BOUND, optical_flow
+from longtake.extract.backbones.spec import SoundRule
+from longtake.extract.backbones.weights import TABLE as WEIGHTS
+from longtake.extract.errors import WeightsError
 from tests.processor import needs_bfloat16
 
 SMALL = {"i3d", "i3d-flow", "i3d-r50", "slowfast-r50", "vst", "vst-s", "vst-t", "resnet50"}
@@ -56,7 +56,7 @@ def test_shape_determinism_and_independence_of_the_batch(backbone) -> None:
     features = backbone.forward(clips)
     assert features.shape == (2, spec.dim) and features.dtype == torch.float32 and not features.requires_grad
     assert torch.isfinite(features).all() and features.std() > 0
-    assert backbone.device == torch.device("cpu"), "extract/lanes.py goes by it"
+    assert backbone.device == torch.device("cpu"), "extract/pipeline/device.py goes by it"
     assert torch.equal(backbone.forward(clips), features), "the same twice"
     alone = backbone.forward(clips[1:])
     torch.testing.assert_close(alone, features[1:], rtol=1e-4, atol=1e-5 * float(features.abs().max()))

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from extract import recipes
-from extract.backbones.spec import ClipRule
-from extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
-from extract.run import RunOptions, clip_rule
-from manifests.card import ClipDefaults
+from longtake.extract.backbones.spec import ClipRule
+from longtake.extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
+from longtake.extract.plan import recipes
+from longtake.extract.plan.plan import RunOptions, clip_rule
+from longtake.manifests.card import ClipDefaults
 from tests.extract import fake_backbone
 
 

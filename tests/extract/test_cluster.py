@@ -9,14 +9,16 @@ import psutil
 import pytest
 from distributed import LocalCluster, get_worker
 
-from extract import cluster, decode, schedulers
-from extract.cluster import longest_first
-from extract.errors import ExtractError
-from extract.run import RunOptions, make_plan
-from features.inspect import diff
-from features.store import open_store
-from features.types import FAILED, OK
-from manifests.table import read_manifest
+from longtake.extract import decode
+from longtake.extract.errors import ExtractError
+from longtake.extract.executors import dask as cluster
+from longtake.extract.executors import schedulers
+from longtake.extract.executors.dask import longest_first
+from longtake.extract.plan.plan import RunOptions, make_plan
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import diff
+from longtake.features.types import FAILED, OK
+from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
 from tests.extract.test_pipeline import extract, make_dataset, start, wait_for_parts
 
@@ -113,7 +115,7 @@ def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
-    monkeypatch.setattr("extract.schedulers.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("longtake.extract.executors.schedulers.CONNECT_SECONDS", 1)
     make_dataset(tmp_path, [4])
     done = extract(tmp_path, "--cluster", "tcp://127.0.0.1:9", status=2)
     assert "dask scheduler" in done.output

@@ -11,13 +11,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import features.cli
-from extract.backbones.spec import PILLOW_BILINEAR, FrameRule
-from extract.cli import main
-from extract.decode import TABLE, get_decoder
-from extract.decode.scale import rgb_frame
-from extract.errors import DecoderUnfit, ExtractError, VideoError, VideoMissing, VideoTruncated, VideoUnreadable
-from features.store import open_store
+import longtake.features.cli
+from longtake.extract.backbones.spec import PILLOW_BILINEAR, FrameRule
+from longtake.extract.cli import main
+from longtake.extract.decode import TABLE, get_decoder
+from longtake.extract.decode.scale import rgb_frame
+from longtake.extract.errors import (
+    DecoderUnfit,
+    ExtractError,
+    VideoError,
+    VideoMissing,
+    VideoTruncated,
+    VideoUnreadable,
+)
+from longtake.features.store import open_store
 from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
 
 WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
@@ -197,7 +204,7 @@ def test_rules_do_not_meddle_with_each_other(decoder, tmp_path):
 def test_nvdec_is_held_to_the_processor(tmp_path, monkeypatch):
     """On the processor itself, as there may be no GPU: equal frames pass, others are refused."""
     try:
-        from extract.decode import torchcodec
+        from longtake.extract.decode import torchcodec
     except ExtractError as error:
         pytest.skip(str(error))
     monkeypatch.setattr(torchcodec.NVDECDecoder, "device", "cpu")
@@ -219,7 +226,7 @@ def test_nvdec_without_a_gpu():
 
 
 def test_auto_chooses_for_each_file_and_says_so(tmp_path, monkeypatch, numbers_backbone):
-    monkeypatch.setitem(TABLE, "nvdec", "extract.decode.no_such_module:Decoder")
+    monkeypatch.setitem(TABLE, "nvdec", "longtake.extract.decode.no_such_module:Decoder")
     pyav = get_decoder("pyav").description()
     assert get_decoder("auto").description() == pyav, "nothing to choose, nothing to record"
     monkeypatch.setitem(TABLE, "nvdec", "tests.extract.hanging:OnlyMP4")
@@ -234,12 +241,12 @@ def test_auto_chooses_for_each_file_and_says_so(tmp_path, monkeypatch, numbers_b
     with open_store(tmp_path / "m.h5") as store:
         assert store.stream().header.decoder == f"auto: only-mp4 1; else {pyav}"
         assert {record.video_id: record.decoder for record in store.stream().records} == {"a": "only-mp4", "b": "pyav"}
-    shown = CliRunner().invoke(features.cli.main, ["info", str(tmp_path / "m.h5")]).output
+    shown = CliRunner().invoke(longtake.features.cli.main, ["info", str(tmp_path / "m.h5")]).output
     assert "videos read: 1 by only-mp4, 1 by pyav" in shown
 
 
 def test_a_package_that_is_missing(monkeypatch):
-    monkeypatch.setitem(TABLE, "decord", "extract.decode.no_such_module:Decoder")
+    monkeypatch.setitem(TABLE, "decord", "longtake.extract.decode.no_such_module:Decoder")
     with pytest.raises(ExtractError, match=r"needs the package decord: python -m pip install 'longtake\[decord\]'"):
         get_decoder("decord")
 
@@ -252,7 +259,7 @@ def test_torchcodec_without_ffmpeg(monkeypatch):
             if name.startswith("torchcodec"):
                 raise RuntimeError("Could not load libtorchcodec. " + "tried this\n" * 40)
 
-    for name in [n for n in sys.modules if n.startswith(("torchcodec", "extract.decode.torchcodec"))]:
+    for name in [n for n in sys.modules if n.startswith(("torchcodec", "longtake.extract.decode.torchcodec"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Fails(), *sys.meta_path])
     with pytest.raises(ExtractError, match=r"^torchcodec finds no FFmpeg libraries.*brings its own$"):

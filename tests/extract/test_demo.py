@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.demo import (
+from longtake.extract.demo.dataset import (
     CATEGORIES,
     KINDS,
     Element,
@@ -21,8 +21,8 @@ from extract.demo import (
     truth_text,
     write_demo,
 )
-from extract.errors import ExtractError
-from manifests.table import find_manifest
+from longtake.extract.errors import ExtractError
+from longtake.manifests.table import find_manifest
 from tests.calls import group_ends, started, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +147,7 @@ def test_impossible_plans_are_refused(arguments):
 
 
 def test_importing_the_demo_loads_no_decoder():
-    code = "import sys, extract.demo; assert not {'av', 'cv2', 'torch'} & set(sys.modules)"
+    code = "import sys, longtake.extract.demo.dataset; assert not {'av', 'cv2', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
@@ -178,7 +178,7 @@ def test_streams_are_as_promised(tmp_path, category):
 def test_amplitude_is_visible_across_routines():
     """Whatever the order of elements, the colours and the camera: gymnast and ribbon together reach over more."""
     pytest.importorskip("cv2")
-    from extract.demo_scene import draw_frames
+    from longtake.extract.demo.scene import draw_frames
 
     routines = plan_demo(seed=5, num_videos=12)
     extents = []
@@ -218,8 +218,8 @@ def test_beats_are_heard_where_the_tempo_says(tmp_path, category):
 
 
 def test_poor_timing_is_seen_and_heard():
-    from extract.demo_motion import move
-    from extract.demo_sound import play
+    from longtake.extract.demo.motion import move
+    from longtake.extract.demo.sound import play
 
     good, poor = make_routine(timing=1.0), make_routine(timing=0.0)
     beats = np.array(good.starts_seconds()) / good.beat_seconds
@@ -238,7 +238,7 @@ def test_poor_timing_is_seen_and_heard():
 
 
 def test_a_fall_is_seen_and_heard(tmp_path):
-    from extract.demo_scene import choose_look
+    from longtake.extract.demo.scene import choose_look
 
     routine = make_routine(falling=0)
     (fall,) = routine.falls_seconds()
@@ -280,14 +280,14 @@ def test_write_demo_resumes_and_is_the_same_with_processes(tmp_path):
 
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     pytest.importorskip("cv2")
-    with started("extract.cli", "demo", tmp_path / "demo", "--num-videos", 100, "--workers", 2) as drawing:
+    with started("longtake.extract.cli", "demo", tmp_path / "demo", "--num-videos", 100, "--workers", 2) as drawing:
         wait_for(tmp_path / "demo" / "videos", "*.mp4", 2)
         drawing.kill()
         assert group_ends(drawing)
 
 
 def test_write_demo_refuses_a_folder_of_other_videos(tmp_path, monkeypatch):
-    monkeypatch.setattr("extract.demo.render_routine", lambda routine, path: path)
+    monkeypatch.setattr("longtake.extract.demo.dataset.render_routine", lambda routine, path: path)
     write_demo(tmp_path / "demo", seed=0, num_videos=4)
     with pytest.raises(ExtractError, match="holds another demo"):
         write_demo(tmp_path / "demo", seed=1, num_videos=4)

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from extract import weights
-from extract.cli import main
-from extract.errors import WeightsError
-from features.parts import list_parts
-from features.store import open_store, write_store
-from features.types import Labels
-from manifests.card import find_card
+from longtake.extract.backbones import weights
+from longtake.extract.cli import main
+from longtake.extract.errors import WeightsError
+from longtake.features.parts import list_parts
+from longtake.features.store import open_store, write_store
+from longtake.features.types import Labels
+from longtake.manifests.card import find_card
+from longtake.train.data.prompts import terms_of
+from longtake.train.errors import DataError
 from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
 from tests.extract.test_pipeline import extract, make_dataset
 from tests.features.test_parts import claimed_by_another
-from train.errors import DataError
-from train.prototypes import terms_of
 
 
 def run(*arguments, status=0):
@@ -228,8 +228,8 @@ def test_a_store_of_another_dataset_is_refused_before_any_work(tmp_path, monkeyp
     labels = Labels(("a",), ("train",), ("",), ("total",), np.ones((1, 1)))
     write_store(rg, dataset="rg", card=find_card("rg"), labels=labels, streams=[])
     kept = rg.read_bytes()
-    monkeypatch.setattr("extract.run.settle", works)
-    monkeypatch.setattr("extract.text.encode_texts", works)
+    monkeypatch.setattr("longtake.extract.plan.plan.settle", works)
+    monkeypatch.setattr("longtake.extract.backbones.text_encoders.encode_texts", works)
     (tmp_path / "mine.csv").write_text("video_id\na\n")
     call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
     assert "is a store of rg, and this is of mine" in refused(*call, "--weights", "random", "--out", rg)
@@ -287,7 +287,7 @@ def encoded(monkeypatch):
         }
         return np.ones((len(texts), 4), np.float32), recipe
 
-    monkeypatch.setattr("extract.text.encode_texts", encode)
+    monkeypatch.setattr("longtake.extract.backbones.text_encoders.encode_texts", encode)
     return found
 
 

@@ -9,19 +9,20 @@ import av
 import pytest
 from click.testing import CliRunner
 
-from extract import decode, reading
-from extract.backbones.spec import FrameRule
-from extract.cli import main
-from extract.cluster import longest_first
-from extract.decode import get_decoder
-from extract.decode.pyav import PyAVDecoder
-from extract.decode.sound import original_rate, sound_seconds
-from extract.errors import DecoderFailed, VideoTruncated, VideoUnreadable
-from extract.overlay import Track, draw_overlay
-from extract.run import RunOptions, make_plan
-from extract.thumbnails import thumbnails
-from features.store import open_store
-from manifests.table import read_manifest
+from longtake.extract import decode
+from longtake.extract.backbones.spec import FrameRule
+from longtake.extract.cli import main
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.pyav import PyAVDecoder
+from longtake.extract.decode.sound import original_rate, sound_seconds
+from longtake.extract.errors import DecoderFailed, VideoTruncated, VideoUnreadable
+from longtake.extract.executors.dask import longest_first
+from longtake.extract.pipeline import reader as reading
+from longtake.extract.plan.plan import RunOptions, make_plan
+from longtake.extract.views.overlay import Track, draw_overlay
+from longtake.extract.views.thumbnails import thumbnails
+from longtake.features.store import open_store
+from longtake.manifests.table import read_manifest
 from tests.extract.media import write_video
 from tests.extract.test_sound import write_av
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from features.inspect import diff
-from features.store import open_store
-from features.types import OK
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import diff
+from longtake.features.types import OK
 from tests.extract.test_pipeline import make_dataset, start, wait_for_parts
 
 pytestmark = pytest.mark.slow

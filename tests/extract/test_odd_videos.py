@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from extract.again import extract_like
-from extract.backbones.spec import ClipRule, FrameRule
-from extract.cli import main
-from extract.clips import Timeline, plan_clips
-from extract.decode import FRAMES, PACKETS, RATE, get_decoder, pyav, sound, with_true_times
-from extract.decode.sound import original_rate, read_sound
-from extract.errors import (
+from longtake.extract.backbones.spec import ClipRule, FrameRule
+from longtake.extract.cli import main
+from longtake.extract.clips import Timeline, plan_clips
+from longtake.extract.decode import FRAMES, PACKETS, RATE, get_decoder, pyav, sound, with_true_times
+from longtake.extract.decode.sound import original_rate, read_sound
+from longtake.extract.errors import (
     ExtractError,
     FramesNotPackets,
     SoundUnreadable,
     VideoTruncated,
     VideoUnreadable,
 )
-from extract.overlay import Track, draw_overlay
-from extract.thumbnails import thumbnails
-from features.types import FeatureHeader
+from longtake.extract.like import extract_like
+from longtake.extract.views.overlay import Track, draw_overlay
+from longtake.extract.views.thumbnails import thumbnails
+from longtake.features.types import FeatureHeader
 from tests.extract.fake_backbone import NAME
 from tests.extract.media import HEIGHT, WIDTH, numbered_picture, read_number, write_video
 from tests.extract.test_pipeline import extract

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from extract import pipeline, run
-from extract.backbones import build, get_spec
-from extract.decode import get_decoder
-from extract.errors import ExtractError
-from extract.lanes import HostLane, Started, lane_for
-from extract.reading import End, Extractor, Job
-from extract.run import RunOptions, make_plan, publish, run_plan
-from features.store import open_store
-from manifests.table import read_manifest
+from longtake.extract.backbones import build, get_spec
+from longtake.extract.decode import get_decoder
+from longtake.extract.errors import ExtractError
+from longtake.extract.pipeline import batcher as pipeline
+from longtake.extract.pipeline.device import HostLane, Started, lane_for
+from longtake.extract.pipeline.reader import End, Extractor, Job
+from longtake.extract.plan import plan as run
+from longtake.extract.plan.plan import RunOptions, make_plan, publish, run_plan
+from longtake.features.store import open_store
+from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
 from tests.extract.test_pipeline import make_dataset
 
@@ -248,7 +249,7 @@ def test_a_decoder_that_leaves_clips_out_is_found_out(tmp_path, monkeypatch):
 
 
 def test_channels_last_changes_the_layout_only():
-    from extract.backbones.frozen import channels_last
+    from longtake.extract.backbones.frozen import channels_last
 
     network = torch.nn.Sequential(torch.nn.Conv3d(3, 8, 3), torch.nn.Flatten(1, 2), torch.nn.Conv2d(8, 4, 3))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -283,7 +284,7 @@ def test_a_gpu_gives_what_its_network_gives(precision):
 
 def tiny_backbone():
     """A network of one convolution behind the machinery of the real ones."""
-    from extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.frozen import Frozen
 
     spec = replace(get_spec("i3d"), dim=4)
     return Frozen(

@@ -16,13 +16,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from extract.cli import main
-from extract.decode.pyav import PyAVDecoder
-from extract.errors import DecoderUnfit
-from features import parts
-from features.inspect import diff
-from features.parts import claim_of, read_finished
-from features.store import open_store
+from longtake.extract.cli import main
+from longtake.extract.decode.pyav import PyAVDecoder
+from longtake.extract.errors import DecoderUnfit
+from longtake.features import parts
+from longtake.features.parts import claim_of, read_finished
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
 
@@ -306,7 +306,7 @@ class Refuses(PyAVDecoder):
 
 def test_auto_reads_anew_what_the_first_decoder_refuses(tmp_path, numbers_backbone, monkeypatch):
     make_dataset(tmp_path, [16, 16])
-    monkeypatch.setattr("extract.decode.auto._if_usable", lambda name: Refuses())
+    monkeypatch.setattr("longtake.extract.decode.auto._if_usable", lambda name: Refuses())
     done = extract(tmp_path, "--decoder", "auto", "--stall-timeout", "0")
     assert "2 new" in done.output
     extract(tmp_path, out="pyav.h5")

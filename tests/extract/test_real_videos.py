@@ -2,8 +2,8 @@
 
 import math
 
-from features.store import open_store
-from features.types import FAILED, OK
+from longtake.features.store import open_store
+from longtake.features.types import FAILED, OK
 from tests.extract.test_pipeline import extract
 
 FRAMES = {

@@ -10,16 +10,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from extract import backbones
-from extract.backbones import get_spec
-from extract.backbones.spec import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
-from extract.cli import main
-from extract.clips import Timeline, plan_clips
-from extract.decode import get_decoder
-from extract.decode.frames import centre_crop
-from extract.errors import ExtractError
-from extract.recipes import RECIPES, apply_recipe
-from extract.run import RunOptions, clip_rule
+from longtake.extract import backbones
+from longtake.extract.backbones import get_spec
+from longtake.extract.backbones.spec import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
+from longtake.extract.cli import main
+from longtake.extract.clips import Timeline, plan_clips
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.frames import centre_crop
+from longtake.extract.errors import ExtractError
+from longtake.extract.plan.plan import RunOptions, clip_rule
+from longtake.extract.plan.recipes import RECIPES, apply_recipe
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
 
@@ -119,7 +119,7 @@ def test_a_choice_that_a_recipe_has_no_use_for():
 
 
 def test_a_recipe_decides_and_the_call_overrides(tmp_path, numbers_backbone, monkeypatch):
-    from extract import recipes
+    from longtake.extract.plan import recipes
 
     change = recipes.Change(ClipRule(8, 8, "drop", num_frames=24, num_clips=3))
     monkeypatch.setitem(recipes.RECIPES, "short", recipes.Recipe("three clips", "a test", {fake_backbone.NAME: change}))
@@ -127,7 +127,7 @@ def test_a_recipe_decides_and_the_call_overrides(tmp_path, numbers_backbone, mon
     (tmp_path / "m.csv").write_text("video_id\na\n")
     call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path), "--weights", "random",
             "--backbone", fake_backbone.NAME, "--recipe", "short"]  # fmt: skip
-    from features.store import open_store
+    from longtake.features.store import open_store
 
     for more, clips, name in (((), 3, "s"), (("--clip-length", "4"), 3, "t")):
         done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / f"{name}.h5"), *more])
@@ -178,7 +178,7 @@ def test_predictions_of_the_classifier(tmp_path):
 )
 def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expected):
     """`auto` is bfloat16 where the device computes in it and the backbone states what it costs, which C3D does not."""
-    from extract import run
+    from longtake.extract.plan import plan as run
 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
@@ -216,7 +216,7 @@ def test_a_precision_that_the_processor_imitates(tmp_path, monkeypatch, numbers_
 
 
 def test_a_network_made_for_one_length():
-    from extract.run import RunOptions, clip_rule
+    from longtake.extract.plan.plan import RunOptions, clip_rule
 
     with pytest.raises(ExtractError, match="c3d takes clips of 16 frames only, got 32"):
         clip_rule(get_spec("c3d"), None, RunOptions(clip_length=32))
@@ -224,7 +224,7 @@ def test_a_network_made_for_one_length():
 
 
 def test_weights_for_each_of_several_backbones():
-    from extract.run import choose_weights
+    from longtake.extract.plan.plan import choose_weights
 
     specs = [get_spec("vst"), get_spec("ast")]
     assert choose_weights(specs, ()) == {"vst": None, "ast": None}
@@ -239,7 +239,7 @@ def test_weights_for_each_of_several_backbones():
 @pytest.mark.parametrize("num_frames", [1, 3])
 def test_a_video_of_one_frame(tmp_path, num_frames):
     """Portrait, one picture: padded to a clip, through a real network that sees and with one value each that is finite."""
-    from features.store import open_store
+    from longtake.features.store import open_store
 
     write_video(tmp_path / "a.mp4", num_frames)
     (tmp_path / "m.csv").write_text("video_id\na\n")

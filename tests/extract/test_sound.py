@@ -15,18 +15,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from extract import backbones
-from extract.apart import Here
-from extract.backbones.ast import SPEC as AST
-from extract.backbones.spec import ClipRule, SoundRule
-from extract.banks import FLOOR, filter_banks, kaldi_banks
-from extract.cli import main
-from extract.decode import get_decoder
-from extract.decode.sound import read_sound, sound_seconds
-from extract.errors import SoundMissing
-from extract.reading import Extractor, Job, NoSound, _send_clips
-from features.store import open_store
-from manifests.table import ManifestRow
+from longtake.extract import backbones
+from longtake.extract.backbones.audio_spectrogram import SPEC as AST
+from longtake.extract.backbones.spec import ClipRule, SoundRule
+from longtake.extract.cli import main
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_banks
+from longtake.extract.decode.killable import Here
+from longtake.extract.decode.sound import read_sound, sound_seconds
+from longtake.extract.errors import SoundMissing
+from longtake.extract.pipeline.reader import Extractor, Job, NoSound, _send_clips
+from longtake.features.store import open_store
+from longtake.manifests.table import ManifestRow
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
 
@@ -241,7 +241,7 @@ def test_the_two_recipes():
     expected = (kaldi(samples - samples.mean(), 16_000, 128) + 4.2677393) / (2 * 4.5689974)
     np.testing.assert_allclose(right[:126], expected, atol=1e-3)
     np.testing.assert_allclose(right[126:], 4.2677393 / (2 * 4.5689974), rtol=1e-6)
-    from extract.recipes import apply_recipe
+    from longtake.extract.plan.recipes import apply_recipe
 
     released = apply_recipe("pamfn", AST).frames
     other = filter_banks(samples, released, 48_000)
@@ -252,7 +252,7 @@ def test_the_two_recipes():
 
 
 def test_sound_is_cut_like_the_pictures_beside_it(both):
-    from extract.run import RunOptions, clip_rules
+    from longtake.extract.plan.plan import RunOptions, clip_rules
 
     specs = [backbones.get_spec(name) for name in ("clip", "ast", "i3d")]
     rules = clip_rules(specs, None, RunOptions())

@@ -12,10 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from extract import weights
-from extract.errors import ExtractError, WeightsError
-from extract.text import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
-from extract.weights import resolve
+from longtake.extract.backbones import weights
+from longtake.extract.backbones.text_encoders import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
+from longtake.extract.backbones.weights import resolve
+from longtake.extract.errors import ExtractError, WeightsError
 
 TEXTS = ["a video of a rhythmic gymnastics with poor performance", "ball", "a spin", "Ball"]
 
@@ -153,8 +153,8 @@ def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -
     import safetensors.torch
     import torch
 
-    from extract import text
-    from extract.weights import Weights
+    from longtake.extract.backbones import text_encoders as text
+    from longtake.extract.backbones.weights import Weights
 
     clip = _build(ENCODERS["clip"], Weights("random:3", None, None, True, 3, ""))
     state = {key: value.clone() for key, value in clip.state_dict().items()}
@@ -181,6 +181,6 @@ def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -
 def _own(path: str):
     from pathlib import Path
 
-    from extract.weights import Weights
+    from longtake.extract.backbones.weights import Weights
 
     return Weights(Path(path).name, Path(path), "1" * 64, False, None, "")

@@ -21,11 +21,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from extract import weights
-from extract.backbones import get_spec, state_sha256
-from extract.cli import main
-from extract.errors import WeightsError
-from extract.weights import WeightsEntry, fetch, load_state, resolve, verify
+from longtake.extract.backbones import get_spec, state_sha256, weights
+from longtake.extract.backbones.weights import WeightsEntry, fetch, load_state, resolve, verify
+from longtake.extract.cli import main
+from longtake.extract.errors import WeightsError
 from tests.calls import invoke
 
 CONTENT = bytes(range(256)) * 2000

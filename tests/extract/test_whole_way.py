@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from extract.cli import main as extract
+from longtake.extract.cli import main as extract
+from longtake.train import extras as bridge
+from longtake.train.cli import main as train
 from tests.extract.media import HEIGHT, WIDTH
-from train import bridge
-from train.cli import main as train
 
 FPS = 12
 
@@ -94,7 +94,7 @@ def test_overlay(lab, tmp_path, name, has_sound):
 
 
 def test_the_score_so_far_ends_as_the_score(lab):
-    from train.predicting import predict_video
+    from longtake.train.runs.predict import predict_video
 
     (found,) = predict_video(lab / "gdlt", lab / "videos" / "v10.mp4", running=True)
     assert len(found.timeline.running) == len(found.timeline.start_seconds) == 5

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import FAILED, FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FAILED, FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 
 
 def header(backbone: str = "fake", dim: int = 3, **changes: object) -> FeatureHeader:

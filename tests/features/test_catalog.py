@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from features.catalog import make_catalog
-from features.cli import main
-from features.store import write_store
-from manifests.card import find_card
+from longtake.features.cli import main
+from longtake.features.store import write_store
+from longtake.features.tools.catalog import make_catalog
+from longtake.manifests.card import find_card
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

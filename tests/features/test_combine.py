@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.cli import main
-from features.combine import merge
-from features.convert import convert
-from features.errors import FeaturesError, InvalidFeatures, StoreConflict
-from features.importing import labels_of
-from features.inspect import diff, verify
-from features.parts import pack, write_part
-from features.store import Storage, open_store, write_store
-from features.types import LabelRow, Labels
-from manifests.card import find_card
-from manifests.table import find_manifest, read_manifest
+from longtake.features.cli import main
+from longtake.features.errors import FeaturesError, InvalidFeatures, StoreConflict
+from longtake.features.imports.importer import labels_of
+from longtake.features.joins import merge
+from longtake.features.parts import pack, write_part
+from longtake.features.store import Storage, open_store, write_store
+from longtake.features.tools.convert import convert
+from longtake.features.tools.inspect import diff, verify
+from longtake.features.types import LabelRow, Labels
+from longtake.manifests.card import find_card
+from longtake.manifests.table import find_manifest, read_manifest
 from tests.calls import invoke
 from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
@@ -133,7 +133,7 @@ def test_a_conversion_that_goes_wrong_is_noticed(tmp_path, monkeypatch):
         with h5py.File(path, "r+") as file:
             next(iter(file["streams"].values()))["features"][20, 1] += 1
 
-    monkeypatch.setattr("features.convert.write_store", spoiled)
+    monkeypatch.setattr("longtake.features.tools.convert.write_store", spoiled)
     with pytest.raises(FeaturesError, match="does not hold what was written: clips of fake@"):
         convert(one, tmp_path / "2.h5")
 
@@ -317,7 +317,7 @@ def test_stores_of_two_names_differ(tmp_path):
 @pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize("layout", ["gdlt", "pamfn", "skating-mixer"])
 def test_exported_and_imported_again(tmp_path, suffix, layout):
-    from manifests.table import find_manifest
+    from longtake.manifests.table import find_manifest
 
     manifest = find_manifest("fisv")
     ids = [row.video_id for row in manifest.rows[:3]]
@@ -424,8 +424,8 @@ def test_a_split_that_leads_out_of_the_folder(tmp_path):
 
 @pytest.mark.parametrize("suffix", KINDS)
 def test_chunks_are_no_larger_than_readers_take(tmp_path, monkeypatch, suffix):
-    for module in ("layout", "hdf5", "zarr3"):
-        monkeypatch.setattr(f"features.{module}.MAX_CHUNK_BYTES", 6 * 4 * 80)
+    for module in ("tree", "hdf5", "zarr3"):
+        monkeypatch.setattr(f"longtake.features.formats.{module}.MAX_CHUNK_BYTES", 6 * 4 * 80)
     raw.write(tmp_path / "a.h5", raw.example())
     run("convert", tmp_path / "a.h5", tmp_path / f"b{suffix}", "--chunk-rows", 65536, "--compression", "gzip")
     with open_store(tmp_path / f"b{suffix}") as store:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from features.columns import decode
-from features.inspect import verify
-from features.store import STORES, Storage, StreamPlan, StreamRows, open_store, write_store
-from features.types import FeatureHeader
+from longtake.features.columns import decode
+from longtake.features.store import STORES, Storage, StreamPlan, StreamRows, open_store, write_store
+from longtake.features.tools.inspect import verify
+from longtake.features.types import FeatureHeader
 from tests.features import raw
 
 KINDS = [suffix for suffix in STORES if suffix != ".hdf5"]

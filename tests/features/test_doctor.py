@@ -8,9 +8,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from features import doctor
-from features.cli import main
-from features.doctor import CHECKS, examine
+from longtake.features.cli import main
+from longtake.features.tools import doctor
+from longtake.features.tools.doctor import CHECKS, examine
 
 
 def broken(findings):
@@ -45,8 +45,8 @@ def test_one_thing_at_a_time(tmp_path, monkeypatch):
     cases = {
         "rename atomically": ("os.replace", copying),
         "create once": ("os.O_EXCL", 0),
-        "clock": ("features.doctor.MOST_SKEW_SECONDS", -1.0),
-        "room": ("features.doctor.FEW_GB", 1e9),
+        "clock": ("longtake.features.tools.doctor.MOST_SKEW_SECONDS", -1.0),
+        "room": ("longtake.features.tools.doctor.FEW_GB", 1e9),
     }
     for check, (name, value) in cases.items():
         with monkeypatch.context() as patch:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.combine import merge
-from features.convert import convert
-from features.errors import FeaturesError
-from features.inspect import verify
-from features.parts import list_parts, parts_folder, read_finished
-from features.store import open_store, store_exists
+from longtake.features.errors import FeaturesError
+from longtake.features.joins import merge
+from longtake.features.parts import list_parts, parts_folder, read_finished
+from longtake.features.store import open_store, store_exists
+from longtake.features.tools.convert import convert
+from longtake.features.tools.inspect import verify
 from tests.features.fakes import header, make_store
 from tests.features.test_parts import IDS, part, publish
 
@@ -37,8 +37,8 @@ for round in range(1000):
 """
 CONVERTER = """
 import os, signal, sys
-from features import zarr3
-from features.convert import convert
+from longtake.features.formats import zarr3
+from longtake.features.tools.convert import convert
 zarr3.GRACE_SECONDS = 0
 when, *arguments = sys.argv[1:]
 if when == "written":
@@ -65,7 +65,7 @@ def leftovers(folder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("features.zarr3.GRACE_SECONDS", 0)
+    monkeypatch.setattr("longtake.features.formats.zarr3.GRACE_SECONDS", 0)
     store = tmp_path / name
     rng = random.Random(0)
     held = set()
@@ -97,7 +97,7 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_kill_nine_in_convert(tmp_path, suffix, monkeypatch):
     """Once when all is written and nothing published, then at any moment."""
-    monkeypatch.setattr("features.zarr3.GRACE_SECONDS", 0)
+    monkeypatch.setattr("longtake.features.formats.zarr3.GRACE_SECONDS", 0)
     source = make_store(tmp_path / "source.h5", {f"v{n}": 300 for n in range(60)}, head=header(dim=64))
     target = tmp_path / f"target{suffix}"
     rng = random.Random(1)
@@ -214,7 +214,7 @@ def small_disk(folder, size="2m"):
 
 COMMAND = """
 import sys
-from features.cli import main
+from longtake.features.cli import main
 main(sys.argv[1:])
 """
 

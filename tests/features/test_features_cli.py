@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.cli import RANDOM_NOTE, main
-from features.store import write_store
-from features.types import Labels
+from longtake.features.cli import RANDOM_NOTE, main
+from longtake.features.store import write_store
+from longtake.features.types import Labels
 from tests.calls import invoke
 from tests.features.fakes import header, make_store, plan, text_features, video
 
@@ -102,7 +102,7 @@ def test_json_has_no_nan(store):
 
 def test_a_reader_that_has_enough(tmp_path):
     path = make_store(tmp_path / "many.h5", {f"v{number}": 1 for number in range(400)})
-    code = "from features.cli import main; main()"
+    code = "from longtake.features.cli import main; main()"
     call = [sys.executable, "-c", code, "ls", str(path), "--json"]
     # Unbuffered, Python itself loses what a pipe does not take at once.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -12,10 +12,10 @@ import pytest
 import zarr
 from click.testing import CliRunner
 
-from features.cli import main
-from features.store import open_store
-from features.writer import Writer
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
+from longtake.features.cli import main
+from longtake.features.store import open_store
+from longtake.files import Writer
 from tests.features import raw
 
 HUGE = (1 << 40, 6)
@@ -283,7 +283,7 @@ ZARR = {
 @pytest.mark.parametrize("ours", [False, True])
 @pytest.mark.parametrize("what", ZARR)
 def test_lies_of_zarr(tmp_path, what, ours):
-    from features.convert import convert
+    from longtake.features.tools.convert import convert
 
     path = tmp_path / "s.zarr"
     raw.write(path, raw.example())
@@ -312,11 +312,11 @@ def test_damage_anywhere_in_a_zarr_store(tmp_path, monkeypatch):
     """Flipped bits in any file: all values are still the right ones, or one of our errors says that they are not."""
     import random
 
-    from features.convert import convert
-    from features.inspect import verify
+    from longtake.features.tools.convert import convert
+    from longtake.features.tools.inspect import verify
 
     # The same bits in every run: a generation's name has the process in it.
-    monkeypatch.setattr("features.zarr3.Writer.current", lambda: Writer(1234567, "host"))
+    monkeypatch.setattr("longtake.features.formats.zarr3.Writer.current", lambda: Writer(1234567, "host"))
     path = tmp_path / "s.zarr"
     raw.write(tmp_path / "raw.zarr", raw.with_stages(raw.example()))
     convert(tmp_path / "raw.zarr", path)

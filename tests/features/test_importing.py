@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from features.cli import main
-from features.inspect import verify
-from features.parts import claim_of, list_parts
-from features.store import open_store
-from manifests.card import find_card
-from manifests.table import find_manifest
+from longtake.features.cli import main
+from longtake.features.parts import claim_of, list_parts
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import verify
+from longtake.manifests.card import find_card
+from longtake.manifests.table import find_manifest
 from tests.calls import invoke
 from tests.features.test_parts import claimed_by_another
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from features.cli import main
-from features.errors import InvalidFeatures
-from features.restricted import read_values
-from features.store import open_store
-from features.types import LabelRow
-from manifests.card import find_card
-from manifests.table import read_manifest
+from longtake.features.cli import main
+from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.safe_pickle import read_values
+from longtake.features.store import open_store
+from longtake.features.types import LabelRow
+from longtake.manifests.card import find_card
+from longtake.manifests.table import read_manifest
 from tests.calls import invoke
 from tests.features.test_restricted import Payload
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import parts, writer
-from features.convert import convert
-from features.errors import InvalidFeatures, StoreConflict
-from features.importing import add_text
-from features.inspect import verify
-from features.parts import list_parts, pack, parts_folder, read_finished, write_part
-from features.store import open_store
-from manifests.card import find_card
-from manifests.table import MAX_ID_BYTES
+from longtake import files as writer
+from longtake.features import parts
+from longtake.features.errors import InvalidFeatures, StoreConflict
+from longtake.features.imports.importer import add_text
+from longtake.features.parts import list_parts, pack, parts_folder, read_finished, write_part
+from longtake.features.store import open_store
+from longtake.features.tools.convert import convert
+from longtake.features.tools.inspect import verify
+from longtake.manifests.card import find_card
+from longtake.manifests.table import MAX_ID_BYTES
 from tests.features.fakes import header, labels, make_store, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]

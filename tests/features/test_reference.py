@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from features.cli import main
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.cli import main
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
 
 DIM, FRAMES_PER_CLIP = 64, 8
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from features import hdf5
-from features.cli import main
-from features.errors import NotAStore
-from features.inspect import diff
-from features.store import open_store, write_store
+from longtake.features.cli import main
+from longtake.features.errors import NotAStore
+from longtake.features.formats import hdf5
+from longtake.features.store import open_store, write_store
+from longtake.features.tools.inspect import diff
 from tests.features.fakes import header, labels, make_store, plan, video
 from tests.features.servers import http_server, s3_server
 
@@ -62,7 +62,7 @@ def anywhere(place, folder, monkeypatch):
 @pytest.mark.parametrize("place", ["http", "s3"])
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_the_commands_take_urls(tmp_path, monkeypatch, place, suffix):
-    from train.cli import main as train
+    from longtake.train.cli import main as train
 
     folder = tmp_path / "stores"
     local = make_store(folder / f"some store{suffix}", {f"v{number}": 9 for number in range(12)})

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from features.errors import InvalidFeatures
-from features.restricted import read_array
+from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.safe_pickle import read_array
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -116,7 +116,7 @@ def test_damaged_anywhere(tmp_path, save):
 
 
 def test_an_archive_that_declares_gigabytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("features.restricted.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("longtake.features.imports.safe_pickle.MAX_BYTES", 1 << 20)
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"0" * (2 << 20))
     assert (tmp_path / "a.pt").stat().st_size < 1 << 14

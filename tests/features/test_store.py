@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.errors import InvalidFeatures, NotAStore, NotInStore
-from features.inspect import diff, verify
-from features.store import open_store, write_store
-from features.types import FeatureHeader, VideoFeatures, VideoRecord
-from manifests.errors import LongtakeError
+from longtake.errors import LongtakeError
+from longtake.features.errors import InvalidFeatures, NotAStore, NotInStore
+from longtake.features.store import open_store, write_store
+from longtake.features.tools.inspect import diff, verify
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
 KINDS = [".h5", ".zarr"]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from features.importing import labels_of
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import FeatureHeader, VideoFeatures, VideoRecord
-from manifests.table import Manifest, ManifestRow
+from longtake.features.imports.importer import labels_of
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
+from longtake.manifests.table import Manifest, ManifestRow
 
 FORBIDDEN = ("av", "cv2", "decord", "open_clip", "torchvision", "transformers", "pytorchvideo", "torchcodec", "dask")
 

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from manifests.card import Card, card_path, find_card, list_cards, load_card
-from manifests.errors import ManifestError, UnknownDataset
-from manifests.labels import read_labels
-from manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
-from manifests.terms import stages_of
+from longtake.errors import ManifestError, UnknownDataset
+from longtake.manifests.author_labels import read_labels
+from longtake.manifests.card import Card, card_path, find_card, list_cards, load_card
+from longtake.manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
+from longtake.manifests.terminology import stages_of
 
 
 def write(tmp_path, text, name="m.csv"):
@@ -329,7 +329,7 @@ def test_diving_and_surgery():
 @pytest.mark.parametrize("name", ["mtl-aqa", "jigsaws"])
 def test_tables_are_those_of_the_authors(shared, name):
     """Against the label files, where they are at hand; read without running anything in them."""
-    from features.restricted import read_values
+    from longtake.features.imports.safe_pickle import read_values
 
     manifest = {row.video_id: row for row in find_manifest(name).rows}
     if name == "jigsaws":

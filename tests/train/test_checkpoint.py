@@ -8,13 +8,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from features.types import FeatureHeader
+from longtake.features.types import FeatureHeader
+from longtake.train.engine.checkpoint import HeadConfig, load_checkpoint, save_checkpoint
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.errors import CheckpointError
+from longtake.train.heads import TABLE
+from longtake.train.heads.plugin import PLUGINS
 from tests.train.test_heads import AUDIO_DIM, DIM, make_batch, make_head, plugins, ready
-from train.checkpoint import HeadConfig, load_checkpoint, save_checkpoint
-from train.errors import CheckpointError
-from train.heads import TABLE
-from train.heads.plugin import PLUGINS
-from train.settings import TrainSettings
 
 
 def header(dim: int) -> str:

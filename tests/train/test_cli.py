@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from features.store import open_store
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.engine import parallel
+from longtake.train.errors import SettingsError
+from longtake.train.heads import get_head
+from longtake.train.metrics import fisher_mean, spearman
+from longtake.train.protocol.experiment import Options, prepare, splits
+from longtake.train.protocol.run import default_folder, fit, open_experiment, train_into, warnings_of
+from longtake.train.runs import import_checkpoint as published
+from longtake.train.runs.folder import BEST_ON_TEST, RANDOM_NOTE
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train import parallel, published
-from train.cli import main
-from train.errors import SettingsError
-from train.heads import get_head
-from train.metrics import fisher_mean, spearman
-from train.protocol import Options, prepare, splits
-from train.report import BEST_ON_TEST, RANDOM_NOTE
-from train.run import default_folder, fit, open_experiment, train_into, warnings_of
 
 
 def run(*arguments, status=0):

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from longtake.train.cli import main
+from longtake.train.errors import DataError
+from longtake.train.metrics import fisher_mean, spearman
+from longtake.train.protocol.significance import compare_pair
+from longtake.train.runs.compare import published_lines
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train.cli import main
-from train.compare import published_lines
-from train.errors import DataError
-from train.metrics import fisher_mean, spearman
-from train.significance import compare_pair
 
 AVERAGE = ("average", "")
 MISPRINTS = {("MLAVL", "fisv"): 0.0042, ("ACTION-NET", "rg"): 0.0042, ("ViFi-CLIP", "unified"): 0.025}
@@ -135,7 +135,7 @@ def test_paired_tests(tmp_path):
 
 def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
     """Whatever their own categories are: one model per score has scored them all."""
-    monkeypatch.setattr("train.significance.RESAMPLES", 20)
+    monkeypatch.setattr("longtake.train.protocol.significance.RESAMPLES", 20)
     rng = np.random.default_rng(0)
     true = rng.uniform(0, 25, 40)
     first, other = (write_run(tmp_path / n, [true + rng.normal(size=40) * 5], true, rng) for n in ("a", "b"))

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
+from longtake.train.errors import SettingsError
+from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, Pairs
+from longtake.train.heads.core import RegressionTree
+from longtake.train.heads.tpt import ParsingLayer, TPTSettings, ranking_loss, sparsity_loss
 from tests.train.test_heads import DIM, make_batch, make_head
-from train.errors import SettingsError
-from train.heads.contrast import ContrastSettings, Differences, Pairs
-from train.heads.core import RegressionTree
-from train.heads.tpt import ParsingLayer, TPTSettings, ranking_loss, sparsity_loss
 
 RNG = np.random.default_rng(5)
 

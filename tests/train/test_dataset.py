@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
-from manifests.card import Protocol, find_card
-from manifests.errors import LongtakeWarning
+from longtake.errors import LongtakeWarning
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.manifests.card import Protocol, find_card
+from longtake.train.cli import main
+from longtake.train.data.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
+from longtake.train.engine.loop import Task, fit
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.errors import DataError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.progress import EpochProgress
+from longtake.train.protocol.experiment import Options, labelled_rows, prepare, run, splits
+from longtake.train.protocol.run import fit as fit_stores
+from longtake.train.protocol.run import open_experiment
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train.cli import main
-from train.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
-from train.errors import DataError
-from train.fitting import Task, fit
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.progress import EpochProgress
-from train.protocol import Options, labelled_rows, prepare, run, splits
-from train.run import fit as fit_stores
-from train.run import open_experiment
-from train.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -197,8 +197,8 @@ def test_training_reads_no_file(tmp_path):
 LOAD_RG_SIZE = """
 import re, sys
 import torch
-from features.store import open_store
-from train.dataset import FeatureSet
+from longtake.features.store import open_store
+from longtake.train.data.dataset import FeatureSet
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
 before = peak()
 with open_store(sys.argv[1]) as store:
@@ -312,7 +312,7 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
 @pytest.mark.parametrize("room, home", [(10_000, "meta"), (100, "cpu")])
 def test_clips_live_on_the_device_where_they_fit_and_batches_always(data, monkeypatch, room, home):
     """Of 44 clips of 4 bytes. `meta` stands for a GPU: it has shapes and no numbers."""
-    monkeypatch.setattr("train.dataset.free_bytes", lambda device: room)
+    monkeypatch.setattr("longtake.train.data.dataset.free_bytes", lambda device: room)
     moved = replace(data, audio=data.clips.clone()).to(torch.device("meta"))
     assert moved.clips.device.type == moved.audio.device.type == home
     batches = moved.train_batches(np.arange(4), np.zeros(4), window=5, batch_size=4, rng=np.random.default_rng(0))

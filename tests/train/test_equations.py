@@ -5,15 +5,15 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from train.errors import DataError
-from train.fitting import learning_rate
-from train.heads.gslm import grade_of_score
-from train.heads.layers import DiagonalScore
-from train.heads.ridge import Ridge, RidgeSettings, clip_statistics
-from train.losses import alignment, batch_hard_triplet
-from train.metrics import average, deviation, fisher_mean, join_seeds, measure, spearman
-from train.prototypes import PrototypeSettings, build_prototypes, interpolate
-from train.settings import TrainSettings
+from longtake.train.data.prompts import PrototypeSettings, build_prototypes, interpolate
+from longtake.train.engine.loop import learning_rate
+from longtake.train.engine.losses import alignment, batch_hard_triplet
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.errors import DataError
+from longtake.train.heads.blocks.layers import DiagonalScore
+from longtake.train.heads.gslm import grade_of_score
+from longtake.train.heads.ridge import Ridge, RidgeSettings, clip_statistics
+from longtake.train.metrics import average, deviation, fisher_mean, join_seeds, measure, spearman
 
 RNG = np.random.default_rng(0)
 
@@ -148,7 +148,7 @@ def test_clip_statistics():
 
 def test_ridge_and_its_choice_of_penalty():
     """Against the normal equations, and leave-one-out done by leaving one out."""
-    from train.dataset import Batch
+    from longtake.train.data.dataset import Batch
 
     num_videos, dim = 14, 3
     clips = torch.tensor(RNG.normal(size=(num_videos, 10, dim)), dtype=torch.float32)

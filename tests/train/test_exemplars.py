@@ -11,18 +11,18 @@ from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from features.store import open_store
-from features.types import FeatureHeader
-from manifests.table import find_manifest
+from longtake.features.store import open_store
+from longtake.features.types import FeatureHeader
+from longtake.manifests.table import find_manifest
+from longtake.train.cli import main
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.exemplars import Pool, evenly
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule
+from longtake.train.heads.core import CoRe, CoReSettings
+from longtake.train.protocol.experiment import Options, prepare, splits
+from longtake.train.runs.predict import predict_run
 from tests.train.planted import planted_store
-from train.cli import main
-from train.dataset import FeatureSet
-from train.errors import DataError, SettingsError
-from train.exemplars import Pool, evenly
-from train.heads.core import CoRe, CoReSettings
-from train.heads.needs import ANY, CATEGORY, ExemplarRule
-from train.predicting import predict_run
-from train.protocol import Options, prepare, splits
 
 DIFFICULTIES = (1.5, 2.0, 3.5)
 
@@ -259,8 +259,8 @@ def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
 
 
 def test_videos_of_which_nothing_is_known(store, data, tmp_path):
-    from features.store import StreamItem, StreamPlan, write_store
-    from features.types import Labels, VideoFeatures, VideoRecord
+    from longtake.features.store import StreamItem, StreamPlan, write_store
+    from longtake.features.types import Labels, VideoFeatures, VideoRecord
 
     out = tmp_path / "run"
     call("heads", "--features", store, "--head", "core", "--score", "total", "--epochs", 2, "--no-floor", "--category", "A",

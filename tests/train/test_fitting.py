@@ -11,19 +11,19 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from features.store import open_store
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.engine import loop as fitting
+from longtake.train.engine.loop import Job, Task, fit, predict
+from longtake.train.engine.settings import PRECISIONS, TrainSettings
+from longtake.train.engine.stacked import fit_stacked
+from longtake.train.errors import DataError, TrainError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.usdl import MeanMLP, MLPSettings
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train import fitting
-from train.cli import main
-from train.dataset import FeatureSet, ScoreScale
-from train.errors import DataError, TrainError
-from train.fitting import Job, Task, fit, predict
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.usdl import MeanMLP, MLPSettings
-from train.settings import PRECISIONS, TrainSettings
-from train.stacking import fit_stacked
 
 
 @pytest.fixture(scope="module")

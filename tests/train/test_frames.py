@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
-from train.dataset import CENTRE, FeatureSet
-from train.errors import DataError
-from train.protocol import Options, prepare
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.train.data.dataset import CENTRE, FeatureSet
+from longtake.train.errors import DataError
+from longtake.train.protocol.experiment import Options, prepare
 
 SECONDS = (4.0, 9.0, 2.5)
 """Of the videos; clips of 1 s every half second, frames at 8 a second."""

@@ -5,17 +5,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
-from train.cli import main
-from train.dataset import Batch
-from train.evaluate import evaluate_run
-from train.heads.gdlt import GDLT, GDLTSettings
-from train.heads.gslm import GSLM, GSLMSettings
-from train.heads.mlavl import MLAVL, MLAVLSettings
-from train.losses import LossWeights, total_loss
-from train.prototypes import Prototypes
-from train.published import rename
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.train.cli import main
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.heads.gdlt import GDLT, GDLTSettings
+from longtake.train.heads.gslm import GSLM, GSLMSettings
+from longtake.train.heads.mlavl import MLAVL, MLAVLSettings
+from longtake.train.runs.evaluate import evaluate_run
+from longtake.train.runs.import_checkpoint import rename
 
 NUM_SCORES = 101
 MLAVL_GROUPS = {"visual_actions": 7, "audio_actions": 7, "audio_visual_grades": 12, "visual_grades": 6}

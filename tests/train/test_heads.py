@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from manifests.card import find_card
-from train.dataset import Batch
-from train.errors import DataError
-from train.heads import TABLE, get_head
-from train.heads.output import HeadOutput
-from train.heads.plugin import PLUGINS, Plugin
-from train.losses import LossWeights, total_loss
-from train.metrics import spearman
-from train.prototypes import Prototypes
-from train.published import describe_heads
+from longtake.manifests.card import find_card
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.errors import DataError
+from longtake.train.heads import TABLE, get_head
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.plugin import PLUGINS, Plugin
+from longtake.train.metrics import spearman
+from longtake.train.runs.import_checkpoint import describe_heads
 
 DIM, AUDIO_DIM = 12, 10
 RNG = np.random.default_rng(0)

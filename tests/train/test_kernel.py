@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.dataset import Batch
-from train.heads.kernel import Kernel, KernelSettings, nearness, shares
+from longtake.train.data.dataset import Batch
+from longtake.train.heads.kernel import Kernel, KernelSettings, nearness, shares
 
 RNG = np.random.default_rng(0)
 

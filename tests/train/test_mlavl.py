@@ -7,16 +7,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.train.cli import main
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.engine.losses import LossWeights, equation16_triplet, total_loss
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.mlavl import MAG2
+from longtake.train.protocol.experiment import Options, prepare, run
+from longtake.train.runs.evaluate import evaluate_run
 from tests.train.test_heads import make_batch, make_head
-from train.cli import main
-from train.dataset import FeatureSet
-from train.errors import DataError, SettingsError
-from train.evaluate import evaluate_run
-from train.heads.mlavl import MAG2
-from train.losses import LossWeights, equation16_triplet, total_loss
-from train.protocol import Options, prepare, run
 
 RNG = np.random.default_rng(3)
 T, M, WIDTH = 7, 4, 8
@@ -179,8 +179,8 @@ def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
 
 def texts_store(path):
     """A planted store with the action texts of MLAVL's prompts."""
-    from features.importing import add_text
-    from features.types import TextFeatures, TextHeader
+    from longtake.features.imports.importer import add_text
+    from longtake.features.types import TextFeatures, TextHeader
     from tests.train.planted import planted_store
 
     planted_store(path, num_train=12, num_test=6)

@@ -8,18 +8,18 @@ import torch
 from click.testing import CliRunner
 from scipy.stats import norm
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import Labels, VideoFeatures, VideoRecord
-from manifests.card import Card, find_card, load_card
-from manifests.errors import ManifestError
-from manifests.table import find_manifest
+from longtake.errors import ManifestError
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import Labels, VideoFeatures, VideoRecord
+from longtake.manifests.card import Card, find_card, load_card
+from longtake.manifests.table import find_manifest
+from longtake.train.cli import main
+from longtake.train.data.dataset import ScoreScale
+from longtake.train.engine.settings import card_settings
+from longtake.train.errors import SettingsError
+from longtake.train.heads.musdl import MUSDL, MUSDLSettings
 from tests.train.planted import planted_store
 from tests.train.test_heads import make_batch, make_head
-from train.cli import main
-from train.dataset import ScoreScale
-from train.errors import SettingsError
-from train.heads.musdl import MUSDL, MUSDLSettings
-from train.settings import card_settings
 
 
 def call(*arguments, status=0):

@@ -10,7 +10,22 @@ import torch
 from click.testing import CliRunner
 from scipy.special import rel_entr
 
-from features.store import open_store
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.data.second_stream import Frames
+from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.errors import SettingsError
+from longtake.train.heads.mvla import (
+    MVLA,
+    CollaborativeAttention,
+    MVLASettings,
+    divergence,
+    similarity_loss,
+    stage_shares,
+)
+from longtake.train.heads.plugin import WithMVLA
+from longtake.train.heads.usdl import gaussian_labels
+from longtake.train.runs.evaluate import evaluate_run
 from tests.train.planted import planted_store
 from tests.train.test_heads import (
     AUDIO_DIM,
@@ -21,14 +36,6 @@ from tests.train.test_heads import (
     make_head,
     ready,
 )
-from train.cli import main
-from train.errors import SettingsError
-from train.evaluate import evaluate_run
-from train.frames import Frames
-from train.heads.mvla import MVLA, CollaborativeAttention, MVLASettings, divergence, similarity_loss, stage_shares
-from train.heads.plugin import WithMVLA
-from train.heads.usdl import gaussian_labels
-from train.losses import LossWeights, total_loss
 
 RNG = np.random.default_rng(3)
 

@@ -9,14 +9,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-import features.cli as features_cli
-from manifests.card import Protocol, find_card
+import longtake.features.cli as features_cli
+from longtake.manifests.card import Protocol, find_card
+from longtake.train import extras as bridge
+from longtake.train.cli import main
+from longtake.train.runs import figures
+from longtake.train.runs.page import _scored
 from tests.calls import invoke
 from tests.train.planted import planted_store
 from tests.train.test_dataset import write_random
-from train import bridge, figures
-from train.cli import main
-from train.page import _scored
 
 HOSTILE = "../../<i>B"
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect", "line", "circle"}
@@ -143,7 +144,7 @@ def test_a_video_that_is_missing_costs_its_pictures_only(lab, tmp_path, monkeypa
         shown.append(video_id)
         return [b"jpeg"] * len(seconds)
 
-    monkeypatch.setattr("train.page.from_extract", lambda *_: thumbnails)
+    monkeypatch.setattr("longtake.train.runs.page.from_extract", lambda *_: thumbnails)
     assert "no pictures" not in run(*call)
     assert len(Page((tmp_path / "r.html").read_text()).addresses) >= 4 * len(shown) > 0
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from features.store import open_store
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.engine import parallel
+from longtake.train.engine.loop import Job, Task
+from longtake.train.engine.settings import TrainSettings
+from longtake.train.engine.stacked import fit_stacked
+from longtake.train.errors import SettingsError, TrainError
+from longtake.train.heads.usdl import MeanMLP, MLPSettings
+from longtake.train.protocol.experiment import Options, prepare, require_splits, run
 from tests.calls import group_ends, started, wait_for
 from tests.train.planted import planted_store
-from train import parallel
-from train.cli import main
-from train.dataset import FeatureSet, ScoreScale
-from train.errors import SettingsError, TrainError
-from train.fitting import Job, Task
-from train.heads.usdl import MeanMLP, MLPSettings
-from train.protocol import Options, prepare, require_splits, run
-from train.settings import TrainSettings
-from train.stacking import fit_stacked
 
 LONG = {
     "i3d-mlp": {"lr": 1e-3},
@@ -194,7 +194,7 @@ def test_a_process_that_dies_is_one_message(store, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with open_store(store) as opened:
         experiment = prepare(opened, Options(head="i3d-mlp", seeds=2, floor=False, parallel="processes"))
-    monkeypatch.setattr("train.parallel._train", _dies)
+    monkeypatch.setattr("longtake.train.engine.parallel._train", _dies)
     with pytest.raises(TrainError, match="a process that trained died"):
         list(run(experiment, lambda *_: None))
 
@@ -218,7 +218,7 @@ def test_processes_end_with_the_one_that_started_them(store, tmp_path):
         "--parallel",
         "processes",
     )
-    with started("train.cli", *call, "--out", tmp_path / "run") as training:
+    with started("longtake.train.cli", *call, "--out", tmp_path / "run") as training:
         wait_for(tmp_path / "run", "tensorboard/*/*", 1)
         training.kill()
         assert group_ends(training)

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from features.store import StreamItem, StreamPlan, open_store, write_store
-from features.types import Labels, VideoFeatures, VideoRecord
+from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.types import Labels, VideoFeatures, VideoRecord
+from longtake.train.cli import main
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.errors import DataError
+from longtake.train.heads.base import Needs
+from longtake.train.runs import predict as predicting
+from longtake.train.runs.evaluate import load_run
+from longtake.train.runs.predict import predict_run
 from tests.calls import invoke
 from tests.train.planted import planted_store, with_headers
-from train import predicting
-from train.cli import main
-from train.dataset import FeatureSet
-from train.errors import DataError
-from train.evaluate import load_run
-from train.heads.needs import Needs
-from train.predicting import predict_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -237,8 +237,8 @@ def test_scores_are_utf_8_whatever_the_locale(trained, tmp_path):
     one = replace(one, category="B\u00e4lle")
     code = f"""
 from pathlib import Path
-from train.predicting import Prediction, Timeline
-from train.report import write_scores
+from longtake.train.runs.predict import Prediction, Timeline
+from longtake.train.runs.folder import write_scores
 nan = float("nan")
 write_scores(Path({str(tmp_path / "s.csv")!r}), [{one!a}])"""
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from features.store import open_store
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.engine.checkpoint import load_checkpoint
+from longtake.train.errors import CheckpointError
+from longtake.train.heads.gdlt import GDLT, GDLTSettings
+from longtake.train.runs.evaluate import evaluate_run
+from longtake.train.runs.import_checkpoint import load_tensors
 from tests.calls import invoke
 from tests.train.planted import planted_store, with_headers
-from train.checkpoint import load_checkpoint
-from train.cli import main
-from train.errors import CheckpointError
-from train.evaluate import evaluate_run
-from train.heads.gdlt import GDLT, GDLTSettings
-from train.published import load_tensors
 
 
 def run(*arguments, status=0):

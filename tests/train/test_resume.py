@@ -11,15 +11,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from longtake.train.cli import main
+from longtake.train.engine import parallel, resume
+from longtake.train.errors import SettingsError
+from longtake.train.protocol.experiment import Options
+from longtake.train.protocol.run import LOCK, fit, open_experiment, train_into
+from longtake.train.runs import folder as report
+from longtake.train.runs.folder import RunFolder
+from longtake.train.sweep import Cell, run_cell
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train import parallel, report, resume
-from train.cli import main
-from train.errors import SettingsError
-from train.protocol import Options
-from train.report import RunFolder
-from train.run import LOCK, fit, open_experiment, train_into
-from train.sweep import Cell, run_cell
 
 EPOCHS = 5
 
@@ -327,7 +328,7 @@ def test_a_disk_without_locks(finished, monkeypatch):
     def none(lock, **_):
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("train.run.FileLock.acquire", none)
+    monkeypatch.setattr("longtake.train.protocol.run.FileLock.acquire", none)
     assert "finished before" in run(*finished[0])
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from train.dataset import Batch
-from train.frames import Frames
-from train.heads.segmentation import (
+from longtake.train.data.dataset import Batch
+from longtake.train.data.second_stream import Frames
+from longtake.train.heads.blocks.segmentation import (
     Grid,
     Segmentation,
     boundary_frames,
@@ -21,7 +21,7 @@ from train.heads.segmentation import (
     to_frames,
     true_or_predicted,
 )
-from train.metrics import aiou, boundary_iou
+from longtake.train.metrics import aiou, boundary_iou
 
 RNG = np.random.default_rng(4)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from train.heads import get_head
-from train.prototypes import PrototypeSettings
-from train.settings import TrainSettings, build_settings
+from longtake.train.data.prompts import PrototypeSettings
+from longtake.train.engine.settings import TrainSettings, build_settings
+from longtake.train.heads import get_head
 
 # Of ../shared/papers/FACTS.md, where nothing else is named.
 COMMON = {"weight_decay": 1e-4, "final_lr_ratio": 0.01, "dropout": 0.3, "triplet": "batch_hard", "margin": 1.0}
@@ -62,7 +62,7 @@ PUBLISHED = {
 }
 RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 
-# docs/heads.md, presets; the weight of the squared error, where it is the loss: train/settings.py.
+# docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
 TUNED_HEADS = {

@@ -11,22 +11,22 @@ from click.testing import CliRunner
 from scipy.special import log_softmax
 
 from benchmarks.stages import write_world
-from features.layout import NUM_BOUNDARIES
-from features.store import open_store
+from longtake.features.formats.tree import NUM_BOUNDARIES
+from longtake.features.store import open_store
+from longtake.train.cli import main
+from longtake.train.data.prompts import PrototypeSettings
+from longtake.train.data.second_stream import Frames
+from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.settings import TrainSettings, build_settings
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.blocks.segmentation import Grid, Segmented
+from longtake.train.heads.mvla import own_texts
+from longtake.train.heads.staged import Grains, StagedSettings, StageGuidance
+from longtake.train.metrics import measure
+from longtake.train.protocol.experiment import Options, prepare
+from longtake.train.runs.evaluate import evaluate_run
 from tests.train.test_heads import check_that_padding_changes_nothing, make_batch, make_head, ready
 from tests.train.test_mvla import cosine, softmax
-from train.cli import main
-from train.errors import DataError, SettingsError
-from train.evaluate import evaluate_run
-from train.frames import Frames
-from train.heads.mvla import own_texts
-from train.heads.segmentation import Grid, Segmented
-from train.heads.staged import Grains, StagedSettings, StageGuidance
-from train.losses import LossWeights, total_loss
-from train.metrics import measure
-from train.protocol import Options, prepare
-from train.prototypes import PrototypeSettings
-from train.settings import TrainSettings, build_settings
 
 RNG = np.random.default_rng(5)
 WIDTH = 16

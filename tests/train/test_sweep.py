@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from features.store import StreamPlan, consecutive, open_store, write_store
+from longtake.features.store import StreamPlan, consecutive, open_store, write_store
+from longtake.train.cli import main
+from longtake.train.protocol.run import fit
+from longtake.train.runs.folder import BEST_ON_TEST
+from longtake.train.sweep import cells_of, processes, read_sweep
 from tests.calls import group_ends, invoke, started, wait_for
 from tests.train.planted import planted_store
-from train.cli import main
-from train.report import BEST_ON_TEST
-from train.run import fit
-from train.sweep import cells_of, processes, read_sweep
 
 
 def run(*arguments, status=0):
@@ -101,8 +101,8 @@ def test_it_goes_on_where_it_was_stopped(store, tmp_path):
 
 
 def test_a_cell_that_fails(store, tmp_path, monkeypatch):
-    from train import sweep as module
-    from train.errors import TrainError
+    from longtake.train import sweep as module
+    from longtake.train.errors import TrainError
 
     fit = module.fit
 
@@ -228,7 +228,7 @@ def test_what_ends_a_sweep_ends_all_cells(store, tmp_path, how):
     """Also those that no process has taken up: what is running ends, and nothing is begun."""
     out = tmp_path / "sw"
     call = ("sweep", "--features", store, "--head", "i3d-mlp", "--workers", 2, "--seeds", 8, "--set", "epochs=1000000")
-    with started("train.cli", *call, "--out", out) as sweep:
+    with started("longtake.train.cli", *call, "--out", out) as sweep:
         wait_for(out, "*/config.json", 2)
         if how == "Ctrl-C":
             os.killpg(sweep.pid, signal.SIGINT)

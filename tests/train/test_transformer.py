@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.heads.dropout import STEPS, Dropout, add_dropout, dropout, relu_dropout
-from train.heads.packing import Places
-from train.heads.transformer import decoder, encoder
+from longtake.train.heads.blocks.dropout import STEPS, Dropout, add_dropout, dropout, relu_dropout
+from longtake.train.heads.blocks.packing import Places
+from longtake.train.heads.blocks.transformer import decoder, encoder
 
 WIDTH, HEADS, CLIPS = 16, 4, 9
 LENGTHS = [9, 4, 1]

@@ -11,14 +11,14 @@ import torch
 from click.testing import CliRunner
 from scipy.special import softmax
 
-from features.store import StreamItem, StreamPlan, write_store
-from features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.train.cli import main
+from longtake.train.errors import SettingsError
+from longtake.train.heads.blocks.segmentation import Grid
+from longtake.train.heads.tsa import CrossAttention, TSASettings, equal_parts, stage_points
 from tests.train.test_contrast import layer_norm, weights_of
 from tests.train.test_heads import make_batch, make_head
-from train.cli import main
-from train.errors import SettingsError
-from train.heads.segmentation import Grid
-from train.heads.tsa import CrossAttention, TSASettings, equal_parts, stage_points
 
 RNG = np.random.default_rng(6)
 

@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from features.types import Labels
+from longtake.features.types import Labels
+from longtake.train.cli import main
+from longtake.train.metrics import fisher_mean, measure
+from longtake.train.protocol.run import fit
+from longtake.train.protocol.unified import overlaps
 from tests.calls import invoke
 from tests.train.planted import planted_store
-from train.cli import main
-from train.metrics import fisher_mean, measure
-from train.run import fit
-from train.unified import overlaps
 
 
 def run(*arguments, status=0):

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from manifests.errors import there_are
-from train.errors import SettingsError
+from longtake.errors import there_are
+from longtake.train.errors import SettingsError
 
 TABLE: dict[str, str] = {
-    "gslm": "train.heads.gslm:GSLM",
-    "avcf": "train.heads.mlavl:MLAVL",
-    "pgt": "train.heads.mlavl:VisualMLAVL",
-    "sca": "train.heads.mvla:MVLA",
-    "mvla": "train.heads.staged:StagedMVLA",
-    "gdlt": "train.heads.gdlt:GDLT",
-    "usdl": "train.heads.usdl:USDL",
-    "musdl": "train.heads.musdl:MUSDL",
-    "core": "train.heads.core:CoRe",
-    "tsa": "train.heads.tsa:TSA",
-    "tpt": "train.heads.tpt:TPT",
-    "i3d-mlp": "train.heads.usdl:MeanMLP",
-    "kernel": "train.heads.kernel:Kernel",
-    "ridge": "train.heads.ridge:Ridge",
+    "gslm": "longtake.train.heads.gslm:GSLM",
+    "avcf": "longtake.train.heads.mlavl:MLAVL",
+    "pgt": "longtake.train.heads.mlavl:VisualMLAVL",
+    "sca": "longtake.train.heads.mvla:MVLA",
+    "mvla": "longtake.train.heads.staged:StagedMVLA",
+    "gdlt": "longtake.train.heads.gdlt:GDLT",
+    "usdl": "longtake.train.heads.usdl:USDL",
+    "musdl": "longtake.train.heads.musdl:MUSDL",
+    "core": "longtake.train.heads.core:CoRe",
+    "tsa": "longtake.train.heads.tsa:TSA",
+    "tpt": "longtake.train.heads.tpt:TPT",
+    "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
+    "kernel": "longtake.train.heads.kernel:Kernel",
+    "ridge": "longtake.train.heads.ridge:Ridge",
 }
 
 

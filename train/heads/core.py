@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.contrast import ContrastSettings, Differences, judge
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.usdl import mean_of_clips
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.usdl import mean_of_clips
 
 
 @dataclass(frozen=True)

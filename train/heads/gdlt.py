@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.transformer import decoder
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.transformer import decoder
 
 
 @dataclass(frozen=True)

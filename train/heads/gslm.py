@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import DataError, SettingsError
-from train.heads.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.transformer import decoder
-from train.prototypes import GRADES, SCORES, Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import GRADES, SCORES, Prototypes
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.transformer import decoder
 
 TEXT, LEARNABLE, POSITIONAL = "text", "learnable", "positional"
 TYPICAL_GRADES = 4

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.ridge import RidgeSettings, safe_spread, solve_dual
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 
 KNOTS = 6
 """Points in time from which nearness in time is interpolated; exact to the eye for `time_width` 0.2 and more."""

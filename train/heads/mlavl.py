@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import DataError, SettingsError
-from train.heads.dropout import Dropout
-from train.heads.layers import DiagonalScore, Projection, project, xavier_
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.packing import Places
-from train.heads.transformer import decoder, encoder
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.dropout import Dropout
+from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.packing import Places
+from longtake.train.heads.blocks.transformer import decoder, encoder
 
 SAGE, GCN, NONE = "sage", "gcn", "none"
 VISUAL_GRADES, AUDIO_VISUAL_GRADES = 6, 12

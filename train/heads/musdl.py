@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from manifests.errors import there_are
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.usdl import USDLSettings, gaussian_labels, mean_of_clips, perceptron
-from train.prototypes import Prototypes
+from longtake.errors import there_are
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.usdl import USDLSettings, gaussian_labels, mean_of_clips, perceptron
 
 EXPECTATION, MODE = "expectation", "mode"
 READINGS = (EXPECTATION, MODE)

@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.layers import ContextEncoder, Projection, project, xavier_
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.segmentation import frame_grid, to_clips
-from train.heads.transformer import encoder
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, xavier_
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.segmentation import frame_grid, to_clips
+from longtake.train.heads.blocks.transformer import encoder
 
 SOFT, HARD = "soft", "hard"
 TEXTS = (SOFT, HARD)

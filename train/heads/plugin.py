@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from manifests.errors import there_are
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.layers import Projection
-from train.heads.mlavl import MAG2, SAGE
-from train.heads.mvla import Guidance, MVLASettings, own_texts
-from train.heads.needs import Needs, masks
-from train.heads.output import HeadOutput
-from train.heads.segmentation import to_clips
-from train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
+from longtake.errors import there_are
+from longtake.train.data.dataset import Batch
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs, masks
+from longtake.train.heads.blocks.layers import Projection
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.segmentation import to_clips
+from longtake.train.heads.mlavl import MAG2, SAGE
+from longtake.train.heads.mvla import Guidance, MVLASettings, own_texts
+from longtake.train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
 
 PREFIX, SUFFIX = "plugin_", "_texts"
 """Of the buffers that hold a plug-in's texts, `plugin_<group>_texts`, in its checkpoint too."""

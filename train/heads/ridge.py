@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from train.dataset import Batch
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.output import HeadOutput
 
 LEAST_SPREAD = 1e-2
 """Smallest deviation by which a statistic is divided, as a share of the median deviation."""

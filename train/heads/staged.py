@@ -13,13 +13,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.layers import ContextEncoder
-from train.heads.mvla import HARD, SOFT, Guidance, MVLASettings, divergence, own_texts, similarity_loss
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.segmentation import (
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.layers import ContextEncoder
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
     FIXED,
     PREDICTED,
@@ -36,7 +36,7 @@ from train.heads.segmentation import (
     to_frames,
     true_or_predicted,
 )
-from train.prototypes import Prototypes
+from longtake.train.heads.mvla import HARD, SOFT, Guidance, MVLASettings, divergence, own_texts, similarity_loss
 
 OWN = "own"
 GROUPS = ("stages", "videos")

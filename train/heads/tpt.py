@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.dataset import Batch
-from train.heads.contrast import ContrastSettings, Differences, judge
-from train.heads.layers import xavier_
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.prototypes import Prototypes
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
+from longtake.train.heads.blocks.layers import xavier_
+from longtake.train.heads.blocks.output import HeadOutput
 
 
 @dataclass(frozen=True)

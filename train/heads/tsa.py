@@ -1,7 +1,7 @@
 """TSA: a performance is cut into its stages, and each stage is compared with the same stage of an exemplar (Xu et al., FineDiving, Temporal
 Segmentation Attention, CVPR 2022, section 4). A host that MVLA is plugged into.
 
-Segmentation is that of `train/heads/segmentation.py`. The published code lets stages look at the exemplar's feature maps; what is cached has one vector a clip,
+Segmentation is that of `train/heads/blocks/segmentation.py`. The published code lets stages look at the exemplar's feature maps; what is cached has one vector a clip,
 so both sides are frames here. It trains the first quarter of its epochs on stages as they are labelled and the rest on those that it
 finds; here training takes the labelled ones throughout, where there are any, and tests take those that are found.
 """
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from manifests.errors import there_are
-from train.dataset import Batch
-from train.errors import SettingsError
-from train.heads.contrast import ContrastSettings, Pairs, Qualities
-from train.heads.needs import Needs
-from train.heads.output import HeadOutput
-from train.heads.segmentation import (
+from longtake.errors import there_are
+from longtake.train.data.dataset import Batch
+from longtake.train.data.prompts import Prototypes
+from longtake.train.errors import SettingsError
+from longtake.train.heads.base import Needs
+from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities
+from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
     FIXED,
     PREDICTED,
@@ -32,7 +33,6 @@ from train.heads.segmentation import (
     frame_grid,
     true_or_predicted,
 )
-from train.prototypes import Prototypes
 
 
 @dataclass(frozen=True)

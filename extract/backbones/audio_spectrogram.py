@@ -1,0 +1,80 @@
+"""Audio Spectrogram Transformer: the network of transformers (Gong et al., Interspeech 2021), on the sound of a clip's seconds.
+
+The features are the mean of the class and distillation tokens after the last LayerNorm: 768 values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, SoundRule
+
+if TYPE_CHECKING:
+    import torch
+
+SPEC = BackboneSpec(
+    name="ast",
+    title="AST-B (sound)",
+    modality="audio",
+    dim=768,
+    frames=SoundRule(sample_rate=16_000, mel_bins=128, num_frames=1024, mean=-4.2677393, std=4.5689974),
+    clips=ClipRule(length=32, stride=32, tail="centre", fps=None),
+    default_weights="ast_audioset",
+    citation="Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021, arXiv:2104.01778",
+    batch_size=4,
+    bfloat16_error=0.015,
+    num_classes=527,
+)
+
+
+def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+    """The network without weights. bfloat16 changes features by about 1.2% (relative, L2)."""
+    from transformers import ASTConfig, ASTForAudioClassification
+
+    from longtake.extract.backbones.frozen import Frozen
+
+    def features(network: ASTForAudioClassification, banks: torch.Tensor) -> torch.Tensor:
+        return network.audio_spectrogram_transformer(banks).pooler_output
+
+    def make(num_classes: int) -> ASTForAudioClassification:
+        rule = spec.frames
+        return ASTForAudioClassification(
+            ASTConfig(num_labels=num_classes, max_length=rule.num_frames, num_mel_bins=rule.mel_bins)
+        )
+
+    return Frozen(
+        spec,
+        make,
+        features=features,
+        logits=lambda network, banks: network.classifier(features(network, banks)),
+        classifier="classifier.dense.weight",
+        optional=("classifier.",),
+        rename=from_hub,
+        precision=precision,
+        device=device,
+    )
+
+
+_HUB_TO_5 = (
+    (r"\.encoder\.layer\.", ".layers."),
+    (r"\.attention\.attention\.(query|key|value)\.", lambda m: f".attention.{m[1][0]}_proj."),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"(layers\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+)
+
+
+def from_hub(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The names of published files, which transformers kept until its fifth version, to those of the version installed."""
+    from transformers import ASTConfig, ASTModel
+
+    small = ASTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    if any(".encoder.layer." in f".{key}" for key in ASTModel(small).state_dict()):
+        return state
+    renamed = {}
+    for key, value in state.items():
+        for pattern, ours in _HUB_TO_5:
+            key = re.sub(pattern, ours, key)
+        renamed[key] = value
+    return renamed

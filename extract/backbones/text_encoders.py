@@ -1,0 +1,143 @@
+"""Texts to features, by the text towers of image-language models. One row per text, as the encoder gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, TypedDict
+
+from longtake.errors import there_are
+from longtake.extract.backbones import check_state, state_sha256
+from longtake.extract.backbones.openai_clip import MODEL, from_vifi
+from longtake.extract.backbones.weights import Progress, Weights, load_state, resolve
+from longtake.extract.errors import ExtractError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import open_clip
+
+
+@dataclass(frozen=True)
+class TextEncoderSpec:
+    """A text encoder of open_clip."""
+
+    name: str
+    model: str
+    """Name of open_clip's configuration."""
+    dim: int
+    context_length: int
+    """Tokens, the start and end of the text included."""
+    default_weights: str
+    """Name in the table of manifests/pretrained.py."""
+
+
+ENCODERS: dict[str, TextEncoderSpec] = {
+    "clip": TextEncoderSpec("clip", MODEL, 512, 77, "clip_vit_b16_openai"),
+    "vifi-clip": TextEncoderSpec("vifi-clip", MODEL, 512, 77, "vifi_clip_k400"),
+}
+
+
+TOKENS = "token_embedding.weight"
+
+
+class TextRecipe(TypedDict):
+    """What decided the numbers."""
+
+    encoder: str
+    model: str
+    weights: str
+    weights_sha256: str
+    is_random: bool
+    seed: int | None
+    dim: int
+    context_length: int
+    library: str
+    """open_clip and its version."""
+
+
+def encode_texts(
+    texts: Sequence[str],
+    *,
+    encoder: str = "clip",
+    weights: str | None = None,
+    batch_size: int = 64,
+    on_progress: Progress | None = None,
+) -> tuple[np.ndarray, TextRecipe]:
+    """Features float32 `(texts, dim)`, not normalised, and the recipe behind them.
+
+    `weights` is what `--weights` takes, see `longtake.extract.backbones.weights.resolve`; `on_progress` reports a download. ExtractError
+    for an unknown encoder and for texts that the encoder would cut; WeightsError if the weights cannot be had.
+    """
+    if encoder not in ENCODERS:
+        raise ExtractError(f"no text encoder is called {encoder!r}{there_are(encoder, ENCODERS)}")
+    if isinstance(texts, str) or not texts:
+        raise ExtractError("encode_texts takes a sequence of one text or more")
+    if batch_size < 1:
+        raise ExtractError(f"the batch size must be 1 or more, got {batch_size}")
+    spec = ENCODERS[encoder]
+    import torch
+
+    open_clip = _open_clip()
+    # Before the download and the network: these faults are found in no time.
+    tokenizer = open_clip.get_tokenizer(spec.model)
+    _check_lengths(texts, tokenizer, spec)
+    chosen = resolve(weights, spec, on_progress=on_progress)
+    model = _build(spec, chosen)
+    tokens = tokenizer(list(texts), context_length=spec.context_length)
+    with torch.inference_mode():
+        rows = [model.encode_text(batch, normalize=False).float() for batch in tokens.split(batch_size)]
+    features = torch.cat(rows).numpy()
+    return features, TextRecipe(
+        encoder=spec.name,
+        model=spec.model,
+        weights=chosen.name,
+        weights_sha256=chosen.sha256 or state_sha256(model.state_dict()),
+        is_random=chosen.is_random,
+        seed=chosen.seed,
+        dim=features.shape[1],
+        context_length=spec.context_length,
+        library=f"open_clip {open_clip.__version__}",
+    )
+
+
+def _open_clip() -> ModuleType:
+    try:
+        import open_clip
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
+        ) from error
+    return open_clip
+
+
+def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
+    too_long = []
+    for index, text in enumerate(texts):
+        num_tokens = len(tokenizer.encode(text)) + 2  # the start and the end of the text
+        if num_tokens > spec.context_length:
+            too_long.append(f"text {index} ({num_tokens} tokens): {text!r}")
+    if too_long:
+        raise ExtractError(
+            f"{spec.name} reads {spec.context_length} tokens and would cut {len(too_long)} of {len(texts)} texts; "
+            "shorten:\n" + "\n".join(too_long)
+        )
+
+
+def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
+    """The model in evaluation mode on the CPU. open_clip.create_model would log that it starts from random weights."""
+    import torch
+
+    open_clip = _open_clip()
+    config = open_clip.get_model_config(spec.model)
+    with torch.random.fork_rng(devices=[]):  # open_clip initialises from torch's global generator
+        torch.manual_seed(weights.seed or 0)
+        model = open_clip.CLIP(**config)
+    if weights.path is not None:
+        state = from_vifi(load_state(weights.path))
+        if spec.name == "vifi-clip" and TOKENS not in state:
+            # ViFi-CLIP leaves the token embeddings as OpenAI made them, and its files without them.
+            state[TOKENS] = load_state(resolve(None, ENCODERS["clip"]).path)[TOKENS]
+        check_state(model.state_dict(), state, what=f"the text encoder {spec.name} ({spec.model})")
+        model.load_state_dict(state)
+    return model.eval().requires_grad_(False)

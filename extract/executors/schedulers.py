@@ -1,0 +1,184 @@
+"""Which dask scheduler does the work: one of this machine, one that is running, or one whose workers a batch system starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.errors import there_are
+from longtake.extract.errors import ExtractError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOCAL = "local"
+BATCH_SYSTEMS = {
+    "slurm": "dask_jobqueue:SLURMCluster",
+    "pbs": "dask_jobqueue:PBSCluster",
+    "sge": "dask_jobqueue:SGECluster",
+    "lsf": "dask_jobqueue:LSFCluster",
+    "oar": "dask_jobqueue:OARCluster",
+    "htcondor": "dask_jobqueue:HTCondorCluster",
+    "moab": "dask_jobqueue:MoabCluster",
+}
+"""Name -> class of dask-jobqueue, which says what the options of the site are called."""
+CONNECT_SECONDS = 20
+GPU = "GPU"
+"""The resource that a worker offers once, `dask worker --resources GPU=1`, and a task on a GPU takes."""
+
+Note = Callable[[str], None]
+
+
+@contextmanager
+def connected(
+    cluster: str,
+    num_workers: int | None,
+    options: Path | None = None,
+    *,
+    device: str = "cpu",
+    note: Note = lambda line: None,
+) -> Iterator[Client]:
+    """A client of the scheduler that `--cluster` names; workers that it started end with the context.
+
+    `options` is a TOML file of what the batch system's class takes: queue, account, cores, memory, walltime and so on. Raises
+    `ExtractError` for what is not there, not installed or not understood.
+    """
+    try:
+        import dask
+        from distributed import Client
+    except ImportError as error:
+        raise ExtractError(f"--cluster needs {error.name}: python -m pip install 'longtake[extract]'") from error
+    if options is not None and cluster not in BATCH_SYSTEMS:
+        raise ExtractError(f"--cluster-options goes with {', '.join(BATCH_SYSTEMS)}, not with --cluster {cluster}")
+    if cluster == LOCAL or cluster in BATCH_SYSTEMS:
+        # Dask blames a worker's death on every video that waited there, and a scheduler of ours says so at the first: each is
+        # then tried alone, which tells who did it.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            made = (
+                _local(num_workers, device)
+                if cluster == LOCAL
+                else _batch(cluster, num_workers or 1, options, device, note)
+            )
+    elif "://" in cluster:
+        made = cluster
+    else:
+        raise ExtractError(
+            f"--cluster {cluster} is no address tcp://HOST:PORT{there_are(cluster, [LOCAL, *BATCH_SYSTEMS])}"
+        )
+    try:
+        client = Client(made, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ExtractError(
+            f"--cluster {cluster}: no dask scheduler answers there ({error}). Start one with `dask scheduler`, or use "
+            f"--cluster local"
+        ) from error
+    try:
+        with _silenced(), client:
+            if client.dashboard_link and _has_dashboard():
+                note(f"dashboard of the workers: {client.dashboard_link}")
+            yield client
+    finally:
+        if made is not cluster:
+            try:
+                made.close()
+            except (TypeError, ValueError, OSError, RuntimeError) as error:
+                # A batch system's own tools fail in their own ways; what was extracted is stored by now.
+                note(f"the workers may still be running, ending them failed: {error}")
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Dask logs the tracebacks of lost connections that it then reports as what they are."""
+    # Each logger of dask's has a level of its own.
+    own = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in (*own, "tornado.application", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+@contextmanager
+def executor(cluster: str, num_workers: int | None, options: Path | None, note: Note) -> Iterator[Executor]:
+    """The same as an executor of the standard library, for packages that need not know dask."""
+    with connected(cluster, num_workers, options, note=note) as client, client.get_executor() as made:
+        yield made
+
+
+def gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _has_dashboard() -> bool:
+    return find_spec("bokeh") is not None
+
+
+def _local(num_workers: int | None, device: str):
+    """One process for each GPU, or as many as asked for, which share the cores."""
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    gpus = gpu_count() if device.startswith("cuda") else 0
+    cores = os.cpu_count() or 1
+    count = num_workers or (1 if ":" in device else gpus) or max(cores // 4, 1)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // count, 1))
+    workers = {}
+    for number in range(count):
+        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        choices: dict[str, object] = {"nthreads": 1, "silence_logs": logging.CRITICAL, "dashboard": False}
+        if gpus:
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            names = visible.split(",") if visible else [str(index) for index in range(gpus)]
+            _, one, index = device.partition(":")
+            names = [names[int(index)]] if one else names
+            environment["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
+            choices["resources"] = {GPU: 1}
+        workers[number] = {"cls": Nanny, "options": {**choices, "env": environment}}
+    dashboard = {"dashboard": True, "dashboard_address": ":0"} if _has_dashboard() else {"dashboard": False}
+    scheduler = {"cls": Scheduler, "options": {**dashboard, "host": "127.0.0.1"}}
+    # A nanny sets one thread a worker before it looks at our numbers.
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
+        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL, name="longtake")
+
+
+def _batch(cluster: str, num_workers: int, options: Path | None, device: str, note: Note):
+    module, _, name = BATCH_SYSTEMS[cluster].partition(":")
+    if find_spec(module.partition(".")[0]) is None:
+        raise ExtractError(f"--cluster {cluster} needs dask-jobqueue: python -m pip install 'longtake[cluster]'")
+    from importlib import import_module
+
+    settings = _read_options(options) if options else {}
+    if device.startswith("cuda"):
+        extra = list(settings.get("worker_extra_args", []))
+        settings["worker_extra_args"] = extra if "--resources" in extra else [*extra, "--resources", f"{GPU}=1"]
+    try:
+        made = getattr(import_module(module), name)(**settings)
+    except (TypeError, ValueError) as error:
+        raise ExtractError(
+            f"--cluster {cluster}: {error}. Give the options of your site in a TOML file with --cluster-options, such as "
+            f'queue = "gpu", cores = 8, memory = "32GB", walltime = "08:00:00"'
+        ) from error
+    note(f"the job of one worker:\n{made.job_script()}")
+    made.scale(jobs=num_workers)
+    note(f"{num_workers} jobs asked for; videos wait until the first is given a node")
+    return made
+
+
+def _read_options(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ExtractError(f"cannot read --cluster-options {path}: {error}") from error

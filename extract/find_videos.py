@@ -1,0 +1,48 @@
+"""From a manifest's rows to files on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from longtake.extract.errors import ExtractError, VideoMissing
+from longtake.manifests.table import Manifest, ManifestRow, composed
+
+
+def index_by_stem(folder: Path) -> dict[str, list[str]]:
+    """File names of a folder, gathered by their stem with its accents composed; read once for all rows."""
+    found: dict[str, list[str]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file() and not entry.name.startswith("."):
+                found.setdefault(composed(Path(entry.name).stem), []).append(entry.name)
+    return found
+
+
+def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -> Path:
+    """The row's own path, or the one file of that stem. Raises `VideoMissing`."""
+    if row.path is not None:
+        path = folder / row.path
+        if not path.is_file():
+            raise VideoMissing(f"no file {path}")
+        return path
+    names = stems.get(composed(row.video_id), [])
+    if len(names) == 1:
+        return folder / names[0]
+    if names:
+        raise VideoMissing(f"{folder} holds {', '.join(sorted(names))}: say which in the manifest's column path")
+    raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
+
+
+def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
+    """The folder's files by stem. Raises `ExtractError` that says what to put where when none of the videos is there."""
+    advice = manifest.card.where_videos if manifest.card else "Name their folder with --videos DIR."
+    if not folder.is_dir():
+        raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")
+    stems = index_by_stem(folder)
+    if not any((folder / row.path).is_file() if row.path else composed(row.video_id) in stems for row in manifest.rows):
+        raise ExtractError(
+            f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
+        )
+    return stems

@@ -1,0 +1,111 @@
+"""One video by the recipe that existing features have, so that a head trained on those can score it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from longtake.errors import ManifestError
+from longtake.extract.backbones import get_spec
+from longtake.extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
+from longtake.extract.clips import TAILS
+from longtake.extract.decode import TABLE as DECODERS
+from longtake.extract.decode import get_decoder
+from longtake.extract.errors import ExtractError
+from longtake.extract.pipeline.batcher import extract_videos
+from longtake.extract.pipeline.reader import Job
+from longtake.extract.plan.plan import RunOptions, choose_weights, settle
+from longtake.extract.plan.recipes import RECIPES, apply_recipe
+from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.types import FAILED, FeatureHeader, Labels, canonical_json
+from longtake.manifests.pretrained import TABLE as REGISTERED
+from longtake.manifests.table import ManifestRow, check_video_id
+
+
+def extract_like(
+    headers: Sequence[FeatureHeader],
+    video: Path,
+    out: Path,
+    *,
+    dataset: str = "",
+    weights: Sequence[str] = (),
+    device: str = "auto",
+) -> None:
+    """Write a store at `out` with one video's features, one stream for each header, made as the header says.
+
+    `weights` is what `extract run --weights` takes; without it, the header's own are used where their name says where they
+    are. The stream carries the recipe that was really used: whoever reads it compares. Raises `LongtakeError` when the video
+    cannot be read or the weights cannot be had.
+    """
+    if not video.is_file():
+        raise ExtractError(f"no video at {video}")
+    specs = [replace(_spec_like(header), clips=_rule_like(header)) for header in headers]
+    asked = choose_weights(specs, weights)
+    options = RunOptions(backbones=tuple(spec.name for spec in specs), device=device)
+    decoder = get_decoder(
+        next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), options.decoder)
+    )
+    extractors = [
+        settle(
+            spec,
+            spec.clips,
+            asked[spec.name] or _weights_like(header),
+            replace(options, precision=header.precision or options.precision),
+            decoder.description(),
+        ).extractor()
+        for spec, header in zip(specs, headers)
+    ]
+    video_id = video.stem
+    try:
+        check_video_id(video_id)
+    except ManifestError:
+        video_id = "video"
+    job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
+    (done,) = extract_videos([job], videos_folder=video.parent, stems={}, decoder=decoder, num_workers=1)
+    streams = []
+    for header, found in done.videos.items():
+        if found.record.status == FAILED:
+            raise ExtractError(f"{video} gives no features ({found.record.error_stage}): {found.record.error_message}")
+        item = StreamItem(found.record, len(found.features), lambda found=found: found)
+        streams.append(StreamPlan(header, found.features.dtype, [item]))
+    labels = Labels((video_id,), ("",), ("",), (), np.zeros((1, 0)))
+    write_store(out, dataset=dataset or video_id, card=None, labels=labels, streams=streams)
+
+
+def _specs(name: str) -> Iterator[BackboneSpec]:
+    """The backbone as it is, and as recipes and options change it."""
+    for spec in [get_spec(name), *(apply_recipe(r, get_spec(name)) for r in RECIPES if name in RECIPES[r].backbones)]:
+        yield spec
+        if isinstance(spec.frames, SoundRule):
+            yield replace(spec, frames=replace(spec.frames, missing="silence"))
+
+
+def _spec_like(header: FeatureHeader) -> BackboneSpec:
+    """The spec whose preprocessing is the header's; the plain one when none is, so that the difference is named."""
+    for spec in _specs(header.backbone):
+        facts = spec.frames.facts() | spec.clips.extra_facts()
+        if canonical_json(facts) == canonical_json(dict(header.preprocessing)):
+            return spec
+    return get_spec(header.backbone)
+
+
+def _rule_like(header: FeatureHeader) -> ClipRule:
+    own = _spec_like(header).clips
+    length, stride, tail = header.clip_length or own.length, header.clip_stride or own.stride, header.tail or own.tail
+    try:
+        if tail not in TAILS:
+            raise ValueError(f"no tail is called {tail!r}")
+        return ClipRule(length, stride, tail, header.fps, own.num_frames, own.num_clips)
+    except (ValueError, TypeError) as error:
+        raise ExtractError(f"the recipe of {header.backbone} makes no clips: {error}") from error
+
+
+def _weights_like(header: FeatureHeader) -> str:
+    if header.weights_random or header.weights in REGISTERED:
+        return header.weights
+    raise ExtractError(
+        f"the features were made with {header.backbone} weights from the file {header.weights!r}: give it with --weights PATH"
+    )

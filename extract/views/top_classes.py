@@ -1,0 +1,60 @@
+"""What a backbone's own classifier says of a few clips: the quickest way to see whether weights and preprocessing are right."""
+
+from __future__ import annotations
+
+import click
+import torch
+
+from longtake.extract.clips import Clip
+from longtake.extract.pipeline.reader import Extractor
+
+CLIPS_OF_A_VIDEO, VIDEOS, TOP = 2, 3, 5
+
+
+class Predictions:
+    """Prints the likeliest classes of the first clips of the first videos, for each backbone that has a classifier."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[str, str], int] = {}
+        self._silent: set[str] = set()
+
+    def __call__(self, extractor: Extractor, clips: list[tuple[str, Clip]], inputs: torch.Tensor) -> None:
+        name = extractor.spec.name
+        if name in self._silent:
+            return
+        wanted = [i for i, (video_id, _) in enumerate(clips) if self._wants(name, video_id)]
+        if not wanted:
+            return
+        logits = extractor.backbone.classify(inputs)
+        if logits is None:
+            self._silent.add(name)
+            click.echo(f"{name}: these weights have no classifier, so there are no classes to show", err=True)
+            return
+        for index in wanted:
+            video_id, clip = clips[index]
+            shares = logits[index].softmax(-1)
+            best = ", ".join(
+                f"{class_name(extractor.spec.num_classes, len(shares), int(i))} {float(shares[i]):.2f}"
+                for i in shares.topk(min(TOP, len(shares))).indices
+            )
+            click.echo(f"{name}, {video_id}, {clip.start_seconds:.1f}-{clip.end_seconds:.1f} s: {best}", err=True)
+
+    def _wants(self, name: str, video_id: str) -> bool:
+        videos = [video for backbone, video in self._shown if backbone == name]
+        if video_id not in videos and len(videos) == VIDEOS:
+            return False
+        count = self._shown[name, video_id] = self._shown.get((name, video_id), 0) + 1
+        return count <= CLIPS_OF_A_VIDEO
+
+
+def class_name(published: int, found: int, index: int) -> str:
+    """By torchvision's lists of Kinetics-400 and ImageNet, whose order all published weights share; a number elsewhere."""
+    if found == published == 400:
+        from torchvision.models.video import Swin3D_T_Weights as Listed
+
+        return Listed.KINETICS400_V1.meta["categories"][index]
+    if found == published == 1000:
+        from torchvision.models import ResNet50_Weights as Listed
+
+        return Listed.IMAGENET1K_V1.meta["categories"][index]
+    return f"class {index}"

@@ -1,0 +1,193 @@
+"""A store as one HDF5 file.
+
+It is never changed in place. It is written whole beside its final name, synced, and renamed over it, because a file
+that is killed while HDF5 appends to it can no longer be opened at all, old data included.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from longtake.features.columns import ArrayLike
+from longtake.features.errors import InvalidFeatures, NotAStore
+from longtake.features.formats.disk import DiskFile
+from longtake.features.formats.tree import (
+    DAMAGED,
+    MAX_CHUNK_BYTES,
+    Opened,
+    check_array,
+    check_bytes,
+    read_store,
+    write_tree,
+)
+from longtake.features.remote import failures, is_url, open_binary
+from longtake.features.store import BLOCK_BYTES, Storage, Store
+from longtake.files import clear_dead, temporary_beside
+
+COMPRESSIONS = {"default": {}, "none": {}, "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True}}
+"""Filters that every HDF5 library has."""
+PIECE_ROWS = 512
+"""Of columns that are read by row."""
+
+
+def write_file(path: Path | str, *, storage: Storage, **content: object) -> None:
+    """Write a whole store and publish it at `path` by one rename. Readers see the old store or the new one."""
+    if is_url(path):
+        raise InvalidFeatures(f"{path}: an HDF5 file cannot be written far away; write a .zarr there, or a local file")
+    if storage.compression not in COMPRESSIONS:
+        known = ", ".join(COMPRESSIONS)
+        raise InvalidFeatures(f"HDF5 files everywhere can be read with compression {known}, not {storage.compression}")
+    clear_dead(path.parent, path.name)
+    temporary = temporary_beside(path)
+    try:
+        with closing(DiskFile(temporary)) as disk:
+            with h5py.File(disk, "w") as file:
+                write_tree(_NewGroup(file, disk), storage=storage, **content)
+            disk.check()
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def exists(path: Path | str) -> bool:
+    return not is_url(path) and path.exists()
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _NewGroup:
+    def __init__(self, group: h5py.Group, disk: DiskFile) -> None:
+        self._group, self._disk = group, disk
+
+    def child(self, name: str) -> _NewGroup:
+        return _NewGroup(self._group.create_group(name), self._disk)
+
+    def attribute(self, name: str, value: str | int) -> None:
+        self._group.attrs[name] = value
+
+    def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
+        options = {}
+        if values.dtype.kind == "S":
+            values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
+            if by_row and len(values) > PIECE_ROWS:
+                options = {"chunks": (PIECE_ROWS,), **COMPRESSIONS["gzip"]}
+        self._group.create_dataset(name, data=values, **options)
+        self._disk.check()
+
+    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> _NewTable:
+        filters = COMPRESSIONS[storage.compression]
+        rows = min(storage.chunk_rows, shape[0]) if filters else 0
+        # Nothing is ever appended in place, so without compression there is nothing that chunks would be good for.
+        options = {"chunks": (rows, shape[1]), **filters} if rows else {}
+        data = self._group.create_dataset(name, shape, dtype, **options)
+        step = max(1, rows)
+        block_rows = max(1, BLOCK_BYTES // (step * shape[1] * dtype.itemsize)) * step
+        return _NewTable(data, self._disk, block_rows)
+
+
+class _NewTable:
+    def __init__(self, data: h5py.Dataset, disk: DiskFile, block_rows: int) -> None:
+        self._data, self._disk, self.block_rows = data, disk, block_rows
+
+    def __setitem__(self, key: slice, rows: np.ndarray) -> None:
+        self._data[key] = rows
+        self._disk.check()
+
+
+def open_file(path: Path | str) -> Store:
+    """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the file."""
+    if is_url(path):
+        source = open_binary(path)
+        num_bytes = getattr(source, "size", None)
+    elif not path.exists():
+        raise NotAStore(f"no feature store at {path}")
+    elif path.is_dir():
+        raise NotAStore(f"{path} is a folder, not an HDF5 file")
+    else:
+        source, num_bytes = path, path.stat().st_size
+    try:
+        # Published stores never change, so a reader needs no lock (and NFS would refuse it).
+        options = {} if is_url(path) else {"locking": False}
+        file = h5py.File(source, "r", **options)
+    except PermissionError as error:
+        raise NotAStore(f"you may not read {path}") from error
+    except (*DAMAGED, *failures()) as error:
+        raise NotAStore(f"{path} is not an HDF5 file or is damaged: {' '.join(str(error).split())}") from error
+    return read_store(path, Opened(_Group(file), file.close, num_bytes))
+
+
+class _Group:
+    def __init__(self, group: h5py.Group) -> None:
+        self._group = group
+        self.name = str(group.name)
+
+    @cached_property
+    def attributes(self) -> dict[str, object]:
+        return dict(self._group.attrs)
+
+    def _own(self, name: str, kind: type) -> h5py.Group | h5py.Dataset:
+        # An external or soft link could lead a reader out of the file.
+        if self._group.get(name, getlink=True).__class__ is not h5py.HardLink:
+            raise NotAStore(f"{self.name.rstrip('/')}/{name} is missing or a link")
+        child = self._group[name]
+        if not isinstance(child, kind):
+            raise NotAStore(f"{child.name} is not a {kind.__name__.lower()}")
+        return child
+
+    def child(self, name: str) -> _Group:
+        return _Group(self._own(name, h5py.Group))
+
+    def names(self) -> Sequence[str]:
+        return sorted(self._group)
+
+    def array(self, name: str, kinds: str, num_axes: int) -> ArrayLike:
+        data = self._own(name, h5py.Dataset)
+        check_array(data.name, data.shape, data.dtype, kinds, num_axes)
+        if data.external or data.is_virtual:
+            raise NotAStore(f"{data.name} keeps its data in another file")
+        stored = data.id.get_storage_size()
+        check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, stored)
+        if data.chunks and int(np.prod(data.chunks)) * data.dtype.itemsize > MAX_CHUNK_BYTES:
+            raise NotAStore(f"{data.name} declares chunks of {data.chunks}, more than {MAX_CHUNK_BYTES >> 20} MiB")
+        _check_stored_chunks(data)
+        return _Array(data)
+
+
+def _check_stored_chunks(data: h5py.Dataset) -> None:
+    """A compressed chunk that is larger than what it should become would be inflated to a thousand times that."""
+    if not data.compression:
+        return
+    limit = int(np.prod(data.chunks)) * data.dtype.itemsize + 4096
+    sizes: list[int] = []
+    data.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+    if max(sizes, default=0) > limit:
+        raise NotAStore(f"{data.name} stores a chunk of {max(sizes)} bytes where {limit} are the most")
+
+
+class _Array:
+    """A dataset whose reading fails in one way only."""
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        self._data = data
+        self.shape, self.dtype = data.shape, data.dtype
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        try:
+            return self._data[key]
+        except (*DAMAGED, *failures()) as error:
+            raise NotAStore(f"{self._data.name} cannot be read: {' '.join(str(error).split())}") from error

@@ -1,0 +1,205 @@
+"""Features made elsewhere become a store, with their labels and what little is known of how they were made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import file_digest
+from pathlib import Path
+
+import numpy as np
+
+from longtake.features.errors import FeaturesError, InvalidFeatures
+from longtake.features.imports.layouts import SourceVideo, find_videos
+from longtake.features.imports.safe_pickle import read_array
+from longtake.features.joins import require_may_join, require_one_recipe
+from longtake.features.parts import PART_SUFFIX, pack_or_refuse, parts_folder
+from longtake.features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
+from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.manifests.card import Card
+from longtake.manifests.table import Manifest
+
+
+@dataclass(frozen=True)
+class KnownRecipe:
+    """What the user knows of how imported features were made; None is unknown, and stays so in the store."""
+
+    weights: str = "unknown"
+    clip_length: int | None = None
+    clip_stride: int | None = None
+    fps: float | None = None
+    tail: str | None = None
+    modality: str = "video"
+    """`video`, `audio` or `image`. The files do not say it."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip_length", "clip_stride", "fps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise FeaturesError(f"--{name.replace('_', '-')} must be a number above 0, got {value}")
+
+
+@dataclass(frozen=True)
+class Imported:
+    header: FeatureHeader
+    num_videos: int
+    num_clips: int
+    without_labels: tuple[str, ...]
+    """Videos that the labels do not know; they are left out."""
+    without_features: tuple[str, ...]
+    """Labelled videos that are not in the files."""
+
+
+def labels_of(manifest: Manifest) -> Labels:
+    """A manifest as the store keeps it."""
+    rows = manifest.rows
+    scores = np.full((len(rows), len(manifest.score_names)), np.nan)
+    boundaries = np.full((len(rows), manifest.num_boundaries), np.nan)
+    for index, row in enumerate(rows):
+        boundaries[index, : len(row.boundaries)] = row.boundaries
+        for column, name in enumerate(manifest.score_names):
+            scores[index, column] = row.scores.get(name, np.nan)
+    return Labels(
+        tuple(row.video_id for row in rows),
+        tuple(row.split or "" for row in rows),
+        tuple(row.category or "" for row in rows),
+        tuple(manifest.score_names),
+        scores,
+        boundaries,
+    )
+
+
+def import_videos(
+    layout: str, source: Path, out: Path, manifest: Manifest, *, backbone: str, known: KnownRecipe,
+    dtype: str = "float32", pattern: str | None = None, beside: bool = False,
+) -> Imported:  # fmt: skip
+    """Features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` for every bad file
+    together, `FeaturesError` when there is nothing to import."""
+    check_store_name(out)
+    require_may_join(out, manifest.name, manifest.card)
+    videos = find_videos(layout, source, pattern)
+    labels = labels_of(manifest)
+    wanted = [video_id for video_id in labels.video_ids if video_id in videos]
+    if not wanted:
+        raise FeaturesError(
+            f"none of the {len(videos)} videos in {source} is a video of {manifest.name}; "
+            f"there: {', '.join(list(videos)[:3])}, ...; wanted: {', '.join(labels.video_ids[:3])}, ..."
+        )
+    shapes, faults = _shapes(videos, wanted)
+    dims = {shape[1] for shape in shapes.values()}
+    if len(dims) > 1:
+        first = {dim: next(v for v, shape in shapes.items() if shape[1] == dim) for dim in sorted(dims)}
+        faults.append(
+            "videos of different widths: " + ", ".join(f"{dim} ({videos[v].path.name})" for dim, v in first.items())
+        )
+    if faults:
+        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise InvalidFeatures(f"{source}:\n  " + "\n  ".join(faults[:20]) + more)
+    header = FeatureHeader(
+        backbone=backbone, modality=known.modality, dim=dims.pop(), weights=known.weights, weights_sha256=None,
+        weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
+        fps=known.fps, precision=None, origin=f"imported: {layout}",
+    )  # fmt: skip
+    digest = cache(_file_sha256)
+    items = [
+        StreamItem(_record(v, videos[v], digest), shapes[v][0], lambda v=v: _video(v, videos[v], digest, header, dtype))
+        for v in wanted
+    ]
+    _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
+    return Imported(
+        header,
+        len(wanted),
+        sum(shape[0] for shape in shapes.values()),
+        tuple(sorted(set(videos) - set(labels.video_ids))),
+        tuple(video_id for video_id in labels.video_ids if video_id not in videos),
+    )
+
+
+def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    shapes: dict[str, tuple[int, int]] = {}
+    faults = []
+    for video_id in wanted:
+        try:
+            array = videos[video_id].read()
+        except InvalidFeatures as error:
+            faults.append(str(error))
+            continue
+        name = f"{videos[video_id].path.name}: {video_id}"
+        if not isinstance(array, np.ndarray):
+            faults.append(f"{name}: {type(array).__name__}; floats of (clips, dim) expected")
+        elif array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
+            faults.append(f"{name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
+        elif not np.isfinite(array).all():
+            faults.append(f"{name}: holds NaN or infinity")
+        else:
+            shapes[video_id] = array.shape
+    return shapes, faults
+
+
+def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) -> VideoRecord:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return VideoRecord(
+        video_id, source_name=video.path.name, source_sha256=digest(video.path), finished_utc=now
+    )  # fmt: skip
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _video(
+    video_id: str, video: SourceVideo, digest: Callable[[Path], str], header: FeatureHeader, dtype: str
+) -> VideoFeatures:
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, which VideoFeatures refuses
+        array = np.asarray(video.read()).astype(dtype)
+    # Clip times follow from the rule where it is known; otherwise clips are counted, one a second.
+    rule = header.clip_length, header.clip_stride, header.fps
+    length, stride, fps = rule if None not in rule else (1, 1, 1.0)
+    starts = np.arange(len(array)) * stride / fps
+    return VideoFeatures(_record(video_id, video, digest), array, starts, starts + length / fps)
+
+
+def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:
+    """Ready text features, whose rows follow the card's prompt set, into the store at `out`, which is made if need be. Raises
+    `InvalidFeatures` for an array that is not theirs, `FeaturesError` for a prompt set that the card has not."""
+    if prompt_set not in card.prompts:
+        raise FeaturesError(f"{card.name} has no prompt set {prompt_set!r}; it has {', '.join(card.prompts) or 'none'}")
+    array = read_array(source)
+    prompts = card.prompts[prompt_set]
+    if array.ndim != 2 or len(array) != len(prompts.texts) or array.dtype.kind not in "fiu":
+        raise InvalidFeatures(
+            f"{source} holds {array.dtype} {array.shape}; prompt set {prompt_set} of {card.name} has {len(prompts.texts)} texts, "
+            f"so numbers of ({len(prompts.texts)}, dim) are expected"
+        )
+    header = TextHeader(
+        encoder, int(array.shape[1]), weights, None, weights_random=False, origin=f"imported: {_file_sha256(source)}"
+    )
+    groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
+    text = TextFeatures(prompt_set, header, prompts.texts, groups, array.astype(np.float32))
+    add_text(out, card.name, card, text)
+    return text
+
+
+def add_text(out: Path, dataset: str, card: Card | None, text: TextFeatures) -> None:
+    """Put a prompt set into the store at `out`, in place of one of the same recipe; the store is made if need be."""
+    no_labels = Labels((), (), (), (), np.zeros((0, 0)))
+    pack_or_refuse(out, dataset=dataset, card=card, labels=no_labels, texts=[text])
+
+
+def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
+    header, held = plan.header, []
+    if store_exists(out):
+        with open_store(out) as store:
+            held = [stream.header for stream in store.streams]
+    if any(other.recipe_id == header.recipe_id for other in held):
+        raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
+    if not beside:
+        require_one_recipe(held, [header], out)
+    # As a part, the new stream joins the store, or begins it, by the one mechanism there is: another process may be at it.
+    staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
+    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
+    pack_or_refuse(out, dataset=manifest.name, card=manifest.card, labels=labels)

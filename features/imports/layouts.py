@@ -1,0 +1,258 @@
+"""How others lay out features and labels: one entry a layout, from files to one array per video and to a manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from longtake.errors import ManifestError
+from longtake.features.errors import FeaturesError, InvalidFeatures
+from longtake.features.imports.safe_pickle import read_array, read_values
+from longtake.manifests.author_labels import read_labels
+from longtake.manifests.card import Card
+from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """One video in somebody's files."""
+
+    path: Path
+    read: Callable[[], object]
+    """The array `(clips, dim)`, if the files are what they should be; checked by the importer."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    about: str
+    pattern: str
+    """Of the files in the folder, when the user gives none."""
+    videos: Callable[[Sequence[Path]], dict[str, SourceVideo]]
+    labels: Callable[[Sequence[Path], Card], Manifest] = read_labels
+
+
+def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, SourceVideo]:
+    """The videos of a folder, or of one file. Raises `FeaturesError` when there are none."""
+    chosen = LAYOUTS[layout]
+    if source.is_dir():
+        files = _files(source, pattern or chosen.pattern)
+    else:
+        files = [source] if source.is_file() else []
+    if not files:
+        if not source.exists():
+            raise FeaturesError(f"there is no file or folder {source}")
+        what = f"no file {pattern or chosen.pattern}" if source.is_dir() else "nothing"
+        raise FeaturesError(f"{source} holds {what}; layout {layout} is {chosen.about}")
+    return chosen.videos(files)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """The rule of Python 3.11 for `**`, a whole folder in a pattern and not its end; from 3.13 on, `glob` takes it anywhere."""
+    parts = Path(pattern).parts
+    if not parts or Path(pattern).is_absolute() or parts[-1] == "**" or any("**" in p and p != "**" for p in parts):
+        raise FeaturesError(
+            f"--files takes a pattern of names inside {folder}, such as '*.npy' or '**/*_rgb.npy', got {pattern!r}"
+        )
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def _one_each(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    return _by_name(files, read_array)
+
+
+def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    """`(clips, n, dim)`: the n vectors of a clip are averaged. Sound has one a clip already."""
+
+    def read(path: Path) -> np.ndarray:
+        array = read_array(path)
+        return array.mean(axis=1, dtype=array.dtype) if array.ndim == 3 else array
+
+    return _by_name(files, read)
+
+
+def _by_name(files: Sequence[Path], read: Callable[[Path], object]) -> dict[str, SourceVideo]:
+    """A file is the video that it is named after. Raises `InvalidFeatures` for a video in two of them."""
+    found: dict[str, SourceVideo] = {}
+    for path in files:
+        if path.stem in found:
+            raise InvalidFeatures(
+                f"{found[path.stem].path} and {path} are both video {path.stem}: choose one of them with --files PATTERN"
+            )
+        found[path.stem] = SourceVideo(path, lambda path=path: read(path))
+    return found
+
+
+def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:
+    """Each file is `{video_id: (clips, dim)}`. Raises `InvalidFeatures` for other files, and for a video in two of them."""
+    read = cache(read_values)
+    found: dict[str, SourceVideo] = {}
+    for path in files:
+        values = read(path)
+        if not isinstance(values, dict):
+            raise InvalidFeatures(
+                f"{path} holds a {type(values).__name__}; a dictionary of arrays by video is expected"
+            )
+        for key in values:
+            if str(key) in found:
+                raise InvalidFeatures(
+                    f"{path.name} and {found[str(key)].path.name} both hold video {key}: they are of different modalities "
+                    f"or backbones. Take files of one kind: `features import` with --files '*_rgb_VST.npy', other commands by their names"
+                )
+            found[str(key)] = SourceVideo(path, lambda path=path, key=key: read(path)[key])
+    return found
+
+
+SHORT_PROGRAMMES, SHORT_TRAINING, FREE_TRAINING = 729, 583, 350
+
+
+def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """A folder of `<number>.json`. The split is the published rule, over all numbers of each programme that there are."""
+    paths = sorted(path for folder in files for path in (folder.glob("*.json") if folder.is_dir() else [folder]))
+    if not paths:
+        raise ManifestError(f"no .json files in {', '.join(map(str, files))}")
+    checker = RowChecker(card)
+    rows = []
+    training = _finefs_training()
+    for line, path in enumerate(paths, 1):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            number = int(path.stem)
+            scores = {"tes": facts["total_element_score"], "pcs": facts["total_program_component_score(factored)"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            checker.add(line, f"{path.name}: {error!r}")
+            continue
+        category = "short" if number < SHORT_PROGRAMMES else "free"
+        values = {f"{SCORE_PREFIX}{category}_{name}": str(value) for name, value in scores.items()}
+        split = "train" if number in training else "test"
+        rows.append(checker.row(line, {"video_id": path.stem, "split": split, "category": category, **values}))
+    checker.finish(f"{files[0]} (a line is a file in the order of names)")
+    return Manifest(card.name, tuple(rows), tuple(card.scores), card)
+
+
+def _finefs_training() -> set[int]:
+    short, free = np.arange(SHORT_PROGRAMMES), np.arange(SHORT_PROGRAMMES, 1167)
+    for numbers in (short, free):
+        np.random.RandomState(42).shuffle(numbers)
+    return {*short[:SHORT_TRAINING].tolist(), *free[:FREE_TRAINING].tolist()}
+
+
+def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object], dict[tuple, str]]:
+    """Facts by video, and its split: dictionaries, whose facts are joined where they are named, and lists of keys, whose files begin with
+    the name of their split."""
+    annotations: dict[tuple, object] = {}
+    splits: dict[tuple, str] = {}
+    for path in files:
+        try:
+            values = read_values(path)
+        except InvalidFeatures as error:
+            raise ManifestError(str(error)) from error
+        if isinstance(values, dict):
+            for key, facts in values.items():
+                known = annotations.get(key)
+                both = isinstance(facts, dict) and isinstance(known, dict)
+                annotations[key] = {**known, **facts} if both else facts
+        elif isinstance(values, (list, tuple)):
+            split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
+            if split is None:
+                raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
+            for key in values:
+                if not isinstance(key, (tuple, list)):
+                    raise ManifestError(f"{path}: {key!r:.80} is no key of an annotation, such as ('event', 1)")
+                splits[tuple(key)] = split
+        else:
+            raise ManifestError(f"{path} holds a {type(values).__name__}; a dictionary or a list of keys is expected")
+    if annotations and splits and not splits.keys() & annotations.keys():
+        raise ManifestError(
+            f"no key of the splits, such as {next(iter(splits))!r}, is one of the annotations, such as {next(iter(annotations))!r}"
+        )
+    return annotations, splits
+
+
+def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the split lists, told apart by content.
+
+    The name of a list's file begins with its split.
+    """
+    annotations, splits = _annotations(files, card)
+    checker = RowChecker(card)
+    rows = []
+    for line, (key, facts) in enumerate(annotations.items(), 1):
+        try:
+            (competition, number), category, score = key, str(facts[0]), float(facts[1])
+        except (TypeError, ValueError, IndexError, KeyError):
+            checker.add(line, f"{key!r}: (competition, number) -> (event, score, ...) expected")
+            continue
+        values = {"video_id": f"{competition}_{number}", "split": splits.get(key, ""), "category": category}
+        rows.append(checker.row(line, {**values, f"{SCORE_PREFIX}total": repr(score)}))
+    checker.finish("the annotations (a line is an entry)")
+    if not rows:
+        raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
+    return Manifest(card.name, tuple(rows), ("total",), card)
+
+
+def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """Annotations, `(event, instance) -> facts`, in one file or several, and the split lists, told apart by content as above.
+
+    Facts are a list, as in `fine-grained_annotation_aqa.pkl`, or named, as in the coarse and the fine-grained file. Boundaries are where the
+    second step and the last step begin, which is what the published code of TSA takes of two steps or more.
+    """
+    if not card.labels.fps:
+        raise ManifestError(f"the card of {card.name} does not say at which rate its labels count frames: [labels] fps")
+    annotations, splits = _annotations(files, card)
+    checker = RowChecker(card)
+    rows = []
+    for line, (key, facts) in enumerate(annotations.items(), 1):
+        try:
+            (event, instance), named = key, _dive_facts(facts)
+            values = {"video_id": f"{event}_{instance}", "split": splits.get(key, "")}
+            values["category"] = str(named["action_type"]).upper()
+            values[f"{SCORE_PREFIX}total"] = repr(float(named["dive_score"]))
+            values[f"{SCORE_PREFIX}difficulty"] = repr(float(named["difficulty"]))
+            steps = np.asarray(named["frames_labels"])
+            if steps.ndim != 1 or not len(steps):
+                raise ValueError("frames_labels is not one row of labels")
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            checker.add(line, f"{key!r}: dive number, score, difficulty and labels of frames expected ({error})")
+            continue
+        begins = [int(np.argmax(steps == step)) for step in dict.fromkeys(steps.tolist())]
+        for number, frame in enumerate(dict.fromkeys([begins[1], begins[-1]] if len(begins) > 1 else []), 1):
+            values[boundary_column(number)] = repr(frame / card.labels.fps)
+        rows.append(checker.row(line, values))
+    checker.finish("the annotations (a line is an entry)")
+    if not rows:
+        raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
+    return Manifest(card.name, tuple(rows), ("total", "difficulty"), card)
+
+
+def _dive_facts(facts: object) -> dict[str, object]:
+    """By the names of the authors' README, which the list leaves out."""
+    if isinstance(facts, dict):
+        return facts
+    number, score, difficulty, _, steps = facts[:5]
+    return {"action_type": number, "dive_score": score, "difficulty": difficulty, "frames_labels": steps}
+
+
+LAYOUTS: dict[str, Layout] = {
+    "gdlt": Layout("a folder of <video_id>.npy, each (clips, dim), as the GDLT authors share them", "*.npy", _one_each),
+    "pamfn": Layout(
+        "<category>_<modality>_<backbone>.npy, each a dictionary {video_id: (clips, dim)}, as the PAMFN authors share them",
+        "*.npy",
+        _dictionaries,
+    ),
+    "skating-mixer": Layout(
+        "a folder of <video_id>.npy, each (clips, n, dim) or (clips, dim), as the Skating-Mixer authors share FS1000",
+        "*.npy",
+        _averaged,
+    ),
+    "finefs": Layout("a folder of <number>.pkl, each a tensor (clips, dim)", "*.pkl", _one_each, _finefs_labels),
+    "finediving": Layout(
+        "a folder of <event>_<instance>.npy, each (clips, dim)", "*.npy", _one_each, _finediving_labels
+    ),
+    "logo": Layout("a folder of <competition>_<number>.npy, each (clips, dim)", "*.npy", _one_each, _logo_labels),
+}
+"""Text features are no layout of videos; `longtake.features.imports.importer.import_text` reads them."""

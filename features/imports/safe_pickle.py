@@ -1,0 +1,234 @@
+"""Arrays and labels out of files from strangers, without running a line of theirs.
+
+What is in circulation is `.npy`, torch files and pickles, under any suffix; the first bytes say which, the name never does. A
+torch file is a zip with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that knows
+the few names that arrays and tensors need and refuses all others, so they can describe values and do nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from longtake.features.errors import InvalidFeatures
+
+_DAMAGED = (
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AttributeError, EOFError,
+    LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+)  # fmt: skip
+"""What reading a damaged or hostile file can raise."""
+
+MAX_BYTES = 1 << 32
+"""Files that declare more than 4 GiB are not the features of one video or one prompt set."""
+
+_STORAGE_DTYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+}
+
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8"
+"""How a torch file that is no zip begins: a pickled number."""
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The one array of a file. Raises `InvalidFeatures` for whatever else is in it."""
+    value = read_values(path)
+    if not isinstance(value, np.ndarray):
+        raise InvalidFeatures(f"{path} holds a {type(value).__name__}, not one array")
+    return value
+
+
+def read_values(path: Path) -> object:
+    """What a `.npy`, torch or pickle file holds: an array, or dictionaries, lists and tuples of arrays, text and numbers.
+
+    Recognised by the first bytes. Raises `InvalidFeatures`.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(12)
+    except OSError as error:
+        raise InvalidFeatures(f"cannot read {path}: {error.strerror}") from error
+    if magic[:6] == b"\x93NUMPY":
+        return _read_npy(path)
+    if magic[:4] == b"PK\x03\x04":
+        return _read_torch(path)
+    if magic.startswith(_OLD_TORCH):
+        raise InvalidFeatures(f"{path} was saved by a torch older than 1.6; load it there and save it again")
+    if magic[:1] == b"\x80":
+        return _read_pickle(path)
+    raise InvalidFeatures(f"{path} is neither a .npy, a torch file nor a pickle (it starts with {magic[:6]!r})")
+
+
+def _read_npy(path: Path) -> object:
+    try:
+        # A memory map first: a header that declares more than the file holds is refused before it is allocated.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except _DAMAGED as error:
+        reason = error
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = read_header[version](file)
+            if dtype.hasobject and shape == ():
+                return _plain(_PlainUnpickler(file).load())
+    except _DAMAGED as error:
+        reason = error
+    raise InvalidFeatures(f"{path} is not a plain array: {reason}") from reason
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            return _plain(_PlainUnpickler(file).load())
+    except _DAMAGED as error:
+        raise InvalidFeatures(f"{path} does not hold plain values: {error}") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+                raise InvalidFeatures(f"{path} declares more than {MAX_BYTES >> 30} GiB")
+            (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            return _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
+    except _DAMAGED as error:
+        raise InvalidFeatures(f"{path} does not hold plain tensors: {error}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Knows numpy's arrays, dtypes and scalars, and builds stand-ins for them that check what they are told."""
+
+    def find_class(self, module: str, name: str) -> object:
+        known = {
+            ("numpy", "ndarray"): _PlainArray,
+            ("numpy", "dtype"): _PlainDtype,
+            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+            ("numpy.core.multiarray", "scalar"): _scalar,
+            ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+            ("_codecs", "encode"): _latin1,
+            ("collections", "OrderedDict"): OrderedDict,
+        }
+        found = known.get((module.replace("numpy._core", "numpy.core"), name))
+        if found is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays and plain values are read")
+        return found
+
+
+class _PlainDtype:
+    def __init__(self, name: object, *_: object) -> None:
+        self._name, self._order = str(name), "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self._order = state[1] if state[1] in ("<", ">") else "="
+
+    def made(self) -> np.dtype:
+        if self._name.startswith("O"):
+            return np.dtype(object)
+        made = np.dtype(self._name).newbyteorder(self._order)
+        if made.kind not in "fiubU":
+            raise pickle.UnpicklingError(f"an array of {made}")
+        return made
+
+
+class _PlainArray:
+    value: object = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, shape, dtype, is_fortran, content = state
+        made = dtype.made()
+        if made.hasobject:
+            if shape != () or not isinstance(content, list) or len(content) != 1:
+                raise pickle.UnpicklingError(f"an array of objects of shape {shape}")
+            self.value = content[0]
+            return
+        # frombuffer copies nothing and refuses a size that is not there.
+        flat = np.frombuffer(content if isinstance(content, bytes) else content.encode("latin1"), made)
+        self.value = flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _empty_array(*_: object) -> _PlainArray:
+    return _PlainArray()
+
+
+def _from_buffer(content: bytes, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
+    """How pickles of the fifth protocol write arrays."""
+    array = _PlainArray()
+    array.value = np.frombuffer(bytes(content), dtype.made()).reshape(shape, order="F" if order == "F" else "C")
+    return array
+
+
+def _scalar(dtype: _PlainDtype, content: bytes) -> object:
+    return np.frombuffer(content, dtype.made())[0].item()
+
+
+def _latin1(text: str, _encoding: str) -> bytes:
+    """How pickles of the second protocol write bytes."""
+    return text.encode("latin1")
+
+
+def _plain(value: object, seen: dict[int, object] | None = None) -> object:
+    """Stand-ins replaced by their arrays, through dictionaries, lists and tuples. What stands in it many times is looked at
+    once, and what holds itself is refused by the depth of the recursion."""
+    seen = {} if seen is None else seen
+    if not isinstance(value, (_PlainArray, dict, list, tuple)):
+        return value
+    if id(value) not in seen:
+        if isinstance(value, _PlainArray):
+            seen[id(value)] = _plain(value.value, seen)
+        elif isinstance(value, dict):
+            seen[id(value)] = {_plain(key, seen): _plain(entry, seen) for key, entry in value.items()}
+        else:
+            seen[id(value)] = type(value)(_plain(entry, seen) for entry in value)
+    return seen[id(value)]
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Knows tensors and nothing else."""
+
+    def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
+        super().__init__(io.BytesIO(archive.read(prefix + "data.pkl")))
+        self._archive, self._prefix = archive, prefix
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return np.dtype(_STORAGE_DTYPES[name])
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}; only tensors are read")
+
+    def persistent_load(self, key: object) -> np.ndarray:
+        kind, dtype, name, _location, num_values = key  # type: ignore[misc]
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise pickle.UnpicklingError(f"it refers to a {kind!r}")
+        data = np.frombuffer(self._archive.read(f"{self._prefix}data/{name}"), dtype)
+        if len(data) != num_values:
+            raise pickle.UnpicklingError(f"a storage of {num_values} values holds {len(data)}")
+        return data
+
+
+def _rebuild(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: object) -> np.ndarray:
+    if min((offset, *shape, *stride), default=0) < 0:
+        raise pickle.UnpicklingError("a tensor with a negative size")
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride))
+    if 0 not in shape and last >= len(storage):
+        raise pickle.UnpicklingError("a tensor larger than its storage")
+    view = np.lib.stride_tricks.as_strided(
+        storage[offset:], shape, tuple(step * storage.itemsize for step in stride), writeable=False
+    )
+    if view.size * view.itemsize > max(MAX_BYTES // 64, 8 * storage.nbytes):
+        raise pickle.UnpicklingError(f"a tensor of shape {shape} over {len(storage)} stored values")
+    return np.array(view)

@@ -1,0 +1,40 @@
+"""A store's card: a page of Markdown to put beside it when it is shared, with the licences of all that went into it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment
+
+from longtake.errors import printable
+from longtake.features.store import Store
+from longtake.features.tools.inspect import describe
+from longtake.manifests.pretrained import TABLE
+
+TEMPLATE = Path(__file__).with_name("card.md")
+
+
+def store_card(store: Store) -> str:
+    facts = describe(store)
+    used = [stream.header.weights for stream in store.streams] + [text.header.weights for text in store.texts]
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, finalize=one_line, keep_trailing_newline=True)
+    environment.filters["counts"] = lambda counts: ", ".join(f"{name} {count}" for name, count in counts.items())
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        facts=facts,
+        card=store.card,
+        weights=[TABLE[name] for name in dict.fromkeys(used) if name in TABLE],
+        recipes=Whole(json.dumps({s["name"]: s["recipe"] for s in facts["streams"]}, indent=2)),
+        name=Path(facts["path"]).name,
+    )
+
+
+class Whole(str):
+    """Text that keeps its lines."""
+
+
+def one_line(value: object) -> object:
+    """A stranger's text stays in its cell of the table."""
+    if isinstance(value, Whole) or not isinstance(value, str):
+        return value
+    return printable(" ".join(value.split())).replace("|", "\\|").replace("<", "&lt;")

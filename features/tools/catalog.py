@@ -1,0 +1,57 @@
+"""All stores of a folder on one page: what there is, made how, and how to open it. No script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment
+
+from longtake.errors import LongtakeError
+from longtake.features.errors import FeaturesError
+from longtake.features.store import STORES, open_store
+from longtake.features.tools.inspect import describe
+
+TEMPLATE = Path(__file__).with_name("catalog.html")
+
+
+def find_stores(folder: Path) -> Iterator[Path]:
+    """Every file and folder with the ending of a store, at any depth. Parts of stores are none."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.endswith(".parts"):
+            continue
+        if path.suffix in STORES:
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from find_stores(path)
+
+
+def make_catalog(folder: Path) -> tuple[str, int, int]:
+    """The page, how many stores are on it, and how many of a store's ending cannot be read: those are on it with the reason."""
+    if not folder.is_dir():
+        raise FeaturesError(f"{folder} is not a folder of stores")
+    stores, unreadable = [], []
+    for path in find_stores(folder):
+        name = str(path.relative_to(folder))
+        try:
+            with open_store(path) as store:
+                stores.append((name, describe(store)))
+        except LongtakeError as error:
+            unreadable.append((name, str(error).replace(str(path), path.name)))
+    if not stores and not unreadable:
+        raise FeaturesError(f"{folder} holds no store; their names end in {', '.join(STORES)}")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"counts": _counts, "shell": shlex.quote}
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        folder=folder.resolve().name,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        stores=stores,
+        unreadable=unreadable,
+    )
+    return page, len(stores), len(unreadable)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

@@ -1,0 +1,242 @@
+"""Questions about stores: what is inside, is it sound, how do two differ. Answers are plain data; the command prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from longtake.features.errors import InvalidFeatures, NotAStore
+from longtake.features.joins import card_differences, label_conflicts
+from longtake.features.store import Store, Stream
+from longtake.features.types import FAILED, OK, Labels, VideoFeatures, VideoRecord
+from longtake.manifests.card import Card
+from longtake.manifests.pretrained import licence_of
+
+
+def describe(store: Store) -> dict[str, object]:
+    """What `features info` shows."""
+    labels = store.labels
+    return {
+        "path": str(store.path),
+        "bytes": store.num_bytes,
+        "dataset": store.dataset,
+        "created_utc": store.created_utc,
+        "title": store.card.title if store.card else None,
+        "licence": store.card.licence if store.card else None,
+        "videos_labelled": len(labels),
+        "splits": _counts(labels.splits),
+        "categories": _counts(labels.categories),
+        "scores": {
+            name: int(np.sum(~np.isnan(labels.scores[:, column]))) for column, name in enumerate(labels.score_names)
+        },
+        "boundaries": {
+            str(number): int(count) for number, count in enumerate(np.sum(~np.isnan(labels.boundaries), axis=0), 1)
+        },
+        "random_weights": any(s.header.weights_random for s in store.streams)
+        or any(t.header.weights_random for t in store.texts),
+        "streams": [_describe_stream(store, stream) for stream in store.streams],
+        "text": [
+            {
+                "name": text.name,
+                "recipe_id": text.header.recipe_id,
+                "encoder": text.header.encoder,
+                "weights": text.header.weights,
+                "weights_licence": licence_of(text.header.weights),
+                "weights_random": text.header.weights_random,
+                "dim": text.header.dim,
+                "groups": _counts(text.groups),
+            }
+            for text in store.texts
+        ],
+    }
+
+
+def _describe_stream(store: Store, stream: Stream) -> dict[str, object]:
+    held = {record.video_id for record in stream.records}
+    counts = np.diff(stream.offsets)
+    clips = counts[counts > 0]
+    return {
+        "name": stream.name,
+        "recipe": stream.header.to_dict(),
+        "weights_licence": licence_of(stream.header.weights),
+        "dtype": str(stream.features.dtype),
+        "videos": sum(record.status == OK for record in stream.records),
+        "clips": stream.num_clips,
+        "clips_per_video": [int(clips.min()), int(np.median(clips)), int(clips.max())] if len(clips) else [],
+        "failed": [
+            {
+                "video_id": record.video_id,
+                "stage": record.error_stage,
+                "type": record.error_type,
+                "message": record.error_message,
+            }
+            for record in stream.records
+            if record.status == FAILED
+        ],
+        "decoders": _counts(tuple(record.decoder for record in stream.records)),
+        "missing": [video_id for video_id in store.labels.video_ids if video_id not in held],
+    }
+
+
+def _counts(values: tuple[str, ...]) -> dict[str, int]:
+    return {value: values.count(value) for value in dict.fromkeys(values) if value}
+
+
+def verify(store: Store, expected: Labels | None = None) -> list[str]:
+    """Every fault of a store, a line each: values, checksums, times, videos without labels. Reads all of it.
+
+    Against the labels of a manifest also what is missing, and what differs.
+    """
+    faults = []
+    if expected is not None:
+        faults += [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
+        for stream in store.streams:
+            held = {v for v, status in zip(stream.videos.video_ids, stream.videos.statuses) if status == OK}
+            faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
+    known = set(store.labels.video_ids)
+    for stream in store.streams:
+        faults += [
+            f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
+        ]
+        if len(set(stream.videos.video_ids)) != len(stream.videos):
+            faults.append(f"{stream.name}: a video stands in it twice")
+        faults += _damaged(stream)
+        faults += _boundaries_outside(store.labels, stream)
+    card = store.card
+    if card is not None:
+        faults += _out_of_range(store, card)
+    return faults
+
+
+def _damaged(stream: Stream) -> list[str]:
+    faults = []
+    row = 0
+    try:
+        for row, (record, clips) in enumerate(stream.each()):
+            faults += _fault(stream, row, record, clips)
+        return faults
+    except NotAStore:
+        pass
+    # Some block cannot be read: video by video from here on, to say which.
+    for later in range(row, len(stream.videos)):
+        record = stream.records[later]
+        begin, end = int(stream.offsets[later]), int(stream.offsets[later + 1])
+        try:
+            faults += _fault(stream, later, record, stream.read_clips(begin, end))
+        except NotAStore as error:
+            faults.append(f"{stream.name} {record.video_id}: {error}")
+    return list(dict.fromkeys(faults))
+
+
+def _fault(stream: Stream, row: int, record: VideoRecord, clips: tuple) -> list[str]:
+    try:
+        video = VideoFeatures(record, *clips)
+    except InvalidFeatures as error:
+        return [f"{stream.name} {error}"]
+    if video.sha256 != stream.videos.checksums[row]:
+        return [f"{stream.name} {record.video_id}: its features do not match their checksum"]
+    return []
+
+
+def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:
+    faults = []
+    rows = stream.rows() if labels.boundaries.size else {}
+    for video_id, boundaries in zip(labels.video_ids, labels.boundaries):
+        known = boundaries[~np.isnan(boundaries)]
+        begin, end = (int(stream.offsets[rows[video_id] + i]) for i in (0, 1)) if video_id in rows else (0, 0)
+        if begin == end or not len(known):
+            continue
+        first = float(np.min(stream.start_seconds[begin:end]))
+        last = float(np.max(stream.end_seconds[begin:end]))
+        faults += [
+            f"{stream.name} {video_id}: boundary of stages at {value:g} s, outside its clips, {first:g} to {last:g} s"
+            for value in known[(known <= first) | (known >= last)]
+        ]
+    return faults
+
+
+def _out_of_range(store: Store, card: Card) -> list[str]:
+    labels, faults = store.labels, []
+    for kind, values, allowed in (
+        ("split", labels.splits, card.splits),
+        ("category", labels.categories, card.categories),
+        ("score", labels.score_names, tuple(card.scores)),
+    ):
+        unknown = sorted({value for value in values if value and value not in allowed}) if allowed else ()
+        faults += [f"labels: the card of {card.name} has no {kind} {value!r}" for value in unknown]
+    for column, name in enumerate(store.labels.score_names):
+        if name not in card.scores:
+            continue
+        limits = card.scores[name]
+        for video_id, score in zip(store.labels.video_ids, store.labels.scores[:, column]):
+            if not np.isnan(score) and not limits.minimum <= score <= limits.maximum:
+                faults.append(
+                    f"{video_id}: score {name} is {score:g}, outside {limits.minimum:g} to {limits.maximum:g}"
+                )
+    return faults
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which two stores differ."""
+
+    kind: str
+    """`dataset`, `card`, `labels`, `stream`, `video`, `values`, `text`."""
+    what: str
+    detail: str
+
+
+def diff(one: Store, other: Store) -> list[Difference]:
+    """What differs in content. Dates and the order of streams do not count."""
+    found = []
+    if one.dataset != other.dataset:
+        found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))
+    found += [Difference("card", name, "differs") for name in card_differences(one.card, other.card)]
+    found += [Difference("labels", line.split(":")[0], line) for line in label_conflicts(one.labels, other.labels)]
+    found += _only("labels", set(one.labels.video_ids), set(other.labels.video_ids))
+    ours, theirs = ({s.name: s for s in store.streams} for store in (one, other))
+    found += _only("stream", set(ours), set(theirs))
+    by_backbone = {s.header.backbone: s for s in other.streams}
+    for name in sorted(set(ours) - set(theirs)):
+        twin = by_backbone.get(ours[name].header.backbone)
+        if twin is not None:
+            fields = ours[name].header.differences(twin.header)
+            detail = "; ".join(f"{field}: {a!r} against {b!r}" for field, (a, b) in fields.items())
+            found.append(Difference("stream", name, f"recipes differ in {detail}"))
+    for name in sorted(set(ours) & set(theirs)):
+        found += _diff_stream(ours[name], theirs[name])
+    our_texts, their_texts = ({(t.name, t.header.recipe_id): t for t in store.texts} for store in (one, other))
+    found += _only("text", {"@".join(key) for key in our_texts}, {"@".join(key) for key in their_texts})
+    for key in sorted(set(our_texts) & set(their_texts)):
+        a, b = our_texts[key], their_texts[key]
+        if not a.equals(b):
+            found.append(Difference("text", "@".join(key), "texts or their features differ"))
+    return found
+
+
+def _only(kind: str, ours: set[str], theirs: set[str]) -> list[Difference]:
+    found = [Difference(kind, name, "only in the first") for name in sorted(ours - theirs)]
+    return found + [Difference(kind, name, "only in the second") for name in sorted(theirs - ours)]
+
+
+def _diff_stream(ours: Stream, theirs: Stream) -> list[Difference]:
+    our_rows, their_rows = ours.rows(), theirs.rows()
+    found = _only("video", set(our_rows), set(their_rows))
+    for video_id in (v for v in our_rows if v in their_rows):
+        a, b = our_rows[video_id], their_rows[video_id]
+        if ours.records[a].status != theirs.records[b].status:
+            detail = f"status {ours.records[a].status} against {theirs.records[b].status}"
+            found.append(Difference("video", f"{ours.name} {video_id}", detail))
+        elif ours.videos.checksums[a] != theirs.videos.checksums[b]:
+            found.append(Difference("values", f"{ours.name} {video_id}", _compare(ours, a, theirs, b)))
+    return found
+
+
+def _compare(ours: Stream, a: int, theirs: Stream, b: int) -> str:
+    one, other = ours.read(a).features.astype(np.float64), theirs.read(b).features.astype(np.float64)
+    if one.shape != other.shape:
+        return f"{len(one)} clips against {len(other)}"
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = np.sum(one * other, axis=1) / np.where(lengths > 0, lengths, 1)
+    return f"largest difference {np.abs(one - other).max():.3g}, lowest cosine {cosine.min():.6f}"

@@ -1,0 +1,105 @@
+"""The authors' label files: columns divided by blanks and tabs, with or without a header, as a dataset's card describes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from longtake.errors import ManifestError
+from longtake.manifests.card import Card
+from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest
+
+
+def read_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """Label files of one dataset, one per split (`train.txt`, `test.txt`), or one manifest CSV; told apart by content.
+
+    A first line whose scores are not numbers is a header; otherwise it is a video like any other (several published
+    loaders lose it). Raises `ManifestError` with all faults.
+    """
+    rows: list[ManifestRow] = []
+    names: tuple[str, ...] = ()
+    for path in files:
+        manifest = read_manifest(path, card, card.name) if _is_csv(path) else _read_blank_separated(path, card)
+        rows += manifest.rows
+        names = tuple(dict.fromkeys((*names, *manifest.score_names)))
+    checker = RowChecker(card)
+    for number, row in enumerate(rows, 1):
+        checker.unique(number, row.video_id, row.split or "")
+    checker.finish("the label files together")
+    return Manifest(card.name, tuple(rows), names, card)
+
+
+def _is_csv(path: Path) -> bool:
+    return "video_id" in _lines(path)[0][1].split(",")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ManifestError(f"no label file at {path}") from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read the label file {path}: {error}") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise ManifestError(f"the label file {path} is empty")
+    return lines
+
+
+def _read_blank_separated(path: Path, card: Card) -> Manifest:
+    columns = card.labels.columns
+    no_csv = (
+        f"{path} is no manifest CSV: its first line must name the columns, video_id among them, with commas between, and is "
+        f"{_lines(path)[0][1][:100]!r}"
+    )
+    if not columns:
+        raise ManifestError(f"{no_csv}. The card of {card.name} describes no other label files")
+    split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
+    if split is None:
+        raise ManifestError(
+            f"{no_csv}. If it is a label file of the authors, its name should begin with its split: {', '.join(card.splits)}"
+        )
+    lines = _lines(path)
+    if _is_header(lines[0][1].split(), columns):
+        lines = lines[1:]
+    checker = RowChecker(card)
+    rows = []
+    for number, line in lines:
+        values = line.split()
+        if len(values) != len(columns):
+            checker.add(number, f"{len(values)} columns; {len(columns)} expected: {', '.join(columns)}")
+            continue
+        by_column = dict(zip(columns, values))
+        wanted = {
+            name: _divided(value, by_column.get(card.labels.divided_by.get(name.removeprefix(SCORE_PREFIX), "")))
+            for name, value in by_column.items()
+            if name == "video_id" or name.startswith(SCORE_PREFIX)
+        }
+        rows.append(checker.row(number, {**wanted, "split": split, "category": _category(wanted["video_id"], card)}))
+    checker.finish(str(path))
+    names = tuple(c.removeprefix(SCORE_PREFIX) for c in columns if c.startswith(SCORE_PREFIX))
+    return Manifest(card.name, tuple(rows), names, card)
+
+
+def _divided(value: str, divisor: str | None) -> str:
+    """Text that is no number stays as it is, for the checker to name."""
+    try:
+        return value if divisor is None else repr(float(value) / float(divisor))
+    except (ValueError, ZeroDivisionError):
+        return f"{value} / {divisor}"
+
+
+def _is_header(values: list[str], columns: tuple[str, ...]) -> bool:
+    scores = [value for name, value in zip(columns, values) if name.startswith(SCORE_PREFIX)]
+    try:
+        return not [float(value) for value in scores]
+    except ValueError:
+        return True
+
+
+def _category(video_id: str, card: Card) -> str:
+    if card.labels.category == "before first _":
+        return video_id.partition("_")[0]
+    return card.labels.category

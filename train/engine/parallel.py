@@ -1,0 +1,189 @@
+"""Many models at once: which are trained as one stack, which in processes beside each other, and which one after the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from longtake.errors import there_are
+from longtake.processes import end_with_starter
+from longtake.train.engine.loop import Epoch, Fitted, Job, fit
+from longtake.train.engine.stacked import can_stack, fit_stacked, stacks
+from longtake.train.errors import SettingsError, TrainError
+
+AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
+WAYS = (AUTO, NONE, STACKED, PROCESSES)
+WORTH_SECONDS = 30.0
+"""Of training that is left: below it, processes cost more to start than they save."""
+MOST_PARAMETERS = 2**16
+"""Of a model that a stack trains faster on a CPU: the weights and optimisers of larger ones leave the cache."""
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def _frozen(mapping: dict) -> MappingProxyType:
+    return MappingProxyType(mapping)
+
+
+# Headers hold mappings that nobody can change, which pickle does not know.
+ForkingPickler.register(MappingProxyType, lambda mapping: (_frozen, (dict(mapping),)))
+
+OnEpoch = Callable[[int, Epoch], None]
+"""Which job, by its index, and what is known after an epoch of it."""
+
+
+def require_way(jobs: Sequence[Job], way: str) -> None:
+    """Raises `SettingsError` for a way that there is not, or that these models cannot go."""
+    if way not in WAYS:
+        raise SettingsError(f"--parallel takes one of {', '.join(WAYS)}, got {way!r}{there_are(way, WAYS)}")
+    if way == STACKED and not all(map(can_stack, jobs)):
+        raise SettingsError(
+            "--parallel stacked: these models cannot be stacked. Heads usdl and i3d-mlp can, and gdlt where no training video is "
+            "shorter than the window; take --parallel auto"
+        )
+    problem = _why_no_processes(jobs) if way == PROCESSES else None
+    if problem:
+        raise SettingsError(f"--parallel processes: {problem}")
+
+
+def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
+    """Index and outcome of every job, as each is done.
+
+    `auto` stacks small heads that see the mean of the clips alone; of others it trains the first, and all that are
+    left in processes, where that is worth their start. Heads that see every clip keep the processor busy by themselves, and a stack of
+    them is no faster. Raises `TrainError` when a loss is no longer finite or a process dies.
+    """
+    left = list(range(len(jobs)))
+    if not jobs:
+        return
+    if way == STACKED or (way == AUTO and _gains(jobs)):
+        for group in stacks(jobs):
+            if len(group) > 1:
+                mine = [jobs[index] for index in group]
+                told = lambda place, epoch, group=group: on_epoch(group[place], epoch)  # noqa: E731
+                yield from zip(group, fit_stacked(mine, evaluate_every, told))
+                left = [index for index in left if index not in group]
+    workers = torch.get_num_threads()
+    if way == PROCESSES:
+        yield from _in_processes(jobs, left, workers, evaluate_every, on_epoch)
+        return
+    for done, index in enumerate(left):
+        began = time.perf_counter()
+        job = jobs[index]
+        yield (
+            index,
+            fit(job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every,
+                on_epoch=lambda epoch, index=index: on_epoch(index, epoch), saved=job.saved),
+        )  # fmt: skip
+        rest = left[done + 1 :]
+        seconds = time.perf_counter() - began
+        if way == AUTO and workers > 1 and len(rest) > 1 and seconds * len(rest) > WORTH_SECONDS:
+            if not _why_no_processes(jobs):
+                yield from _in_processes(jobs, rest, workers, evaluate_every, on_epoch)
+                return
+
+
+def _gains(jobs: Sequence[Job]) -> bool:
+    """Whether starting operations takes longer than the operations, by what benchmarks/parallel.py measures on a CPU."""
+    if not all(can_stack(job) and getattr(job.head_class, "sees_means", False) for job in jobs):
+        return False
+    parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
+    return jobs[0].task.data.device.type != "cpu" or parameters <= MOST_PARAMETERS
+
+
+def _why_no_processes(jobs: Sequence[Job]) -> str | None:
+    data = jobs[0].task.data
+    if data.device.type != "cpu":
+        return f"they are for models on the CPU, and these are on {data.device}"
+    needed = sum(table.nbytes for table in (data.clips, data.audio) if table is not None)
+    if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < 1.2 * needed:
+        return f"they share the features through {SHARED_MEMORY}, which has less than the {1.2 * needed / 2**20:.0f} MiB free"
+    return None
+
+
+def _in_processes(
+    jobs: Sequence[Job], indices: Sequence[int], workers: int, evaluate_every: int, on_epoch: OnEpoch
+) -> Iterator[tuple[int, Fitted]]:
+    """Of one thread each; features are in memory once."""
+    # Not forked: threads of torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    epochs, stop = context.SimpleQueue(), context.Event()
+    mine = {index: jobs[index] for index in indices}
+    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, evaluate_every, epochs, stop))
+    futures: dict[Future, int] = {}
+    try:
+        # The longest first, so that no process is left alone with it at the end.
+        by_work = sorted(indices, key=lambda i: jobs[i].settings.epochs * len(jobs[i].task.train_rows), reverse=True)
+        futures.update((pool.submit(_train, index), index) for index in by_work)
+        while futures:
+            done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+            _tell(epochs, on_epoch)
+            for future in done:
+                index = futures.pop(future)
+                fitted, state = future.result()
+                head = jobs[index].build_head()
+                head.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+                yield index, replace(fitted, head=head.eval())
+    except BrokenProcessPool as error:
+        raise TrainError(
+            "a process that trained died, as it does when memory is short; models that were finished are kept. Take --parallel none"
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        # A process that waits until somebody reads of its epoch would not see that it is to stop.
+        while not all(future.done() for future in futures):
+            _tell(epochs, lambda *_: None)
+            time.sleep(0.02)
+        # One that is still starting looks for the queue and the event by their names, which end with this function.
+        pool.shutdown(wait=True)
+
+
+def _tell(epochs: multiprocessing.SimpleQueue, on_epoch: OnEpoch) -> None:
+    while not epochs.empty():
+        on_epoch(*epochs.get())
+
+
+class _Stopped(Exception):
+    """The user has ended the run."""
+
+
+_HERE: tuple = ()
+
+
+def _begin(*given: object) -> None:
+    """In a process: what it is given for all its jobs."""
+    global _HERE
+    _HERE = given
+    end_with_starter()
+    torch.set_num_threads(1)
+    # Ctrl-C reaches every process of a terminal; the first one says when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _train(index: int) -> tuple[Fitted, dict[str, object]]:
+    """In a process: one job, its head as arrays."""
+    jobs, evaluate_every, epochs, stop = _HERE
+
+    def told(epoch: Epoch) -> None:
+        if stop.is_set():
+            raise _Stopped
+        epochs.put((index, epoch))
+
+    job = jobs[index]
+    fitted = fit(
+        job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every, on_epoch=told,
+        saved=job.saved,
+    )  # fmt: skip
+    state = {name: value.detach().numpy() for name, value in fitted.head.state_dict().items()}
+    return replace(fitted, head=None), state

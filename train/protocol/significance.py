@@ -1,0 +1,117 @@
+"""Is one run better than another, or luckier? Paired tests over the videos that both have scored."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata, wilcoxon
+
+from longtake.train.errors import DataError
+from longtake.train.metrics import fisher_mean
+
+RESAMPLES = 2000
+Group = tuple[str, str, str]
+"""Category of the models, score and fold: videos that were tested by the same models."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run minus the run it is compared with. Both by the mean of their seeds' scores."""
+
+    run: str
+    against: str
+    num_videos: int
+    spearman: float
+    """Difference of the Fisher means over categories, scores and folds."""
+    spearman_low: float
+    """95% interval of resampled videos."""
+    spearman_high: float
+    spearman_p: float
+    """Two-sided, from the same resamples; no smaller than one over their number."""
+    mse_ratio: float
+    """Mean squared error over the other's, the mean over groups."""
+    error_p: float
+    """Wilcoxon's signed-rank test of the videos' squared errors, two-sided."""
+
+
+def read_predictions(folder: Path, of_all: Set[str] = frozenset()) -> dict[Group, dict[str, tuple[float, float]]]:
+    """Group -> video -> (true, predicted), averaged over seeds. `of_all`: scores of which one model serves all categories. Raises `DataError`."""
+    gathered: dict[Group, dict[str, tuple[float, list[float]]]] = {}
+    try:
+        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["control"] == "1":
+                    continue
+                category = "" if row["score"] in of_all else row["category"]
+                group = gathered.setdefault((category, row["score"], row["fold"]), {})
+                group.setdefault(row["video_id"], (float(row["true"]), []))[1].append(float(row["predicted"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{folder} has no predictions of `train heads`: {error!r}") from error
+    return {
+        group: {video: (true, float(np.mean(predicted))) for video, (true, predicted) in videos.items()}
+        for group, videos in gathered.items()
+    }
+
+
+def _scores_of_all(folder: Path) -> set[str]:
+    """Scores with one model for all categories, whatever those of the videos are. Raises `DataError`."""
+    try:
+        models = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["models"]
+        return {model["score"] for model in models if not model["category"]}
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / 'metrics.json'} cannot be read: {error!r}") from error
+
+
+def compare_pair(run: Path, against: Path) -> Difference:
+    """Raises `DataError` when the two were not tested on the same videos of the same folds."""
+    of_all = _scores_of_all(run) | _scores_of_all(against)
+    ours, theirs = read_predictions(run, of_all), read_predictions(against, of_all)
+    if {g: set(v) for g, v in ours.items()} != {g: set(v) for g, v in theirs.items()}:
+        raise DataError(f"{run} and {against} were not tested on the same videos, scores and folds")
+    tables = []
+    for group, videos in ours.items():
+        names = sorted(videos)
+        true = np.array([videos[name][0] for name in names])
+        predicted = np.array([[of[group][name][1] for name in names] for of in (ours, theirs)])
+        tables.append((true, predicted))
+    errors = [((predicted - true) ** 2) / max(true.var(), 1e-12) for true, predicted in tables]
+    found = np.array([[_spearman(true, p) for p in predicted] for true, predicted in tables])
+    counts = [len(true) for true, _ in tables]
+    rng = np.random.default_rng(0)
+    resampled = np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        drawn = []
+        for true, predicted in tables:
+            chosen = rng.integers(0, len(true), len(true))
+            drawn.append([_spearman(true[chosen], p[chosen]) for p in predicted])
+        resampled[index] = _difference(np.array(drawn), counts)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    p = 2 * min(np.mean(resampled <= 0), np.mean(resampled >= 0))
+    ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
+    same = np.allclose(ours_all, theirs_all)
+    return Difference(
+        str(run), str(against), len(ours_all), _difference(found, counts), float(low), float(high),
+        float(min(max(p, 1 / RESAMPLES), 1.0)),
+        float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
+        1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
+    )  # fmt: skip
+
+
+def _spearman(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Pearson's correlation of ranks, ties shared; 0 where either is constant."""
+    a, b = rankdata(true), rankdata(predicted)
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale else 0.0
+
+
+def _difference(table: np.ndarray, num_videos: Sequence[int]) -> float:
+    """`(groups, 2)` correlations, and of how many videos those of a group are -> ours minus theirs."""
+    return fisher_mean(table[:, 0], num_videos) - fisher_mean(table[:, 1], num_videos)

@@ -1,0 +1,196 @@
+"""Unified training (QGVL, Table V): one model for several datasets, each with its own scale, each tested on its own.
+
+Every dataset gives one score, divided by its own range, so that the model sees 0 to 1 everywhere. The texts are those of the
+first store, since one model has one set of grades.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from longtake.errors import there_are
+from longtake.features.store import Store
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.second_stream import join_tables
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads import get_head
+from longtake.train.protocol.experiment import Experiment, Options, Part, Unit, choose_device, prepare
+
+UNIFIED = "unified"
+"""Name of the score that the model learns: every dataset's own, on the scale 0 to 1."""
+PCS_FACTORS = (0.8, 1.0, 1.2, 1.33, 1.6, 1.67, 2.0, 2.67, 3.33)
+"""By which skating multiplies a programme component score; one dataset keeps the product, another does not."""
+
+
+def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
+    """One experiment of several stores. Raises `DataError` where their features do not mix."""
+    names = [store.dataset for store in stores]
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"unified training takes one store per dataset, got {', '.join(names)}; `features merge` joins stores of one"
+        )
+    for kind, asked, have in (
+        ("score", options.scores, {name for store in stores for name in store.labels.score_names}),
+        ("category", options.categories, {name for store in stores for name in store.labels.categories}),
+    ):
+        for name in asked:
+            if name not in have:
+                raise DataError(f"no store has a {kind} {name!r}{there_are(name, sorted(have - {''}))}")
+    # What each fits on a device by itself, all together may not.
+    singles = [prepare(store, replace(_with_scores(options, store), device="cpu")) for store in stores]
+    first = singles[0]
+    needs = get_head(first.head).needs(first.units[0].settings.head)
+    if needs.exemplars or needs.columns:
+        raise SettingsError(f"head {first.head} needs exemplars or scores of one dataset; unified training has several")
+    if first.options.overrides and dict(first.options.overrides).get("validation"):
+        raise SettingsError("validation=SHARE chooses one epoch by one dataset's score; unified training has several")
+    if first.terms:
+        raise SettingsError(
+            f"head {first.head} takes each category's own texts, and unified training has those of one store only"
+        )
+    for store, other in zip(stores[1:], singles[1:]):
+        _require_same_recipes(stores[0], first.data, store, other.data)
+    parts = tuple(_part(single, unit) for single in singles for unit in single.units)
+    window = max(part.unit.window for part in parts)
+    model = Unit("", ScoreScale(UNIFIED, 0.0, 1.0, True), first.units[0].settings, window)
+    data = join([single.data for single in singles], [single.dataset for single in singles], parts)
+    return replace(
+        first,
+        options=replace(first.options, device=options.device),
+        data=data.to(choose_device(options.device)),
+        card=None,
+        dataset="+".join(names),
+        units=(model,),
+        parts=parts,
+        without_features=tuple(video_id for single in singles for video_id in single.without_features),
+    )
+
+
+def _with_scores(options: Options, store: Store) -> Options:
+    """The dataset's one score: the first of those asked for that it has, or its first."""
+    have = list(store.labels.score_names)
+    default = [name for name in (store.card.default_scores if store.card else ()) if name in have] or have
+    wanted = [name for name in options.scores if name in have] or (default if not options.scores else [])
+    if not wanted:
+        raise DataError(
+            f"{store.path} has none of the scores {', '.join(options.scores)}; it has {', '.join(have) or 'none'}. "
+            f"Name one for each store"
+        )
+    categories = tuple(name for name in options.categories if name in store.labels.categories)
+    return replace(options, scores=(wanted[0],), categories=categories, unified=True)
+
+
+def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, other: FeatureSet) -> None:
+    for mine, theirs in ((first.header, other.header), (first.second_header, other.second_header)):
+        if mine is not None and mine.recipe_id != theirs.recipe_id:
+            lines = [f"  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
+            raise DataError(
+                f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"
+                + "\n".join(lines)
+            )
+    if (first.frames is None) != (other.frames is None):
+        raise DataError(
+            f"the second stream has the clips of the first in one of {first_store.path} and {store.path} and not in the other"
+        )
+
+
+def _part(single: Experiment, unit: Unit) -> Part:
+    """Categories are named with their dataset, so that no two parts share a name."""
+    named = replace(unit, category=f"{single.dataset} {unit.category}".strip())
+    return Part(single.dataset, unit.category, named)
+
+
+def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]) -> FeatureSet:
+    """All videos as one set. Scores that a dataset lacks are nan; `unified` holds each part's score from 0 to 1."""
+    total = sum(map(len, sets))
+    score_names = dict.fromkeys(part.unit.scale.name for part in parts)
+    scores = {name: np.full(total, np.nan) for name in (*score_names, UNIFIED)}
+    categories = np.full(total, "", dtype=object)
+    begin = 0
+    for one, dataset in zip(sets, names):
+        here = slice(begin, begin + len(one))
+        for part in parts:
+            if part.dataset != dataset:
+                continue
+            scale = part.unit.scale
+            rows = one.rows(category=part.category or None, score=scale.name)
+            values = one.scores[scale.name][rows]
+            categories[here][rows] = part.unit.category
+            scores[scale.name][here][rows] = values
+            scores[UNIFIED][here][rows] = scale.to01(values)
+        begin += len(one)
+    audio = None if sets[0].audio is None else torch.cat([one.audio for one in sets])
+    return FeatureSet(
+        header=sets[0].header,
+        clips=torch.cat([one.clips for one in sets]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate([one.num_clips for one in sets]))]),
+        video_ids=tuple(video_id for one in sets for video_id in one.video_ids),
+        splits=np.concatenate([one.splits for one in sets]),
+        categories=categories,
+        scores=scores,
+        audio_header=sets[0].audio_header,
+        audio=audio,
+        seconds=np.concatenate([one.seconds for one in sets]),
+        checksums=tuple(checksum for one in sets for checksum in one.checksums),
+        frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
+        without_second=tuple(video_id for one in sets for video_id in one.without_second),
+    )
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Videos of two datasets that have the same scores, hence may be the same performance."""
+
+    datasets: tuple[str, str]
+    pairs: tuple[tuple[str, str], ...]
+    num_leaking: int
+    """Pairs of which one is a training video and the other a test video."""
+
+    def __str__(self) -> str:
+        a, b = self.datasets
+        shown = ", ".join(f"{x} = {y}" for x, y in self.pairs[:3])
+        return (
+            f"{len(self.pairs)} videos of {a} and {b} have the same scores and are likely the same performances "
+            f"({shown}, ...); {self.num_leaking} of them teach in one dataset and test in the other, which flatters the result"
+        )
+
+
+def overlaps(stores: Sequence[Store]) -> list[Overlap]:
+    """Equal score signatures: two or more scores in common, equal to a hundredth, where one may be a factored PCS."""
+    found = []
+    for a, b in itertools.combinations(stores, 2):
+        mine, theirs = _by_kind(a), _by_kind(b)
+        shared = [kind for kind in mine if kind in theirs]
+        if len(shared) < 2:
+            continue
+        x = np.stack([mine[kind] for kind in shared], -1)[:, None]
+        y = np.stack([theirs[kind] for kind in shared], -1)[None]
+        equal = np.abs(x - y) < 0.005
+        # The element score is never factored: one score at least has to be equal as it stands.
+        same = np.argwhere(equal.any(-1) & (equal | _factored(x, y)).all(-1))
+        pairs = tuple((a.labels.video_ids[i], b.labels.video_ids[j]) for i, j in same)
+        splits = [{a.labels.splits[i], b.labels.splits[j]} for i, j in same]
+        if pairs:
+            found.append(Overlap((a.dataset, b.dataset), pairs, sum(split == {"train", "test"} for split in splits)))
+    return found
+
+
+def _by_kind(store: Store) -> dict[str, np.ndarray]:
+    """Score columns by the last word of their name: `short_tes` and `free_tes` are both `tes`, and a video has one."""
+    kinds: dict[str, np.ndarray] = {}
+    for name, values in zip(store.labels.score_names, store.labels.scores.T):
+        kind = name.rsplit("_", 1)[-1]
+        kinds[kind] = np.where(np.isnan(kinds[kind]), values, kinds[kind]) if kind in kinds else values
+    return kinds
+
+
+def _factored(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether one is the other times a factor, either way round, within the rounding of published scores."""
+    factors = np.array(PCS_FACTORS)
+    x, y = x[..., None], y[..., None]
+    return ((np.abs(x * factors - y) < 0.006 * factors) | (np.abs(y * factors - x) < 0.006 * factors)).any(-1)

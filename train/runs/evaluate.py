@@ -1,0 +1,121 @@
+"""The heads of a finished run on the videos of a store."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from longtake.errors import LongtakeWarning
+from longtake.features.store import Store
+from longtake.features.types import FeatureHeader
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.engine.checkpoint import (
+    CHECKPOINTS,
+    HeadConfig,
+    load_checkpoint,
+    load_exemplars,
+    require_same_recipe,
+)
+from longtake.train.engine.loop import predict_stages, with_stages
+from longtake.train.errors import CheckpointError, DataError
+from longtake.train.heads.base import needs_of
+from longtake.train.metrics import Metrics, measure
+from longtake.train.protocol.experiment import Unit, labelled_rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    checkpoint: str
+    metrics: Metrics
+    random_weights: bool
+    predicted: dict[str, float]
+    """video_id -> score in judges' units."""
+    unmatched: int = 0
+    """Of a head that compares: videos with which no exemplar agrees, so that any served."""
+
+
+def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
+    header = FeatureHeader.from_json(trained_on)
+    same = [stream.name for stream in store.streams if stream.header.recipe_id == header.recipe_id]
+    others = [stream for stream in store.streams if stream.header.backbone == header.backbone]
+    if not same and len(others) > 1:
+        differences = {stream.name: header.differences(stream.header) for stream in others}
+        same = [name for name, fields in differences.items() if not fields.keys() - set(accept)]
+        if len(same) != 1:
+            lines = [
+                f"  {name}: {field}: trained on {a!r}, here {b!r}"
+                for name, fields in differences.items()
+                for field, (a, b) in fields.items()
+            ]
+            raise CheckpointError(
+                f"{store.path} was made by other recipes than the head's features:\n" + "\n".join(lines)
+            )
+    stream = store.stream(same[0] if same else header.backbone)
+    require_same_recipe(trained_on, stream.header, str(store.path), accept)
+    return stream.name
+
+
+def checkpoints(run_folder: Path) -> list[Path]:
+    """The heads of a run. Raises `CheckpointError` for a folder without any."""
+    paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
+    if not paths:
+        raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
+    return paths
+
+
+def load_run(
+    run_folder: Path, store: Store, accept: Sequence[str] = ()
+) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
+    """Each head of a run with the features of the store that it can read. Warns of videos that lack one of two streams.
+
+    Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
+    """
+    loaded: dict[tuple[str, str | None], FeatureSet] = {}
+    for path in checkpoints(run_folder):
+        head, config = load_checkpoint(path)
+        key = config.feature_header, config.audio_header
+        if key not in loaded:
+            names = [_same_stream(store, header, accept) if header else None for header in key]
+            loaded[key] = FeatureSet.load(store, *names)
+            if loaded[key].left_out:
+                warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
+        data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
+        needs = needs_of(head)
+        data, pool = data.for_head(needs), load_exemplars(path, config, needs)
+        yield head, config, data.with_pool(pool) if pool else data
+
+
+def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
+    """One row per checkpoint of the run, and per part of a unified one. Raises `CheckpointError` when the recipes differ."""
+    found = []
+    for head, config, data in load_run(run_folder, store):
+        for category, scale in config.tested_on(store.dataset):
+            name = f"{config.file_name} {category}".strip() if config.parts else config.file_name
+            found.append(_evaluate(name, head, config, store, data, split, category, scale))
+    return found
+
+
+def _evaluate(
+    name: str, head: nn.Module, config: HeadConfig, store: Store, data: FeatureSet, split: str | None, category: str,
+    scale: ScoreScale,
+) -> Evaluation:  # fmt: skip
+    if scale.name not in data.scores:
+        raise DataError(f"{store.path} has no score {scale.name!r}; it has {', '.join(data.scores)}")
+    rows = data.rows(split=split, category=category or None, score=scale.name)
+    if not len(rows):
+        which = (f" of split {split!r}" if split else "") + (f" of category {category!r}" if category else "")
+        remedy = "try --split all" if split else "`features relabel` gives videos other labels"
+        raise DataError(f"{store.path}: no videos{which} have the score {scale.name}; {remedy}")
+    predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
+    scores = data.scores[scale.name]
+    known = labelled_rows(data, Unit(category, scale, None, config.window), config.folds)
+    label_range = float(np.ptp(scores[known if len(known) else rows]))
+    metrics = with_stages(measure(scores[rows], predicted, label_range), data, rows, boundaries)
+    by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
+    unmatched = int(data.exemplars.unmatched[rows].sum()) if data.exemplars else 0
+    return Evaluation(name, metrics, config.random_weights, by_video, unmatched)

@@ -1,0 +1,307 @@
+"""A run as one self-contained HTML page: what it predicts, how it learnt, where it looked, and everything it was made of."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from jinja2 import Environment
+from scipy.stats import rankdata
+
+from longtake.errors import LongtakeError, there_are
+from longtake.features.store import Store
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.engine.checkpoint import CONTROL, load_checkpoint, unit_name
+from longtake.train.errors import DataError
+from longtake.train.extras import from_extract
+from longtake.train.protocol.summary import Row, unfinished
+from longtake.train.protocol.unified import UNIFIED
+from longtake.train.runs import figures
+from longtake.train.runs.compare import format_lines, published_lines, read_run
+from longtake.train.runs.evaluate import checkpoints, load_run
+from longtake.train.runs.folder import CONFIG, RANDOM_NOTE, TENSORBOARD, format_table
+from longtake.train.runs.predict import Prediction, predict_run
+
+TEMPLATE = Path(__file__).with_name("page.html")
+WORST = 10
+"""Videos of the list of largest errors, for each category and score."""
+STRONGEST = 4
+"""Clips of a video that are shown as pictures."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A test video by all heads that were not trained on it."""
+
+    video_id: str
+    true: float
+    predicted: float
+    """Mean over seeds."""
+    true_rank: float
+    predicted_rank: float
+    """1 is the highest score; ties share their mean."""
+
+    @property
+    def error(self) -> float:
+        return self.predicted - self.true
+
+
+@dataclass
+class Looked:
+    """Where the grades looked in one video, as a figure and pictures of its strongest clips."""
+
+    video_id: str
+    why: str
+    figure: str
+    pictures: list[tuple[str, str]] = field(default_factory=list)
+    """(caption, address of the picture, which holds the picture itself)"""
+
+
+@dataclass
+class Section:
+    """A category and score."""
+
+    name: str
+    scored: list[Scored]
+    figures: list[str]
+    looked: list[Looked] = field(default_factory=list)
+
+    @property
+    def worst(self) -> list[Scored]:
+        return sorted(self.scored, key=lambda one: -abs(one.error))[:WORST]
+
+
+def make_page(
+    run: Path, store: Store | None = None, videos: Path | None = None, show: Sequence[str] = ()
+) -> tuple[str, list[str]]:
+    """The page, and what is missing from it and why.
+
+    With the run's store it also shows where grades looked, in a few videos and those of `show`, and how their patterns lie; with
+    the videos, pictures of the strongest clips. Raises `DataError` for a folder that is not a run, `CheckpointError` for another recipe's store.
+    """
+    dataset, line = read_run(run)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    table = _table(run, metrics["table"])
+    sections = {key: Section(" ".join(filter(None, key)), scored, []) for key, scored in _scored(run)}
+    for section in sections.values():
+        true = np.array([one.true for one in section.scored])
+        predicted = np.array([one.predicted for one in section.scored])
+        section.figures.append(
+            figures.scatter(f"{section.name}, {len(true)} test videos", true, predicted, "judges' units")
+        )
+    _add_curves(run, sections)
+    missing: list[str] = []
+    if store is not None:
+        own = _own_categories(run, store, sections)
+        _add_patterns(run, store, sections, own)
+        _add_looks(run, store, videos, show, {key: sections[key] for key in own}, own, missing)
+    papers = published_lines(dataset)
+    text = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        TEMPLATE.read_text(encoding="utf-8")
+    )
+    page = text.render(
+        run=run.resolve().name,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        dataset=dataset,
+        metrics=metrics,
+        config=config,
+        table=format_table(table, "html"),
+        random_note=RANDOM_NOTE if metrics["random_weights"] else "",
+        sections=sections.values(),
+        unfinished=unfinished(metrics),
+        comparison=format_lines([*papers, line], "html") if papers else "",
+        models=sum(not model["control"] for model in metrics["models"]),
+    )
+    return page, missing
+
+
+def _table(run: Path, rows: Sequence[dict[str, object]]) -> list[Row]:
+    try:
+        return [Row(**{name: math.nan if value is None else value for name, value in row.items()}) for row in rows]
+    except (TypeError, AttributeError) as error:
+        raise DataError(
+            f"{run} is not a run of this release: the rows of its metrics.json are others. Make the page by the release that trained it"
+        ) from error
+
+
+def _scored(run: Path) -> Iterator[tuple[tuple[str, str], list[Scored]]]:
+    """From predictions.csv, in its order."""
+    try:
+        with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["control"] == "0"]
+        found: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+        for row in rows:
+            unit = found.setdefault((row["category"], row["score"]), {})
+            unit.setdefault(row["video_id"], []).append((float(row["true"]), float(row["predicted"])))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{run} is not a finished run of `train heads`: {error!r} in its predictions.csv") from error
+    for key, videos in found.items():
+        true = np.array([values[0][0] for values in videos.values()])
+        predicted = np.array([np.mean([value for _, value in values]) for values in videos.values()])
+        ranks = rankdata(-true), rankdata(-predicted)
+        columns = zip(videos, *(column.tolist() for column in (true, predicted, *ranks)))
+        yield key, [Scored(*values) for values in columns]
+
+
+def _add_curves(run: Path, sections: dict[tuple[str, str], Section]) -> None:
+    """Loss and test correlation of every model, from the run's TensorBoard scalars."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    # It remarks on what a resumed run has written twice, which it leaves out.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    wanted = {"train/loss": "loss", "test/spearman": "test Spearman"}
+    logs = [path for path in sorted((run / TENSORBOARD).glob("*")) if not path.name.endswith(CONTROL)]
+    for (category, score), section in sections.items():
+        # One model may serve all categories of a score, or all datasets.
+        for unit in (unit_name(category, score), unit_name("", score), UNIFIED):
+            prefix = f"{unit}-seed"
+            if folders := [path for path in logs if path.name.startswith(prefix)]:
+                break
+        lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {tag: {} for tag in wanted}
+        for folder in folders:
+            events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+            for tag in set(wanted) & set(events.Tags()["scalars"]):
+                points = events.Scalars(tag)
+                lines[tag][folder.name.removeprefix(f"{unit}-")] = [p.step for p in points], [p.value for p in points]
+        section.figures += [figures.curves(section.name, wanted[tag], found) for tag, found in lines.items() if found]
+
+
+def _grade_names(count: int) -> list[str]:
+    names = [f"grade {index + 1}" for index in range(count)]
+    names[0] += ", worst"
+    names[-1] += ", best"
+    return names
+
+
+def _own_categories(run: Path, store: Store, sections: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The category of each section as the heads of the run name it: without its dataset where they are unified, and none where they serve
+    all categories. Sections of another dataset than the store's are left out."""
+    found = {}
+    for path in checkpoints(run):
+        config = load_checkpoint(path)[1]
+        for category, scale in config.tested_on(store.dataset):
+            named = f"{store.dataset} {category}".strip() if config.parts else category
+            found |= {key: category for key in sections if named in ("", key[0]) and key[1] == scale.name}
+    return found
+
+
+@torch.no_grad()
+def _add_patterns(
+    run: Path, store: Store, sections: dict[tuple[str, str], Section], own: dict[tuple[str, str], str]
+) -> None:
+    """The grade patterns of the test videos, for the first head of each category and score."""
+    seen: set[tuple[str, str]] = set()
+    for head, config, data in load_run(run, store):
+        tested = {(category, scale.name) for category, scale in config.tested_on(store.dataset)}
+        for key, category in own.items():
+            if (category, key[1]) not in tested or key in seen:
+                continue
+            seen.add(key)
+            section = sections[key]
+            patterns = _patterns(head, config, data, [one.video_id for one in section.scored])
+            if patterns is None:
+                continue
+            count = patterns.shape[1]
+            flat = patterns.reshape(-1, patterns.shape[2])
+            flat = flat - flat.mean(axis=0)
+            left, values, _ = np.linalg.svd(flat, full_matrices=False)
+            explained = float((values[:2] ** 2).sum() / max((values**2).sum(), 1e-12))
+            grades = np.tile(np.arange(count), len(patterns))
+            points = left[:, :2] * values[:2]
+            section.figures.append(
+                figures.embedding(f"{section.name}, {config.file_name}", points, grades, _grade_names(count), explained)
+            )
+
+
+def _patterns(head: torch.nn.Module, config, data: FeatureSet, video_ids: Sequence[str]) -> np.ndarray | None:
+    """float `(videos, grades, width)`; None for a head without patterns."""
+    place = {video_id: row for row, video_id in enumerate(data.video_ids)}
+    rows = np.array([place[video_id] for video_id in video_ids if video_id in place], int)
+    found = []
+    settings = config.settings
+    for batch in data.test_batches(
+        rows,
+        np.zeros(len(rows)),
+        window=config.window,
+        test_window=settings.test_window,
+        batch_size=settings.batch_size,
+    ):
+        output = head(batch)
+        if not output.patterns or output.patterns[0].shape[1] < 2:
+            return None
+        found.append(output.patterns[0].numpy())
+    return np.concatenate(found) if found else None
+
+
+def _add_looks(
+    run: Path,
+    store: Store,
+    videos: Path | None,
+    show: Sequence[str],
+    sections: dict[tuple[str, str], Section],
+    own: dict[tuple[str, str], str],
+    missing: list[str],
+) -> None:
+    tested = [one.video_id for section in sections.values() for one in section.scored]
+    for video_id in show:
+        if video_id not in tested:
+            raise DataError(f"{video_id} is no test video of {run}{there_are(video_id, dict.fromkeys(tested))}")
+    of_sections = {key: _chosen(section.scored, show) for key, section in sections.items()}
+    now = dict(zip(store.labels.video_ids, store.labels.categories))
+    # Heads of a category score all that is chosen of its sections at once: each call reads the store.
+    found = {}
+    for category in dict.fromkeys(own.values()):
+        asked = dict.fromkeys(v for key, chosen in of_sections.items() if own[key] == category for v in chosen)
+        for video_id in [v for v in asked if category and now.get(v, "") not in ("", category)]:
+            missing.append(f"{video_id} is of {now[video_id]} in {store.path} by now, and its attention is not shown")
+            del asked[video_id]
+        for one in predict_run(run, store, list(asked), category or None):
+            found[one.category, one.score, one.video_id] = one
+    for key, section in sections.items():
+        for video_id, why in of_sections[key].items():
+            one = found.get((own[key], key[1], video_id))
+            if one is None or not one.timeline.by_grade:
+                continue
+            line = one.timeline
+            names = _grade_names(len(line.by_grade))
+            figure = figures.attention(video_id, line.start_seconds, line.end_seconds, np.array(line.by_grade), names)
+            looked = Looked(video_id, why, figure)
+            if videos is not None:
+                try:
+                    looked.pictures = _pictures(one, store, videos)
+                except (LongtakeError, OSError) as error:
+                    missing.append(f"no pictures of {video_id}: {error}")
+            section.looked.append(looked)
+
+
+def _chosen(scored: Sequence[Scored], show: Sequence[str]) -> dict[str, str]:
+    """Videos whose attention is worth a look, and those asked for -> why."""
+    by_score = sorted(scored, key=lambda one: one.true)
+    chosen = {by_score[-1].video_id: "highest score", by_score[0].video_id: "lowest score"}
+    chosen.setdefault(max(scored, key=lambda one: abs(one.error)).video_id, "largest error")
+    return chosen | {one.video_id: "asked for" for one in scored if one.video_id in show and one.video_id not in chosen}
+
+
+def _pictures(one: Prediction, store: Store, folder: Path) -> list[tuple[str, str]]:
+    line = one.timeline
+    shares = np.array(line.shares)
+    strongest = np.sort(np.argsort(-shares, kind="stable")[:STRONGEST])
+    middles = [(line.start_seconds[i] + line.end_seconds[i]) / 2 for i in strongest]
+    record = next(r for stream in store.streams for r in stream.records if r.video_id == one.video_id)
+    make = from_extract("thumbnails", "pictures of videos")
+    pictures = make(folder, one.video_id, record.source_name, middles)
+    return [
+        (f"{line.start_seconds[i]:.0f}-{line.end_seconds[i]:.0f} s, {shares[i]:.0%}",
+         "data:image/jpeg;base64," + b64encode(picture).decode())
+        for i, picture in zip(strongest, pictures)
+    ]  # fmt: skip

@@ -1,0 +1,309 @@
+"""Scores of videos by the heads of a run: in judges' units, with the spread over the heads, the grades, and the moments that mattered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from longtake.errors import there_are
+from longtake.features.store import Store, open_store
+from longtake.features.types import FeatureHeader
+from longtake.train.data.dataset import CENTRE, FeatureSet, ScoreScale, clips_of_test
+from longtake.train.engine.checkpoint import HeadConfig, load_checkpoint
+from longtake.train.errors import DataError
+from longtake.train.extras import from_extract
+from longtake.train.heads.blocks.transformer import Decoder
+from longtake.train.runs.evaluate import checkpoints, load_run
+
+MOMENTS = 3
+PREFIXES = 32
+"""Beginnings of a video that a head scores in one batch."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    start_seconds: float
+    end_seconds: float
+    share: float
+    """Of the attention that the grades, weighed by how much each counts, give to the clips of the video."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where the heads looked, clip by clip; each value is the mean over heads."""
+
+    start_seconds: tuple[float, ...]
+    end_seconds: tuple[float, ...]
+    shares: tuple[float, ...]
+    """Of the attention that the grades, weighed by how much each counts, give to each clip; sums to 1. Empty for a head
+    without attention."""
+    by_grade: tuple[tuple[float, ...], ...]
+    """The attention of each grade, worst first, over the clips; each sums to 1. Empty as above."""
+    running: tuple[float, ...]
+    """Score of the video up to and with each clip, in judges' units; empty unless it was asked for."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    video_id: str
+    category: str
+    score: str
+    predicted: float
+    """Judges' units; the mean over heads."""
+    deviation: float
+    """Over heads, seeds and folds alike; nan for a single one."""
+    num_heads: int
+    grades: tuple[float, ...]
+    """Weight of each grade from worst to best, summing to 1, the mean over heads; empty for a head without grades."""
+    moments: tuple[Moment, ...]
+    """The clips that were looked at most, in the order of their weight; empty for a head without attention."""
+    timeline: Timeline
+    random_weights: bool
+    unmatched: bool = False
+    """Of heads that compare: no training video agrees with this one as their rule asks, so any served as exemplar."""
+
+
+@dataclass
+class _Votes:
+    """What the heads of one category and score say of one video."""
+
+    scores: list[float]
+    grades: list[np.ndarray]
+    attention: list[np.ndarray]
+    """Each `(grades, clips)`."""
+    running: list[np.ndarray]
+    random_weights: bool = False
+    unmatched: bool = False
+
+
+def predict_run(
+    run_folder: Path,
+    store: Store,
+    only: Sequence[str] = (),
+    category: str | None = None,
+    *,
+    accept: Sequence[str] = (),
+    running: bool = False,
+) -> list[Prediction]:
+    """Every video of the store that the run has a head for. Where `category` names the heads, its videos and those without a category.
+
+    `accept` names fields of the recipe that may differ. Raises `CheckpointError` when another does, naming how, and
+    `DataError` for ids that the store lacks or that no head is for.
+    """
+    votes: dict[tuple[str, str, str], _Votes] = {}
+    spans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    asked_of: set[str] = set()
+    known: dict[str, str] = {}
+    for head, config, data in load_run(run_folder, store, accept):
+        known |= zip(data.video_ids, data.categories)
+        stream = store.stream(f"{data.header.backbone}@{data.header.recipe_id}")
+        for own_category, scale in config.tested_on(store.dataset):
+            asked_of.add(own_category)
+            if category is not None and own_category != category:
+                continue
+            for row in _rows(data, own_category, category is not None, only):
+                video_id = data.video_ids[row]
+                if video_id not in spans:
+                    spans[video_id] = stream.read(video_id).start_seconds, stream.read(video_id).end_seconds
+                found = votes.setdefault((video_id, own_category, scale.name), _Votes([], [], [], []))
+                _vote(found, head, config, data, row, scale)
+                if running:
+                    found.running.append(_running(head, config, data, row, scale))
+                found.random_weights |= config.random_weights
+                found.unmatched |= data.exemplars is not None and bool(data.exemplars.unmatched[row])
+    if category is not None and category not in asked_of:
+        raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(asked_of))}")
+    scored = {video_id for video_id, _, _ in votes}
+    unscored = [video_id for video_id in only or known if video_id not in scored]
+    if unscored and (only or not scored):
+        named = ", ".join(f"{video_id} ({known[video_id] or 'no category'})" for video_id in unscored[:5])
+        which = f"{named}{', ...' if len(unscored) > 5 else ''}" if only else f"the videos of {store.path}"
+        have = category or ", ".join(sorted(asked_of))
+        remedy = "`features relabel` gives videos another category"
+        if not all(known[video_id] for video_id in unscored):
+            remedy = "Name the heads with --category"
+        raise DataError(f"{run_folder} has no head for {which}: their categories are not among {have}. {remedy}")
+    return [_prediction(key, found, *spans[key[0]]) for key, found in votes.items()]
+
+
+def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str]) -> np.ndarray:
+    """Videos of a head's category, and those without one where the heads were named; all, for a head of no category."""
+    unknown = [video_id for video_id in only if video_id not in data.video_ids]
+    if alone := [video_id for video_id in unknown if video_id in data.without_second]:
+        raise DataError(
+            f"no {data.second_header.backbone} features of {', '.join(alone)}, which the heads need as well"
+        )
+    if unknown:
+        raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids)}")
+    rows = data.rows(category=own_category or None)
+    if named and own_category:
+        rows = np.sort(np.concatenate([rows, data.rows(category="")]))
+    return np.array([row for row in rows if not only or data.video_ids[row] in only], int)
+
+
+@torch.no_grad()
+def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> None:
+    settings = config.settings
+    rows, nothing = np.array([row]), np.zeros(1)
+    batches = data.test_batches(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=1)
+    with watched_attention(head) as seen:
+        (output,) = [head(batch) for batch in batches]
+    votes.scores.append(float(scale.to_units(output.score01.double().numpy())[0]))
+    # Of several branches, the first is over all that was perceived; weights of scores are no grades.
+    weights = next((found[0] for name, found in output.weights.items() if name != "scores"), None)
+    if weights is None:
+        return
+    votes.grades.append(weights.numpy())
+    attention = next((a[0] for a in seen if a.shape[1] == len(weights)), None)
+    num_clips = int(data.num_clips[row])
+    if attention is None or attention.shape[1] < min(num_clips, config.window):
+        return
+    whole = np.zeros((len(weights), num_clips))
+    first = (num_clips - config.window) // 2 if settings.test_window == CENTRE and num_clips > config.window else 0
+    count = min(num_clips - first, attention.shape[1])
+    whole[:, first : first + count] = attention[:, :count].numpy()
+    votes.attention.append(whole / np.maximum(whole.sum(axis=1, keepdims=True), 1e-12))
+
+
+@torch.no_grad()
+def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> np.ndarray:
+    """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
+    scores = []
+    centred = config.settings.test_window == CENTRE
+    together = 1 if data.needs.sees_padding and not centred else PREFIXES
+    for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / together)):
+        clips = clips_of_test(counts, config.window, config.settings.test_window)
+        batch = data.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))
+        batch = data.voted(batch, config.window, config.settings.test_window)
+        scores.append(head(batch).score01.double().numpy())
+    return scale.to_units(np.concatenate(scores))
+
+
+@contextmanager
+def watched_attention(head: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Within it, the cross-attention `(batch, queries, clips)` of the last layer of every decoder, in the order of the calls."""
+    seen: list[torch.Tensor] = []
+
+    decoders = [module for module in head.modules() if isinstance(module, Decoder)]
+    for decoder in decoders:
+        decoder.seen = seen
+    try:
+        yield seen
+    finally:
+        for decoder in decoders:
+            decoder.seen = None
+
+
+def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, ends: np.ndarray) -> Prediction:
+    grades = np.mean(votes.grades, axis=0) if votes.grades else np.zeros(0)
+    moments: tuple[Moment, ...] = ()
+    by_grade = np.zeros((0, len(starts)))
+    shares = np.zeros(0)
+    if votes.attention:
+        by_grade = np.mean(votes.attention, axis=0)
+        shares = np.mean([weights @ seen for weights, seen in zip(votes.grades, votes.attention)], axis=0)
+        shares = shares / max(shares.sum(), 1e-12)
+        best = np.argsort(-shares, kind="stable")[:MOMENTS]
+        moments = tuple(Moment(float(starts[i]), float(ends[i]), float(shares[i])) for i in best)
+    return Prediction(
+        *key,
+        predicted=float(np.mean(votes.scores)),
+        deviation=float(np.std(votes.scores, ddof=1)) if len(votes.scores) > 1 else float("nan"),
+        num_heads=len(votes.scores),
+        grades=_floats(grades),
+        moments=moments,
+        timeline=Timeline(
+            _floats(starts),
+            _floats(ends),
+            _floats(shares),
+            tuple(map(_floats, by_grade)),
+            _floats(np.mean(votes.running, axis=0)) if votes.running else (),
+        ),
+        random_weights=votes.random_weights,
+        unmatched=votes.unmatched,
+    )
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def predict_video(
+    run_folder: Path,
+    video: Path,
+    category: str | None = None,
+    *,
+    weights: Sequence[str] = (),
+    device: str = "auto",
+    accept: Sequence[str] = (),
+    running: bool = False,
+) -> list[Prediction]:
+    """The scores of a video file, whose features are made by the recipe of the run and then forgotten.
+
+    `category` may be left out where the run has heads for one only. Raises `TrainError` where the extract extra is not
+    installed, and a `LongtakeError` where video or weights cannot be had.
+    """
+    extract_like = from_extract("extract_like", "scoring a video file")
+    configs = [load_checkpoint(path)[1] for path in checkpoints(run_folder)]
+    config = configs[0]
+    names = list(dict.fromkeys(name for c in configs for name, _ in c.tested_on(c.dataset.partition("+")[0])))
+    if category is None:
+        if len(names) > 1:
+            raise DataError(f"which heads are for {video}? Say --category, one of {', '.join(names)}")
+        (category,) = names
+    elif category not in names:
+        raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(names))}")
+    headers = [FeatureHeader.from_json(text) for text in (config.feature_header, config.audio_header) if text]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.h5"
+        extract_like(headers, video, path, dataset=config.dataset.partition("+")[0], weights=weights, device=device)
+        with open_store(path) as store:
+            return predict_run(run_folder, store, category=category, accept=accept, running=running)
+
+
+def predict(
+    run: Path | str,
+    *,
+    features: Path | str | None = None,
+    video: Path | str | None = None,
+    category: str | None = None,
+    only: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    device: str = "auto",
+    accept: Sequence[str] = (),
+) -> list[Prediction]:
+    """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
+
+    `category` names the heads for videos whose category nobody knows, `accept` fields of the recipe that may differ,
+    `weights` and `device` are the backbone's, as `extract run` takes them. Raises a `LongtakeError` that says what cannot be.
+    """
+    if (features is None) == (video is None):
+        raise DataError("name what to score with either features= or video=")
+    if video is not None and only:
+        raise DataError("only= goes with features=: it names videos of a store")
+    if video is not None:
+        return predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
+    with open_store(features) as store:
+        return predict_run(Path(run), store, only, category, accept=accept)
+
+
+def overlay(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
+    """Write `out`, the video with the attention of each clip and the score so far; of predictions with `running`."""
+    draw = from_extract("draw_overlay", "drawing on a video")
+    track = from_extract("track", "drawing on a video")
+    tracks = []
+    for one in predictions:
+        name = " ".join(part for part in (one.category, one.score) if part)
+        line = one.timeline
+        running = [f"so far {score:.2f}, whole {one.predicted:.2f}" for score in line.running]
+        note = ", RANDOM weights" if one.random_weights else ""
+        tracks.append(track(f"{name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
+    draw(video, out, tracks)
