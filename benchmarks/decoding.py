@@ -23,11 +23,12 @@ import numpy as np
 from measured import Machine, Result, Row, Table, ratios
 from PIL import Image
 
-from longtake.extract.backbones.spec import PILLOW_BILINEAR, FrameRule
-from longtake.extract.decode import Decoder, get_decoder
-from longtake.extract.decode.frames import resized
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.base import Decoder
 from longtake.extract.decode.killable import Apart
+from longtake.extract.decode.scale import resized
 from longtake.extract.errors import ExtractError
+from longtake.extract.preprocessing import PILLOW_BILINEAR, FrameRule
 
 WIDTH, HEIGHT = 1280, 720
 SHORT_SIDE = 224

@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
-from longtake.extract.backbones.spec import Backbone, FrameRule
+from longtake.extract.backbones.spec import Backbone
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.pipeline.reader import Extractor, Job
 from longtake.extract.plan.plan import Plan, RunOptions, make_plan, publish, run_plan
+from longtake.extract.preprocessing import FrameRule
 from longtake.manifests.table import read_manifest
 
 SIZE, FPS = (640, 360), 25

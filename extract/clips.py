@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longtake.extract.backbones.spec import ClipRule
+from longtake.extract.preprocessing import ClipRule
 
 _EPSILON_SECONDS = 1e-6
 """Rounding of time stamps; far below the time between two frames."""

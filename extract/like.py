@@ -10,7 +10,7 @@ import numpy as np
 
 from longtake.errors import ManifestError
 from longtake.extract.backbones import get_spec
-from longtake.extract.backbones.spec import BackboneSpec, ClipRule, SoundRule
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.decode import get_decoder
@@ -19,6 +19,7 @@ from longtake.extract.pipeline.batcher import extract_videos
 from longtake.extract.pipeline.reader import Job
 from longtake.extract.plan.plan import RunOptions, choose_weights, settle
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
+from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.store import StreamItem, StreamPlan, write_store
 from longtake.features.types import FAILED, FeatureHeader, Labels, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED

@@ -48,13 +48,6 @@ HEADS_MAY_IMPORT = {"numpy", "torch", "longtake"}
 """And `longtake.train.errors`, each other, and the standard library."""
 
 KNOWN: set[str] = {
-    "longtake.extract.clips -> longtake.extract.backbones.spec",
-    "longtake.extract.decode -> longtake.extract.backbones.spec",
-    "longtake.extract.decode.decord -> longtake.extract.backbones.spec",
-    "longtake.extract.decode.filter_banks -> longtake.extract.backbones.spec",
-    "longtake.extract.decode.frames -> longtake.extract.backbones.spec",
-    "longtake.extract.decode.scale -> longtake.extract.backbones.spec",
-    "longtake.extract.decode.torchcodec -> longtake.extract.backbones.spec",
     "longtake.extract.plan.plan -> longtake.extract.executors.dask",
     "longtake.extract.plan.plan -> longtake.extract.pipeline.batcher",
     "longtake.extract.plan.plan -> longtake.extract.pipeline.reader",
@@ -198,7 +191,6 @@ def test_every_import_points_down():
 
 
 KNOWN_CIRCLES: list[list[str]] = [
-    ["longtake.extract.decode", "longtake.extract.decode.guarded"],
     [
         "longtake.extract.demo.dataset",
         "longtake.extract.demo.motion",

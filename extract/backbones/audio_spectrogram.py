@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, SoundRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.preprocessing import ClipRule, SoundRule
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from longtake.extract.backbones import check_state, unwrap_state
-from longtake.extract.backbones.spec import BackboneSpec, SoundRule
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import ExtractError, WeightsError
+from longtake.extract.preprocessing import SoundRule
 
 logger = logging.getLogger(__name__)
 

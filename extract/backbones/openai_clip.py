@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import PILLOW_BICUBIC, Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.preprocessing import PILLOW_BICUBIC, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch

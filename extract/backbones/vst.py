@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.preprocessing import IMAGENET_MEAN, IMAGENET_STD, ClipRule, FrameRule
 
 if TYPE_CHECKING:
     import torch

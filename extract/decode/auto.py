@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from longtake.extract.decode import Decoder, Pictures, VideoInfo, Wanted, get_decoder
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted
 from longtake.extract.errors import ExtractError
 
 PREFERRED = ("nvdec",)

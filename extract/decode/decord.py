@@ -12,13 +12,12 @@ import decord
 import numpy as np
 from decord._ffi.base import DECORDError
 
-from longtake.extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
-from longtake.extract.decode import Pictures, VideoInfo, Wanted, last_wanted, require_fit
-from longtake.extract.decode.frames import resized
+from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, last_wanted, require_fit
 from longtake.extract.decode.killable import alive
 from longtake.extract.decode.pyav import PyAVDecoder
-from longtake.extract.decode.scale import Scaler, rgb_frame
+from longtake.extract.decode.scale import Scaler, resized, rgb_frame
 from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
+from longtake.extract.preprocessing import SWSCALE_BILINEAR, FrameRule
 
 CONTAINERS_WRONG = ("avi", "mpegts")
 CODECS = ("h264", "hevc", "mpeg4", "vp9")

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from longtake.extract.backbones.spec import SoundRule
+from longtake.extract.preprocessing import SoundRule
 
 FLOOR = 1.192092955078125e-07
 """Kaldi's smallest energy before the logarithm: float32's epsilon."""

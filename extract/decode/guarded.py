@@ -15,7 +15,7 @@ from longtake.errors import LongtakeError
 from longtake.extract.errors import DecoderFailed
 
 if TYPE_CHECKING:
-    from longtake.extract.decode import Decoder, Pictures, VideoInfo, Wanted
+    from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import av.error
 import numpy as np
 
 from longtake.extract.clips import Timeline
-from longtake.extract.decode import (
+from longtake.extract.decode.base import (
     FRAMES,
     PACKETS,
     RATE,

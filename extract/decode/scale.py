@@ -8,8 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from longtake.extract.backbones.spec import SWSCALE_BILINEAR, FrameRule
-from longtake.extract.decode.frames import centre_crop, resize_with_pillow, resized
+from longtake.extract.preprocessing import PILLOW_BICUBIC, SWSCALE_BILINEAR, FrameRule
 
 
 class Scaler:
@@ -50,3 +49,28 @@ class Scaler:
 def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
     """A frame over the memory of a uint8 picture `(height, width, 3)`."""
     return av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), "rgb24")
+
+
+def resized(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Keeps the aspect ratio; the longer side is cut to whole pixels, as torchvision's Resize does."""
+    if width <= height:
+        return short_side, int(short_side * height / width)
+    return int(short_side * width / height), short_side
+
+
+def resize_with_pillow(picture: np.ndarray, width: int, height: int, rule: FrameRule) -> np.ndarray:
+    """Antialiased, as torchvision resizes 8-bit pictures."""
+    from PIL import Image
+
+    kind = Image.Resampling.BICUBIC if rule.resize == PILLOW_BICUBIC else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((width, height), kind))
+
+
+def centre_crop(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 `(height, width, 3)`; black borders where the picture is smaller."""
+    missing = [max(wanted - have, 0) for wanted, have in zip((height, width), picture.shape)]
+    if any(missing):
+        picture = np.pad(picture, [*((gap // 2, gap - gap // 2) for gap in missing), (0, 0)])
+    top = round((picture.shape[0] - height) / 2)
+    left = round((picture.shape[1] - width) / 2)
+    return np.ascontiguousarray(picture[top : top + height, left : left + width])

@@ -10,7 +10,7 @@ import av
 import av.error
 import numpy as np
 
-from longtake.extract.decode import VideoInfo
+from longtake.extract.decode.base import VideoInfo
 from longtake.extract.decode.guarded import unexpected_errors
 from longtake.extract.decode.killable import alive
 from longtake.extract.decode.pyav import PyAVDecoder, open_media, sound_stream

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from longtake.extract.backbones.spec import FrameRule
-from longtake.extract.decode import Pictures, VideoInfo, Wanted, require_fit, require_time
+from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, require_fit, require_time
 from longtake.extract.decode.killable import alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame
 from longtake.extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
+from longtake.extract.preprocessing import FrameRule
 
 try:
     import torchcodec

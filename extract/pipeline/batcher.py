@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longtake.extract.clips import Clip
-from longtake.extract.decode import Decoder
+from longtake.extract.decode.base import Decoder
 from longtake.extract.decode.killable import STALL_SECONDS
 from longtake.extract.errors import VideoError
 from longtake.extract.pipeline.device import Lane, Started, lane_for

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from longtake.errors import printable
-from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, FrameRule, SoundRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
 from longtake.extract.backbones.weights import file_sha256
 from longtake.extract.clips import Clip, plan_clips
-from longtake.extract.decode import FRAMES, Decoder, VideoInfo, with_true_times
+from longtake.extract.decode.base import FRAMES, Decoder, VideoInfo, with_true_times
 from longtake.extract.decode.killable import Apart, Here, Place
 from longtake.extract.decode.shared_memory import Stopped
 from longtake.extract.errors import DecoderFailed, SoundMissing, VideoError
 from longtake.extract.find_videos import find_video
+from longtake.extract.preprocessing import ClipRule, FrameRule, SoundRule
 from longtake.features.types import FAILED, FeatureHeader, VideoRecord
 from longtake.manifests.table import ManifestRow
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from longtake.extract.backbones import PRECISIONS, build, get_spec, state_sha256
-from longtake.extract.backbones.spec import Backbone, BackboneSpec, ClipRule, SoundRule
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
 from longtake.extract.backbones.weights import Progress, Weights, load_state, resolve
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import get_decoder
@@ -23,6 +23,7 @@ from longtake.extract.find_videos import require_videos
 from longtake.extract.pipeline.batcher import Done, OnBatch, extract_videos
 from longtake.extract.pipeline.reader import Extractor, Job, failed_record, record_of
 from longtake.extract.plan.recipes import apply_recipe
+from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.imports.importer import labels_of
 from longtake.features.joins import require_one_recipe
 from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, read_finished, write_part

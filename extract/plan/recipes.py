@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 
 from longtake.errors import there_are
 from longtake.extract.backbones.audio_spectrogram import SPEC as AST
-from longtake.extract.backbones.spec import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PILLOW_BILINEAR,
-    BackboneSpec,
-    ClipRule,
-    FrameRule,
-    SoundRule,
-)
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import ExtractError
+from longtake.extract.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PILLOW_BILINEAR, ClipRule, FrameRule, SoundRule
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import av.error
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from longtake.extract.backbones.spec import FrameRule
-from longtake.extract.decode import Decoder, VideoInfo, get_decoder, with_true_times
-from longtake.extract.decode.frames import resized
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
 from longtake.extract.decode.pyav import open_media, sound_stream
+from longtake.extract.decode.scale import resized
 from longtake.extract.errors import ExtractError, VideoError
+from longtake.extract.preprocessing import FrameRule
 from longtake.files import temporary_beside
 
 MOST_PIXELS = 540

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from longtake.extract.backbones.spec import FrameRule
-from longtake.extract.decode import Decoder, VideoInfo, get_decoder, with_true_times
-from longtake.extract.decode.frames import resized
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
+from longtake.extract.decode.scale import resized
 from longtake.extract.errors import VideoMissing
 from longtake.extract.find_videos import find_video, index_by_stem
+from longtake.extract.preprocessing import FrameRule
 from longtake.manifests.table import ManifestRow
 
 SHORT_SIDE = 120

@@ -10,8 +10,9 @@ import time
 from dataclasses import replace
 
 from longtake.extract import backbones
-from longtake.extract.backbones.spec import BackboneSpec, ClipRule, FrameRule
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.pipeline import reader as reading
+from longtake.extract.preprocessing import ClipRule, FrameRule
 from tests.extract.media import HEIGHT
 
 NAME = "numbers"

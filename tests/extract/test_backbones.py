@@ -11,9 +11,9 @@ import torch
 
 from longtake.extract.backbones import TABLE, build, get_spec, resnet3d, state_sha256
 from longtake.extract.backbones.i3d import FLOW_BOUND, optical_flow
-from longtake.extract.backbones.spec import SoundRule
 from longtake.extract.backbones.weights import TABLE as WEIGHTS
 from longtake.extract.errors import WeightsError
+from longtake.extract.preprocessing import SoundRule
 from tests.processor import needs_bfloat16
 
 SMALL = {"i3d", "i3d-flow", "i3d-r50", "slowfast-r50", "vst", "vst-s", "vst-t", "resnet50"}

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtake.extract.backbones.spec import ClipRule
 from longtake.extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
 from longtake.extract.plan import recipes
 from longtake.extract.plan.plan import RunOptions, clip_rule
+from longtake.extract.preprocessing import ClipRule
 from longtake.manifests.card import ClipDefaults
 from tests.extract import fake_backbone
 

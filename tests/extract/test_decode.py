@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 import longtake.features.cli
-from longtake.extract.backbones.spec import PILLOW_BILINEAR, FrameRule
 from longtake.extract.cli import main
 from longtake.extract.decode import TABLE, get_decoder
 from longtake.extract.decode.scale import rgb_frame
@@ -24,6 +23,7 @@ from longtake.extract.errors import (
     VideoTruncated,
     VideoUnreadable,
 )
+from longtake.extract.preprocessing import PILLOW_BILINEAR, FrameRule
 from longtake.features.store import open_store
 from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
 

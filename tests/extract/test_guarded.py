@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.extract import decode
-from longtake.extract.backbones.spec import FrameRule
 from longtake.extract.cli import main
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.pyav import PyAVDecoder
@@ -19,6 +18,7 @@ from longtake.extract.errors import DecoderFailed, VideoTruncated, VideoUnreadab
 from longtake.extract.executors.dask import longest_first
 from longtake.extract.pipeline import reader as reading
 from longtake.extract.plan.plan import RunOptions, make_plan
+from longtake.extract.preprocessing import FrameRule
 from longtake.extract.views.overlay import Track, draw_overlay
 from longtake.extract.views.thumbnails import thumbnails
 from longtake.features.store import open_store

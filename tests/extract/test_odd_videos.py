@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from longtake.extract.backbones.spec import ClipRule, FrameRule
 from longtake.extract.cli import main
 from longtake.extract.clips import Timeline, plan_clips
-from longtake.extract.decode import FRAMES, PACKETS, RATE, get_decoder, pyav, sound, with_true_times
+from longtake.extract.decode import get_decoder, pyav, sound
+from longtake.extract.decode.base import FRAMES, PACKETS, RATE, with_true_times
 from longtake.extract.decode.sound import original_rate, read_sound
 from longtake.extract.errors import (
     ExtractError,
@@ -24,6 +24,7 @@ from longtake.extract.errors import (
     VideoUnreadable,
 )
 from longtake.extract.like import extract_like
+from longtake.extract.preprocessing import ClipRule, FrameRule
 from longtake.extract.views.overlay import Track, draw_overlay
 from longtake.extract.views.thumbnails import thumbnails
 from longtake.features.types import FeatureHeader

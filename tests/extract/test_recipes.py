@@ -12,14 +12,14 @@ from PIL import Image
 
 from longtake.extract import backbones
 from longtake.extract.backbones import get_spec
-from longtake.extract.backbones.spec import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
 from longtake.extract.cli import main
 from longtake.extract.clips import Timeline, plan_clips
 from longtake.extract.decode import get_decoder
-from longtake.extract.decode.frames import centre_crop
+from longtake.extract.decode.scale import centre_crop
 from longtake.extract.errors import ExtractError
 from longtake.extract.plan.plan import RunOptions, clip_rule
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
+from longtake.extract.preprocessing import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
 

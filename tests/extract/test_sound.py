@@ -17,7 +17,6 @@ from click.testing import CliRunner
 
 from longtake.extract import backbones
 from longtake.extract.backbones.audio_spectrogram import SPEC as AST
-from longtake.extract.backbones.spec import ClipRule, SoundRule
 from longtake.extract.cli import main
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_banks
@@ -25,6 +24,7 @@ from longtake.extract.decode.killable import Here
 from longtake.extract.decode.sound import read_sound, sound_seconds
 from longtake.extract.errors import SoundMissing
 from longtake.extract.pipeline.reader import Extractor, Job, NoSound, _send_clips
+from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.store import open_store
 from longtake.manifests.table import ManifestRow
 from tests.extract import fake_backbone

@@ -1,0 +1,130 @@
+"""Frame, sound and clip rules as data: how a decoded video becomes what a network reads. Nothing here opens a file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Of 8-bit RGB; most networks were trained with them."""
+SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
+RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
+MOST_FRAMES = 100_000
+"""Of a clip: more than an hour. A recipe in a stranger's file may ask for anything."""
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """How a decoded picture becomes the network's picture: resize, centre crop, resize again if asked, normalise. In that
+    order."""
+
+    short_side: int
+    """Pixels of the shorter side after resizing; the aspect ratio is kept."""
+    crop_height: int
+    """Pixels; centre crop after resizing. A picture that is smaller gets black borders."""
+    crop_width: int
+    mean: tuple[float, float, float]
+    """Subtracted from 8-bit RGB values (0-255), per channel R, G, B."""
+    std: tuple[float, float, float]
+    """Divides what is left."""
+    resize: str = SWSCALE_BILINEAR
+    """The resampling filter, one of `RESIZES`. Filters of other libraries give other numbers, so it is part of the recipe.
+    Pillow's are those of torchvision on 8-bit pictures: antialiased, and slower, since libswscale cannot help."""
+    final_height: int = 0
+    """Pixels after a second resize that ignores the aspect ratio; 0 leaves the crop as it is."""
+    final_width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize takes one of {', '.join(RESIZES)}, got {self.resize!r}")
+        if min(self.crop_height, self.crop_width, self.short_side) < 1:
+            raise ValueError("sizes must be 1 pixel or more")
+        if min(self.crop_height, self.crop_width) > self.short_side:
+            raise ValueError(
+                f"crop {self.crop_height}x{self.crop_width} does not fit a shorter side of {self.short_side} pixels"
+            )
+        if bool(self.final_height) != bool(self.final_width):
+            raise ValueError("a second resize needs a height and a width")
+
+    @property
+    def height(self) -> int:
+        return self.final_height or self.crop_height
+
+    @property
+    def width(self) -> int:
+        return self.final_width or self.crop_width
+
+    def facts(self) -> dict[str, object]:
+        """For the recipe: what was not done is not named, so that a new option changes no old recipe."""
+        found = asdict(self)
+        if not self.final_height:
+            del found["final_height"], found["final_width"]
+        return found
+
+
+@dataclass(frozen=True)
+class SoundRule:
+    """How the sound of a clip becomes the network's picture of it: Kaldi's log mel filter banks, normalised."""
+
+    sample_rate: int
+    """Hz, after resampling to one channel."""
+    mel_bins: int
+    num_frames: int
+    """Frames of 25 ms every 10 ms; a shorter clip is filled with zeros at the end, a longer one is cut."""
+    mean: float
+    std: float
+    """`(bank - mean) / (2 * std)`."""
+    spans: str = "clips"
+    """`clips`: the seconds of each clip. `equal parts`: as many equal parts of the whole sound as there are clips."""
+    bank_rate: str = "sample rate"
+    """`original rate` computes the banks as if the samples still had the file's rate, as one release of features did."""
+    offset: str = "minus mean"
+    """The mean of the samples is taken off, or, in that release, added."""
+    missing: str = "fail"
+    """A file without sound: `fail` makes it a failure row, `silence` gives the features of silence. A file whose sound is silent
+    is no failure."""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "spans": ("clips", "equal parts"), "bank_rate": ("sample rate", "original rate"),
+            "offset": ("minus mean", "plus mean"), "missing": ("fail", "silence"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} takes {' or '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def facts(self) -> dict[str, object]:
+        # "silence" was the value that fills short clips, which is not what a silent file gives: another recipe, and another name.
+        return asdict(self) | ({"missing": "silent samples"} if self.missing == "silence" else {})
+
+
+@dataclass(frozen=True)
+class ClipRule:
+    """Which frames make a clip. Lengths and strides count frames at `fps`; the windowing itself is extract/clips.py."""
+
+    length: int
+    stride: int
+    tail: str
+    """Name of a policy in `longtake.extract.clips.TAILS`: what happens to frames that do not fill a clip."""
+    fps: float | None = None
+    """Frames per second that are sampled; None takes every frame of the file."""
+    num_frames: int = 0
+    """So many frames, taken evenly from the whole routine, however long it is; 0 takes them all. For short performances."""
+    num_clips: int = 0
+    """So many clips, spread evenly over the frames, overlapping if need be; 0 goes by stride and tail."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames and self.num_frames < self.length or min(self.num_frames, self.num_clips) < 0:
+            raise ValueError(f"{self.num_frames} frames do not make a clip of {self.length}")
+        if not (1 <= self.length <= MOST_FRAMES and 1 <= self.stride <= MOST_FRAMES):
+            raise ValueError(
+                f"a clip needs a length and a stride of 1 to {MOST_FRAMES} frames, got {self.length} and {self.stride}"
+            )
+        if max(self.num_frames, self.num_clips) > MOST_FRAMES:
+            raise ValueError(f"at most {MOST_FRAMES} frames or clips, got {self.num_frames} and {self.num_clips}")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ValueError(f"--fps takes a rate above 0 and at most 1000, got {self.fps}")
+
+    def extra_facts(self) -> dict[str, object]:
+        """What a feature header has no field for, where it is used."""
+        return {name: getattr(self, name) for name in ("num_frames", "num_clips") if getattr(self, name)}
