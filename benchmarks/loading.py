@@ -19,11 +19,11 @@ import torch
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 
 from longtake.features.types import FeatureHeader
-from longtake.train.data.dataset import Batch, FeatureSet, ScoreScale
-from longtake.train.data.prompts import Prototypes
+from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine.loop import Task, fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads import get_head
+from longtake.train.heads.base import Batch, Prototypes
 
 CLIPS, BATCH = 68, 32
 AT_MOST = 0.05

@@ -25,8 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
 from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.manifests.card import Card
-from longtake.train.data.dataset import Batch
-from longtake.train.data.second_stream import Frames
+from longtake.train.heads.base import Batch, SecondStream
 from longtake.train.heads.plugin import WithStages
 from longtake.train.heads.staged import StagedSettings
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
@@ -138,7 +137,7 @@ def counts() -> list[dict[str, object]]:
     batch = Batch(
         torch.zeros(1, 9, 1024), torch.ones(1, 9, dtype=torch.bool), torch.zeros(1), (0,),
         seconds=torch.stack([starts, starts + 1.6], -1),
-        frames=Frames(torch.zeros(1, 96, 512), torch.ones(1, 96, dtype=torch.bool), torch.stack([at, at + 0.1], -1)),
+        second_stream=SecondStream(torch.zeros(1, 96, 512), torch.ones(1, 96, dtype=torch.bool), torch.stack([at, at + 0.1], -1)),
         terms=torch.zeros(1, 4, dtype=torch.long),
     )  # fmt: skip
     with FlopCounterMode(display=False, depth=10) as counter:

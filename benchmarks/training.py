@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.engine.losses import LossWeights, alignment, total_loss
+from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.blocks.layers import project
 from longtake.train.heads.blocks.transformer import Decoder, Encoder
 from longtake.train.heads.mlavl import AVCF, MAG2, MLAVL, VisualMLAVL

@@ -29,12 +29,10 @@ def told_by_hand(edges, difference):
 
 
 class Compared:
-    """A pool of which only the differences are asked."""
+    """Training videos that may all be compared, without further scores."""
 
     def __init__(self, targets01):
-        self.targets01, self.rows = targets01, np.arange(len(targets01))
-        self.data = self
-        self.needs = ContrastSettings().needs
+        self.targets01, self.scores = targets01, np.zeros((len(targets01), 0), np.float32)
 
     def differences(self, values):
         return np.sort([abs(a - b) for i, a in enumerate(values) for b in values[:i]])

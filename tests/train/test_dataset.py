@@ -20,8 +20,7 @@ from longtake.train.data.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
 from longtake.train.engine.loop import Task, fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Head, HeadOutput, Needs
 from longtake.train.progress import EpochProgress
 from longtake.train.protocol.experiment import Options, labelled_rows, prepare, run, splits
 from longtake.train.protocol.run import fit as fit_stores
@@ -198,6 +197,7 @@ LOAD_RG_SIZE = """
 import re, sys
 import torch
 from longtake.features.store import open_store
+from longtake.train.heads.base import HeadOutput, Needs
 from longtake.train.data.dataset import FeatureSet
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
 before = peak()
@@ -284,10 +284,11 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
     """A head that learns another score beside its own would otherwise be taught the truth by it."""
     seen = []
 
-    class Recorder(torch.nn.Module):
-        settings = None
+    class Recorder(Head):
+        closed_form = True
 
-        def needs(self, settings):
+        @classmethod
+        def needs(cls, settings):
             return Needs(targets=("other",))
 
         def fit_closed_form(self, batches):
@@ -301,7 +302,7 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
     data = replace(data, scores={"own": truth, "other": 10 * truth})
     rows = np.arange(len(data))
     task = Task(data, ScoreScale("own", 0.0, 1.0, True), rows, rows, 12, 1.0, shuffle_labels=True)
-    fit(task, Recorder, TrainSettings(), seed=0)
+    fit(task, partial(Recorder, 1, None), TrainSettings(), seed=0)
     assert len(seen) == len(data)
     assert any(own != pytest.approx(truth[row]) for row, own, _ in seen)
     for _, own, other in seen:

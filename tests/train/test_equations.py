@@ -10,6 +10,7 @@ from longtake.train.engine.loop import learning_rate
 from longtake.train.engine.losses import alignment, batch_hard_triplet
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
+from longtake.train.heads.base import Batch
 from longtake.train.heads.blocks.layers import DiagonalScore
 from longtake.train.heads.gslm import grade_of_score
 from longtake.train.heads.ridge import Ridge, RidgeSettings, clip_statistics
@@ -148,7 +149,6 @@ def test_clip_statistics():
 
 def test_ridge_and_its_choice_of_penalty():
     """Against the normal equations, and leave-one-out done by leaving one out."""
-    from longtake.train.data.dataset import Batch
 
     num_videos, dim = 14, 3
     clips = torch.tensor(RNG.normal(size=(num_videos, 10, dim)), dtype=torch.float32)

@@ -19,8 +19,7 @@ from longtake.train.engine.loop import Job, Task, fit, predict
 from longtake.train.engine.settings import PRECISIONS, TrainSettings
 from longtake.train.engine.stacked import fit_stacked
 from longtake.train.errors import DataError, TrainError
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Head, HeadOutput
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
 from tests.calls import invoke
 from tests.train.planted import planted_store
@@ -36,18 +35,13 @@ def task(tmp_path_factory):
     return Task(data, ScoreScale("total", 0.0, 25.0, True), rows[:20], rows[20:], 24, 25.0)
 
 
-class Scripted(nn.Module):
+class Scripted(Head):
     """Says of each video what `script(epoch, row)` does, and remembers who taught it in each epoch, and what."""
 
-    settings = None
-
     def __init__(self, script=lambda epoch, row: 0.0):
-        super().__init__()
+        super().__init__(8, None)
         self.weight = nn.Parameter(torch.zeros(1))
         self.script, self.taught, self.tested = script, [], set()
-
-    def needs(self, settings):
-        return Needs()
 
     def train(self, mode=True):
         self.taught += [{}] if mode else []

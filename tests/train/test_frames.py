@@ -63,13 +63,16 @@ def test_windows_in_both_clocks(data, sampling):
         ):  # fmt: skip
             for place, row in enumerate(batch.rows):
                 clips = batch.clips[place, batch.mask[place], 0].numpy() - 100 * row
-                mask = batch.frames.mask[place]
-                inside = batch.frames.features[place, mask, 0].numpy() - 100 * row
+                mask = batch.second_stream.mask[place]
+                inside = batch.second_stream.features[place, mask, 0].numpy() - 100 * row
                 assert inside[0] == clips[0] and inside[-1] + 1 / 8 == clips[-1] + 1
                 np.testing.assert_allclose(np.diff(inside), 1 / 8)
-                np.testing.assert_allclose(batch.frames.seconds[place, mask, 0], START + inside)
+                np.testing.assert_allclose(batch.second_stream.seconds[place, mask, 0], START + inside)
                 np.testing.assert_allclose(batch.seconds[place, batch.mask[place], 0], START + clips)
-                assert not batch.frames.features[place, ~mask].any() and not batch.frames.seconds[place, ~mask].any()
+                assert (
+                    not batch.second_stream.features[place, ~mask].any()
+                    and not batch.second_stream.seconds[place, ~mask].any()
+                )
                 seen.add((row, float(clips[0])))
     assert len({start for row, start in seen if row == 1}) > 1
 
@@ -77,13 +80,13 @@ def test_windows_in_both_clocks(data, sampling):
 def test_whole_videos_and_centre_windows(data):
     whole = {}
     for batch in data.test_batches(np.arange(3), np.zeros(3), window=5, test_window="whole", batch_size=2):
-        whole |= {row: int(batch.frames.mask[place].sum()) for place, row in enumerate(batch.rows)}
+        whole |= {row: int(batch.second_stream.mask[place].sum()) for place, row in enumerate(batch.rows)}
         known = batch.boundaries.numpy()[batch.rows.index(0)] if 0 in batch.rows else None
         assert known is None or known.tolist() == [4.5, 6.0]
     assert whole == {0: 32, 1: 72, 2: 20}
     for batch in data.test_batches(np.arange(3), np.zeros(3), window=5, test_window=CENTRE, batch_size=3):
         place = batch.rows.index(1)
-        inside = batch.frames.features[place, batch.frames.mask[place], 0] - 100
+        inside = batch.second_stream.features[place, batch.second_stream.mask[place], 0] - 100
         assert (float(inside[0]), float(inside[-1])) == (3.0, 6.0 - 1 / 8)
 
 
@@ -92,7 +95,7 @@ def test_a_clip_without_a_frame_takes_the_nearest(tmp_path):
     with open_store(store(tmp_path / "s.h5", slow)) as opened:
         data = FeatureSet.load(opened, "clips", "frames")
     batch = data.batch(np.array([1]), np.array([[4]]), np.array([[True]]), np.zeros(1))
-    assert batch.frames.features.flatten().tolist() == [102.0] and data.boundaries is None
+    assert batch.second_stream.features.flatten().tolist() == [102.0] and data.boundaries is None
 
 
 @pytest.mark.parametrize("changes", [{"shift": -3.0}, {"factor": 2.0}])

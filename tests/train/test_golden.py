@@ -8,9 +8,8 @@ from click.testing import CliRunner
 from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
 from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.gdlt import GDLT, GDLTSettings
 from longtake.train.heads.gslm import GSLM, GSLMSettings
 from longtake.train.heads.mlavl import MLAVL, MLAVLSettings

@@ -8,12 +8,10 @@ import torch
 from torch import nn
 
 from longtake.manifests.card import find_card
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.errors import DataError
 from longtake.train.heads import TABLE, get_head
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Batch, Head, HeadOutput, Prototypes
 from longtake.train.heads.plugin import PLUGINS, Plugin
 from longtake.train.metrics import spearman
 from longtake.train.runs.import_checkpoint import describe_heads
@@ -27,7 +25,7 @@ COUNTS = {
 PROTOTYPES = Prototypes({name: RNG.normal(size=(n, 16)).astype(np.float32) for name, n in COUNTS.items()}, True)
 
 
-def make_head(name: str, **settings: object) -> nn.Module:
+def make_head(name: str, **settings: object) -> Head:
     head_class = get_head(name)
     known = head_class.Settings.__dataclass_fields__
     small = {"width": 16, "dropout": 0.0, **({"heads": 2} if "heads" in known else {}), **settings}
@@ -61,10 +59,10 @@ def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batc
     return replace(made, exemplar=exemplar, voters=voters)
 
 
-def ready(head: nn.Module) -> nn.Module:
+def ready(head: Head) -> Head:
     """Fitted, or with running statistics that are not those of a new batch norm; in evaluation mode."""
     batch = make_batch([9, 7, 5, 8], seed=1)
-    if hasattr(head, "fit_closed_form"):
+    if head.closed_form:
         head.fit_closed_form([batch])
     else:
         head.train()(batch)
@@ -81,7 +79,7 @@ def pad_to(batch: Batch, num_clips: int) -> Batch:
     return padded if batch.exemplar is None else replace(padded, exemplar=pad_to(batch.exemplar, num_clips + 1))
 
 
-def check_that_padding_changes_nothing(head: nn.Module) -> None:
+def check_that_padding_changes_nothing(head: Head) -> None:
     batch = make_batch([6, 9, 4])
     with torch.no_grad():
         scores = head(batch).score01
@@ -102,14 +100,14 @@ def test_padding_changes_nothing(name):
     check_that_padding_changes_nothing(ready(make_head(name)))
 
 
-class Unmasked(nn.Module):
+class Unmasked(Head):
     def forward(self, batch: Batch) -> HeadOutput:
         return HeadOutput(batch.clips.mean(dim=(1, 2)))
 
 
 def test_that_the_padding_check_can_fail():
     with pytest.raises(AssertionError):
-        check_that_padding_changes_nothing(Unmasked())
+        check_that_padding_changes_nothing(Unmasked(DIM, None))
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if hasattr(get_head(name).Settings, "mask")])
@@ -120,7 +118,7 @@ def test_without_a_mask_padding_matters(name):
 
 
 def by_gradient() -> list[str]:
-    return [name for name in TABLE if not hasattr(get_head(name), "fit_closed_form")]
+    return [name for name in TABLE if not get_head(name).closed_form]
 
 
 @pytest.mark.parametrize("name", by_gradient())
@@ -201,7 +199,7 @@ def test_one_space_ranks_before_it_is_trained():
         angle = np.pi * np.asarray(quality)[..., None]
         return 10 * (axes[2] + np.cos(angle) * axes[0] + np.sin(angle) * axes[1]).astype(np.float32)
 
-    def head_of(order: slice) -> nn.Module:
+    def head_of(order: slice) -> Head:
         groups = {
             "grades": text(np.linspace(0, 1, 4))[order].copy(),
             "scores": text(np.linspace(0, 1, 11))[order].copy(),
@@ -275,7 +273,7 @@ def test_plugins_before_the_hosts_of_mvla(name, plugin):
     loss.backward()
     silent = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent, silent
-    if head.host.needs(head.host.settings).exemplars:
+    if head.batch_needs.exemplars:
         seen = []
         inner = head.host.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         head.eval()(batch)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.train.data.dataset import Batch
+from longtake.train.heads.base import Batch
 from longtake.train.heads.kernel import Kernel, KernelSettings, nearness, shares
 
 RNG = np.random.default_rng(0)

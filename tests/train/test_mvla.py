@@ -12,9 +12,9 @@ from scipy.special import rel_entr
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
-from longtake.train.data.second_stream import Frames
 from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.errors import SettingsError
+from longtake.train.heads.base import SecondStream
 from longtake.train.heads.mvla import (
     MVLA,
     CollaborativeAttention,
@@ -173,7 +173,7 @@ def test_frames_are_pooled_into_the_clips():
     starts = torch.arange(6.0)[None].repeat(2, 1)
     seconds = torch.stack([starts, starts + 1], -1) * batch.mask[..., None]
     thirds = torch.arange(18.0)[None].repeat(2, 1) / 3
-    frames = Frames(
+    frames = SecondStream(
         batch.audio.repeat_interleave(3, 1),
         batch.mask.repeat_interleave(3, 1),
         torch.stack([thirds, thirds + 1 / 3], -1),
@@ -181,8 +181,8 @@ def test_frames_are_pooled_into_the_clips():
     head = ready(make_head("sca"))
     with torch.no_grad():
         beside = head(batch).score01
-        pooled = head(replace(batch, audio=None, seconds=seconds, frames=frames)).score01
-        wrong = head(replace(batch, audio=None, seconds=seconds / 2, frames=frames)).score01
+        pooled = head(replace(batch, audio=None, seconds=seconds, second_stream=frames)).score01
+        wrong = head(replace(batch, audio=None, seconds=seconds / 2, second_stream=frames)).score01
     np.testing.assert_allclose(pooled, beside, atol=1e-5)
     assert not torch.allclose(wrong, beside, atol=1e-4)
 

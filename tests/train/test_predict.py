@@ -238,6 +238,7 @@ def test_scores_are_utf_8_whatever_the_locale(trained, tmp_path):
     code = f"""
 from pathlib import Path
 from longtake.train.runs.predict import Prediction, Timeline
+from longtake.train.heads.base import Needs
 from longtake.train.runs.folder import write_scores
 nan = float("nan")
 write_scores(Path({str(tmp_path / "s.csv")!r}), [{one!a}])"""

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.second_stream import Frames
+from longtake.train.heads.base import Batch, SecondStream
 from longtake.train.heads.blocks.segmentation import (
     Grid,
     Segmentation,
@@ -79,8 +78,8 @@ def test_the_grid_without_frames():
     grid = frame_grid(batch, 4)
     assert grid.mask.all() and grid.seconds[0].tolist() == [[5, 6], [6, 7], [7, 8], [8, 9]]
     assert grid.seconds[1, 0].tolist() == [5, 5.75] and grid.seconds[1, -1, 1] == 8
-    frames = Frames(torch.zeros(2, 7, 1), mask_of([7, 5]), torch.zeros(2, 7, 2))
-    own = frame_grid(Batch(batch.clips, mask, batch.target01, (0, 1), seconds=batch.seconds, frames=frames), 4)
+    frames = SecondStream(torch.zeros(2, 7, 1), mask_of([7, 5]), torch.zeros(2, 7, 2))
+    own = frame_grid(Batch(batch.clips, mask, batch.target01, (0, 1), seconds=batch.seconds, second_stream=frames), 4)
     assert own.mask.shape == (2, 7) and own.mask.sum() == 12
 
 

@@ -15,10 +15,10 @@ from longtake.features.formats.tree import NUM_BOUNDARIES
 from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.prompts import PrototypeSettings
-from longtake.train.data.second_stream import Frames
 from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.engine.settings import TrainSettings, build_settings
 from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.base import SecondStream
 from longtake.train.heads.blocks.segmentation import Grid, Segmented
 from longtake.train.heads.mvla import own_texts
 from longtake.train.heads.staged import Grains, StagedSettings, StageGuidance
@@ -195,9 +195,9 @@ def test_frames_beside_clips():
     mask = torch.arange(30)[None] < torch.tensor([30, 20])[:, None]
     starts = torch.arange(30.0)[None].repeat(2, 1) / 5
     seconds = torch.stack([starts, starts + 0.2], -1) * mask[..., None]
-    frames = Frames(tensor(2, 30, 10) * mask[..., None], mask, seconds)
+    frames = SecondStream(tensor(2, 30, 10) * mask[..., None], mask, seconds)
     head = ready(make_head("mvla"))
-    given = replace(batch, audio=None, frames=frames)
+    given = replace(batch, audio=None, second_stream=frames)
     with torch.no_grad():
         both = head(given)
         one = slice(1, 2)
@@ -205,7 +205,7 @@ def test_frames_beside_clips():
             replace(
                 given, clips=batch.clips[one, :4], mask=batch.mask[one, :4], target01=batch.target01[one], rows=(0,),
                 seconds=batch.seconds[one, :4], boundaries=batch.boundaries[one], terms=batch.terms[one],
-                frames=Frames(frames.features[one, :20], mask[one, :20], seconds[one, :20]),
+                second_stream=SecondStream(frames.features[one, :20], mask[one, :20], seconds[one, :20]),
             )
         )  # fmt: skip
     np.testing.assert_allclose(alone.score01, both.score01[one], atol=1e-5)

@@ -17,9 +17,9 @@ from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.features.types import OK, RECIPE_ID_LENGTH, FeatureHeader, canonical_json
 from longtake.train.data.exemplars import Exemplars, Pool
-from longtake.train.data.second_stream import Frames, FrameTable, gather
+from longtake.train.data.second_stream import FrameTable, gather
 from longtake.train.errors import DataError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Needs
 
 WHOLE, CENTRE = "whole", "centre"
 TEST_WINDOWS = (WHOLE, CENTRE)
@@ -29,37 +29,6 @@ DEVICE_SHARE = 0.5
 """Of the memory of a GPU that is free: features that take more stay in the machine's, and each batch is sent."""
 AUDIO = "audio"
 """Modality of a stream that must have the clips of the pictures."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some videos, padded at the end to a common number of clips."""
-
-    clips: torch.Tensor
-    """float32, `(batch, clips, dim)`; padding is zero."""
-    mask: torch.Tensor
-    """bool, `(batch, clips)`; True where there is a clip."""
-    target01: torch.Tensor
-    """float32, `(batch,)`; the score on the scale 0 to 1."""
-    rows: tuple[int, ...]
-    """Rows of the dataset, in the order of the batch."""
-    audio: torch.Tensor | None = None
-    """float32, `(batch, clips, audio_dim)`; the sound of the same clips, for heads that hear."""
-    seconds: torch.Tensor | None = None
-    """float32, `(batch, clips, 2)`: start and end of each clip; zero in the padding."""
-    frames: Frames | None = None
-    """A second stream in a clock of its own, over the same time as the clips."""
-    boundaries: torch.Tensor | None = None
-    """float32, `(batch, boundaries)` seconds; nan where a video has none. None where no video has."""
-    terms: torch.Tensor | None = None
-    """int64, `(batch, stages + 1)`: which texts of a prompt set are those of the video's stages, and of the whole video; -1 where
-    its category has none."""
-    scores: torch.Tensor | None = None
-    """float32, `(batch, columns)`, in judges' units: the scores that the head's `Needs` names; nan where one is missing."""
-    exemplar: Batch | None = None
-    """Training videos to compare with, and their targets; each stands there once."""
-    voters: torch.Tensor | None = None
-    """int64, `(batch, voters)`: which videos of `exemplar` each video is compared with; -1 where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -303,8 +272,11 @@ class FeatureSet:
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
         """float32 `(rows, columns)`: the scores that the head needs, nan where one is missing."""
-        missing = np.full(len(self), np.nan)
-        return np.stack([self.scores.get(name, missing)[rows] for name in self.needs.columns], -1).astype(np.float32)
+        made = np.full((len(rows), len(self.needs.columns)), np.nan, np.float32)
+        for column, name in enumerate(self.needs.columns):
+            if name in self.scores:
+                made[:, column] = self.scores[name][rows]
+        return made
 
     def to(self, device: torch.device) -> FeatureSet:
         """Batches on the device, and all clips with them where its memory has room: they are sent once, not once an epoch."""
@@ -355,7 +327,7 @@ class FeatureSet:
         return replace(
             made,
             seconds=torch.from_numpy(np.where(mask[..., None], seconds, 0.0).astype(np.float32)).to(device),
-            frames=None if self.frames is None else self.frames.within(rows, seconds[:, 0, 0], last, device),
+            second_stream=None if self.frames is None else self.frames.within(rows, seconds[:, 0, 0], last, device),
             boundaries=None
             if self.boundaries is None
             else torch.from_numpy(self.boundaries[rows].astype(np.float32)).to(device),

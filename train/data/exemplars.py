@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longtake.errors import there_are
-from longtake.manifests.table import SCORE_PREFIX
 from longtake.train.errors import DataError
 from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule
 
@@ -44,8 +43,8 @@ class Pool:
     @classmethod
     def of(cls, rule: ExemplarRule, data: FeatureSet, rows: np.ndarray, targets01: np.ndarray) -> Pool:
         """Raises `DataError` when the data lack the rule's column."""
-        name = rule.match.removeprefix(SCORE_PREFIX)
-        if rule.match not in (ANY, CATEGORY) and name not in data.scores:
+        name = rule.score
+        if name is not None and name not in data.scores:
             raise DataError(
                 f"exemplars={rule.match} needs the score {name!r}, which the store lacks{there_are(name, data.scores)}; "
                 f"exemplars={CATEGORY} and exemplars={ANY} do without"
@@ -55,6 +54,11 @@ class Pool:
         keys = np.array(agreement(rule, data, rows), dtype=object)[order]
         groups = {key: order[keys == key] for key in dict.fromkeys(keys.tolist()) if key is not None}
         return cls(rule, data, rows, np.asarray(targets01, float), groups, order)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float32, `(pool, columns)`: the scores that the head needs."""
+        return self.data.columns(self.rows)
 
     def differences(self, values: np.ndarray) -> np.ndarray:
         """Absolute differences of `values`, `(pool,)`, in all pairs that may be compared, in rising order; of a group of more than
@@ -151,7 +155,7 @@ def agreement(rule: ExemplarRule, data: FeatureSet, rows: np.ndarray) -> list[st
         return [""] * len(rows)
     if rule.match == CATEGORY:
         return [str(category) for category in data.categories[rows]]
-    values = data.scores.get(rule.match.removeprefix(SCORE_PREFIX), np.full(len(data), np.nan))
+    values = data.scores.get(str(rule.score), np.full(len(data), np.nan))
     return [None if np.isnan(value) else f"{value:.10g}" for value in values[rows]]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +11,10 @@ from longtake.features.types import TextFeatures
 from longtake.manifests.card import Card
 from longtake.manifests.prompts import STAGES, VIDEOS, CategoryTexts
 from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.base import GRADES, SCORES, Prototypes
 
-GRADES, SCORES = "grades", "scores"
 FROM_TEXT, INTERPOLATED = "text", "interpolated"
 SCORE_TEXTS = (FROM_TEXT, INTERPOLATED)
-
-
-@dataclass(frozen=True)
-class Prototypes:
-    """Raw, un-normalised text features, by the group that a head asks for."""
-
-    texts: Mapping[str, np.ndarray]
-    """Group -> float32 `(texts, dim)`. Of QGVL: `grades` from poor to excellent, `scores` from the lowest to the highest."""
-    random: bool
-    """The text encoder had random weights."""
 
 
 @dataclass(frozen=True)

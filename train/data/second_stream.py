@@ -10,6 +10,7 @@ import torch
 
 from longtake.features.types import FeatureHeader
 from longtake.train.errors import DataError
+from longtake.train.heads.base import SecondStream
 
 
 def gather(table: torch.Tensor, index: np.ndarray, mask: torch.Tensor) -> torch.Tensor:
@@ -17,18 +18,6 @@ def gather(table: torch.Tensor, index: np.ndarray, mask: torch.Tensor) -> torch.
     there stays in the machine's memory."""
     rows = table[torch.from_numpy(index).to(table.device)]
     return rows.to(mask.device).masked_fill_(~mask[..., None], 0.0)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The frames that lie in the clips of a batch, padded at the end to a common number."""
-
-    features: torch.Tensor
-    """float32, `(batch, frames, dim)`; padding is zero."""
-    mask: torch.Tensor
-    """bool, `(batch, frames)`; True where there is a frame."""
-    seconds: torch.Tensor
-    """float32, `(batch, frames, 2)`: start and end of each, in the clock of the clips; zero in the padding."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class FrameTable:
         there = torch.from_numpy(index).to(self.features.device)
         return FrameTable(self.header, self.features[there], offsets, self.seconds[index])
 
-    def within(self, rows: Sequence[int], begins: np.ndarray, ends: np.ndarray, device: torch.device) -> Frames:
+    def within(self, rows: Sequence[int], begins: np.ndarray, ends: np.ndarray, device: torch.device) -> SecondStream:
         """Of each video the frames whose middle lies in `[begin, end)` seconds, and one at least: the nearest. On the device."""
         firsts, counts = [], []
         for row, begin, end in zip(rows, begins, ends):
@@ -71,7 +60,7 @@ class FrameTable:
         there = torch.from_numpy(mask).to(device)
         features = gather(self.features, index, there)
         seconds = np.where(mask[..., None], self.seconds[index], 0.0).astype(np.float32)
-        return Frames(features, there, torch.from_numpy(seconds).to(device))
+        return SecondStream(features, there, torch.from_numpy(seconds).to(device))
 
     def require_same_clock(self, where: str, video_ids: Sequence[str], spans: np.ndarray, longest: float) -> None:
         """Raises `DataError` for videos whose frames do not cover the clips' `spans`, float64 `(videos, 2)` seconds, or reach

@@ -24,12 +24,11 @@ from longtake.features.types import FeatureHeader
 from longtake.files import write_whole
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.exemplars import Pool
-from longtake.train.data.prompts import Prototypes
 from longtake.train.data.second_stream import FrameTable
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import get_head
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Needs, Prototypes
 from longtake.train.heads.plugin import PREFIX, plugin_of_state
 
 FORMAT = "longtake-head-1"

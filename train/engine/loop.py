@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from longtake.train.data.dataset import Batch, FeatureSet, ScoreScale
+from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.exemplars import Pool
 from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, TrainError
-from longtake.train.heads.base import needs_of
+from longtake.train.heads.base import Batch
 from longtake.train.metrics import Metrics, aiou, boundary_iou, measure, spearman
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def fit(
     Raises `TrainError` when the loss is no longer finite.
     """
     task, head, targets, rng = start(task, build_head, seed)
-    if hasattr(head, "fit_closed_form"):
+    if head.closed_form:
         return _fit_closed_form(task, head, targets, settings)
     optimizer = optimizer_of(head.parameters(), settings)
     parts = head, optimizer, rng
@@ -157,9 +157,9 @@ def start(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     head = build_head().to(task.data.device)
-    if getattr(head, "sees_means", False) and head.settings.mask and not is_cut(task):
+    if head.sees_means and not head.batch_needs.sees_padding and not is_cut(task):
         task = replace(task, data=task.data.means, window=1)
-    task = replace(task, data=task.data.for_head(needs_of(head)))
+    task = replace(task, data=task.data.for_head(head.batch_needs))
     targets = task.targets01(task.train_rows)
     if task.shuffle_labels:
         order = rng.permutation(len(targets))
@@ -235,7 +235,7 @@ def epochs_of(
     if task.data.needs.exemplars:
         pool = Pool.of(task.data.needs.exemplars, task.data, train_rows, targets)
         task = replace(task, data=task.data.with_pool(pool))
-        learn_groups(head, pool)
+        head.learn_groups(pool)
         kept = pool.kept()
     reached = begin()
     for index in range(reached.epochs, settings.epochs):
@@ -306,13 +306,6 @@ def _hold_out(
     order = rng.permutation(len(task.train_rows))
     kept = np.sort(order[count:])
     return task.train_rows[kept], targets[kept], task.train_rows[np.sort(order[:count])]
-
-
-def learn_groups(head: nn.Module, pool: Pool) -> None:
-    """Let the parts of a head that divide differences into groups see which there are among training videos."""
-    for module in head.modules():
-        if hasattr(module, "learn_groups"):
-            module.learn_groups(pool)
 
 
 def learning_rate(settings: TrainSettings, epoch: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import HeadOutput
 
 BATCH_HARD = "batch_hard"
 

@@ -95,7 +95,7 @@ def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEp
 
 def _gains(jobs: Sequence[Job]) -> bool:
     """Whether starting operations takes longer than the operations, by what benchmarks/parallel.py measures on a CPU."""
-    if not all(can_stack(job) and getattr(job.head_class, "sees_means", False) for job in jobs):
+    if not all(can_stack(job) and job.head_class.sees_means for job in jobs):
         return False
     parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
     return jobs[0].task.data.device.type != "cpu" or parameters <= MOST_PARAMETERS

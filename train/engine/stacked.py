@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
-from longtake.train.data.dataset import Batch
 from longtake.train.engine.loop import (
     Epoch,
     Fitted,
@@ -27,18 +26,18 @@ from longtake.train.engine.loop import (
     start,
 )  # fmt: skip
 from longtake.train.engine.losses import total_loss
+from longtake.train.heads.base import Batch
 
 MOST_BYTES = 2**28
 """Of the clips of one step of all models of a stack."""
 
 
 def can_stack(job: Job) -> bool:
-    """Whether the operations of the head know stacks, on videos such as these. A head says so by `stacks_padded`: whether it does so even
-    where videos are padded."""
-    known = getattr(job.head_class, "stacks_padded", None)
-    if known is None or job.task.data.frames is not None:
+    """Whether the head can be stacked, on videos such as these; a plug-in's never is."""
+    head = job.head_class
+    if head is None or not head.stacks or job.task.data.frames is not None:
         return False
-    return known or bool(job.task.data.num_clips[job.task.train_rows].min() >= job.task.window)
+    return head.stacks_padded or bool(job.task.data.num_clips[job.task.train_rows].min() >= job.task.window)
 
 
 def stacks(jobs: Sequence[Job]) -> list[list[int]]:
@@ -50,7 +49,7 @@ def stacks(jobs: Sequence[Job]) -> list[list[int]]:
     found = []
     for group in groups.values():
         job = jobs[group[0]]
-        clips = 1 if getattr(job.head_class, "sees_means", False) and not is_cut(job.task) else job.task.window
+        clips = 1 if job.head_class and job.head_class.sees_means and not is_cut(job.task) else job.task.window
         most = max(MOST_BYTES // (4 * job.settings.batch_size * clips * job.task.data.clips.shape[1]), 1)
         found += [group[begin : begin + most] for begin in range(0, len(group), most)]
     return found

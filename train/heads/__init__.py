@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
+
+if TYPE_CHECKING:
+    from longtake.train.heads.base import Head
 
 TABLE: dict[str, str] = {
     "gslm": "longtake.train.heads.gslm:GSLM",
@@ -25,9 +29,8 @@ TABLE: dict[str, str] = {
 }
 
 
-def get_head(name: str) -> type:
-    """The head's class. Each has `Settings`, `needs(settings)`, `KEY_MAP` and a constructor `(dim, settings, prototypes,
-    audio_dim)`; a head keeps what it was made with as `settings`."""
+def get_head(name: str) -> type[Head]:
+    """The head's class. Raises `SettingsError` for an unknown name."""
     if name not in TABLE:
         raise SettingsError(f"no head is called {name!r}{there_are(name, TABLE)}")
     module, _, attribute = TABLE[name].partition(":")

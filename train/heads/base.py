@@ -1,18 +1,27 @@
-"""What a head has to be given beside clips."""
+"""The interface of a head: what it is given (`Batch`, `Prototypes`), what it says that it needs (`Needs`), what it returns
+(`HeadOutput`), and what it can do beyond that, stated as attributes of `Head`.
+
+A head knows nothing of files, datasets or score ranges.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import nn
 
 from longtake.errors import there_are
-from longtake.manifests.table import SCORE_PREFIX
-from longtake.train.errors import SettingsError
-
-if TYPE_CHECKING:
-    from torch import nn
+from longtake.train.errors import DataError, SettingsError
 
 ANY, CATEGORY = "any", "category"
+SCORE_PREFIX = "score_"
+"""How a setting names the manifest column of a score."""
+GRADES, SCORES = "grades", "scores"
+"""Groups of texts that prompt sets share."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +29,9 @@ class ExemplarRule:
     """Which training videos a video is compared with."""
 
     match: str
-    """Manifest column in which both agree: `category`, or a `score_<name>` such as `score_difficulty`; `any` asks for nothing."""
+    """Manifest column in which both agree: `category`, or a `score_<name>` such as `score_difficulty`; `any` takes all training videos."""
     voters: int
-    """Exemplars of a tested video. While training there is one, drawn anew each time."""
+    """Number of exemplars of a tested video. In training there is one, drawn at random for each batch."""
 
     def __post_init__(self) -> None:
         if self.match not in (ANY, CATEGORY) and not self.match.startswith(SCORE_PREFIX):
@@ -33,45 +42,179 @@ class ExemplarRule:
         if self.voters < 1:
             raise SettingsError(f"voters must be 1 or more, got {self.voters}")
 
+    @property
+    def score(self) -> str | None:
+        """Name of the score in which videos agree; None where `match` names no score."""
+        return None if self.match in (ANY, CATEGORY) else self.match.removeprefix(SCORE_PREFIX)
+
 
 @dataclass(frozen=True)
 class Needs:
+    """What a head must be given in addition to clips."""
+
     texts: tuple[str, ...] = ()
     """Groups of a prompt set, such as `grades`; their features become buffers `<group>_texts` of the head."""
     audio: bool = False
     """Features of the sound, one row a clip."""
-    frames: bool = False
-    """It can read a second stream that has a clock of its own; others refuse one."""
+    second_stream: bool = False
+    """It can read a second stream that has a clock of its own; other heads refuse one."""
     boundaries: int = 0
-    """Boundaries of stages that it learns from the labels."""
+    """Number of stage boundaries that it learns from the labels."""
     terms: tuple[str, ...] = ()
     """Groups of which a video has texts of its own, by its category, where the prompt set has such (`Batch.terms`); in this order."""
     scores: tuple[str, ...] = ()
     """Scores that are known of every video before it is judged, such as its difficulty."""
     targets: tuple[str, ...] = ()
-    """Scores that are learnt beside the one that is asked for, such as those of the judges: known of training videos."""
+    """Further scores that the head learns, such as those of the judges; known for training videos only."""
     exemplars: ExemplarRule | None = None
     """Training videos, with their scores, to compare each video with."""
     sees_padding: bool = False
-    """It takes the zeros after a video's last clip for clips, as published code does (`mask=false`)."""
+    """It reads the zeros after a video's last clip as clips, as published code does (`mask=false`)."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of `Batch.scores`, in their order."""
+        """Names of the columns of `Batch.scores`, in order."""
         return self.scores + self.targets
 
 
-def masks(head: nn.Module) -> bool:
-    """Whether padding is hidden from a head; one that has no such setting always hides it."""
-    return getattr(head.settings, "mask", True)
+@dataclass(frozen=True)
+class Prototypes:
+    """Raw, un-normalised text features, by the group that a head asks for."""
+
+    texts: Mapping[str, np.ndarray]
+    """Group -> float32 `(texts, dim)`. Of QGVL: `grades` from poor to excellent, `scores` from the lowest to the highest."""
+    random: bool
+    """The text encoder had random weights."""
 
 
-def needs_of(head: nn.Module) -> Needs:
-    """Of a head, or of the one that a plug-in stands before, with the boundaries that the plug-in learns."""
-    host = getattr(head, "host", head)
-    needs = host.needs(host.settings)
-    return replace(
-        needs,
-        boundaries=max(needs.boundaries, head.needs(head.settings).boundaries),
-        sees_padding=not masks(host),
-    )
+@dataclass(frozen=True)
+class SecondStream:
+    """Features in a clock of their own over the time of a batch's clips, padded at the end to a common number; called frames."""
+
+    features: torch.Tensor
+    """float32, `(batch, frames, dim)`; padding is zero."""
+    mask: torch.Tensor
+    """bool, `(batch, frames)`; True where there is a frame."""
+    seconds: torch.Tensor
+    """float32, `(batch, frames, 2)`: start and end of each, in the clock of the clips; zero in the padding."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some videos, padded at the end to a common number of clips."""
+
+    clips: torch.Tensor
+    """float32, `(batch, clips, dim)`; padding is zero."""
+    mask: torch.Tensor
+    """bool, `(batch, clips)`; True where there is a clip."""
+    target01: torch.Tensor
+    """float32, `(batch,)`; the score on the scale 0 to 1."""
+    rows: tuple[int, ...]
+    """Rows of the dataset, in the order of the batch."""
+    audio: torch.Tensor | None = None
+    """float32, `(batch, clips, audio_dim)`; the sound of the same clips."""
+    seconds: torch.Tensor | None = None
+    """float32, `(batch, clips, 2)`: start and end of each clip; zero in the padding."""
+    second_stream: SecondStream | None = None
+    boundaries: torch.Tensor | None = None
+    """float32, `(batch, boundaries)` seconds; nan where a video has none. None where no video has."""
+    terms: torch.Tensor | None = None
+    """int64, `(batch, stages + 1)`: index of the prompt set's text for each of the video's stages, and for the whole video; -1 where
+    its category has none."""
+    scores: torch.Tensor | None = None
+    """float32, `(batch, columns)`, in judges' units: the scores that the head's `Needs` names; nan where one is missing."""
+    exemplar: Batch | None = None
+    """Training videos to compare with, and their targets; each is here once."""
+    voters: torch.Tensor | None = None
+    """int64, `(batch, voters)`: which videos of `exemplar` each video is compared with; -1 where there are fewer."""
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    score01: torch.Tensor
+    """`(batch,)`, on the scale 0 to 1."""
+    patterns: tuple[torch.Tensor, ...] = ()
+    """Each `(batch, n, d)`: what the triplet loss keeps apart."""
+    logits: tuple[torch.Tensor, ...] = ()
+    """Each `(batch, n, n)`: similarity of pattern i to text j."""
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Name -> `(batch, n)`: normalised weights whose expectation is a score."""
+    boundaries: torch.Tensor | None = None
+    """`(batch, boundaries)` seconds: the predicted end of each stage but the last."""
+    losses: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The head's own loss terms, scalars, already weighted; only in training."""
+
+
+class Comparable(Protocol):
+    """The training videos that a video may be compared with, as `Head.learn_groups` gets them."""
+
+    @property
+    def targets01(self) -> np.ndarray:
+        """float, `(videos,)`."""
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float32, `(videos, columns)`: the scores that the head's `Needs` names."""
+
+    def differences(self, values: np.ndarray) -> np.ndarray:
+        """Absolute differences of `values`, `(videos,)`, of all pairs that may be compared, in rising order."""
+
+
+class Head(nn.Module):
+    """Clips of videos to scores.
+
+    A head has a docstring whose first line says what it is, `Settings`, `needs`, a constructor with these arguments, and `forward`.
+    """
+
+    Settings: ClassVar[type]
+    """A frozen dataclass whose fields have defaults; `--set` reaches each."""
+    KEY_MAP: ClassVar[Mapping[str, str | None]] = {}
+    """Key, or prefix of keys ending in a dot, of the published checkpoint -> ours; None for weights that are left out."""
+    closed_form: ClassVar[bool] = False
+    """It is fitted by `fit_closed_form`, not trained by gradient."""
+    stacks: ClassVar[bool] = False
+    """`torch.func` can turn it into an operation over a stack of models, where no video is padded."""
+    stacks_padded: ClassVar[bool] = False
+    """And where videos are padded, too."""
+    sees_means: ClassVar[bool] = False
+    """It reads the mean of a video's clips alone, so that means can be computed once. Not with `Needs.sees_padding`."""
+    settings: Any
+    """What it was made with."""
+
+    def __init__(self, dim: int, settings: Any, prototypes: Prototypes | None = None, audio_dim: int = 0) -> None:
+        """For clips of `dim` values and a second stream of `audio_dim`. Raises `DataError` when a text that it needs is missing."""
+        super().__init__()
+        self.settings = settings
+        known = prototypes.texts if prototypes else {}
+        for group in self.needs(settings).texts:
+            if group not in known:
+                raise DataError(f"this head needs the texts {group!r}, got {', '.join(known) or 'none'}")
+            self.register_buffer(f"{group}_texts", torch.as_tensor(known[group], dtype=torch.float32))
+
+    @classmethod
+    def needs(cls, settings: Any) -> Needs:
+        """What a head with these settings must be given."""
+        return Needs()
+
+    @property
+    def batch_needs(self) -> Needs:
+        """What batches for this head hold."""
+        return self.needs(self.settings)
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        raise NotImplementedError
+
+    def texts(self, group: str) -> torch.Tensor:
+        """float32, `(texts, dim)`: features of a group that it needs."""
+        return self.get_buffer(f"{group}_texts")
+
+    def mask(self, batch: Batch) -> torch.Tensor:
+        """bool, `(batch, clips)`: which clips it reads; all of them, padding included, where it sees padding."""
+        return torch.ones_like(batch.mask) if self.batch_needs.sees_padding else batch.mask
+
+    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
+        """Fit on whole training videos, if `closed_form`."""
+        raise NotImplementedError
+
+    def learn_groups(self, training: Comparable) -> None:
+        """Before training, of a head that compares: see which differences there are among training videos."""

@@ -4,17 +4,14 @@ Action Quality Assessment, ICCV 2021, section 3). A host that MVLA is plugged in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.usdl import mean_of_clips
 
 
@@ -65,26 +62,27 @@ class RegressionTree(nn.Module):
         return reached, self.leaves(nodes)[..., 0].float()
 
 
-class CoRe(nn.Module):
+class CoRe(Head):
     """CoRe: the mean of the clips beside that of an exemplar and its score, to a tree of differences."""
 
     Settings = CoReSettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: CoReSettings) -> Needs:
-        return settings.needs
+    @classmethod
+    def needs(cls, settings: CoReSettings) -> Needs:
+        return replace(settings.needs, sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: CoReSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
         self.tree = RegressionTree(2 * dim + 1, settings.width, settings.depth)
         self.differences = Differences(settings, 2 ** (settings.depth - 1))
 
+    def learn_groups(self, training: Comparable) -> None:
+        self.differences.learn_groups(training)
+
     def forward(self, batch: Batch) -> HeadOutput:
-        features = [mean_of_clips(one, self.settings.mask) for one in (batch, batch.exemplar)]
+        features = [mean_of_clips(one.clips, self.mask(one)) for one in (batch, batch.exemplar)]
         score01, losses = judge(batch, *features, self._compare, self.differences)
         return HeadOutput(score01, losses=losses)
 

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.transformer import decoder
 
 
@@ -35,22 +32,22 @@ class GDLTSettings:
             raise SettingsError(f"grades must be above 0, got {self.grades}")
 
 
-class GDLT(nn.Module):
+class GDLT(Head):
     """GDLT, the common baseline: learnable grades ask the clips. 3,163,396 parameters for 1024-wide features."""
 
     Settings = GDLTSettings
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
-    stacks_padded = False
+    stacks = True
 
-    @staticmethod
-    def needs(settings: GDLTSettings) -> Needs:
-        return Needs()
+    @classmethod
+    def needs(cls, settings: GDLTSettings) -> Needs:
+        return Needs(sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: GDLTSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.decoder = decoder(s.width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
         self.prototypes = nn.Parameter(torch.randn(s.grades, s.width))
@@ -58,7 +55,7 @@ class GDLT(nn.Module):
         xavier_(self.decoder)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
+        mask = self.mask(batch)
         encoded = self.context(batch.clips, mask)
         patterns = self.decoder(self.prototypes, encoded, mask)
         score01, weights = self.grade_score(patterns)

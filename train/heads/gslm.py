@@ -13,12 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import GRADES, SCORES, Prototypes
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.transformer import decoder
 
 TEXT, LEARNABLE, POSITIONAL = "text", "learnable", "positional"
@@ -71,23 +68,25 @@ def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
     )
 
 
-class GSLM(nn.Module):
+class GSLM(Head):
     """QGVL: grade texts ask the clips, score texts their grade. 10,831,466 parameters for 1024-wide features, 4 + 101 texts."""
 
     Settings = GSLMSettings
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
 
-    @staticmethod
-    def needs(settings: GSLMSettings) -> Needs:
+    @classmethod
+    def needs(cls, settings: GSLMSettings) -> Needs:
         levels = (GRADES, SCORES) if settings.score_level else (GRADES,)
-        return Needs(levels if settings.queries == TEXT else (), audio=settings.audio)
+        return Needs(
+            levels if settings.queries == TEXT else (), audio=settings.audio, sees_padding=not settings.mask
+        )  # fmt: skip
 
     def __init__(
         self, dim: int, settings: GSLMSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
-        num_grades, num_scores, width = self._make_queries(prototypes)
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
+        num_grades, num_scores, width = self._make_queries()
         if s.score_level and num_scores < num_grades:
             raise DataError(f"{num_scores} score texts cannot refine {num_grades} grades: give more scores")
         if s.audio and not audio_dim:
@@ -132,14 +131,12 @@ class GSLM(nn.Module):
             nn.init.eye_(layer.multihead_attn.out_proj.weight)
         _score_by_likeness(self.grade_score, self._queries(GRADES))
 
-    def _make_queries(self, prototypes: Prototypes | None) -> tuple[int, int, int]:
-        """Queries of both levels, as buffers or parameters; how many there are, and how wide."""
+    def _make_queries(self) -> tuple[int, int, int]:
+        """Queries of both levels, as buffers or parameters, where they are no texts; how many there are, and how wide."""
         s = self.settings
         if s.queries == TEXT:
-            for name in self.needs(s).texts:
-                self.register_buffer(f"{name}_texts", torch.as_tensor(prototypes.texts[name], dtype=torch.float32))
-            num_grades, width = prototypes.texts[GRADES].shape
-            return num_grades, len(prototypes.texts[SCORES]) if s.score_level else 0, width
+            num_grades, width = self.texts(GRADES).shape
+            return num_grades, len(self.texts(SCORES)) if s.score_level else 0, width
         counts = {GRADES: s.grades or TYPICAL_GRADES, **({SCORES: s.scores} if s.score_level else {})}
         for name, count in counts.items():
             if s.queries == LEARNABLE:
@@ -149,11 +146,11 @@ class GSLM(nn.Module):
         return counts[GRADES], counts.get(SCORES, 0), s.width
 
     def _queries(self, name: str) -> torch.Tensor:
-        return getattr(self, f"{name}_texts" if self.settings.queries == TEXT else f"{name}_queries")
+        return self.texts(name) if self.settings.queries == TEXT else getattr(self, f"{name}_queries")
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings
-        mask = batch.mask if s.mask else torch.ones_like(batch.mask)
+        mask = self.mask(batch)
         encoded = self.context(batch.clips, mask, batch.audio if s.audio else None)
         grade_queries = self._queries(GRADES)
         grades = self.decoder(grade_queries, encoded, mask)

@@ -12,13 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 
 KNOTS = 6
@@ -61,21 +57,21 @@ class KernelSettings(RidgeSettings):
             raise SettingsError(f"variation_weight must be 0 or more, got {self.variation_weight}")
 
 
-class Kernel(nn.Module):
+class Kernel(Head):
     """Kernel ridge regression on which kinds of clips occur, and when; seconds to fit, no epochs."""
 
     Settings = KernelSettings
-    KEY_MAP: dict[str, str] = {}
+    closed_form = True
 
-    @staticmethod
-    def needs(settings: KernelSettings) -> Needs:
+    @classmethod
+    def needs(cls, settings: KernelSettings) -> Needs:
         return Needs(targets=tuple(name.strip() for name in settings.beside.split(",") if name.strip()))
 
     def __init__(
         self, dim: int, settings: KernelSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.register_buffer("centre", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(dim))
         # With fewer training clips than landmarks, the rest stay zero and weigh nothing.

@@ -12,13 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.dropout import Dropout
 from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.packing import Places
 from longtake.train.heads.blocks.transformer import decoder, encoder
 
@@ -203,7 +200,7 @@ def _padding(mask: torch.Tensor) -> torch.Tensor | None:
     return None if bool(mask.all()) else ~mask
 
 
-class MLAVL(nn.Module):
+class MLAVL(Head):
     """MLAVL whole: S2CE, MAG2, AVCF, DPG with PGT. 6,987,155 parameters for 1024-wide clips and 768-wide sound."""
 
     Settings = MLAVLSettings
@@ -239,25 +236,23 @@ class MLAVL(nn.Module):
         modalities = ("visual", "audio") if cls.has_audio else ("visual",)
         actions = tuple(f"{modality}_actions" for modality in modalities) if settings.has_mag2 else ()
         grades = ("audio_visual_grades", "visual_grades") if cls.has_audio else ("visual_grades",)
-        return Needs(actions + (grades if settings.language and settings.dpg else ()), audio=cls.has_audio)
+        texts = actions + (grades if settings.language and settings.dpg else ())
+        return Needs(texts, audio=cls.has_audio, sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: MLAVLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         common = {"heads": s.heads, "dropout": s.dropout}
-        texts = prototypes.texts if prototypes else {}
-        for name in self.needs(s).texts:
-            self.register_buffer(f"{name}_texts", torch.as_tensor(texts[name], dtype=torch.float32))
         self.visual = Projection(dim, s.width)
         if self.has_audio:
             if not audio_dim:
                 raise DataError("this head needs sound: name its features with --audio BACKBONE")
             self.audio = Projection(audio_dim, s.width)
             self.avcf = AVCF(s.width, layers=s.fusion_layers, **common) if s.avcf else CrossAttention(s.width, **common)
-        if self.needs(s).texts:
-            self.text = Projection(next(iter(texts.values())).shape[1], s.width)
+        if texts := self.needs(s).texts:
+            self.text = Projection(self.texts(texts[0]).shape[1], s.width)
         if s.s2ce:
             self.s2ce = S2CE(s.width, layers=s.encoder_layers, **common)
         if s.has_mag2:
@@ -271,7 +266,7 @@ class MLAVL(nn.Module):
         counts = {"visual": VISUAL_GRADES} | ({"audio_visual": AUDIO_VISUAL_GRADES} if self.has_audio else {})
         for branch, count in counts.items():
             if s.language:
-                count = len(texts[f"{branch}_grades"])
+                count = len(self.texts(f"{branch}_grades"))
             else:
                 self.register_parameter(f"{branch}_queries", nn.Parameter(torch.randn(count, s.width)))
             setattr(self, f"{branch}_score", DiagonalScore(s.width, count))
@@ -280,7 +275,7 @@ class MLAVL(nn.Module):
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings
-        mask = batch.mask if s.mask else torch.ones_like(batch.mask)
+        mask = self.mask(batch)
         texts = self._project_texts()
         visual = self._context("visual", batch.clips, mask, texts)
         fused = None
@@ -310,7 +305,7 @@ class MLAVL(nn.Module):
         names = self.needs(self.settings).texts
         if not names:
             return {}
-        raw = [getattr(self, f"{name}_texts") for name in names]
+        raw = [self.texts(name) for name in names]
         return dict(zip(names, self.text(torch.cat(raw)).split([len(texts) for texts in raw])))
 
     def _context(

@@ -13,11 +13,8 @@ import torch
 from torch import nn
 
 from longtake.errors import there_are
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.usdl import USDLSettings, gaussian_labels, mean_of_clips, perceptron
 
 EXPECTATION, MODE = "expectation", "mode"
@@ -64,14 +61,13 @@ class MUSDLSettings(USDLSettings):
         return tuple(name.strip() for name in self.judges.split(",") if name.strip())
 
 
-class MUSDL(nn.Module):
+class MUSDL(Head):
     """MUSDL: a distribution over scores for each judge, and the sport's rule to the score."""
 
     Settings = MUSDLSettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: MUSDLSettings) -> Needs:
+    @classmethod
+    def needs(cls, settings: MUSDLSettings) -> Needs:
         """Raises `SettingsError` where nobody says who judges."""
         s = settings
         if not s.columns:
@@ -80,13 +76,14 @@ class MUSDL(nn.Module):
                 "--set judges=NAME,NAME,..., and what multiplies them with --set times=NAME"
             )
         times = (s.times,) if s.times else ()
-        return Needs(scores=times, targets=s.columns) if s.known else Needs(targets=(*times, *s.columns))
+        scores, targets = (times, s.columns) if s.known else ((), (*times, *s.columns))
+        return Needs(scores=scores, targets=targets, sees_padding=not s.mask)
 
     def __init__(
         self, dim: int, settings: MUSDLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.paths = nn.ModuleList(perceptron(dim, s.width, s.bins, s.dropout) for _ in s.columns)
         values = torch.linspace(0, 1, (s.bins - 1) * FINE + 1)
         expectations = gaussian_labels(values, s.bins, s.sigma) @ torch.linspace(0, 1, s.bins)
@@ -95,7 +92,7 @@ class MUSDL(nn.Module):
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings
-        features = mean_of_clips(batch, s.mask)
+        features = mean_of_clips(batch.clips, self.mask(batch))
         logits = torch.stack([path(features) for path in self.paths], 1).float()
         losses = {}
         if self.training:

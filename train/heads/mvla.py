@@ -16,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, xavier_
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.segmentation import frame_grid, to_clips
 from longtake.train.heads.blocks.transformer import encoder
 
@@ -168,8 +165,8 @@ class Guidance(nn.Module):
     def vision_of_clips(self, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
         """Equation 3 at the level of clips, `(batch, clips, width)`: of the second stream, pooled over time where it has a clock of its
         own, or of the clips themselves."""
-        if batch.frames is not None:
-            frames = self.vision(batch.frames.features, batch.frames.mask)
+        if batch.second_stream is not None:
+            frames = self.vision(batch.second_stream.features, batch.second_stream.mask)
             return to_clips(frames, frame_grid(batch, 0), batch.mask, batch.seconds)
         return self.vision(batch.clips if batch.audio is None else batch.audio, mask)
 
@@ -224,32 +221,30 @@ def levels(mask: torch.Tensor, stages: int) -> tuple[torch.Tensor, torch.Tensor]
     return stage_shares(mask, stages).float(), (mask / mask.sum(1, keepdim=True))[:, None].float()
 
 
-class MVLA(nn.Module):
+class MVLA(Head):
     """MVLA for long programmes: grade texts guide CLIP's pictures, and these the clips of a video backbone."""
 
     Settings = MVLASettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: MVLASettings) -> Needs:
-        return Needs(texts=("grades",), frames=True, terms=("grades",))
+    @classmethod
+    def needs(cls, settings: MVLASettings) -> Needs:
+        return Needs(texts=(GRADES,), second_stream=True, terms=(GRADES,), sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: MVLASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
-        self.register_buffer("grades_texts", torch.from_numpy(prototypes.texts["grades"]))
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
-        self.guidance = Guidance(s, self.grades_texts, audio_dim or dim, s.width)
+        self.guidance = Guidance(s, self.texts(GRADES), audio_dim or dim, s.width)
         self.assessment = nn.Sequential(
             nn.Linear(2 * s.width, s.width), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.width, 1)
         )
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
+        mask = self.mask(batch)
         clips = self.context(batch.clips, mask)
-        texts = self.guidance.texts(self.grades_texts)
+        texts = self.guidance.texts(self.texts(GRADES))
         vision = self.guidance.vision_of_clips(batch, mask)
         means = [
             self.guidance.attend(share @ clips, share @ vision, own_texts(texts, batch.terms)).mean(1)

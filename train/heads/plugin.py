@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import nn
 
 from longtake.errors import there_are
-from longtake.train.data.dataset import Batch
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs, masks
+from longtake.train.heads.base import GRADES, Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import Projection
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.segmentation import to_clips
 from longtake.train.heads.mlavl import MAG2, SAGE
 from longtake.train.heads.mvla import Guidance, MVLASettings, own_texts
@@ -44,59 +42,68 @@ def both(host: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[st
     return {**host, **{name: host[name] + term if name in host else term for name, term in own.items()}}
 
 
-class WithMAG2(nn.Module):
+class PlugIn(Head):
+    """A head before another, its host. What the host can do beyond `forward`, it cannot."""
+
+    def __init__(self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: Any) -> None:
+        super().__init__(dim, settings, None, audio_dim)
+        self.host = host
+        for group, features in texts.items():
+            self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(features, dtype=torch.float32))
+
+    @property
+    def batch_needs(self) -> Needs:
+        """Those of the host, and the boundaries that the plug-in learns."""
+        needs = self.host.batch_needs
+        return replace(needs, boundaries=max(needs.boundaries, self.needs(self.settings).boundaries))
+
+    def texts(self, group: str) -> torch.Tensor:
+        return self.get_buffer(f"{PREFIX}{group}{SUFFIX}")
+
+    def learn_groups(self, training: Comparable) -> None:
+        self.host.learn_groups(training)
+
+
+class WithMAG2(PlugIn):
     """MAG2 (MLAVL, Table 4): action texts inform the clips."""
 
     Settings = MAG2Settings
 
-    @staticmethod
-    def needs(settings: MAG2Settings) -> Needs:
-        return Needs()
-
     def __init__(
-        self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MAG2Settings
+        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MAG2Settings
     ) -> None:
-        super().__init__()
-        self.host, self.settings = host, settings
-        actions = torch.as_tensor(texts["visual_actions"], dtype=torch.float32)
-        self.register_buffer(f"{PREFIX}visual_actions{SUFFIX}", actions)
-        self.text = Projection(actions.shape[1], dim)
+        super().__init__(host, dim, texts, audio_dim, settings)
+        self.text = Projection(self.texts("visual_actions").shape[1], dim)
         self.mag2 = MAG2(dim, SAGE, settings.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        texts = self.text(self.plugin_visual_actions_texts)
-        return self.host(with_clips(batch, lambda one: self.mag2(one.clips, self._mask(one), texts)))
-
-    def _mask(self, batch: Batch) -> torch.Tensor:
-        return batch.mask if masks(self.host) else torch.ones_like(batch.mask)
+        texts = self.text(self.texts("visual_actions"))
+        return self.host(with_clips(batch, lambda one: self.mag2(one.clips, self.mask(one), texts)))
 
 
-class WithMVLA(nn.Module):
+class WithMVLA(PlugIn):
     """MVLA before a host (MVLA, section 3.4). The paper lets stages and the whole video attend, of which a host that reads clips
     knows nothing; here clips do. The similarity terms are those of stages and video, as there."""
 
     Settings = MVLASettings
 
-    @staticmethod
-    def needs(settings: MVLASettings) -> Needs:
-        return Needs(frames=True, terms=("grades",))
+    @classmethod
+    def needs(cls, settings: MVLASettings) -> Needs:
+        return Needs(second_stream=True, terms=(GRADES,))
 
     def __init__(
-        self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MVLASettings
+        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MVLASettings
     ) -> None:
-        super().__init__()
-        self.host, self.settings = host, settings
-        (group,) = texts
-        self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(texts[group], dtype=torch.float32))
-        self._texts = f"{PREFIX}{group}{SUFFIX}"
-        self.guidance = Guidance(settings, getattr(self, self._texts), audio_dim or dim, dim)
+        super().__init__(host, dim, texts, audio_dim, settings)
+        (self._group,) = texts
+        self.guidance = Guidance(settings, self.texts(self._group), audio_dim or dim, dim)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        texts = self.guidance.texts(getattr(self, self._texts))
+        texts = self.guidance.texts(self.texts(self._group))
         seen = []
 
         def inform(one: Batch) -> torch.Tensor:
-            mask = one.mask if masks(self.host) else torch.ones_like(one.mask)
+            mask = self.mask(one)
             vision = self.guidance.vision_of_clips(one, mask)
             seen.append((vision, mask))
             clips = self.guidance.attend(one.clips, vision, own_texts(texts, one.terms), mask)
@@ -108,32 +115,29 @@ class WithMVLA(nn.Module):
         return replace(output, losses=both(output.losses, losses))
 
 
-class WithStages(nn.Module):
+class WithStages(PlugIn):
     """MVLA whole before a host. As in the scheme for long programmes, the host reads clips, so clips attend; segmentation and similarity
     are those of `StagedMVLA`."""
 
     Settings = StagedSettings
 
-    @staticmethod
-    def needs(settings: StagedSettings) -> Needs:
-        return StagedMVLA.needs(settings)
+    @classmethod
+    def needs(cls, settings: StagedSettings) -> Needs:
+        return replace(StagedMVLA.needs(settings), texts=())
 
     def __init__(
-        self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: StagedSettings
+        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: StagedSettings
     ) -> None:
-        super().__init__()
-        self.host, self.settings = host, settings
-        for group in GROUPS:
-            self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(texts[group], dtype=torch.float32))
-        self.guidance = StageGuidance(settings, self.plugin_stages_texts, audio_dim or dim, dim)
+        super().__init__(host, dim, texts, audio_dim, settings)
+        self.guidance = StageGuidance(settings, self.texts("stages"), audio_dim or dim, dim)
 
     def forward(self, batch: Batch) -> HeadOutput:
         guidance = self.guidance
-        texts = guidance.texts(self.plugin_stages_texts), guidance.texts(self.plugin_videos_texts)
+        texts = [guidance.texts(self.texts(group)) for group in GROUPS]
         seen: list[Grains] = []
 
         def inform(one: Batch) -> torch.Tensor:
-            mask = one.mask if masks(self.host) else torch.ones_like(one.mask)
+            mask = self.mask(one)
             grains = guidance.grains(one, one.clips, mask)
             seen.append(grains)
             vision = grains.vision
@@ -152,13 +156,13 @@ class WithStages(nn.Module):
 class Plugin:
     """A plug-in as it is for the texts of one prompt set."""
 
-    kind: type
+    kind: type[PlugIn]
     prompt_set: str
     groups: tuple[str, ...]
 
     def build(
-        self, host: nn.Module, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: object
-    ) -> nn.Module:
+        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: object
+    ) -> PlugIn:
         return self.kind(host, dim, texts, audio_dim, settings)
 
 

@@ -9,12 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Batch, Head, HeadOutput, Prototypes
 
 LEAST_SPREAD = 1e-2
 """Smallest deviation by which a statistic is divided, as a share of the median deviation."""
@@ -77,20 +73,26 @@ def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSetting
     )
 
 
-class RidgeFit(nn.Module):
-    """Linear in standardised statistics, fitted in closed form; the penalty is that of the least leave-one-out error."""
+class Ridge(Head):
+    """The floor: ridge regression on statistics over clips, from whole videos."""
 
-    def __init__(self, num_statistics: int, settings: RidgeSettings) -> None:
-        super().__init__()
-        self.settings = settings
+    Settings = RidgeSettings
+    closed_form = True
+
+    def __init__(
+        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
+    ) -> None:
+        super().__init__(dim, settings, prototypes, audio_dim)
         for name in ("centre", "weight"):
-            self.register_buffer(name, torch.zeros(num_statistics))
-        self.register_buffer("spread", torch.ones(num_statistics))
+            self.register_buffer(name, torch.zeros(8 * dim))
+        self.register_buffer("spread", torch.ones(8 * dim))
         self.register_buffer("intercept", torch.zeros(()))
 
-    def fit(self, statistics: torch.Tensor, target: torch.Tensor) -> None:
-        """`(videos, statistics)` and `(videos,)`."""
-        inputs, target = statistics.double(), target.double()
+    @torch.no_grad()
+    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
+        """Linear in standardised statistics; the penalty is that of the least leave-one-out error."""
+        pairs = [(_statistics(batch), batch.target01) for batch in batches]
+        inputs, target = (torch.cat(parts).double() for parts in zip(*pairs))
         self.centre.copy_(inputs.mean(0))
         self.spread.copy_(safe_spread(inputs))
         inputs = (inputs - self.centre.double()) / self.spread.double()
@@ -98,32 +100,8 @@ class RidgeFit(nn.Module):
         dual, _ = solve_dual(inputs @ inputs.T, target[:, None], self.settings)
         self.weight.copy_(inputs.T @ dual[:, 0])
 
-    def forward(self, statistics: torch.Tensor) -> torch.Tensor:
-        return (statistics - self.centre) / self.spread @ self.weight + self.intercept
-
-
-class Ridge(RidgeFit):
-    """The floor: ridge regression on statistics over clips, from whole videos."""
-
-    Settings = RidgeSettings
-    KEY_MAP: dict[str, str] = {}
-
-    @staticmethod
-    def needs(settings: RidgeSettings) -> Needs:
-        return Needs()
-
-    def __init__(
-        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(8 * dim, settings)
-
-    @torch.no_grad()
-    def fit_closed_form(self, batches: Iterable[Batch]) -> None:
-        pairs = [(_statistics(batch), batch.target01) for batch in batches]
-        self.fit(torch.cat([statistics for statistics, _ in pairs]), torch.cat([targets for _, targets in pairs]))
-
     def forward(self, batch: Batch) -> HeadOutput:
-        return HeadOutput(super().forward(_statistics(batch)))
+        return HeadOutput((_statistics(batch) - self.centre) / self.spread @ self.weight + self.intercept)
 
 
 def _statistics(batch: Batch) -> torch.Tensor:

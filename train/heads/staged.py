@@ -13,12 +13,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import ContextEncoder
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
     FIXED,
@@ -142,8 +139,8 @@ class StageGuidance(Guidance):
                 stage_of_frames(grid, index), grid, None,
             )  # fmt: skip
         grid = frame_grid(batch, s.frames)
-        if batch.frames is not None:
-            vision = self.vision(batch.frames.features, batch.frames.mask)
+        if batch.second_stream is not None:
+            vision = self.vision(batch.second_stream.features, batch.second_stream.mask)
         else:
             vision = to_frames(self.vision_of_clips(batch, mask), batch.mask, batch.seconds, grid)
         found = self.segmentation(batch, grid, clips, vision)
@@ -200,34 +197,33 @@ class StageGuidance(Guidance):
         )  # fmt: skip
 
 
-class StagedMVLA(nn.Module):
+class StagedMVLA(Head):
     """MVLA whole: stages of a dive by segmentation, and texts of its terms at the levels of frame, stage and video."""
 
     Settings = StagedSettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: StagedSettings) -> Needs:
+    @classmethod
+    def needs(cls, settings: StagedSettings) -> Needs:
         boundaries = 0 if settings.boundaries == FIXED else settings.stages - 1
-        return Needs(texts=GROUPS, frames=True, boundaries=boundaries, terms=GROUPS)
+        return Needs(
+            texts=GROUPS, second_stream=True, boundaries=boundaries, terms=GROUPS, sees_padding=not settings.mask
+        )  # fmt: skip
 
     def __init__(
         self, dim: int, settings: StagedSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
-        for group in GROUPS:
-            self.register_buffer(f"{group}_texts", torch.from_numpy(prototypes.texts[group]))
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
-        self.guidance = StageGuidance(s, self.stages_texts, audio_dim or dim, s.width)
+        self.guidance = StageGuidance(s, self.texts("stages"), audio_dim or dim, s.width)
         self.assessment = nn.Sequential(
             nn.Linear((s.stages + 1) * s.width, s.width), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.width, 1)
         )
 
     def forward(self, batch: Batch) -> HeadOutput:
         guidance = self.guidance
-        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
-        stage_texts, video_texts = guidance.texts(self.stages_texts), guidance.texts(self.videos_texts)
+        mask = self.mask(batch)
+        stage_texts, video_texts = (guidance.texts(self.texts(group)) for group in GROUPS)
         grains = guidance.grains(batch, self.context(batch.clips, mask), mask)
         own = guidance.own(batch, stage_texts, video_texts)
         levels = [

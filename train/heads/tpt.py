@@ -7,18 +7,15 @@ layer lets the queries attend to each other, the temperature begins at 0.07 and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
 from longtake.train.heads.blocks.layers import xavier_
-from longtake.train.heads.blocks.output import HeadOutput
 
 
 @dataclass(frozen=True)
@@ -93,21 +90,20 @@ def sparsity_loss(looks: torch.Tensor) -> torch.Tensor:
     return ((clips - centres_of(looks)[..., None]).abs() * looks).sum(-1).mean()
 
 
-class TPT(nn.Module):
+class TPT(Head):
     """TPT: five queries parse the clips into parts, which are compared with those of an exemplar."""
 
     Settings = TPTSettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: TPTSettings) -> Needs:
-        return settings.needs
+    @classmethod
+    def needs(cls, settings: TPTSettings) -> Needs:
+        return replace(settings.needs, sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: TPTSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.places = nn.Parameter(torch.empty(s.queries, s.width))
         self.layers = nn.ModuleList(ParsingLayer(dim, s, attends=index == 0) for index in range(s.layers))
         nn.init.xavier_uniform_(self.places)
@@ -120,9 +116,12 @@ class TPT(nn.Module):
         )
         self.differences = Differences(s, s.groups)
 
+    def learn_groups(self, training: Comparable) -> None:
+        self.differences.learn_groups(training)
+
     def parse(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
         """Parts `(batch, queries, width)`, what the queries of each layer look at, and the lengths of videos."""
-        mask = batch.mask if self.settings.mask else torch.ones_like(batch.mask)
+        mask = self.mask(batch)
         parts, looks = self.places.new_zeros(len(mask), *self.places.shape), []
         for layer in self.layers:
             parts, seen = layer(parts, self.places, batch.clips, mask)

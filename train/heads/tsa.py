@@ -15,12 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.errors import there_are
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities
-from longtake.train.heads.blocks.output import HeadOutput
 from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
     FIXED,
@@ -115,29 +112,31 @@ def equal_parts(grid: Grid, stages: int) -> torch.Tensor:
     return (grid.mask.sum(1, keepdim=True) * shares).long()
 
 
-class TSA(nn.Module):
+class TSA(Head):
     """TSA: stages are found, and each is compared with the same stage of an exemplar."""
 
     Settings = TSASettings
-    KEY_MAP: dict[str, str] = {}
 
-    @staticmethod
-    def needs(settings: TSASettings) -> Needs:
+    @classmethod
+    def needs(cls, settings: TSASettings) -> Needs:
         shared = settings.needs
         labelled = 0 if settings.boundaries == FIXED else settings.stages - 1
-        return Needs(frames=True, boundaries=labelled, scores=shared.scores, exemplars=shared.exemplars)
+        return Needs(second_stream=True, boundaries=labelled, scores=shared.scores, exemplars=shared.exemplars)
 
     def __init__(
         self, dim: int, settings: TSASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        s = self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
+        s = settings
         self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
         self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout) for _ in range(s.layers))
         self.difference = nn.Sequential(
             nn.Linear(s.width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)
         )
         self.qualities = Qualities(s)
+
+    def learn_groups(self, training: Comparable) -> None:
+        self.qualities.learn_groups(training)
 
     def segment(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Points of stages, `(batch, stages, points, width)`; predicted boundaries, `(batch, stages - 1)` seconds; and the loss of equation 4 of MVLA.

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.prompts import Prototypes
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Needs
-from longtake.train.heads.blocks.output import HeadOutput
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,10 @@ class USDLSettings(MLPSettings):
             raise SettingsError(f"bins must be 2 or more and sigma above 0, got {self.bins} and {self.sigma}")
 
 
-def mean_of_clips(batch: Batch, masked: bool) -> torch.Tensor:
-    """`(batch, dim)`."""
-    mask = (batch.mask if masked else torch.ones_like(batch.mask))[..., None].float()
-    return (batch.clips * mask).sum(1) / mask.sum(1)
+def mean_of_clips(clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """`(batch, clips, dim)` and bool `(batch, clips)` -> `(batch, dim)`."""
+    weights = mask[..., None].float()
+    return (clips * weights).sum(1) / weights.sum(1)
 
 
 def perceptron(dim: int, width: int, outputs: int, dropout: float) -> nn.Sequential:
@@ -56,53 +53,49 @@ def gaussian_labels(target01: torch.Tensor, bins: int, sigma: float) -> torch.Te
     return heights / heights.sum(1, keepdim=True)
 
 
-class MeanMLP(nn.Module):
+class MeanMLP(Head):
     """The mean of the clips through a perceptron: the plainest baseline that is trained by gradient."""
 
     Settings = MLPSettings
-    KEY_MAP: dict[str, str] = {}
     sees_means = True
-    stacks_padded = True
+    stacks = stacks_padded = True
 
-    @staticmethod
-    def needs(settings: MLPSettings) -> Needs:
-        return Needs()
+    @classmethod
+    def needs(cls, settings: MLPSettings) -> Needs:
+        return Needs(sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: MLPSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
         self.layers = perceptron(dim, settings.width, 1, settings.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        return HeadOutput(torch.sigmoid(self.layers(mean_of_clips(batch, self.settings.mask))[:, 0]))
+        return HeadOutput(torch.sigmoid(self.layers(mean_of_clips(batch.clips, self.mask(batch)))[:, 0]))
 
 
-class USDL(nn.Module):
+class USDL(Head):
     """USDL: a distribution over scores, learnt from Gaussian labels. The score is its expectation; the published code takes its
     mode, which can take 101 values only."""
 
     Settings = USDLSettings
-    KEY_MAP: dict[str, str] = {}
     sees_means = True
-    stacks_padded = True
+    stacks = stacks_padded = True
 
-    @staticmethod
-    def needs(settings: USDLSettings) -> Needs:
-        return Needs()
+    @classmethod
+    def needs(cls, settings: USDLSettings) -> Needs:
+        return Needs(sees_padding=not settings.mask)
 
     def __init__(
         self, dim: int, settings: USDLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
     ) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(dim, settings, prototypes, audio_dim)
         self.layers = perceptron(dim, settings.width, settings.bins, settings.dropout)
         self.register_buffer("values", torch.linspace(0, 1, settings.bins), persistent=False)
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings
-        logits = self.layers(mean_of_clips(batch, s.mask)).float()
+        logits = self.layers(mean_of_clips(batch.clips, self.mask(batch))).float()
         weights = logits.softmax(-1)
         losses = {}
         if self.training:

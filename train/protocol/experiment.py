@@ -21,7 +21,7 @@ from longtake.features.types import TextFeatures, recipe_hash
 from longtake.manifests.card import Card
 from longtake.manifests.prompts import STAGES
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.data.prompts import Prototypes, PrototypeSettings, build_prototypes, terms_of
+from longtake.train.data.prompts import PrototypeSettings, build_prototypes, terms_of
 from longtake.train.engine.checkpoint import CHECKPOINTS, model_name
 from longtake.train.engine.loop import Epoch, Fitted, Job, Task, fit, num_held_out
 from longtake.train.engine.parallel import NONE, require_way, train_all
@@ -30,7 +30,7 @@ from longtake.train.engine.resume import Saved
 from longtake.train.engine.settings import PUBLISHED, RunSettings, TrainSettings, build_settings, card_settings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
-from longtake.train.heads.base import Needs
+from longtake.train.heads.base import Needs, Prototypes
 from longtake.train.heads.plugin import Plugin, plugin_for
 from longtake.train.metrics import Metrics, measure
 
@@ -225,7 +225,7 @@ def prepare(store: Store, options: Options) -> Experiment:
     terms: dict[str, tuple[int, ...]] = {}
     if needs.audio and data.audio is None:
         raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
-    if data.frames is not None and not (needs.frames or of_plugin.frames):
+    if data.frames is not None and not (needs.second_stream or of_plugin.second_stream):
         raise DataError(
             f"head {head} reads a second stream clip for clip, and {data.frames.header.backbone} has other clips than "
             f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
@@ -280,7 +280,7 @@ def _plugin(store: Store, options: Options, head: str) -> Plugin | None:
     if options.plugin is None:
         return None
     plugin = plugin_for(options.plugin, {text.name: set(text.groups) for text in store.texts})
-    if hasattr(get_head(head), "fit_closed_form"):
+    if get_head(head).closed_form:
         raise SettingsError(f"head {head} is not trained by gradient, so there is nothing for a plug-in to learn")
     return plugin
 
@@ -485,7 +485,7 @@ def require_splits(experiment: Experiment) -> None:
     require_way([plan.job for plan in planned], experiment.options.parallel)
     names: dict[str, _Planned] = {}
     for plan in planned:
-        if not hasattr(get_head(experiment.head), "fit_closed_form"):
+        if not get_head(experiment.head).closed_form:
             try:
                 num_held_out(plan.job.settings, len(plan.job.task.train_rows))
             except DataError as error:

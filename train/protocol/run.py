@@ -87,7 +87,7 @@ def check_second(experiment: Experiment) -> list[str]:
             experiment.options.plugin, {experiment.plugin_text.name: set(experiment.plugin_text.groups)}
         )
         needs += [plugin.kind.needs(unit.settings.plugin) for unit in experiment.units]
-    if second is None or any(one.audio or one.frames for one in needs):
+    if second is None or any(one.audio or one.second_stream for one in needs):
         return []
     instead = ", or give --set audio=true" if "audio" in head.Settings.__dataclass_fields__ else ""
     return [
@@ -135,7 +135,7 @@ def first_of(video_ids: Sequence[str]) -> str:
 
 def check_overrides(experiment: Experiment) -> list[str]:
     """A warning of settings that a head in closed form does not have, or of videos kept from training for a choice that is not made."""
-    if hasattr(get_head(experiment.head), "fit_closed_form"):
+    if get_head(experiment.head).closed_form:
         idle = {field.name for field in fields(TrainSettings)} - IN_CLOSED_FORM
         named = ", ".join(sorted(idle & dict(experiment.options.overrides).keys()))
         return [f"head {experiment.head} is fitted in closed form and has no use for {named}"] if named else []
@@ -153,7 +153,7 @@ def check_precision(experiment: Experiment) -> list[str]:
     asked = any(unit.settings.train.precision == "bfloat16" for unit in experiment.units)
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     slow = experiment.data.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
-    if not (asked and slow) or hasattr(get_head(experiment.head), "fit_closed_form"):
+    if not (asked and slow) or get_head(experiment.head).closed_form:
         return []
     return [
         "this processor does not compute in bfloat16 but imitates it, which takes many times as long as precision=float32"

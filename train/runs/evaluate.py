@@ -23,7 +23,6 @@ from longtake.train.engine.checkpoint import (
 )
 from longtake.train.engine.loop import predict_stages, with_stages
 from longtake.train.errors import CheckpointError, DataError
-from longtake.train.heads.base import needs_of
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.experiment import Unit, labelled_rows
 
@@ -85,7 +84,7 @@ def load_run(
             if loaded[key].left_out:
                 warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
         data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
-        needs = needs_of(head)
+        needs = head.batch_needs
         data, pool = data.for_head(needs), load_exemplars(path, config, needs)
         yield head, config, data.with_pool(pool) if pool else data
 

@@ -19,13 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.manifests.card import Card
-from longtake.train.data.dataset import Batch, FeatureSet, ScoreScale
-from longtake.train.data.prompts import Prototypes, PrototypeSettings, build_prototypes
-from longtake.train.data.second_stream import Frames
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.prompts import PrototypeSettings, build_prototypes
 from longtake.train.engine.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
 from longtake.train.engine.settings import TrainSettings, build_settings, card_settings
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import TABLE, get_head
+from longtake.train.heads.base import Batch, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
 from longtake.train.protocol.experiment import build, score_scale
 from longtake.train.runs.folder import CONFIG, versions
@@ -240,5 +240,5 @@ def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
     """Beside the clips, CLIP's features of as many frames as MVLA takes."""
     starts = torch.arange(MVLA_FRAMES, dtype=torch.float32)[None] * batch.mask.shape[1] / MVLA_FRAMES
     seconds = torch.stack([starts, starts + batch.mask.shape[1] / MVLA_FRAMES], -1)
-    frames = Frames(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)
-    return replace(batch, audio=None, frames=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))
+    frames = SecondStream(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)
+    return replace(batch, audio=None, second_stream=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))

@@ -11,10 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
-from longtake.train.data.exemplars import Pool
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import CATEGORY, ExemplarRule, Needs
+from longtake.train.heads.base import CATEGORY, Batch, Comparable, ExemplarRule, Needs
 
 
 @dataclass(frozen=True)
@@ -60,23 +58,23 @@ class Qualities(nn.Module):
 
     def __init__(self, settings: ContrastSettings) -> None:
         super().__init__()
-        self.divided = bool(settings.divide)
+        self.divide = settings.divide
         self.register_buffer("unit", torch.ones(()))
 
-    def learn_groups(self, pool: Pool) -> None:
-        """Raises `DataError` where nothing can be divided."""
-        if not self.divided:
+    def learn_groups(self, training: Comparable) -> None:
+        """Raises `DataError` where a score to divide by is not above 0."""
+        if not self.divide:
             return
-        known = pool.data.columns(pool.rows)[:, 0]
+        known = training.scores[:, 0]
         if not (known > 0).all():
-            raise DataError(f"divide={pool.data.needs.scores[0]} takes a score above 0, got {known.min():g}")
+            raise DataError(f"divide={self.divide} takes a score above 0, got {known.min():g}")
         self.unit.fill_(float(known.mean()))
 
     def of(self, values01: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return values01 * self.unit / scores[:, 0] if self.divided else values01
+        return values01 * self.unit / scores[:, 0] if self.divide else values01
 
     def back(self, qualities: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return qualities * scores[:, 0] / self.unit if self.divided else qualities
+        return qualities * scores[:, 0] / self.unit if self.divide else qualities
 
 
 class Differences(nn.Module):
@@ -92,14 +90,13 @@ class Differences(nn.Module):
         self.qualities = Qualities(settings)
         self.register_buffer("edges", torch.linspace(-1, 1, groups + 1))
 
-    def learn_groups(self, pool: Pool) -> None:
+    def learn_groups(self, training: Comparable) -> None:
         """Edges at even shares of the absolute differences of training pairs, from 0 to the whole scale."""
-        self.qualities.learn_groups(pool)
-        scores = torch.from_numpy(pool.data.columns(pool.rows)) if pool.data.needs.columns else None
-        values = self.qualities.of(
-            torch.from_numpy(pool.targets01).to(self.edges), None if scores is None else scores.to(self.edges)
+        self.qualities.learn_groups(training)
+        targets01, scores = (
+            torch.from_numpy(values).to(self.edges) for values in (training.targets01, training.scores)
         )
-        found = pool.differences(values.cpu().numpy())
+        found = training.differences(self.qualities.of(targets01, scores).cpu().numpy())
         half = len(self.edges) // 2
         positive = np.quantile(found, np.linspace(0, 1, half + 1)) if len(found) else np.linspace(0, 1, half + 1)
         positive[0], positive[-1] = 0.0, max(1.0, positive[-1])

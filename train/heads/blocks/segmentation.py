@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.data.dataset import Batch
 from longtake.train.errors import DataError
+from longtake.train.heads.base import Batch
 
 PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
 BOUNDARIES = (PREDICTED, TRUE, FIXED)
@@ -47,8 +47,8 @@ class Grid:
 def frame_grid(batch: Batch, num_frames: int) -> Grid:
     """The frames of the batch's second stream where it has a clock of its own; otherwise `num_frames` of equal length over the time
     of each video's clips."""
-    if batch.frames is not None:
-        return Grid(batch.frames.mask, batch.frames.seconds)
+    if batch.second_stream is not None:
+        return Grid(batch.second_stream.mask, batch.second_stream.seconds)
     begin, end = spans(batch)
     edges = torch.linspace(0, 1, num_frames + 1, device=begin.device)
     edges = begin[:, None] + (end - begin)[:, None] * edges
