@@ -25,7 +25,7 @@ from PIL import Image
 
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.base import Decoder
-from longtake.extract.decode.killable import Apart
+from longtake.extract.decode.killable import KillableProcess
 from longtake.extract.decode.scale import resized
 from longtake.extract.errors import ExtractError
 from longtake.extract.preprocessing import PILLOW_BILINEAR, FrameRule
@@ -104,10 +104,10 @@ def run_here(decoder: Decoder, path: Path, rule: FrameRule) -> int:
 
 
 def run_apart(decoder: Decoder, path: Path, rule: FrameRule) -> int:
-    with Apart(120.0, threading.Event()) as place:
-        info = place.call(decoder.probe, path)
+    with KillableProcess(120.0, threading.Event()) as host:
+        info = host.call(decoder.probe, path)
         wanted = {rule: set(range(len(info.timeline)))}
-        return sum(1 for _ in place.stream(decoder.pictures, info, wanted, num_threads=0))
+        return sum(1 for _ in host.stream(decoder.pictures, info, wanted, num_threads=0))
 
 
 def timed(run: Callable[[], int], num_frames: int) -> tuple[float, float]:

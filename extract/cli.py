@@ -169,9 +169,9 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     on_batch = None
     if show_pred:
-        from longtake.extract.views.top_classes import Predictions
+        from longtake.extract.views.top_classes import TopClasses
 
-        on_batch = Predictions()
+        on_batch = TopClasses()
     interrupted = False
     # Whoever stops a run does not want to wait for another one, nor does an error.
     wait_seconds = 0.0
@@ -439,7 +439,8 @@ def list_weights(as_json: bool) -> None:
 
     Example: extract weights list
     """
-    from longtake.extract.backbones.weights import cached_path, list_entries
+    from longtake.extract.backbones.download import cached_path
+    from longtake.extract.backbones.weights import list_entries
 
     rows = [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
     if as_json:
@@ -459,7 +460,7 @@ def fetch(name: str) -> None:
 
     Example: extract weights fetch i3d_rgb_imagenet
     """
-    from longtake.extract.backbones.weights import fetch as fetch_entry
+    from longtake.extract.backbones.download import fetch as fetch_entry
     from longtake.extract.backbones.weights import find_entry
     from longtake.extract.progress import DownloadProgress
 
@@ -474,8 +475,8 @@ def verify(name: str) -> None:
 
     Example: extract weights verify i3d_rgb_imagenet
     """
+    from longtake.extract.backbones.download import verify as verify_entry
     from longtake.extract.backbones.weights import find_entry
-    from longtake.extract.backbones.weights import verify as verify_entry
 
     click.echo(f"{name}: sha256 {verify_entry(find_entry(name))} as it should be")
 
@@ -486,7 +487,7 @@ def where() -> None:
 
     Example: extract weights where
     """
-    from longtake.extract.backbones.weights import where as folder
+    from longtake.extract.backbones.download import where as folder
 
     click.echo(folder())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.extract.backbones.weights import Progress
+from longtake.extract.backbones.download import Progress
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.find_videos import find_video
 from longtake.extract.plan.plan import RunOptions, make_plan, run_plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -86,3 +87,8 @@ def clear_dead(folder: Path, name: str = "*") -> None:
         owner = writer_of(leftover)
         if owner is not None and owner.is_dead():
             leftover.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

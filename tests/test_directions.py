@@ -162,12 +162,6 @@ def test_every_import_points_down():
 
 
 KNOWN_CIRCLES: list[list[str]] = [
-    [
-        "longtake.extract.demo.dataset",
-        "longtake.extract.demo.motion",
-        "longtake.extract.demo.scene",
-        "longtake.extract.demo.sound",
-    ],
     ["longtake.extract.executors.dask", "longtake.extract.plan.plan"],
     ["longtake.train.data.dataset", "longtake.train.data.exemplars"],
     ["longtake.train.engine.loop", "longtake.train.engine.resume"],

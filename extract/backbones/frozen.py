@@ -13,8 +13,8 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from longtake.extract.backbones import check_state, unwrap_state
 from longtake.extract.backbones.spec import BackboneSpec
+from longtake.extract.backbones.state_dict import check_state, unwrap_state
 from longtake.extract.errors import ExtractError, WeightsError
 from longtake.extract.preprocessing import SoundRule
 
@@ -113,7 +113,7 @@ class Frozen:
         self._features = torch.compile(self._features, dynamic=False)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """The float32 weights in use; `longtake.extract.backbones.state_sha256` takes them."""
+        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` takes them."""
         return self._loaded(self._original).state_dict()
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:

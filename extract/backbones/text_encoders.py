@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
 from longtake.errors import there_are
-from longtake.extract.backbones import check_state, state_sha256
+from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.openai_clip import MODEL, from_vifi
-from longtake.extract.backbones.weights import Progress, Weights, load_state, resolve
+from longtake.extract.backbones.state_dict import check_state, load_state, state_sha256
+from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError
 
 if TYPE_CHECKING:

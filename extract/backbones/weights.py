@@ -1,46 +1,19 @@
-"""Weights: which are known, where they come from and lie, and how their files are read without running their code.
+"""What an argument of `--weights` stands for: random weights, registered ones, or a file.
 
-Nothing here falls back to anything: weights that cannot be had are a `WeightsError` that says what to do. Torch is
-imported only by the functions that handle tensors.
+Nothing here falls back to anything: weights that cannot be had are a `WeightsError` that says what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import pickle
-import socket
-import struct
-import time
-import urllib.parse
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-import platformdirs
+from typing import Protocol
 
 from longtake.errors import there_are
-from longtake.extract.backbones import unwrap_state
+from longtake.extract.backbones.download import Progress, fetch, recorded_sha256
 from longtake.extract.errors import WeightsError
+from longtake.files import file_sha256
 from longtake.manifests.pretrained import TABLE, WeightsEntry, licence_of
-
-if TYPE_CHECKING:
-    import torch
-
-logger = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 30.0
-"""A connection that is silent for this long counts as cut."""
-CHUNK_BYTES = 1 << 20
-
-DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AssertionError, struct.error)
-"""What torch's safe reader raises for files with bytes cut off or changed: found by trying some thousands."""
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes of the whole file, None where the server does not say."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +25,7 @@ class Weights:
     path: Path | None
     """None for random weights."""
     sha256: str | None
-    """Of the file. None for random weights: once they are made, `longtake.extract.backbones.state_sha256` of their tensors."""
+    """Of the file. None for random weights: once they are made, `longtake.extract.backbones.state_dict.state_sha256` of their tensors."""
     is_random: bool
     seed: int | None
     licence: str
@@ -79,17 +52,6 @@ def find_entry(name: str) -> WeightsEntry:
     return TABLE[name]
 
 
-def where() -> Path:
-    """Folder of downloaded weights: the user's cache folder, or `$LONGTAKE_CACHE/weights`. It may not exist yet."""
-    override = os.environ.get("LONGTAKE_CACHE")
-    return (Path(override).expanduser() if override else platformdirs.user_cache_path("longtake")) / "weights"
-
-
-def cached_path(entry: WeightsEntry) -> Path:
-    """Where the file of an entry lies once fetched."""
-    return where() / entry.file_name
-
-
 def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress | None = None) -> Weights:
     """`random`, `random:SEED`, a registered name or a path -> weights that are on this machine.
 
@@ -105,7 +67,7 @@ def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress |
         if entry.backbone != spec.name:
             raise WeightsError(f"the weights {argument!r} are for {entry.backbone}, not for {spec.name}")
         path = fetch(entry, on_progress)
-        sha256 = entry.sha256 or _recorded_sha256(entry)  # fetch has just compared the file with it
+        sha256 = entry.sha256 or recorded_sha256(entry)  # fetch has just compared the file with it
         return Weights(entry.name, path, sha256, is_random=False, seed=None, licence=entry.licence)
     path = Path(argument).expanduser()
     if path.is_file():
@@ -117,208 +79,8 @@ def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress |
     )
 
 
-def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
-    """The verified file of an entry, downloaded if it is not in the cache. WeightsError if it cannot be had.
-
-    $LONGTAKE_MIRROR replaces the address by that base and the file name; $LONGTAKE_OFFLINE=1 forbids the download.
-    """
-    path = cached_path(entry)
-    if path.exists():
-        verify(entry)
-        return path
-    mirror = os.environ.get("LONGTAKE_MIRROR")
-    if entry.by_hand and not mirror:
-        raise WeightsError(
-            f"the weights {entry.name} have to be fetched by hand: {entry.url} says where they are. Then give the file with "
-            f"--weights PATH"
-        )
-    advice = "Give a file with --weights PATH, or use --weights random for a trial (features will be marked as random)"
-    if os.environ.get("LONGTAKE_OFFLINE", "") not in ("", "0"):
-        raise WeightsError(
-            f"the weights {entry.name} are not at {path}, and LONGTAKE_OFFLINE forbids to download them from "
-            f"{entry.url}. {advice}"
-        )
-    url = f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
-    expected = entry.sha256 or _recorded_sha256(entry)
-    try:
-        found = _download(url, path, expected, on_progress)
-        if not found.startswith(entry.sha256_prefix):
-            path.unlink()
-            raise OSError(f"the file has the sha256 {found}, expected {entry.sha256_prefix}...; it was not kept")
-    except OSError as error:
-        raise WeightsError(f"could not download the weights {entry.name} from {url} ({error}). {advice}") from error
-    if expected is None:
-        record = _record_path(entry)
-        record.write_text(f"{found}  {entry.file_name}\n", encoding="utf-8")
-        logger.warning(
-            "no checksum is registered for the weights %s: the file from %s is trusted at its first use, and its "
-            "sha256 %s is kept in %s",
-            entry.name,
-            url,
-            found,
-            record,
-        )
-    return path
-
-
-def verify(entry: WeightsEntry) -> str:
-    """The sha256 of the cached file, if it is the one registered or recorded at first use; WeightsError otherwise."""
-    path = cached_path(entry)
-    if not path.is_file():
-        raise WeightsError(f"the weights {entry.name} are not at {path}; fetch them first")
-    found = file_sha256(path)
-    expected = entry.sha256 or _recorded_sha256(entry)
-    if expected is None:
-        raise WeightsError(
-            f"{path} has no recorded checksum: it did not come by a finished download. Remove it and fetch it again, "
-            f"or use it with --weights {path}"
-        )
-    if found != expected:
-        origin = "registered" if entry.sha256 else f"recorded at first use in {_record_path(entry)}"
-        raise WeightsError(
-            f"the weights {entry.name} at {path} have the sha256 {found}, but {expected} is {origin}. "
-            f"Remove the file and fetch it again, or use it with --weights {path}"
-        )
-    return found
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def load_state(path: Path | str) -> dict[str, torch.Tensor]:
-    """Tensors by name, on the CPU, from a safetensors or torch file, told apart by the first bytes.
-
-    Wrappers are taken off, see `longtake.extract.backbones.unwrap_state`. WeightsError for a file that is not whole, and for one
-    that could only be read by running code of its own.
-    """
-    import safetensors.torch
-    import torch
-
-    path = Path(path)
-    kind = _kind_of_file(path)
-    try:
-        if kind == "safetensors":
-            state = safetensors.torch.load_file(path, device="cpu")
-        else:
-            with warnings.catch_warnings():  # torch warns of pickle protocols and TorchScript, then refuses them itself
-                warnings.simplefilter("ignore", UserWarning)
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} is refused: it holds more than tensors, or is damaged, and reading it could run code of its own. "
-            "Save its state dict as safetensors"
-        ) from error
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
-    except DAMAGED_TORCH_FILE as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise WeightsError(f"{path} cannot be read as weights: {type(error).__name__} {reason}".rstrip()) from error
-    return unwrap_state(state)
-
-
 def _parse_seed(argument: str) -> int:
     text = argument.partition(":")[2] if ":" in argument else "0"
     if not (text.isascii() and text.isdigit() and int(text) < 2**63):
         raise WeightsError(f"--weights {argument}: the seed must be a whole number from 0 to 2^63 - 1")
     return int(text)
-
-
-def _record_path(entry: WeightsEntry) -> Path:
-    return cached_path(entry).with_name(entry.file_name + ".sha256")
-
-
-def _recorded_sha256(entry: WeightsEntry) -> str | None:
-    path = _record_path(entry)
-    return path.read_text(encoding="utf-8").split()[0] if path.is_file() else None
-
-
-def _kind_of_file(path: Path) -> str:
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}")
-    with open(path, "rb") as stream:
-        head = stream.read(64)
-    if head.startswith((b"PK\x03\x04", b"\x80")):  # zip, and the pickle stream of files from before PyTorch 1.6
-        return "torch"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        return "safetensors"
-    is_pointer = head.startswith(b"version https://git-lfs")
-    found = "is a Git LFS pointer, not the file it points to" if is_pointer else f"begins with {head[:16]!r}"
-    raise WeightsError(f"{path} is neither a safetensors nor a torch file: it {found}")
-
-
-def _download(url: str, path: Path, sha256: str | None, on_progress: Progress | None) -> str:
-    """Fetch `url` (http, https, file) to `path`, whole or not at all, and return its sha256. OSError says why not.
-
-    `NAME.partial`, left by a cut connection, is continued, but only if `sha256` is given: without it nothing would
-    show that the two halves come from different files.
-    """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
-        raise OSError("not an http, https or file address")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shared = path.with_name(path.name + ".partial")
-    # Processes that fetch the same file at once must not write into one another's: each owns what it has renamed.
-    own = path.with_name(f"{shared.name}.{socket.gethostname()}-{os.getpid()}")
-    _claim_partial(shared, own)
-    try:
-        if sha256 is None:
-            own.unlink(missing_ok=True)
-        _receive(url, own, on_progress)
-        found = file_sha256(own)
-        if sha256 is not None and found != sha256:
-            own.unlink()
-            raise OSError(f"the file has the sha256 {found}, expected {sha256}; it was not kept")
-        os.replace(own, path)
-    finally:
-        if own.exists():
-            os.replace(own, shared)
-    return found
-
-
-def _claim_partial(shared: Path, own: Path) -> None:
-    """Rename to `own` what an earlier attempt left: `shared`, or the file of a process that died while writing."""
-    long_ago = time.time() - 2 * TIMEOUT_SECONDS
-    for candidate in [shared, *shared.parent.glob(shared.name + ".*")]:
-        try:
-            if candidate == shared or candidate.stat().st_mtime < long_ago:
-                os.replace(candidate, own)
-                return
-        except FileNotFoundError:  # there is none, or another process was faster
-            continue
-
-
-def _receive(url: str, own: Path, on_progress: Progress | None) -> None:
-    # Imported here, so that `extract list` does not wait for them.
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    offset = own.stat().st_size if own.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "longtake"})
-    if offset:
-        request.add_header("Range", f"bytes={offset}-")
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and offset:  # nothing is left to send: the checksum tells whether this is the whole file
-            return
-        raise
-    except http.client.HTTPException as error:
-        raise OSError(f"the server does not speak HTTP: {type(error).__name__}") from error
-    with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-        offset = offset if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else offset + int(length)
-        with open(own, "ab" if resumed else "wb") as stream:
-            try:
-                while chunk := response.read(CHUNK_BYTES):
-                    offset += stream.write(chunk)
-                    if on_progress is not None:
-                        on_progress(offset, total)
-            except http.client.IncompleteRead as error:
-                raise OSError(f"the connection was cut after {offset} bytes; try again to continue") from error
-    if total is not None and offset < total:
-        raise OSError(f"the connection was cut after {offset} of {total} bytes; try again to continue")

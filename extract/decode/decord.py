@@ -13,7 +13,7 @@ import numpy as np
 from decord._ffi.base import DECORDError
 
 from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, last_wanted, require_fit
-from longtake.extract.decode.killable import alive
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, resized, rgb_frame
 from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -57,7 +57,7 @@ class DecordDecoder:
             readers = {size: _open(info, *size, num_threads) for size in {_size(info, rule) for rule in wanted}}
             scaler = Scaler(0)
             for index in range(last_wanted(wanted) + 1):
-                alive()
+                report_alive()
                 rules = [rule for rule, frames in wanted.items() if index in frames]
                 if not rules:
                     for reader in readers.values():

@@ -28,7 +28,7 @@ MOST_STALL_SECONDS = 7 * 24 * 3600.0
 T = TypeVar("T")
 
 
-class Place(Protocol):
+class DecoderHost(Protocol):
     """Where a function is called. Functions, methods and arguments must be picklable; errors come back as they were raised."""
 
     def call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
@@ -38,10 +38,10 @@ class Place(Protocol):
         """The items of a generator, one by one. Raises as `call` does."""
 
 
-class Here:
+class InProcess:
     """This process: nothing to pay, nothing to kill."""
 
-    def __enter__(self) -> Here:
+    def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class Here:
         return function(*arguments, **options)
 
 
-class Apart:
+class KillableProcess:
     """A process of its own, started with the first call and again after it had to be killed. For one thread."""
 
     def __init__(self, stall_seconds: float, stop: threading.Event) -> None:
@@ -63,7 +63,7 @@ class Apart:
         self._socket: socket.socket | None = None
         self._inbox: Inbox | None = None
 
-    def __enter__(self) -> Apart:
+    def __enter__(self) -> KillableProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +143,7 @@ class Apart:
 _stall_seconds = 0.0
 
 
-def alive() -> None:
+def report_alive() -> None:
     """Said in loops that put nothing out: this process has not stalled. Costs nothing where nobody waits for it."""
     if _stall_seconds:
         signal.setitimer(signal.ITIMER_REAL, _stall_seconds)
@@ -160,12 +160,12 @@ def serve(descriptor: int, memory: int, stall_seconds: float) -> None:
         while True:
             question = receive(link)
             _stall_seconds = stall_seconds
-            alive()
+            report_alive()
             for reply in _replies(*question):
                 # Waiting for whoever asked is no stall.
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 outbox.put(reply, last=reply[0] != "item")
-                alive()
+                report_alive()
             signal.setitimer(signal.ITIMER_REAL, 0)
             outbox.settle()
     except (EOFError, ConnectionError):

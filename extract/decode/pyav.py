@@ -27,7 +27,7 @@ from longtake.extract.decode.base import (
     last_wanted,
     require_time,
 )
-from longtake.extract.decode.killable import alive
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.scale import Scaler
 from longtake.extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
@@ -90,7 +90,7 @@ class PyAVDecoder:
                 stream.thread_type = "AUTO"
                 stream.codec_context.thread_count = num_threads or _num_threads(stream.codec_context.codec.name)
                 for frame in container.decode(stream):
-                    alive()
+                    report_alive()
                     index += 1
                     if index < len(info.timeline):
                         require_time(info, index, frame.time)
@@ -135,7 +135,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     packets, frames = _Shown(), _Shown()
     num_packets = 0
     for packet in container.demux(stream):
-        alive()
+        report_alive()
         if packet.size:
             # Those that an edit list leaves out are in the file, but never shown.
             num_packets += 1
@@ -233,7 +233,7 @@ def _lacking_of_all(path: Path) -> float:
     end = 0.0
     with open_media(path) as container:
         for packet in container.demux():
-            alive()
+            report_alive()
             if packet.size and packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         return (container.duration or 0) / av.time_base - end

@@ -1,8 +1,8 @@
 """How two processes of one program and user speak: small things through a socket, arrays through memory that both see.
 
 A picture through a socket is copied in and out by the kernel, page by page, and wakes a process several times; here answers
-travel in parcels of several, and their arrays are copied once into the shared memory and once out. The memory has two halves:
-while one is emptied, the other is filled. No more than two parcels are on their way, and that is the bound on what is made ahead.
+travel in messages of several, and their arrays are copied once into the shared memory and once out. The memory has two halves:
+while one is emptied, the other is filled. No more than two messages are on their way, and that is the bound on what is made ahead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 HALF_BYTES = 2 * 1024**2
 """Of the shared memory: a dozen pictures of 224x224. What does not fit goes through the socket."""
-PARCEL_ITEMS, PARCEL_SECONDS = 32, 0.2
-"""A parcel goes when it has so many answers, and when an answer comes so long after the one before: only those wait that others
+MESSAGE_ITEMS, MESSAGE_SECONDS = 32, 0.2
+"""A message goes when it has so many answers, and when an answer comes so long after the one before: only those wait that others
 will follow soon."""
 LOOK_SECONDS = 0.2
 """How often a wait looks up whether the run was stopped."""
@@ -48,8 +48,8 @@ class Outbox:
 
     def __init__(self, link: socket.socket, descriptor: int) -> None:
         self._link, self._memory = link, memoryview(mmap.mmap(descriptor, 2 * HALF_BYTES))
-        self._parcel: list[tuple[bytes, list]] = []
-        self._last_put, self._used = -PARCEL_SECONDS, 0
+        self._message: list[tuple[bytes, list]] = []
+        self._last_put, self._used = -MESSAGE_SECONDS, 0
         self._sent = self._emptied = 0
 
     def put(self, answer: object, *, last: bool) -> None:
@@ -61,12 +61,12 @@ class Outbox:
         if self._used + size > HALF_BYTES:
             self._send()
         if size > HALF_BYTES:
-            self._parcel.append((pickled, buffers))
+            self._message.append((pickled, buffers))
             self._send()
         else:
-            self._parcel.append((pickled, [self._copy(part) for part in parts]))
+            self._message.append((pickled, [self._copy(part) for part in parts]))
         now = time.monotonic()
-        if last or len(self._parcel) >= PARCEL_ITEMS or now - self._last_put > PARCEL_SECONDS:
+        if last or len(self._message) >= MESSAGE_ITEMS or now - self._last_put > MESSAGE_SECONDS:
             self._send()
         self._last_put = now
 
@@ -83,15 +83,15 @@ class Outbox:
         return part.nbytes
 
     def _send(self) -> None:
-        if self._parcel:
+        if self._message:
             self._wait(1)
-            send(self._link, self._parcel)
-            self._parcel, self._used = [], 0
+            send(self._link, self._message)
+            self._message, self._used = [], 0
             self._sent += 1
 
-    def _wait(self, parcels: int) -> None:
+    def _wait(self, messages: int) -> None:
         """Until no more than so many are with the other side."""
-        while self._sent - self._emptied > parcels:
+        while self._sent - self._emptied > messages:
             self._emptied += len(_read(self._link, 1))
 
 
@@ -100,18 +100,18 @@ class Inbox:
 
     def __init__(self, link: socket.socket, file: BinaryIO, stop: threading.Event) -> None:
         self._link, self._memory, self._stop = link, memoryview(mmap.mmap(file.fileno(), 2 * HALF_BYTES)), stop
-        self._parcel: deque[tuple[bytes, list]] = deque()
+        self._message: deque[tuple[bytes, list]] = deque()
         self._received, self._position = 0, 0
 
     def get(self) -> object:
         """The next answer; its arrays are nobody else's. Raises `EOFError`, `ConnectionError`, `Stopped`."""
-        if not self._parcel:
-            self._parcel.extend(receive(self._link, self._stop))
+        if not self._message:
+            self._message.extend(receive(self._link, self._stop))
             self._position = self._received % 2 * HALF_BYTES
             self._received += 1
-        pickled, buffers = self._parcel.popleft()
+        pickled, buffers = self._message.popleft()
         copied = [self._copy(buffer) if isinstance(buffer, int) else buffer for buffer in buffers]
-        if not self._parcel:
+        if not self._message:
             self._link.send(_EMPTIED)
         return pickle.loads(pickled, buffers=copied)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from longtake.extract.decode.base import VideoInfo
 from longtake.extract.decode.guarded import unexpected_errors
-from longtake.extract.decode.killable import alive
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder, open_media, sound_stream
 from longtake.extract.errors import SoundMissing, SoundUnreadable
 
@@ -121,7 +121,7 @@ def _resampled(
     from stereo to surround, and a resampler takes what it began with, so there may be several, one after the other."""
     resampler, taken = None, None
     for frame in chain(container.decode(stream), [None]):
-        alive()
+        report_alive()
         kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler and kind != taken:
             yield None, _samples(resampler.resample(None))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, require_fit, require_time
-from longtake.extract.decode.killable import alive
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame
 from longtake.extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -61,7 +61,7 @@ class TorchCodecDecoder:
             decoder = self.open(info, num_threads)
             scaler = Scaler(0)
             for index in sorted(set().union(*wanted.values())):
-                alive()
+                report_alive()
                 found = decoder.get_frame_at(index)
                 require_time(info, index, found.pts_seconds)
                 frame = rgb_frame(found.data.cpu().numpy())

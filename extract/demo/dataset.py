@@ -1,20 +1,4 @@
-"""The demo dataset: simulated ribbon routines whose score is known because it is computed, not judged.
-
-Everything here is SIMULATED: a drawn gymnast performs elements to synthesised music. Four hidden parameters decide
-what is seen and heard, and the same four decide the score by the one rule of this dataset:
-
-    score_total = 5 * amplitude + 3 * smoothness + 2 * timing - 1 * falls,   clipped to 0-10
-
-`amplitude`, `smoothness` and `timing` lie in 0-1 and are drawn in whole hundredths, so the score is exact to 0.01.
-
-- amplitude: how high legs and leaps go, how far the throw flies, how large the ribbon's figures are;
-- smoothness: flowing motion (1) or motion in bursts, with trembling and a knotted ribbon (0);
-- timing: each element begins on its beat (1) or up to 0.45 of a beat beside it (0), seen and heard as a foot tap;
-- falls: 0 to 3 times the gymnast drops to the floor for 1.2 s, with a thud.
-
-The three qualities share a hidden skill (pairwise correlation near 0.6), and falls are likelier with less of it.
-Order of elements, key of the music, colours and camera vary without any bearing on the score.
-"""
+"""The demo dataset: which routines it has, its tables, and its folder of videos."""
 
 from __future__ import annotations
 
@@ -25,116 +9,20 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from longtake.extract.demo.render import RENDER_VERSION, render_routine
+from longtake.extract.demo.routine import CATEGORIES, DURATION_SECONDS, KINDS, Element, Routine
 from longtake.extract.errors import ExtractError
 from longtake.processes import end_with_starter
 
-DURATION_SECONDS = 20.0
-FPS = 25
-WIDTH, HEIGHT = 320, 240
-SAMPLE_RATE_HZ = 44100
-RENDER_VERSION = 3
-"""Raised whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
-
 SHIPPED_VIDEOS = 128
 """manifests/demo.csv is the plan of so many, with seed 0."""
-
-KINDS = ("steps", "leap", "pirouette", "balance", "kicks", "spirals", "eights", "throw")
-BEATS_PER_ELEMENT = 4
-FALL_SECONDS = 1.2
-FALL_AT = 0.35
-"""Fraction of an element at which its fall begins; early enough for the fall to end within the element."""
-LATEST_BEATS = 0.45
 TEST_SHARE = 0.3
-
-
-@dataclass(frozen=True)
-class Category:
-    """What the routines of one category share."""
-
-    bpm: int
-    intro_beats: int
-    """Beats before the first element."""
-    num_elements: int
-
-
-CATEGORIES = {"Adagio": Category(84, 1, 6), "Allegro": Category(126, 2, 9)}
-
-
-@dataclass(frozen=True)
-class Element:
-    """One element of a routine."""
-
-    kind: str
-    jitter: float
-    """In -1..1; times `LATEST_BEATS * (1 - timing)` the number of beats it begins too late (below 0: too early)."""
-    falls: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS or not -1 <= self.jitter <= 1:
-            raise ValueError(f"no element {self.kind!r} with jitter {self.jitter}; kinds are {', '.join(KINDS)}")
-
-
-@dataclass(frozen=True)
-class Routine:
-    """One video, before it is drawn: everything that decides its pixels, its samples and its score."""
-
-    video_id: str
-    category: str
-    split: str
-    amplitude: float
-    smoothness: float
-    timing: float
-    elements: tuple[Element, ...]
-    nuisance_seed: int
-    """Decides colours, camera, musical key and the noise of trembling; says nothing about the score."""
-    duration_seconds: float = DURATION_SECONDS
-    """A shorter duration cuts the end off; the score stays that of the whole routine."""
-
-    def __post_init__(self) -> None:
-        if self.category not in CATEGORIES:
-            raise ValueError(f"{self.video_id}: category {self.category!r} is not one of {', '.join(CATEGORIES)}")
-        for name in ("amplitude", "smoothness", "timing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{self.video_id}: {name} must lie in 0-1, got {getattr(self, name)}")
-        if not 0.2 <= self.duration_seconds <= DURATION_SECONDS:
-            raise ValueError(f"{self.video_id}: a routine lasts 0.2 to 20 seconds, got {self.duration_seconds}")
-
-    @property
-    def num_falls(self) -> int:
-        return sum(element.falls for element in self.elements)
-
-    @property
-    def score(self) -> float:
-        """Judges' units, 0-10, a whole number of hundredths. The rule is in the docstring of this module."""
-        quality = 5 * round(100 * self.amplitude) + 3 * round(100 * self.smoothness) + 2 * round(100 * self.timing)
-        return min(max(quality - 100 * self.num_falls, 0), 1000) / 100
-
-    @property
-    def beat_seconds(self) -> float:
-        return 60 / CATEGORIES[self.category].bpm
-
-    def beats_seconds(self) -> np.ndarray:
-        """When the music beats, `(beats,)`; the first beat is at 0."""
-        return np.arange(0, self.duration_seconds, self.beat_seconds)
-
-    def starts_seconds(self) -> tuple[float, ...]:
-        """When each element begins: on its beat, or beside it as far as `timing` is poor."""
-        intro, slack = CATEGORIES[self.category].intro_beats, LATEST_BEATS * (1 - self.timing)
-        return tuple(
-            self.beat_seconds * (intro + BEATS_PER_ELEMENT * index + slack * element.jitter)
-            for index, element in enumerate(self.elements)
-        )
-
-    def falls_seconds(self) -> tuple[float, ...]:
-        """When each fall begins; the gymnast stands again `FALL_SECONDS` later."""
-        into = FALL_AT * BEATS_PER_ELEMENT * self.beat_seconds
-        return tuple(start + into for start, element in zip(self.starts_seconds(), self.elements) if element.falls)
 
 
 class _Draws:
@@ -240,63 +128,6 @@ def _csv_text(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def render_routine(routine: Routine, path: Path | str) -> Path:
-    """Draw, play and encode one routine: H.264 320x240 at 25 fps and AAC mono at 44.1 kHz, in mp4.
-
-    Written beside `path` and renamed into place, so a file that exists is whole. Byte-identical for the same routine
-    on the same machine and library versions.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        _encode(routine, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def _encode(routine: Routine, path: Path) -> None:
-    try:
-        import av
-        import cv2
-    except ImportError as error:
-        raise ExtractError(f"drawing the demo needs {error.name}: pip install 'longtake[extract]'") from error
-
-    from longtake.extract.demo.scene import draw_frames
-    from longtake.extract.demo.sound import play
-
-    sound = play(routine)
-    options = {"fflags": "+bitexact", "movflags": "+faststart"}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
-        video = container.add_stream("libx264", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
-        # For equal bytes. One thread: with several, x264's rate control may depend on scheduling. No macroblock tree: with
-        # it, about one file in a hundred came out differently from the same pictures.
-        video.codec_context.options = {
-            "preset": "veryfast", "crf": "23", "threads": "1", "g": str(2 * FPS), "x264-params": "mbtree=0"
-        }  # fmt: skip
-        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64000)
-        for stream in (video, audio):
-            stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        for index, picture in enumerate(draw_frames(routine)):
-            frame = av.VideoFrame.from_ndarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
-            frame.pts = index
-            container.mux(video.encode(frame))
-            if index % FPS == 0:  # a second of sound per second of picture keeps the muxer's queue short
-                first = index // FPS * SAMPLE_RATE_HZ
-                _encode_sound(container, audio, sound[first : first + SAMPLE_RATE_HZ], first)
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
-
-
-def _encode_sound(container, stream, samples: np.ndarray, first: int) -> None:
-    import av
-
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
-    frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, first
-    container.mux(stream.encode(frame))
 
 
 def write_demo(

@@ -7,14 +7,10 @@ the plane she faces, 0 hangs down, 90 points forward, 180 up; `open` and `out` a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.extract.demo.dataset import BEATS_PER_ELEMENT, CATEGORIES, FALL_AT, FALL_SECONDS, FPS
-
-if TYPE_CHECKING:
-    from longtake.extract.demo.dataset import Routine
+from longtake.extract.demo.routine import BEATS_PER_ELEMENT, CATEGORIES, FALL_AT, FALL_SECONDS, FPS, Routine
 
 TORSO, NECK, UPPER_ARM, FOREARM, THIGH, SHIN, FOOT = 0.5, 0.22, 0.27, 0.27, 0.43, 0.43, 0.16
 HIP_HALF, SHOULDER_HALF, ANKLE_HEIGHT, STICK = 0.085, 0.15, 0.05, 0.3

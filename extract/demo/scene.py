@@ -5,16 +5,13 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.extract.demo.dataset import HEIGHT, WIDTH
 from longtake.extract.demo.motion import HIP_HALF, JOINTS, move
+from longtake.extract.demo.routine import Routine
 
-if TYPE_CHECKING:
-    from longtake.extract.demo.dataset import Routine
-
+WIDTH, HEIGHT = 320, 240
 Colour = tuple[int, int, int]
 SKINS = ((241, 200, 170), (224, 172, 135), (190, 132, 95), (135, 88, 60))
 HAIRS = ((40, 26, 20), (92, 58, 34), (178, 134, 74), (25, 22, 28))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from longtake.extract.demo.dataset import Routine
+from longtake.extract.demo.routine import Routine
 
 SAMPLE_RATE_HZ = 44100
 # Semitones above the key's root, one chord per four beats.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from longtake.extract.decode import get_decoder
-from longtake.extract.decode.killable import Apart, Here
+from longtake.extract.decode.killable import InProcess, KillableProcess
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
 from longtake.extract.find_videos import find_video
@@ -175,11 +175,11 @@ def longest_first(plan: Plan) -> list[Job]:
 
     def seconds(job: Job) -> float:
         row = job.row
-        if not hasattr(own, "place"):
-            own.place = opened.enter_context(Apart(stall_seconds, stop) if stall_seconds else Here())
+        if not hasattr(own, "host"):
+            own.host = opened.enter_context(KillableProcess(stall_seconds, stop) if stall_seconds else InProcess())
         try:
             path = find_video(row, plan.videos_folder, plan.stems)
-            promised = own.place.call(decoder.promised_seconds, path)
+            promised = own.host.call(decoder.promised_seconds, path)
         except (VideoError, OSError):
             return 0.0
         end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)

@@ -13,15 +13,15 @@ import numpy as np
 
 from longtake.errors import printable
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
-from longtake.extract.backbones.weights import file_sha256
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode.base import FRAMES, Decoder, VideoInfo, with_true_times
-from longtake.extract.decode.killable import Apart, Here, Place
+from longtake.extract.decode.killable import DecoderHost, InProcess, KillableProcess
 from longtake.extract.decode.shared_memory import Stopped
 from longtake.extract.errors import DecoderFailed, SoundMissing, VideoError
 from longtake.extract.find_videos import find_video
 from longtake.extract.preprocessing import ClipRule, FrameRule, SoundRule
 from longtake.features.types import FAILED, FeatureHeader, VideoRecord
+from longtake.files import file_sha256
 from longtake.manifests.table import ManifestRow
 
 MAX_MESSAGE = 500
@@ -111,14 +111,14 @@ def read_videos(
             except queue.Full:
                 continue
 
-    with Apart(stall_seconds, stop) if stall_seconds else Here() as place:
+    with KillableProcess(stall_seconds, stop) if stall_seconds else InProcess() as host:
         while not stop.is_set():
             try:
                 job = waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                put(End(job, _read_video(job, folder, stems, decoder, num_workers, place, put, stop)))
+                put(End(job, _read_video(job, folder, stems, decoder, num_workers, host, put, stop)))
             except Stopped:
                 return
             except BaseException as error:  # a thread has nobody else to tell
@@ -127,20 +127,20 @@ def read_videos(
 
 
 def _read_video(
-    job: Job, folder: Path, stems: Mapping[str, list[str]], decoder: Decoder, num_workers: int, place: Place, put: Callable,
+    job: Job, folder: Path, stems: Mapping[str, list[str]], decoder: Decoder, num_workers: int, host: DecoderHost, put: Callable,
     stop: threading.Event,
 ) -> VideoRecord:  # fmt: skip
     row, record = job.row, record_of(job.row)
     try:
         path = find_video(row, folder, stems)
         record = replace(record, source_name=printable(path.name), source_sha256=file_sha256(path))
-        return _decode_video(job, path, record, decoder, num_workers, place, put, stop)
+        return _decode_video(job, path, record, decoder, num_workers, host, put, stop)
     except (VideoError, OSError) as error:
         return failed_with(record, error)
 
 
 def _decode_video(
-    job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, place: Place, put: Callable,
+    job: Job, path: Path, record: VideoRecord, decoder: Decoder, num_workers: int, host: DecoderHost, put: Callable,
     stop: threading.Event,
 ) -> VideoRecord:  # fmt: skip
     def send(info: VideoInfo) -> VideoRecord:
@@ -149,7 +149,7 @@ def _decode_video(
         readers = decoder.for_file(info)
         for chosen in readers:
             try:
-                _send_clips(job, info, chosen, num_workers, place, put, stop)
+                _send_clips(job, info, chosen, num_workers, host, put, stop)
                 break
             except VideoError:
                 if chosen is readers[-1]:
@@ -158,24 +158,30 @@ def _decode_video(
                 put(Restart(job))
         return replace(record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name)
 
-    return with_true_times(partial(place.call, decoder.probe, path), send)
+    return with_true_times(partial(host.call, decoder.probe, path), send)
 
 
 def _send_clips(
-    job: Job, info: VideoInfo, decoder: Decoder, num_workers: int, place: Place, put: Callable, stop: threading.Event
+    job: Job,
+    info: VideoInfo,
+    decoder: Decoder,
+    num_workers: int,
+    host: DecoderHost,
+    put: Callable,
+    stop: threading.Event,
 ) -> None:
     """One pass over the pictures for all backbones that see, one over the sound for each that hears."""
     row = job.row
     plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
     seeing = [_Assembler(job, e, plan) for e, plan in plans.items() if isinstance(e.spec.frames, FrameRule)]
-    _send_pictures(seeing, info, decoder, num_workers, place, put, stop)
+    _send_pictures(seeing, info, decoder, num_workers, host, put, stop)
     for extractor, plan in plans.items():
         if isinstance(extractor.spec.frames, SoundRule) and not stop.is_set():
-            _send_sound(job, extractor, plan, info, place, put, stop)
+            _send_sound(job, extractor, plan, info, host, put, stop)
 
 
 def _send_pictures(
-    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, place: Place, put: Callable,
+    assemblers: list[_Assembler], info: VideoInfo, decoder: Decoder, num_workers: int, host: DecoderHost, put: Callable,
     stop: threading.Event,
 ) -> None:  # fmt: skip
     """A picture is kept until the last clip that needs it is sent."""
@@ -185,7 +191,7 @@ def _send_pictures(
     for assembler in assemblers:
         wanted.setdefault(assembler.rule, set()).update(assembler.needed)
     num_threads = 0 if num_workers == 1 else 1
-    for index, pictures in place.stream(decoder.pictures, info, wanted, num_threads=num_threads):
+    for index, pictures in host.stream(decoder.pictures, info, wanted, num_threads=num_threads):
         for assembler in assemblers:
             if index in assembler.needed:
                 for clip in assembler.add(index, pictures[assembler.rule]):
@@ -199,7 +205,7 @@ def _send_sound(
     extractor: Extractor,
     plan: tuple[Clip, ...],
     info: VideoInfo,
-    place: Place,
+    host: DecoderHost,
     put: Callable,
     stop: threading.Event,
 ) -> None:
@@ -209,9 +215,9 @@ def _send_sound(
     rule = extractor.spec.frames
     spans = [(clip.start_seconds, clip.end_seconds) for clip in plan]
     try:
-        rate = place.call(original_rate, info)
+        rate = host.call(original_rate, info)
         if rule.spans == "equal parts" and plan:
-            begin, end = place.call(sound_seconds, info, rule.sample_rate)
+            begin, end = host.call(sound_seconds, info, rule.sample_rate)
             begin = max(begin, job.row.start_seconds or begin)
             end = end if job.row.end_seconds is None else min(end, job.row.end_seconds)
             if begin >= end:
@@ -219,7 +225,7 @@ def _send_sound(
             edges = np.linspace(begin, end, len(plan) + 1)
             spans = list(zip(edges, edges[1:]))
         # The samples first, so that their end is read too.
-        for samples, clip in zip(place.stream(read_sound, info, spans, rule.sample_rate), plan):
+        for samples, clip in zip(host.stream(read_sound, info, spans, rule.sample_rate), plan):
             put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate), len(plan)))
             if stop.is_set():
                 return

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from longtake.extract.backbones import PRECISIONS, build, get_spec, state_sha256
+from longtake.extract.backbones import PRECISIONS, build, get_spec
+from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
-from longtake.extract.backbones.weights import Progress, Weights, load_state, resolve
+from longtake.extract.backbones.state_dict import load_state, state_sha256
+from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.killable import MOST_STALL_SECONDS, STALL_SECONDS

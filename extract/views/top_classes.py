@@ -11,7 +11,7 @@ from longtake.extract.pipeline.reader import Extractor
 CLIPS_OF_A_VIDEO, VIDEOS, TOP = 2, 3, 5
 
 
-class Predictions:
+class TopClasses:
     """Prints the likeliest classes of the first clips of the first videos, for each backbone that has a classifier."""
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.parts import PART_SUFFIX, pack_or_refuse, parts_folder
 from longtake.features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
 from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.files import file_sha256
 from longtake.manifests.card import Card
 from longtake.manifests.table import Manifest
 
@@ -103,7 +103,7 @@ def import_videos(
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
         fps=known.fps, precision=None, origin=f"imported: {layout}",
     )  # fmt: skip
-    digest = cache(_file_sha256)
+    digest = cache(file_sha256)
     items = [
         StreamItem(_record(v, videos[v], digest), shapes[v][0], lambda v=v: _video(v, videos[v], digest, header, dtype))
         for v in wanted
@@ -146,11 +146,6 @@ def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) ->
     )  # fmt: skip
 
 
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def _video(
     video_id: str, video: SourceVideo, digest: Callable[[Path], str], header: FeatureHeader, dtype: str
 ) -> VideoFeatures:
@@ -176,7 +171,7 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
             f"so numbers of ({len(prompts.texts)}, dim) are expected"
         )
     header = TextHeader(
-        encoder, int(array.shape[1]), weights, None, weights_random=False, origin=f"imported: {_file_sha256(source)}"
+        encoder, int(array.shape[1]), weights, None, weights_random=False, origin=f"imported: {file_sha256(source)}"
     )
     groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
     text = TextFeatures(prompt_set, header, prompts.texts, groups, array.astype(np.float32))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.extract.decode.killable import alive
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 
 
@@ -126,7 +126,7 @@ def hangs_after(count: int) -> Iterator[int]:
 def works_silently(seconds: float) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        alive()
+        report_alive()
         time.sleep(0.05)
     return "done"
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from longtake.extract import decode
 from longtake.extract.cli import main
-from longtake.extract.decode.killable import Apart, Here
-from longtake.extract.decode.shared_memory import HALF_BYTES, PARCEL_ITEMS, PARCEL_SECONDS, Stopped
+from longtake.extract.decode.killable import InProcess, KillableProcess
+from longtake.extract.decode.shared_memory import HALF_BYTES, MESSAGE_ITEMS, MESSAGE_SECONDS, Stopped
 from longtake.extract.errors import DecoderDied, VideoStalled, VideoTruncated
 from longtake.features.store import open_store
 from tests.extract import fake_backbone, hanging
@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def apart():
-    with Apart(30.0, threading.Event()) as place:
-        yield place
+    with KillableProcess(30.0, threading.Event()) as host:
+        yield host
 
 
 def children_of(parent: int | str) -> set[int]:
@@ -43,21 +43,21 @@ def nothing_left():
     assert children_of("self") <= before
 
 
-@pytest.mark.parametrize("make", [lambda: Apart(30.0, threading.Event()), Here], ids=["apart", "here"])
+@pytest.mark.parametrize("make", [lambda: KillableProcess(30.0, threading.Event()), InProcess], ids=["apart", "here"])
 def test_both_places_answer_alike(make):
-    with make() as place:
+    with make() as host:
         for _ in range(2):
-            found = list(place.stream(hanging.numbers, 5))
+            found = list(host.stream(hanging.numbers, 5))
             assert [number for number, _ in found] == list(range(5))
             assert all((arrays["a"] == number).all() and arrays["a"].flags.writeable for number, arrays in found)
             assert found[0][1]["a"].shape == (300, 1000) and found[0][1]["empty"].shape == (0,)
-        assert place.call(hanging.works_silently, 0.0) == "done"
+        assert host.call(hanging.works_silently, 0.0) == "done"
         with pytest.raises(VideoTruncated, match="as it was said"):
-            list(place.stream(hanging.fails, VideoTruncated))
+            list(host.stream(hanging.fails, VideoTruncated))
         # One that looks like the end of the connection is only an error of the function.
         for kind in (EOFError, ConnectionResetError, ZeroDivisionError):
             with pytest.raises(kind):
-                list(place.stream(hanging.fails, kind))
+                list(host.stream(hanging.fails, kind))
 
 
 def test_a_defect_says_where_it_was(apart):
@@ -72,7 +72,7 @@ def test_one_process_for_all_questions(apart):
 
 @pytest.mark.parametrize("num_bytes", [0, 1, HALF_BYTES // 5, HALF_BYTES // 2, HALF_BYTES, HALF_BYTES + 1])
 def test_arrays_of_any_size_come_as_they_were(apart, num_bytes):
-    count = 2 * PARCEL_ITEMS + 3
+    count = 2 * MESSAGE_ITEMS + 3
     found = [array for _, array in apart.stream(hanging.stamped, count, num_bytes, 0.0)]
     assert len(found) == count
     assert all(len(array) == num_bytes and (array == number).all() for number, array in enumerate(found))
@@ -89,7 +89,7 @@ def test_what_does_not_fit_passes_nothing_by(apart):
 
 def test_what_comes_slowly_is_not_held_back(apart, tmp_path):
     found = []
-    for number in apart.stream(hanging.made_when_taken, 4, tmp_path, 2 * PARCEL_SECONDS):
+    for number in apart.stream(hanging.made_when_taken, 4, tmp_path, 2 * MESSAGE_SECONDS):
         found.append(number)
         (tmp_path / str(number)).touch()
     assert found == list(range(4))
@@ -119,27 +119,27 @@ def test_leaving_in_the_middle_spoils_no_later_answer(apart):
 
 
 def test_a_stall_is_killed_though_it_holds_the_interpreter():
-    with Apart(1.0, threading.Event()) as place:
-        place.call(os.getpid)
+    with KillableProcess(1.0, threading.Event()) as host:
+        host.call(os.getpid)
         began = time.monotonic()
         with pytest.raises(VideoStalled, match="gave nothing for 1 s and was killed, as --stall-timeout"):
-            list(place.stream(hanging.hangs_after, 3))
+            list(host.stream(hanging.hangs_after, 3))
         assert 0.9 < time.monotonic() - began < 20
-        assert place.call(hanging.works_silently, 0.0) == "done"
+        assert host.call(hanging.works_silently, 0.0) == "done"
 
 
 def test_neither_slow_readers_nor_long_loops_are_stalls():
     # Longer than a busy machine lets a process wait.
     stall_seconds = 2.0
-    with Apart(stall_seconds, threading.Event()) as place:
+    with KillableProcess(stall_seconds, threading.Event()) as host:
         found = []
         per_half = HALF_BYTES // 300_000
-        for number, _ in place.stream(hanging.numbers, 3 * per_half):
+        for number, _ in host.stream(hanging.numbers, 3 * per_half):
             found.append(number)
             # While more is made, and when all is.
             time.sleep(1.1 * stall_seconds * (number in (0, 2 * per_half)))
         assert found == list(range(3 * per_half))
-        assert place.call(hanging.works_silently, 1.1 * stall_seconds) == "done"
+        assert host.call(hanging.works_silently, 1.1 * stall_seconds) == "done"
 
 
 def test_a_crash_is_not_ours(apart):
@@ -151,19 +151,19 @@ def test_a_crash_is_not_ours(apart):
 
 def test_stopping_does_not_wait_for_a_stall():
     stop = threading.Event()
-    with Apart(600.0, stop) as place:
-        place.call(os.getpid)
+    with KillableProcess(600.0, stop) as host:
+        host.call(os.getpid)
         threading.Timer(0.3, stop.set).start()
         began = time.monotonic()
         with pytest.raises(Stopped):
-            list(place.stream(hanging.hangs_after, 0))
+            list(host.stream(hanging.hangs_after, 0))
         assert time.monotonic() - began < 20
 
 
 def test_a_stalled_process_does_not_outlive_a_killed_parent(tmp_path):
     code = (
-        "import pathlib, threading; from longtake.extract.decode.killable import Apart; from tests.extract import hanging; "
-        f"Apart(2.0, threading.Event()).call(hanging.writes_pid_and_hangs, pathlib.Path({str(tmp_path / 'pid')!r}))"
+        "import pathlib, threading; from longtake.extract.decode.killable import KillableProcess; from tests.extract import hanging; "
+        f"KillableProcess(2.0, threading.Event()).call(hanging.writes_pid_and_hangs, pathlib.Path({str(tmp_path / 'pid')!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
@@ -175,8 +175,8 @@ def test_a_stalled_process_does_not_outlive_a_killed_parent(tmp_path):
 
 def test_an_idle_process_does_not_outlive_a_killed_parent(tmp_path):
     code = (
-        "import os, threading, time; from longtake.extract.decode.killable import Apart; place = Apart(0.0, threading.Event()); "
-        "print(place.call(os.getpid), flush=True); time.sleep(1000)"
+        "import os, threading, time; from longtake.extract.decode.killable import KillableProcess; host = KillableProcess(0.0, threading.Event()); "
+        "print(host.call(os.getpid), flush=True); time.sleep(1000)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.extract.backbones import TABLE, build, get_spec, resnet3d, state_sha256
+from longtake.extract.backbones import TABLE, build, get_spec, resnet3d
 from longtake.extract.backbones.i3d import FLOW_BOUND, optical_flow
+from longtake.extract.backbones.state_dict import state_sha256
 from longtake.extract.backbones.weights import TABLE as WEIGHTS
 from longtake.extract.errors import WeightsError
 from longtake.extract.preprocessing import SoundRule

@@ -10,17 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.extract.demo.dataset import (
-    CATEGORIES,
-    KINDS,
-    Element,
-    Routine,
-    manifest_text,
-    plan_demo,
-    render_routine,
-    truth_text,
-    write_demo,
-)
+from longtake.extract.demo.dataset import manifest_text, plan_demo, truth_text, write_demo
+from longtake.extract.demo.render import render_routine
+from longtake.extract.demo.routine import CATEGORIES, KINDS, Element, Routine
 from longtake.extract.errors import ExtractError
 from longtake.manifests.table import find_manifest
 from tests.calls import group_ends, started, wait_for

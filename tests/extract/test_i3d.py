@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.extract.backbones import TABLE, build, get_spec, list_specs, state_sha256
+from longtake.extract.backbones import TABLE, build, get_spec, list_specs
 from longtake.extract.backbones.i3d_network import InceptionI3d, same_padding
+from longtake.extract.backbones.state_dict import state_sha256
 from longtake.extract.errors import ExtractError, WeightsError
 from tests.processor import needs_bfloat16
 
@@ -242,7 +243,7 @@ def test_tables_agree_and_unknown_names_get_a_hint() -> None:
 
 def test_specs_need_no_torch() -> None:
     code = (
-        "import sys, extract.backbones as b, longtake.extract.backbones.weights, longtake.extract.backbones.text_encoders; b.list_specs(); "
+        "import sys, longtake.extract.backbones as b, longtake.extract.backbones.weights, longtake.extract.backbones.text_encoders; b.list_specs(); "
         "sys.exit(bool({'torch', 'cv2', 'av', 'open_clip'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]

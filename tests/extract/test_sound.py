@@ -20,7 +20,7 @@ from longtake.extract.backbones.audio_spectrogram import SPEC as AST
 from longtake.extract.cli import main
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_banks
-from longtake.extract.decode.killable import Here
+from longtake.extract.decode.killable import InProcess
 from longtake.extract.decode.sound import read_sound, sound_seconds
 from longtake.extract.errors import SoundMissing
 from longtake.extract.pipeline.reader import Extractor, Job, NoSound, _send_clips
@@ -170,7 +170,7 @@ def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
     def heard(row: ManifestRow) -> list:
         extractor = Extractor(spec, ClipRule(25, 25, "pad"), None, None, 1)
         sent = []
-        _send_clips(Job(row, (extractor,)), info, get_decoder("pyav"), 1, Here(), sent.append, threading.Event())
+        _send_clips(Job(row, (extractor,)), info, get_decoder("pyav"), 1, InProcess(), sent.append, threading.Event())
         return sent
 
     quiet, loud = (clip.frames.mean() for clip in heard(row))

@@ -16,6 +16,7 @@ from longtake.extract.backbones import weights
 from longtake.extract.backbones.text_encoders import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
 from longtake.extract.backbones.weights import resolve
 from longtake.extract.errors import ExtractError, WeightsError
+from longtake.files import file_sha256
 
 TEXTS = ["a video of a rhythmic gymnastics with poor performance", "ball", "a spin", "Ball"]
 
@@ -93,7 +94,7 @@ def test_own_file(tiny: str, tmp_path: Path) -> None:
     features, recipe = encode_texts(TEXTS, encoder=tiny, weights=str(path))
     np.testing.assert_array_equal(features, encode_texts(TEXTS, encoder=tiny, weights="random:3")[0])
     assert (recipe["weights"], recipe["is_random"], recipe["seed"]) == ("own.bin", False, None)
-    assert recipe["weights_sha256"] == weights.file_sha256(path)
+    assert recipe["weights_sha256"] == file_sha256(path)
     del state["ln_final.weight"]
     safetensors.torch.save_file(state, path)
     with pytest.raises(WeightsError, match="1 missing: ln_final.weight"):

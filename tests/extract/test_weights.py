@@ -21,10 +21,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from longtake.extract.backbones import get_spec, state_sha256, weights
-from longtake.extract.backbones.weights import WeightsEntry, fetch, load_state, resolve, verify
+from longtake.extract.backbones import get_spec, weights
+from longtake.extract.backbones.download import cached_path, fetch, verify
+from longtake.extract.backbones.state_dict import load_state, state_sha256
+from longtake.extract.backbones.weights import resolve
 from longtake.extract.cli import main
 from longtake.extract.errors import WeightsError
+from longtake.manifests.pretrained import WeightsEntry
 from tests.calls import invoke
 
 CONTENT = bytes(range(256)) * 2000
@@ -94,7 +97,7 @@ def files(folder: Path) -> set[str]:
 def test_fetch_verifies_and_then_needs_no_server(server: Server, cache: Path) -> None:
     entry, progress = entry_for(server.url), []
     path = fetch(entry, lambda done, total: progress.append((done, total)))
-    assert path == cache / "toy.pt" == weights.cached_path(entry)
+    assert path == cache / "toy.pt" == cached_path(entry)
     assert path.read_bytes() == CONTENT
     assert files(cache) == {"toy.pt"}
     assert progress[-1] == (len(CONTENT), len(CONTENT))

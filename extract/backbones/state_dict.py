@@ -1,0 +1,130 @@
+"""State dicts: read from untrusted files without executing code from them, unwrapped, checked against a network, hashed.
+
+Torch is imported only by the functions that handle tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.extract.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AssertionError, struct.error)
+"""What torch's safe reader raises for files with bytes cut off or changed: found by trying some thousands."""
+
+
+def load_state(path: Path | str) -> dict[str, torch.Tensor]:
+    """Tensors by name, on the CPU, from a safetensors or torch file, told apart by the first bytes.
+
+    Wrappers are taken off, see `longtake.extract.backbones.unwrap_state`. WeightsError for a file that is not whole, and for one
+    that could only be read by running code of its own.
+    """
+    import safetensors.torch
+    import torch
+
+    path = Path(path)
+    kind = _kind_of_file(path)
+    try:
+        if kind == "safetensors":
+            state = safetensors.torch.load_file(path, device="cpu")
+        else:
+            with warnings.catch_warnings():  # torch warns of pickle protocols and TorchScript, then refuses them itself
+                warnings.simplefilter("ignore", UserWarning)
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is refused: it holds more than tensors, or is damaged, and reading it could run code of its own. "
+            "Save its state dict as safetensors"
+        ) from error
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
+    except DAMAGED_TORCH_FILE as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise WeightsError(f"{path} cannot be read as weights: {type(error).__name__} {reason}".rstrip()) from error
+    return unwrap_state(state)
+
+
+def _kind_of_file(path: Path) -> str:
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}")
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+    if head.startswith((b"PK\x03\x04", b"\x80")):  # zip, and the pickle stream of files from before PyTorch 1.6
+        return "torch"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    is_pointer = head.startswith(b"version https://git-lfs")
+    found = "is a Git LFS pointer, not the file it points to" if is_pointer else f"begins with {head[:16]!r}"
+    raise WeightsError(f"{path} is neither a safetensors nor a torch file: it {found}")
+
+
+def unwrap_state(state: object) -> dict[str, torch.Tensor]:
+    """The bare state dict: without a checkpoint around it (`state_dict`, ...) and the `module.` of parallel training.
+
+    WeightsError if there are other things than tensors by name.
+    """
+    import torch
+
+    for wrapper in ("state_dict", "model_state_dict", "model_state", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not state:
+        raise WeightsError(f"weights must be a state dict, tensors by name; this holds a {type(state).__name__}")
+    others = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
+    if others:
+        raise WeightsError(f"weights must be a state dict, tensors by name; these entries are not: {_shorten(others)}")
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
+
+
+def check_state(
+    expected: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    *,
+    what: str,
+    optional: tuple[str, ...] = (),
+) -> None:
+    """WeightsError with the list of missing and unexpected keys and of other shapes than `expected`, if there are any.
+
+    Keys that begin or end with one of `optional` may be missing.
+    """
+    missing = [k for k in expected if k not in state and not (k.startswith(optional) or k.endswith(optional))]
+    unexpected = [key for key in state if key not in expected]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    faults = [
+        f"{len(found)} {label}: {_shorten(found)}"
+        for label, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if found
+    ]
+    if faults:
+        raise WeightsError(f"these weights do not fit {what}. " + "; ".join(faults))
+
+
+def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and little-endian bytes of the tensors, in the order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _shorten(names: list[str], limit: int = 10) -> str:
+    return ", ".join(names[:limit]) + (f", and {len(names) - limit} more" if len(names) > limit else "")
