@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import get_args, get_origin, get_type_hints
 
+from longtake.checks import LARGEST, read_fields, read_json, refuse
 from longtake.errors import ManifestError, UnknownDataset, there_are
 from longtake.manifests.prompts import PromptSet, read_prompts
 
@@ -17,8 +16,6 @@ FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
 """Folders with cards and tables of the user's own, searched before the built-in ones."""
 
-LARGEST = 1e12
-"""No number of a card is larger; also what nan and infinity are not."""
 ONE_MODEL_PER = (("category", "score"), ("score",))
 
 
@@ -36,6 +33,10 @@ class ScoreType:
     """How many of the highest, and as many of the lowest, do not count."""
     times: str = ""
     """Score that multiplies the sum, such as the difficulty."""
+
+    def __post_init__(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ManifestError(f"minimum {self.minimum:g} is not below maximum {self.maximum:g}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Protocol:
     one_model_per: tuple[str, ...] = ONE_MODEL_PER[0]
     notes: str = ""
 
+    def __post_init__(self) -> None:
+        if self.one_model_per not in ONE_MODEL_PER:
+            raise ManifestError(f"one_model_per must be {' or '.join(str(list(names)) for names in ONE_MODEL_PER)}")
+
 
 @dataclass(frozen=True)
 class LabelFile:
@@ -70,7 +75,7 @@ class LabelFile:
     """Frames a second, where authors count times in frames."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
     name: str
     title: str
@@ -79,12 +84,12 @@ class Card:
     source: str
     licence: str
     splits: tuple[str, ...]
-    categories: tuple[str, ...]
+    categories: tuple[str, ...] = ()
     scores: dict[str, ScoreType]
-    default_scores: tuple[str, ...]
+    default_scores: tuple[str, ...] = ()
     """Trained when none is named."""
-    window_clips: int
-    """Clips per training video, as published; 0 when nobody says."""
+    window_clips: int = 0
+    """Clips per training video, as published; 0 where nothing is published."""
     where_videos: str
     where_labels: str
     simulated: bool = False
@@ -99,13 +104,8 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        try:
-            values = json.loads(text)
-        except RecursionError as error:
-            raise ManifestError("the card in the store is nested too deep to be one") from error
-        except ValueError as error:
-            raise ManifestError(f"the card in the store is damaged: {error}") from error
-        return _card(values, "the card in the store")
+        where = "the card in the store"
+        return _card(read_json(text, where, ManifestError), where)
 
 
 def load_card(path: Path) -> Card:
@@ -114,128 +114,35 @@ def load_card(path: Path) -> Card:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"cannot read the card {path}: {error}") from error
-    return _card(values, str(path))
+    return _card(values, f"the card {path}")
 
 
-def _card(values: dict, where: str) -> Card:
-    known = {f.name: f for f in fields(Card)}
-    if not isinstance(values, dict):
-        raise ManifestError(f"{where} is not a valid card: it must be a table of entries, got {values!r:.80}")
-    kinds = {"splits": list, "categories": list, "default_scores": list, "scores": dict, "clips": dict}
-    kinds |= {"protocol": dict, "labels": dict, "prompts": dict, "window_clips": int}
-    for name, kind in kinds.items():
-        if not isinstance(values.get(name, kind()), kind):
-            raise ManifestError(
-                f"{where} is not a valid card: {name!r} must be a {kind.__name__}, got {values[name]!r:.80}"
-            )
-    faults = [f"unknown entry {name!r}" for name in values if name not in known]
-    required = (
-        "name",
-        "title",
-        "authors",
-        "citation",
-        "source",
-        "licence",
-        "splits",
-        "scores",
-        "where_videos",
-        "where_labels",
-    )
-    faults += [f"{name!r} is missing" for name in required if name not in values]
-    made: dict[str, object] = {}
-    for name in required[:6] + required[8:]:
-        if name in values and not isinstance(values[name], str):
-            faults.append(f"{name!r} must be text, got {values[name]!r}")
-        made[name] = values.get(name, "")
-    for name in ("splits", "categories", "default_scores"):
-        made[name] = tuple(values.get(name, ()))
+def _card(values: object, where: str) -> Card:
+    faults: list[str] = []
+    table = values if isinstance(values, dict) else {}
+    made = read_fields(Card, {**table, "prompts": {}} if table else values, "", faults)
+    made["prompts"] = read_prompts(table.get("prompts", {}), made.get("categories", ()), faults)
+    if not 0 <= made.get("window_clips", 0) <= LARGEST:
+        faults.append(f"window_clips must be a number of clips, or 0, got {made['window_clips']}")
+    if "scores" in made:
+        named = made.get("default_scores", ())
         faults += [
-            f"{name} holds {entry!r:.80}, which is not text" for entry in made[name] if not isinstance(entry, str)
+            f"default_scores names {name!r}, which is not a score" for name in named if name not in made["scores"]
         ]
-    made["window_clips"] = values.get("window_clips", 0)
-    if not 0 <= made["window_clips"] <= LARGEST:
-        faults.append("window_clips must be a number of clips, or 0")
-    made["simulated"] = bool(values.get("simulated", False))
-    scores = {}
-    for name, entry in values.get("scores", {}).items():
-        score = _part(
-            ScoreType, {**entry, "name": name} if isinstance(entry, dict) else entry, f"scores.{name}", faults
-        )
-        if score is not None:
-            scores[name] = score
-            if not score.minimum < score.maximum:
-                faults.append(f"scores.{name}: minimum {score.minimum:g} is not below maximum {score.maximum:g}")
-    made["scores"] = scores
-    faults += [fault for score in scores.values() for fault in _rule_faults(score, scores)]
-    faults += [
-        f"default_scores names {n!r}, which is no score"
-        for n in made["default_scores"]
-        if isinstance(n, str) and n not in scores
-    ]
-    for name, kind in (("clips", ClipDefaults), ("protocol", Protocol), ("labels", LabelFile)):
-        part = _part(kind, values.get(name, {}), name, faults)
-        if part is not None:
-            made[name] = part
-    if "protocol" in made and made["protocol"].one_model_per not in ONE_MODEL_PER:
-        faults.append(f"protocol: one_model_per must be {' or '.join(str(list(v)) for v in ONE_MODEL_PER)}")
-    made["prompts"] = read_prompts(values.get("prompts", {}), made["categories"], faults)
-    if faults:
-        raise ManifestError(f"{where} is not a valid card:\n  " + "\n  ".join(faults))
+        faults += [fault for score in made["scores"].values() for fault in _rule_faults(score, made["scores"])]
+    refuse(faults, where, ManifestError)
     return Card(**made)
-
-
-def _part(kind: type, values: dict, where: str, faults: list[str]):
-    if not isinstance(values, dict):
-        faults.append(f"{where} must be a table, got {values!r:.80}")
-        return None
-    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    try:
-        part = kind(**{**values, **tuples})
-    except TypeError as error:
-        faults.append(f"{where}: {str(error).replace('.__init__()', '')}")
-        return None
-    kinds = get_type_hints(kind)
-    wrong = [name for name, value in vars(part).items() if not _is_of(value, kinds[name])]
-    faults += [f"{where}: {name} must be {_KINDS[kinds[name]]}, got {getattr(part, name)!r:.80}" for name in wrong]
-    return None if wrong else part
-
-
-_KINDS = {
-    str: "text",
-    int: "a whole number",
-    float: "a finite number",
-    int | None: "a whole number",
-    float | None: "a finite number",
-    str | None: "text",
-    tuple[str, ...]: "a list of texts",
-    dict[str, str]: "a table of texts",
-}
-"""What the fields of a card's parts are, in words."""
-
-
-def _is_of(value: object, kind: object) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_is_of(value, one) for one in get_args(kind))
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(one, str) for one in (*value, *value.values()))
-    return isinstance(value, kind)
 
 
 def _rule_faults(score: ScoreType, scores: dict[str, ScoreType]) -> list[str]:
     """What is wrong with the rule by which judges make a score."""
     where = f"scores.{score.name}"
-    named = [*score.judges, *([score.times] if score.times else [])]
-    faults = [f"{where} is made of {name!r}, which is no score" for name in named if name not in scores]
+    named = [*score.judges, *filter(None, [score.times])]
+    faults = [f"{where} is made of {name!r}, which is not a score" for name in named if name not in scores]
     if score.drop < 0 or (score.drop and 2 * score.drop >= len(score.judges)):
         faults.append(f"{where}: of {len(score.judges)} judges, drop {score.drop} at both ends leaves none")
     if score.times and not score.judges:
-        faults.append(f"{where}: times multiplies what judges give, and judges names none")
+        faults.append(f"{where}: times multiplies the sum of judges, and judges names none")
     return faults
 
 

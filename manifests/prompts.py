@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from longtake.checks import read_value
 from longtake.errors import ManifestError
 from longtake.manifests.terminology import in_one_sentence, stages_of
 
@@ -53,65 +54,84 @@ class PromptSet:
         return replace(self, groups=_groups(own), categories=own)
 
 
-def read_prompts(values: dict, categories: tuple[str, ...], faults: list[str]) -> dict[str, PromptSet]:
-    """The `prompts` of a card whose categories are known; what is wrong is added to `faults`.
+@dataclass(frozen=True)
+class CountedTexts:
+    """One text for each number from `first` to `last`, in which it replaces `{value}`."""
 
-    A set has `groups`, or is composed for every category: by `terminology`, or from `grades`; `template` has the place of a text,
-    `{text}`.
-    """
-    sets = {}
-    for name, entry in values.items():
-        where = f"prompts.{name}"
-        if not isinstance(entry, dict):
-            faults.append(f"{where} has no groups")
-            continue
-        try:
-            own = _composed(entry, categories)
-        except (AttributeError, KeyError, TypeError, ManifestError) as error:
-            faults.append(f"{where}: {error}")
-            continue
-        given = entry.get("groups", {})
-        terminology, template = (entry.get(key, "") for key in ("terminology", "template"))
-        if not (isinstance(terminology, str) and isinstance(template, str)):
-            faults.append(f"{where}: terminology and template must be text")
-            continue
-        if not isinstance(given, dict) or not (given or own or terminology):
-            faults.append(f"{where} has no groups")
-            continue
-        groups = {}
-        for group, texts in (_groups(own) | given).items():
-            try:
-                groups[group] = _texts(texts)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                faults.append(f"{where}.{group}: takes a list of texts, or a template, first and last ({error!r})")
+    template: str
+    first: int
+    last: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.step == 0:
+            raise ManifestError("step must not be 0")
+        if (count := (self.last - self.first) // self.step + 1) > MOST_TEXTS:
+            raise ManifestError(f"{count} texts, at most {MOST_TEXTS} are allowed")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(
+            self.template.replace("{value}", str(number)) for number in range(self.first, self.last + 1, self.step)
+        )
+
+
+@dataclass(frozen=True)
+class PromptEntry:
+    """A prompt set as a card writes it: with its groups, or composed for every category, by `terminology` or from `grades`."""
+
+    name: str
+    source: str = ""
+    groups: dict[str, tuple[str, ...] | CountedTexts] = field(default_factory=dict)
+    categories: dict[str, CategoryTexts] = field(default_factory=dict)
+    terminology: str = ""
+    template: str = ""
+    """The text around a composed one, which replaces `{text}`."""
+    grades: tuple[str, ...] = ()
+
+    def compose(self, categories: Iterable[str]) -> PromptSet:
+        """The prompt set of a card with these categories. Raises `ManifestError`."""
+        own = self.categories or self._composed(categories)
+        if not (self.groups or own or self.terminology):
+            raise ManifestError("has no groups")
+        given = {name: texts if isinstance(texts, tuple) else texts.texts for name, texts in self.groups.items()}
+        groups = _groups(own) | given
         if len({(len(one.stages), bool(one.video), len(one.grades)) for one in own.values()}) > 1:
-            faults.append(f"{where}: categories have different numbers of texts")
+            raise ManifestError("categories have different numbers of texts")
+        known = {text for texts in groups.values() for text in texts}
         for text in (text for one in own.values() for text in (*one.stages, *filter(None, [one.video]), *one.grades)):
-            if not any(text in texts for texts in groups.values()):
-                faults.append(f"{where}: a category has the text {text!r:.80}, which is in no group")
-        sets[name] = PromptSet(name, str(entry.get("source", "")), groups, own, terminology, template)
+            if text not in known:
+                raise ManifestError(f"a category has the text {text!r:.80}, which is in no group")
+        return PromptSet(self.name, self.source, groups, own, self.terminology, self.template)
+
+    def _composed(self, categories: Iterable[str]) -> dict[str, CategoryTexts]:
+        if not (self.terminology or self.grades):
+            return {}
+        if "{text}" not in self.template:
+            raise ManifestError(f"template {self.template!r} has no {{text}}")
+        if self.terminology:
+            return {category: _in_words(self.terminology, self.template, category) for category in categories}
+        return {
+            category: CategoryTexts(
+                grades=tuple(self.template.replace("{text}", f"{grade} {category.lower()}") for grade in self.grades)
+            )
+            for category in categories
+        }
+
+
+def read_prompts(values: object, categories: tuple[str, ...], faults: list[str]) -> dict[str, PromptSet]:
+    """The `prompts` of a card with these categories. What is wrong with them is added to `faults`."""
+    before = len(faults)
+    entries = read_value(dict[str, PromptEntry], values, "prompts", faults)
+    if len(faults) > before:
+        return {}
+    sets = {}
+    for name, entry in entries.items():
+        try:
+            sets[name] = entry.compose(categories)
+        except ManifestError as error:
+            faults.append(f"prompts.{name}: {error}")
     return sets
-
-
-def _composed(entry: dict, categories: tuple[str, ...]) -> dict[str, CategoryTexts]:
-    stated = entry.get("categories", {})
-    if stated:
-        made = {}
-        for category, texts in stated.items():
-            stages, video, grades = texts.get("stages", ()), texts.get("video", ""), texts.get("grades", ())
-            made[str(category)] = CategoryTexts(_texts(stages), _texts([video])[0], _texts(grades))
-        return made
-    template, terminology, grades = (entry.get(key, "") for key in ("template", "terminology", "grades"))
-    if (terminology or grades) and "{text}" not in template:
-        raise ManifestError(f"template {template!r} has no {{text}}")
-    if terminology:
-        return {category: _in_words(terminology, template, category) for category in categories}
-    texts = {category: [f"{grade} {category.lower()}" for grade in _texts(grades or ())] for category in categories}
-    return {
-        category: CategoryTexts(grades=tuple(template.replace("{text}", text) for text in own))
-        for category, own in texts.items()
-        if own
-    }
 
 
 def _in_words(terminology: str, template: str, category: str) -> CategoryTexts:
@@ -127,15 +147,3 @@ def _groups(own: dict[str, CategoryTexts]) -> dict[str, tuple[str, ...]]:
         GRADES: dict.fromkeys(text for one in own.values() for text in one.grades),
     }
     return {name: tuple(texts) for name, texts in groups.items() if texts}
-
-
-def _texts(texts: list | tuple | dict) -> tuple[str, ...]:
-    """Of one group: as they stand, or a template in which `{value}` counts from `first` to `last`."""
-    if isinstance(texts, dict):
-        numbers = range(texts["first"], texts["last"] + 1, texts.get("step", 1))
-        if len(numbers) > MOST_TEXTS:
-            raise ValueError(f"{len(numbers)} texts, at most {MOST_TEXTS} are allowed")
-        return tuple(texts["template"].replace("{value}", str(number)) for number in numbers)
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise TypeError("not a list of texts")
-    return tuple(texts)

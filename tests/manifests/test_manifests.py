@@ -173,13 +173,25 @@ def test_a_broken_card_hides_no_other(tmp_path, monkeypatch):
 
 def test_all_faults_of_a_card_together(tmp_path):
     text = 'name = "x"\ntitle = 3\nsurprise = 1\nsplits = ["train"]\ndefault_scores = ["pcs"]\n'
-    text += '[scores.tes]\ntitle = "t"\nminimum = 5\nmaximum = 5\n[prompts.p.groups]\ng = { template = "a" }\n'
+    text += '[scores.tes]\ntitle = 3\nminimum = 4\n[scores.tes2]\ntitle="t"\nminimum = 5\nmaximum = 5\n[prompts.p.groups]\ng = { template = "a" }\n'
     with pytest.raises(ManifestError) as caught:
         load_card(write(tmp_path, text, "x.toml"))
-    for fault in ("surprise", "'title' must be text", "'authors' is missing", "not below maximum", "'pcs'", "template"):
+    for fault in (
+        "unknown entry 'surprise'",
+        "title must be text, got 3",
+        "authors is missing",
+        "scores.tes.title must be text, got 3",
+        "scores.tes.maximum is missing",
+        "scores.tes2: minimum 5 is not below maximum 5",
+        "prompts.p.groups.g.first is missing",
+    ):
         assert fault in str(caught.value)
     with pytest.raises(ManifestError, match="cannot read the card"):
         load_card(write(tmp_path, "name = [", "y.toml"))
+    values = json.loads(find_card("demo").to_json()) | {"default_scores": ["pcs"], "prompts": {"p": {}}}
+    with pytest.raises(ManifestError, match="default_scores names 'pcs', which is not a score") as caught:
+        Card.from_json(json.dumps(values))
+    assert "prompts.p: has no groups" in str(caught.value)
 
 
 def test_unknown_dataset():
@@ -275,12 +287,12 @@ def test_label_file_faults(tmp_path):
 def test_hostile_cards_are_refused(change):
     """A store from a stranger carries a card."""
     values = {**json.loads(find_card("demo").to_json()), **change}
-    with pytest.raises(ManifestError, match="not a valid card"):
+    with pytest.raises(ManifestError, match="the card in the store is not valid"):
         Card.from_json(json.dumps(values))
 
 
 def test_a_card_that_is_nested_without_end():
-    with pytest.raises(ManifestError, match="nested too deep"):
+    with pytest.raises(ManifestError, match="nested too deeply"):
         Card.from_json("[" * 100_000)
 
 

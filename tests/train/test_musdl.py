@@ -128,7 +128,7 @@ times = "nothing"
     with pytest.raises(ManifestError) as error:
         load_card(tmp_path / "x.toml")
     for fault in (
-        "made of 'nobody', which is no score",
+        "made of 'nobody', which is not a score",
         "made of 'nothing'",
         "of 2 judges, drop 1 at both ends leaves none",
     ):
