@@ -33,7 +33,7 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         facts = {
-            "video": (video.codec_context.name, video.width, video.height, int(video.average_rate)),
+            "video": (video.codec_context.name, video.width, video.height, float(video.average_rate)),
             "audio": (audio.codec_context.name, audio.rate, audio.channels),
             "video_seconds": float(video.duration * video.time_base),
             "audio_seconds": float(audio.duration * audio.time_base),
