@@ -1,0 +1,51 @@
+"""Score long performances from video. For notebooks and scripts: `extract_videos`, `open_store`, `fit` and `predict`.
+
+`import longtake` loads nothing else; each name imports its module when it is first used, torch and the decoders included. Type checkers
+and editors follow the imports below: longtake/extract, features, manifests and train are links to the folders at the top level.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from longtake.errors import LongtakeError, LongtakeWarning
+    from longtake.features.store import Store, open_store
+    from longtake.features.types import FeatureHeader
+    from longtake.train.protocol.experiment import Options
+    from longtake.train.protocol.run import Run, fit
+    from longtake.train.runs.predict import Prediction, predict
+
+_HOMES = {
+    "FeatureHeader": "longtake.features.types",
+    "LongtakeError": "longtake.errors",
+    "LongtakeWarning": "longtake.errors",
+    "Options": "longtake.train.protocol.experiment",
+    "Prediction": "longtake.train.runs.predict",
+    "Run": "longtake.train.protocol.run",
+    "Store": "longtake.features.store",
+    "fit": "longtake.train.protocol.run",
+    "open_store": "longtake.features.store",
+    "predict": "longtake.train.runs.predict",
+}
+__all__ = [
+    "FeatureHeader",
+    "LongtakeError",
+    "LongtakeWarning",
+    "Options",
+    "Prediction",
+    "Run",
+    "Store",
+    "fit",
+    "open_store",
+    "predict",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'longtake' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -104,7 +104,7 @@ def _prepare(
 
 
 def require_settings(settings: Mapping[str, object], heads: Sequence[str], options: Mapping[str, str]) -> None:
-    """Raises `SettingsError` where one of the settings is a choice of `train.Options` and none that a head has. `options`: such a choice
+    """Raises `SettingsError` where one of the settings is a choice of `longtake.Options` and none that a head has. `options`: such a choice
     -> how the command takes it."""
     kinds = TrainSettings, PrototypeSettings, *(get_head(head).Settings for head in heads)
     known = {field.name for kind in kinds for field in fields(kind)}

@@ -249,10 +249,10 @@ def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bo
 
 @dataclass(frozen=True)
 class Run:
-    """A finished `train.fit`. Printing it shows the table."""
+    """A finished `longtake.fit`. Printing it shows the table."""
 
     folder: Path
-    """With checkpoints, metrics, predictions: what `train.predict` and the command `train report` take."""
+    """With checkpoints, metrics, predictions: what `longtake.predict` and the command `train report` take."""
     table: tuple[Row, ...]
     """One row per category and score, and their average. Correlations and errors are those after the last epoch."""
     predictions: dict[tuple[str, str], dict[str, float]]
@@ -273,7 +273,7 @@ def fit(
 ) -> Run:
     """Train a head for every category and score of a store, by the published protocol.
 
-    `features` is a store or several, for one model of all. `choices` are fields of `train.Options`, such as `head="gslm"`,
+    `features` is a store or several, for one model of all. `choices` are fields of `longtake.Options`, such as `head="gslm"`,
     `seeds=3`, `folds=5`, `preset="tuned"`; anything else is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`. Settings
     that share their name with such a field, as `scores` of `gslm` does, come as `settings={"scores": 11}`.
 
