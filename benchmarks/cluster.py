@@ -192,9 +192,10 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
 @click.option("--out", type=click.Path(path_type=Path))
 def pack(videos: int, clips: int, out: Path | None) -> None:
     """How fast workers' parts are written by one process, and packed into the store."""
+    from longtake.features.labels import Labels
     from longtake.features.parts import pack as pack_parts
     from longtake.features.parts import write_part
-    from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+    from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 
     header = FeatureHeader("noise", "video", 1024, "random:0", None, True, 16, 16, "pad", 25.0)
     times, table = np.arange(clips, dtype=float), np.random.default_rng(0).normal(size=(clips, 1024)).astype(np.float32)

@@ -22,10 +22,11 @@ import zarr
 from tabulate import tabulate
 
 from longtake.features.columns import VideoTable
-from longtake.features.joins import merge
+from longtake.features.labels import Labels
 from longtake.features.parts import pack, write_part
 from longtake.features.store import Block, Storage, StreamPlan, open_store, write_store
-from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.tools.merge import merge
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 
 DIM = 128
 REPETITIONS = 5

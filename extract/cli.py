@@ -309,8 +309,8 @@ def text(
     out = out or Path("features") / f"{dataset}.h5"
     from longtake.extract.backbones.text_encoders import encode_texts
     from longtake.extract.progress import DownloadProgress
-    from longtake.features.imports.importer import add_text
     from longtake.features.joins import require_may_join
+    from longtake.features.parts import add_text
     from longtake.features.store import check_store_name
     from longtake.features.types import TextFeatures, TextHeader
 

@@ -20,8 +20,9 @@ from longtake.extract.pipeline.reader import Job
 from longtake.extract.plan.plan import RunOptions, choose_weights, settle
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
 from longtake.extract.preprocessing import ClipRule, SoundRule
+from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, write_store
-from longtake.features.types import FAILED, FeatureHeader, Labels, canonical_json
+from longtake.features.types import FAILED, FeatureHeader, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id
 

@@ -124,8 +124,8 @@ def list_videos(store: Path, backbone: str | None, as_json: bool) -> None:
 
     Example: features ls features/rg.h5
     """
+    from longtake.features.labels import LabelRow
     from longtake.features.store import open_store
-    from longtake.features.types import LabelRow
 
     with open_store(store) as opened:
         stream = opened.stream(backbone)
@@ -179,7 +179,7 @@ def verify_store(store: Path, dataset: str | None, manifest: Path | None, as_jso
 
     Example: features verify features/rg.h5 --dataset rg
     """
-    from longtake.features.imports.importer import labels_of
+    from longtake.features.labels import labels_of
     from longtake.features.store import open_store
     from longtake.features.tools.inspect import verify
 
@@ -301,8 +301,8 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
 
     Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
     """
-    from longtake.features.joins import merge
     from longtake.features.store import check_store_name
+    from longtake.features.tools.merge import merge
 
     check_store_name(out)
     done = merge(stores, out, beside=beside)
@@ -363,7 +363,7 @@ def relabel(store: Path, dataset: str | None, manifest: Path | None, as_json: bo
 
     Example: features relabel features/rg.h5 --dataset rg
     """
-    from longtake.features.imports.importer import labels_of
+    from longtake.features.labels import labels_of
     from longtake.features.parts import pack_or_refuse
     from longtake.features.store import open_store
 

@@ -10,13 +10,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from longtake.features.errors import NotAStore
+from longtake.files import is_url
 
 BLOCK_BYTES = 1 << 17
 """Fetched at a time from an HDF5 file: a quarter of one routine's features, enough for the tables of five hundred videos."""
-
-
-def is_url(path: Path | str) -> bool:
-    return isinstance(path, str) and "://" in path
 
 
 def name_of(path: Path | str) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 
 from longtake.features.columns import ArrayLike, VideoTable
 from longtake.features.errors import InvalidFeatures, NotAStore, NotInStore
-from longtake.features.remote import is_url, name_of
-from longtake.features.types import FeatureHeader, Labels, TextFeatures, VideoFeatures, VideoRecord
+from longtake.features.labels import Labels
+from longtake.features.remote import name_of
+from longtake.features.types import FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
+from longtake.files import is_url
 from longtake.manifests.card import Card
 
 STORES = {

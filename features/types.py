@@ -1,6 +1,6 @@
 """The contract between `extract` and `train`: what a feature is and everything that decided its numbers.
 
-FORMAT.md says how these types lie on disk. Nothing here touches a file.
+FORMAT.md says how these types are stored. Nothing here touches a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FAILED = "failed"
 
 
 def canonical_json(value: object) -> str:
-    """One spelling per value: sorted keys, no blanks, no NaN. The recipe's hash is taken over it."""
+    """One spelling per value: sorted keys, no spaces, no NaN. The hash of a recipe is taken over it."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -35,30 +35,30 @@ def recipe_hash(value: object) -> str:
 
 @dataclass(frozen=True)
 class FeatureHeader:
-    """Everything that decides the numbers of one stream of features. Equal headers, and only they, may be mixed.
+    """Everything that decides the numbers of one stream of features. Only features with equal headers may be mixed.
 
-    None means that it is not known, which happens with imported features only.
+    None means unknown, which only imported features have.
     """
 
     backbone: str
     modality: str
-    """What the network takes: `video`, `audio` or `image`."""
+    """Input of the network: `video`, `audio` or `image`."""
     dim: int
     """Values per clip."""
     weights: str
     """Registered name, file name, or `random:SEED`."""
     weights_sha256: str | None
     weights_random: bool
-    """True marks every table, plot and page made from these features."""
+    """If true, every table, plot and page made from these features says so."""
     clip_length: int | None
     """Frames per clip, counted at `fps`."""
     clip_stride: int | None
     tail: str | None
-    """What happened to frames that did not fill a clip: a policy of extract/clips.py."""
+    """How frames that did not fill a clip were treated: a policy of extract/clips.py."""
     fps: float | None
-    """Sampling rate; None takes every frame of the file."""
+    """Sampling rate in frames per second; None means every frame of the file."""
     preprocessing: Mapping[str, object] = field(default_factory=dict)
-    """Resize, crop, mean, std as the backbone's spec states them."""
+    """Resize, crop, mean and std, as in the backbone's spec."""
     decoder: str | None = None
     """Decoder, its version, and the library that resizes."""
     precision: str | None = "float32"
@@ -103,34 +103,34 @@ class FeatureHeader:
         return recipe_hash(self.to_dict())
 
     def differences(self, other: FeatureHeader) -> dict[str, tuple[object, object]]:
-        """Field -> (ours, theirs), for messages that say why two streams may not be mixed."""
+        """Field -> (ours, theirs), for messages that explain why two streams may not be mixed."""
         ours, theirs = self.to_dict(), other.to_dict()
         return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One video's row beside its features: where they come from, or why there are none."""
+    """The row of one video: the source of its features, or why it has none."""
 
     video_id: str
     status: str = OK
     error_stage: str = ""
-    """The step that failed: `find`, `decode`, `sound`, `plan`, `model`; `crash` where it took its process down with it."""
+    """The step that failed: `find`, `decode`, `sound`, `plan`, `model`, or `crash` if the process died."""
     error_type: str = ""
     error_message: str = ""
     source_name: str = ""
-    """File name, without its folders."""
+    """File name without folders."""
     source_sha256: str = ""
     duration_seconds: float = float("nan")
-    """Of the picture stream, from its frames."""
+    """Duration of the picture stream, from its frames."""
     fps: float = float("nan")
-    """Average rate of the source."""
+    """Average frame rate of the source."""
     span_start_seconds: float = float("nan")
-    """Start of the part of the file that was used; nan for its beginning."""
+    """Start of the part of the file that was used; nan for the start of the file."""
     span_end_seconds: float = float("nan")
     finished_utc: str = ""
     decoder: str = ""
-    """Name of the decoder that read the file; the recipe has its versions. Empty where it was not recorded."""
+    """Name of the decoder that read the file; the recipe has its version. Empty if not recorded."""
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -139,17 +139,18 @@ class VideoRecord:
 
     @property
     def span(self) -> tuple[float | None, float | None]:
-        ends = (self.span_start_seconds, self.span_end_seconds)
-        return tuple(None if np.isnan(value) else value for value in ends)  # type: ignore[return-value]
+        """Start and end of the part of the file that was used, in seconds; None for the start or end of the file."""
+        start, end = self.span_start_seconds, self.span_end_seconds
+        return (None if np.isnan(start) else start), (None if np.isnan(end) else end)
 
     def same_source(self, span: tuple[float | None, float | None], source_name: str) -> bool:
-        """Whether it is of those seconds, and of a file of that name, where both names are known."""
+        """Whether the row describes the same seconds of a file of the same name. An unknown name matches any name."""
         return self.span == span and (self.source_name == source_name or "" in (self.source_name, source_name))
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """The clips of one video, in time order. A failed video has none."""
+    """The clips of one video, in time order. A failed video has no clips."""
 
     record: VideoRecord
     features: np.ndarray
@@ -157,7 +158,7 @@ class VideoFeatures:
     start_seconds: np.ndarray
     """float64, `(clips,)`."""
     end_seconds: np.ndarray
-    """float64, `(clips,)`; a clip is `[start, end)`."""
+    """float64, `(clips,)`; a clip covers `[start, end)`."""
 
     def __post_init__(self) -> None:
         name = self.record.video_id
@@ -174,13 +175,13 @@ class VideoFeatures:
         if self.record.status == OK and num_clips == 0:
             raise InvalidFeatures(f"{name}: no clips, but not marked as failed")
         if not np.isfinite(self.features).all():
-            raise InvalidFeatures(f"{name}: features hold NaN or infinity; were the weights right?")
+            raise InvalidFeatures(f"{name}: features contain NaN or infinity; check the weights")
         if (self.end_seconds <= self.start_seconds).any():
             raise InvalidFeatures(f"{name}: a clip ends before it starts")
 
     @property
     def sha256(self) -> str:
-        """Of the features as little-endian bytes in row order."""
+        """SHA-256 of the features as little-endian bytes in row order."""
         contiguous = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
         return hashlib.sha256(contiguous).hexdigest()
 
@@ -190,76 +191,8 @@ class VideoFeatures:
 
 
 @dataclass(frozen=True)
-class LabelRow:
-    """What is known of one video."""
-
-    split: str
-    category: str
-    scores: dict[str, float]
-    """Those that are there, in judges' units."""
-    boundaries: tuple[float, ...] = ()
-    """Seconds; see `Labels`."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The manifest's facts, one row per video: all that a trainer needs beside the features."""
-
-    video_ids: tuple[str, ...]
-    splits: tuple[str, ...]
-    """Empty text where the manifest gives none."""
-    categories: tuple[str, ...]
-    score_names: tuple[str, ...]
-    scores: np.ndarray
-    """float64, `(videos, scores)`, in judges' units; nan where missing."""
-    boundaries: np.ndarray | None = None
-    """float64, `(videos, boundaries)`: seconds of the file, as those of clips, at which one stage ends and the next begins; ascending, nan
-    from where a video has no more. None becomes `(videos, 0)`."""
-
-    def __post_init__(self) -> None:
-        shape = (len(self.video_ids), len(self.score_names))
-        if self.boundaries is None:
-            object.__setattr__(self, "boundaries", np.zeros((shape[0], 0)))
-        if self.scores.shape != shape or len(self.splits) != shape[0] or len(self.categories) != shape[0]:
-            raise InvalidFeatures(f"labels of {shape[0]} videos and {shape[1]} scores, but scores {self.scores.shape}")
-        if len(set(self.video_ids)) != shape[0]:
-            raise InvalidFeatures("labels name a video twice")
-        if self.boundaries.ndim != 2 or len(self.boundaries) != shape[0]:
-            raise InvalidFeatures(f"labels of {shape[0]} videos, but boundaries {self.boundaries.shape}")
-        # Each next one is later, or both that and all after it are missing.
-        before, after = self.boundaries[:, :-1], self.boundaries[:, 1:]
-        if np.isinf(self.boundaries).any() or not ((after > before) | np.isnan(after)).all():
-            raise InvalidFeatures("boundaries of stages that do not ascend")
-
-    def __len__(self) -> int:
-        return len(self.video_ids)
-
-    def equals(self, other: Labels) -> bool:
-        same = self.video_ids, self.splits, self.categories, self.score_names
-        return same == (other.video_ids, other.splits, other.categories, other.score_names) and all(
-            np.array_equal(ours, theirs, equal_nan=True)
-            for ours, theirs in ((self.scores, other.scores), (self.boundaries, other.boundaries))
-        )
-
-    def row(self, index: int) -> LabelRow:
-        scores = {n: float(s) for n, s in zip(self.score_names, self.scores[index]) if not np.isnan(s)}
-        boundaries = tuple(float(b) for b in self.boundaries[index] if not np.isnan(b))
-        return LabelRow(self.splits[index], self.categories[index], scores, boundaries)
-
-    def subset(self, indices: list[int]) -> Labels:
-        return Labels(
-            tuple(self.video_ids[i] for i in indices),
-            tuple(self.splits[i] for i in indices),
-            tuple(self.categories[i] for i in indices),
-            self.score_names,
-            self.scores[indices].reshape(len(indices), len(self.score_names)),
-            self.boundaries[indices].reshape(len(indices), self.boundaries.shape[1]),
-        )
-
-
-@dataclass(frozen=True)
 class TextHeader:
-    """Everything that decides the numbers of one set of text features, beside the texts themselves."""
+    """Everything except the texts that decides the numbers of one set of text features."""
 
     encoder: str
     dim: int
@@ -286,13 +219,13 @@ class TextFeatures:
     """The features of one prompt set, in the order of its texts."""
 
     name: str
-    """Of the prompt set, such as `qgvl`."""
+    """Name of the prompt set, such as `qgvl`."""
     header: TextHeader
     texts: tuple[str, ...]
     groups: tuple[str, ...]
-    """Group of each text, such as `grades`; texts of a group stand together."""
+    """Group of each text, such as `grades`; the texts of a group are adjacent."""
     features: np.ndarray
-    """float32, `(texts, dim)`, as the encoder gives them, not normalised."""
+    """float32, `(texts, dim)`, as the encoder returns them, not normalised."""
 
     def __post_init__(self) -> None:
         expected = (len(self.texts), self.header.dim)
@@ -302,7 +235,7 @@ class TextFeatures:
                 f"got features {self.features.shape} and {len(self.groups)} group names"
             )
         if not np.isfinite(self.features).all():
-            raise InvalidFeatures(f"prompt set {self.name}: text features hold NaN or infinity")
+            raise InvalidFeatures(f"prompt set {self.name}: text features contain NaN or infinity")
 
     def equals(self, other: TextFeatures) -> bool:
         same = self.name, self.header, self.texts, self.groups

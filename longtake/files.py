@@ -59,6 +59,10 @@ def _host() -> str:
     return name if processes == MACHINES_OWN else f"{name}-{processes}"
 
 
+def is_url(path: Path | str) -> bool:
+    return isinstance(path, str) and "://" in path
+
+
 def temporary_beside(path: Path) -> Path:
     """Where this process writes what will be renamed to `path`."""
     return path.with_name(f".{path.name}.{Writer.current()}.tmp")

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from longtake.errors import LongtakeError, LongtakeWarning, printable
-from longtake.features.remote import is_url
+from longtake.files import is_url
 
 WRONG_CALL = 2
 INTERRUPTED = 130

@@ -52,7 +52,6 @@ KNOWN: set[str] = {
     "longtake.extract.plan.plan -> longtake.extract.pipeline.batcher",
     "longtake.extract.plan.plan -> longtake.extract.pipeline.reader",
     "longtake.extract.progress -> longtake.extract.plan.plan",
-    "longtake.terminal -> longtake.features.remote",
     "longtake.train.progress -> longtake.train.engine.loop",
     "longtake.train.progress -> longtake.train.protocol.experiment",
     "longtake.train.protocol.run -> longtake.train.runs.folder",

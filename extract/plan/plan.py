@@ -26,11 +26,11 @@ from longtake.extract.pipeline.batcher import Done, OnBatch, extract_videos
 from longtake.extract.pipeline.reader import Extractor, Job, failed_record, record_of
 from longtake.extract.plan.recipes import apply_recipe
 from longtake.extract.preprocessing import ClipRule, SoundRule
-from longtake.features.imports.importer import labels_of
 from longtake.features.joins import require_one_recipe
+from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, read_finished, write_part
 from longtake.features.store import check_store_name
-from longtake.features.types import FAILED, FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.card import ClipDefaults
 from longtake.manifests.table import Manifest, ManifestRow
 

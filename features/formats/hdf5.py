@@ -27,9 +27,9 @@ from longtake.features.formats.tree import (
     read_store,
     write_tree,
 )
-from longtake.features.remote import failures, is_url, open_binary
+from longtake.features.remote import failures, open_binary
 from longtake.features.store import BLOCK_BYTES, Storage, Store
-from longtake.files import clear_dead, temporary_beside
+from longtake.files import clear_dead, is_url, temporary_beside
 
 COMPRESSIONS = {"default": {}, "none": {}, "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True}}
 """Filters that every HDF5 library has."""

@@ -17,9 +17,10 @@ import numpy as np
 
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, decode, encode
 from longtake.features.errors import InvalidFeatures, NotAStore
+from longtake.features.labels import Labels
 from longtake.features.remote import failures
 from longtake.features.store import Storage, Store, Stream, StreamPlan, require_memory
-from longtake.features.types import FORMAT_VERSION, FeatureHeader, Labels, TextFeatures, TextHeader, VideoRecord
+from longtake.features.types import FORMAT_VERSION, FeatureHeader, TextFeatures, TextHeader, VideoRecord
 from longtake.manifests.table import check_video_id
 
 MAGIC = "longtake-features"
@@ -280,7 +281,9 @@ def _read_labels(group: Tree) -> Labels:
         _text(group, "category"),
         tuple(json.loads(str(group.attributes["score_names"]))),
         np.asarray(group.array("scores", "fiu", 2)[:]),
-        np.asarray(group.array("boundary_seconds", "f", 2)[:]) if NUM_BOUNDARIES in group.attributes else None,
+        np.asarray(group.array("boundary_seconds", "f", 2)[:])
+        if NUM_BOUNDARIES in group.attributes
+        else np.zeros((0, 0)),
     )
 
 

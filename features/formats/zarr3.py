@@ -40,9 +40,9 @@ from longtake.features.formats.tree import (
     read_store,
     write_tree,
 )
-from longtake.features.remote import failures, is_url, plain_errors
+from longtake.features.remote import failures, plain_errors
 from longtake.features.store import BLOCK_BYTES, Storage, Store
-from longtake.files import Writer
+from longtake.files import Writer, is_url
 
 COMPRESSIONS = {
     "default": (ZstdCodec(level=1),),

@@ -15,9 +15,10 @@ from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.layouts import SourceVideo, find_videos
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
-from longtake.features.parts import PART_SUFFIX, pack_or_refuse, parts_folder
+from longtake.features.labels import Labels, labels_of
+from longtake.features.parts import PART_SUFFIX, add_text, pack_or_refuse, parts_folder
 from longtake.features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
-from longtake.features.types import FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import file_sha256
 from longtake.manifests.card import Card
 from longtake.manifests.table import Manifest
@@ -51,25 +52,6 @@ class Imported:
     """Videos that the labels do not know; they are left out."""
     without_features: tuple[str, ...]
     """Labelled videos that are not in the files."""
-
-
-def labels_of(manifest: Manifest) -> Labels:
-    """A manifest as the store keeps it."""
-    rows = manifest.rows
-    scores = np.full((len(rows), len(manifest.score_names)), np.nan)
-    boundaries = np.full((len(rows), manifest.num_boundaries), np.nan)
-    for index, row in enumerate(rows):
-        boundaries[index, : len(row.boundaries)] = row.boundaries
-        for column, name in enumerate(manifest.score_names):
-            scores[index, column] = row.scores.get(name, np.nan)
-    return Labels(
-        tuple(row.video_id for row in rows),
-        tuple(row.split or "" for row in rows),
-        tuple(row.category or "" for row in rows),
-        tuple(manifest.score_names),
-        scores,
-        boundaries,
-    )
 
 
 def import_videos(
@@ -177,12 +159,6 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
     text = TextFeatures(prompt_set, header, prompts.texts, groups, array.astype(np.float32))
     add_text(out, card.name, card, text)
     return text
-
-
-def add_text(out: Path, dataset: str, card: Card | None, text: TextFeatures) -> None:
-    """Put a prompt set into the store at `out`, in place of one of the same recipe; the store is made if need be."""
-    no_labels = Labels((), (), (), (), np.zeros((0, 0)))
-    pack_or_refuse(out, dataset=dataset, card=card, labels=no_labels, texts=[text])
 
 
 def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:

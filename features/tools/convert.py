@@ -10,7 +10,6 @@ import numpy as np
 
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.joins import require_new
-from longtake.features.remote import is_url
 from longtake.features.store import (
     BLOCK_BYTES,
     Block,
@@ -24,6 +23,7 @@ from longtake.features.store import (
     write_store,
 )
 from longtake.features.types import VideoFeatures
+from longtake.files import is_url
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from longtake.extract.backbones import weights
 from longtake.extract.cli import main
 from longtake.extract.errors import WeightsError
+from longtake.features.labels import Labels
 from longtake.features.parts import list_parts
 from longtake.features.store import open_store, write_store
-from longtake.features.types import Labels
 from longtake.manifests.card import find_card
 from longtake.train.data.prompts import terms_of
 from longtake.train.errors import DataError
@@ -20,7 +20,7 @@ from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
 from tests.extract.test_pipeline import extract, make_dataset
-from tests.features.test_parts import claimed_by_another
+from tests.features.fakes import locked_by_another
 
 
 def run(*arguments, status=0):
@@ -309,8 +309,8 @@ def test_texts_for_a_store_that_another_process_publishes(tmp_path, monkeypatch,
     call = ("text", "--dataset", "rg", "--prompts", "mlavl", "--out", out)
     run(*call)
     kept = out.read_bytes()
-    holder = claimed_by_another(out, monkeypatch)
-    assert f"{out} is claimed for {holder} by" in refused(*call)
+    holder = locked_by_another(out, monkeypatch)
+    assert f"{out} is locked by {holder}" in refused(*call)
     assert out.read_bytes() == kept and not list_parts(out)
 
 

@@ -20,7 +20,7 @@ from longtake.extract.cli import main
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.errors import DecoderUnfit
 from longtake.features import parts
-from longtake.features.parts import claim_of, read_finished
+from longtake.features.parts import lock_file, read_finished
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
@@ -101,34 +101,32 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
     """Who ends while another publishes waits, and then publishes what the other did not see; who waits in vain says so."""
     make_dataset(tmp_path, [9, 30])
     extract(tmp_path, "--shard", "1/2")
-    claim = claim_of(tmp_path / "small.h5")
-    claimed_by_another = lambda: (claim.parent.mkdir(exist_ok=True), claim.write_text("1@another-machine"))  # noqa: E731
-    claimed_by_another()
+    lock = lock_file(tmp_path / "small.h5")
+    lock_for_another = lambda: (lock.parent.mkdir(exist_ok=True), lock.write_text("1@another-machine"))  # noqa: E731
+    lock_for_another()
     pack = parts.pack
 
     def pack_while_the_other_ends(*arguments, **options):
         packed = pack(*arguments, **options)
         if not packed.published:
-            claim.unlink()
+            lock.unlink()
         return packed
 
     monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(parts, "pack", pack_while_the_other_ends)
     done = extract(tmp_path, "--shard", "2/2")
-    assert (
-        f"waits while another process publishes {tmp_path / 'small.h5'}, claimed for 1@another-machine" in done.stderr
-    )
+    assert f"waiting while process 1@another-machine ({lock}) publishes {tmp_path / 'small.h5'}" in done.stderr
     with open_store(tmp_path / "small.h5") as store:
         assert len(store.stream().records) == 2
-    claimed_by_another()
+    lock_for_another()
     monkeypatch.setattr(parts, "pack", pack)
     monkeypatch.setattr(parts, "WAIT_SECONDS", 0.1)
-    assert f"claimed for 1@another-machine by {claim}" in extract(tmp_path).stderr, "nothing waits"
+    assert f"locked by process 1@another-machine ({lock})" in extract(tmp_path).stderr, "nothing waits"
     write_video(tmp_path / "videos" / "v2.mp4", 8)
     with (tmp_path / "small.csv").open("a") as file:
         file.write("v2,train,A,2\n")
     done = extract(tmp_path, status=1)
-    assert "remove that file" in done.stderr and "1 finished parts wait beside it" in done.stderr
+    assert "delete the lock file" in done.stderr and "1 finished parts are kept" in done.stderr
     found = json.loads(extract(tmp_path, "--json", status=1).stdout)
     assert (found["published"], found["waiting"]) == (False, 1) and "another-machine" in found["claimed_for"]
 
@@ -137,7 +135,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
 
     monkeypatch.setattr(parts.time, "sleep", stopped)
     done = extract(tmp_path, status=130)
-    assert "1 finished parts wait beside it" in done.stderr and "were there" in done.stdout
+    assert "1 finished parts are kept" in done.stderr and "were there" in done.stdout
 
 
 def test_what_was_there_is_counted_by_video(tmp_path, numbers_backbone):

@@ -1,13 +1,17 @@
-"""Small stores with made-up contents."""
+"""Small stores with made-up contents, and locks of them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
+from longtake.features import parts
+from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, write_store
-from longtake.features.types import FAILED, FeatureHeader, Labels, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.features.types import FAILED, FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.files import Writer
 
 
 def header(backbone: str = "fake", dim: int = 3, **changes: object) -> FeatureHeader:
@@ -53,3 +57,19 @@ def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: Feature
         texts=[text_features()],
     )
     return path
+
+
+def lock(store: Path, owner: str) -> Path:
+    """Lock a store for a process, `pid@host`."""
+    path = parts.lock_file(store)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(owner)
+    return path
+
+
+def locked_by_another(store: Path, monkeypatch) -> str:
+    """Lock a store for a living process of this machine, without a long wait; returns the holder as messages show it."""
+    monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
+    monkeypatch.setitem(parts.pack_or_wait.__kwdefaults__, "wait_seconds", 0.05)
+    owner = f"{os.getppid()}@{Writer.current().host}"
+    return f"process {owner} ({lock(store, owner)})"

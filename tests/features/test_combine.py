@@ -13,19 +13,17 @@ from hypothesis import strategies as st
 
 from longtake.features.cli import main
 from longtake.features.errors import FeaturesError, InvalidFeatures, StoreConflict
-from longtake.features.imports.importer import labels_of
-from longtake.features.joins import merge
+from longtake.features.labels import LabelRow, Labels, labels_of
 from longtake.features.parts import pack, write_part
 from longtake.features.store import Storage, open_store, write_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import diff, verify
-from longtake.features.types import LabelRow, Labels
+from longtake.features.tools.merge import merge
 from longtake.manifests.card import find_card
 from longtake.manifests.table import find_manifest, read_manifest
 from tests.calls import invoke
 from tests.features import raw
-from tests.features.fakes import header, labels, make_store, plan, text_features, video
-from tests.features.test_parts import claimed_by_another
+from tests.features.fakes import header, labels, locked_by_another, make_store, plan, text_features, video
 
 KINDS = [".h5", ".zarr"]
 
@@ -190,7 +188,7 @@ def test_a_corrected_card_reaches_the_store(tmp_path, monkeypatch):
         write_store(stores[name], dataset="fisv", card=changed, labels=own, streams=[])
     assert "card scores: differs" in run("diff", stores["one"], stores["other"], status=1)
     said = run("merge", *stores.values(), "--out", tmp_path / "m.h5", status=2)
-    assert "differ in scores: give both the one that is right" in said and not (tmp_path / "m.h5").exists()
+    assert "differ in scores: give both stores the right card" in said and not (tmp_path / "m.h5").exists()
     assert "its card is another now" in run("relabel", stores["other"], "--dataset", "fisv")
     assert "its card" not in run("relabel", stores["other"], "--dataset", "fisv")
     with open_store(stores["other"]) as store:
@@ -216,9 +214,9 @@ def test_labels_of_a_store_that_another_process_publishes(tmp_path, monkeypatch)
     path = make_store(tmp_path / "s.h5", {"a": 3})
     kept = path.read_bytes()
     (tmp_path / "m.csv").write_text("video_id,split\na,test\n")
-    holder = claimed_by_another(path, monkeypatch)
+    holder = locked_by_another(path, monkeypatch)
     refused = run("relabel", path, "--manifest", tmp_path / "m.csv", status=2)
-    assert f"{path} is claimed for {holder} by" in refused
+    assert f"{path} is locked by {holder}" in refused
     assert path.read_bytes() == kept
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from longtake.features.errors import FeaturesError
-from longtake.features.joins import merge
 from longtake.features.parts import list_parts, parts_folder, read_finished
 from longtake.features.store import open_store, store_exists
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
+from longtake.features.tools.merge import merge
 from tests.features.fakes import header, make_store
 from tests.features.test_parts import IDS, part, publish
 

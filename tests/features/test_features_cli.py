@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from longtake.features.cli import RANDOM_NOTE, main
+from longtake.features.labels import Labels
 from longtake.features.store import write_store
-from longtake.features.types import Labels
 from tests.calls import invoke
 from tests.features.fakes import header, make_store, plan, text_features, video
 

@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 
 from longtake.features.cli import main
-from longtake.features.parts import claim_of, list_parts
+from longtake.features.parts import list_parts, lock_file
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
 from longtake.manifests.table import find_manifest
 from tests.calls import invoke
-from tests.features.test_parts import claimed_by_another
+from tests.features.fakes import locked_by_another
 
 IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
 
@@ -128,21 +128,21 @@ def test_another_dataset_does_not_join(tmp_path):
 def test_a_store_that_another_process_publishes(tmp_path, monkeypatch):
     """What was read of the files waits as a part; texts leave nothing."""
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
-    claimed_by_another(out, monkeypatch)
-    assert "is claimed for" in import_folder(folder, out, status=2) and not out.exists()
-    claim_of(out).unlink()
+    locked_by_another(out, monkeypatch)
+    assert "is locked by" in import_folder(folder, out, status=2) and not out.exists()
+    lock_file(out).unlink()
     import_folder(folder, out)
     kept = out.read_bytes()
-    holder = claimed_by_another(out, monkeypatch)
+    holder = locked_by_another(out, monkeypatch)
     np.save(tmp_path / "text.npy", np.zeros((102, 8), np.float32))
     call = (tmp_path / "text.npy", "--layout", "text", "--dataset", "fisv", "--text", "mlavl", "--out", out)
     told = run(*call, status=2)
-    assert f"{out} is claimed for {holder} by" in told and "parts wait" not in told
+    assert f"{out} is locked by {holder}" in told and "finished parts" not in told
     again = ("--fps", "25", "--beside")
     told = import_folder(folder, out, *again, status=2)
-    assert f"{out} is claimed for {holder} by" in told and "1 finished parts wait beside it" in told
+    assert f"{out} is locked by {holder}" in told and "1 finished parts are kept" in told
     assert out.read_bytes() == kept
-    claim_of(out).unlink()
+    lock_file(out).unlink()
     import_folder(folder, out, *again)
     with open_store(out) as store:
         assert len(store.streams) == 2 and not list_parts(out)

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from longtake.features.cli import main
 from longtake.features.errors import InvalidFeatures
 from longtake.features.imports.safe_pickle import read_values
+from longtake.features.labels import LabelRow
 from longtake.features.store import open_store
-from longtake.features.types import LabelRow
 from longtake.manifests.card import find_card
 from longtake.manifests.table import read_manifest
 from tests.calls import invoke

@@ -1,6 +1,5 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -13,14 +12,13 @@ import pytest
 from longtake import files as writer
 from longtake.features import parts
 from longtake.features.errors import InvalidFeatures, StoreConflict
-from longtake.features.imports.importer import add_text
-from longtake.features.parts import list_parts, pack, parts_folder, read_finished, write_part
+from longtake.features.parts import add_text, list_parts, pack, parts_folder, read_finished, write_part
 from longtake.features.store import open_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
 from longtake.manifests.table import MAX_ID_BYTES
-from tests.features.fakes import header, labels, make_store, text_features, video
+from tests.features.fakes import header, labels, lock, make_store, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = ["a", "b", "c", "d"]
@@ -95,97 +93,6 @@ def narrow_store(store):
     convert(wide, store, dtype="float16")
 
 
-def claim(store, host, pid):
-    parts_folder(store).mkdir(exist_ok=True)
-    (parts_folder(store) / ".packing").write_text(f"{pid}@{host}")
-
-
-def claimed_by_another(store, monkeypatch):
-    """A process of this machine that lives publishes the store, and is not waited for; its name."""
-    monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
-    monkeypatch.setitem(parts.pack_or_wait.__kwdefaults__, "wait_seconds", 0.05)
-    claim(store, writer.Writer.current().host, os.getppid())
-    return f"{os.getppid()}@{writer.Writer.current().host}"
-
-
-def test_one_packer_at_a_time(tmp_path):
-    store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        claim(store, writer.Writer.current().host, sleeper.pid)
-        assert not publish(store).published
-        assert len(list_parts(store)) == 1 and not store.exists()
-    finally:
-        sleeper.kill()
-        sleeper.wait()
-    assert publish(store).published, "the claim of a dead process is taken over"
-    part(store, "b", 3)
-    claim(store, "another-machine", 1)
-    packed = publish(store)
-    assert not packed.published, "nobody here can know whether that process lives"
-    assert packed.holder == f"1@another-machine by {parts_folder(store) / '.packing'}"
-
-
-def test_a_claim_that_another_process_took_over_is_put_back(tmp_path, monkeypatch):
-    """Both saw that of a dead process; the other has its own there when this one takes away what it saw."""
-    store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    left, is_stale = parts.claim_of(store), parts._is_stale
-    left.touch()
-    os.utime(left, (0, 0))
-
-    def look_before_the_other(path):
-        found = is_stale(path)
-        if path == left:
-            claim(store, "another-machine", 1)
-        return found
-
-    monkeypatch.setattr(parts, "_is_stale", look_before_the_other)
-    assert not publish(store).published
-    assert not parts._took_away(left)
-    assert left.read_text() == "1@another-machine" and len(list(left.parent.glob(".packing*"))) == 1
-    assert len(list_parts(store)) == 1 and not store.exists()
-
-
-def test_a_claim_without_a_name(tmp_path):
-    """Of a process that was killed while it wrote it, or of one that is writing it now."""
-    store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    left = parts_folder(store) / ".packing"
-    left.touch()
-    assert not publish(store).published
-    os.utime(left, (0, 0))
-    assert publish(store).published and not left.exists()
-
-
-def test_a_full_disk_leaves_no_claim(tmp_path, monkeypatch):
-    store = tmp_path / "s.h5"
-    part(store, "a", 3)
-    open_ = Path.open
-
-    class Full:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.file.close()
-
-        def write(self, text):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(
-        Path, "open", lambda path, *a: Full(open_(path, *a)) if path.name == ".packing" else open_(path, *a)
-    )
-    with pytest.raises(OSError, match="No space left"):
-        publish(store)
-    monkeypatch.undo()
-    assert publish(store).published
-
-
 def test_parts_of_videos_that_the_table_no_longer_knows(tmp_path):
     """Left by a run that was killed, before a row was taken out or while texts were added: they bring their own labels."""
     store = tmp_path / "s.h5"
@@ -209,20 +116,18 @@ def test_finishing_order_leaves_no_trace(tmp_path):
         assert one.labels.video_ids == other.labels.video_ids == ("b", "a", "c", "d")
 
 
-def test_a_claim_that_cannot_be_made_leaves_the_others(tmp_path, monkeypatch):
-    """No more files may be open: that says nothing about who holds the claim."""
+def test_a_locked_store_is_not_published(tmp_path):
     store = tmp_path / "s.h5"
     part(store, "a", 3)
-    claim(store, "another-machine", 1)
-
-    def no_more(path, *arguments):
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(Path, "open", no_more)
-    with pytest.raises(OSError, match="Too many"):
-        publish(store)
-    monkeypatch.undo()
-    assert not publish(store).published
+    path = lock(store, "1@another-machine")
+    packed = publish(store)
+    assert (packed.published, packed.num_waiting) == (False, 1) and not store.exists()
+    assert packed.trouble(store) == (
+        f"{store} is locked by process 1@another-machine ({path}). If that process is gone, delete the lock file. "
+        f"1 finished parts are kept in {parts_folder(store)}; run the same command again to publish them"
+    )
+    path.unlink()
+    assert publish(store).published
 
 
 def test_packers_that_come_and_go(tmp_path):
@@ -230,7 +135,7 @@ def test_packers_that_come_and_go(tmp_path):
     store = tmp_path / "s.h5"
     part(store, "a", 3)
     publish(store)
-    # Processes, not threads: a claim names a process.
+    # Processes, not threads: a lock names a process.
     code = (
         "import sys, pathlib; from tests.features.test_parts import publish\n"
         "for _ in range(200): publish(pathlib.Path(sys.argv[1]))"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.features.imports.importer import labels_of
+from longtake.features.labels import labels_of
 from longtake.features.store import StreamItem, StreamPlan, write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import Manifest, ManifestRow

@@ -259,8 +259,9 @@ def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
 
 
 def test_videos_of_which_nothing_is_known(store, data, tmp_path):
+    from longtake.features.labels import Labels
     from longtake.features.store import StreamItem, StreamPlan, write_store
-    from longtake.features.types import Labels, VideoFeatures, VideoRecord
+    from longtake.features.types import VideoFeatures, VideoRecord
 
     out = tmp_path / "run"
     call("heads", "--features", store, "--head", "core", "--score", "total", "--epochs", 2, "--no-floor", "--category", "A",

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
-from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.data.dataset import CENTRE, FeatureSet
 from longtake.train.errors import DataError
 from longtake.train.protocol.experiment import Options, prepare

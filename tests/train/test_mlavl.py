@@ -7,8 +7,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
-from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.losses import LossWeights, equation16_triplet, total_loss
@@ -179,7 +180,7 @@ def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
 
 def texts_store(path):
     """A planted store with the action texts of MLAVL's prompts."""
-    from longtake.features.imports.importer import add_text
+    from longtake.features.parts import add_text
     from longtake.features.types import TextFeatures, TextHeader
     from tests.train.planted import planted_store
 

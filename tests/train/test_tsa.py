@@ -11,8 +11,9 @@ import torch
 from click.testing import CliRunner
 from scipy.special import softmax
 
+from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, write_store
-from longtake.features.types import FeatureHeader, Labels, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.errors import SettingsError
 from longtake.train.heads.blocks.segmentation import Grid

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from longtake.features.types import Labels
+from longtake.features.labels import Labels
 from longtake.train.cli import main
 from longtake.train.metrics import fisher_mean, measure
 from longtake.train.protocol.run import fit

@@ -1,0 +1,153 @@
+"""Labels of videos as a store keeps them, and how two sets of labels are joined or compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from longtake.features.errors import InvalidFeatures
+from longtake.manifests.table import Manifest
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """The labels of one video."""
+
+    split: str
+    category: str
+    scores: dict[str, float]
+    """In judges' units; a missing score has no entry."""
+    boundaries: tuple[float, ...] = ()
+    """Seconds; see `Labels`."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The facts of a manifest, one row per video: what a trainer needs in addition to the features."""
+
+    video_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    """Empty text if the manifest has no split for the video."""
+    categories: tuple[str, ...]
+    score_names: tuple[str, ...]
+    scores: np.ndarray
+    """float64, `(videos, scores)`, in judges' units; nan where missing."""
+    boundaries: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """float64, `(videos, boundaries)`: the seconds at which one stage of a performance ends and the next begins, in the clock of the
+    clips; ascending, nan after the last boundary of a video. The default becomes `(videos, 0)`."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.video_ids), len(self.score_names))
+        if self.boundaries.shape == (0, 0):
+            object.__setattr__(self, "boundaries", np.zeros((shape[0], 0)))
+        if self.scores.shape != shape or len(self.splits) != shape[0] or len(self.categories) != shape[0]:
+            raise InvalidFeatures(f"labels of {shape[0]} videos and {shape[1]} scores, but scores {self.scores.shape}")
+        if len(set(self.video_ids)) != shape[0]:
+            raise InvalidFeatures("labels name a video twice")
+        if self.boundaries.ndim != 2 or len(self.boundaries) != shape[0]:
+            raise InvalidFeatures(f"labels of {shape[0]} videos, but boundaries {self.boundaries.shape}")
+        # Each boundary is later than the one before, or it and all after it are missing.
+        before, after = self.boundaries[:, :-1], self.boundaries[:, 1:]
+        if np.isinf(self.boundaries).any() or not ((after > before) | np.isnan(after)).all():
+            raise InvalidFeatures("boundaries of stages that do not ascend")
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def equals(self, other: Labels) -> bool:
+        same = self.video_ids, self.splits, self.categories, self.score_names
+        return same == (other.video_ids, other.splits, other.categories, other.score_names) and all(
+            np.array_equal(ours, theirs, equal_nan=True)
+            for ours, theirs in ((self.scores, other.scores), (self.boundaries, other.boundaries))
+        )
+
+    def row(self, index: int) -> LabelRow:
+        scores = {n: float(s) for n, s in zip(self.score_names, self.scores[index]) if not np.isnan(s)}
+        boundaries = tuple(float(b) for b in self.boundaries[index] if not np.isnan(b))
+        return LabelRow(self.splits[index], self.categories[index], scores, boundaries)
+
+    def rows(self) -> dict[str, LabelRow]:
+        """video_id -> its labels."""
+        return {video_id: self.row(index) for index, video_id in enumerate(self.video_ids)}
+
+    def subset(self, indices: Sequence[int]) -> Labels:
+        chosen = list(indices)
+        return Labels(
+            tuple(self.video_ids[i] for i in chosen),
+            tuple(self.splits[i] for i in chosen),
+            tuple(self.categories[i] for i in chosen),
+            self.score_names,
+            self.scores[chosen].reshape(len(chosen), len(self.score_names)),
+            self.boundaries[chosen].reshape(len(chosen), self.boundaries.shape[1]),
+        )
+
+
+def labels_of(manifest: Manifest) -> Labels:
+    """A manifest as a store keeps it."""
+    rows = manifest.rows
+    scores = np.full((len(rows), len(manifest.score_names)), np.nan)
+    boundaries = np.full((len(rows), manifest.num_boundaries), np.nan)
+    for index, row in enumerate(rows):
+        boundaries[index, : len(row.boundaries)] = row.boundaries
+        for column, name in enumerate(manifest.score_names):
+            scores[index, column] = row.scores.get(name, np.nan)
+    return Labels(
+        tuple(row.video_id for row in rows),
+        tuple(row.split or "" for row in rows),
+        tuple(row.category or "" for row in rows),
+        tuple(manifest.score_names),
+        scores,
+        boundaries,
+    )
+
+
+def no_labels() -> Labels:
+    return Labels((), (), (), (), np.zeros((0, 0)))
+
+
+def combine_labels(*newest_first: Labels) -> Labels:
+    """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores and of
+    boundaries are joined."""
+    names = tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names))
+    num_boundaries = max(labels.boundaries.shape[1] for labels in newest_first)
+    rows: dict[str, tuple[str, str, np.ndarray, np.ndarray]] = {}
+    for labels in newest_first:
+        columns = [names.index(name) for name in labels.score_names]
+        for index, video_id in enumerate(labels.video_ids):
+            scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)
+            scores[columns] = labels.scores[index]
+            boundaries[: labels.boundaries.shape[1]] = labels.boundaries[index]
+            split, category = labels.splits[index], labels.categories[index]
+            if video_id in rows:
+                new_split, new_category, new_scores, new_boundaries = rows[video_id]
+                split, category = new_split or split, new_category or category
+                scores = np.where(np.isnan(new_scores), scores, new_scores)
+                # The boundaries of a video are one list: lists of two labellings are not mixed.
+                boundaries = boundaries if np.isnan(new_boundaries).all() else new_boundaries
+            rows[video_id] = (split, category, scores, boundaries)
+    return Labels(
+        tuple(rows),
+        tuple(row[0] for row in rows.values()),
+        tuple(row[1] for row in rows.values()),
+        names,
+        np.array([row[2] for row in rows.values()]).reshape(len(rows), len(names)),
+        np.array([row[3] for row in rows.values()]).reshape(len(rows), num_boundaries),
+    )
+
+
+def label_conflicts(one: Labels, other: Labels) -> list[str]:
+    """One line per video that both label, with different values."""
+    theirs = other.rows()
+    return [
+        f"{video_id}: {_shown(ours)} against {_shown(theirs[video_id])}"
+        for video_id, ours in one.rows().items()
+        if video_id in theirs and ours != theirs[video_id]
+    ]
+
+
+def _shown(row: LabelRow) -> str:
+    numbers = [f"{name} {value:.8g}" for name, value in row.scores.items()]
+    numbers += [f"boundary {number} {value:.8g}" for number, value in enumerate(row.boundaries, 1)]
+    return ", ".join(part for part in (row.split, row.category, *numbers) if part) or "nothing"
