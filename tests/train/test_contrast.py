@@ -18,7 +18,7 @@ def weights_of(module):
     return {name: value.detach().numpy().astype(float) for name, value in module.state_dict().items()}
 
 
-def told_by_hand(edges, difference):
+def encoded_by_hand(edges, difference):
     """The group that holds the difference, and where in it."""
     for group, (left, right) in enumerate(zip(edges[:-1], edges[1:])):
         inside = left <= difference < right if difference >= 0 else left < difference <= right
@@ -51,22 +51,22 @@ def test_groups_hold_as_many_training_pairs():
     assert counts.max() - counts.min() <= 2
     differences = np.array([*RNG.uniform(-1, 1, 50), 0.0, *edges[9:12], *-edges[9:12], 1.0, -1.0, 1.2])
     differences = torch.tensor(differences, dtype=torch.float32)
-    group, place = module.told(differences)
-    expected = [told_by_hand(module.edges.double().numpy(), value) for value in differences.double().numpy()]
+    group, place = module.encode(differences)
+    expected = [encoded_by_hand(module.edges.double().numpy(), value) for value in differences.double().numpy()]
     np.testing.assert_array_equal(group, [one for one, _ in expected])
     np.testing.assert_allclose(place, [one for _, one in expected], atol=1e-5)
     places = torch.zeros(len(group), 16).scatter(1, group[:, None], place[:, None])
-    np.testing.assert_allclose(module.value(group, places), differences, atol=1e-5)
+    np.testing.assert_allclose(module.decode(group, places), differences, atol=1e-5)
 
 
 def test_differences_with_ties():
     """Ratings that are whole numbers: many pairs of no difference at all, and groups without width, to which no pair belongs."""
     module = Differences(ContrastSettings(), 16)
     module.learn_groups(Compared(np.repeat([0.2, 0.4], 10)))
-    group, place = module.told(torch.tensor([0.0, 0.2, -0.2, 0.1]))
+    group, place = module.encode(torch.tensor([0.0, 0.2, -0.2, 0.1]))
     assert torch.isfinite(place).all()
     places = torch.zeros(4, 16).scatter(1, group[:, None], place[:, None])
-    np.testing.assert_allclose(module.value(group, places), [0.0, 0.2, -0.2, 0.1], atol=1e-6)
+    np.testing.assert_allclose(module.decode(group, places), [0.0, 0.2, -0.2, 0.1], atol=1e-6)
     with pytest.raises(SettingsError, match="an even number of groups, got 5"):
         Differences(ContrastSettings(), 5)
 
@@ -76,7 +76,7 @@ def test_the_loss_of_comparisons():
     logits, places, differences = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4)), RNG.uniform(-1, 1, 6)
     terms = []
     for row, difference in enumerate(differences):
-        group, place = told_by_hand(np.linspace(-1, 1, 5), difference)
+        group, place = encoded_by_hand(np.linspace(-1, 1, 5), difference)
         terms.append(-log_softmax(logits[row])[group] + (places[row, group] - place) ** 2)
     found = module.loss(*(torch.tensor(v, dtype=torch.float32) for v in (log_softmax(logits, -1), places, differences)))
     assert float(found) == pytest.approx(np.mean(terms), abs=1e-5)

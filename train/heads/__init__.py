@@ -1,4 +1,4 @@
-"""The heads, by name. Adding one is a file here and a line in `TABLE`; nothing is imported until it is asked for."""
+"""The heads, by name. Adding one is a file here and a line in `TABLE`; a module is imported when its head is used."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
-from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
+from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
 from longtake.train.heads.usdl import mean_of_clips
 
 
@@ -63,7 +63,7 @@ class RegressionTree(nn.Module):
 
 
 class CoRe(Head):
-    """CoRe: the mean of the clips beside that of an exemplar and its score, to a tree of differences."""
+    """CoRe: the mean of the clips, that of an exemplar and its score, to a tree of differences."""
 
     Settings = CoReSettings
 
@@ -82,8 +82,8 @@ class CoRe(Head):
         self.differences.learn_groups(training)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        features = [mean_of_clips(one.clips, self.mask(one)) for one in (batch, batch.exemplar)]
-        score01, losses = judge(batch, *features, self._compare, self.differences)
+        features = [mean_of_clips(one.clips, self.mask(one)) for one in (batch, exemplars_of(batch))]
+        score01, losses = judge(batch, features[0], features[1], self._compare, self.differences)
         return HeadOutput(score01, losses=losses)
 
     def _compare(

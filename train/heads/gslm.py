@@ -8,6 +8,7 @@ texts that belong to a grade ask that grade's pattern. Sharing the weights makes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,13 +44,13 @@ class GSLMSettings:
     score_level: bool = True
     """False ends at the grades."""
     native: bool = False
-    """True replaces GSLM by a Transformer as it comes: a decoder of its own for each level, both asking the clips, and no
-    score knows of its grade."""
+    """True replaces GSLM by a plain Transformer: one decoder for each level, both attend to the clips, and scores are
+    not tied to grades."""
     audio: bool = False
     """True adds sound."""
     one_space: bool = False
-    """For clips that a network put into the space of the texts, such as CLIP's pictures: True starts the head there. Clips are not projected, queries find the
-    clips that are like them, and a grade is scored by how like its text what it found is. Not in the paper, whose head starts from random weights."""
+    """For clips that a network put into the space of the texts, such as CLIP's pictures: True starts the head there. Clips are not projected, queries find similar
+    clips, and a grade is scored by the similarity of its text to what it found. Not in the paper, whose head starts from random weights."""
     mask: bool = True
     """False feeds the zeros of padding to the network, as the published code does."""
 
@@ -91,7 +92,7 @@ class GSLM(Head):
             raise DataError(f"{num_scores} score texts cannot refine {num_grades} grades: give more scores")
         if s.audio and not audio_dim:
             raise DataError("audio=true needs sound: name its features with --audio BACKBONE")
-        common = {"heads": s.heads, "dropout": s.dropout}
+        common: dict[str, Any] = {"heads": s.heads, "dropout": s.dropout}
         self.context = ContextEncoder(
             dim, width, layers=s.encoder_layers, audio_dim=audio_dim if s.audio else 0, **common
         )
@@ -109,14 +110,14 @@ class GSLM(Head):
         self.mix = nn.Parameter(torch.tensor([0.5]))
         grade = grade_of_score(num_grades, num_scores)
         if s.one_space:
-            _score_by_likeness(self.score_score, self._queries(SCORES))
+            _score_by_similarity(self.score_score, self._queries(SCORES))
         # Score texts talk to those of their own grade only, and each asks its own grade's pattern only.
-        self.register_buffer("_apart", grade[:, None] != grade[None], persistent=False)
+        self.register_buffer("_blocked", grade[:, None] != grade[None], persistent=False)
         self.register_buffer("_grade", grade, persistent=False)
 
     @torch.no_grad()
     def _start_in_one_space(self, dim: int, width: int) -> None:
-        """Layers add nothing yet but the clips that a query is like. Raises `DataError` where clips and texts are of different widths."""
+        """At first, layers only add the clips that are similar to a query. Raises `DataError` where clips and texts are of different widths."""
         s = self.settings
         if dim != width or s.audio or s.native:
             raise DataError(
@@ -129,7 +130,7 @@ class GSLM(Head):
         for layer in self.decoder.layers:
             layer.multihead_attn.in_proj_weight.copy_(torch.eye(width).repeat(3, 1))
             nn.init.eye_(layer.multihead_attn.out_proj.weight)
-        _score_by_likeness(self.grade_score, self._queries(GRADES))
+        _score_by_similarity(self.grade_score, self._queries(GRADES))
 
     def _make_queries(self) -> tuple[int, int, int]:
         """Queries of both levels, as buffers or parameters, where they are no texts; how many there are, and how wide."""
@@ -155,13 +156,14 @@ class GSLM(Head):
         grade_queries = self._queries(GRADES)
         grades = self.decoder(grade_queries, encoded, mask)
         score01, grade_weights = self.grade_score(grades)
-        patterns, logits, weights = (grades,), self._alignment(grades, grade_queries), {"grades": grade_weights}
+        patterns: tuple[torch.Tensor, ...] = (grades,)
+        logits, weights = self._alignment(grades, grade_queries), {"grades": grade_weights}
         if s.score_level:
             score_queries = self._queries(SCORES)
             if s.native:
                 scores = self.score_decoder(score_queries, encoded, mask)
             else:
-                scores = self.decoder.one_key(score_queries, grades, self._grade, self._apart)
+                scores = self.decoder.one_key(score_queries, grades, self._grade, self._blocked)
             score_score01, weights["scores"] = self.score_score(scores)
             score01 = self.mix * score01 + (1 - self.mix) * score_score01
             patterns, logits = (grades, scores), logits + self._alignment(scores, score_queries)
@@ -175,7 +177,7 @@ class GSLM(Head):
 
 
 @torch.no_grad()
-def _score_by_likeness(score: DiagonalScore, queries: torch.Tensor) -> None:
+def _score_by_similarity(score: DiagonalScore, queries: torch.Tensor) -> None:
     score.linear.weight.copy_(F.normalize(queries, dim=-1))
     nn.init.zeros_(score.linear.bias)
 

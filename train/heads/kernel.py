@@ -18,7 +18,7 @@ from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 
 KNOTS = 6
-"""Points in time from which nearness in time is interpolated; exact to the eye for `time_width` 0.2 and more."""
+"""Points in time from which nearness in time is interpolated; visually exact for `time_width` 0.2 and more."""
 LEAST_CLIP_SPREAD = 1e-3
 """As ridge's, of clips, and a share of the largest: half of all units may be dead while training. The quietest of Video Swin's on Fis-V, at 0.0024, is
 not dead."""
@@ -41,10 +41,10 @@ class KernelSettings(RidgeSettings):
     variation_weight: float = 0.25
     """Of the linear kernel on standardised deviations and mean absolute differences of neighbouring clips; each of the other two kernels weighs 1."""
     beside: str = ""
-    """Scores that are learnt as well, with commas between them, such as `tes,pcs`. What videos are predicted to get by the others, score by score, is regressed on
-    the score that is asked for: two judgements of one performance know of each other."""
+    """Further scores that are learnt, separated by commas, such as `tes,pcs`. The leave-one-out predictions of all of them are regressed on
+    the score that is asked for: two judgements of one performance are related."""
     landmarks: int = 4096
-    """Training clips that the kernel is approximated from, taken at equal distances, so that every video lends some."""
+    """Training clips that the kernel is approximated from, taken at equal distances, so that every video provides some."""
 
     def __post_init__(self) -> None:
         for name in ("segments", "landmarks", "penalties"):
@@ -110,7 +110,7 @@ class Kernel(Head):
         duals, left_out = solve_dual(sum(block.gram for block in blocks), targets, s)
         weights, mean = targets.new_ones(1), target.mean()
         if targets.shape[1] > 1:
-            # The score itself may stand among those beside it: of all equal answers, the pseudo-inverse gives the smallest.
+            # The score itself may be among the others: of all equal answers, the pseudo-inverse gives the smallest.
             weights = torch.linalg.pinv(left_out - left_out.mean(0)) @ (target - mean)
             mean = mean + (targets.mean(0) - left_out.mean(0)) @ weights
         found = [block.weight(duals @ weights) for block in blocks]

@@ -7,6 +7,7 @@ numbers: the shared encoder is `transformer.encoder`, PGT is `transformer.decode
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from longtake.train.heads.blocks.transformer import decoder, encoder
 
 SAGE, GCN, NONE = "sage", "gcn", "none"
 VISUAL_GRADES, AUDIO_VISUAL_GRADES = 6, 12
-"""How many learnable grades stand in for the texts where language is switched off: as many as there are texts."""
+"""Number of learnable grades that replace the texts where language is switched off: as many as there are texts."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class MAG2(nn.Module):
         else:
             pairs = list(zip(sizes, sizes[1:]))
             self.temporal, self.cross = (nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs) for _ in range(2))
-            # The last layer's actions would inform nobody.
+            # Nothing would read the last layer's actions.
             self.action = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs[:-1])
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
@@ -116,14 +117,14 @@ class MAG2(nn.Module):
         self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         sage, summed = self.layers[layer], places.sum(clips) + actions.sum(0)
-        told = sage(actions, _mean_of_others(actions))
+        informed = sage(actions, _mean_of_others(actions))
         if places.index is None:
             # Of videos of one length, a clip has the same share in each mean, so that both products with it are one.
             count = max(places.mask.shape[1] - 1 + len(actions), 1)
             mixed = F.linear(clips, sage.own.weight - sage.neighbours.weight / count)
-            return mixed + places.share(sage.neighbours(summed / count)), told
+            return mixed + places.share(sage.neighbours(summed / count)), informed
         count = (places.mask.sum(1, keepdim=True) - 1 + len(actions)).clamp_min(1)
-        return sage(clips, (places.share(summed) - clips) / places.share(count)), told
+        return sage(clips, (places.share(summed) - clips) / places.share(count)), informed
 
     def _gcn(
         self, layer: int, clips: torch.Tensor, places: Places, actions: torch.Tensor
@@ -205,7 +206,7 @@ class MLAVL(Head):
 
     Settings = MLAVLSettings
     has_audio = True
-    KEY_MAP: dict[str, str | None] = {
+    KEY_MAP = {
         **{
             f"{theirs}.{number}.": f"{ours}.{layer}."
             for theirs, ours in {
@@ -244,7 +245,7 @@ class MLAVL(Head):
     ) -> None:
         super().__init__(dim, settings, prototypes, audio_dim)
         s = settings
-        common = {"heads": s.heads, "dropout": s.dropout}
+        common: dict[str, Any] = {"heads": s.heads, "dropout": s.dropout}
         self.visual = Projection(dim, s.width)
         if self.has_audio:
             if not audio_dim:

@@ -25,7 +25,7 @@ FINE = 50
 
 @dataclass(frozen=True)
 class MUSDLSettings(USDLSettings):
-    """Everything from `judges` to `score_maximum` comes from the card, where it says so."""
+    """Everything from `judges` to `score_maximum` comes from the card, where it states it."""
 
     bins: int = 21
     """Of each judge: a step of half a point from 0 to 10."""
@@ -68,7 +68,7 @@ class MUSDL(Head):
 
     @classmethod
     def needs(cls, settings: MUSDLSettings) -> Needs:
-        """Raises `SettingsError` where nobody says who judges."""
+        """Raises `SettingsError` where the settings name no judges."""
         s = settings
         if not s.columns:
             raise SettingsError(

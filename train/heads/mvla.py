@@ -19,7 +19,7 @@ from torch import nn
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, xavier_
-from longtake.train.heads.blocks.segmentation import frame_grid, to_clips
+from longtake.train.heads.blocks.segmentation import frame_grid, times_of, to_clips
 from longtake.train.heads.blocks.transformer import encoder
 
 SOFT, HARD = "soft", "hard"
@@ -39,7 +39,7 @@ class MVLASettings:
     stages: int = 4
     """Equal parts of a video; the text says "fixed stage boundaries specific to the sports scene"."""
     temperature: float = 0.07
-    """CLIP's initial one."""
+    """CLIP's initial temperature."""
     similarity_weight: float = 0.1
     """Of the similarity terms of equation 7; 0 leaves vision-language knowledge learning out."""
     divergence_weight: float = 0.1
@@ -85,7 +85,7 @@ class CollaborativeAttention(nn.Module):
     ) -> torch.Tensor:
         """`(batch, n, clip_width)`, `(batch, n, width)` and texts `(texts, width)`, or `(batch, texts, width)` where each video has its
         own, -> `(batch, n, clip_width)`. `allowed`, bool `(batch, n, texts)`, says which texts each place may take; `mask`, bool
-        `(batch, n)`, which places there are."""
+        `(batch, n)`, which places exist."""
         scale = math.sqrt(texts.shape[-1])
         logits = self.vision_query(vision) @ self.text_key(texts).transpose(-2, -1) / scale
         if allowed is not None:
@@ -146,7 +146,9 @@ def divergence(
 
 
 class Guidance(nn.Module):
-    """The branch of pictures and texts, and what ties it to the clips: all of MVLA but the assessment."""
+    """The branch of pictures and texts, and its ties to the clips: all of MVLA but the assessment."""
+
+    settings: MVLASettings
 
     def __init__(self, settings: MVLASettings, texts: torch.Tensor, vision_dim: int, clip_width: int) -> None:
         super().__init__()
@@ -167,7 +169,7 @@ class Guidance(nn.Module):
         own, or of the clips themselves."""
         if batch.second_stream is not None:
             frames = self.vision(batch.second_stream.features, batch.second_stream.mask)
-            return to_clips(frames, frame_grid(batch, 0), batch.mask, batch.seconds)
+            return to_clips(frames, frame_grid(batch, 0), batch.mask, times_of(batch))
         return self.vision(batch.clips if batch.audio is None else batch.audio, mask)
 
     def vision(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -210,7 +212,8 @@ class Guidance(nn.Module):
 
 
 def own_texts(texts: torch.Tensor, terms: torch.Tensor | None) -> torch.Tensor:
-    """Each video's texts, `(batch, n, width)`, of `(texts, width)`; where a category has none, their mean. Without terms, all are everybody's."""
+    """Each video's texts, `(batch, n, width)`, of `(texts, width)`; where a category has none, their mean. Without terms, every
+    video takes all texts."""
     if terms is None:
         return texts
     return torch.where((terms >= 0)[..., None], texts[terms.clamp(min=0)], texts.mean(0))

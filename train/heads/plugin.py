@@ -15,7 +15,7 @@ from longtake.errors import there_are
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import GRADES, Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import Projection
-from longtake.train.heads.blocks.segmentation import to_clips
+from longtake.train.heads.blocks.segmentation import times_of, to_clips
 from longtake.train.heads.mlavl import MAG2, SAGE
 from longtake.train.heads.mvla import Guidance, MVLASettings, own_texts
 from longtake.train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
@@ -142,7 +142,7 @@ class WithStages(PlugIn):
             seen.append(grains)
             vision = grains.vision
             if grains.found is not None:
-                vision = to_clips(vision, grains.grid, one.mask, one.seconds)
+                vision = to_clips(vision, grains.grid, one.mask, times_of(one))
             clips = guidance.attend(one.clips, vision, guidance.own(one, *texts), mask)
             return clips.masked_fill(~mask[..., None], 0.0)
 

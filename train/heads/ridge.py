@@ -1,6 +1,6 @@
-"""Ridge regression on statistics over clips: the floor that every trained head has to rise above.
+"""Ridge regression on statistics over clips: the baseline that every trained head must exceed.
 
-No sequence model, no iteration, seconds to fit. What it reaches says how much of a result the features alone give.
+No sequence model, no iteration, seconds to fit. Its result shows what the features alone give.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def safe_spread(
     statistics: torch.Tensor, least: float = LEAST_SPREAD, of: Callable[[torch.Tensor], torch.Tensor] = torch.median
 ) -> torch.Tensor:
     """Deviation of each column, at least that share of the median one, or of what `of` takes of them. Statistics that hardly vary among the
-    training videos would be blown up by a test video where they do."""
+    training videos would become huge for a test video where they vary."""
     spread = statistics.std(0, correction=0)
     return spread.clamp_min(max(least * float(of(spread)), 1e-8))
 
@@ -60,7 +60,7 @@ def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSetting
     for penalty in torch.logspace(*limits, settings.penalties).double().to(gram.device):
         shrink = 1 / (values.clamp_min(0) + penalty)
         dual = vectors @ (shrink[:, None] * rotated)
-        # 1/n for the intercept, which leave-one-out has to estimate as well.
+        # 1/n for the intercept, which leave-one-out estimates as well.
         leverage = 1 - penalty * (vectors**2 @ shrink) + 1 / len(targets)
         duals.append(dual)
         left_out.append(targets - penalty * dual / (1 - leverage).clamp_min(1e-6)[:, None])
@@ -74,7 +74,7 @@ def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSetting
 
 
 class Ridge(Head):
-    """The floor: ridge regression on statistics over clips, from whole videos."""
+    """The baseline: ridge regression on statistics over clips, from whole videos."""
 
     Settings = RidgeSettings
     closed_form = True

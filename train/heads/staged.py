@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from longtake.train.errors import SettingsError
+from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
 from longtake.train.heads.blocks.layers import ContextEncoder
 from longtake.train.heads.blocks.segmentation import (
@@ -30,6 +30,7 @@ from longtake.train.heads.blocks.segmentation import (
     spans,
     stage_means,
     stage_of_frames,
+    times_of,
     to_frames,
     true_or_predicted,
 )
@@ -54,7 +55,7 @@ class StagedSettings(MVLASettings):
     frames: int = 96
     """On which boundaries are predicted, where no second stream has frames of its own."""
     blocks: int = 2
-    """Convolutional blocks from clips to frames, beside the one of the pictures; the text says "several"."""
+    """Convolutional blocks from clips to frames; the pictures have one more; the text says "several"."""
     boundary_weight: float = 1.0
     """Of equation 4."""
     frame_level: bool = True
@@ -114,7 +115,9 @@ class Grains:
 
 
 class StageGuidance(Guidance):
-    """Pictures, texts and segmentation, and what ties them to clips `clip_width` wide: all of MVLA but the assessment."""
+    """Pictures, texts and segmentation, and their ties to clips `clip_width` wide: all of MVLA but the assessment."""
+
+    settings: StagedSettings
 
     def __init__(self, settings: StagedSettings, stages: torch.Tensor, vision_dim: int, clip_width: int) -> None:
         super().__init__(settings, stages, vision_dim, clip_width)
@@ -132,7 +135,7 @@ class StageGuidance(Guidance):
         s = self.settings
         if self.segmentation is None:
             wide = clips if self.clip_projection is None else self.clip_projection(clips)
-            grid = Grid(batch.mask, batch.seconds)
+            grid = Grid(batch.mask, times_of(batch))
             index = self._fixed(batch, grid)
             return Grains(
                 wide * mask[..., None], self.vision_of_clips(batch, mask), batch.mask, stage_means(grid, index),
@@ -142,7 +145,7 @@ class StageGuidance(Guidance):
         if batch.second_stream is not None:
             vision = self.vision(batch.second_stream.features, batch.second_stream.mask)
         else:
-            vision = to_frames(self.vision_of_clips(batch, mask), batch.mask, batch.seconds, grid)
+            vision = to_frames(self.vision_of_clips(batch, mask), batch.mask, times_of(batch), grid)
         found = self.segmentation(batch, grid, clips, vision)
         true = true_or_predicted(found, grid, batch.boundaries)
         used = true if s.boundaries == TRUE else found.index
@@ -170,7 +173,7 @@ class StageGuidance(Guidance):
         found = {}
         if grains.found is not None and s.boundary_weight:
             found["boundaries"] = s.boundary_weight * boundary_loss(grains.found.logits, grains.grid, batch.boundaries)
-        stage_terms, video_terms = batch.terms[:, :-1], batch.terms[:, -1:]
+        stage_terms, video_terms = terms_of(batch)
         terms = []
         for branch in (grains.clips, grains.vision):
             if s.frame_level and grains.found is not None:
@@ -192,9 +195,15 @@ class StageGuidance(Guidance):
         """What attention may take: the texts of each video's stages and of the whole, or all of them."""
         if self.settings.texts != OWN:
             return torch.cat([stage_texts, video_texts])
-        return torch.cat(
-            [own_texts(stage_texts, batch.terms[:, :-1]), own_texts(video_texts, batch.terms[:, -1:])], 1
-        )  # fmt: skip
+        stage_terms, video_terms = terms_of(batch)
+        return torch.cat([own_texts(stage_texts, stage_terms), own_texts(video_texts, video_terms)], 1)
+
+
+def terms_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """int64, `(batch, stages)` and `(batch, 1)`: the texts of a video's stages and of the whole. Raises `DataError` without such."""
+    if batch.terms is None:
+        raise DataError("this head reads texts of the stages of each category, and the batch has none")
+    return batch.terms[:, :-1], batch.terms[:, -1:]
 
 
 class StagedMVLA(Head):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
-from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, judge
+from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
 from longtake.train.heads.blocks.layers import xavier_
 
 
@@ -58,13 +58,13 @@ class ParsingLayer(nn.Module):
     def forward(
         self, parts: torch.Tensor, places: torch.Tensor, clips: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parts `(batch, queries, width)`, what tells queries apart `(queries, width)`, and clips -> parts, and what each query looks at,
+        """Parts `(batch, queries, width)`, the embedding of each query `(queries, width)`, and clips -> parts, and what each query looks at,
         `(batch, queries, clips)`."""
         logits = self.query(parts + places) @ self.key(clips).transpose(1, 2) / parts.shape[-1] / self.temperature
         looks = logits.float().masked_fill(~mask[:, None], -float("inf")).softmax(-1)
         parts = self.norm1(parts + self.dropout(looks @ self.value(clips)))
         parts = self.norm2(parts + self.dropout(self.mlp(parts)))
-        if self.attention is not None:
+        if self.attention is not None and self.norm3 is not None:
             asked = parts + places
             parts = self.norm3(parts + self.dropout(self.attention(asked, asked, parts, need_weights=False)[0]))
         return parts, looks
@@ -130,7 +130,7 @@ class TPT(Head):
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings
-        parsed = [self.parse(one) for one in (batch, batch.exemplar)]
+        parsed = [self.parse(one) for one in (batch, exemplars_of(batch))]
         score01, losses = judge(batch, parsed[0][0], parsed[1][0], self._compare, self.differences)
         if self.training:
             # Layer by layer over both sides, whose videos weigh the same.

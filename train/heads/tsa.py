@@ -17,7 +17,7 @@ from torch import nn
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
-from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities
+from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities, exemplars_of
 from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
     FIXED,
@@ -43,9 +43,9 @@ class TSASettings(ContrastSettings):
     """Where stages end: as `predicted`; as the labels say, `true`, which is the oracle of the papers; or in equal parts of the video, `fixed`, without
     segmentation, for data without labels of boundaries."""
     frames: int = 96
-    """On which stages are told apart, where the second stream has none of its own."""
+    """On which boundaries are predicted, where the second stream has none of its own."""
     points: int = 5
-    """Of each stage, at even distances from its first frame to its last, whatever its length."""
+    """Of each stage, at even distances from its first frame to its last."""
     comparison_weight: float = 10.0
     boundary_weight: float = 0.1
     """Both weigh equally in the paper, where scores are in points and the cross-entropy is a mean over frames; here scores lie between 0 and 1, and it is a
@@ -146,8 +146,8 @@ class TSA(Head):
         found = self.segmentation(batch, grid)
         if s.boundaries == FIXED:
             return stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None
-        told = self.training or s.boundaries == TRUE
-        index = true_or_predicted(found, grid, batch.boundaries) if told else found.index
+        labelled = self.training or s.boundaries == TRUE
+        index = true_or_predicted(found, grid, batch.boundaries) if labelled else found.index
         loss = boundary_loss(found.logits, grid, batch.boundaries)
         return stage_points(found.frames, grid, index, s.points), boundary_seconds(grid, found.index), loss
 
@@ -162,8 +162,9 @@ class TSA(Head):
     def forward(self, batch: Batch) -> HeadOutput:
         s, pairs = self.settings, Pairs.of(batch)
         query, boundaries, loss = self.segment(batch)
-        exemplar, _, their_loss = self.segment(batch.exemplar)
-        known = self.qualities.of(batch.exemplar.target01, batch.exemplar.scores)[pairs.exemplar]
+        others = exemplars_of(batch)
+        exemplar, _, their_loss = self.segment(others)
+        known = self.qualities.of(others.target01, others.scores)[pairs.exemplar]
         mine, theirs = query[pairs.query], exemplar[pairs.exemplar]
         better = self.compare(mine, theirs)
         score01 = self.qualities.back(pairs.votes @ (known + better), batch.scores)

@@ -1,4 +1,4 @@
-"""What heads share that compare a video with exemplars: pairs, votes, and groups of differences (Yu et al., Group-aware Contrastive
+"""Shared by heads that compare a video with exemplars: pairs, votes, and groups of differences (Yu et al., Group-aware Contrastive
 Regression, CoRe, ICCV 2021)."""
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ class ContrastSettings:
         return Needs(scores=scores, exemplars=ExemplarRule(self.exemplars, self.voters))
 
 
+NO_EXEMPLARS = "this head compares videos with exemplars, and the batch has none"
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Every video of a batch with each of its exemplars."""
@@ -45,16 +48,23 @@ class Pairs:
 
     @classmethod
     def of(cls, batch: Batch) -> Pairs:
-        if batch.exemplar is None:
-            raise DataError("this head compares videos with exemplars, and the batch has none")
+        if batch.voters is None:
+            raise DataError(NO_EXEMPLARS)
         query, place = (batch.voters >= 0).nonzero(as_tuple=True)
         mine = F.one_hot(query, len(batch.voters)).T.float()
         return cls(query, batch.voters[query, place], mine / mine.sum(1, keepdim=True))
 
 
+def exemplars_of(batch: Batch) -> Batch:
+    """Raises `DataError` where there are none."""
+    if batch.exemplar is None:
+        raise DataError(NO_EXEMPLARS)
+    return batch.exemplar
+
+
 class Qualities(nn.Module):
-    """What is compared: scores on the scale 0 to 1, divided by a score that is known beforehand where the settings name one. It is counted
-    in its mean over the training videos, so that qualities stay near that scale."""
+    """What is compared: scores on the scale 0 to 1, divided by a score that is known beforehand where the settings name one. Its unit is
+    its mean over the training videos, so that qualities stay near that scale."""
 
     def __init__(self, settings: ContrastSettings) -> None:
         super().__init__()
@@ -71,22 +81,27 @@ class Qualities(nn.Module):
         self.unit.fill_(float(known.mean()))
 
     def of(self, values01: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return values01 * self.unit / scores[:, 0] if self.divide else values01
+        return values01 * self.unit / self._divisor(scores) if self.divide else values01
 
     def back(self, qualities: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return qualities * scores[:, 0] / self.unit if self.divide else qualities
+        return qualities * self._divisor(scores) / self.unit if self.divide else qualities
+
+    def _divisor(self, scores: torch.Tensor | None) -> torch.Tensor:
+        if scores is None:
+            raise DataError(f"divide={self.divide} takes a score that the batch does not have")
+        return scores[:, 0]
 
 
 class Differences(nn.Module):
     """Groups of differences, symmetric about 0: as many training pairs in each (CoRe, section 3).
 
-    A difference is told as its group and its place in it, from 0 at the left edge to 1 at the right one.
+    A difference is encoded as its group and its place in it, from 0 at the left edge to 1 at the right one.
     """
 
     def __init__(self, settings: ContrastSettings, groups: int) -> None:
         super().__init__()
         if groups < 2 or groups % 2:
-            raise SettingsError(f"differences are told in an even number of groups, got {groups}")
+            raise SettingsError(f"differences take an even number of groups, got {groups}")
         self.qualities = Qualities(settings)
         self.register_buffer("edges", torch.linspace(-1, 1, groups + 1))
 
@@ -102,7 +117,7 @@ class Differences(nn.Module):
         positive[0], positive[-1] = 0.0, max(1.0, positive[-1])
         self.edges.copy_(torch.from_numpy(np.concatenate([-positive[:0:-1], positive])))
 
-    def told(self, differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(self, differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(pairs,)` -> groups, int64, and places in them. A group holds the edge of it that is nearer to 0."""
         half = len(self.edges) // 2
         positive = self.edges[half:].contiguous()
@@ -111,14 +126,14 @@ class Differences(nn.Module):
         width = self.edges[group + 1] - self.edges[group]
         return group, (differences - self.edges[group]) / torch.where(width > 0, width, 1.0)
 
-    def value(self, group: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """The difference that group `(pairs,)` and places `(pairs, groups)` tell, `(pairs,)`."""
+    def decode(self, group: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Group `(pairs,)` and places `(pairs, groups)` -> differences `(pairs,)`."""
         place = places.gather(1, group[:, None])[:, 0]
         return self.edges[group] + (self.edges[group + 1] - self.edges[group]) * place
 
     def loss(self, log_probabilities: torch.Tensor, places: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the groups and squared error of the places in the right ones, means over pairs (CoRe, section 3)."""
-        group, place = self.told(differences)
+        group, place = self.encode(differences)
         error = places.gather(1, group[:, None])[:, 0] - place
         return F.nll_loss(log_probabilities, group) + (error**2).mean()
 
@@ -133,11 +148,11 @@ def judge(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Scores `(batch,)` from 0 to 1, the means over exemplars, of features `(batch, ...)` and `(exemplars, ...)`; and, while training,
     the loss of the comparisons, each made both ways, as the published code does."""
-    pairs, qualities = Pairs.of(batch), differences.qualities
-    known = qualities.of(batch.exemplar.target01, batch.exemplar.scores)[pairs.exemplar]
+    pairs, qualities, others = Pairs.of(batch), differences.qualities, exemplars_of(batch)
+    known = qualities.of(others.target01, others.scores)[pairs.exemplar]
     mine, theirs = query[pairs.query], exemplar[pairs.exemplar]
     log_probabilities, places = compare(mine, theirs, known)
-    better = differences.value(log_probabilities.argmax(-1), places)
+    better = differences.decode(log_probabilities.argmax(-1), places)
     score01 = qualities.back(pairs.votes @ (known + better), batch.scores)
     if not differences.training:
         return score01, {}

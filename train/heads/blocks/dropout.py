@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -49,17 +51,17 @@ def relu_dropout(values: torch.Tensor, probability: float, training: bool) -> tu
 
 
 class _ReluMask(torch.autograd.Function):
-    """What comes out is above zero just where gradients pass, so it is all that has to be kept."""
+    """The output is above zero exactly where gradients pass, so only it is kept."""
 
     @staticmethod
-    def forward(ctx, values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         ctx.mark_dirty(values)
         values.relu_().mul_(kept)
         ctx.save_for_backward(values)
         return values
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (found,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(gradient, found, 0), None
 

@@ -2,7 +2,7 @@
 
 Procedure segmentation of TSA (Xu et al., FineDiving, CVPR 2022, section 4) as MVLA takes it over (section 3.2, equation 4). The published
 code of TSA takes the clips of a video for the channels of a convolution, so that it knows 9 clips and 96 frames and nothing else.
-Here clips are brought to frames by their times, whatever the numbers; convolutions run over time.
+Here clips are brought to frames by their times, for any numbers of both; convolutions run over time.
 
 A head uses it so:
 
@@ -32,7 +32,7 @@ BOUNDARIES = (PREDICTED, TRUE, FIXED)
 
 @dataclass(frozen=True)
 class Grid:
-    """The frames on which stages are told apart."""
+    """The frames on which stages are found."""
 
     mask: torch.Tensor
     """bool, `(batch, frames)`."""
@@ -55,12 +55,17 @@ def frame_grid(batch: Batch, num_frames: int) -> Grid:
     return Grid(torch.ones_like(edges[:, 1:], dtype=torch.bool), torch.stack([edges[:, :-1], edges[:, 1:]], -1))
 
 
-def spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Start of each video's first clip in the batch and end of its last, `(batch,)` seconds each."""
+def times_of(batch: Batch) -> torch.Tensor:
+    """float32, `(batch, clips, 2)` seconds. Raises `DataError` where the batch has none."""
     if batch.seconds is None:
         raise DataError("stages need the times of clips, which these batches do not have")
-    last = batch.mask.sum(1) - 1
-    return batch.seconds[:, 0, 0], batch.seconds[torch.arange(len(last), device=last.device), last, 1]
+    return batch.seconds
+
+
+def spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Start of each video's first clip in the batch and end of its last, `(batch,)` seconds each."""
+    seconds, last = times_of(batch), batch.mask.sum(1) - 1
+    return seconds[:, 0, 0], seconds[torch.arange(len(last), device=last.device), last, 1]
 
 
 def to_frames(clips: torch.Tensor, mask: torch.Tensor, seconds: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -80,7 +85,7 @@ def to_frames(clips: torch.Tensor, mask: torch.Tensor, seconds: torch.Tensor, gr
 
 
 def to_clips(frames: torch.Tensor, grid: Grid, mask: torch.Tensor, seconds: torch.Tensor) -> torch.Tensor:
-    """`(batch, frames, dim)` -> `(batch, clips, dim)`: the mean of the frames whose middle lies in the clip, or the nearest frame."""
+    """`(batch, frames, dim)` -> `(batch, clips, dim)`: the mean of the frames whose middle is in the clip, or the nearest frame."""
     middles = grid.middles[:, None]
     inside = (middles >= seconds[..., :1]) & (middles < seconds[..., 1:]) & grid.mask[:, None]
     distance = (middles - seconds.mean(-1, keepdim=True)).abs().masked_fill(~grid.mask[:, None], float("inf"))
@@ -140,14 +145,12 @@ class Segmentation(nn.Module):
     ) -> Segmented:
         """Of the batch's clips, or of `clips` in their place, `(batch, clips, dim)`. `vision`: `(batch, frames, vision_dim)`."""
         clips = batch.clips if clips is None else clips
-        frames = to_frames(self.enter(clips), batch.mask, batch.seconds, grid)
+        frames = to_frames(self.enter(clips), batch.mask, times_of(batch), grid)
         for block in self.blocks:
             frames = block(frames, grid.mask)
-        read = (
-            frames
-            if vision is None
-            else torch.cat([frames, self.vision_block(vision * grid.mask[..., None], grid.mask)], -1)
-        )
+        read = frames
+        if vision is not None and self.vision_block is not None:
+            read = torch.cat([frames, self.vision_block(vision * grid.mask[..., None], grid.mask)], -1)
         logits = self.perceptron(read)
         return Segmented(frames, logits, most_confident(logits, grid.mask))
 
@@ -160,15 +163,15 @@ def most_confident(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     batch, num_frames, num_boundaries = logits.shape
     lengths = mask.sum(1)
-    # A boundary may stand at `frame` when so many stages still fit before and after it.
+    # A boundary may be at `frame` when so many stages still fit before and after it.
     place = torch.arange(num_frames, device=logits.device)[None]
     scores = logits.detach().float()
-    total = None
+    total = torch.zeros_like(scores[..., 0])
     choices = []
     for number in range(num_boundaries):
         allowed = (place >= number + 1) & (place < (lengths - (num_boundaries - 1 - number))[:, None])
         here = scores[..., number].masked_fill(~allowed, -1e9)
-        if total is not None:
+        if number:
             best, index = total.cummax(1)
             choices.append(F.pad(index[:, :-1], (1, 0)))
             here = here + F.pad(best[:, :-1], (1, 0), value=-1e9)
@@ -211,7 +214,7 @@ def true_or_predicted(found: Segmented, grid: Grid, boundaries: torch.Tensor | N
 
 
 def stage_of_frames(grid: Grid, index: torch.Tensor) -> torch.Tensor:
-    """int64, `(batch, frames)`: the stage in which each frame lies, from 0."""
+    """int64, `(batch, frames)`: the stage of each frame, from 0."""
     place = torch.arange(grid.mask.shape[1], device=index.device)
     return (place[None, :, None] >= index[:, None]).sum(-1)
 

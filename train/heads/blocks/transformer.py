@@ -40,13 +40,13 @@ class Decoder(nn.TransformerDecoder):
     """Where it is a list, every call adds the attention of the last layer, `(batch, queries, clips)`, the mean over heads."""
 
     def forward(
-        self, queries: torch.Tensor, clips: torch.Tensor, mask: torch.Tensor, apart: torch.Tensor | None = None
+        self, queries: torch.Tensor, clips: torch.Tensor, mask: torch.Tensor, blocked: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Queries `(queries, width)`, the same for every video, or `(batch, queries, width)`; clips `(batch, clips, width)` and their mask ->
-        `(batch, queries, width)`. `apart`, bool `(queries, queries)`, says which queries do not attend to each other."""
+        `(batch, queries, width)`. `blocked`, bool `(queries, queries)`, says which queries do not attend to each other."""
         places = Places.of(mask)
         for layer in self.layers:
-            queries = self._ask_each_other(layer, queries, len(clips), apart)
+            queries = self._ask_each_other(layer, queries, len(clips), blocked)
             found, weights = _ask_clips(layer.multihead_attn, queries, clips, places)
             queries = self._add(layer, queries, found)
         if self.seen is not None:
@@ -54,12 +54,12 @@ class Decoder(nn.TransformerDecoder):
         return self.norm(queries)
 
     def one_key(
-        self, queries: torch.Tensor, keys: torch.Tensor, which: torch.Tensor, apart: torch.Tensor | None = None
+        self, queries: torch.Tensor, keys: torch.Tensor, which: torch.Tensor, blocked: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """As `forward`, where query i asks key `which[i]` of `(batch, keys, width)` and no other: a softmax over one key is 1, whatever they
-        say to each other."""
+        """As `forward`, where query i asks key `which[i]` of `(batch, keys, width)` and no other: a softmax over one key is
+        always 1."""
         for layer in self.layers:
-            queries = self._ask_each_other(layer, queries, len(keys), apart)
+            queries = self._ask_each_other(layer, queries, len(keys), blocked)
             queries = self._add(layer, queries, _take(layer.multihead_attn, keys, which))
         return self.norm(queries)
 
@@ -69,22 +69,23 @@ class Decoder(nn.TransformerDecoder):
             mixed = _attend_to_each_other(layer.self_attn, clips, places)
             clips = layer.norm1(add_dropout(clips, mixed, layer.dropout1.p, self.training))
             attention = layer.multihead_attn
-            asked = _project(attention, clips, 0, 1), _project(attention, others, 1, 3)
-            mixed = _mix(attention, places.unpack(asked[0]), *places.unpack(asked[1]).chunk(2, -1), places)
+            query = places.unpack(_project(attention, clips, 0, 1))
+            key, value = places.unpack(_project(attention, others, 1, 3)).chunk(2, -1)
+            mixed = _mix(attention, query, key, value, places)
             clips = self._add(layer, clips, attention.out_proj(places.pack(mixed)))
         return self.norm(clips)
 
     def _ask_each_other(
-        self, layer: nn.Module, queries: torch.Tensor, batch: int, apart: torch.Tensor | None
+        self, layer: nn.Module, queries: torch.Tensor, batch: int, blocked: torch.Tensor | None
     ) -> torch.Tensor:
         attention = layer.self_attn
         query, key, value = (_heads(part, attention) for part in _project(attention, queries, 0, 3).chunk(3, -1))
-        weights = _weights(query, key, apart)
+        weights = _weights(query, key, blocked)
         if queries.dim() == 2 and self.training and attention.dropout:
             # Videos differ in what is dropped and in nothing else: values pass the output's layer before they are mixed.
             dropped = dropout(weights.expand(batch, *weights.shape), attention.dropout, True)
-            told = value @ _output_by_head(attention)
-            mixed = dropped.transpose(1, 2).flatten(2) @ told.flatten(0, 1) + attention.out_proj.bias
+            by_query = value @ _output_by_head(attention)
+            mixed = dropped.transpose(1, 2).flatten(2) @ by_query.flatten(0, 1) + attention.out_proj.bias
         else:
             mixed = _joined(dropout(weights, attention.dropout, self.training) @ value)
             mixed = attention.out_proj(mixed)
@@ -116,10 +117,10 @@ def _joined(by_head: torch.Tensor) -> torch.Tensor:
     return by_head.transpose(-3, -2).flatten(-2)
 
 
-def _weights(query: torch.Tensor, key: torch.Tensor, apart: torch.Tensor | None = None) -> torch.Tensor:
+def _weights(query: torch.Tensor, key: torch.Tensor, blocked: torch.Tensor | None = None) -> torch.Tensor:
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if apart is not None:
-        logits = logits.masked_fill(apart, -torch.inf)
+    if blocked is not None:
+        logits = logits.masked_fill(blocked, -torch.inf)
     return logits.softmax(-1)
 
 
@@ -129,13 +130,13 @@ def _mix(
     query, key, value = (_heads(part, attention) for part in (query, key, value))
     if not attention.training:
         return _joined(F.scaled_dot_product_attention(query, key, value, places.bias(query.dtype)))
-    apart = None if places.index is None else ~places.mask[:, None, None]
-    return _joined(dropout(_weights(query, key, apart), attention.dropout, True) @ value)
+    blocked = None if places.index is None else ~places.mask[:, None, None]
+    return _joined(dropout(_weights(query, key, blocked), attention.dropout, True) @ value)
 
 
 def _attend_to_each_other(attention: nn.MultiheadAttention, clips: torch.Tensor, places: Places) -> torch.Tensor:
-    parts = places.unpack(_project(attention, clips, 0, 3)).chunk(3, -1)
-    return attention.out_proj(places.pack(_mix(attention, *parts, places)))
+    query, key, value = places.unpack(_project(attention, clips, 0, 3)).chunk(3, -1)
+    return attention.out_proj(places.pack(_mix(attention, query, key, value, places)))
 
 
 def _ask_clips(
@@ -150,17 +151,17 @@ def _ask_clips(
     by_query = queries.shape[-2] * (width + heads * clips.shape[1])
     by_clip = clips.shape[1] * (width + queries.shape[-2])
     query = _project(attention, queries, 0, 1)
-    apart = None if places.index is None else ~places.mask[:, None]
+    blocked = None if places.index is None else ~places.mask[:, None]
     if by_query >= by_clip:
         key, value = (_heads(part, attention) for part in _project(attention, clips, 1, 3).chunk(2, -1))
-        weights = _weights(_heads(query, attention), key, None if apart is None else apart[:, None])
+        weights = _weights(_heads(query, attention), key, None if blocked is None else blocked[:, None])
         mixed = _joined(dropout(weights, attention.dropout, attention.training) @ value)
         return attention.out_proj(mixed), weights.transpose(1, 2)
     key, value = (part.unflatten(0, (heads, -1)) for part in attention.in_proj_weight.chunk(3)[1:])
     by_head = (query * (width // heads) ** -0.5).reshape(-1, heads, width // heads).transpose(0, 1)
     asked = (by_head @ key).transpose(0, 1).reshape(-1, queries.shape[-2] * heads, width)
     logits = asked @ clips.transpose(1, 2)
-    weights = (logits if apart is None else logits.masked_fill(apart, -torch.inf)).softmax(-1)
+    weights = (logits if blocked is None else logits.masked_fill(blocked, -torch.inf)).softmax(-1)
     dropped = dropout(weights, attention.dropout, attention.training)
     by_head = (dropped @ clips).view(-1, heads, width).transpose(0, 1)
     mixed = (by_head @ value.transpose(1, 2)).transpose(0, 1).reshape(len(clips), -1, width)
@@ -174,9 +175,9 @@ def _take(attention: nn.MultiheadAttention, keys: torch.Tensor, which: torch.Ten
     value = _project(attention, keys, 2, 3)
     if not (attention.training and attention.dropout):
         return attention.out_proj(value).index_select(1, which)
-    told = torch.einsum("bkhd,hdw->bkhw", value.unflatten(-1, (attention.num_heads, -1)), _output_by_head(attention))
-    ones = told.new_ones(len(keys), len(which), attention.num_heads, 1)
-    taken = told.index_select(1, which) * dropout(ones, attention.dropout, True)
+    by_key = torch.einsum("bkhd,hdw->bkhw", value.unflatten(-1, (attention.num_heads, -1)), _output_by_head(attention))
+    ones = by_key.new_ones(len(keys), len(which), attention.num_heads, 1)
+    taken = by_key.index_select(1, which) * dropout(ones, attention.dropout, True)
     return taken.sum(2) + attention.out_proj.bias
 
 
