@@ -21,7 +21,9 @@ from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.train.metrics import fisher_mean
-from longtake.train.protocol.experiment import Options, prepare, run
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import run
 
 DIM, CLIPS, TEST_VIDEOS = 64, 16, 200
 GRADES, SCORES = 4, 21

@@ -31,7 +31,9 @@ from longtake.train.heads.plugin import WithStages
 from longtake.train.heads.staged import StagedSettings
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
 from longtake.train.metrics import fisher_mean
-from longtake.train.protocol.experiment import Options, prepare, run
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import run
 
 SECONDS, FRAMES, CLIPS, CLIP_SECONDS, CLIP_STRIDE = 9.6, 48, 9, 1.6, 1.0
 CLIP_DIM, TEXT_DIM = 32, 32

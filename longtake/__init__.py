@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from longtake.errors import LongtakeError, LongtakeWarning
     from longtake.features.store import Store, open_store
     from longtake.features.types import FeatureHeader
-    from longtake.train.protocol.experiment import Options
-    from longtake.train.protocol.run import Run, fit
+    from longtake.train.protocol.options import Options
+    from longtake.train.runs.fit import Run, fit
     from longtake.train.runs.predict import Prediction, predict
 
 _HOMES = {
     "FeatureHeader": "longtake.features.types",
     "LongtakeError": "longtake.errors",
     "LongtakeWarning": "longtake.errors",
-    "Options": "longtake.train.protocol.experiment",
+    "Options": "longtake.train.protocol.options",
     "Prediction": "longtake.train.runs.predict",
-    "Run": "longtake.train.protocol.run",
+    "Run": "longtake.train.runs.fit",
     "Store": "longtake.features.store",
-    "fit": "longtake.train.protocol.run",
+    "fit": "longtake.train.runs.fit",
     "open_store": "longtake.features.store",
     "predict": "longtake.train.runs.predict",
 }

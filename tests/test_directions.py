@@ -52,9 +52,6 @@ KNOWN: set[str] = {
     "longtake.extract.plan.plan -> longtake.extract.pipeline.batcher",
     "longtake.extract.plan.plan -> longtake.extract.pipeline.reader",
     "longtake.extract.progress -> longtake.extract.plan.plan",
-    "longtake.train.progress -> longtake.train.engine.loop",
-    "longtake.train.progress -> longtake.train.protocol.experiment",
-    "longtake.train.protocol.run -> longtake.train.runs.folder",
 }
 """Arrows against the direction that are still to be removed."""
 

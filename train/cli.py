@@ -106,11 +106,11 @@ def heads(
     if resume and out is None:
         raise click.UsageError("--resume goes with --out FOLDER: the run that is to go on")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
-    from longtake.train.progress import EpochProgress
-    from longtake.train.protocol.experiment import Options
-    from longtake.train.protocol.run import default_folder, open_experiment, train_into
+    from longtake.train.protocol.options import Options
     from longtake.train.protocol.summary import summarise
+    from longtake.train.runs.fit import default_folder, open_experiment, train_into
     from longtake.train.runs.folder import RANDOM_NOTE, format_table
+    from longtake.train.runs.progress import EpochProgress
 
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -127,9 +127,9 @@ def heads(
         data = experiment.data
         click.echo(
             f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
-            f"{data.header.backbone}@{data.header.recipe_id}; {experiment.num_models} models on {data.device}"
+            f"{data.header.backbone}@{data.header.recipe_id}; {sum(not model.control for model in experiment.models)} models on {data.device}"
         )
-        for unit in [part.unit for part in experiment.parts] or experiment.units:
+        for unit in experiment.tested:
             if not unit.scale.stated:
                 click.echo(f"score {unit.scale.name}: no card states its range, so that of the labels is taken: "
                            f"{unit.scale.minimum:g} to {unit.scale.maximum:g}")  # fmt: skip

@@ -21,15 +21,16 @@ from longtake.features.store import Store, open_store
 from longtake.files import write_whole
 from longtake.processes import end_with_starter
 from longtake.terminal import finite
-from longtake.train.data.prompts import PrototypeSettings
 from longtake.train.engine.checkpoint import unit_name
-from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError, TrainError
-from longtake.train.heads import get_head
 from longtake.train.metrics import average, deviation, join_seeds
-from longtake.train.protocol.experiment import Experiment, Options, Unit, prepare, require_splits
-from longtake.train.protocol.run import fit, options_of, warnings_of
+from longtake.train.protocol.checks import require_trainable, warnings_of
+from longtake.train.protocol.experiment import Experiment, prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.settings import settings_kinds
 from longtake.train.protocol.summary import AVERAGE
+from longtake.train.protocol.units import Unit
+from longtake.train.runs.fit import fit, options_of
 from longtake.train.runs.folder import CONFIG
 
 DONE = "done.json"
@@ -87,7 +88,7 @@ def cells_of(
         backbones = backbones or [stream.name for stream in store.streams if stream.header.modality != "audio"]
         for head, backbone in product(heads, backbones):
             experiment = _prepare(store, head, backbone, categories, choices)
-            require_splits(experiment)
+            require_trainable(experiment)
             told += warnings_of(experiment)
             found = dict.fromkeys(unit.category for unit in experiment.units)
             cells += [Cell(head, backbone, category, seed) for category, seed in product(found, range(seeds))]
@@ -106,7 +107,7 @@ def _prepare(
 def require_settings(settings: Mapping[str, object], heads: Sequence[str], options: Mapping[str, str]) -> None:
     """Raises `SettingsError` where one of the settings is a choice of `longtake.Options` and none that a head has. `options`: such a choice
     -> how the command takes it."""
-    kinds = TrainSettings, PrototypeSettings, *(get_head(head).Settings for head in heads)
+    kinds = [kind for head in heads for kind in settings_kinds(head).values()]
     known = {field.name for kind in kinds for field in fields(kind)}
     for name, value in settings.items():
         if name in Options.__dataclass_fields__ and name not in known:

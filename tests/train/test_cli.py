@@ -19,9 +19,12 @@ from longtake.train.engine import parallel
 from longtake.train.errors import SettingsError
 from longtake.train.heads import get_head
 from longtake.train.metrics import fisher_mean, spearman
-from longtake.train.protocol.experiment import Options, prepare, splits
-from longtake.train.protocol.run import default_folder, fit, open_experiment, train_into, warnings_of
+from longtake.train.protocol.checks import warnings_of
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.splits import splits
 from longtake.train.runs import import_checkpoint as published
+from longtake.train.runs.fit import default_folder, fit, open_experiment, train_into
 from longtake.train.runs.folder import BEST_ON_TEST, RANDOM_NOTE
 from tests.calls import invoke
 from tests.train.planted import planted_store
@@ -284,14 +287,13 @@ def test_the_default_head(tmp_path, store):
 def test_folds_are_disjoint_complete_and_the_documented_ones(store):
     with open_store(store) as opened:
         experiment = prepare(opened, Options(head="gdlt", folds=3))
-    unit = experiment.units[0]
     everything = experiment.data.rows(split="train", category="A")
     held_out = []
     expected = np.array_split(np.random.RandomState(0).permutation(len(everything)), 3)
-    for (_fold, train_rows, test_rows), part in zip(splits(experiment.data, unit, 3), expected):
-        assert set(train_rows) | set(test_rows) == set(everything) and not set(train_rows) & set(test_rows)
-        assert set(test_rows) == set(everything[part])
-        held_out += test_rows.tolist()
+    for split, part in zip(splits(experiment.data, "A", "total", 3), expected):
+        assert set(split.rows) == set(everything) and not set(split.train_rows) & set(split.test_rows)
+        assert set(split.test_rows) == set(everything[part])
+        held_out += split.test_rows.tolist()
     assert sorted(held_out) == everything.tolist()
 
 

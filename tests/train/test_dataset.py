@@ -22,10 +22,13 @@ from longtake.train.engine.loop import Task, fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads.base import Head, HeadOutput, Needs
-from longtake.train.progress import EpochProgress
-from longtake.train.protocol.experiment import Options, labelled_rows, prepare, run, splits
-from longtake.train.protocol.run import fit as fit_stores
-from longtake.train.protocol.run import open_experiment
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import run
+from longtake.train.protocol.splits import labelled_rows, splits
+from longtake.train.runs.fit import fit as fit_stores
+from longtake.train.runs.fit import open_experiment
+from longtake.train.runs.progress import EpochProgress
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -225,17 +228,17 @@ def test_a_datasets_own_folds_are_disjoint_and_complete(tmp_path):
     with open_store(planted_store(tmp_path / "s.h5", num_train=9, num_test=3)) as store:
         experiment = prepare(store, Options(head="ridge"))
     data = replace(experiment.data, splits=np.array([f"fold{number % 4 + 1}" for number in range(12)], dtype=object))
-    found = list(splits(data, experiment.units[0], folds=0))
-    assert [fold for fold, _, _ in found] == [0, 1, 2, 3]
-    assert sorted(np.concatenate([test for _, _, test in found]).tolist()) == list(range(12))
-    for _, train, test in found:
-        assert not set(train) & set(test) and len(train) + len(test) == 12
+    found = list(splits(data, "A", "total", folds=0))
+    assert [split.fold for split in found] == [0, 1, 2, 3]
+    assert sorted(np.concatenate([split.test_rows for split in found]).tolist()) == list(range(12))
+    for split in found:
+        assert not set(split.train_rows) & set(split.test_rows) and len(split.rows) == 12
     # Cross-validation of another kind can still be asked for.
-    assert len(list(splits(data, experiment.units[0], folds=3))) == 3
+    assert len(list(splits(data, "A", "total", folds=3))) == 3
     options = replace(experiment.options, seeds=2, control=True)
     counted = replace(experiment, data=data, options=options)
     epochs = experiment.units[0].settings.train.epochs
-    assert counted.num_models == 4 * 2 and counted.num_epochs == 4 * 2 * 2 * epochs
+    assert len(counted.models) == 4 * 2 * 2 and counted.num_epochs == 4 * 2 * 2 * epochs
     with EpochProgress(counted) as progress:
         assert progress.bar.total == counted.num_epochs
 
@@ -252,15 +255,15 @@ def test_what_is_kept_from_training_never_teaches(tmp_path, names, folds, taught
     with open_store(planted_store(tmp_path / "s.h5", num_train=18, num_test=6)) as store:
         experiment = prepare(store, Options(head="ridge"))
     named = np.array([names[number % len(names)] for number in range(24)], dtype=object)
-    data, unit = replace(experiment.data, splits=named), experiment.units[0]
+    data = replace(experiment.data, splits=named)
     met = set()
-    for _, train, test in splits(data, unit, folds):
-        assert not set(train) & set(test)
-        met |= {*named[train], *named[test]}
+    for split in splits(data, "A", "total", folds):
+        assert not set(split.train_rows) & set(split.test_rows)
+        met |= {*named[split.rows]}
     assert met == taught
     alone = replace(data, splits=np.array(["fold1", "test"] * 12, dtype=object))
-    with pytest.raises(DataError, match="0 videos to learn from beside the split 'fold1'"):
-        next(splits(alone, unit, 0))
+    with pytest.raises(DataError, match="0 training videos besides the split 'fold1'"):
+        next(splits(alone, "A", "total", 0))
 
 
 @pytest.mark.parametrize(
@@ -273,12 +276,11 @@ def test_the_labels_of_a_round(tmp_path, names, folds):
     with open_store(planted_store(tmp_path / "s.h5", num_train=18, num_test=6, categories=("A", "B"))) as store:
         experiment = prepare(store, Options(head="ridge"))
     data = replace(experiment.data, splits=np.array([names[number % 3] for number in range(48)], dtype=object))
-    unit = experiment.units[0]
     if "later" in names and not folds:
-        assert labelled_rows(data, unit, 0).size == 0, "nothing to learn from"
+        assert labelled_rows(data, "A", "total", 0).size == 0, "nothing to learn from"
         return
-    for _, train, test in splits(data, unit, folds):
-        assert set(labelled_rows(data, unit, folds)) == {*train, *test}
+    for split in splits(data, "A", "total", folds):
+        assert set(labelled_rows(data, "A", "total", folds)) == set(split.rows)
 
 
 def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):

@@ -20,7 +20,8 @@ from longtake.train.data.exemplars import Pool, evenly
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule
 from longtake.train.heads.core import CoRe, CoReSettings
-from longtake.train.protocol.experiment import Options, prepare, splits
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
 from longtake.train.runs.predict import predict_run
 from tests.train.planted import planted_store
 
@@ -209,10 +210,10 @@ def test_no_exemplar_is_a_tested_video(store, folds):
     with open_store(store) as opened:
         experiment = prepare(opened, Options(head="core", folds=folds, scores=("total",)))
     for unit in experiment.units:
-        for _, train_rows, test_rows in splits(experiment.data, unit, folds):
-            bound = pooled(experiment.data, CATEGORY, rows=train_rows)
-            voting = bound.exemplars.pool.rows[bound.exemplars.vote(test_rows)]
-            assert set(voting.ravel().tolist()) <= set(train_rows.tolist()) and not set(voting.ravel()) & set(test_rows)
+        for split in experiment.splits[unit]:
+            bound = pooled(experiment.data, CATEGORY, rows=split.train_rows)
+            voting = set(bound.exemplars.pool.rows[bound.exemplars.vote(split.test_rows)].ravel())
+            assert voting <= set(split.train_rows) and not voting & set(split.test_rows)
 
 
 @pytest.mark.parametrize("head", ["core", "tpt"])

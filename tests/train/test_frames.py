@@ -8,7 +8,8 @@ from longtake.features.store import StreamItem, StreamPlan, open_store, write_st
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.data.dataset import CENTRE, FeatureSet
 from longtake.train.errors import DataError
-from longtake.train.protocol.experiment import Options, prepare
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
 
 SECONDS = (4.0, 9.0, 2.5)
 """Of the videos; clips of 1 s every half second, frames at 8 a second."""

@@ -15,7 +15,9 @@ from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.losses import LossWeights, equation16_triplet, total_loss
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.mlavl import MAG2
-from longtake.train.protocol.experiment import Options, prepare, run
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import run
 from longtake.train.runs.evaluate import evaluate_run
 from tests.train.test_heads import make_batch, make_head
 

@@ -16,9 +16,9 @@ from longtake.manifests.card import Card, find_card, load_card
 from longtake.manifests.table import find_manifest
 from longtake.train.cli import main
 from longtake.train.data.dataset import ScoreScale
-from longtake.train.engine.settings import card_settings
 from longtake.train.errors import SettingsError
 from longtake.train.heads.musdl import MUSDL, MUSDLSettings
+from longtake.train.protocol.settings import card_settings
 from tests.train.planted import planted_store
 from tests.train.test_heads import make_batch, make_head
 

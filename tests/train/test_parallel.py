@@ -18,7 +18,10 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.engine.stacked import fit_stacked
 from longtake.train.errors import SettingsError, TrainError
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
-from longtake.train.protocol.experiment import Options, prepare, require_splits, run
+from longtake.train.protocol.checks import require_trainable
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import run
 from tests.calls import group_ends, started, wait_for
 from tests.train.planted import planted_store
 
@@ -49,11 +52,11 @@ def trained(store, way, head, **settings):
             overrides=tuple(sorted(settings.items())),
         )
         experiment = prepare(opened, options)
-    require_splits(experiment)
+    require_trainable(experiment)
     results = list(
         run(
             experiment,
-            lambda unit, seed, fold, control, epoch: told.append((unit.category, seed, fold, control, epoch)),
+            lambda model, epoch: told.append((model.unit.category, model.seed, model.fold, model.control, epoch)),
         )
     )
     return {(r.unit.category, r.seed, r.fold, r.control): r for r in results}, told

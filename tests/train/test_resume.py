@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from longtake.train.cli import main
 from longtake.train.engine import parallel, resume
 from longtake.train.errors import SettingsError
-from longtake.train.protocol.experiment import Options
-from longtake.train.protocol.run import LOCK, fit, open_experiment, train_into
+from longtake.train.protocol.options import Options
 from longtake.train.runs import folder as report
+from longtake.train.runs.fit import LOCK, fit, open_experiment, train_into
 from longtake.train.runs.folder import RunFolder
 from longtake.train.sweep import Cell, run_cell
 from tests.calls import invoke
@@ -49,8 +49,8 @@ def trained(store, out, options, *, again=False, stop_after=None):
     experiment, _ = open_experiment(store if isinstance(store, list) else [store], options)
     told = []
 
-    def on_epoch(unit, seed, fold, control, epoch):
-        told.append((seed, epoch.index))
+    def on_epoch(model, epoch):
+        told.append((model.seed, epoch.index))
         if len(told) == stop_after:
             raise KeyboardInterrupt
 
@@ -328,7 +328,7 @@ def test_a_disk_without_locks(finished, monkeypatch):
     def none(lock, **_):
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("longtake.train.protocol.run.FileLock.acquire", none)
+    monkeypatch.setattr("longtake.train.runs.fit.FileLock.acquire", none)
     assert "finished before" in run(*finished[0])
 
 

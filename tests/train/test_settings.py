@@ -3,8 +3,9 @@
 import pytest
 
 from longtake.train.data.prompts import PrototypeSettings
-from longtake.train.engine.settings import TrainSettings, build_settings
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads import get_head
+from longtake.train.protocol.settings import build_settings
 
 # Of ../shared/papers/FACTS.md, where nothing else is named.
 COMMON = {"weight_decay": 1e-4, "final_lr_ratio": 0.01, "dropout": 0.3, "triplet": "batch_hard", "margin": 1.0}

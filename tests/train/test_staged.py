@@ -16,14 +16,16 @@ from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.prompts import PrototypeSettings
 from longtake.train.engine.losses import LossWeights, total_loss
-from longtake.train.engine.settings import TrainSettings, build_settings
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.base import SecondStream
 from longtake.train.heads.blocks.segmentation import Grid, Segmented
 from longtake.train.heads.mvla import own_texts
 from longtake.train.heads.staged import Grains, StagedSettings, StageGuidance
 from longtake.train.metrics import measure
-from longtake.train.protocol.experiment import Options, prepare
+from longtake.train.protocol.experiment import prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.settings import build_settings
 from longtake.train.runs.evaluate import evaluate_run
 from tests.train.test_heads import check_that_padding_changes_nothing, make_batch, make_head, ready
 from tests.train.test_mvla import cosine, softmax

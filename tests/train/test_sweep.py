@@ -11,7 +11,7 @@ import torch
 
 from longtake.features.store import StreamPlan, consecutive, open_store, write_store
 from longtake.train.cli import main
-from longtake.train.protocol.run import fit
+from longtake.train.runs.fit import fit
 from longtake.train.runs.folder import BEST_ON_TEST
 from longtake.train.sweep import cells_of, processes, read_sweep
 from tests.calls import group_ends, invoke, started, wait_for

@@ -10,8 +10,8 @@ import pytest
 from longtake.features.labels import Labels
 from longtake.train.cli import main
 from longtake.train.metrics import fisher_mean, measure
-from longtake.train.protocol.run import fit
 from longtake.train.protocol.unified import overlaps
+from longtake.train.runs.fit import fit
 from tests.calls import invoke
 from tests.train.planted import planted_store
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure
-from longtake.train.protocol.experiment import Result
+from longtake.train.protocol.run import Result
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def summarise(results: Sequence[Result]) -> list[Row]:
             for seed in {r.seed for r in mine}
         }
         num_test = round(np.mean([len(r.task.test_rows) for r in mine]))
-        floors = [r.floor for r in mine if r.floor]
+        baselines = [r.baseline for r in mine if r.baseline]
         ensembles = _ensembles(mine) if len(seeds) > 1 else []
         row = Row(
             unit.category,
@@ -88,8 +88,8 @@ def summarise(results: Sequence[Result]) -> list[Row]:
             float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
             _rank_correlation(r.fitted.best_on_test[1] for r in mine if r.fitted.best_on_test),
             _rank_correlation(r.fitted.validation_selected[1] for r in mine if r.fitted.validation_selected),
-            _rank_correlation(floors),
-            float(np.mean([f.mse for f in floors])) if floors else float("nan"),
+            _rank_correlation(baselines),
+            float(np.mean([b.mse for b in baselines])) if baselines else float("nan"),
             _rank_correlation(r.fitted.test for r in controls),
             float(np.mean([r.fitted.test.aiou_50 for r in mine])),
             float(np.mean([r.fitted.test.aiou_75 for r in mine])),

@@ -18,8 +18,9 @@ from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.second_stream import join_tables
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads import get_head
-from longtake.train.protocol.experiment import Experiment, Options, Part, Unit, choose_device, prepare
+from longtake.train.protocol.experiment import Experiment, choose_device, prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.units import Part, Unit
 
 UNIFIED = "unified"
 """Name of the score that the model learns: every dataset's own, on the scale 0 to 1."""
@@ -44,12 +45,12 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     # What each fits on a device by itself, all together may not.
     singles = [prepare(store, replace(_with_scores(options, store), device="cpu")) for store in stores]
     first = singles[0]
-    needs = get_head(first.head).needs(first.units[0].settings.head)
+    needs, _ = first.needs(first.units[0])
     if needs.exemplars or needs.columns:
         raise SettingsError(f"head {first.head} needs exemplars or scores of one dataset; unified training has several")
     if first.options.overrides and dict(first.options.overrides).get("validation"):
         raise SettingsError("validation=SHARE chooses one epoch by one dataset's score; unified training has several")
-    if first.terms:
+    if first.texts.terms:
         raise SettingsError(
             f"head {first.head} takes each category's own texts, and unified training has those of one store only"
         )

@@ -24,7 +24,7 @@ from longtake.train.engine.checkpoint import (
 from longtake.train.engine.loop import predict_stages, with_stages
 from longtake.train.errors import CheckpointError, DataError
 from longtake.train.metrics import Metrics, measure
-from longtake.train.protocol.experiment import Unit, labelled_rows
+from longtake.train.protocol.splits import labelled_rows
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _evaluate(
         raise DataError(f"{store.path}: no videos{which} have the score {scale.name}; {remedy}")
     predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
     scores = data.scores[scale.name]
-    known = labelled_rows(data, Unit(category, scale, None, config.window), config.folds)
+    known = labelled_rows(data, category, scale.name, config.folds)
     label_range = float(np.ptp(scores[known if len(known) else rows]))
     metrics = with_stages(measure(scores[rows], predicted, label_range), data, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}

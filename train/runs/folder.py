@@ -22,12 +22,14 @@ from longtake.features.tools.card import Whole, one_line
 from longtake.files import write_whole
 from longtake.manifests.pretrained import licence_of
 from longtake.terminal import finite
-from longtake.train.engine.checkpoint import CHECKPOINTS, HeadConfig, model_name, save_checkpoint
+from longtake.train.engine.checkpoint import CHECKPOINTS, HeadConfig, save_checkpoint
 from longtake.train.engine.loop import Epoch
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import SettingsError
 from longtake.train.metrics import Metrics
-from longtake.train.protocol.experiment import FLOOR, Experiment, Result, Unit
+from longtake.train.protocol.experiment import Experiment, Model
+from longtake.train.protocol.options import BASELINE
+from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import Row, summarise, unfinished
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def head_config(experiment: Experiment, result: Result) -> HeadConfig:
-    unit, settings = result.model, result.model.settings
+    unit, settings = result.model.unit, result.model.unit.settings
     return HeadConfig(
         head=experiment.head,
         dim=experiment.data.header.dim,
@@ -66,10 +68,10 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         feature_header=experiment.data.header.to_json(),
         recipe_id=experiment.data.header.recipe_id,
         audio_header=experiment.data.second_header.to_json() if experiment.data.second_header else None,
-        text_recipe_id=experiment.text.header.recipe_id if experiment.text else None,
+        text_recipe_id=experiment.texts.of_head.header.recipe_id if experiment.texts.of_head else None,
         plugin=experiment.options.plugin,
         plugin_settings=asdict(settings.plugin) if settings.plugin else {},
-        terms={category: list(index) for category, index in experiment.terms.items()},
+        terms={category: list(index) for category, index in experiment.texts.terms.items()},
         random_weights=experiment.random_weights,
         versions=versions(),
     )
@@ -81,8 +83,7 @@ class RunFolder:
     def __init__(self, folder: Path, experiment: Experiment, resume: bool = False) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
-        # Each has a control, where there are any.
-        self.num_models = experiment.num_models * (2 if experiment.options.control else 1)
+        self.num_models = len(experiment.models)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
         config = {
@@ -95,7 +96,7 @@ class RunFolder:
             "recipe_id": experiment.data.header.recipe_id,
             "data_id": experiment.data_id,
             "run_id": experiment.run_id,
-            "text": json.loads(experiment.text.header.to_json()) if experiment.text else None,
+            "text": json.loads(experiment.texts.of_head.header.to_json()) if experiment.texts.of_head else None,
             "random_weights": experiment.random_weights,
             "dataset_title": experiment.card.title if experiment.card else None,
             "dataset_licence": experiment.card.licence if experiment.card else None,
@@ -260,7 +261,7 @@ def _model(result: Result) -> dict[str, object]:
         "test": asdict(result.fitted.test),
         BEST_ON_TEST: _chosen(result.fitted.best_on_test),
         "validation_selected": _chosen(result.fitted.validation_selected),
-        FLOOR: asdict(result.floor) if isinstance(result.floor, Metrics) else None,
+        BASELINE: asdict(result.baseline) if result.baseline else None,
         "seconds_per_epoch": result.fitted.seconds_per_epoch,
     }
 
@@ -282,8 +283,8 @@ def format_table(rows: Sequence[Row], form: str = "simple") -> str:
         "AIoU\n@0.75": [_number(row.aiou_75) for row in rows],
         "mean of seeds\nSpearman": [_number(row.ensemble_spearman) for row in rows],
         "mean of seeds\nMSE": [_number(row.ensemble_mse, 2) for row in rows],
-        f"{FLOOR} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
-        f"{FLOOR} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
+        f"{BASELINE} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
+        f"{BASELINE} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
         "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
         "validation-\nselected": [_number(row.validation_selected) for row in rows],
         "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
@@ -316,11 +317,11 @@ class ScalarLog:
         self._folder = folder
         self._writers: dict[str, object] = {}
 
-    def epoch(self, unit: Unit, seed: int, fold: int | None, control: bool, epoch: Epoch) -> None:
+    def epoch(self, model: Model, epoch: Epoch) -> None:
         # Imported here because it takes a second, which `train list` should not wait for.
         from torch.utils.tensorboard import SummaryWriter
 
-        name = _log_name(unit, seed, fold, control)
+        name = model.name
         writer = self._writers.get(name)
         if writer is None:
             # What an earlier training of this model has told of epochs that come now is void.
@@ -334,16 +335,12 @@ class ScalarLog:
             writer.add_scalar("test/spearman", epoch.test.spearman, epoch.index)
             writer.add_scalar("test/mse", epoch.test.mse, epoch.index)
 
-    def done(self, result: Result) -> None:
+    def done(self, model: Model) -> None:
         """A model will say no more: its file and its thread are given back."""
-        writer = self._writers.pop(_log_name(result.model, result.seed, result.fold, result.control), None)
+        writer = self._writers.pop(model.name, None)
         if writer is not None:
             writer.close()
 
     def close(self) -> None:
         for writer in self._writers.values():
             writer.close()
-
-
-def _log_name(unit: Unit, seed: int, fold: int | None, control: bool) -> str:
-    return model_name(unit.category, unit.scale.name, seed, fold, control)

@@ -20,14 +20,15 @@ from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.manifests.card import Card
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.data.prompts import PrototypeSettings, build_prototypes
+from longtake.train.data.prompts import build_prototypes
 from longtake.train.engine.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
-from longtake.train.engine.settings import TrainSettings, build_settings, card_settings
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import TABLE, get_head
 from longtake.train.heads.base import Batch, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
-from longtake.train.protocol.experiment import build, score_scale
+from longtake.train.protocol.experiment import build
+from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
+from longtake.train.protocol.units import score_scale
 from longtake.train.runs.folder import CONFIG, versions
 
 
@@ -127,7 +128,7 @@ def import_published(
     rows = data.rows(category=category or None, score=score)
     if not len(rows):
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
-    kinds = {"train": TrainSettings, "head": head_class.Settings, "prototypes": PrototypeSettings}
+    kinds = settings_kinds(head)
     known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
     # A file without any layer of a decoder lacks them; without those of an encoder it may be one of the papers' variants.
     from_shapes = {

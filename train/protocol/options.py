@@ -1,0 +1,56 @@
+"""What the user asks of `train heads`: the one place of its defaults. It imports nothing heavy, so that --help can show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from longtake.train.errors import SettingsError
+
+BASELINE = "ridge"
+"""The head that is fitted as a baseline for every result."""
+DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS = "gdlt", "gslm"
+"""The second where the store has the texts for it."""
+PUBLISHED, TUNED = "published", "tuned"
+"""Presets of hyper-parameters."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of one run. Raises `SettingsError` for a value that no run can have."""
+
+    head: str | None = None
+    """None takes `gslm` where the store has text features for it, `gdlt` otherwise."""
+    backbone: str | None = None
+    audio: str | None = None
+    """Backbone of the second stream: sound, or pictures in a clock of their own."""
+    text: str | None = None
+    plugin: str | None = None
+    """Of `longtake.train.heads.plugin.PLUGINS`, put before the head."""
+    categories: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    seeds: int = 1
+    folds: int = 0
+    """Cross-validation inside the training split; 0 trains on it and tests on the test split."""
+    floor: bool = True
+    """Fit the baseline for every result."""
+    control: bool = False
+    """Train every model a second time on shuffled labels."""
+    evaluate_every: int = 1
+    device: str = "auto"
+    overrides: tuple[tuple[str, object], ...] = ()
+    preset: str = PUBLISHED
+    first_seed: int = 0
+    parallel: str = "none"
+    """One of `longtake.train.engine.parallel.WAYS`: which models are trained at the same time."""
+    unified: bool = False
+    """One model for several datasets: its settings are those for a dataset without a published row."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in {"seeds": 1, "folds": 0, "evaluate_every": 1, "first_seed": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < lowest:
+                raise SettingsError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
+        for name in ("categories", "scores"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+                raise SettingsError(f"{name} must be a list of names, such as [{value!r}], got {value!r}")

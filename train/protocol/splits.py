@@ -1,0 +1,96 @@
+"""Which videos train a model and which test it: the dataset's split, its own folds, or folds that are cut here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.errors import DataError, SettingsError
+
+OWN_FOLD = "fold"
+"""How the splits of a dataset with folds of its own begin: `fold1`, `fold2`, ..."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a `FeatureSet`, int `(videos,)` each."""
+
+    fold: int | None
+    """None for the dataset's split into train and test."""
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.concatenate([self.train_rows, self.test_rows])
+
+
+def splits(data: FeatureSet, category: str, score: str, folds: int) -> Iterator[Split]:
+    """The dataset's split, its own folds where its splits are named `fold...`, or `folds` folds of its training split.
+
+    With folds of its own, `train` trains in each round, and every other split is left out. Folds are cut from a permutation by
+    numpy's legacy generator with seed 0, as for the ridge figures of the docs. An empty category takes the videos of all.
+
+    Raises `DataError` where too few videos train or test, `SettingsError` for a number of folds that cannot be cut.
+    """
+    rows = data.rows(category=category or None, score=score)
+    own = sorted({name for name in data.splits[rows] if name.startswith(OWN_FOLD)})
+    where = f"{category} {score}".strip()
+    if folds:
+        yield from _cut(training_rows(data, category, score), folds, where)
+    elif own:
+        yield from _own_folds(data, rows, own, where)
+    else:
+        train_rows, test_rows = (
+            data.rows(split=name, category=category or None, score=score) for name in ("train", "test")
+        )
+        if len(train_rows) < 2 or len(test_rows) < 2:
+            raise DataError(
+                f"{where}: {len(train_rows)} training and {len(test_rows)} test videos in the store; a result needs two or "
+                f"more of each. For cross-validation inside the training videos: --folds 5"
+            )
+        yield Split(None, train_rows, test_rows)
+
+
+def _own_folds(data: FeatureSet, rows: np.ndarray, names: list[str], where: str) -> Iterator[Split]:
+    for fold, name in enumerate(names):
+        others = np.isin(data.splits[rows], ["train", *(other for other in names if other != name)])
+        if others.sum() < 2:
+            raise DataError(
+                f"{where}: {others.sum()} training videos besides the split {name!r}, and two or more are needed: name other "
+                f"splits fold1, fold2, ... or train"
+            )
+        yield Split(fold, rows[others], rows[data.splits[rows] == name])
+
+
+def _cut(train_rows: np.ndarray, folds: int, where: str) -> Iterator[Split]:
+    most = len(train_rows) // 2
+    if not 2 <= folds <= most:
+        possible = f"2 to {most} folds" if most >= 2 else "too few for folds"
+        raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos: {possible}")
+    parts = np.array_split(np.random.RandomState(0).permutation(len(train_rows)), folds)
+    for fold, held_out in enumerate(parts):
+        rest = np.sort(np.concatenate([part for other, part in enumerate(parts) if other != fold]))
+        yield Split(fold, train_rows[rest], train_rows[np.sort(held_out)])
+
+
+def training_rows(data: FeatureSet, category: str, score: str) -> np.ndarray:
+    """The training split; without one, videos of no split or of the dataset's own folds. A video of any other split was meant to stay out of
+    training."""
+    train_rows = data.rows(split="train", category=category or None, score=score)
+    if len(train_rows):
+        return train_rows
+    rows = data.rows(category=category or None, score=score)
+    return rows[[not name or name.startswith(OWN_FOLD) for name in data.splits[rows]]]
+
+
+def labelled_rows(data: FeatureSet, category: str, score: str, folds: int) -> np.ndarray:
+    """The videos that train or test a model of `splits`, the same for all folds: the range of their labels is that of R-l2. Empty
+    where the store has no such splits."""
+    try:
+        return next(splits(data, category, score, folds)).rows
+    except (DataError, SettingsError):
+        return np.zeros(0, int)

@@ -1,0 +1,174 @@
+"""`train heads` without the command line: open the stores, train every model, write the run's folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from longtake.errors import LongtakeWarning
+from longtake.features.store import open_store
+from longtake.train.engine.checkpoint import unit_name
+from longtake.train.engine.loop import Epoch
+from longtake.train.errors import SettingsError, TrainError
+from longtake.train.protocol.checks import require_heads, require_trainable, warnings_of
+from longtake.train.protocol.experiment import Experiment, Model, prepare
+from longtake.train.protocol.options import Options
+from longtake.train.protocol.run import OnEpoch, Result, run
+from longtake.train.protocol.summary import Row, summarise
+from longtake.train.protocol.unified import overlaps, prepare_unified
+from longtake.train.runs.folder import RANDOM_NOTE, RunFolder, ScalarLog, format_table
+
+LOCK = ".lock"
+"""Lock file of a run's folder, held as long as a process trains in it. The system releases it when that process ends in any way,
+where the file system supports locks."""
+
+
+def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Experiment, list[str]]:
+    """What is to be trained on the stores, several of which make one model, and warnings. Raises a `LongtakeError` for what cannot be
+    trained."""
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(path)) for path in paths]
+        if len(stores) == 1:
+            experiment, shared = prepare(stores[0], options), []
+        else:
+            experiment, shared = prepare_unified(stores, options), overlaps(stores)
+    require_trainable(experiment)
+    require_heads(experiment)
+    return experiment, [*map(str, shared), *warnings_of(experiment)]
+
+
+def default_folder(experiment: Experiment) -> Path:
+    """A new folder in runs/, different from that of a run that starts in the same second."""
+    name = f"{unit_name(experiment.dataset, experiment.head)}-{datetime.now():%Y%m%d-%H%M%S}"
+    Path("runs").mkdir(exist_ok=True)
+    for ending in chain([""], map("-{}".format, count(2))):
+        folder = Path("runs") / f"{name}{ending}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        break
+    return folder
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Raises `TrainError` where another process trains in the folder, such as a job that a scheduler believes to be dead: each would undo
+    what the other does."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TrainError(
+            f"another process trains in {out} now: wait until it has ended, or take another --out. If no such process runs any more, "
+            f"remove {out / LOCK}"
+        ) from error
+    except NotImplementedError:
+        pass  # A file system without locks.
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool = False) -> Iterator[Result]:
+    """Each model's result, without its head, when it is on disk.
+
+    With `resume`, continue what an interruption left in the folder: finished models are kept and come first, and others continue from
+    the last saved epoch. Otherwise every model is trained from the start.
+    """
+    with _locked(out):
+        yield from _train_into(out, experiment, on_epoch, resume)
+
+
+def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool) -> Iterator[Result]:
+    folder, scalars = RunFolder(out, experiment, resume), ScalarLog(out)
+
+    def log(model: Model, epoch: Epoch) -> None:
+        scalars.epoch(model, epoch)
+        on_epoch(model, epoch)
+
+    try:
+        for result in run(experiment, log, out):
+            scalars.done(result.model)
+            yield folder.add(result)
+        folder.close()
+    finally:
+        scalars.close()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. Printing it shows the table."""
+
+    folder: Path
+    """With checkpoints, metrics and predictions: what `predict` and the command `train report` take."""
+    table: tuple[Row, ...]
+    """One row per category and score, and their average. Correlations and errors are those after the last epoch."""
+    predictions: dict[tuple[str, str], dict[str, float]]
+    """(category, score) -> test video -> score in judges' units, the mean over seeds. Categories of a unified model have the dataset's name
+    before them, as in predictions.csv."""
+    random_weights: bool
+
+    def __str__(self) -> str:
+        return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
+
+
+def fit(
+    features: Path | str | Sequence[Path | str],
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    **choices: object,
+) -> Run:
+    """Train a head for every category and score of a store, by the published protocol.
+
+    `features` is a store or several, for one model of all. `choices` are fields of `Options`, such as `head="gslm"`, `seeds=3`,
+    `folds=5`, `preset="tuned"`; any other name is a setting, as `train heads --set` takes it: `epochs=50`, `lr=0.01`. Settings that share
+    their name with such a field, as `scores` of `gslm` does, are given as `settings={"scores": 11}`.
+
+    Without `out`, the run is written to a new folder in runs/. With `resume`, an interrupted run in `out` is continued. Raises a
+    `LongtakeError` where something cannot be trained.
+    """
+    if resume and out is None:
+        raise SettingsError("resume=True goes with out=FOLDER: the run that is to go on")
+    paths = [features] if isinstance(features, (str, Path)) else list(features)
+    experiment, notes = open_experiment(paths, options_of(choices))
+    for line in notes:
+        warnings.warn(line, LongtakeWarning, stacklevel=2)
+    folder = default_folder(experiment) if out is None else Path(out)
+    results = list(train_into(folder, experiment, lambda *_: None, resume))
+    return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
+
+
+def options_of(choices: Mapping[str, object]) -> Options:
+    """The options among the arguments of `fit`, with the rest as overrides. Raises `SettingsError`."""
+    known = {field.name for field in fields(Options)} - {"overrides", "unified"}
+    chosen = {name: value for name, value in choices.items() if name in known}
+    named = choices.get("settings") or {}
+    if not isinstance(named, Mapping):
+        raise SettingsError(f'settings takes names and values, such as {{"scores": 11}}, got {named!r}')
+    others = {name: value for name, value in choices.items() if name not in known and name != "settings"}
+    if twice := sorted(named.keys() & others.keys()):
+        raise SettingsError(f"{', '.join(twice)} stands in settings and beside it: say it once")
+    return Options(**chosen, overrides=tuple(sorted({**others, **named}.items())))
+
+
+def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tuple[str, str], dict[str, float]]:
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for result in results:
+        if result.control:
+            continue
+        videos = found.setdefault((result.unit.category, result.unit.scale.name), {})
+        for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+            videos.setdefault(experiment.data.video_ids[row], []).append(float(predicted))
+    return {key: {name: float(np.mean(values)) for name, values in videos.items()} for key, videos in found.items()}
