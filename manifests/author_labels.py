@@ -1,4 +1,4 @@
-"""The authors' label files: columns divided by blanks and tabs, with or without a header, as a dataset's card describes."""
+"""Read the label files of a dataset's authors: columns separated by blanks, with or without a header, as the card describes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChe
 
 
 def read_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """Label files of one dataset, one per split (`train.txt`, `test.txt`), or one manifest CSV; told apart by content.
+    """Label files of one dataset: one per split (`train.txt`, `test.txt`), or manifest CSVs. Their content decides which they are.
 
-    A first line whose scores are not numbers is a header; otherwise it is a video like any other (several published
-    loaders lose it). Raises `ManifestError` with all faults.
+    A first line whose scores are not numbers is a header; otherwise it is a video (several published loaders drop it).
+    Raises `ManifestError` with all faults.
     """
     rows: list[ManifestRow] = []
     names: tuple[str, ...] = ()
@@ -50,16 +50,16 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _read_blank_separated(path: Path, card: Card) -> Manifest:
     columns = card.labels.columns
-    no_csv = (
-        f"{path} is no manifest CSV: its first line must name the columns, video_id among them, with commas between, and is "
+    not_csv = (
+        f"{path} is not a manifest CSV: its first line must name the columns, separated by commas, video_id among them, but is "
         f"{_lines(path)[0][1][:100]!r}"
     )
     if not columns:
-        raise ManifestError(f"{no_csv}. The card of {card.name} describes no other label files")
+        raise ManifestError(f"{not_csv}. The card of {card.name} describes no other label files")
     split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
     if split is None:
         raise ManifestError(
-            f"{no_csv}. If it is a label file of the authors, its name should begin with its split: {', '.join(card.splits)}"
+            f"{not_csv}. If it is a label file of the authors, its name should begin with its split: {', '.join(card.splits)}"
         )
     lines = _lines(path)
     if _is_header(lines[0][1].split(), columns):
@@ -84,7 +84,7 @@ def _read_blank_separated(path: Path, card: Card) -> Manifest:
 
 
 def _divided(value: str, divisor: str | None) -> str:
-    """Text that is no number stays as it is, for the checker to name."""
+    """Text that is not a number is left for the checker to report."""
     try:
         return value if divisor is None else repr(float(value) / float(divisor))
     except (ValueError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""A dataset's card: everything about it that is not a row of its table. One TOML file each, no Python."""
+"""A dataset's card: everything about the dataset that is not a row of its table. One TOML file, no Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from longtake.manifests.prompts import PromptSet, read_prompts
 
 FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
-"""Folders with cards and tables of the user's own, searched before the built-in ones."""
+"""Environment variable: folders with the user's cards and tables, searched before the built-in ones."""
 
 ONE_MODEL_PER = (("category", "score"), ("score",))
 
@@ -25,14 +25,14 @@ class ScoreType:
     title: str
     minimum: float
     maximum: float
-    """Judges' units. Targets are scaled by this range, so it is the divisor that papers state."""
+    """In judges' units. Targets are scaled by this range: it is the divisor that papers state."""
     unit: str = "points"
     judges: tuple[str, ...] = ()
-    """Scores that it is made of, one for each judge or element: their sum, where the sport has no other rule."""
+    """The scores of judges or elements that are added up to this one."""
     drop: int = 0
-    """How many of the highest, and as many of the lowest, do not count."""
+    """How many of the highest, and as many of the lowest, are left out."""
     times: str = ""
-    """Score that multiplies the sum, such as the difficulty."""
+    """The score that multiplies the sum, such as the difficulty."""
 
     def __post_init__(self) -> None:
         if not self.minimum < self.maximum:
@@ -41,7 +41,7 @@ class ScoreType:
 
 @dataclass(frozen=True)
 class ClipDefaults:
-    """The clip rule that suits the dataset; None leaves it to the backbone."""
+    """The clip rule that suits the dataset. None: the backbone's."""
 
     length: int | None = None
     stride: int | None = None
@@ -63,16 +63,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The columns of the authors' label files, so that their reader need not know the dataset."""
+    """The columns of the authors' label files."""
 
     columns: tuple[str, ...] = ()
-    """`video_id`, `category`, `score_<name>`; anything else is skipped."""
+    """`video_id`, `category`, `score_<name>`; others are skipped."""
     category: str = ""
-    """`before first _` takes the category from the id; a category's name gives it to every row."""
+    """`before first _` takes the category from the video id; otherwise the category of every row."""
     divided_by: dict[str, str] = field(default_factory=dict)
-    """Score -> column that it is divided by, where authors publish a score multiplied by a factor."""
+    """Score -> the column to divide it by, where authors publish a multiplied score."""
     fps: float = 0.0
-    """Frames a second, where authors count times in frames."""
+    """Frames per second, where authors give times in frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Card:
     categories: tuple[str, ...] = ()
     scores: dict[str, ScoreType]
     default_scores: tuple[str, ...] = ()
-    """Trained when none is named."""
+    """The scores to train by default."""
     window_clips: int = 0
     """Clips per training video, as published; 0 where nothing is published."""
     where_videos: str
@@ -99,7 +99,7 @@ class Card:
     prompts: dict[str, PromptSet] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Lossless; a store carries it."""
+        """Lossless. Stores hold it."""
         return json.dumps(asdict(self), ensure_ascii=True)
 
     @classmethod
@@ -160,7 +160,7 @@ def dataset_names() -> list[str]:
 
 
 def list_cards() -> dict[str, Card | ManifestError]:
-    """Every dataset's card by its name; where a card is not valid, what is wrong with it."""
+    """Dataset name -> its card, or the error where the card is not valid."""
     found: dict[str, Card | ManifestError] = {}
     for name in dataset_names():
         try:
@@ -171,12 +171,12 @@ def list_cards() -> dict[str, Card | ManifestError]:
 
 
 def card_path(name: str) -> Path:
-    """Raises `UnknownDataset` with the nearest name and all that exist."""
+    """Raises `UnknownDataset` with the nearest name and the known names."""
     paths = _paths()
     if name not in paths:
         raise UnknownDataset(
-            f"no dataset is called {name!r}{there_are(name, sorted(paths))}. "
-            f"For videos of your own, give a CSV with --manifest FILE"
+            f"unknown dataset {name!r}{there_are(name, sorted(paths))}. "
+            f"For your own videos, give a CSV with --manifest FILE"
         )
     return paths[name]
 
@@ -189,7 +189,5 @@ def find_card(name: str) -> Card:
 def _own_name(path: Path) -> Card:
     card = load_card(path)
     if card.name != path.stem:
-        raise ManifestError(
-            f"{path} says that its name is {card.name!r}: a card has the name of its file, {path.stem!r}"
-        )
+        raise ManifestError(f"{path} has the name {card.name!r}: a card must be named as its file is, {path.stem!r}")
     return card

@@ -1,4 +1,4 @@
-"""The weights that can be asked for by name: where they are, what their bytes hash to, whose they are. Facts, and nothing else."""
+"""The registered weights: address, hash, licence and citation. Data only."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """Weights that can be asked for by name."""
+    """Weights that have a name."""
 
     name: str
     backbone: str
     """Name in `longtake.extract.backbones.TABLE`, or of a text encoder in extract/backbones/text_encoders.py."""
     url: str
     sha256: str | None
-    """None: the hash of the first download is kept beside the file, and later files must match it."""
+    """None: the hash of the first download is saved next to the file, and later downloads must match it."""
     size_bytes: int | None
     licence: str
     citation: str
     note: str = ""
     sha256_prefix: str = ""
-    """First digits of the hash, where the publisher writes them into the file's name and nowhere else."""
+    """First digits of the hash, where the publisher gives only these, in the file's name."""
     by_hand: bool = False
-    """The address is a page for people; the file cannot be fetched by a program."""
+    """The address is a web page; the file must be downloaded by hand."""
 
     @property
     def file_name(self) -> str:
-        """In the cache and on a mirror: the name here, with the suffix of the original."""
+        """In the cache and on a mirror: the name with the suffix of the original file."""
         return self.name + Path(self.url).suffix
 
 
@@ -199,7 +199,7 @@ TABLE: dict[str, WeightsEntry] = {
 
 
 def licence_of(name: str) -> str | None:
-    """Of registered and of random weights; None for those that nobody here knows, such as a file of the user's own."""
+    """The licence of registered or random weights; None for others, such as a user's file."""
     if name.partition(":")[0] == "random":
         return "none: random numbers"
     return TABLE[name].licence if name in TABLE else None

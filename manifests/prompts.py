@@ -1,4 +1,4 @@
-"""The texts of a card, in named sets: as they stand there, counted by a template, or composed for each category."""
+"""The prompt sets of a card: texts that are listed, counted by a template, or composed for each category."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from longtake.errors import ManifestError
 from longtake.manifests.terminology import in_one_sentence, stages_of
 
 MOST_TEXTS = 10_000
-"""Of one prompt group. Cards also come in stores from strangers."""
+"""Limit for one prompt group: stores from untrusted sources hold cards too."""
 
 STAGES, VIDEOS, GRADES = "stages", "videos", "grades"
-"""Groups of the texts that belong to categories."""
+"""Names of the groups that hold texts of categories."""
 
 
 @dataclass(frozen=True)
 class CategoryTexts:
-    """Which texts are those of one category's videos (MVLA, section 3.3). A set has either stages and a video, or grades."""
+    """The texts of one category's videos (MVLA, section 3.3): either stages and a video, or grades."""
 
     stages: tuple[str, ...] = ()
     """What happens in each stage, in order."""
     video: str = ""
     """What the whole video shows."""
     grades: tuple[str, ...] = ()
-    """The action in each quality, from the worst to the best, for data without terms."""
+    """The action at each quality, from worst to best, for data without stages."""
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Texts in their order, in named groups."""
+    """Texts in named groups. Order matters: text features are stored in it."""
 
     name: str
     source: str
     groups: dict[str, tuple[str, ...]]
     categories: dict[str, CategoryTexts] = field(default_factory=dict)
-    """Category -> its own among the texts; empty where all texts are everybody's."""
+    """Category -> its texts. Empty: all texts are for all categories."""
     terminology: str = ""
-    """In which categories are written; of a card that names none, texts are composed when the categories are known."""
+    """Name of the terminology that category names follow. Where the card lists no categories, texts are composed once they are known."""
     template: str = ""
 
     @property
@@ -46,8 +46,8 @@ class PromptSet:
         return tuple(text for texts in self.groups.values() for text in texts)
 
     def composed_for(self, categories: Iterable[str]) -> PromptSet:
-        """With texts for the categories of some videos, where the card names none; otherwise as it is. Raises `ManifestError` for one that
-        the terminology does not know."""
+        """With texts composed for these categories, where the card lists no categories; otherwise unchanged. Raises `ManifestError` for a
+        category that the terminology does not know."""
         if self.groups or not self.terminology:
             return self
         own = {category: _in_words(self.terminology, self.template, category) for category in categories}

@@ -1,4 +1,4 @@
-"""A manifest: one CSV row per video. Reading it reports every fault of every row together, with line numbers."""
+"""A manifest: one CSV row per video. Reading it reports all faults of all rows together, with line numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_p
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
 BOUNDARY = re.compile(r"boundary_([1-9][0-9]?)_seconds")
-"""Column n says when stage n of a performance ends and stage n + 1 begins."""
+"""Column n holds the time when stage n of a performance ends and stage n + 1 begins."""
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
 MAX_FAULTS_SHOWN = 20
@@ -25,15 +25,15 @@ MAX_FAULTS_SHOWN = 20
 class ManifestRow:
     video_id: str
     path: str | None = None
-    """Relative to the folder of videos; None is the one file whose stem is the id."""
+    """Relative to the folder of videos. None: the file whose stem is the video id."""
     split: str | None = None
     category: str | None = None
     start_seconds: float | None = None
-    """The routine inside the file is `[start, end)`; None is the file's own start or end."""
+    """The routine inside the file is `[start, end)`. None: the start or end of the file."""
     end_seconds: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     boundaries: tuple[float, ...] = ()
-    """Seconds of the file, as start and end are: where one stage of the performance ends and the next begins, in order."""
+    """Seconds of the file where one stage of the performance ends and the next begins, in order."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Manifest:
 
 
 def boundary_column(number: int) -> str:
-    """Of the boundary that ends stage `number`, counted from 1."""
+    """The column of the boundary that ends stage `number`, counted from 1."""
     return f"boundary_{number}_seconds"
 
 
 def check_video_id(text: str) -> str:
-    """The one rule of what an id may be: it becomes a file name on any system, and can leave no folder."""
-    # Nearly all are of this kind, and whoever reads a store checks each of them.
+    """The rule for video ids: valid as a file name on every system, without a path. Raises `ManifestError`."""
+    # Fast path: a store is read by checking each of its ids.
     if _PLAIN_ID.fullmatch(text):
         return text
     reason = None
@@ -73,7 +73,7 @@ def check_video_id(text: str) -> str:
 
 
 def composed(name: str) -> str:
-    """A name with its accents composed: some file systems take them apart."""
+    """A name with its accents composed (NFC): some file systems decompose them."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -112,7 +112,7 @@ def _header_faults(header: list[str], card: Card | None) -> list[str]:
     faults = ["the column video_id is missing"] if "video_id" not in header else []
     for column in dict.fromkeys(header):
         if header.count(column) > 1:
-            faults.append(f"column {column!r} stands twice")
+            faults.append(f"column {column!r} appears twice")
         is_score = column.startswith(SCORE_PREFIX) and len(column) > len(SCORE_PREFIX)
         if column in COLUMNS or (is_score and (known_scores is None or column in known_scores)):
             continue
@@ -127,7 +127,7 @@ def _header_faults(header: list[str], card: Card | None) -> list[str]:
 
 
 class RowChecker:
-    """Checks rows and gathers faults, so that a user mends a table in one go."""
+    """Checks rows and collects faults, so that a user can fix a table in one go."""
 
     def __init__(self, card: Card | None) -> None:
         self._card = card
@@ -170,17 +170,17 @@ class RowChecker:
     def _boundaries(
         self, line: int, values: dict[str, str], start: float | None, end: float | None
     ) -> tuple[float, ...]:
-        """All of them or the first few, one after the other, inside the video's span."""
+        """All boundaries, or the first few, in order, inside the video's span."""
         found: list[float] = []
         missing = ""
         last, last_name = start or 0.0, "start_seconds"
-        for column in sorted(filter(BOUNDARY.fullmatch, values), key=lambda name: int(BOUNDARY.fullmatch(name)[1])):
+        for column in sorted(filter(BOUNDARY.fullmatch, values), key=lambda name: int(name.split("_")[1])):
             number = self._number(line, column, values[column])
             if number is None:
                 missing = missing or column
                 continue
             if missing:
-                self.add(line, f"{column} without {missing}: boundaries are given from the first on")
+                self.add(line, f"{column} without {missing}: boundaries are given from the first")
             if number <= last:
                 self.add(line, f"{column} {number:g} is not after {last_name} {last:g}")
             if end is not None and number >= end:
@@ -205,7 +205,7 @@ class RowChecker:
         return scores
 
     def unique(self, line: int, video_id: str, split: str) -> None:
-        # Ids that some file systems take for the same name count as the same.
+        # Ids that some file systems treat as the same name are the same.
         folded = composed(video_id).casefold()
         if folded not in self._seen:
             self._seen[folded] = (line, video_id, split)
@@ -215,7 +215,7 @@ class RowChecker:
         if split != other_split:
             self.add(line, f"overlapping splits: {video_id!r} is in {split!r} and, on {where}, in {other_split!r}")
         else:
-            self.add(line, f"video_id {video_id!r} stands already on {where}")
+            self.add(line, f"video_id {video_id!r} is already on {where}")
 
     def _named(self, line: int, kind: str, value: str | None, allowed: tuple[str, ...]) -> None:
         if value is None or not allowed or value in allowed:
@@ -241,7 +241,7 @@ def _leaves_folder(path: str) -> bool:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Columns that no row uses are left out."""
+    """Write the CSV. Columns that no row uses are left out."""
     columns = [c for c in COLUMNS if c == "video_id" or any(getattr(row, c) is not None for row in manifest.rows)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -256,16 +256,16 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def find_manifest(dataset: str) -> Manifest:
-    """The table beside a dataset's card, or in a folder of the user's that is searched before. Raises `UnknownDataset`, or `ManifestError`
-    that says which labels go where."""
-    beside = card_path(dataset).with_suffix(".csv")
+    """The table next to the dataset's card, or in a user's folder that is searched before it. Raises `UnknownDataset`, or `ManifestError` that
+    says where to get the labels and where to put the table."""
+    default = card_path(dataset).with_suffix(".csv")
     card = find_card(dataset)
     folders = card_folders()
-    searched = folders[: folders.index(beside.parent) + 1]
-    for table in (folder / beside.name for folder in searched):
+    searched = folders[: folders.index(default.parent) + 1]
+    for table in (folder / default.name for folder in searched):
         if table.exists():
             return read_manifest(table, card, dataset)
     raise ManifestError(
-        f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {searched[0] / beside.name}"
-        + ("" if len(folders) > 1 else f", or into a folder of yours that {FOLDERS_VARIABLE} names")
+        f"{card.title} has a card but no table of videos here. {card.where_labels} The table goes to {searched[0] / default.name}"
+        + ("" if len(folders) > 1 else f", or into a folder that {FOLDERS_VARIABLE} lists")
     )

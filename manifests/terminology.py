@@ -1,6 +1,6 @@
-"""Terminologies: what a category's code says, in words. A card names the one that its categories are written in (`terminology`).
+"""Terminologies: the meaning of a category's code in words. A card names the terminology of its categories.
 
-Texts made so are those of MVLA (Xu et al., section 3.3): one for each stage of a performance, and one for the whole.
+The texts are those of MVLA (Xu et al., section 3.3): one for each stage of a performance, and one for the whole.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _ARMSTAND = re.compile(r"6(?P<group>[1-3])(?P<half_somersaults>\d)(?P<half_twist
 def diving(code: str) -> tuple[str, ...]:
     """Take-off, flight and entry of a dive number: "407B" is an inward take-off, 3.5 somersaults pike flight, entry into the water.
 
-    Groups 1 to 4 have a digit that is 1 for a flying somersault; the last digits count half somersaults and, of twisting and armstand dives,
-    half twists. Raises `ManifestError` for what is no dive number.
+    In groups 1 to 4, the second digit is 1 for a flying somersault. The last digits count half somersaults and, for twisting and armstand
+    dives, half twists. Raises `ManifestError` for anything else.
     """
     found = next(filter(None, (form.fullmatch(code) for form in (_PLAIN, _TWISTING, _ARMSTAND))), None)
     if found is None:
         raise ManifestError(
-            f"{code!r} is no dive number: a group from 1 to 6, digits for half somersaults and half twists, a position "
+            f"{code!r} is not a dive number: a group from 1 to 6, digits for half somersaults and half twists, a position "
             f"{', '.join(_POSITIONS)}, such as 407B, 5253B or 6243D"
         )
     parts = found.groupdict()
@@ -42,17 +42,17 @@ def diving(code: str) -> tuple[str, ...]:
     return f"{armstand}{_GROUPS[parts['group']]} take-off", flight, "entry into the water"
 
 
-def _halves(number: int, of_what: str) -> str:
-    return f"{number / 2:g} {of_what}{'' if number == 2 else 's'}" if number else ""
+def _halves(number: int, unit: str) -> str:
+    return f"{number / 2:g} {unit}{'' if number == 2 else 's'}" if number else ""
 
 
 TERMINOLOGIES: dict[str, Callable[[str], tuple[str, ...]]] = {"diving": diving}
 
 
 def stages_of(terminology: str, code: str) -> tuple[str, ...]:
-    """The stages of what `code` stands for, in order. Raises `ManifestError` for an unknown terminology or code."""
+    """The stages of the performance that `code` means, in order. Raises `ManifestError` for an unknown terminology or code."""
     if terminology not in TERMINOLOGIES:
-        raise ManifestError(f"no terminology is called {terminology!r}{there_are(terminology, TERMINOLOGIES)}")
+        raise ManifestError(f"unknown terminology {terminology!r}{there_are(terminology, TERMINOLOGIES)}")
     return TERMINOLOGIES[terminology](code)
 
 
