@@ -1,7 +1,7 @@
 """One `train heads` for twenty models against twenty of them: python benchmarks/commands.py [--rounds 3] [--json FILE]
 
 SIMULATED features in RG's size (benchmarks/protocol.py), small heads by their published settings, 4 categories and 5 seeds. Twenty commands, one
-after the other with all cores, are what a script of today starts; each starts Python, opens the store and loads the features anew.
+after the other with all cores, are what a script of today starts; each starts Python, opens the store and loads the features again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decoding and preprocessing alone, beside the ffmpeg command line: python benchmarks/decoding.py [--decoder decord] [--json FILE]
+"""Decoding and preprocessing alone, compared with the ffmpeg command line: python benchmarks/decoding.py [--decoder decord] [--json FILE]
 
 In turns, --rounds times each: the ffmpeg command decodes a file, scales it to the same size and writes raw pictures to a pipe that is
 read to its end; each decoder gives the pictures of the same frames, in this process and in one of its own as `extract run` has it, the
@@ -170,7 +170,7 @@ def measure(path: Path, decoders: dict[str, Decoder], rounds: int, num_frames: i
 
 
 @click.command()
-@click.option("--decoder", "names", multiple=True, help="Beside pyav; may be repeated.")
+@click.option("--decoder", "names", multiple=True, help="Measure this decoder too; may be repeated.")
 @click.option("--frames", "num_frames", default=2250, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--noise", is_flag=True, help="The second video too.")

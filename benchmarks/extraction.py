@@ -1,4 +1,4 @@
-"""The table nobody publishes: how fast a backbone could go here, how fast decoding could, and what a run reaches.
+"""How fast a backbone could go here, how fast decoding could, and what a run reaches.
 
 python benchmarks/extraction.py [--backbone i3d --backbone clip] [--videos FOLDER] [--fps 3]
 
@@ -159,7 +159,7 @@ class Bench:
 
 
 def measure_each(bench: Bench, extractor: Extractor, rounds: int) -> Iterator[Table]:
-    """After each round what is known then, so that whoever stops a long one keeps something."""
+    """After each round what is known then, so that a long one that is stopped keeps something."""
     timed = Timed(extractor.backbone)
     name, alone = extractor.spec.name, replace(bench.plan, extractors=(extractor,))
     bench = replace(bench, plan=alone)

@@ -171,7 +171,7 @@ def ratios(name: str, above: Sequence[float], below: Sequence[float], **bounds: 
 
 
 WITHOUT_BFLOAT16 = ", on a processor without bfloat16"
-"""In titles of tables, which are kept beside those of a processor with it."""
+"""In titles of tables, which are kept next to those of a processor with it."""
 
 
 def has_bfloat16() -> bool:

@@ -106,7 +106,7 @@ def peak(folder: Path, video: Path) -> tuple[float, float]:
         process = subprocess.Popen(call, env={**os.environ, "PYTHONPATH": path})
         run = decoding = 0.0
         while process.poll() is None:
-            # The kernel keeps the most so far; what wait() tells of a child begins with the memory of whoever started it.
+            # The kernel keeps the most so far; what wait() reports for a child begins with the memory of its parent.
             run = max(run, held(process.pid))
             every = Path(f"/proc/{process.pid}/task").glob("*/children")
             decoding = max([decoding, *(held(int(pid)) for file in every for pid in read(file).split())])

@@ -61,7 +61,7 @@ def entry(result: Result) -> str:
 
 
 def headlines(results: dict[str, list[Result]]) -> str:
-    """The README's table. Ratios of one name are told apart by the titles of their tables."""
+    """The README's table. Ratios of one name are distinguished by the titles of their tables."""
     found = [
         (table.title, ratio)
         for entries in results.values()

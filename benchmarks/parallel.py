@@ -2,7 +2,7 @@
 
 SIMULATED features of RG's size: 4 categories of 200 training and 50 test videos, 68 clips each, and 5 seeds. Each way trains the same models
 for a few epochs, in turns in one run; both begin with the features in memory, and neither tests between epochs. What twenty commands
-cost beside one is what benchmarks/commands.py measures.
+cost compared with one is what benchmarks/commands.py measures.
 """
 
 from __future__ import annotations

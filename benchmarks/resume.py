@@ -1,7 +1,7 @@
 """What it costs to find that nothing is left to do: python benchmarks/resume.py [--videos 10000] [--rounds 5] [--json FILE]
 
 A store of as many finished videos as the manifest has, with SIMULATED features, and the same `extract run` over it again and again, each in a process
-of its own, beside one over a single finished video: what is left is the price of the finished videos.
+of its own, compared with one over a single finished video: what is left is the price of the finished videos.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long a command takes before it does anything: python benchmarks/startup.py [--rounds 5] [--json FILE]
 
-Each is started as from a shell, beside a Python that does nothing. The store that `features info` opens has SIMULATED features.
+Each is started as from a shell, next to a Python that does nothing. The store that `features info` opens has SIMULATED features.
 """
 
 from __future__ import annotations

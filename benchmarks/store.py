@@ -1,7 +1,7 @@
-"""How fast stores are, beside loose files and other layouts: python benchmarks/store.py [--videos N ...] [--json FILE]
+"""How fast stores are, compared with loose files and other layouts: python benchmarks/store.py [--videos N ...] [--json FILE]
 
 Made-up features, the same in every layout. Each figure is the median of five repetitions in this one run, with the page cache warm, but writing and merging are done once,
-and stands beside its ratio to a named peer measured in the same run. Machines differ; ratios less so.
+and is printed with its ratio to a named peer measured in the same run. Machines differ; ratios less so.
 """
 
 from __future__ import annotations
