@@ -14,7 +14,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import TABLE
 from longtake.train.heads.plugin import PLUGINS
-from tests.train.test_heads import AUDIO_DIM, DIM, make_batch, make_head, plugins, ready
+from tests.train.heads.kit import AUDIO_DIM, DIM, make_batch, make_head, plugins, ready
 
 
 def header(dim: int) -> str:

@@ -19,8 +19,8 @@ from longtake.train.data.dataset import ScoreScale
 from longtake.train.errors import SettingsError
 from longtake.train.heads.musdl import MUSDL, MUSDLSettings
 from longtake.train.protocol.settings import card_settings
+from tests.train.heads.kit import make_batch, make_head
 from tests.train.planted import planted_store
-from tests.train.test_heads import make_batch, make_head
 
 
 def call(*arguments, status=0):

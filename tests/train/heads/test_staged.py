@@ -27,8 +27,8 @@ from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.settings import build_settings
 from longtake.train.runs.evaluate import evaluate_run
-from tests.train.test_heads import check_that_padding_changes_nothing, make_batch, make_head, ready
-from tests.train.test_mvla import cosine, softmax
+from tests.train.heads.kit import check_that_padding_changes_nothing, make_batch, make_head, ready
+from tests.train.heads.test_mvla import cosine, softmax
 
 RNG = np.random.default_rng(5)
 WIDTH = 16

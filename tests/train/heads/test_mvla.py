@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from scipy.special import rel_entr
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
@@ -24,10 +23,8 @@ from longtake.train.heads.mvla import (
     stage_shares,
 )
 from longtake.train.heads.plugin import WithMVLA
-from longtake.train.heads.usdl import gaussian_labels
 from longtake.train.runs.evaluate import evaluate_run
-from tests.train.planted import planted_store
-from tests.train.test_heads import (
+from tests.train.heads.kit import (
     AUDIO_DIM,
     DIM,
     PROTOTYPES,
@@ -36,6 +33,7 @@ from tests.train.test_heads import (
     make_head,
     ready,
 )
+from tests.train.planted import planted_store
 
 RNG = np.random.default_rng(3)
 
@@ -211,18 +209,3 @@ def test_a_run_with_the_plugin_comes_back_from_its_checkpoint(tmp_path):
         (row,) = evaluate_run(tmp_path / "run", opened, "test")
     assert row.metrics.mse == pytest.approx(model["test"]["mse"], rel=1e-5)
     assert row.random_weights, "its texts were encoded by random weights"
-
-
-def test_usdls_labels():
-    """Equations 1 and 2 of USDL, written out."""
-    target = np.array([0.0, 0.37, 1.0])
-    found = gaussian_labels(torch.tensor(target), 21, 2.0).numpy()
-    for row, score in enumerate(target):
-        heights = np.exp(-((np.arange(21) - 20 * score) ** 2) / (2 * 2.0**2)) / (2.0 * np.sqrt(2 * np.pi))
-        np.testing.assert_allclose(found[row], heights / heights.sum(), atol=1e-6)
-    head = make_head("usdl").train()
-    batch = make_batch([9, 7, 5, 8])
-    output = head(batch)
-    label, p = gaussian_labels(batch.target01, 101, 5.0).numpy(), output.weights["scores"].detach().numpy()
-    assert float(output.losses["distribution"].detach()) == pytest.approx(rel_entr(label, p).sum(1).mean(), rel=1e-4)
-    np.testing.assert_allclose(output.score01.detach(), p @ np.linspace(0, 1, 101), atol=1e-6)

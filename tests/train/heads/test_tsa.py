@@ -18,8 +18,7 @@ from longtake.train.cli import main
 from longtake.train.errors import SettingsError
 from longtake.train.heads.blocks.segmentation import Grid
 from longtake.train.heads.tsa import CrossAttention, TSASettings, equal_parts, stage_points
-from tests.train.test_contrast import layer_norm, weights_of
-from tests.train.test_heads import make_batch, make_head
+from tests.train.heads.kit import arrays_of, layer_norm, make_batch, make_head
 
 RNG = np.random.default_rng(6)
 
@@ -55,7 +54,7 @@ def test_equal_parts():
 def test_cross_attention():
     torch.manual_seed(0)
     layer = CrossAttention(8, 2, 0.5).eval()
-    w = weights_of(layer)
+    w = arrays_of(layer)
     mine, theirs = RNG.normal(size=(3, 5, 8)), RNG.normal(size=(3, 5, 8))
     expected = []
     for x, y in zip(mine, theirs):

@@ -12,14 +12,14 @@ from longtake.features.store import StreamItem, StreamPlan, open_store, write_st
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet
-from longtake.train.engine.losses import LossWeights, equation16_triplet, total_loss
+from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.mlavl import MAG2
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.run import run
 from longtake.train.runs.evaluate import evaluate_run
-from tests.train.test_heads import make_batch, make_head
+from tests.train.heads.kit import make_batch, make_head
 
 RNG = np.random.default_rng(3)
 T, M, WIDTH = 7, 4, 8
@@ -85,19 +85,6 @@ def test_mag2_as_equations_8_and_9():
                 h_act = np.maximum(complete(M) @ h_act @ w["action.0.weight"].T, 0)
             h_v = np.maximum(new_v, 0)
         np.testing.assert_allclose(found[video], h_v, atol=1e-5)
-
-
-def test_triplet_of_equation_16():
-    patterns = RNG.normal(size=(4, 5, 6))
-    unit = patterns / np.linalg.norm(patterns, axis=-1, keepdims=True)
-    sums = []
-    for video in unit:
-        total = 0.0
-        for n in range(5):
-            others = [video[n] @ video[i] for i in range(5) if i != n]
-            total += max(0.0, max(others) - min(others) + 0.3)
-        sums.append(total)
-    assert float(equation16_triplet(torch.tensor(patterns), 0.3)) == pytest.approx(np.mean(sums), abs=1e-5)
 
 
 SWITCHES = [

@@ -1,0 +1,51 @@
+"""Metrics and their averages, against plain numpy."""
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from longtake.train.metrics import average, deviation, fisher_mean, join_seeds, measure, spearman
+
+RNG = np.random.default_rng(0)
+
+
+def test_fisher_mean_is_that_of_the_published_tables():
+    correlations = [0.826, 0.829, 0.871, 0.866]
+    assert round(fisher_mean(correlations), 3) == 0.849
+    assert round(float(np.mean(correlations)), 3) == 0.848
+    assert np.isnan(fisher_mean([]))
+
+
+def test_one_perfect_ranking_of_few_videos_does_not_decide():
+    folds, six = [0.943, 0.943, 1.0, 1.0, 0.9], [6] * 5
+    assert round(fisher_mean(folds), 3) == 1.0
+    half_a_swap = 1 - 6 / (6**3 - 6)
+    expected = np.tanh(np.mean(np.arctanh([0.943, 0.943, half_a_swap, half_a_swap, 0.9])))
+    assert fisher_mean(folds, six) == pytest.approx(expected)
+    assert fisher_mean([-rho for rho in folds], six) == pytest.approx(-expected)
+    # The next ranking to a perfect one lies on the other side of it.
+    assert spearman(np.arange(6), np.array([1, 0, 2, 3, 4, 5])) < half_a_swap < 1
+    assert fisher_mean([1.0], [6]) == fisher_mean([1.0, 1.0, np.nan], [6, 6, 6]) == 1.0
+    assert fisher_mean([0.5, 1.0], [2, 2]) < 1
+    assert np.isnan(spearman(np.arange(3), np.array([1, np.nan, 2]))) and np.isnan(fisher_mean([np.nan], [3]))
+    assert fisher_mean([0.826, 0.829, 0.871], [50] * 3) == pytest.approx(fisher_mean([0.826, 0.829, 0.871]))
+
+
+def test_what_stands_after_the_plus_minus_of_an_average():
+    """Two rows whose seeds are lucky in turn deviate, and their average does not."""
+    rows = [{0: (0.5, 20.0), 1: (0.7, 20.0)}, {1: (0.5, 30.0), 0: (0.7, 30.0), 2: (0.9, 30.0)}]
+    assert deviation(rows[0]) == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    joined = join_seeds(rows)
+    assert joined.keys() == {0, 1} and joined[0] == (pytest.approx(fisher_mean([0.5, 0.7])), 25.0)
+    assert deviation(joined) == pytest.approx(0) and np.isnan(deviation({0: (0.5, 20.0)}))
+    assert average([(0.5, 20), (0.7, 40)]) == (pytest.approx(fisher_mean([0.5, 0.7])), 30.0)
+
+
+def test_metrics():
+    true, predicted = RNG.normal(size=30) * 5, RNG.normal(size=30) * 5
+    a, b = rankdata(true) - 15.5, rankdata(predicted) - 15.5
+    found = measure(true, predicted, label_range=20.0)
+    assert found.spearman == pytest.approx((a @ b) / np.sqrt((a @ a) * (b @ b)), abs=1e-9)
+    assert found.mse == pytest.approx(np.mean((true - predicted) ** 2))
+    assert found.relative_l2 == pytest.approx(100 * np.mean((np.abs(true - predicted) / 20) ** 2))
+    assert spearman(true, np.ones(30)) == 0.0, "predictions that are all equal rank nothing"
