@@ -20,7 +20,8 @@ from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16
 
 from longtake.features.types import FeatureHeader
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.engine.loop import Task, fit
+from longtake.train.engine.job import Job, Task
+from longtake.train.engine.loop import fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Batch, Prototypes
@@ -83,7 +84,7 @@ def main(videos: int, rounds: int, json_path: Path | None) -> None:
         epochs, loading = [], []
         for number in range(rounds + 1):
             spent.clear()
-            seconds = fit(task, build, settings, seed=number).seconds_per_epoch
+            seconds = fit(Job(task, build, settings, seed=number)).seconds_per_epoch
             # The first one warms up.
             if number:
                 epochs.append(seconds)

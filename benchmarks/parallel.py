@@ -18,7 +18,7 @@ from measured import Machine, Result, Row, Table, ratios
 
 from longtake.features.types import FeatureHeader
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.engine.loop import Job, Task
+from longtake.train.engine.job import Job, Task
 from longtake.train.engine.parallel import NONE, PROCESSES, STACKED, train_all
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads import get_head
@@ -61,13 +61,14 @@ def jobs_of(data: FeatureSet, head: str, head_settings: dict[str, object], setti
         rows = (data.rows(split=split, category=category) for split in ("train", "test"))
         task = Task(data, ScoreScale("total", 0.0, 1.0, True), *rows, CLIPS, 1.0)
         build = partial(head_class, data.header.dim, chosen)
-        jobs += [Job(task, build, TrainSettings(**settings), seed, head_class, chosen) for seed in range(SEEDS)]
+        trained = TrainSettings(**settings)
+        jobs += [Job(task, build, trained, seed, head_class, chosen, 1_000_000) for seed in range(SEEDS)]
     return jobs
 
 
 def seconds(jobs: list[Job], way: str) -> float:
     began = time.perf_counter()
-    found = dict(train_all(jobs, way, 1_000_000, lambda *_: None))
+    found = dict(train_all(jobs, way, lambda *_: None))
     assert len(found) == len(jobs)
     return time.perf_counter() - began
 

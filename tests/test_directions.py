@@ -157,7 +157,6 @@ def test_every_import_points_down():
 KNOWN_CIRCLES: list[list[str]] = [
     ["longtake.extract.executors.dask", "longtake.extract.plan.plan"],
     ["longtake.train.data.dataset", "longtake.train.data.exemplars"],
-    ["longtake.train.engine.loop", "longtake.train.engine.resume"],
 ]
 
 

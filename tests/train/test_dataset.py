@@ -18,7 +18,8 @@ from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoR
 from longtake.manifests.card import Protocol, find_card
 from longtake.train.cli import main
 from longtake.train.data.dataset import CENTRE, WHOLE, FeatureSet, ScoreScale
-from longtake.train.engine.loop import Task, fit
+from longtake.train.engine.job import Job, Task
+from longtake.train.engine.loop import fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads.base import Head, HeadOutput, Needs
@@ -305,7 +306,7 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
     data = replace(data, scores={"own": truth, "other": 10 * truth})
     rows = np.arange(len(data))
     task = Task(data, ScoreScale("own", 0.0, 1.0, True), rows, rows, 12, 1.0, shuffle_labels=True)
-    fit(task, partial(Recorder, 1, None), TrainSettings(), seed=0)
+    fit(Job(task, partial(Recorder, 1, None), TrainSettings(), seed=0))
     assert len(seen) == len(data)
     assert any(own != pytest.approx(truth[row]) for row, own, _ in seen)
     for _, own, other in seen:

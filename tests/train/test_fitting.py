@@ -14,10 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.engine import loop as fitting
-from longtake.train.engine.loop import Job, Task, fit, predict
-from longtake.train.engine.settings import PRECISIONS, TrainSettings
-from longtake.train.engine.stacked import fit_stacked
+from longtake.train.engine import loop
+from longtake.train.engine.job import Job, Task
+from longtake.train.engine.loop import fit, fit_together
+from longtake.train.engine.precision import PRECISIONS
+from longtake.train.engine.predict import predict
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, TrainError
 from longtake.train.heads.base import Head, HeadOutput
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
@@ -58,7 +60,7 @@ class Scripted(Head):
 @pytest.mark.parametrize("share, number", [(0.0, 0), (0.25, 5), (0.5, 10)])
 def test_held_out_videos_teach_nothing(task, share, number):
     head = Scripted()
-    fit(task, lambda: head, TrainSettings(epochs=3, batch_size=6, validation=share), seed=0)
+    fit(Job(task, lambda: head, TrainSettings(epochs=3, batch_size=6, validation=share), seed=0))
     held_out = head.tested - set(task.test_rows.tolist())
     assert len(head.taught) == 3 and len(held_out) == number
     for taught in head.taught:
@@ -70,14 +72,14 @@ def test_held_out_videos_teach_nothing(task, share, number):
 @pytest.mark.parametrize("share, number", [(0.02, 0), (0.05, 1)])
 def test_what_is_held_out_can_be_ranked(task, share, number):
     with pytest.raises(DataError, match=f"validation={share} of 20 training videos is {number}, and fewer than 2"):
-        fit(task, Scripted, TrainSettings(validation=share), seed=0)
+        fit(Job(task, Scripted, TrainSettings(validation=share), seed=0))
 
 
 def test_steps_that_diverge_after_the_last_loss(task):
     """The head is tested after its epoch, and its loss was taken before the last step."""
     head = Scripted(lambda epoch, row: math.inf if epoch == 2 else 0.0)
     with pytest.raises(TrainError, match="scores became inf in epoch 2 at learning rate .*--set lr="):
-        fit(task, lambda: head, TrainSettings(epochs=2), seed=0)
+        fit(Job(task, lambda: head, TrainSettings(epochs=2), seed=0))
 
 
 def test_held_out_videos_choose_the_epoch_and_test_videos_do_not(task):
@@ -89,7 +91,7 @@ def test_held_out_videos_choose_the_epoch_and_test_videos_do_not(task):
 
     told = []
     settings = TrainSettings(epochs=5, batch_size=10, validation=0.25)
-    fitted = fit(task, lambda: Scripted(script), settings, seed=0, on_epoch=told.append)
+    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0), told.append)
     assert fitted.validation_selected == (2, told[1].test) and told[1].test.spearman == pytest.approx(-1)
     assert fitted.best_on_test == (3, told[2].test) and told[2].test.spearman == pytest.approx(1)
 
@@ -106,7 +108,7 @@ def test_the_best_epoch_is_the_first_of_those_that_rank_best(task, evaluate_ever
 
     told = []
     settings = TrainSettings(epochs=5, batch_size=10)
-    fitted = fit(task, lambda: Scripted(script), settings, seed=0, evaluate_every=evaluate_every, on_epoch=told.append)
+    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0, evaluate_every=evaluate_every), told.append)
     known = [epoch for epoch in told if epoch.test]
     assert [epoch.index for epoch in known] == tested and len(told) == 5
     first = max(known, key=lambda epoch: epoch.test.spearman)
@@ -118,7 +120,7 @@ def test_the_best_epoch_is_the_first_of_those_that_rank_best(task, evaluate_ever
 def test_whoever_looks_at_the_last_epoch_alone_has_chosen_none(task, epochs, evaluate_every):
     settings = TrainSettings(epochs=epochs, batch_size=10, validation=0.25)
     head = Scripted(lambda epoch, row: float(row))
-    fitted = fit(task, lambda: head, settings, seed=0, evaluate_every=evaluate_every)
+    fitted = fit(Job(task, lambda: head, settings, seed=0, evaluate_every=evaluate_every))
     assert fitted.best_on_test is None and fitted.validation_selected is None
 
 
@@ -141,8 +143,8 @@ def trained(task, way, precision):
     build = partial(MeanMLP, 8, MLPSettings(width=16, dropout=0.0))
     settings = TrainSettings(epochs=4, batch_size=8, optimizer="adam", lr=1e-2, precision=precision)
     if way == "alone":
-        return fit(task, build, settings, seed=0)
-    return fit_stacked([Job(task, build, settings, seed, MeanMLP, None) for seed in (0, 1)], 1, lambda *_: None)[0]
+        return fit(Job(task, build, settings, seed=0))
+    return fit_together([Job(task, build, settings, seed, MeanMLP) for seed in (0, 1)], lambda *_: None)[0]
 
 
 @pytest.mark.parametrize("way", ["alone", "stacked"])
@@ -163,14 +165,13 @@ def test_bfloat16_is_what_is_computed_in(task, way):
     assert (said(settings=TrainSettings(precision="bfloat16")) == rounded.predicted).all() and 0 < differ.max() < 0.25
 
 
-@pytest.mark.parametrize("way", ["none", "stacked"])
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, monkeypatch, way):
+@pytest.mark.parametrize("way, epochs_of_the_first", [("none", 3 * 2), ("stacked", 3)])
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, monkeypatch, way, epochs_of_the_first):
     """Of two categories, whose windows differ, the second is driven away in its first epoch."""
     store = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, dim=8, categories=("A", "B"), seed=3)
-    real, calls = fitting.learning_rate, count()
-    epochs_of_the_first = 3 * 2
+    real, calls = loop.learning_rate, count()
     monkeypatch.setattr(
-        fitting, "learning_rate", lambda *given: math.inf if next(calls) >= epochs_of_the_first else real(*given)
+        loop, "learning_rate", lambda *given: math.inf if next(calls) >= epochs_of_the_first else real(*given)
     )
     call = ("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 3, "--set", "width=16", "--seeds", 2)
     call += ("--evaluate-every", 3)

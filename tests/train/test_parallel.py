@@ -13,9 +13,9 @@ from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine import parallel
-from longtake.train.engine.loop import Job, Task
+from longtake.train.engine.job import Job, Task
+from longtake.train.engine.loop import fit_together
 from longtake.train.engine.settings import TrainSettings
-from longtake.train.engine.stacked import fit_stacked
 from longtake.train.errors import SettingsError, TrainError
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
 from longtake.train.protocol.checks import require_trainable
@@ -100,7 +100,7 @@ def test_nothing_but_dropout_tells_two_models_of_one_seed_apart(store, dropout):
     task = Task(data, ScoreScale("total", 0.0, 25.0, True), *rows, 12, 25.0)
     build = partial(MeanMLP, 32, MLPSettings(width=16, dropout=dropout))
     job = Job(task, build, TrainSettings(epochs=2, batch_size=8), 0, MeanMLP, None)
-    one, other = fit_stacked([job, job], 1, lambda *_: None)
+    one, other = fit_together([job, job], lambda *_: None)
     for mine, theirs in zip(one.head.parameters(), other.head.parameters()):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-6) == (dropout == 0)
 
@@ -141,7 +141,7 @@ def test_the_longest_training_goes_to_a_process_first(store):
         for rows, epochs in (few, short, long, short)
     ]
     told = []
-    done = parallel._in_processes(jobs, range(4), 1, 1, lambda index, epoch: told.append(index))
+    done = parallel._in_processes(jobs, range(4), 1, lambda index, epoch: told.append(index))
     assert sorted(index for index, _ in done) == [0, 1, 2, 3]
     assert list(dict.fromkeys(told)) == [2, 0, 1, 3]
 
@@ -163,8 +163,8 @@ def test_auto_takes_processes_when_much_is_left(store, monkeypatch):
 
 def test_auto_stacks_heads_of_means(store, monkeypatch):
     calls = []
-    real = parallel.fit_stacked
-    monkeypatch.setattr(parallel, "fit_stacked", lambda jobs, *rest: calls.append(len(jobs)) or real(jobs, *rest))
+    real = parallel.fit_together
+    monkeypatch.setattr(parallel, "fit_together", lambda jobs, *rest: calls.append(len(jobs)) or real(jobs, *rest))
     trained(store, "auto", "usdl")
     assert calls == [16]
     trained(store, "auto", "gdlt")

@@ -206,7 +206,7 @@ def test_what_is_damaged_is_named(tmp_path, store, what):
     call = ["heads", "--features", store, "--head", "gdlt", "--score", "total", "--epochs", 3, "--set", "width=16"]
     call += ["--set", "optimizer=sgd", "--no-floor", "--resume", "--out", tmp_path / "run"]
     said = run(*call, status=2)
-    assert f"{state.name} is not what an interrupted training leaves" in said and "delete it" in said
+    assert f"{state.name} is damaged and training cannot resume" in said and "delete it" in said
     state.unlink()
     run(*call)
 
@@ -226,7 +226,7 @@ def test_a_finished_model_that_is_damaged_is_named(finished, damage):
     call, record = finished
     known = json.loads(record.read_text())
     record.write_text(damage if isinstance(damage, str) else json.dumps(known | damage))
-    assert f"{record.name} is not what an interrupted training leaves" in run(*call, status=2)
+    assert f"{record.name} is damaged and training cannot resume" in run(*call, status=2)
 
 
 def test_what_another_run_has_left_is_not_used(finished, monkeypatch):
@@ -290,10 +290,10 @@ def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, capl
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(resume, "write_whole", full)
-    monkeypatch.setattr(resume.Saved, "finish", lambda *_: None)
+    monkeypatch.setattr(resume.ResumePoint, "finish", lambda *_: None)
     options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
     assert trained(store, tmp_path / "run", options)[0] is not None
-    assert "cannot be saved, so that --resume would begin earlier: [Errno 28]" in caplog.text
+    assert "cannot be saved, so --resume would start from an earlier epoch: [Errno 28]" in caplog.text
 
 
 def test_ranges_of_a_unified_model_are_part_of_it(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from longtake.train.heads.base import HeadOutput
+from longtake.train.engine.precision import autocast
+from longtake.train.heads.base import Batch, HeadOutput
 
 BATCH_HARD = "batch_hard"
 
@@ -83,3 +85,12 @@ def total_loss(
         terms[name] = term
         loss = loss + term
     return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def batch_loss(
+    head: Callable[[Batch], HeadOutput], batch: Batch, weights: LossWeights, precision: str
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """`total_loss` of a head on a batch."""
+    with autocast(batch.clips.device, precision):
+        output = head(batch)
+    return total_loss(output, batch.target01, weights)

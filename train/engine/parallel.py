@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +19,10 @@ import torch
 
 from longtake.errors import there_are
 from longtake.processes import end_with_starter
-from longtake.train.engine.loop import Epoch, Fitted, Job, fit
-from longtake.train.engine.stacked import can_stack, fit_stacked, stacks
+from longtake.train.engine.job import Job
+from longtake.train.engine.loop import fit, fit_together
+from longtake.train.engine.stacked import can_stack, stacks
+from longtake.train.engine.state import Epoch, Fitted
 from longtake.train.errors import SettingsError, TrainError
 
 AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
@@ -56,7 +59,7 @@ def require_way(jobs: Sequence[Job], way: str) -> None:
         raise SettingsError(f"--parallel processes: {problem}")
 
 
-def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
+def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
     """Index and outcome of every job, as each is done.
 
     `auto` stacks small heads that see the mean of the clips alone; of others it trains the first, and all that are
@@ -71,25 +74,20 @@ def train_all(jobs: Sequence[Job], way: str, evaluate_every: int, on_epoch: OnEp
             if len(group) > 1:
                 mine = [jobs[index] for index in group]
                 told = lambda place, epoch, group=group: on_epoch(group[place], epoch)  # noqa: E731
-                yield from zip(group, fit_stacked(mine, evaluate_every, told))
+                yield from zip(group, fit_together(mine, told))
                 left = [index for index in left if index not in group]
     workers = torch.get_num_threads()
     if way == PROCESSES:
-        yield from _in_processes(jobs, left, workers, evaluate_every, on_epoch)
+        yield from _in_processes(jobs, left, workers, on_epoch)
         return
     for done, index in enumerate(left):
         began = time.perf_counter()
-        job = jobs[index]
-        yield (
-            index,
-            fit(job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every,
-                on_epoch=lambda epoch, index=index: on_epoch(index, epoch), saved=job.saved),
-        )  # fmt: skip
+        yield index, fit(jobs[index], partial(on_epoch, index))
         rest = left[done + 1 :]
         seconds = time.perf_counter() - began
         if way == AUTO and workers > 1 and len(rest) > 1 and seconds * len(rest) > WORTH_SECONDS:
             if not _why_no_processes(jobs):
-                yield from _in_processes(jobs, rest, workers, evaluate_every, on_epoch)
+                yield from _in_processes(jobs, rest, workers, on_epoch)
                 return
 
 
@@ -112,14 +110,14 @@ def _why_no_processes(jobs: Sequence[Job]) -> str | None:
 
 
 def _in_processes(
-    jobs: Sequence[Job], indices: Sequence[int], workers: int, evaluate_every: int, on_epoch: OnEpoch
+    jobs: Sequence[Job], indices: Sequence[int], workers: int, on_epoch: OnEpoch
 ) -> Iterator[tuple[int, Fitted]]:
     """Of one thread each; features are in memory once."""
     # Not forked: threads of torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     epochs, stop = context.SimpleQueue(), context.Event()
     mine = {index: jobs[index] for index in indices}
-    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, evaluate_every, epochs, stop))
+    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, epochs, stop))
     futures: dict[Future, int] = {}
     try:
         # The longest first, so that no process is left alone with it at the end.
@@ -173,17 +171,13 @@ def _begin(*given: object) -> None:
 
 def _train(index: int) -> tuple[Fitted, dict[str, object]]:
     """In a process: one job, its head as arrays."""
-    jobs, evaluate_every, epochs, stop = _HERE
+    jobs, epochs, stop = _HERE
 
     def told(epoch: Epoch) -> None:
         if stop.is_set():
             raise _Stopped
         epochs.put((index, epoch))
 
-    job = jobs[index]
-    fitted = fit(
-        job.task, job.build_head, job.settings, seed=job.seed, evaluate_every=evaluate_every, on_epoch=told,
-        saved=job.saved,
-    )  # fmt: skip
+    fitted = fit(jobs[index], told)
     state = {name: value.detach().numpy() for name, value in fitted.head.state_dict().items()}
     return replace(fitted, head=None), state

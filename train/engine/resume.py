@@ -1,7 +1,7 @@
-"""A run that was interrupted goes on: what each of its models had reached, in files of the run's folder.
+"""Resume points: the state of each model of an interrupted run, in files of the run's folder.
 
-A model in training leaves its weights, its optimiser and the state of every random generator at the end of an epoch, and so
-learns after an interruption what it would have learnt without. A finished one leaves what it says of the test videos.
+A model in training saves its weights, its optimizer and the state of every random generator at the end of an epoch, so that it
+learns after an interruption what it would have learnt without. A finished model saves its predictions for the test videos.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from safetensors.torch import save
 from torch import nn
 
 from longtake.files import write_whole
-from longtake.train.engine.loop import Fitted, Reached
+from longtake.train.engine.state import Fitted, TrainingState
 from longtake.train.errors import CheckpointError
 from longtake.train.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 FOLDER = "resume"
 EVERY_SECONDS = 60.0
-"""Of training between two savings: what an interruption can lose, and the epoch in training."""
+"""Of training between two saves: an interruption loses at most so much, and the epoch in training."""
 FORMAT = "longtake-resume-1"
 HEAD, OPTIMIZER, GENERATOR = "head/", "optimizer/", "generator/"
 
 
-class Saved:
-    """What one model of a run has reached. `path` has no suffix: a model in training has a file of tensors, a finished one JSON.
+class ResumePoint:
+    """Where one model of a run saves its state. `path` has no suffix: the state in training is a file of tensors, the results of a
+    finished model are JSON.
 
-    What another run has left there, by its `run_id`, is as if it were not. A finished model has its `checkpoint`, if it is of those
-    that have one.
+    Files of another run, by its `run_id`, are ignored. A model counts as finished only while its `checkpoint` exists, if it has one.
     """
 
     def __init__(self, path: Path, run_id: str, checkpoint: Path | None) -> None:
         self._training = path.with_name(f"{path.name}.safetensors")
         self._finished = path.with_name(f"{path.name}.json")
         self._run_id, self._checkpoint = run_id, checkpoint
-        self._looked = time.monotonic()
+        self._saved = time.monotonic()
 
     def finished(self, num_videos: int) -> Fitted | None:
-        """What a finished model says of so many test videos, without its head, which is on disk. Raises `CheckpointError`."""
+        """Results of a finished model for so many test videos, without its head, which is on disk. Raises `CheckpointError`."""
         if not self._finished.exists() or (self._checkpoint and not self._checkpoint.exists()):
             return None
         try:
@@ -58,11 +58,11 @@ class Saved:
             chosen = {name: _chosen(known[name]) for name in ("best_on_test", "validation_selected")}
             seconds = float(known["seconds_per_epoch"])
             return Fitted(None, predicted, _metrics(known["test"]), seconds_per_epoch=seconds, **chosen)
-        except Exception as error:  # a stranger's file can be wrong in any way
+        except Exception as error:  # an untrusted file can be wrong in any way
             raise _damaged(self._finished, error) from error
 
     def finish(self, fitted: Fitted) -> None:
-        """The model is done, and its checkpoint written."""
+        """Save the results of a model whose checkpoint is written."""
         known = {
             "run_id": self._run_id,
             "predicted": fitted.predicted.tolist(),
@@ -76,37 +76,41 @@ class Saved:
         self._training.unlink(missing_ok=True)
 
     def save_when_due(
-        self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, reached: Reached
+        self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, state: TrainingState
     ) -> None:
-        """After an epoch: `reached` and everything that the next epoch depends on, once in `EVERY_SECONDS`. A disk that is full is
-        told of, and does not end what is being trained."""
-        if time.monotonic() - self._looked < EVERY_SECONDS:
+        """After an epoch, once in `EVERY_SECONDS`: save everything that the next epoch depends on. A full disk is a warning and does
+        not end the training."""
+        if time.monotonic() - self._saved < EVERY_SECONDS:
             return
-        self._looked = time.monotonic()
-        states = optimizer.state_dict()["state"]
+        self._saved = time.monotonic()
+        moments = optimizer.state_dict()["state"]
         tensors = {HEAD + name: tensor for name, tensor in head.state_dict().items()}
-        for index, state in states.items():
-            tensors |= {f"{OPTIMIZER}{index}/{name}": value for name, value in state.items() if value is not None}
+        for index, of_parameter in moments.items():
+            known = {name: value for name, value in of_parameter.items() if value is not None}
+            tensors |= {f"{OPTIMIZER}{index}/{name}": value for name, value in known.items()}
         tensors[GENERATOR + "cpu"] = torch.get_rng_state()
         if next(head.parameters()).is_cuda:
             tensors[GENERATOR + "cuda"] = torch.cuda.get_rng_state(next(head.parameters()).device)
-        described = {**asdict(reached), "best": _described(reached.best), "selected": _described(reached.selected)}
+        described = {**asdict(state), "best": _described(state.best), "selected": _described(state.selected)}
         metadata = {"format": FORMAT, "run_id": self._run_id, "reached": json.dumps(described)}
-        metadata |= {"states": str(len(states)), "rng": json.dumps(rng.bit_generator.state)}
+        metadata |= {"states": str(len(moments)), "rng": json.dumps(rng.bit_generator.state)}
         try:
             self._training.parent.mkdir(parents=True, exist_ok=True)
             whole = {name: torch.as_tensor(value).cpu().contiguous() for name, value in tensors.items()}
             write_whole(self._training, save(whole, metadata))
         except OSError as error:
-            logger.warning("what training has reached cannot be saved, so that --resume would begin earlier: %s", error)
+            logger.warning(
+                "the state of training cannot be saved, so --resume would start from an earlier epoch: %s", error
+            )
 
     def restore(
         self, head: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator, num_epochs: int
-    ) -> Reached:
-        """Put all three where they were, before the last of so many epochs; the beginning, where nothing was saved. Raises `CheckpointError`."""
-        self._looked = time.monotonic()
+    ) -> TrainingState:
+        """Restore all three, and return the state of training, which is before the last of so many epochs. Where nothing was saved, all
+        stay as they are. Raises `CheckpointError`."""
+        self._saved = time.monotonic()
         if not self._training.exists():
-            return Reached()
+            return TrainingState()
         try:
             with safe_open(self._training, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -114,51 +118,51 @@ class Saved:
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r} is not {FORMAT}")
             if metadata["run_id"] != self._run_id:
-                return Reached()
-            reached = _reached(json.loads(metadata["reached"]), num_epochs)
-            states = _states(tensors, optimizer, int(metadata["states"]))
+                return TrainingState()
+            state = _training_state(json.loads(metadata["reached"]), num_epochs)
+            moments = _moments(tensors, optimizer, int(metadata["states"]))
             head.load_state_dict({n.removeprefix(HEAD): v for n, v in tensors.items() if n.startswith(HEAD)})
-            optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
             rng.bit_generator.state = json.loads(metadata["rng"])
             torch.set_rng_state(tensors[GENERATOR + "cpu"])
             if GENERATOR + "cuda" in tensors and next(head.parameters()).is_cuda:
                 torch.cuda.set_rng_state(tensors[GENERATOR + "cuda"], next(head.parameters()).device)
-            return reached
-        except Exception as error:  # a stranger's file can be wrong in any way
+            return state
+        except Exception as error:  # an untrusted file can be wrong in any way
             raise _damaged(self._training, error) from error
 
 
-def _states(
+def _moments(
     tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, number: int
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Of the optimiser, by the index of the parameter; the kernels that use them trust their shapes."""
+    """State of the optimizer by the index of the parameter. Shapes are checked, since the kernels that use them trust them."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
-    states: dict[int, dict[str, torch.Tensor]] = {}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(OPTIMIZER):
             index, name = key.removeprefix(OPTIMIZER).split("/")
             shape = torch.Size() if name == "step" else parameters[int(index)].shape
             if name not in names or value.shape != shape or not value.is_floating_point():
-                raise ValueError(f"{key} of shape {tuple(value.shape)} is no part of this optimiser")
-            states.setdefault(int(index), {})[name] = value
-    if len(states) != number or any(set(state) != names for state in states.values()):
-        raise ValueError("parts of the optimiser are missing")
-    return states
+                raise ValueError(f"{key} of shape {tuple(value.shape)} does not belong to this optimizer")
+            moments.setdefault(int(index), {})[name] = value
+    if len(moments) != number or any(set(found) != names for found in moments.values()):
+        raise ValueError("parts of the optimizer are missing")
+    return moments
 
 
-def _reached(known: dict, num_epochs: int) -> Reached:
+def _training_state(known: dict, num_epochs: int) -> TrainingState:
     chosen = {name: _chosen(known[name]) for name in ("best", "selected")}
     numbers = {name: float(known[name]) for name in ("best_validation", "training_seconds")}
     epochs = known["epochs"]
     if not isinstance(epochs, int) or not 0 < epochs < num_epochs:
         raise ValueError(f"{epochs!r} of {num_epochs} epochs are done")
-    return Reached(epochs, **chosen, **numbers)
+    return TrainingState(epochs, **chosen, **numbers)
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} is not what an interrupted training leaves ({error}): delete it, and its model is trained from the start"
+        f"{path} is damaged and training cannot resume from it ({error}): delete it to train this model from the start"
     )
 
 

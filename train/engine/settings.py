@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longtake.train.data.dataset import CONTIGUOUS, SAMPLINGS, TEST_WINDOWS, WHOLE
-from longtake.train.engine.losses import BATCH_HARD, TRIPLETS
+from longtake.train.engine.losses import BATCH_HARD, TRIPLETS, LossWeights
+from longtake.train.engine.precision import FLOAT32, PRECISIONS
 from longtake.train.errors import SettingsError
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainSettings:
     """Share of the training videos that is held out to choose an epoch; reported beside the result, not instead of it."""
     clip_gradient: float = 0.0
     """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
-    precision: str = "float32"
+    precision: str = FLOAT32
     """`bfloat16` rounds the inputs of matrix products: faster on recent processors and GPUs; losses stay float32."""
 
     def __post_init__(self) -> None:
@@ -62,3 +62,9 @@ class TrainSettings:
             raise SettingsError(f"validation takes a share from 0 to 0.5, got {self.validation}")
         if not 0 < self.lr < 100:
             raise SettingsError(f"lr must lie above 0 and below 100, got {self.lr}")
+
+    @property
+    def loss_weights(self) -> LossWeights:
+        return LossWeights(
+            self.mse_weight, self.triplet_weight, self.ce_weight, self.triplet, self.margin, self.label_smoothing
+        )

@@ -18,7 +18,7 @@ from longtake.features.types import recipe_hash
 from longtake.manifests.card import Card
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.checkpoint import model_name
-from longtake.train.engine.loop import Job, Task
+from longtake.train.engine.job import Job, Task
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Head, Needs, Prototypes
@@ -126,7 +126,15 @@ class Experiment:
                 for control in (False, True) if options.control else (False,):
                     task = replace(joined, shuffle_labels=control)
                     settings = unit.settings
-                    job = Job(task, self.head_builder(unit), settings.train, seed, head_class, settings.head)
+                    job = Job(
+                        task,
+                        self.head_builder(unit),
+                        settings.train,
+                        seed,
+                        head_class,
+                        settings.head,
+                        options.evaluate_every,
+                    )
                     yield Model(job, unit, parts, tasks, of_parts[0].fold, control)
 
     @property

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from longtake.train.engine.checkpoint import CHECKPOINTS
-from longtake.train.engine.loop import Epoch, Fitted, Task, fit
+from longtake.train.engine.job import Job, Task
+from longtake.train.engine.loop import fit
 from longtake.train.engine.parallel import train_all
 from longtake.train.engine.resume import FOLDER as RESUME
-from longtake.train.engine.resume import Saved
+from longtake.train.engine.resume import ResumePoint
 from longtake.train.engine.settings import TrainSettings
+from longtake.train.engine.state import Epoch, Fitted
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.experiment import Experiment, Model
 from longtake.train.protocol.options import BASELINE
@@ -67,7 +69,8 @@ def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -
         models = [_with_saved(model, folder, experiment.run_id) for model in models]
     kept: dict[int, Fitted] = {}
     for place, model in enumerate(models):
-        fitted = model.job.saved.finished(len(model.job.task.test_rows)) if model.job.saved else None
+        resume_point = model.job.resume_point
+        fitted = resume_point.finished(len(model.job.task.test_rows)) if resume_point else None
         if fitted is not None:
             kept[place] = fitted
     waiting = [place for place in range(len(models)) if place not in kept]
@@ -77,7 +80,7 @@ def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -
         on_epoch(models[waiting[index]], epoch)
 
     jobs = [models[place].job for place in waiting]
-    trained = train_all(jobs, options.parallel, options.evaluate_every, after_epoch)
+    trained = train_all(jobs, options.parallel, after_epoch)
     for place, fitted in chain(kept.items(), ((waiting[index], fitted) for index, fitted in trained)):
         model = models[place]
         of_parts = list(_by_part(fitted, model.tasks)) if experiment.parts else [fitted]
@@ -87,18 +90,19 @@ def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -
         for index, (part, task, own) in enumerate(zip(model.parts, model.tasks, of_parts)):
             baseline = None if model.control or key not in baselines else baselines[key][index]
             yield Result(model, part, task, own, baseline, place in kept)
-        if model.job.saved and place not in kept:
-            model.job.saved.finish(fitted)
+        if model.job.resume_point and place not in kept:
+            model.job.resume_point.finish(fitted)
 
 
 def _with_saved(model: Model, folder: Path, run_id: str) -> Model:
     checkpoint = None if model.control else folder / CHECKPOINTS / f"{model.name}.safetensors"
-    return replace(model, job=replace(model.job, saved=Saved(folder / RESUME / model.name, run_id, checkpoint)))
+    resume_point = ResumePoint(folder / RESUME / model.name, run_id, checkpoint)
+    return replace(model, job=replace(model.job, resume_point=resume_point))
 
 
 def _baseline(experiment: Experiment, task: Task) -> Metrics:
     """The baseline of a part learns from that part's training videos only."""
-    return fit(task, experiment.baseline_builder(), TrainSettings(), seed=0).test
+    return fit(Job(task, experiment.baseline_builder(), TrainSettings(), seed=0)).test
 
 
 def _by_part(fitted: Fitted, tasks: Sequence[Task]) -> Iterator[Fitted]:

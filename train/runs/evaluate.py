@@ -21,7 +21,7 @@ from longtake.train.engine.checkpoint import (
     load_exemplars,
     require_same_recipe,
 )
-from longtake.train.engine.loop import predict_stages, with_stages
+from longtake.train.engine.predict import predict_stages, with_stages
 from longtake.train.errors import CheckpointError, DataError
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.splits import labelled_rows

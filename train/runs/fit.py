@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from longtake.errors import LongtakeWarning
 from longtake.features.store import open_store
 from longtake.train.engine.checkpoint import unit_name
-from longtake.train.engine.loop import Epoch
+from longtake.train.engine.state import Epoch
 from longtake.train.errors import SettingsError, TrainError
 from longtake.train.protocol.checks import require_heads, require_trainable, warnings_of
 from longtake.train.protocol.experiment import Experiment, Model, prepare

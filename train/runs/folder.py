@@ -23,8 +23,8 @@ from longtake.files import write_whole
 from longtake.manifests.pretrained import licence_of
 from longtake.terminal import finite
 from longtake.train.engine.checkpoint import CHECKPOINTS, HeadConfig, save_checkpoint
-from longtake.train.engine.loop import Epoch
 from longtake.train.engine.resume import FOLDER as RESUME
+from longtake.train.engine.state import Epoch
 from longtake.train.errors import SettingsError
 from longtake.train.metrics import Metrics
 from longtake.train.protocol.experiment import Experiment, Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longtake.progress import Progress, Shown
-from longtake.train.engine.loop import Epoch
+from longtake.train.engine.state import Epoch
 from longtake.train.protocol.experiment import Experiment, Model
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
