@@ -139,8 +139,9 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
     from distributed import Client
 
     from longtake.extract.executors import dask as cluster
-    from longtake.extract.pipeline.reader import Job
-    from longtake.extract.plan.plan import Plan, RunOptions
+    from longtake.extract.plan.job import Job
+    from longtake.extract.plan.options import RunOptions
+    from longtake.extract.plan.plan import Plan
     from longtake.manifests.table import Manifest, ManifestRow
 
     rng = np.random.default_rng(0)

@@ -26,8 +26,11 @@ from longtake.extract.backbones.spec import Backbone
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
-from longtake.extract.pipeline.reader import Extractor, Job
-from longtake.extract.plan.plan import Plan, RunOptions, make_plan, publish, run_plan
+from longtake.extract.executors.local import run_locally
+from longtake.extract.executors.parts import publish
+from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import Plan, make_plan
 from longtake.extract.preprocessing import FrameRule
 from longtake.manifests.table import read_manifest
 
@@ -55,7 +58,7 @@ class Nothing:
     """A network that costs nothing."""
 
     def __init__(self, dim: int) -> None:
-        self._dim = dim
+        self._dim, self.device = dim, torch.device("cpu")
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(clips), self._dim)
@@ -150,7 +153,7 @@ class Bench:
         clips = 0
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             plan = replace(self.plan, jobs=jobs, out=Path(out) / "store.h5")
-            for done in run_plan(plan):
+            for done in run_locally(plan):
                 if done.failure:
                     raise SystemExit(f"{done.video_id}: {done.failure.error_message}")
                 clips += done.num_clips

@@ -33,6 +33,8 @@ SPEC = replace(RGB, name="nothing")
 
 
 class Nothing:
+    device = torch.device("cpu")
+
     def init_random(self, seed):
         pass
 

@@ -19,7 +19,8 @@ from measured import Machine, Ratio, Result, Row, Table
 
 from longtake.extract.backbones import build, get_spec
 from longtake.extract.decode import get_decoder
-from longtake.extract.plan.plan import RunOptions, clip_rule, settle
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.settle import clip_rule, settle
 from longtake.features.labels import labels_of
 from longtake.features.store import StreamItem, StreamPlan, write_store
 from longtake.features.types import VideoFeatures, VideoRecord

@@ -1,38 +1,49 @@
-"""The `extract` command: videos and prompts to feature stores."""
+"""The `extract` command: its options, and what it prints."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import click
 
 from longtake.extract.backbones import TABLE as BACKBONES
 from longtake.extract.decode import TABLE as DECODERS
-from longtake.extract.decode.killable import STALL_SECONDS
-from longtake.extract.errors import ExtractError
+from longtake.extract.find_videos import default_store, default_videos, find_source
+from longtake.extract.plan.options import OptionValues, RunOptions
 from longtake.extract.plan.recipes import RECIPES
-from longtake.manifests.card import dataset_names, find_card
-from longtake.manifests.prompts import PromptSet
-from longtake.manifests.table import Manifest, find_manifest, read_manifest
+from longtake.manifests.card import dataset_names
 from longtake.progress import how_shown, progress_options
 from longtake.terminal import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
 
-FOLDER = click.Path(path_type=Path)
-RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results; the store says so too"
+if TYPE_CHECKING:
+    from longtake.extract.plan.plan import Plan
+    from longtake.extract.run import Extraction
+
+FILE = click.Path(path_type=Path)
+DEFAULTS = RunOptions()
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group(cls=Console)
 @click.version_option(package_name="longtake")
 def main() -> None:
-    """Turn videos into features of frozen backbones, and prompts into text features."""
+    """Extract features of videos with frozen backbones, and text features of prompts."""
 
 
-def _manifest(dataset: str | None, manifest: Path | None) -> Manifest:
-    if (dataset is None) == (manifest is None):
-        raise click.UsageError("name the videos with either --dataset NAME or --manifest FILE")
-    return find_manifest(dataset) if dataset else read_manifest(manifest)
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order in which `--help` shows them."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -44,73 +55,83 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     return int(number), int(count)
 
 
-@main.command()
-@click.option(
-    "--dataset",
-    shell_complete=completes(dataset_names),
-    help="A dataset that Longtake knows; see `extract list datasets`.",
-)
-@click.option("--manifest", type=FOLDER, help="Your own CSV: video_id, and as you need path, split, category, "
-              "start_seconds, end_seconds, score_<name>.")  # fmt: skip
-@click.option(
-    "--backbone",
-    "backbones",
-    shell_complete=completes(lambda: BACKBONES),
-    multiple=True,
-    help="May be repeated: one decode for all.  [default: i3d]",
-)
-@click.option(
-    "--recipe",
-    shell_complete=completes(lambda: RECIPES),
-    help="A published way of making features; see `extract list recipes`.",
-)
-@click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
-@click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
-@click.option(
-    "--weights",
-    multiple=True,
-    metavar="[BACKBONE=]WEIGHTS",
-    help="PATH, random, or a registered name; BACKBONE= where there are several. Default: the published weights.",
-)
-@click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip.")
-@click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next.")
-@click.option("--fps", type=float, help="Frames per second to sample. Default: every frame.")
-@click.option("--tail", help="What becomes of frames that fill no clip: pad, drop, centre, overlap.")
-@click.option(
+dataset_option = partial(click.option, "--dataset", shell_complete=completes(dataset_names))
+out_option = click.option("--out", type=LocalStorePath(), help="Store to write.  [default: features/<dataset>.h5]")
+decoder_option = click.option(
     "--decoder",
     shell_complete=completes(lambda: DECODERS),
-    default="pyav",
+    default=DEFAULTS.decoder,
     show_default=True,
-    help="How videos are read; see `extract list decoders`. Part of the recipe.",
+    help="Decoder to read videos with; see `extract list decoders`. Part of the recipe.",
 )
+source_options = _together(
+    dataset_option(help="Use a dataset that Longtake knows; see `extract list datasets`."),
+    click.option(
+        "--manifest",
+        type=FILE,
+        help="Use your own CSV: video_id, and optionally path, split, category, start_seconds, end_seconds, score_<name>.",
+    ),
+    click.option("--videos", type=FILE, help="Folder with the videos.  [default: videos/<dataset>]"),
+)
+recipe_options = _together(
+    click.option(
+        "--backbone",
+        "backbones",
+        shell_complete=completes(lambda: BACKBONES),
+        multiple=True,
+        default=DEFAULTS.backbones,
+        show_default=True,
+        help="Backbone; repeat the option for several, which share one decode.",
+    ),
+    click.option(
+        "--recipe",
+        shell_complete=completes(lambda: RECIPES),
+        help="Use a published recipe of features; see `extract list recipes`.",
+    ),
+    click.option(
+        "--weights",
+        multiple=True,
+        metavar="[BACKBONE=]WEIGHTS",
+        help="PATH, random, or a registered name; with BACKBONE= if there are several. Default: the published weights.",
+    ),
+    click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip."),
+    click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next."),
+    click.option("--fps", type=float, help="Frames per second to sample. Default: every frame."),
+    click.option("--device", default=DEFAULTS.device, show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    click.option(
+        "--precision",
+        default=DEFAULTS.precision,
+        show_default=True,
+        help="float32, bfloat16, or auto: bfloat16 where it is faster and its error is known. Part of the recipe.",
+    ),
+)
+
+
+@main.command()
+@source_options
+@out_option
+@recipe_options
+@click.option("--tail", help="Policy for frames that do not fill a clip: pad, drop, centre, overlap.")
+@decoder_option
 @click.option(
     "--stall-timeout",
     type=click.FloatRange(0),
-    default=STALL_SECONDS,
+    default=DEFAULTS.stall_timeout,
     show_default=True,
     metavar="SECONDS",
-    help="A decoder that gives nothing for so long is killed, and its video is a failure row. 0 waits for ever.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--precision",
-    default="float32",
-    show_default=True,
-    help="float32, bfloat16, or auto: bfloat16 where it gains and its error is known. Part of the recipe.",
+    help="Kill a decoder that returns nothing for SECONDS and record the video as failed. 0 disables the timeout.",
 )
 @click.option(
     "--compile",
     is_flag=True,
-    help="Have torch compile the networks: a minute at first, then faster. Changes the last bits.",
+    help="Compile the networks with torch: takes a minute, then runs faster. Changes the last bits.",
 )
 @click.option(
     "--missing-sound",
     type=click.Choice(["fail", "silence"]),
-    help="A file without sound: a failure row of the backbones that hear (default), or the features of silence.",
+    help="For a file without sound, record a failure of the audio backbones (default), or extract features of silence.",
 )
-@click.option(
-    "--show-pred", is_flag=True, help="Print what the classifier says of the first clips: are the weights right?"
-)
+@click.option("--show-pred", is_flag=True, help="Print the top classes of the first clips, to check the weights.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
 @click.option(
     "--workers",
@@ -121,48 +142,47 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     "--cluster", help="`local`, slurm, pbs, ..., or the address of a running dask scheduler, tcp://HOST:PORT."
 )
 @click.option(
-    "--cluster-options", type=FOLDER, help="TOML file of what the batch system wants: queue, cores, memory, ..."
+    "--cluster-options", type=FILE, help="TOML file with options of the batch system: queue, cores, memory, ..."
 )
-@click.option("--only", multiple=True, metavar="ID", help="Only this video; may be repeated.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
+@click.option("--only", multiple=True, metavar="ID", help="Extract only this video; repeat the option for several.")
+@click.option("--limit", type=click.IntRange(1), help="Extract only the first N videos.")
 @click.option(
     "--shard",
     callback=_shard,
     metavar="I/N",
-    help="Every Nth video from the Ith on: N processes, each with its own I, fill one store.",
+    help="Extract every Nth video from the Ith on: N processes, each with its own I, fill one store.",
 )
-@click.option("--beside", is_flag=True, help="Keep this recipe beside another one of the backbone in the same store.")
-@click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before.")
+@click.option("--beside", is_flag=True, help="Keep another recipe of the same backbone that the store has.")
+@click.option("--retry-failed", is_flag=True, help="Try videos again that failed in an earlier run.")
 @progress_options
 @json_option
 def run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
-    weights: tuple[str, ...], show_pred: bool, quiet: bool, verbose: bool, as_json: bool, **options: object,
+    weights: tuple[str, ...], workers: int | None, show_pred: bool, quiet: bool, verbose: bool, as_json: bool,
+    **options: Unpack[OptionValues],
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
-    Stop it when you like: finished videos are kept, and the same command goes on. Exit status 1 when videos failed; they
-    are listed and are rows in the store, the rest is stored. It is 1 too when another process holds the store for long.
+    You can stop it at any time: finished videos are kept, and the same command resumes. The exit status is 1 when videos
+    failed; they are listed and are rows in the store, the rest is stored. It is 1 too when another process locks the store
+    for long.
 
     Example: extract run --dataset rg --videos /data/rg --backbone i3d
     """
     shown = how_shown(quiet, verbose, as_json)
-    chosen = _manifest(dataset, manifest)
-    videos = videos or Path("videos") / chosen.name
-    out = out or Path("features") / f"{chosen.name}.h5"
-    # Decoders and networks are imported from here on, after the call has been found sound.
-    from longtake.extract.plan.plan import RunOptions, make_plan, publish, run_plan, slow_precision
-    from longtake.extract.progress import DownloadProgress, VideoProgress
-    from longtake.features.parts import WAIT_SECONDS
-
-    with DownloadProgress(shown) as download:
-        settings = RunOptions(backbones=backbones or ("i3d",), weights=weights, **options)
-        plan = make_plan(chosen, videos, out, settings, on_download=download)
-    failures = {record.video_id: record for record in plan.earlier_failures}
-    if settings.cluster_options and not settings.cluster:
-        raise click.UsageError("--cluster-options goes with --cluster: without it, this process extracts")
+    source = find_source(dataset, manifest)
+    settings = RunOptions(backbones=backbones, weights=weights, workers=workers, **options)
     if show_pred and settings.cluster:
-        raise click.UsageError("--show-pred looks over this process's shoulder; it does not work with --cluster")
+        raise click.UsageError("--show-pred needs the models in this process; it does not work with --cluster")
+    # Decoders and networks take a second to import: after the call is checked.
+    from longtake.extract.plan.plan import make_plan
+    from longtake.extract.plan.settle import slow_precision
+    from longtake.extract.progress import RANDOM_NOTE, DownloadProgress
+    from longtake.extract.run import run_plan
+
+    videos, out = videos or default_videos(source.name), out or default_store(source.name)
+    with DownloadProgress(shown) as download:
+        plan = make_plan(source, videos, out, settings, on_download=download)
     if any(header.weights_random for header in plan.headers):
         click.echo(RANDOM_NOTE, err=True)
     if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
@@ -172,72 +192,67 @@ def run(
         from longtake.extract.views.top_classes import TopClasses
 
         on_batch = TopClasses()
-    interrupted = False
-    # Whoever stops a run does not want to wait for another one, nor does an error.
-    wait_seconds = 0.0
-    num_new = 0
-    with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
-        try:
-            for finished in run_plan(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
-                progress.video(finished)
-                if finished.failure:
-                    failures[finished.video_id] = finished.failure
-                else:
-                    num_new += 1
-            wait_seconds = WAIT_SECONDS
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            packed = publish(plan, wait_seconds=wait_seconds, on_wait=progress.note)
-    interrupted = interrupted or packed.stopped
-    _report(plan, packed, num_new, list(failures.values()), interrupted, quiet, as_json)
-    sys.exit(INTERRUPTED if interrupted else 1 if failures or packed.num_waiting else 0)
+    done = run_plan(plan, shown=shown, on_batch=on_batch)
+    _report(plan, done, quiet, as_json)
+    sys.exit(INTERRUPTED if done.interrupted else 1 if done.failures or done.packed.num_waiting else 0)
+
+
+def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        failed = [
+            {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
+            for r in done.failures
+        ]
+        print_json(
+            {
+                "out": str(done.store),
+                "new": done.num_new,
+                "already_there": done.num_there,
+                "failed": failed,
+                "recipes": done.recipes,
+                "published": done.packed.published,
+                "waiting": done.packed.num_waiting,
+                "claimed_for": done.packed.holder,
+                "interrupted": done.interrupted,
+            }
+        )
+        return
+    for record in done.failures:
+        click.echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
+    if plan.earlier_failures:
+        click.echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
+    if not quiet:
+        click.echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed")
+    if not done.packed.published:
+        click.echo(done.packed.trouble(done.store), err=True)
+    if done.interrupted:
+        click.echo("stopped; run the same command again to resume", err=True)
 
 
 @main.command("plan")
-@click.option(
-    "--dataset",
-    shell_complete=completes(dataset_names),
-    help="A dataset that Longtake knows; see `extract list datasets`.",
-)
-@click.option("--manifest", type=FOLDER, help="Your own CSV.")
-@click.option(
-    "--backbone",
-    "backbones",
-    shell_complete=completes(lambda: BACKBONES),
-    multiple=True,
-    help="May be repeated.  [default: i3d]",
-)
-@click.option("--recipe", shell_complete=completes(lambda: RECIPES), help="A published way of making features.")
-@click.option("--videos", type=FOLDER, help="Folder of the videos.  [default: videos/<dataset>]")
-@click.option(
-    "--weights", multiple=True, metavar="[BACKBONE=]WEIGHTS", help="As for extract run; random costs the same time."
-)
-@click.option("--clip-length", type=click.IntRange(1), help="Frames per clip.")
-@click.option("--clip-stride", type=click.IntRange(1), help="Frames from one clip to the next.")
-@click.option("--fps", type=float, help="Frames per second to sample.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--precision", default="float32", show_default=True)
+@source_options
+@recipe_options
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Machines or GPUs like this one.")
 @click.option("--sample", type=click.IntRange(1), default=3, show_default=True, help="Videos to measure.")
 @json_option
 def plan_run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, workers: int, sample: int,
-    as_json: bool, **options: object,
+    weights: tuple[str, ...], as_json: bool, **options: Unpack[OptionValues],
 ) -> None:  # fmt: skip
-    """How many hours and gigabytes would `extract run` take? Measured on a sample of your own videos; nothing is stored.
+    """Estimate the hours and gigabytes of `extract run` from a sample of your own videos; nothing is stored.
+
+    With --weights random it takes the same time, and no weights are downloaded.
 
     Example: extract plan --dataset rg --videos /data/rg --backbone vst --weights random --workers 8
     """
-    chosen = _manifest(dataset, manifest)
-    videos = videos or Path("videos") / chosen.name
+    source = find_source(dataset, manifest)
+    videos = videos or default_videos(source.name)
+    settings = RunOptions(backbones=backbones, weights=weights, **options)
     from longtake.extract.estimate import estimate
-    from longtake.extract.plan.plan import RunOptions
     from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as download:
-        settings = RunOptions(backbones=backbones or ("i3d",), **options)
-        found = estimate(chosen, videos, settings, sample=sample, workers=workers, on_download=download)
+        found = estimate(source, videos, settings, sample=sample, workers=workers, on_download=download)
     if as_json:
         print_json(asdict(found))
         return
@@ -250,46 +265,17 @@ def plan_run(
         f"{found.gigabytes:.2f} GB of features before compression"
     )
     if found.num_missing:
-        click.echo(f"{found.num_missing} videos of {chosen.name} are not in {videos} and not counted")
-
-
-def _report(plan, packed, num_new: int, failures: list, interrupted: bool, quiet: bool, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "out": str(plan.out),
-                "new": num_new,
-                "already_there": plan.num_done,
-                "failed": [
-                    {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
-                    for r in failures
-                ],
-                "recipes": {header.backbone: header.recipe_id for header in plan.headers},
-                "published": packed.published,
-                "waiting": packed.num_waiting,
-                "claimed_for": packed.holder,
-                "interrupted": interrupted,
-            }
-        )
-        return
-    for record in failures:
-        click.echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
-    if plan.earlier_failures:
-        click.echo("videos that failed in an earlier run are tried again with --retry-failed", err=True)
-    if not quiet:
-        click.echo(f"{plan.out}: {num_new} new, {plan.num_done} were there, {len(failures)} failed")
-    if not packed.published:
-        click.echo(packed.trouble(plan.out), err=True)
-    if interrupted:
-        click.echo("stopped; the same command goes on where this one ended", err=True)
+        click.echo(f"{found.num_missing} videos of {source.name} are not in {videos} and not counted")
 
 
 @main.command()
-@click.option("--dataset", shell_complete=completes(dataset_names), required=True, help="Whose prompts.")
-@click.option("--encoder", default="clip", show_default=True)
+@dataset_option(required=True, help="Dataset whose prompts to encode.")
+@click.option("--encoder", default="clip", show_default=True, help="Text encoder; see `extract list encoders`.")
 @click.option("--weights", help="PATH, random, or a registered name. Default: the encoder's published weights.")
-@click.option("--prompts", "prompt_sets", multiple=True, help="Only this prompt set; may be repeated. Default: all.")
-@click.option("--out", type=LocalStorePath(), help="The store.  [default: features/<dataset>.h5]")
+@click.option(
+    "--prompts", "prompt_sets", multiple=True, help="Encode only this prompt set; repeat for several. Default: all."
+)
+@out_option
 @json_option
 def text(
     dataset: str, encoder: str, weights: str | None, prompt_sets: tuple[str, ...], out: Path | None, as_json: bool
@@ -298,61 +284,24 @@ def text(
 
     Example: extract text --dataset rg --encoder clip
     """
-    card = find_card(dataset)
-    unknown = [name for name in prompt_sets if name not in card.prompts]
-    if unknown:
-        raise ExtractError(
-            f"{dataset} has no prompt set {', '.join(unknown)}; it has {', '.join(card.prompts) or 'none'}"
-        )
-    if not card.prompts:
-        raise ExtractError(f"the card of {dataset} has no prompts to encode")
-    out = out or Path("features") / f"{dataset}.h5"
-    from longtake.extract.backbones.text_encoders import encode_texts
-    from longtake.extract.progress import DownloadProgress
-    from longtake.features.joins import require_may_join
-    from longtake.features.parts import add_text
-    from longtake.features.store import check_store_name
-    from longtake.features.types import TextFeatures, TextHeader
+    from longtake.extract.progress import RANDOM_NOTE, DownloadProgress
+    from longtake.extract.text import encode_prompts
 
-    check_store_name(out)
-    require_may_join(out, card.name, card)
+    out = out or default_store(dataset)
     rows = []
-    for name in prompt_sets or card.prompts:
-        prompts = _composed(card.prompts[name], card.name, out)
-        with DownloadProgress() as download:
-            features, recipe = encode_texts(prompts.texts, encoder=encoder, weights=weights, on_progress=download)
-        header = TextHeader(
-            encoder, recipe["dim"], recipe["weights"], recipe["weights_sha256"], recipe["is_random"],
-            library=f"{recipe['library']}, {recipe['model']}",
-        )  # fmt: skip
-        groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
-        add_text(out, card.name, card, TextFeatures(name, header, prompts.texts, groups, features))
-        rows.append({"text": name, "recipe_id": header.recipe_id, "texts": len(groups), "dim": header.dim})
-        if header.weights_random and not as_json:
-            click.echo(RANDOM_NOTE, err=True)
+    with DownloadProgress() as download:
+        for made in encode_prompts(
+            dataset, out, encoder=encoder, weights=weights, prompt_sets=prompt_sets, on_download=download
+        ):
+            recipe_id, num_texts, dim = made.header.recipe_id, len(made.texts), made.header.dim
+            rows.append({"text": made.name, "recipe_id": recipe_id, "texts": num_texts, "dim": dim})
+            if as_json:
+                continue
+            if made.header.weights_random:
+                click.echo(RANDOM_NOTE, err=True)
+            click.echo(f"{out}: prompt set {made.name}@{recipe_id}, {num_texts} texts x {dim}")
     if as_json:
         print_json({"out": str(out), "sets": rows})
-    else:
-        for row in rows:
-            click.echo(f"{out}: prompt set {row['text']}@{row['recipe_id']}, {row['texts']} texts x {row['dim']}")
-
-
-def _composed(prompts: PromptSet, dataset: str, out: Path) -> PromptSet:
-    """With the texts of the store's categories, of a prompt set that is composed for them."""
-    if prompts.groups:
-        return prompts
-    from longtake.features.store import open_store, store_exists
-
-    categories: dict[str, None] = {}
-    if store_exists(out):
-        with open_store(out) as store:
-            categories = dict.fromkeys(filter(None, store.labels.categories))
-    if not categories:
-        raise ExtractError(
-            f"the texts of prompt set {prompts.name} are composed for the categories of {dataset}'s videos, and {out} holds none: "
-            f"extract or import features with their labels first"
-        )
-    return prompts.composed_for(categories)
 
 
 @main.command("list")
@@ -363,7 +312,7 @@ def _composed(prompts: PromptSet, dataset: str, out: Path) -> PromptSet:
 )
 @json_option
 def list_all(what: str, as_json: bool) -> None:
-    """What exists: datasets, backbones, decoders, text encoders, weights.
+    """List datasets, backbones, recipes, decoders, text encoders and weights.
 
     Example: extract list backbones --json
     """
@@ -380,28 +329,17 @@ def list_all(what: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("video", type=FOLDER)
-@click.option("--decoder", shell_complete=completes(lambda: DECODERS), default="pyav", show_default=True)
+@click.argument("video", type=FILE)
+@decoder_option
 @json_option
 def probe(video: Path, decoder: str, as_json: bool) -> None:
-    """What a decoder sees of VIDEO, without decoding its pictures.
+    """Show what a decoder finds in VIDEO, without decoding its pictures.
 
     Example: extract probe videos/routine.mp4
     """
-    from longtake.extract.decode import get_decoder
+    from longtake.extract.listing import probe_facts
 
-    opened = get_decoder(decoder)
-    info = opened.probe(video)
-    facts = {
-        **{k: v for k, v in asdict(info).items() if k not in ("timeline", "path")},
-        "path": str(info.path),
-        "num_frames": len(info.timeline),
-        "duration_seconds": info.timeline.end_seconds,
-        "fps": info.timeline.fps,
-        "decoder": opened.description(),
-        "read_by": opened.for_file(info)[0].name,
-        "refused": opened.unfit(info),
-    }
+    facts = probe_facts(video, decoder)
     if as_json:
         print_json(facts)
     else:
@@ -410,7 +348,7 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=FILE)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--num-videos", default=128, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos drawn at a time.")
@@ -429,20 +367,19 @@ def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
 
 @main.group(cls=Console)
 def weights() -> None:
-    """Published weights: fetch them, verify them, find them."""
+    """Fetch, verify and find published weights."""
 
 
 @weights.command("list")
 @json_option
 def list_weights(as_json: bool) -> None:
-    """The registered weights, with their source and licence.
+    """List the registered weights with their source and licence.
 
     Example: extract weights list
     """
-    from longtake.extract.backbones.download import cached_path
-    from longtake.extract.backbones.weights import list_entries
+    from longtake.extract.listing import weights_rows
 
-    rows = [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
+    rows = weights_rows()
     if as_json:
         print_json(rows)
         return
@@ -460,12 +397,12 @@ def fetch(name: str) -> None:
 
     Example: extract weights fetch i3d_rgb_imagenet
     """
-    from longtake.extract.backbones.download import fetch as fetch_entry
+    from longtake.extract.backbones import download
     from longtake.extract.backbones.weights import find_entry
     from longtake.extract.progress import DownloadProgress
 
-    with DownloadProgress() as download:
-        click.echo(fetch_entry(find_entry(name), download))
+    with DownloadProgress() as progress:
+        click.echo(download.fetch(find_entry(name), progress))
 
 
 @weights.command()
@@ -475,21 +412,21 @@ def verify(name: str) -> None:
 
     Example: extract weights verify i3d_rgb_imagenet
     """
-    from longtake.extract.backbones.download import verify as verify_entry
+    from longtake.extract.backbones import download
     from longtake.extract.backbones.weights import find_entry
 
-    click.echo(f"{name}: sha256 {verify_entry(find_entry(name))} as it should be")
+    click.echo(f"{name}: sha256 {download.verify(find_entry(name))} is correct")
 
 
 @weights.command()
 def where() -> None:
-    """The folder of downloaded weights.
+    """Print the folder of downloaded weights.
 
     Example: extract weights where
     """
-    from longtake.extract.backbones.download import where as folder
+    from longtake.extract.backbones import download
 
-    click.echo(folder())
+    click.echo(download.where())
 
 
 add_completion(main, "extract")

@@ -1,4 +1,4 @@
-"""How long will it take, how much will it be: from a measured sample of the user's own videos."""
+"""Estimate the hours and gigabytes of a run from a measured sample of the user's own videos: the work of `extract plan`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 
 from longtake.extract.backbones.download import Progress
 from longtake.extract.errors import ExtractError, VideoError
+from longtake.extract.executors.local import run_locally
 from longtake.extract.find_videos import find_video
-from longtake.extract.plan.plan import RunOptions, make_plan, run_plan
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import make_plan
 from longtake.manifests.table import Manifest
 
 BYTES_PER_VALUE = 4
@@ -29,7 +31,7 @@ class Estimate:
     sample_seconds: float
     """Wall time of the sample, on this machine, weights already loaded."""
     hours: float
-    """For all videos, shared by all workers without loss."""
+    """For all videos, divided by the number of workers."""
     clips: int
     gigabytes: float
     """Of features, before compression."""
@@ -39,9 +41,9 @@ def estimate(
     manifest: Manifest, videos_folder: Path, options: RunOptions, *, sample: int, workers: int,
     on_download: Progress | None = None,
 ) -> Estimate:  # fmt: skip
-    """Extract some videos into a place that is thrown away, and scale by the bytes of all files.
+    """Extract some videos into a temporary folder, and scale by the bytes of all files.
 
-    The sample is spread evenly over the files by size, so that it has short and long videos in the proportion they come.
+    The sample is spread evenly over the files by size, so that short and long videos are in it in proportion.
     """
     with tempfile.TemporaryDirectory(prefix="longtake-plan-") as folder:
         plan = make_plan(manifest, videos_folder, Path(folder) / "sample.h5", options, on_download=on_download)
@@ -58,11 +60,11 @@ def estimate(
         chosen = {by_size[int(place)] for place in places}
         few = replace(plan, jobs=tuple(job for job in plan.jobs if job.row.video_id in chosen))
         began = time.perf_counter()
-        done = [finished for finished in run_plan(few)]
+        done = list(run_locally(few))
         seconds = time.perf_counter() - began
-    good = {finished.video_id: finished for finished in done if not finished.failure}
+    good = {result.video_id: result for result in done if not result.failure}
     if not good:
-        reasons = "; ".join(f"{f.video_id}: {f.failure.error_message}" for f in done)
+        reasons = "; ".join(f"{r.video_id}: {r.failure.error_message}" for r in done if r.failure)
         raise ExtractError(f"no video of the sample could be extracted ({reasons})")
     share = sum(sizes.values()) / sum(sizes[video_id] for video_id in chosen)
     share_good = sum(sizes.values()) / sum(sizes[video_id] for video_id in good)
@@ -73,6 +75,6 @@ def estimate(
         num_failed=len(done) - len(good),
         sample_seconds=seconds,
         hours=seconds * share / 3600 / workers,
-        clips=round(share_good * sum(finished.num_clips for finished in good.values())),
-        gigabytes=share_good * sum(finished.num_values for finished in good.values()) * BYTES_PER_VALUE / 1e9,
+        clips=round(share_good * sum(result.num_clips for result in good.values())),
+        gigabytes=share_good * sum(result.num_values for result in good.values()) * BYTES_PER_VALUE / 1e9,
     )

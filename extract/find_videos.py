@@ -1,4 +1,4 @@
-"""From a manifest's rows to files on disk."""
+"""Where a run finds its videos: the table of a dataset, the files of its rows, and the default folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from longtake.extract.errors import ExtractError, VideoMissing
-from longtake.manifests.table import Manifest, ManifestRow, composed
+from longtake.manifests.table import Manifest, ManifestRow, composed, find_manifest, read_manifest
 
 
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
@@ -46,3 +46,20 @@ def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
             f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
         )
     return stems
+
+
+def find_source(dataset: str | None, manifest: Path | None) -> Manifest:
+    """The table of videos of a dataset that Longtake knows, or of the user's own CSV. Raises `ExtractError`, `ManifestError`."""
+    if dataset is not None and manifest is None:
+        return find_manifest(dataset)
+    if manifest is not None and dataset is None:
+        return read_manifest(manifest)
+    raise ExtractError("name the videos with either --dataset NAME or --manifest FILE")
+
+
+def default_videos(dataset: str) -> Path:
+    return Path("videos") / dataset
+
+
+def default_store(dataset: str) -> Path:
+    return Path("features") / f"{dataset}.h5"

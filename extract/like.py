@@ -1,4 +1,4 @@
-"""One video by the recipe that existing features have, so that a head trained on those can score it."""
+"""Extract one video by the recipe of existing features, so that a head trained on those can score it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from longtake.extract.clips import TAILS
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
-from longtake.extract.pipeline.batcher import extract_videos
-from longtake.extract.pipeline.reader import Job
-from longtake.extract.plan.plan import RunOptions, choose_weights, settle
+from longtake.extract.pipeline.batcher import run_jobs
+from longtake.extract.plan.job import Job
+from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
+from longtake.extract.plan.settle import choose_weights, settle
 from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.labels import Labels
 from longtake.features.store import StreamItem, StreamPlan, write_store
-from longtake.features.types import FAILED, FeatureHeader, canonical_json
+from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id
 
@@ -36,11 +37,11 @@ def extract_like(
     weights: Sequence[str] = (),
     device: str = "auto",
 ) -> None:
-    """Write a store at `out` with one video's features, one stream for each header, made as the header says.
+    """Write a store at `out` with one video's features, one stream for each header, extracted as the header says.
 
-    `weights` is what `extract run --weights` takes; without it, the header's own are used where their name says where they
-    are. The stream carries the recipe that was really used: whoever reads it compares. Raises `LongtakeError` when the video
-    cannot be read or the weights cannot be had.
+    `weights` is what `extract run --weights` takes; without it, the header's own are used where they are registered. The
+    stream carries the recipe that was really used, which the caller compares. Raises `LongtakeError` when the video cannot be
+    read or the weights cannot be loaded.
     """
     if not video.is_file():
         raise ExtractError(f"no video at {video}")
@@ -66,19 +67,22 @@ def extract_like(
     except ManifestError:
         video_id = "video"
     job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
-    (done,) = extract_videos([job], videos_folder=video.parent, stems={}, decoder=decoder, num_workers=1)
+    (extracted,) = run_jobs([job], videos_folder=video.parent, stems={}, decoder=decoder, num_workers=1)
     streams = []
-    for header, found in done.videos.items():
+    for header, found in extracted.features.items():
         if found.record.status == FAILED:
             raise ExtractError(f"{video} gives no features ({found.record.error_stage}): {found.record.error_message}")
-        item = StreamItem(found.record, len(found.features), lambda found=found: found)
-        streams.append(StreamPlan(header, found.features.dtype, [item]))
+        streams.append(_stream(header, found))
     labels = Labels((video_id,), ("",), ("",), (), np.zeros((1, 0)))
     write_store(out, dataset=dataset or video_id, card=None, labels=labels, streams=streams)
 
 
+def _stream(header: FeatureHeader, video: VideoFeatures) -> StreamPlan:
+    return StreamPlan(header, video.features.dtype, [StreamItem(video.record, len(video.features), lambda: video)])
+
+
 def _specs(name: str) -> Iterator[BackboneSpec]:
-    """The backbone as it is, and as recipes and options change it."""
+    """The backbone's own spec, and as recipes and options change it."""
     for spec in [get_spec(name), *(apply_recipe(r, get_spec(name)) for r in RECIPES if name in RECIPES[r].backbones)]:
         yield spec
         if isinstance(spec.frames, SoundRule):
@@ -86,7 +90,7 @@ def _specs(name: str) -> Iterator[BackboneSpec]:
 
 
 def _spec_like(header: FeatureHeader) -> BackboneSpec:
-    """The spec whose preprocessing is the header's; the plain one when none is, so that the difference is named."""
+    """The spec with the header's preprocessing; the backbone's own where none has it, so that a later check names the difference."""
     for spec in _specs(header.backbone):
         facts = spec.frames.facts() | spec.clips.extra_facts()
         if canonical_json(facts) == canonical_json(dict(header.preprocessing)):
@@ -99,15 +103,15 @@ def _rule_like(header: FeatureHeader) -> ClipRule:
     length, stride, tail = header.clip_length or own.length, header.clip_stride or own.stride, header.tail or own.tail
     try:
         if tail not in TAILS:
-            raise ValueError(f"no tail is called {tail!r}")
+            raise ValueError(f"there is no tail policy {tail!r}")
         return ClipRule(length, stride, tail, header.fps, own.num_frames, own.num_clips)
     except (ValueError, TypeError) as error:
-        raise ExtractError(f"the recipe of {header.backbone} makes no clips: {error}") from error
+        raise ExtractError(f"the recipe of {header.backbone} has no valid clip rule: {error}") from error
 
 
 def _weights_like(header: FeatureHeader) -> str:
     if header.weights_random or header.weights in REGISTERED:
         return header.weights
     raise ExtractError(
-        f"the features were made with {header.backbone} weights from the file {header.weights!r}: give it with --weights PATH"
+        f"the features were extracted with {header.backbone} weights from the file {header.weights!r}: give it with --weights PATH"
     )

@@ -1,12 +1,14 @@
-"""What `extract list` shows; nothing here imports a decoder or a network."""
+"""The facts that `extract list`, `extract weights list` and `extract probe` show; importing this imports no decoder and no network."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from longtake.extract import decode
 from longtake.extract.backbones import list_specs
+from longtake.extract.backbones.download import cached_path
 from longtake.extract.backbones.weights import list_entries
 from longtake.manifests.card import Card, list_cards
 
@@ -88,3 +90,24 @@ KINDS = {
 def listing(kind: str | None) -> dict[str, list[dict[str, object]]]:
     """The entries of one kind, or of all, by kind."""
     return {name: rows() for name, rows in KINDS.items() if kind in (None, name)}
+
+
+def weights_rows() -> list[dict[str, object]]:
+    """The registered weights, and whether this machine has them."""
+    return [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
+
+
+def probe_facts(video: Path, decoder: str) -> dict[str, object]:
+    """What a decoder finds in a file without decoding its pictures. Raises `VideoError`, `ExtractError`."""
+    opened = decode.get_decoder(decoder)
+    info = opened.probe(video)
+    return {
+        **{name: value for name, value in asdict(info).items() if name not in ("timeline", "path")},
+        "path": str(info.path),
+        "num_frames": len(info.timeline),
+        "duration_seconds": info.timeline.end_seconds,
+        "fps": info.timeline.fps,
+        "decoder": opened.description(),
+        "read_by": opened.for_file(info)[0].name,
+        "refused": opened.unfit(info),
+    }

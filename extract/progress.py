@@ -1,13 +1,15 @@
-"""Progress of extraction: what is said of videos and downloads."""
+"""Progress of extraction: videos, clips and downloads, and the note about random weights."""
 
 from __future__ import annotations
 
-from longtake.extract.plan.plan import Finished
+from longtake.extract.records import VideoResult
 from longtake.progress import Progress, Shown
+
+RANDOM_NOTE = "RANDOM weights: these features are for trials, not for results; the store is marked accordingly"
 
 
 class CountProgress(Progress):
-    """Things of one kind, one by one."""
+    """Items of one kind, counted one by one."""
 
     def __init__(self, total: int, unit: str) -> None:
         super().__init__(total, unit)
@@ -32,20 +34,20 @@ class VideoProgress(Progress):
         self._num_clips += num_clips
         self.bar.set_postfix(clips=self._num_clips)
 
-    def video(self, finished: Finished) -> None:
+    def video(self, result: VideoResult) -> None:
         self._finished += 1
-        self.step(finished.video_id, clips=self._num_clips)
-        failure = finished.failure
-        what = f"failed ({failure.error_stage})" if failure else f"{finished.num_clips} clips"
-        what += f"; {finished.remark}" if finished.remark else ""
+        self.step(result.video_id, clips=self._num_clips)
+        failure = result.failure
+        what = f"failed ({failure.error_stage})" if failure else f"{result.num_clips} clips"
+        what += f"; {result.remark}" if result.remark else ""
         self.say(
             "video",
-            f"[{self._finished}/{self._num_videos}] {finished.video_id}: {what}",
-            always=bool(finished.remark),
-            video_id=finished.video_id,
-            clips=finished.num_clips,
+            f"[{self._finished}/{self._num_videos}] {result.video_id}: {what}",
+            always=bool(result.remark),
+            video_id=result.video_id,
+            clips=result.num_clips,
             failed=failure.error_stage if failure else None,
-            message=failure.error_message if failure else finished.remark or None,
+            message=failure.error_message if failure else result.remark or None,
         )
 
 

@@ -6,6 +6,7 @@ trained on, and nobody else knows how.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,12 +57,17 @@ class Backbone(Protocol):
     """A frozen network. Built by the `build` function named in `longtake.extract.backbones.TABLE`."""
 
     spec: BackboneSpec
+    device: torch.device
+    """Where its features come from; the input may be on the host."""
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
         """Take a state dict in any layout in circulation; refuse missing or unexpected keys with their list."""
 
     def init_random(self, seed: int) -> None:
         """Seeded random weights that keep the scale of activations; for tests and demonstrations only."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """The float32 weights in use."""
 
     def compile(self) -> None:
         """From the next `forward` on, which takes a minute longer, run what torch's compiler makes of the network."""

@@ -1,7 +1,7 @@
-"""`extract run --cluster`: the same pipeline on dask workers. A video is the task; its part, on a shared disk, is the result.
+"""The executor on dask workers, `extract run --cluster`: a video is the task; its part, on a shared disk, is the result.
 
 A worker keeps its backbones from one video to the next. It runs the plan that a single process would run, with batches of the
-same fixed shape, so the store is equal bit for bit however the videos were shared out, given as many threads for a model.
+same fixed shape, so the store is equal bit for bit however the videos are distributed, given as many threads for a model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from uuid import uuid4
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.killable import InProcess, KillableProcess
 from longtake.extract.errors import ExtractError, VideoError
+from longtake.extract.executors.local import run_locally
+from longtake.extract.executors.parts import write_failure
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
 from longtake.extract.find_videos import find_video
-from longtake.extract.pipeline.reader import Job
-from longtake.extract.plan.plan import Finished, Plan, RunOptions, make_plan, run_plan, write_failure
+from longtake.extract.plan.job import Job
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import Plan, make_plan
+from longtake.extract.records import VideoResult
 from longtake.manifests.table import Manifest, ManifestRow
 
 if TYPE_CHECKING:
@@ -34,16 +38,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AHEAD = 2000
-"""Videos that the scheduler knows of at a time: enough for many hundred workers, few enough that 100,000 cost it nothing."""
+"""Videos submitted to the scheduler at a time: enough for many hundred workers, few enough that 100,000 cost it nothing."""
 PROBES = 16
-"""File headers that are read at a time, to put the longest videos first; on a network disk it is the waiting that takes long."""
+"""File headers that are read at a time, to put the longest videos first; on a network disk most of the time is waiting."""
 MOST_TRIES = 3
-"""The first, and two more: a video that takes its process down is not tried for ever. A scheduler with a policy of its own, which
-is 3 failures unless it is told otherwise, has tried that often before it says so."""
+"""The first, and two more, for a video that kills its process. A scheduler with its own policy, 3 failures by default, has tried
+that often before it reports one."""
 
 
 class WorkerCannotStore(Exception):
-    """A worker's own trouble, on its way to whoever shares out the videos."""
+    """A worker's disk is full or not mounted; raised on the worker, handled by the process that distributes the videos."""
 
     def __init__(self, worker: str, reason: str) -> None:
         super().__init__(worker, reason)
@@ -52,7 +56,7 @@ class WorkerCannotStore(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What a worker needs to make the same plan again."""
+    """What a worker needs to make the same plan itself."""
 
     run_id: str
     manifest: Manifest
@@ -62,19 +66,19 @@ class Request:
     recipe_ids: tuple[str, ...]
 
 
-def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> Iterator[Finished]:
-    """Yield each video as a worker finishes it. Raises `ExtractError` for a cluster that is not there, differs, or fails whole.
+def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> Iterator[VideoResult]:
+    """Yield each video as a worker finishes it. Raises `ExtractError` when the cluster cannot be reached, differs, or is lost.
 
     A video whose worker died, or could not store it, is tried by another, `MOST_TRIES` times in all; then it is a failure row.
     """
     options = plan.options
-    device = next((str(e.backbone.device) for e in plan.extractors if hasattr(e.backbone, "device")), "cpu")
+    device = str(plan.extractors[0].backbone.device)
     with connected(cluster, options.workers, options.cluster_options, device=device, note=note) as client:
         yield from spread(plan, client, device)
 
 
-def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished]:
-    """The videos of a plan over the workers of a client, the longest first."""
+def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoResult]:
+    """Distribute the videos of a plan over the workers of a client, the longest first."""
     from distributed import CancelledError, KilledWorker, as_completed
     from distributed.comm import CommClosedError
 
@@ -90,7 +94,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
             cluster_options=None,
             workers=1,
             weights=tuple(map(_absolute, plan.options.weights)),
-            # A worker of ours sees its own GPU alone.
+            # A worker that we start sees only its own GPU.
             device="cuda" if plan.options.cluster == LOCAL and device.startswith("cuda") else plan.options.device,
         ),
         tuple(header.recipe_id for header in plan.headers),
@@ -104,7 +108,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
     def submit(jobs: Sequence[Job]) -> dict[Future, Job]:
         if not jobs:
             return {}
-        # A task, not scattered data: what a dead worker held can then be made again.
+        # A task, not scattered data: what a dead worker held can then be recomputed.
         shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
         futures = {}
         for job in jobs:
@@ -145,21 +149,21 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[Finished
                 if deaths[job.row.video_id] < MOST_TRIES:
                     suspects.append(job)
                     continue
-                message = f"the process that read it died, {deaths[job.row.video_id]} times, without a word from Python"
+                message = f"the process that read it died, {deaths[job.row.video_id]} times, without a Python error"
                 yield write_failure(plan, job, "KilledWorker", message)
             except WorkerCannotStore as error:
                 _retire(client, error, retired)
                 suspects.append(job)
     except (CancelledError, CommClosedError) as error:
-        raise ExtractError(f"the dask scheduler is gone ({error}); run the same command again") from error
+        raise ExtractError(f"the dask scheduler is gone ({error}); run the same command again to resume") from error
 
 
 def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:
-    """Nothing more goes to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
+    """Send no more videos to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
     workers = set(client.scheduler_info(n_workers=-1)["workers"])
     if workers <= retired | {error.worker}:
         raise ExtractError(
-            f"no worker is left that can store features: {error.reason}. What was finished is kept; the same command goes on"
+            f"no worker is left that can store features: {error.reason}. What was finished is kept; run the same command again to resume"
         )
     if error.worker not in retired:
         retired.add(error.worker)
@@ -168,15 +172,18 @@ def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None
 
 
 def longest_first(plan: Plan) -> list[Job]:
-    """So that no worker starts the longest video when the others are done. By the manifest's span, else by what the file's header
-    promises; a file that cannot be opened comes last."""
+    """The jobs by length, so that no worker starts the longest video when the others are done.
+
+    The length is the manifest's span, else the duration in the file's header; a file that cannot be opened comes last.
+    """
     decoder, stall_seconds = get_decoder(plan.options.decoder), plan.options.stall_timeout
     stop, own = threading.Event(), threading.local()
 
+    def open_host() -> None:
+        own.host = opened.enter_context(KillableProcess(stall_seconds, stop) if stall_seconds else InProcess())
+
     def seconds(job: Job) -> float:
         row = job.row
-        if not hasattr(own, "host"):
-            own.host = opened.enter_context(KillableProcess(stall_seconds, stop) if stall_seconds else InProcess())
         try:
             path = find_video(row, plan.videos_folder, plan.stems)
             promised = own.host.call(decoder.promised_seconds, path)
@@ -185,7 +192,8 @@ def longest_first(plan: Plan) -> list[Job]:
         end = promised if row.end_seconds is None else min(row.end_seconds, promised or row.end_seconds)
         return max(end - (row.start_seconds or 0.0), 0.0)
 
-    with ExitStack() as opened, ThreadPoolExecutor(min(PROBES, 4 * (os.cpu_count() or 1))) as pool:
+    num_threads = min(PROBES, 4 * (os.cpu_count() or 1))
+    with ExitStack() as opened, ThreadPoolExecutor(num_threads, initializer=open_host) as pool:
         try:
             lengths = list(pool.map(seconds, plan.jobs))
         finally:
@@ -195,7 +203,7 @@ def longest_first(plan: Plan) -> list[Job]:
 
 
 def _absolute(weights: str) -> str:
-    """Workers may have been started in another folder."""
+    """A path that is valid for workers, which may run in another folder; other weights are returned as they are."""
     name, equals, path = weights.partition("=")
     if Path(weights).is_file():
         return str(Path(weights).absolute())
@@ -211,14 +219,14 @@ _plans: dict[str, Plan] = {}
 _one_at_a_time = threading.Lock()
 
 
-def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> Finished:
-    """On a worker: one video with the backbones that it still lacks. Threads of one worker take turns, since they share networks and
-    torch's settings."""
+def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> VideoResult:
+    """On a worker: one video with the backbones that it still lacks. Threads of one worker take turns, because they share networks
+    and torch's settings."""
     with _one_at_a_time:
         return _extract_video(request, row, recipe_ids)
 
 
-def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> Finished:
+def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> VideoResult:
     plan = _plans.get(request.run_id)
     if plan is None:
         plan = make_plan(request.manifest, request.videos_folder, request.out, request.options, networks=True)
@@ -226,15 +234,15 @@ def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]
         if ours != request.recipe_ids:
             raise ExtractError(
                 f"this worker would make features of recipe {', '.join(ours)}, not {', '.join(request.recipe_ids)}: its "
-                f"weights or libraries are others than those of the machine that started the run"
+                f"weights or library versions differ from those on the submitting machine"
             )
         _plans.clear()
         _plans[request.run_id] = plan
     job = Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in recipe_ids))
     try:
-        (finished,) = run_plan(replace(plan, jobs=(job,)))
+        (finished,) = run_locally(replace(plan, jobs=(job,)))
     except OSError as error:
-        # Faults of the video are rows already; this one is the machine's: its disk is full, or the folder is not there.
+        # Faults of a video are rows already; this is a fault of the machine: its disk is full, or the folder is missing.
         from distributed import get_worker
 
         raise WorkerCannotStore(get_worker().address, str(error)) from error

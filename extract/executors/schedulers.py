@@ -1,4 +1,4 @@
-"""Which dask scheduler does the work: one of this machine, one that is running, or one whose workers a batch system starts."""
+"""Connect to a dask scheduler: a local one, a running one, or one whose workers a batch system starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.errors import there_are
 from longtake.extract.errors import ExtractError
@@ -28,10 +28,10 @@ BATCH_SYSTEMS = {
     "htcondor": "dask_jobqueue:HTCondorCluster",
     "moab": "dask_jobqueue:MoabCluster",
 }
-"""Name -> class of dask-jobqueue, which says what the options of the site are called."""
+"""Name -> class of dask-jobqueue; its parameters are the options of `--cluster-options`."""
 CONNECT_SECONDS = 20
 GPU = "GPU"
-"""The resource that a worker offers once, `dask worker --resources GPU=1`, and a task on a GPU takes."""
+"""The resource that a worker offers once, `dask worker --resources GPU=1`, and that a task on a GPU needs."""
 
 Note = Callable[[str], None]
 
@@ -45,10 +45,10 @@ def connected(
     device: str = "cpu",
     note: Note = lambda line: None,
 ) -> Iterator[Client]:
-    """A client of the scheduler that `--cluster` names; workers that it started end with the context.
+    """A client of the scheduler that `--cluster` names; workers that it starts end with the context.
 
-    `options` is a TOML file of what the batch system's class takes: queue, account, cores, memory, walltime and so on. Raises
-    `ExtractError` for what is not there, not installed or not understood.
+    `options` is a TOML file with parameters of the batch system's class: queue, account, cores, memory, walltime and so on.
+    Raises `ExtractError` for a scheduler that does not answer, a package that is not installed, and wrong options.
     """
     try:
         import dask
@@ -56,10 +56,10 @@ def connected(
     except ImportError as error:
         raise ExtractError(f"--cluster needs {error.name}: python -m pip install 'longtake[extract]'") from error
     if options is not None and cluster not in BATCH_SYSTEMS:
-        raise ExtractError(f"--cluster-options goes with {', '.join(BATCH_SYSTEMS)}, not with --cluster {cluster}")
+        raise ExtractError(f"--cluster-options is for {', '.join(BATCH_SYSTEMS)}, not for --cluster {cluster}")
     if cluster == LOCAL or cluster in BATCH_SYSTEMS:
-        # Dask blames a worker's death on every video that waited there, and a scheduler of ours says so at the first: each is
-        # then tried alone, which tells who did it.
+        # Dask counts a worker's death against every video that waited there. Our own schedulers report it at the first death:
+        # each video is then tried alone, which shows the one that caused it.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
             made = (
                 _local(num_workers, device)
@@ -70,7 +70,7 @@ def connected(
         made = cluster
     else:
         raise ExtractError(
-            f"--cluster {cluster} is no address tcp://HOST:PORT{there_are(cluster, [LOCAL, *BATCH_SYSTEMS])}"
+            f"--cluster {cluster}: not an address tcp://HOST:PORT, and not the name of a cluster{there_are(cluster, [LOCAL, *BATCH_SYSTEMS])}"
         )
     try:
         client = Client(made, timeout=CONNECT_SECONDS)
@@ -89,14 +89,14 @@ def connected(
             try:
                 made.close()
             except (TypeError, ValueError, OSError, RuntimeError) as error:
-                # A batch system's own tools fail in their own ways; what was extracted is stored by now.
-                note(f"the workers may still be running, ending them failed: {error}")
+                # A batch system's tools can fail in many ways; what was extracted is stored by now.
+                note(f"could not stop the workers, which may still be running: {error}")
 
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Dask logs the tracebacks of lost connections that it then reports as what they are."""
-    # Each logger of dask's has a level of its own.
+    """Dask logs tracebacks of lost connections, which it then also raises as errors."""
+    # Each logger of dask has its own level.
     own = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
     loggers = [logging.getLogger(name) for name in (*own, "tornado.application", "asyncio")]
     levels = [logger.level for logger in loggers]
@@ -111,7 +111,7 @@ def _silenced() -> Iterator[None]:
 
 @contextmanager
 def executor(cluster: str, num_workers: int | None, options: Path | None, note: Note) -> Iterator[Executor]:
-    """The same as an executor of the standard library, for packages that need not know dask."""
+    """The cluster as an executor of the standard library, for callers that do not import dask."""
     with connected(cluster, num_workers, options, note=note) as client, client.get_executor() as made:
         yield made
 
@@ -126,8 +126,8 @@ def _has_dashboard() -> bool:
     return find_spec("bokeh") is not None
 
 
-def _local(num_workers: int | None, device: str):
-    """One process for each GPU, or as many as asked for, which share the cores."""
+def _local(num_workers: int | None, device: str) -> Any:
+    """A dask cluster of one process for each GPU, or of `num_workers`; they share the cores."""
     import dask
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -149,18 +149,19 @@ def _local(num_workers: int | None, device: str):
         workers[number] = {"cls": Nanny, "options": {**choices, "env": environment}}
     dashboard = {"dashboard": True, "dashboard_address": ":0"} if _has_dashboard() else {"dashboard": False}
     scheduler = {"cls": Scheduler, "options": {**dashboard, "host": "127.0.0.1"}}
-    # A nanny sets one thread a worker before it looks at our numbers.
+    # By default a nanny overrides our numbers of threads with 1.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
         return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL, name="longtake")
 
 
-def _batch(cluster: str, num_workers: int, options: Path | None, device: str, note: Note):
+def _batch(cluster: str, num_workers: int, options: Path | None, device: str, note: Note) -> Any:
+    """A dask cluster whose workers the batch system starts."""
     module, _, name = BATCH_SYSTEMS[cluster].partition(":")
     if find_spec(module.partition(".")[0]) is None:
         raise ExtractError(f"--cluster {cluster} needs dask-jobqueue: python -m pip install 'longtake[cluster]'")
     from importlib import import_module
 
-    settings = _read_options(options) if options else {}
+    settings: dict[str, Any] = _read_options(options) if options else {}
     if device.startswith("cuda"):
         extra = list(settings.get("worker_extra_args", []))
         settings["worker_extra_args"] = extra if "--resources" in extra else [*extra, "--resources", f"{GPU}=1"]
@@ -173,11 +174,11 @@ def _batch(cluster: str, num_workers: int, options: Path | None, device: str, no
         ) from error
     note(f"the job of one worker:\n{made.job_script()}")
     made.scale(jobs=num_workers)
-    note(f"{num_workers} jobs asked for; videos wait until the first is given a node")
+    note(f"{num_workers} jobs submitted; videos wait until the first one starts")
     return made
 
 
-def _read_options(path: Path) -> dict[str, object]:
+def _read_options(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

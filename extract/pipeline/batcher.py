@@ -1,8 +1,8 @@
-"""Videos to features: decoding threads, a bounded queue, batches across videos, a part per finished video.
+"""Videos to features: decoding threads, a bounded queue, and batches of clips across videos.
 
-A video is decoded once for all backbones. Frames take as much memory as the batches and the queue, whatever a video's length. Every
-batch has the same shape, the last one filled up, so that a clip's numbers do not depend on what it was batched with: a run that
-was killed and resumed gives the same bits as one that was not.
+A video is decoded once for all backbones. Memory depends on the batches and the queue, not on a video's length. Every batch has the
+same shape, the last one filled up, so that a clip's numbers do not depend on the other clips of its batch: a run that was killed and
+resumed gives the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,19 +22,10 @@ from longtake.extract.clips import Clip
 from longtake.extract.decode.base import Decoder
 from longtake.extract.decode.killable import STALL_SECONDS
 from longtake.extract.errors import VideoError
-from longtake.extract.pipeline.device import Lane, Started, lane_for
-from longtake.extract.pipeline.reader import (
-    Crash,
-    End,
-    Extractor,
-    Job,
-    NoSound,
-    ReadClip,
-    Restart,
-    failed_record,
-    failed_with,
-    read_videos,
-)
+from longtake.extract.pipeline.device import DeviceRunner, Started, runner_for
+from longtake.extract.pipeline.reader import Crash, End, Files, Message, NoSound, ReadClip, Restart, read_videos
+from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.records import failed_record, failed_with
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import ManifestRow
 
@@ -43,23 +34,58 @@ if TYPE_CHECKING:
 
 QUEUED_BATCHES = 2
 """Clips that wait for the model, in batches of the largest backbone: enough that neither side waits for the other's
-jitter, few enough that memory does not notice (a batch of 8 clips of 16x224x224 is 19 MB)."""
+jitter, little enough memory (a batch of 8 clips of 16x224x224 is 19 MB)."""
 
-
-OnBatch = Callable[["Extractor", list[tuple[str, Clip]], "torch.Tensor"], None]
-"""Gets each batch as the model does: which clips of which videos, and their input."""
+OnBatch = Callable[[Extractor, list[tuple[str, Clip]], "torch.Tensor"], None]
+"""Gets each batch with its extractor: the video id and the clip of every row, and the model's input."""
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a video gave: features for each header, or its failure as an empty row."""
+class ExtractedVideo:
+    """One video with its features for each header, or its failure as an empty row."""
 
     row: ManifestRow
-    videos: Mapping[FeatureHeader, VideoFeatures]
+    features: Mapping[FeatureHeader, VideoFeatures]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    videos_folder: Path,
+    stems: Mapping[str, list[str]],
+    decoder: Decoder,
+    num_workers: int,
+    stall_seconds: float = STALL_SECONDS,
+    on_clips: Callable[[int], None] = lambda num_clips: None,
+    on_batch: OnBatch | None = None,
+) -> Generator[ExtractedVideo]:
+    """Yield each video when it is finished. Closing the iterator, or an interruption, stops the decoding threads."""
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    largest = max((e.batch_size for job in jobs for e in job.extractors), default=1)
+    messages: queue.Queue[Message] = queue.Queue(QUEUED_BATCHES * largest)
+    stop = threading.Event()
+    num_workers = max(num_workers, 1)
+    files = Files(videos_folder, stems, decoder, 0 if num_workers == 1 else 1, stall_seconds)
+    threads = [
+        threading.Thread(
+            target=read_videos, args=(waiting, messages, stop, files), name=f"decode-{number}", daemon=True
+        )
+        for number in range(min(num_workers, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from _Batcher(messages, on_clips, on_batch).run(len(jobs))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 class _Table:
-    """The rows of one video by one recipe, as they come; made in the size that they will have."""
+    """The rows of one video by one recipe, in arrays of their final size."""
 
     def __init__(self, num_clips: int, dim: int) -> None:
         self.features = np.empty((num_clips, dim), np.float32)
@@ -74,117 +100,86 @@ class _Table:
 
 @dataclass
 class _Gathered:
-    """What one video gave so far, per recipe."""
+    """The features of one video so far."""
 
     tables: dict[str, _Table] = field(default_factory=dict)
+    """By recipe."""
     failures: dict[str, VideoError] = field(default_factory=dict)
-    """Recipes for which this video gave nothing, while it did for others."""
+    """By recipe, where this video has no features for it but has for others."""
     ended: VideoRecord | None = None
     waiting: int = 0
     """Clips that are queued for a model, or in it."""
 
 
-def extract_videos(
-    jobs: Sequence[Job],
-    *,
-    videos_folder: Path,
-    stems: Mapping[str, list[str]],
-    decoder: Decoder,
-    num_workers: int,
-    stall_seconds: float = STALL_SECONDS,
-    on_clips: Callable[[int], None] = lambda num_clips: None,
-    on_batch: OnBatch | None = None,
-) -> Iterator[Done]:
-    """Yield each video as it is finished. Closing the iterator, or an interruption, stops the decoding threads."""
-    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    largest = max((e.batch_size for job in jobs for e in job.extractors), default=1)
-    clips: queue.Queue = queue.Queue(QUEUED_BATCHES * largest)
-    stop = threading.Event()
-    threads = [
-        threading.Thread(
-            target=read_videos,
-            args=(waiting, clips, stop, videos_folder, stems, decoder, max(num_workers, 1), stall_seconds),
-            name=f"decode-{number}",
-            daemon=True,
-        )
-        for number in range(min(max(num_workers, 1), len(jobs)))
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield from _Models(clips, on_clips, on_batch).run(len(jobs))
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+class _Batcher:
+    """The models' side, in the caller's thread."""
 
-
-class _Models:
-    """The side that runs the models, in the caller's thread."""
-
-    def __init__(self, clips: queue.Queue, on_clips: Callable[[int], None], on_batch: OnBatch | None) -> None:
-        self._clips, self._on_clips, self._on_batch = clips, on_clips, on_batch
+    def __init__(
+        self, messages: queue.Queue[Message], on_clips: Callable[[int], None], on_batch: OnBatch | None
+    ) -> None:
+        self._messages, self._on_clips, self._on_batch = messages, on_clips, on_batch
         self._videos: dict[str, _Gathered] = {}
         self._pending: dict[str, list[ReadClip]] = {}
         """Clips by recipe that do not fill a batch yet."""
-        self._lanes: dict[str, Lane] = {}
-        self._under_way: deque[tuple[list[ReadClip], Started]] = deque()
+        self._runners: dict[str, DeviceRunner] = {}
+        self._running: deque[tuple[list[ReadClip], Started]] = deque()
 
-    def run(self, unfinished: int) -> Iterator[Done]:
+    def run(self, unfinished: int) -> Iterator[ExtractedVideo]:
         while unfinished:
             try:
-                item = self._clips.get_nowait()
+                message = self._messages.get_nowait()
             except queue.Empty:
-                # Whoever waits for the decoder may as well fetch what the device has done.
+                # The decoder is behind: meanwhile, fetch what the device has computed.
                 yield from self._collect(0)
-                item = self._clips.get()
-            if isinstance(item, Crash):
-                raise item.error
-            video = self._videos.setdefault(item.job.row.video_id, _Gathered())
-            if isinstance(item, End):
+                message = self._messages.get()
+            if isinstance(message, Crash):
+                raise message.error
+            video = self._videos.setdefault(message.job.row.video_id, _Gathered())
+            if isinstance(message, ReadClip):
+                yield from self._add(message, video)
+            elif isinstance(message, NoSound):
+                video.failures[message.extractor.header.recipe_id] = message.error
+            elif isinstance(message, Restart):
+                yield from self._forget(message.job, video)
+            elif isinstance(message, End):
                 unfinished -= 1
-                if item.record.status == FAILED:
-                    yield from self._forget(item.job, video)
-                video.ended = item.record
+                if message.record.status == FAILED:
+                    yield from self._forget(message.job, video)
+                video.ended = message.record
                 if not video.waiting:
-                    yield self._finish(item.job)
-            elif isinstance(item, Restart):
-                yield from self._forget(item.job, video)
-            elif isinstance(item, NoSound):
-                video.failures[item.extractor.header.recipe_id] = item.error
-            else:
-                recipe = item.extractor.header.recipe_id
-                batch = self._pending.setdefault(recipe, [])
-                batch.append(item)
-                video.waiting += 1
-                if len(batch) == item.extractor.batch_size:
-                    self._pending[recipe] = []
-                    yield from self._start(batch)
+                    yield self._finish(message.job, message.record)
         for batch in self._pending.values():
             if batch:
                 yield from self._start(batch)
         yield from self._collect(0)
 
-    def _start(self, batch: list[ReadClip]) -> Iterator[Done]:
+    def _add(self, clip: ReadClip, video: _Gathered) -> Iterator[ExtractedVideo]:
+        recipe = clip.extractor.header.recipe_id
+        batch = self._pending.setdefault(recipe, [])
+        batch.append(clip)
+        video.waiting += 1
+        if len(batch) == clip.extractor.batch_size:
+            self._pending[recipe] = []
+            yield from self._start(batch)
+
+    def _start(self, batch: list[ReadClip]) -> Iterator[ExtractedVideo]:
         extractor = batch[0].extractor
         recipe = extractor.header.recipe_id
-        if recipe not in self._lanes:
-            self._lanes[recipe] = lane_for(extractor.backbone, extractor.batch_size)
-        lane = self._lanes[recipe]
-        self._under_way.append((batch, lane.start([clip.frames for clip in batch])))
-        yield from self._collect(lane.lag)
+        if recipe not in self._runners:
+            self._runners[recipe] = runner_for(extractor.backbone, extractor.batch_size)
+        runner = self._runners[recipe]
+        self._running.append((batch, runner.start([clip.frames for clip in batch])))
+        yield from self._collect(runner.lag)
 
-    def _collect(self, remaining: int) -> Iterator[Done]:
-        """Fetch the oldest batches until so many are left, and yield the videos that they finish."""
-        while len(self._under_way) > remaining:
-            batch, started = self._under_way.popleft()
+    def _collect(self, remaining: int) -> Iterator[ExtractedVideo]:
+        """Fetch the oldest batches until `remaining` are left, and yield the videos that they finish."""
+        while len(self._running) > remaining:
+            batch, started = self._running.popleft()
             extractor, rows = batch[0].extractor, started.rows()
             self._on_clips(len(batch))
             if self._on_batch is not None:
                 self._on_batch(extractor, [(clip.job.row.video_id, clip.clip) for clip in batch], started.frames)
-            finished = {}
+            finished: dict[str, tuple[Job, VideoRecord]] = {}
             for clip, row in zip(batch, rows):
                 video = self._videos[clip.job.row.video_id]
                 recipe = extractor.header.recipe_id
@@ -193,12 +188,12 @@ class _Models:
                 video.tables[recipe].put(clip.clip, row)
                 video.waiting -= 1
                 if video.ended is not None and not video.waiting:
-                    finished[clip.job.row.video_id] = clip.job
-            for job in finished.values():
-                yield self._finish(job)
+                    finished[clip.job.row.video_id] = clip.job, video.ended
+            for job, record in finished.values():
+                yield self._finish(job, record)
 
-    def _forget(self, job: Job, video: _Gathered) -> Iterator[Done]:
-        """Drop what a video has given so far, and its clips that still wait for a batch."""
+    def _forget(self, job: Job, video: _Gathered) -> Iterator[ExtractedVideo]:
+        """Drop the features of a video so far, and its clips that wait for a batch."""
         yield from self._collect(0)
         for recipe, batch in self._pending.items():
             self._pending[recipe] = [clip for clip in batch if clip.job is not job]
@@ -206,47 +201,46 @@ class _Models:
         video.failures.clear()
         video.waiting = 0
 
-    def _finish(self, job: Job) -> Done:
-        return _done(job, self._videos.pop(job.row.video_id))
-
-
-def _done(job: Job, video: _Gathered) -> Done:
-    record = replace(video.ended, finished_utc=datetime.now(UTC).isoformat(timespec="seconds"))
-    videos = {}
-    for extractor in job.extractors:
-        recipe = extractor.header.recipe_id
-        table = video.tables.get(recipe)
-        failed = _failure(record, extractor, table, video.failures.get(recipe))
-        videos[extractor.header] = (
-            VideoFeatures.failure(failed, extractor.spec.dim)
-            if failed
-            else VideoFeatures(record, table.features, table.start_seconds, table.end_seconds)
+    def _finish(self, job: Job, record: VideoRecord) -> ExtractedVideo:
+        video = self._videos.pop(job.row.video_id)
+        record = replace(record, finished_utc=datetime.now(UTC).isoformat(timespec="seconds"))
+        return ExtractedVideo(
+            job.row,
+            {
+                e.header: _features(
+                    record, e, video.tables.get(e.header.recipe_id), video.failures.get(e.header.recipe_id)
+                )
+                for e in job.extractors
+            },
         )
-    return Done(job.row, videos)
 
 
-def _failure(
+def _features(
     record: VideoRecord, extractor: Extractor, table: _Table | None, error: VideoError | None
-) -> VideoRecord | None:
-    """Why a video has no features of this backbone; None if it has."""
+) -> VideoFeatures:
+    """The features of one video for one backbone, or the failure that says why there are none."""
     if record.status == FAILED:
-        return record
-    if error is not None:
-        return failed_with(record, error)
-    if table is None:
-        rule = extractor.rule
-        begin, end = record.span_start_seconds, record.span_end_seconds
-        seconds = np.fmin(end, record.duration_seconds) - np.fmax(begin, 0.0)
-        message = f"{seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}"
-        message += (
-            "; --tail pad of `extract run` keeps short videos" if rule.tail != "pad" else ": no frame is shown in them"
-        )
-        if begin >= record.duration_seconds:
-            message = f"start_seconds {begin:g} lies after its end, {record.duration_seconds:.2f} s"
-        return failed_record(record, "plan", "TooShort", message)
-    if table.num_filled != len(table.features):
-        message = f"the decoder gave {table.num_filled} of {len(table.features)} clips and said that all was well"
-        return failed_record(record, "decode", "ClipsMissing", message)
-    if not np.isfinite(table.features).all():
-        return failed_record(record, "model", "NotFinite", "the network gave NaN or infinity; are the weights right?")
-    return None
+        failed = record
+    elif error is not None:
+        failed = failed_with(record, error)
+    elif table is None:
+        failed = failed_record(record, "plan", "TooShort", _too_short(record, extractor))
+    elif table.num_filled != len(table.features):
+        message = f"the decoder returned {table.num_filled} of {len(table.features)} clips without reporting an error"
+        failed = failed_record(record, "decode", "ClipsMissing", message)
+    elif not np.isfinite(table.features).all():
+        message = "the network returned NaN or infinity; check the weights"
+        failed = failed_record(record, "model", "NotFinite", message)
+    else:
+        return VideoFeatures(record, table.features, table.start_seconds, table.end_seconds)
+    return VideoFeatures.failure(failed, extractor.spec.dim)
+
+
+def _too_short(record: VideoRecord, extractor: Extractor) -> str:
+    rule = extractor.rule
+    begin, end = record.span_start_seconds, record.span_end_seconds
+    if begin >= record.duration_seconds:
+        return f"start_seconds {begin:g} is after the end of the video, {record.duration_seconds:.2f} s"
+    seconds = np.fmin(end, record.duration_seconds) - np.fmax(begin, 0.0)
+    advice = "; --tail pad of `extract run` keeps short videos" if rule.tail != "pad" else ": no frame is shown in them"
+    return f"{seconds:.2f} s give no clip of {rule.length} frames with tail {rule.tail!r}{advice}"

@@ -1,7 +1,7 @@
-"""The last stretch of a batch: into a buffer that is used again, through the network, and back as rows.
+"""Run batches on a device: fill a reused buffer, call the network, and fetch the rows.
 
-On a CPU that is one call. On a GPU it is three things that overlap: while the network computes one batch, the next is copied from
-page-locked memory by a stream of its own, and the rows of the one before are fetched. 8-bit frames travel; normalising is the device's work.
+On a CPU that is one call. On a GPU it is three steps that overlap: while the network computes one batch, the next is copied from
+page-locked memory in a stream of its own, and the rows of the previous one are fetched. 8-bit frames are copied; the device normalises.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Started:
-    """A batch under way."""
+    """A batch that is being computed."""
 
     frames: torch.Tensor
-    """On the host, as it was filled; valid until its lane has started `lag + 1` more."""
+    """The input on the host; valid until its runner has started `lag + 1` more."""
     rows: Callable[[], np.ndarray]
     """Waits for the features, `(batch, dim)`."""
 
 
-class Lane(Protocol):
-    """One backbone's way to its device and back."""
+class DeviceRunner(Protocol):
+    """Runs the batches of one backbone on its device."""
 
     lag: int
-    """Batches that stay under way while the next is prepared."""
+    """Batches that stay on the device while the next is prepared."""
 
     def start(self, clips: Sequence[np.ndarray]) -> Started:
         """`clips` are arrays of one shape; a list shorter than the batch is filled up with its last."""
 
 
-class HostLane:
-    """Computes at once: on a CPU nothing is gained by waiting."""
+class HostRunner:
+    """Computes at once: on a CPU there is nothing to overlap."""
 
     lag = 0
 
@@ -53,22 +53,22 @@ class HostLane:
         return Started(self._buffer, features.numpy)
 
 
-class CudaLane:
-    """Queues copy, network and the way back, and returns; two buffers, so that one is filled while the other is read."""
+class CudaRunner:
+    """Queues copy, network and fetch, and returns; two buffers, so that one is filled while the other is read."""
 
     lag = 1
 
-    def __init__(self, backbone: Backbone, batch_size: int, device: torch.device) -> None:
+    def __init__(self, backbone: Backbone, batch_size: int) -> None:
         import torch
 
-        self._backbone, self._batch_size, self._device = backbone, batch_size, device
-        self._copies = torch.cuda.Stream(device)
+        self._backbone, self._batch_size, self._device = backbone, batch_size, backbone.device
+        self._copies = torch.cuda.Stream(self._device)
         self._buffers: list[torch.Tensor | None] = [None] * (self.lag + 1)
 
     def start(self, clips: Sequence[np.ndarray]) -> Started:
         import torch
 
-        # The batch that this buffer held last was fetched before, so its copy is over.
+        # The rows of the last batch in this buffer were fetched before, so its copy is over.
         frames = _filled(self._buffers.pop(0), clips, self._batch_size, pinned=True)
         self._buffers.append(frames)
         with torch.cuda.device(self._device):
@@ -85,17 +85,15 @@ class CudaLane:
 
         def rows() -> np.ndarray:
             done.synchronize()
-            return fetched.numpy()
+            found: np.ndarray = fetched.numpy()
+            return found
 
         return Started(frames, rows)
 
 
-def lane_for(backbone: Backbone, batch_size: int) -> Lane:
-    """By the device that the backbone says it is on; one that says nothing computes on the host."""
-    device = getattr(backbone, "device", None)
-    if device is not None and device.type == "cuda":
-        return CudaLane(backbone, batch_size, device)
-    return HostLane(backbone, batch_size)
+def runner_for(backbone: Backbone, batch_size: int) -> DeviceRunner:
+    """By the device that the backbone is on."""
+    return (CudaRunner if backbone.device.type == "cuda" else HostRunner)(backbone, batch_size)
 
 
 def _filled(buffer: torch.Tensor | None, clips: Sequence[np.ndarray], batch_size: int, *, pinned: bool) -> torch.Tensor:

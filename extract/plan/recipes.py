@@ -34,6 +34,8 @@ _GDLT_VST = Change(
     FrameRule(256, 224, 300, IMAGENET_MEAN, IMAGENET_STD, PILLOW_BILINEAR, final_height=224, final_width=224),
     "vst_b_kinetics600_22k",
 )
+assert isinstance(AST.frames, SoundRule)
+_PAMFN_SOUND = replace(AST.frames, spans="equal parts", bank_rate="original rate", offset="plus mean")
 _FRAMES = ("clip", "vifi-clip", "resnet50")
 
 
@@ -55,9 +57,7 @@ RECIPES: dict[str, Recipe] = {
         "Features of RG and Fis-V released with PAMFN (Zeng and Zheng, IEEE TIP 2024)",
         {
             "vst": _GDLT_VST,
-            "ast": Change(
-                _GDLT_CLIPS, replace(AST.frames, spans="equal parts", bank_rate="original rate", offset="plus mean")
-            ),
+            "ast": Change(_GDLT_CLIPS, _PAMFN_SOUND),
             "i3d-flow": Change(_GDLT_CLIPS),
         },
     ),

@@ -7,7 +7,8 @@ import pytest
 
 from longtake.extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
 from longtake.extract.plan import recipes
-from longtake.extract.plan.plan import RunOptions, clip_rule
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.settle import clip_rule
 from longtake.extract.preprocessing import ClipRule
 from longtake.manifests.card import ClipDefaults
 from tests.extract import fake_backbone

@@ -14,7 +14,8 @@ from longtake.extract.errors import ExtractError
 from longtake.extract.executors import dask as cluster
 from longtake.extract.executors import schedulers
 from longtake.extract.executors.dask import longest_first
-from longtake.extract.plan.plan import RunOptions, make_plan
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from longtake.features.types import FAILED, OK
@@ -128,7 +129,7 @@ def test_what_no_cluster_is(tmp_path, numbers_backbone):
     assert "did you mean slurm?" in extract(tmp_path, "--cluster", "slrum", status=2).output
     options = tmp_path / "site.toml"
     call = ("--cluster", "local", "--cluster-options", str(options))
-    assert "goes with slurm, pbs" in extract(tmp_path, *call, status=2).output
+    assert "is for slurm, pbs" in extract(tmp_path, *call, status=2).output
 
 
 @pytest.fixture
@@ -174,14 +175,14 @@ def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_back
     extract(tmp_path, out="alone.h5")
     full, asked = set(), []
 
-    def run_plan(plan, run_plan=cluster.run_plan):
+    def run_or_fail(plan, run_locally=cluster.run_locally):
         address = get_worker().address
         asked.append(address)
         if address in full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return run_plan(plan)
+        return run_locally(plan)
 
-    monkeypatch.setattr(cluster, "run_plan", run_plan)
+    monkeypatch.setattr(cluster, "run_locally", run_or_fail)
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
         full.add(next(iter(scheduler.scheduler_info["workers"])))
         extract(tmp_path, "--cluster", scheduler.scheduler_address)

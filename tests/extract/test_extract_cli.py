@@ -253,7 +253,7 @@ def test_a_routine_after_the_end_of_its_file(tmp_path, numbers_backbone):
     (tmp_path / "mine.csv").write_text("video_id,start_seconds,end_seconds\na,20,30\n")
     call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
     told = run(*call, "--weights", "random", "--out", tmp_path / "s.h5", status=1)
-    assert "start_seconds 20 lies after its end, 2.00 s" in told and "--tail pad" not in told
+    assert "start_seconds 20 is after the end of the video, 2.00 s" in told and "--tail pad" not in told
 
 
 def test_a_routine_that_goes_on_after_the_end_of_its_file(tmp_path, numbers_backbone):

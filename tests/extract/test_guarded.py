@@ -17,7 +17,8 @@ from longtake.extract.decode.sound import original_rate, sound_seconds
 from longtake.extract.errors import DecoderFailed, VideoTruncated, VideoUnreadable
 from longtake.extract.executors.dask import longest_first
 from longtake.extract.pipeline import reader as reading
-from longtake.extract.plan.plan import RunOptions, make_plan
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import make_plan
 from longtake.extract.preprocessing import FrameRule
 from longtake.extract.views.overlay import Track, draw_overlay
 from longtake.extract.views.thumbnails import thumbnails

@@ -13,11 +13,15 @@ import torch
 from longtake.extract.backbones import build, get_spec
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
+from longtake.extract.executors import local
+from longtake.extract.executors.local import run_locally
+from longtake.extract.executors.parts import publish
 from longtake.extract.pipeline import batcher as pipeline
-from longtake.extract.pipeline.device import HostLane, Started, lane_for
-from longtake.extract.pipeline.reader import End, Extractor, Job
-from longtake.extract.plan import plan as run
-from longtake.extract.plan.plan import RunOptions, make_plan, publish, run_plan
+from longtake.extract.pipeline.device import HostRunner, Started, runner_for
+from longtake.extract.pipeline.reader import End
+from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
 from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
@@ -32,13 +36,13 @@ def plan_of(folder, lengths, **options):
     return make_plan(manifest, folder / "videos", folder / "small.h5", settings)
 
 
-class LateLane:
+class LateRunner:
     """A device that answers as late as it may: when asked, and never before the next batch was queued, but at an end."""
 
     lag = 1
 
     def __init__(self, backbone, batch_size):
-        self._host = HostLane(backbone, batch_size)
+        self._host = HostRunner(backbone, batch_size)
         self.events: list[str] = []
 
     def start(self, clips: Sequence[np.ndarray]) -> Started:
@@ -55,22 +59,22 @@ class LateLane:
 
 
 def test_results_are_fetched_one_batch_behind(tmp_path, monkeypatch):
-    """The same store as from a lane that answers at once; and each batch but the last is fetched after the next was started."""
+    """The same store as from a runner that answers at once; and each batch but the last is fetched after the next was started."""
     lengths = [10, 3, 41, 4, 17]
     plan = plan_of(tmp_path, lengths)
     expected = {}
     for done in extract(plan):
-        (expected[done.row.video_id],) = done.videos.values()
-    lanes = []
+        (expected[done.row.video_id],) = done.features.values()
+    runners = []
 
     def late(backbone, batch_size):
-        lanes.append(LateLane(backbone, batch_size))
-        return lanes[-1]
+        runners.append(LateRunner(backbone, batch_size))
+        return runners[-1]
 
-    monkeypatch.setattr(pipeline, "lane_for", late)
+    monkeypatch.setattr(pipeline, "runner_for", late)
     # All clips are there before the first batch is run, so the order does not depend on who is faster.
     monkeypatch.setattr(pipeline, "QUEUED_BATCHES", 50)
-    start = LateLane.start
+    start = LateRunner.start
 
     def start_when_all_is_read(self, clips):
         for thread in threading.enumerate():
@@ -78,22 +82,22 @@ def test_results_are_fetched_one_batch_behind(tmp_path, monkeypatch):
                 thread.join(60)
         return start(self, clips)
 
-    monkeypatch.setattr(LateLane, "start", start_when_all_is_read)
+    monkeypatch.setattr(LateRunner, "start", start_when_all_is_read)
     found = {}
     for done in extract(plan):
-        (found[done.row.video_id],) = done.videos.values()
+        (found[done.row.video_id],) = done.features.values()
     assert found.keys() == expected.keys()
     for name, video in found.items():
         np.testing.assert_array_equal(video.features, expected[name].features)
         np.testing.assert_array_equal(video.start_seconds, expected[name].start_seconds)
-    (lane,) = lanes
+    (runner,) = runners
     num_batches = -(-sum(-(-length // 4) for length in lengths) // 3)
     order = [event for number in range(1, num_batches) for event in (f"start {number}", f"fetch {number - 1}")]
-    assert lane.events == ["start 0", *order, f"fetch {num_batches - 1}"]
+    assert runner.events == ["start 0", *order, f"fetch {num_batches - 1}"]
 
 
 def extract(plan):
-    return pipeline.extract_videos(
+    return pipeline.run_jobs(
         plan.jobs,
         videos_folder=plan.videos_folder,
         stems=plan.stems,
@@ -134,23 +138,25 @@ def test_clips_that_wait_for_the_model_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.queue, "Queue", Watched)
     monkeypatch.setattr(fake_backbone.Numbers, "forward", forward_when_no_more_comes)
     (done,) = extract(plan)
-    (video,) = done.videos.values()
+    (video,) = done.features.values()
     assert len(video.features) == 20
     assert waiting[0] == max(waiting) == pipeline.QUEUED_BATCHES * plan.extractors[0].batch_size
 
 
-def test_a_lane_fills_up_the_last_batch_and_uses_its_buffer_again():
+def test_a_runner_fills_up_the_last_batch_and_uses_its_buffer_again():
     shapes = []
 
     class Counting:
+        device = torch.device("cpu")
+
         def forward(self, clips):
             shapes.append((tuple(clips.shape), clips.data_ptr()))
             return clips.float().mean(dim=(1, 2, 3, 4))[:, None]
 
-    lane = lane_for(Counting(), 3)
+    runner = runner_for(Counting(), 3)
     clips = [np.full((2, 4, 4, 3), value, np.uint8) for value in (1, 2, 3)]
-    assert lane.start(clips).rows()[:, 0].tolist() == [1, 2, 3]
-    assert lane.start(clips[:2]).rows()[:, 0].tolist() == [1, 2, 2]
+    assert runner.start(clips).rows()[:, 0].tolist() == [1, 2, 3]
+    assert runner.start(clips[:2]).rows()[:, 0].tolist() == [1, 2, 2]
     assert len(set(shapes)) == 1, "one shape, one buffer"
 
 
@@ -158,7 +164,7 @@ def test_parts_are_written_while_the_models_run(tmp_path, monkeypatch):
     """The first video is written for as long as no later batch has begun: one after the other, this would never end."""
     plan = plan_of(tmp_path, [12] * 8)  # three clips each: a batch is a video
     threads, begun, overlapped = set(), [], []
-    write, forward = run._write, fake_backbone.Numbers.forward
+    write, forward = local.write_video, fake_backbone.Numbers.forward
 
     def counted(self, clips):
         begun.append(len(begun))
@@ -173,9 +179,9 @@ def test_parts_are_written_while_the_models_run(tmp_path, monkeypatch):
             overlapped.append(len(begun) >= 2)
         return write(plan, done)
 
-    monkeypatch.setattr(run, "_write", slow_write)
+    monkeypatch.setattr(local, "write_video", slow_write)
     monkeypatch.setattr(fake_backbone.Numbers, "forward", counted)
-    done = list(run_plan(plan))
+    done = list(run_locally(plan))
     publish(plan)
     assert [finished.video_id for finished in done] == [f"v{n}" for n in range(8)]
     assert threads == {"write_0"} and overlapped == [True]
@@ -185,7 +191,7 @@ def test_parts_are_written_while_the_models_run(tmp_path, monkeypatch):
 
 def test_a_disk_that_is_full_stops_the_run_and_keeps_what_was_stored(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, [12] * 6)
-    write, written = run._write, []
+    write, written = local.write_video, []
 
     def fills_up(plan, done):
         if len(written) == 2:
@@ -193,10 +199,10 @@ def test_a_disk_that_is_full_stops_the_run_and_keeps_what_was_stored(tmp_path, m
         written.append(done.row.video_id)
         return write(plan, done)
 
-    monkeypatch.setattr(run, "_write", fills_up)
+    monkeypatch.setattr(local, "write_video", fills_up)
     finished = []
     with pytest.raises(OSError, match="No space left"):
-        for done in run_plan(plan):
+        for done in run_locally(plan):
             finished.append(done.video_id)
     assert finished == written == ["v0", "v1"]
     publish(plan)
@@ -228,7 +234,7 @@ def test_one_decode_for_all_backbones(tmp_path, monkeypatch):
     jobs = [Job(job.row, (one, other)) for job in plan.jobs]
     found = list(extract(replace(plan, jobs=tuple(jobs))))
     assert sorted(opened) == ["v0.mp4", "v1.mp4", "v2.mp4"]
-    clips = {done.row.video_id: [len(video.features) for video in done.videos.values()] for done in found}
+    clips = {done.row.video_id: [len(video.features) for video in done.features.values()] for done in found}
     assert clips == {"v0": [3, 4], "v1": [2, 2], "v2": [2, 3]}
 
 
@@ -243,7 +249,7 @@ def test_a_decoder_that_leaves_clips_out_is_found_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(get_decoder("pyav")), "pictures", lossy)
     (done,) = extract(plan)
-    (video,) = done.videos.values()
+    (video,) = done.features.values()
     assert (video.record.error_type, video.record.error_stage) == ("ClipsMissing", "decode")
     assert "2 of 3 clips" in video.record.error_message
 
@@ -266,14 +272,14 @@ def test_a_gpu_gives_what_its_network_gives(precision):
     """Through copies, streams and buffers: the rows of a batch are those of the network called by itself."""
     backbone = build("i3d", precision=precision, device="cuda")
     backbone.init_random(0)
-    lane = lane_for(backbone, 2)
-    assert lane.lag == 1
+    runner = runner_for(backbone, 2)
+    assert runner.lag == 1
     rng = np.random.default_rng(0)
     batches = [[rng.integers(0, 255, (16, 224, 224, 3), dtype=np.uint8) for _ in range(2)] for _ in range(5)]
     under_way = []
     found = []
     for batch in batches:
-        under_way.append(lane.start(batch))
+        under_way.append(runner.start(batch))
         if len(under_way) > 1:
             found.append(under_way.pop(0).rows().copy())
     found.append(under_way.pop().rows().copy())

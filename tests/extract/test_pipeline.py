@@ -120,7 +120,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
         assert len(store.stream().records) == 2
     lock_for_another()
     monkeypatch.setattr(parts, "pack", pack)
-    monkeypatch.setattr(parts, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("longtake.extract.run.WAIT_SECONDS", 0.1)
     assert f"locked by process 1@another-machine ({lock})" in extract(tmp_path).stderr, "nothing waits"
     write_video(tmp_path / "videos" / "v2.mp4", 8)
     with (tmp_path / "small.csv").open("a") as file:
@@ -246,7 +246,7 @@ def test_a_network_that_gives_no_number(tmp_path, numbers_backbone, monkeypatch,
 
     monkeypatch.setattr(fake_backbone.Numbers, "forward", overflows_once)
     done = extract(tmp_path, status=1)
-    assert "failed: v1 (model): the network gave NaN or infinity" in done.output and "2 new" in done.output
+    assert "failed: v1 (model): the network returned NaN or infinity" in done.output and "2 new" in done.output
     with open_store(tmp_path / "small.h5") as store:
         stream = store.stream()
         status = {r.video_id: (r.status, r.error_stage, r.error_type) for r in stream.records}
@@ -371,7 +371,7 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
     (tmp_path / "small.csv").write_text(
         "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,50,60\n"
     )
-    assert "lies after its end" in extract(tmp_path, status=1).output
+    assert "is after the end of the video" in extract(tmp_path, status=1).output
     with open_store(tmp_path / "small.h5") as store:
         assert store.stream().videos.statuses == ("ok", "failed") and np.diff(store.stream().offsets).tolist() == [
             13,
@@ -389,7 +389,7 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
         (["--fps", "-1"], "rate above 0"),
         (["--device", "cuda:99"], "cannot be used"),
         (["--videos", "nowhere"], "no folder"),
-        (["--cluster-options", "site.toml"], "--cluster-options goes with --cluster"),
+        (["--cluster-options", "site.toml"], "--cluster-options needs --cluster"),
         (["--backbone", "i3d-r50", "--clip-length", "1"], "takes clips of 2 frames or more, got 1"),
     ],
 )

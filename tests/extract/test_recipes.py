@@ -17,8 +17,10 @@ from longtake.extract.clips import Timeline, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.scale import centre_crop
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan.plan import RunOptions, clip_rule
+from longtake.extract.plan import recipes, settle
+from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
+from longtake.extract.plan.settle import choose_weights, clip_rule
 from longtake.extract.preprocessing import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
@@ -119,8 +121,6 @@ def test_a_choice_that_a_recipe_has_no_use_for():
 
 
 def test_a_recipe_decides_and_the_call_overrides(tmp_path, numbers_backbone, monkeypatch):
-    from longtake.extract.plan import recipes
-
     change = recipes.Change(ClipRule(8, 8, "drop", num_frames=24, num_clips=3))
     monkeypatch.setitem(recipes.RECIPES, "short", recipes.Recipe("three clips", "a test", {fake_backbone.NAME: change}))
     write_video(tmp_path / "a.mp4", 90)
@@ -178,19 +178,17 @@ def test_predictions_of_the_classifier(tmp_path):
 )
 def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expected):
     """`auto` is bfloat16 where the device computes in it and the backbone states what it costs, which C3D does not."""
-    from longtake.extract.plan import plan as run
-
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
-    monkeypatch.setattr(run, "choose_device", lambda name: name)
-    assert run.choose_precision(asked, get_spec(backbone), device) == expected
+    monkeypatch.setattr(settle, "choose_device", lambda name: name)
+    assert settle.choose_precision(asked, get_spec(backbone), device) == expected
 
 
 @pytest.mark.parametrize(
     "device, processor, has, slow",
     [("cpu", "x86_64", False, True), ("cpu", "x86_64", True, False), ("cpu", "arm64", False, False)],
 )
-def test_a_precision_that_the_processor_imitates(tmp_path, monkeypatch, numbers_backbone, device, processor, has, slow):
+def test_a_precision_that_the_processor_emulates(tmp_path, monkeypatch, numbers_backbone, device, processor, has, slow):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
     monkeypatch.setattr(platform, "machine", lambda: processor)
     write_video(tmp_path / "a.mp4", 5)
@@ -212,20 +210,16 @@ def test_a_precision_that_the_processor_imitates(tmp_path, monkeypatch, numbers_
         out = ["--precision", precision, "--out", tmp_path / f"{precision}.h5"]
         done = CliRunner().invoke(main, [str(part) for part in call + out])
         assert done.exit_code == 0, done.output
-        assert ("does not compute in bfloat16" in done.stderr) == (slow and precision == "bfloat16")
+        assert ("this processor emulates bfloat16" in done.stderr) == (slow and precision == "bfloat16")
 
 
 def test_a_network_made_for_one_length():
-    from longtake.extract.plan.plan import RunOptions, clip_rule
-
     with pytest.raises(ExtractError, match="c3d takes clips of 16 frames only, got 32"):
         clip_rule(get_spec("c3d"), None, RunOptions(clip_length=32))
     assert clip_rule(get_spec("c3d"), None, RunOptions(clip_stride=8)).stride == 8
 
 
 def test_weights_for_each_of_several_backbones():
-    from longtake.extract.plan.plan import choose_weights
-
     specs = [get_spec("vst"), get_spec("ast")]
     assert choose_weights(specs, ()) == {"vst": None, "ast": None}
     assert choose_weights(specs, ("random:3",)) == {"vst": "random:3", "ast": "random:3"}

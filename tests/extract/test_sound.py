@@ -23,7 +23,8 @@ from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_bank
 from longtake.extract.decode.killable import InProcess
 from longtake.extract.decode.sound import read_sound, sound_seconds
 from longtake.extract.errors import SoundMissing
-from longtake.extract.pipeline.reader import Extractor, Job, NoSound, _send_clips
+from longtake.extract.pipeline.reader import Files, NoSound, VideoReader
+from longtake.extract.plan.job import Extractor, Job
 from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.store import open_store
 from longtake.manifests.table import ManifestRow
@@ -68,7 +69,7 @@ def write_av(
 class Loudness:
     """The mean of each clip's banks: a backbone without a network that hears."""
 
-    spec = backbones.get_spec("ast")
+    spec, device = backbones.get_spec("ast"), torch.device("cpu")
 
     def init_random(self, seed: int) -> None:
         pass
@@ -170,7 +171,9 @@ def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
     def heard(row: ManifestRow) -> list:
         extractor = Extractor(spec, ClipRule(25, 25, "pad"), None, None, 1)
         sent = []
-        _send_clips(Job(row, (extractor,)), info, get_decoder("pyav"), 1, InProcess(), sent.append, threading.Event())
+        files = Files(tmp_path, {}, get_decoder("pyav"), num_threads=1, stall_seconds=0)
+        reader = VideoReader(files, InProcess(), sent.append, threading.Event())
+        reader.send_clips(Job(row, (extractor,)), info, files.decoder)
         return sent
 
     quiet, loud = (clip.frames.mean() for clip in heard(row))
@@ -252,7 +255,8 @@ def test_the_two_recipes():
 
 
 def test_sound_is_cut_like_the_pictures_beside_it(both):
-    from longtake.extract.plan.plan import RunOptions, clip_rules
+    from longtake.extract.plan.options import RunOptions
+    from longtake.extract.plan.settle import clip_rules
 
     specs = [backbones.get_spec(name) for name in ("clip", "ast", "i3d")]
     rules = clip_rules(specs, None, RunOptions())

@@ -111,7 +111,7 @@ def test_commands_that_fetch_and_verify(server: Server, cache: Path, monkeypatch
     assert "fetch them first" in invoke(main, "weights", "verify", "toy", status=2).output
     assert invoke(main, "weights", "fetch", "toy").stdout == f"{cache / 'toy.pt'}\n"
     assert (cache / "toy.pt").read_bytes() == CONTENT
-    assert invoke(main, "weights", "verify", "toy").stdout == f"toy: sha256 {SHA256} as it should be\n"
+    assert invoke(main, "weights", "verify", "toy").stdout == f"toy: sha256 {SHA256} is correct\n"
     (row,) = [row for row in json.loads(invoke(main, "weights", "list", "--json").stdout) if row["name"] == "toy"]
     assert row["here"]
     (cache / "toy.pt").write_bytes(b"changed")

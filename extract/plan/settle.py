@@ -1,0 +1,188 @@
+"""Every choice about one backbone: recipe, clip rule, weights, precision and device, as the header of its features states them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from longtake.extract.backbones import build, get_spec
+from longtake.extract.backbones.download import Progress
+from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.state_dict import load_state, state_sha256
+from longtake.extract.backbones.weights import Weights, resolve
+from longtake.extract.clips import TAILS
+from longtake.extract.errors import ExtractError
+from longtake.extract.plan.job import Extractor
+from longtake.extract.plan.options import AUTO, RunOptions
+from longtake.extract.plan.recipes import apply_recipe
+from longtake.extract.preprocessing import ClipRule, SoundRule
+from longtake.features.types import FeatureHeader
+from longtake.manifests.card import ClipDefaults
+
+
+@dataclass(frozen=True)
+class Settled:
+    """One backbone with every choice made, and the header of its features."""
+
+    spec: BackboneSpec
+    rule: ClipRule
+    header: FeatureHeader
+    precision: str
+    batch_size: int
+    weights: Weights
+    options: RunOptions
+    drawn: Backbone | None
+    """The network of random weights, built already because the header holds the checksum of its tensors."""
+
+    def extractor(self) -> Extractor:
+        """Build the network and load its weights. Raises `ExtractError`, `WeightsError`."""
+        backbone = self.drawn
+        if backbone is None:
+            assert self.weights.path is not None, "weights that are not random are a file"
+            backbone = _network(self.spec, self.precision, self.options)
+            backbone.load_weights(load_state(self.weights.path))
+        return Extractor(self.spec, self.rule, self.header, backbone, self.batch_size)
+
+
+def settle(
+    spec: BackboneSpec,
+    rule: ClipRule,
+    asked: str | None,
+    options: RunOptions,
+    decoder: str,
+    on_download: Progress | None = None,
+) -> Settled:
+    """`asked` is what `longtake.extract.backbones.weights.resolve` takes, `decoder` the decoder's description."""
+    weights = resolve(asked, spec, on_progress=on_download)
+    precision = choose_precision(options.precision, spec, options.device)
+    drawn = None
+    if weights.is_random:
+        drawn = _network(spec, precision, options)
+        drawn.init_random(weights.seed or 0)
+        weights = replace(weights, sha256=state_sha256(drawn.state_dict()))
+    header = FeatureHeader(
+        backbone=spec.name,
+        modality=spec.modality,
+        dim=spec.dim,
+        weights=weights.name,
+        weights_sha256=weights.sha256,
+        weights_random=weights.is_random,
+        clip_length=rule.length,
+        clip_stride=rule.stride,
+        tail=rule.tail,
+        fps=rule.fps,
+        preprocessing=spec.frames.facts() | rule.extra_facts(),
+        decoder=decoder,
+        precision=precision,
+    )
+    # An image network computes frames, so clips of many frames make small batches.
+    usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
+    return Settled(spec, rule, header, precision, options.batch_size or usual, weights, options, drawn)
+
+
+def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbone:
+    backbone = build(spec, precision=precision, device=choose_device(options.device))
+    if options.compile:
+        backbone.compile()
+    return backbone
+
+
+def choose_spec(name: str, options: RunOptions) -> BackboneSpec:
+    """The spec of a backbone as the recipe and `--missing-sound` change it. Raises `ExtractError`."""
+    spec = apply_recipe(options.recipe, get_spec(name))
+    if options.missing_sound and isinstance(spec.frames, SoundRule):
+        spec = replace(spec, frames=replace(spec.frames, missing=options.missing_sound))
+    return spec
+
+
+def clip_rule(spec: BackboneSpec, card: ClipDefaults | None, options: RunOptions) -> ClipRule:
+    """The user's option, else the recipe's rule, else the card's, else the backbone's published rule. Raises `ExtractError`.
+
+    A length given without a stride is its own stride: clips side by side.
+    """
+    own = spec.clips
+    card = ClipDefaults() if options.recipe or card is None else card
+    length = options.clip_length or card.length or own.length
+    stride = options.clip_stride or (options.clip_length if options.clip_length else card.stride) or own.stride
+    tail = options.tail or card.tail or own.tail
+    if own.num_clips and options.clip_stride:
+        raise ExtractError(
+            f"recipe {options.recipe} spreads {own.num_clips} clips evenly over a routine: --clip-stride would change nothing"
+        )
+    fps = options.fps if options.fps is not None else card.fps if card.fps is not None else own.fps
+    if tail not in TAILS:
+        raise ExtractError(f"--tail takes {', '.join(TAILS)}, got {tail!r}")
+    if spec.only_length and length != spec.only_length:
+        raise ExtractError(f"{spec.name} takes clips of {spec.only_length} frames only, got {length}")
+    if length < spec.least_length:
+        raise ExtractError(f"{spec.name} takes clips of {spec.least_length} frames or more, got {length}")
+    try:
+        return ClipRule(length, stride, tail, fps, own.num_frames, own.num_clips)
+    except ValueError as error:
+        raise ExtractError(str(error)) from error
+
+
+def clip_rules(specs: Sequence[BackboneSpec], card: ClipDefaults | None, options: RunOptions) -> list[ClipRule]:
+    """One for each backbone. Sound is cut like the pictures: by the rule of the first video backbone."""
+    rules = [clip_rule(spec, card, options) for spec in specs]
+    seen = [rule for spec, rule in zip(specs, rules) if spec.modality == "video"]
+    return [seen[0] if seen and spec.modality == "audio" else rule for spec, rule in zip(specs, rules)]
+
+
+def choose_weights(specs: Sequence[BackboneSpec], asked: Sequence[str]) -> dict[str, str | None]:
+    """Backbone -> the weights asked for; None is its published weights. Raises `ExtractError` where that is ambiguous."""
+    names = [spec.name for spec in specs]
+    for_all: str | None = None
+    for_one: dict[str, str] = {}
+    for argument in asked:
+        name, equals, value = argument.partition("=")
+        if equals and name in names:
+            for_one[name] = value
+        elif len(names) == 1 or argument.partition(":")[0] == "random":
+            for_all = argument
+        else:
+            raise ExtractError(
+                f"--weights {argument}: for which of {', '.join(names)}? Use --weights BACKBONE={argument}"
+            )
+    return {name: for_one.get(name, for_all) for name in names}
+
+
+def choose_device(name: str) -> str:
+    """`auto` is cuda where there is a GPU. Raises `ExtractError` for a device that cannot be used."""
+    import torch
+
+    if name == AUTO:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        offered = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
+    return name
+
+
+def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
+    """`auto` is bfloat16 where its error is measured and the device computes in it, else float32."""
+    if name != AUTO:
+        return name
+    if spec.bfloat16_error is None:
+        return "float32"
+    import torch
+
+    device = choose_device(device)
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def slow_precision(headers: Sequence[FeatureHeader], device: str) -> str:
+    """A warning where a processor has to emulate bfloat16, which takes I3D 50 times as long; else empty."""
+    import torch
+
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    slow = choose_device(device) == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
+    if not slow or all(header.precision != "bfloat16" for header in headers):
+        return ""
+    return "this processor emulates bfloat16, which takes many times as long as --precision float32"

@@ -1,0 +1,121 @@
+"""Extract the features of a dataset into its store: the work of `extract run`, and `longtake.extract_videos`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+from longtake.errors import LongtakeWarning
+from longtake.extract.executors import execute
+from longtake.extract.executors.parts import publish
+from longtake.extract.find_videos import default_store, default_videos, find_source
+from longtake.extract.pipeline.batcher import OnBatch
+from longtake.extract.plan.options import OptionValues, RunOptions
+from longtake.extract.plan.plan import Plan, make_plan
+from longtake.extract.progress import RANDOM_NOTE, DownloadProgress, VideoProgress
+from longtake.features.parts import WAIT_SECONDS, Packed
+from longtake.features.types import VideoRecord
+from longtake.progress import Shown
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a run did."""
+
+    store: Path
+    num_new: int
+    num_there: int
+    """Videos whose features the store had before."""
+    failures: tuple[VideoRecord, ...]
+    """One for each video that failed, in this run or in an earlier one; `error_message` says why."""
+    recipes: Mapping[str, str]
+    """Backbone -> recipe id of its features."""
+    packed: Packed
+    """Whether the finished videos are in the store, or wait until another process has published it."""
+    interrupted: bool = False
+    """Ctrl-C ended it early; what was finished is stored."""
+
+    @property
+    def complete(self) -> bool:
+        """Every video has its features, and they are in the store."""
+        return not (self.failures or self.interrupted or self.packed.num_waiting) and self.packed.published
+
+    def __repr__(self) -> str:
+        counts = f"{self.num_new} new, {self.num_there} were there, {len(self.failures)} failed"
+        return f"<Extraction {self.store}: {counts}>"
+
+
+def extract_videos(
+    *,
+    manifest: Path | str | None = None,
+    dataset: str | None = None,
+    videos: Path | str | None = None,
+    out: Path | str | None = None,
+    backbones: str | Sequence[str] = RunOptions.backbones,
+    weights: str | Sequence[str] = RunOptions.weights,
+    workers: int | None = None,
+    show_progress: bool = True,
+    **options: Unpack[OptionValues],
+) -> Extraction:
+    """Extract features of every video that the store does not have yet, as `extract run` does.
+
+    The videos are named by the path of a `manifest` (CSV) or by a `dataset` that Longtake knows. Their folder `videos` is
+    `videos/<dataset>` by default, the store `out` is `features/<dataset>.h5`. The other options are those of `RunOptions`.
+
+    Videos that fail are listed in the result; the others are stored. Raises a `LongtakeError` when nothing can be done, and
+    `KeyboardInterrupt` after what was finished is stored.
+    """
+    source = find_source(dataset, Path(manifest) if manifest is not None else None)
+    shown = Shown.AUTO if show_progress else Shown.QUIET
+    settings = RunOptions(backbones=_names(backbones), weights=_names(weights), workers=workers, **options)
+    with DownloadProgress(shown) as download:
+        plan = make_plan(
+            source,
+            Path(videos) if videos is not None else default_videos(source.name),
+            Path(out) if out is not None else default_store(source.name),
+            settings,
+            on_download=download,
+        )
+    if any(header.weights_random for header in plan.headers):
+        warnings.warn(RANDOM_NOTE, LongtakeWarning, stacklevel=2)
+    done = run_plan(plan, shown=shown)
+    if done.interrupted:
+        raise KeyboardInterrupt
+    return done
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None = None) -> Extraction:
+    """Execute a plan and publish its store, which also happens when it is interrupted or ends with an error."""
+    failures = {record.video_id: record for record in plan.earlier_failures}
+    interrupted, num_new = False, 0
+    # After an interruption or an error, do not wait for another process that publishes the same store.
+    wait_seconds = 0.0
+    with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
+        try:
+            for video in execute(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
+                progress.video(video)
+                if video.failure:
+                    failures[video.video_id] = video.failure
+                else:
+                    num_new += 1
+            wait_seconds = WAIT_SECONDS
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            packed = publish(plan, wait_seconds=wait_seconds, on_wait=progress.note)
+    return Extraction(
+        store=plan.out,
+        num_new=num_new,
+        num_there=plan.num_done,
+        failures=tuple(failures.values()),
+        recipes={header.backbone: header.recipe_id for header in plan.headers},
+        packed=packed,
+        interrupted=interrupted or packed.stopped,
+    )
