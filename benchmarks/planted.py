@@ -17,8 +17,9 @@ import click
 import numpy as np
 from tabulate import tabulate
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.train.metrics import fisher_mean
 from longtake.train.protocol.experiment import prepare

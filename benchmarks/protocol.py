@@ -15,9 +15,10 @@ import click
 import numpy as np
 from tabulate import tabulate
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.imports.importer import import_text
 from longtake.features.labels import labels_of
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import find_manifest
 from longtake.train.cli import main as train

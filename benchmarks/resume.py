@@ -21,8 +21,9 @@ from longtake.extract.backbones import build, get_spec
 from longtake.extract.decode import get_decoder
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.settle import clip_rule, settle
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import labels_of
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import VideoFeatures, VideoRecord
 from longtake.manifests.table import read_manifest
 

@@ -22,8 +22,9 @@ import torch
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.manifests.card import Card
 from longtake.train.heads.base import Batch, SecondStream

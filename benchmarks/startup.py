@@ -15,8 +15,9 @@ import click
 import numpy as np
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 
 HELPS = (

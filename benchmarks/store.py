@@ -22,9 +22,10 @@ import zarr
 from tabulate import tabulate
 
 from longtake.features.columns import VideoTable
+from longtake.features.content import Block, Storage, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.parts import pack, write_part
-from longtake.features.store import Block, Storage, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.tools.merge import merge
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 

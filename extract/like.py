@@ -21,8 +21,9 @@ from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
 from longtake.extract.plan.settle import choose_weights, settle
 from longtake.extract.preprocessing import ClipRule, SoundRule
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id

@@ -339,7 +339,8 @@ def convert_store(
     The ending of OUT says which kind it becomes: .h5 one HDF5 file, .zarr many files or objects.
     Example: features convert features/rg.h5 s3://lab/rg.zarr
     """
-    from longtake.features.store import Storage, check_store_name
+    from longtake.features.content import Storage
+    from longtake.features.store import check_store_name
     from longtake.features.tools.convert import convert
 
     check_store_name(out)

@@ -1,7 +1,6 @@
-"""The table beside a stream's features: one column per fact of `VideoRecord`, read from the file when it is asked for.
+"""The table of videos of a stream: one column per field of `VideoRecord`, read from the file on access.
 
-A store of a hundred thousand videos opens as fast as one of five hundred because nobody makes a hundred thousand
-objects to read one video.
+A store of a hundred thousand videos opens as fast as one of five hundred, because reading one video makes one record.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Protocol
+from math import isnan
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,22 +23,25 @@ CHECKSUM = "features_sha256"
 
 
 class ArrayLike(Protocol):
-    """What a store needs of an array: numpy, HDF5 and Zarr arrays all have it."""
+    """What a store needs of an array. numpy, HDF5 and Zarr arrays have it."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
-    def __getitem__(self, key: slice) -> np.ndarray: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, key: slice, /) -> np.ndarray: ...
 
 
 def encode(values: Sequence[str]) -> np.ndarray:
-    """Text as stores keep it: fixed-length UTF-8, padded with NUL, which no field may contain."""
+    """Text as stores keep it: fixed-length UTF-8, padded with NUL, which no value may contain."""
     encoded = [value.encode() for value in values]
     return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
 
 
 def decode(values: np.ndarray) -> tuple[str, ...]:
-    """Raises `NotAStore` for bytes that are no text."""
+    """Raises `NotAStore` for bytes that are not UTF-8."""
     try:
         return tuple(value.decode() for value in values.tolist())
     except UnicodeDecodeError as error:
@@ -46,14 +49,16 @@ def decode(values: np.ndarray) -> tuple[str, ...]:
 
 
 class VideoTable:
-    """The rows of a stream. `columns` has the fields of `VideoRecord` and `features_sha256`, each of one length."""
+    """The videos of a stream. `columns` has the fields of `VideoRecord` and `features_sha256`, all of one length."""
 
     def __init__(self, columns: Mapping[str, ArrayLike]) -> None:
         self.columns = columns
 
     @classmethod
     def of(cls, records: Sequence[VideoRecord], checksums: Sequence[str]) -> VideoTable:
-        columns = {name: encode([getattr(record, name) for record in records]) for name in TEXT_FIELDS}
+        columns: dict[str, ArrayLike] = {
+            name: encode([getattr(record, name) for record in records]) for name in TEXT_FIELDS
+        }
         columns |= {name: np.array([getattr(record, name) for record in records], "<f8") for name in NUMBER_FIELDS}
         return cls({**columns, CHECKSUM: encode(checksums)})
 
@@ -72,27 +77,34 @@ class VideoTable:
     def _ids(self) -> np.ndarray:
         return np.asarray(self.columns["video_id"][:])
 
+    def to_columns(self) -> dict[str, Sequence[object]]:
+        """Field of `VideoRecord` -> values of all videos."""
+        return {f.name: [getattr(record, f.name) for record in self.records] for f in fields(VideoRecord)}
+
+    def _text(self, name: str) -> tuple[str, ...]:
+        return decode(np.asarray(self.columns[name][:]))
+
     @cached_property
     def video_ids(self) -> tuple[str, ...]:
         return tuple(check_video_id(video_id) for video_id in decode(self._ids))
 
     @cached_property
     def statuses(self) -> tuple[str, ...]:
-        return decode(np.asarray(self.columns["status"][:]))
+        return self._text("status")
 
     @cached_property
     def spans(self) -> tuple[tuple[float | None, float | None], ...]:
-        """As `VideoRecord.span`."""
-        ends = (np.asarray(self.columns[f"span_{end}_seconds"][:]) for end in ("start", "end"))
-        return tuple(zip(*([None if np.isnan(v) else v for v in values.tolist()] for values in ends)))
+        """`VideoRecord.span` of each video."""
+        starts, ends = (np.asarray(self.columns[f"span_{end}_seconds"][:]).tolist() for end in ("start", "end"))
+        return tuple((None if isnan(start) else start, None if isnan(end) else end) for start, end in zip(starts, ends))
 
     @cached_property
     def source_names(self) -> tuple[str, ...]:
-        return decode(np.asarray(self.columns["source_name"][:]))
+        return self._text("source_name")
 
     @cached_property
     def checksums(self) -> tuple[str, ...]:
-        return decode(np.asarray(self.columns[CHECKSUM][:]))
+        return self._text(CHECKSUM)
 
     @cached_property
     def records(self) -> tuple[VideoRecord, ...]:
@@ -105,12 +117,14 @@ class VideoTable:
         return decode(np.asarray(self.columns[CHECKSUM][row : row + 1]))[0]
 
     def _records(self, begin: int, end: int) -> tuple[VideoRecord, ...]:
-        values = {name: decode(np.asarray(self.columns[name][begin:end])) for name in TEXT_FIELDS}
+        values: dict[str, Sequence[Any]] = {
+            name: decode(np.asarray(self.columns[name][begin:end])) for name in TEXT_FIELDS
+        }
         values |= {name: np.asarray(self.columns[name][begin:end]).tolist() for name in NUMBER_FIELDS}
         return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
 
     def find(self, video_id: str) -> int:
-        """The row of a video, without decoding the others. Raises `NotInStore`."""
+        """The row of a video; the other ids are not decoded. Raises `NotInStore`."""
         found = np.flatnonzero(self._ids == video_id.encode())
         if not len(found):
             raise NotInStore(f"no video {video_id!r}")

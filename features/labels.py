@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from longtake.features.errors import InvalidFeatures
-from longtake.manifests.table import Manifest
+from longtake.manifests.table import SCORE_PREFIX, Manifest, boundary_column
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LabelRow:
     """Seconds; see `Labels`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Labels:
     """The facts of a manifest, one row per video: what a trainer needs in addition to the features."""
 
@@ -62,6 +62,17 @@ class Labels:
             np.array_equal(ours, theirs, equal_nan=True)
             for ours, theirs in ((self.scores, other.scores), (self.boundaries, other.boundaries))
         )
+
+    def __repr__(self) -> str:
+        return f"Labels({len(self)} videos, scores {', '.join(self.score_names) or 'none'})"
+
+    def to_columns(self) -> dict[str, Sequence[object]]:
+        """Name -> values of all videos, as in a manifest."""
+        facts: dict[str, Sequence[object]] = {
+            "video_id": self.video_ids, "split": self.splits, "category": self.categories,
+        }  # fmt: skip
+        facts |= {SCORE_PREFIX + name: self.scores[:, i].tolist() for i, name in enumerate(self.score_names)}
+        return facts | {boundary_column(i + 1): self.boundaries[:, i].tolist() for i in range(self.boundaries.shape[1])}
 
     def row(self, index: int) -> LabelRow:
         scores = {n: float(s) for n, s in zip(self.score_names, self.scores[index]) if not np.isnan(s)}

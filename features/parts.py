@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from longtake.features.claim import holder_of, locked
+from longtake.features.content import StreamItem, StreamPlan, consecutive
 from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
 from longtake.features.joins import combine_texts, require_one_dataset
 from longtake.features.labels import Labels, combine_labels, no_labels
-from longtake.features.store import Stream, StreamItem, StreamPlan, consecutive, open_store, store_exists, write_store
+from longtake.features.store import open_store, store_exists, write_store
+from longtake.features.stream import Stream
 from longtake.features.types import OK, FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
 from longtake.files import clear_dead
 from longtake.manifests.card import Card

@@ -1,4 +1,4 @@
-"""Stores at URLs: https://, s3:// and whatever else fsspec has a package for."""
+"""Stores at URLs: https://, s3:// and all others for which fsspec has a package."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from longtake.features.errors import NotAStore
 from longtake.files import is_url
 
 BLOCK_BYTES = 1 << 17
-"""Fetched at a time from an HDF5 file: a quarter of one routine's features, enough for the tables of five hundred videos."""
+"""Fetched at a time from an HDF5 file: a quarter of the features of one routine, or the tables of five hundred videos."""
 
 
 def name_of(path: Path | str) -> str:
     """The last part of a path or URL, without a query."""
-    return PurePosixPath(urlsplit(path).path).name if is_url(path) else Path(path).name
+    return PurePosixPath(urlsplit(str(path)).path).name if is_url(path) else Path(path).name
 
 
 @contextmanager
 def plain_errors(url: str) -> Iterator[None]:
-    """Whatever goes wrong on the way to a URL, as one line. Programs far away fail in many ways."""
+    """Raise `NotAStore` with one line for any failure of a remote server or its client."""
     try:
         yield
     except NotAStore:
@@ -37,16 +37,17 @@ def plain_errors(url: str) -> Iterator[None]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """The bases of what clients of far away places raise, of those that have been loaded."""
+    """Base classes of what clients of remote servers raise, for those clients that are loaded."""
     bases = {"aiohttp": ("ClientError",), "botocore.exceptions": ("BotoCoreError", "ClientError")}
     loaded = [(sys.modules[module], names) for module, names in bases.items() if module in sys.modules]
     return (OSError, ValueError, TimeoutError, *(getattr(module, name) for module, names in loaded for name in names))
 
 
 def open_binary(url: str) -> BinaryIO:
-    """A file at a URL, of which only the blocks that are read travel. Raises `NotAStore`."""
+    """A file at a URL; only the blocks that are read are fetched. Raises `NotAStore`."""
     import fsspec
 
     with plain_errors(url):
         filesystem, path = fsspec.core.url_to_fs(url)
-        return filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+        file: BinaryIO = filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+        return file

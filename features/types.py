@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from longtake.checks import build, read_json
 from longtake.features.errors import InvalidFeatures, NotInStore
 from longtake.manifests.table import check_video_id
 
@@ -82,17 +83,13 @@ class FeatureHeader:
         return {**values, "preprocessing": dict(self.preprocessing), "format_version": FORMAT_VERSION}
 
     @classmethod
-    def from_json(cls, text: str) -> FeatureHeader:
-        values = json.loads(text)
-        version = values.pop("format_version", None)
+    def from_json(cls, text: str, where: str = "the recipe") -> FeatureHeader:
+        """Raises `InvalidFeatures` with every fault; `where` names the text in the message."""
+        values = read_json(text, where, InvalidFeatures)
+        version = values.pop("format_version", None) if isinstance(values, dict) else FORMAT_VERSION
         if version != FORMAT_VERSION:
             raise InvalidFeatures(f"features of format version {version}; this release reads version {FORMAT_VERSION}")
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise InvalidFeatures(
-                f"a recipe with unknown fields {', '.join(sorted(unknown))}: written by a newer release?"
-            )
-        return cls(**values)
+        return build(cls, values, where, InvalidFeatures)
 
     def to_json(self) -> str:
         return canonical_json(self.to_dict())
@@ -183,7 +180,7 @@ class VideoFeatures:
     def sha256(self) -> str:
         """SHA-256 of the features as little-endian bytes in row order."""
         contiguous = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
-        return hashlib.sha256(contiguous).hexdigest()
+        return hashlib.sha256(contiguous.data).hexdigest()
 
     @classmethod
     def failure(cls, record: VideoRecord, dim: int) -> VideoFeatures:
@@ -206,8 +203,9 @@ class TextHeader:
         return canonical_json(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> TextHeader:
-        return cls(**json.loads(text))
+    def from_json(cls, text: str, where: str = "the recipe of the texts") -> TextHeader:
+        """Raises `InvalidFeatures` with every fault; `where` names the text in the message."""
+        return build(cls, read_json(text, where, InvalidFeatures), where, InvalidFeatures)
 
     @property
     def recipe_id(self) -> str:

@@ -1,15 +1,30 @@
-"""A file for HDF5 to write into, which survives a full disk."""
+"""Files on a disk: synced, and one for HDF5 to write into that survives a full disk."""
 
 from __future__ import annotations
 
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class DiskFile(io.RawIOBase):
-    """HDF5 cannot close a file whose writes fail: the process dies of it, some time later, without a word. So HDF5 is told
-    that all went well, the first failure is kept, and `check` raises it where it can be handled."""
+    """A file that accepts all writes and keeps the first failure, which `check` raises.
+
+    HDF5 cannot close a file whose writes fail: the process crashes some time later without a message. So HDF5 never sees the failure.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=0)
@@ -19,7 +34,7 @@ class DiskFile(io.RawIOBase):
         if self._failure is not None:
             raise self._failure
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -30,8 +45,8 @@ class DiskFile(io.RawIOBase):
             self._failure = error
         return size
 
-    def readinto(self, buffer: bytearray) -> int:
-        """What was never written, because the disk is full, reads as zeros."""
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Bytes that could not be written because the disk is full are read as zeros."""
         wanted = memoryview(buffer).cast("B")
         got = self._file.readinto(wanted) or 0
         if self._failure is not None and got < len(wanted):

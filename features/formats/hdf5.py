@@ -1,55 +1,59 @@
 """A store as one HDF5 file.
 
-It is never changed in place. It is written whole beside its final name, synced, and renamed over it, because a file
-that is killed while HDF5 appends to it can no longer be opened at all, old data included.
+A published file is never changed. A new one is written under a temporary name, synced, and renamed over it: if a process is killed
+while HDF5 appends to a file, the file can no longer be opened, and its older data are lost too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from longtake.features.columns import ArrayLike
+from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
-from longtake.features.formats.disk import DiskFile
-from longtake.features.formats.tree import (
-    DAMAGED,
-    MAX_CHUNK_BYTES,
-    Opened,
-    check_array,
-    check_bytes,
-    read_store,
-    write_tree,
-)
-from longtake.features.remote import failures, open_binary
-from longtake.features.store import BLOCK_BYTES, Storage, Store
-from longtake.files import clear_dead, is_url, temporary_beside
+from longtake.features.formats.disk import DiskFile, sync
+from longtake.features.formats.tree import MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
+from longtake.features.formats.tree_reader import Opened, read_store
+from longtake.features.formats.tree_writer import write_tree
+from longtake.features.remote import open_binary
+from longtake.features.store import Store
+from longtake.features.stream import BLOCK_BYTES
+from longtake.files import clear_dead, temporary_beside
 
-COMPRESSIONS = {"default": {}, "none": {}, "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True}}
+COMPRESSIONS: Mapping[str, Mapping[str, object]] = {
+    "default": {},
+    "none": {},
+    "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
+}
 """Filters that every HDF5 library has."""
 PIECE_ROWS = 512
-"""Of columns that are read by row."""
+"""Rows per chunk of columns that are read by row."""
 
 
-def write_file(path: Path | str, *, storage: Storage, **content: object) -> None:
+def write_file(path: Path | str, content: Content) -> None:
     """Write a whole store and publish it at `path` by one rename. Readers see the old store or the new one."""
-    if is_url(path):
-        raise InvalidFeatures(f"{path}: an HDF5 file cannot be written far away; write a .zarr there, or a local file")
-    if storage.compression not in COMPRESSIONS:
+    if isinstance(path, str):
+        raise InvalidFeatures(
+            f"{path}: an HDF5 file cannot be written to a URL; write a .zarr store there, or a local file"
+        )
+    compression = content.storage.compression
+    if compression not in COMPRESSIONS:
         known = ", ".join(COMPRESSIONS)
-        raise InvalidFeatures(f"HDF5 files everywhere can be read with compression {known}, not {storage.compression}")
+        raise InvalidFeatures(f"compression of an HDF5 store must be {known}, got {compression}")
     clear_dead(path.parent, path.name)
     temporary = temporary_beside(path)
     try:
         with closing(DiskFile(temporary)) as disk:
             with h5py.File(disk, "w") as file:
-                write_tree(_NewGroup(file, disk), storage=storage, **content)
+                write_tree(_NewGroup(file, disk), content)
             disk.check()
         sync(temporary)
         os.replace(temporary, path)
@@ -59,15 +63,7 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
 
 
 def exists(path: Path | str) -> bool:
-    return not is_url(path) and path.exists()
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return isinstance(path, Path) and path.exists()
 
 
 class _NewGroup:
@@ -81,7 +77,7 @@ class _NewGroup:
         self._group.attrs[name] = value
 
     def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
-        options = {}
+        options: dict[str, object] = {}
         if values.dtype.kind == "S":
             values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
             if by_row and len(values) > PIECE_ROWS:
@@ -92,7 +88,7 @@ class _NewGroup:
     def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> _NewTable:
         filters = COMPRESSIONS[storage.compression]
         rows = min(storage.chunk_rows, shape[0]) if filters else 0
-        # Nothing is ever appended in place, so without compression there is nothing that chunks would be good for.
+        # Nothing is appended to a published file, so features without compression need no chunks.
         options = {"chunks": (rows, shape[1]), **filters} if rows else {}
         data = self._group.create_dataset(name, shape, dtype, **options)
         step = max(1, rows)
@@ -110,9 +106,12 @@ class _NewTable:
 
 
 def open_file(path: Path | str) -> Store:
-    """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the file."""
-    if is_url(path):
-        source = open_binary(path)
+    """Open for reading. Raises `NotAStore` for anything that is wrong with the file."""
+    # A published file never changes, so a reader needs no lock, which NFS may refuse.
+    source: Path | BinaryIO
+    options: dict[str, object] = {"locking": False}
+    if isinstance(path, str):
+        source, options = open_binary(path), {}
         num_bytes = getattr(source, "size", None)
     elif not path.exists():
         raise NotAStore(f"no feature store at {path}")
@@ -121,13 +120,11 @@ def open_file(path: Path | str) -> Store:
     else:
         source, num_bytes = path, path.stat().st_size
     try:
-        # Published stores never change, so a reader needs no lock (and NFS would refuse it).
-        options = {} if is_url(path) else {"locking": False}
         file = h5py.File(source, "r", **options)
     except PermissionError as error:
-        raise NotAStore(f"you may not read {path}") from error
-    except (*DAMAGED, *failures()) as error:
-        raise NotAStore(f"{path} is not an HDF5 file or is damaged: {' '.join(str(error).split())}") from error
+        raise NotAStore(f"no permission to read {path}") from error
+    except damage() as error:
+        raise NotAStore(f"{path} is not an HDF5 file or is damaged: {one_line(error)}") from error
     return read_store(path, Opened(_Group(file), file.close, num_bytes))
 
 
@@ -137,10 +134,10 @@ class _Group:
         self.name = str(group.name)
 
     @cached_property
-    def attributes(self) -> dict[str, object]:
+    def attributes(self) -> Mapping[str, object]:
         return dict(self._group.attrs)
 
-    def _own(self, name: str, kind: type) -> h5py.Group | h5py.Dataset:
+    def _own(self, name: str, kind: type) -> Any:
         # An external or soft link could lead a reader out of the file.
         if self._group.get(name, getlink=True).__class__ is not h5py.HardLink:
             raise NotAStore(f"{self.name.rstrip('/')}/{name} is missing or a link")
@@ -160,8 +157,7 @@ class _Group:
         check_array(data.name, data.shape, data.dtype, kinds, num_axes)
         if data.external or data.is_virtual:
             raise NotAStore(f"{data.name} keeps its data in another file")
-        stored = data.id.get_storage_size()
-        check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, stored)
+        check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
         if data.chunks and int(np.prod(data.chunks)) * data.dtype.itemsize > MAX_CHUNK_BYTES:
             raise NotAStore(f"{data.name} declares chunks of {data.chunks}, more than {MAX_CHUNK_BYTES >> 20} MiB")
         _check_stored_chunks(data)
@@ -169,25 +165,27 @@ class _Group:
 
 
 def _check_stored_chunks(data: h5py.Dataset) -> None:
-    """A compressed chunk that is larger than what it should become would be inflated to a thousand times that."""
+    """Refuse a compressed chunk that is larger than its content should be: it could inflate to a thousand times that size."""
     if not data.compression:
         return
     limit = int(np.prod(data.chunks)) * data.dtype.itemsize + 4096
     sizes: list[int] = []
     data.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
     if max(sizes, default=0) > limit:
-        raise NotAStore(f"{data.name} stores a chunk of {max(sizes)} bytes where {limit} are the most")
+        raise NotAStore(f"{data.name} stores a chunk of {max(sizes)} bytes; at most {limit} are possible")
 
 
 class _Array:
-    """A dataset whose reading fails in one way only."""
+    """A dataset that raises only `NotAStore` when it is read."""
 
     def __init__(self, data: h5py.Dataset) -> None:
         self._data = data
-        self.shape, self.dtype = data.shape, data.dtype
+        self.shape: tuple[int, ...] = data.shape
+        self.dtype: np.dtype = data.dtype
 
     def __getitem__(self, key: slice) -> np.ndarray:
         try:
-            return self._data[key]
-        except (*DAMAGED, *failures()) as error:
-            raise NotAStore(f"{self._data.name} cannot be read: {' '.join(str(error).split())}") from error
+            values: np.ndarray = self._data[key]
+        except damage() as error:
+            raise NotAStore(f"{self._data.name} cannot be read: {one_line(error)}") from error
+        return values

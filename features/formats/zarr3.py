@@ -1,8 +1,8 @@
 """A store as a Zarr v3 hierarchy: many files or objects, for object stores and HTTP.
 
-Nothing in it is changed in place either. Every writing makes a new generation, a group of its own, and publishes it by one
-write of the root's `zarr.json`, which names the generation and holds the metadata of all its arrays: a reader opens a store with
-one request. Generations that were replaced stay for a while, for readers that have them open.
+Published data are never changed. Each write makes a new generation, a group of its own, and publishes it by one write of the root's
+`zarr.json`, which names the generation and holds the metadata of all its arrays, so a reader opens a store with one request.
+Replaced generations are kept for a while, for readers that have them open.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -28,21 +29,16 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import FsspecStore, LocalStore
 
 from longtake.features.columns import ArrayLike
+from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
-from longtake.features.formats.hdf5 import sync
-from longtake.features.formats.tree import (
-    DAMAGED,
-    MAGIC,
-    MAX_CHUNK_BYTES,
-    Opened,
-    check_array,
-    check_bytes,
-    read_store,
-    write_tree,
-)
-from longtake.features.remote import failures, plain_errors
-from longtake.features.store import BLOCK_BYTES, Storage, Store
-from longtake.files import Writer, is_url
+from longtake.features.formats.disk import sync
+from longtake.features.formats.tree import MAGIC, MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
+from longtake.features.formats.tree_reader import Opened, read_store
+from longtake.features.formats.tree_writer import write_tree
+from longtake.features.remote import plain_errors
+from longtake.features.store import Store
+from longtake.features.stream import BLOCK_BYTES
+from longtake.files import Writer
 
 COMPRESSIONS = {
     "default": (ZstdCodec(level=1),),
@@ -51,32 +47,33 @@ COMPRESSIONS = {
     "none": (),
 }
 KNOWN_CODECS = (BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec)
-"""What a store may ask a reader to run."""
+"""Codecs that a store may use."""
 COLUMN_ROWS = 1 << 16
-"""Columns are cut into files of so many rows."""
+"""Rows per file of a column."""
 PIECE_ROWS = 1 << 9
-"""And those that are read by row, into pieces inside."""
+"""Rows per chunk inside such a file, for columns that are read by row."""
 GRACE_SECONDS = 60.0
-"""A replaced generation is removed by the first writing after this time."""
+"""A replaced generation is removed by the first write after this time."""
 MAX_CHUNKS = 1 << 20
-"""A reader makes a list of the chunks that it needs."""
+"""Chunks of an array that a reader accepts, since it lists those it needs."""
 
 
-def write_file(path: Path | str, *, storage: Storage, **content: object) -> None:
-    """Write a new generation and publish it by one write of the root's metadata. Readers see the old store or the new."""
-    if storage.compression not in COMPRESSIONS:
-        raise InvalidFeatures(f"Zarr stores take compression {', '.join(COMPRESSIONS)}, not {storage.compression}")
+def write_file(path: Path | str, content: Content) -> None:
+    """Write a new generation and publish it by one write of the root's metadata. Readers see the old store or the new one."""
+    compression = content.storage.compression
+    if compression not in COMPRESSIONS:
+        raise InvalidFeatures(f"compression of a Zarr store must be {', '.join(COMPRESSIONS)}, got {compression}")
     generation = f"{uuid4().hex[:8]}.{Writer.current()}"
-    # Zarr would write metadata of every parent, so the generation is a hierarchy of its own until it is published.
+    # Zarr would write metadata of every parent group, so the generation is a separate hierarchy until it is published.
     inside = path / generation if isinstance(path, Path) else f"{path.rstrip('/')}/{generation}"
     with _opened(path, read_only=False) as files, _opened(inside, read_only=False) as new:
         root = _read_root(files)
         before, one_before = (_generation(root.get(name)) for name in ("current", "previous"))
         try:
             zarr.create_group(new)
-            write_tree(_NewGroup(new, ""), storage=storage, **content)
+            write_tree(_NewGroup(new, ""), content)
             zarr.consolidate_metadata(new)
-            metadata = json.loads(_get(new, "zarr.json"))
+            metadata = json.loads(_get(new, "zarr.json") or b"{}")
             if isinstance(inside, Path):
                 _sync_tree(inside)
             _put(files, "zarr.json", _root_metadata(generation, before, metadata))
@@ -93,7 +90,7 @@ def write_file(path: Path | str, *, storage: Storage, **content: object) -> None
                 os.utime(path / before)
             _clear(path, current=generation)
         elif one_before:
-            # Far away nobody can tell when a generation was replaced, so one is kept.
+            # At a URL the time of replacement is unknown, so one generation is kept.
             wait_for(files.delete_dir(one_before))
 
 
@@ -106,20 +103,20 @@ def exists(path: Path | str) -> bool:
 
 @contextmanager
 def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
-    """The files of a store. What is particular about our use of zarr is said here."""
-    with warnings.catch_warnings(), plain_errors(path) if is_url(path) else nullcontext():
-        # The warning that consolidated metadata are no part of the specification yet: FORMAT.md says what they hold.
+    """The files of a store, with zarr set up as we need it."""
+    with warnings.catch_warnings(), plain_errors(path) if isinstance(path, str) else nullcontext():
+        # Zarr warns that consolidated metadata are not yet in its specification. FORMAT.md describes them.
         warnings.simplefilter("ignore", ZarrUserWarning)
         with zarr.config.set({"array.write_empty_chunks": True, "json_indent": None}):
             yield (
                 FsspecStore.from_url(path, read_only=read_only)
-                if is_url(path)
+                if isinstance(path, str)
                 else LocalStore(path, read_only=read_only)
             )
 
 
 def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes:
-    """The root group: which generation is current, and all of its metadata under names as seen from the root."""
+    """The root group: which generation is current, and all of its metadata with paths relative to the root."""
     inside = metadata.pop("consolidated_metadata")["metadata"]
     root = {
         "zarr_format": 3,
@@ -144,7 +141,7 @@ def _put(files: Files, key: str, value: bytes) -> None:
 
 
 def _read_root(files: Files) -> Mapping[str, object]:
-    """Attributes of the root; none where there is no store."""
+    """Attributes of the root; empty if there is no store."""
     try:
         found = json.loads(_get(files, "zarr.json") or "{}")["attributes"]
     except (ValueError, KeyError, TypeError):
@@ -153,7 +150,7 @@ def _read_root(files: Files) -> Mapping[str, object]:
 
 
 def _generation(name: object) -> str | None:
-    """A name that a store gives to a generation, if it is one that our writers make: it may come from a stranger."""
+    """The name of a generation in an untrusted store, if it is one that our writers make."""
     return name if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{8}\.\d+@[^/\\]+", name) else None
 
 
@@ -165,7 +162,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _clear(path: Path, current: str) -> None:
-    """Remove generations that were replaced some time ago, and what writers that were killed have left."""
+    """Remove generations that were replaced some time ago, and incomplete files of killed writers."""
     for entry in path.iterdir():
         writer = Writer.parse(entry.name.partition(".")[2])
         if entry.suffix == ".partial":
@@ -200,7 +197,7 @@ class _NewGroup:
 
     def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
         if values.dtype.kind == "S":
-            # Zarr has no fixed-length text that every reader knows; its bytes are kept as they are.
+            # Zarr has no fixed-length text that every reader knows, so the bytes are stored.
             values = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
         width = tuple(max(1, size) for size in values.shape[1:])
         rows, shards = max(1, min(COLUMN_ROWS, len(values))), None
@@ -216,8 +213,11 @@ class _NewGroup:
         compressors = COMPRESSIONS[storage.compression]
         return _NewTable(self._create(name, shape, dtype, (rows, shape[1]), shards, compressors), shards[0])
 
-    def _create(self, name, shape, dtype, chunks, shards, compressors) -> zarr.Array:
-        # A chunk that is lost shows as NaN, which no feature may be.
+    def _create(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
+        shards: tuple[int, ...] | None, compressors: tuple[object, ...],
+    ) -> zarr.Array:  # fmt: skip
+        # A lost chunk is read as NaN, which features must not contain.
         fill = np.nan if dtype.kind == "f" else 0
         return self._group.create_array(
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
@@ -234,7 +234,7 @@ class _NewTable:
 
 
 def open_file(path: Path | str) -> Store:
-    """Open for reading. Raises `NotAStore` with one line for whatever is wrong with the store."""
+    """Open for reading. Raises `NotAStore` for anything that is wrong with the store."""
     if isinstance(path, Path) and not path.exists():
         raise NotAStore(f"no feature store at {path}")
     if isinstance(path, Path) and not path.is_dir():
@@ -249,17 +249,13 @@ def open_file(path: Path | str) -> Store:
             tree = _Group(root[current], folder)
     except FileNotFoundError as error:
         raise NotAStore(f"no feature store at {path}: it has no zarr.json") from error
-    except (*DAMAGED, *failures()) as error:
-        raise NotAStore(f"{path} is not a Longtake feature store, or is damaged: {_line(error)}") from error
+    except damage() as error:
+        raise NotAStore(f"{path} is not a Longtake feature store, or is damaged: {one_line(error)}") from error
     return read_store(path, Opened(tree, files.close, _num_bytes(folder) if folder else None))
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _num_bytes(folder: Path) -> int:
-    """Of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store."""
+    """Size of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store."""
     total = 0
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
@@ -274,9 +270,9 @@ class _Group:
     def __init__(self, group: zarr.Group, folder: Path | None) -> None:
         self._group, self._folder = group, folder
         self.name = f"/{group.path.partition('/')[2]}"
-        self.attributes = dict(group.attrs)
+        self.attributes: Mapping[str, object] = dict(group.attrs)
 
-    def _member(self, name: str, kind: type) -> zarr.Group | zarr.Array:
+    def _member(self, name: str, kind: type) -> Any:
         try:
             child = self._group[name]
         except KeyError:
@@ -298,7 +294,7 @@ class _Group:
         check_array(full_name, array.shape, array.dtype, "u" if is_text else kinds, 2 if is_text else num_axes)
         _check_chunks(full_name, array)
         num_bytes = int(np.prod(array.shape, dtype=float)) * array.dtype.itemsize
-        # The features may be all alike, and then zstd makes them smaller than any bound; they are never read unasked.
+        # Equal features can be compressed beyond any limit; they are only read on request.
         if self._folder is not None:
             stored = _num_bytes(self._folder / name)
             if name != "features":
@@ -307,13 +303,13 @@ class _Group:
 
 
 def _check_chunks(name: str, array: zarr.Array) -> None:
-    """Codecs, sizes and numbers that our writer would never make are refused before anything is read."""
+    """Refuse codecs, sizes and numbers of chunks that our writer does not make, before anything is read."""
     codecs = list(array.metadata.codecs)
     for codec in codecs:
         if isinstance(codec, ShardingCodec):
             codecs += [*codec.codecs, *codec.index_codecs]
         if not isinstance(codec, KNOWN_CODECS):
-            raise NotAStore(f"{name} asks for the codec {type(codec).__name__}, which stores do not use")
+            raise NotAStore(f"{name} uses the codec {type(codec).__name__}, which is not supported")
     whole = array.shards or array.chunks
     if any(size < 1 for size in array.chunks) or int(np.prod(whole, dtype=float)) * array.dtype.itemsize > 1 << 30:
         raise NotAStore(f"{name} declares chunks of {whole}")
@@ -324,16 +320,16 @@ def _check_chunks(name: str, array: zarr.Array) -> None:
 
 
 class _Array:
-    """An array whose reading fails in one way only, and whose text looks like text."""
+    """An array that raises only `NotAStore` when it is read; text that is stored as bytes becomes text."""
 
     def __init__(self, name: str, array: zarr.Array, is_text: bool) -> None:
         self._name, self._array, self._is_text = name, array, is_text
-        self.shape = array.shape[:1] if is_text else array.shape
-        self.dtype = np.dtype(f"S{max(1, array.shape[1])}") if is_text else array.dtype
+        self.shape: tuple[int, ...] = array.shape[:1] if is_text else array.shape
+        self.dtype: np.dtype = np.dtype(f"S{max(1, array.shape[1])}") if is_text else array.dtype
 
     def __getitem__(self, key: slice) -> np.ndarray:
         try:
             values = np.ascontiguousarray(self._array[key])
-        except (*DAMAGED, *failures()) as error:
-            raise NotAStore(f"{self._name} cannot be read: {_line(error)}") from error
+        except damage() as error:
+            raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
         return values.view(self.dtype).reshape(-1) if self._is_text else values

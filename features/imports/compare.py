@@ -10,7 +10,7 @@ import numpy as np
 
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.layouts import SourceVideo, find_videos
-from longtake.features.store import Stream
+from longtake.features.stream import Stream
 from longtake.features.types import OK
 
 MOST_SHIFT = 5

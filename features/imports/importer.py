@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.layouts import SourceVideo, find_videos
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import PART_SUFFIX, add_text, pack_or_refuse, parts_folder
-from longtake.features.store import StreamItem, StreamPlan, check_store_name, open_store, store_exists, write_store
+from longtake.features.store import check_store_name, open_store, store_exists, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import file_sha256
 from longtake.manifests.card import Card

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.features.content import Block, Storage, StreamPlan, StreamRows
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.joins import require_new
-from longtake.features.store import (
-    BLOCK_BYTES,
-    Block,
-    Storage,
-    Store,
-    Stream,
-    StreamPlan,
-    StreamRows,
-    open_store,
-    storage_for,
-    write_store,
-)
+from longtake.features.store import Store, open_store, storage_for, write_store
+from longtake.features.stream import BLOCK_BYTES, Stream
 from longtake.features.types import VideoFeatures
 from longtake.files import is_url
 
@@ -80,7 +71,8 @@ class _Narrowed:
 
     @property
     def counts(self) -> Sequence[int]:
-        return np.diff(self.stream.offsets)
+        counts: list[int] = np.diff(self.stream.offsets).tolist()
+        return counts
 
     def blocks(self) -> Iterator[Block]:
         for row, (record, (features, starts, ends)) in enumerate(self.stream.each()):

@@ -11,7 +11,8 @@ import numpy as np
 from longtake.errors import ManifestError
 from longtake.features.errors import FeaturesError
 from longtake.features.labels import Labels
-from longtake.features.store import Store, Stream
+from longtake.features.store import Store
+from longtake.features.stream import Stream
 from longtake.features.types import OK
 from longtake.manifests.card import Card
 from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, check_video_id, write_manifest

@@ -9,7 +9,8 @@ import numpy as np
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.joins import card_differences
 from longtake.features.labels import Labels, label_conflicts
-from longtake.features.store import Store, Stream
+from longtake.features.store import Store
+from longtake.features.stream import Stream
 from longtake.features.types import FAILED, OK, VideoFeatures, VideoRecord
 from longtake.manifests.card import Card
 from longtake.manifests.pretrained import licence_of

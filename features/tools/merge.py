@@ -7,10 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from longtake.features.content import StreamPlan, consecutive
 from longtake.features.errors import StoreConflict
 from longtake.features.joins import card_differences, require_new, require_no_conflicts, require_one_recipe
 from longtake.features.labels import Labels, combine_labels, label_conflicts
-from longtake.features.store import Store, Stream, StreamPlan, consecutive, open_store, storage_for, write_store
+from longtake.features.store import Store, open_store, storage_for, write_store
+from longtake.features.stream import Stream
 from longtake.features.types import OK, FeatureHeader, TextFeatures
 from longtake.manifests.card import Card
 

@@ -99,7 +99,7 @@ def test_calls_that_name_no_videos(arguments, message, tmp_path, monkeypatch):
         (("--precision", "int8"), "--precision takes"),
         (("--device", "abacus"), "--device abacus"),
         (("--weights", "nowhere.pt"), "nowhere.pt"),
-        (("--out", "small.txt"), "ends in one of .h5"),
+        (("--out", "small.txt"), "must end in .h5"),
         (("--out", "s3://lab/small.zarr"), "features convert HERE s3://lab/small.zarr"),
     ],
 )

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from longtake.features import parts
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FAILED, FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import Writer
 

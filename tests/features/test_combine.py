@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longtake.features.cli import main
+from longtake.features.content import Storage
 from longtake.features.errors import FeaturesError, InvalidFeatures, StoreConflict
 from longtake.features.labels import LabelRow, Labels, labels_of
 from longtake.features.parts import pack, write_part
-from longtake.features.store import Storage, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import diff, verify
 from longtake.features.tools.merge import merge
@@ -301,7 +302,7 @@ def test_a_store_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(h5py, "File", forbidden)
-    assert f"you may not read {path}" in run("info", path, status=2)
+    assert f"no permission to read {path}" in run("info", path, status=2)
 
 
 def test_stores_of_two_names_differ(tmp_path):

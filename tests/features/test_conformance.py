@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from longtake.features.columns import decode
-from longtake.features.store import STORES, Storage, StreamPlan, StreamRows, open_store, write_store
+from longtake.features.content import Storage, StreamPlan, StreamRows
+from longtake.features.store import STORES, open_store, write_store
 from longtake.features.tools.inspect import verify
 from longtake.features.types import FeatureHeader
 from tests.features import raw

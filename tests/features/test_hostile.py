@@ -183,7 +183,7 @@ HDF5 = {
         replaced("features", (204, 6), "f4", external=[("/etc/passwd", 0, 4896)]), "keeps its data in another file"),
     "objects": (replaced("videos/status", data=["ok"] * 4, dtype=h5py.string_dtype()), "status has type object"),
     "references": (replaced("offsets", (5,), dtype=h5py.ref_dtype), "offsets has type object"),
-    "a bomb": (bomb, "features stores a chunk of 2.... bytes where 8992 are the most"),
+    "a bomb": (bomb, "features stores a chunk of 2.... bytes; at most 8992 are possible"),
     "a header that changed": (
         lambda file, stream: stream.attrs.__setitem__("header", stream.attrs["header"].replace('"clip_stride":8', '"clip_stride":9')),
         "has the header of net@.*: one of the two is damaged"),

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.features.cli import main
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 
 DIM, FRAMES_PER_CLIP = 64, 8

@@ -108,7 +108,7 @@ def test_choosing_a_stream(tmp_path, suffix):
 
 
 def test_another_ending(tmp_path):
-    with pytest.raises(NotAStore, match="ends in one of .h5"):
+    with pytest.raises(NotAStore, match="must end in .h5"):
         open_store(tmp_path / "s.npy")
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import labels_of
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import Manifest, ManifestRow
 

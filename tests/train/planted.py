@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 
 GRADES, SCORES, TEXT_DIM = 4, 11, 32

@@ -260,8 +260,9 @@ def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
 
 
 def test_videos_of_which_nothing_is_known(store, data, tmp_path):
+    from longtake.features.content import StreamItem, StreamPlan
     from longtake.features.labels import Labels
-    from longtake.features.store import StreamItem, StreamPlan, write_store
+    from longtake.features.store import write_store
     from longtake.features.types import VideoFeatures, VideoRecord
 
     out = tmp_path / "run"

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.data.dataset import CENTRE, FeatureSet
 from longtake.train.errors import DataError

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from longtake.features.store import StreamPlan, consecutive, open_store, write_store
+from longtake.features.content import StreamPlan, consecutive
+from longtake.features.store import open_store, write_store
 from longtake.train.cli import main
 from longtake.train.runs.fit import fit
 from longtake.train.runs.folder import BEST_ON_TEST

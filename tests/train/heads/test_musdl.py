@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from scipy.stats import norm
 
 from longtake.errors import ManifestError
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import VideoFeatures, VideoRecord
 from longtake.manifests.card import Card, find_card, load_card
 from longtake.manifests.table import find_manifest

@@ -11,8 +11,9 @@ import torch
 from click.testing import CliRunner
 from scipy.special import softmax
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, write_store
+from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.errors import SettingsError

@@ -1,0 +1,128 @@
+"""What a new store will hold, and how it keeps its numbers. Features are read when they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from longtake.features.columns import VideoTable
+from longtake.features.errors import InvalidFeatures
+from longtake.features.labels import Labels
+from longtake.features.stream import BLOCK_BYTES, Stream
+from longtake.features.types import FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a store keeps its numbers. It does not change the values."""
+
+    chunk_rows: int = 128
+    """Maximum number of clips per chunk: about one routine, so that reading one video reads one or two chunks."""
+    compression: str = "default"
+    """`none`, `gzip`, `zstd` or the `default` of the format."""
+
+    def __post_init__(self) -> None:
+        if self.chunk_rows < 1:
+            raise InvalidFeatures(f"chunk_rows must be 1 or more, got {self.chunk_rows}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Clips to be written to a store, and the videos that they complete."""
+
+    features: np.ndarray
+    start_seconds: np.ndarray
+    end_seconds: np.ndarray
+    videos: tuple[VideoRecord, str] | VideoTable | None
+    """One video with the checksum of its features, or rows of a table; None if no video is complete yet."""
+
+
+@dataclass(frozen=True)
+class StreamItem:
+    """One video to be written to a store. Its features are read when they are written."""
+
+    record: VideoRecord
+    num_clips: int
+    read: Callable[[], VideoFeatures]
+
+    @property
+    def counts(self) -> Sequence[int]:
+        return [self.num_clips]
+
+    def blocks(self) -> Iterator[Block]:
+        video = self.read()
+        if len(video.features) != self.num_clips:
+            raise InvalidFeatures(f"{self.record.video_id}: {self.num_clips} clips expected, got {len(video.features)}")
+        yield Block(video.features, video.start_seconds, video.end_seconds, (video.record, video.sha256))
+
+
+@dataclass(frozen=True)
+class StreamRows:
+    """Consecutive videos of an open store to be copied to another in blocks, with their checksums."""
+
+    stream: Stream
+    begin: int
+    end: int
+
+    @property
+    def counts(self) -> Sequence[int]:
+        counts: list[int] = np.diff(self.stream.offsets[self.begin : self.end + 1]).tolist()
+        return counts
+
+    def blocks(self) -> Iterator[Block]:
+        first, last = int(self.stream.offsets[self.begin]), int(self.stream.offsets[self.end])
+        step = max(1, BLOCK_BYTES // (self.stream.header.dim * self.stream.features.dtype.itemsize))
+        for begin in range(first, last, step):
+            yield Block(*self.stream.read_clips(begin, min(begin + step, last)), None)
+        yield Block(*self.stream.read_clips(last, last), self.stream.videos.part(self.begin, self.end))
+
+
+class StreamPart(Protocol):
+    """Videos of a stream to be written."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Clips of each video."""
+
+    def blocks(self) -> Iterator[Block]:
+        """All clips in order, in blocks."""
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """A stream to be written: its videos in order."""
+
+    header: FeatureHeader
+    dtype: np.dtype
+    items: Sequence[StreamPart]
+
+
+def consecutive(videos: Iterable[tuple[Stream, int] | StreamItem]) -> list[StreamItem | StreamRows]:
+    """Rows of open streams and single videos, in order; adjacent rows of one stream become one `StreamRows`."""
+    found: list[StreamItem | StreamRows] = []
+    for video in videos:
+        if isinstance(video, StreamItem):
+            found.append(video)
+            continue
+        stream, row = video
+        last = found[-1] if found else None
+        if isinstance(last, StreamRows) and last.stream is stream and last.end == row:
+            found[-1] = StreamRows(stream, last.begin, row + 1)
+        else:
+            found.append(StreamRows(stream, row, row + 1))
+    return found
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a new store will hold."""
+
+    dataset: str
+    card_json: str
+    labels: Labels
+    streams: Sequence[StreamPlan]
+    texts: Sequence[TextFeatures]
+    storage: Storage

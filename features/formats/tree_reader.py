@@ -1,0 +1,152 @@
+"""Read a store as FORMAT.md lays it out, over any tree. The file is not trusted: everything is checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from longtake.checks import build, read_json, read_value, refuse
+from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, decode
+from longtake.features.content import Storage
+from longtake.features.errors import NotAStore
+from longtake.features.formats.tree import HAS_DECODER, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
+from longtake.features.labels import Labels
+from longtake.features.store import Store
+from longtake.features.stream import Stream
+from longtake.features.types import FORMAT_VERSION, FeatureHeader, TextFeatures, TextHeader
+from longtake.manifests.table import check_video_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A tree that was just opened."""
+
+    root: Tree
+    close: Callable[[], None]
+    num_bytes: int | None
+    """Stored bytes; None if the store is at a URL and consists of several objects."""
+
+
+@dataclass(frozen=True)
+class _RootAttributes:
+    dataset: str
+    created_utc: str = ""
+    chunk_rows: int = Storage.chunk_rows
+    compression: str = Storage.compression
+
+
+def read_store(path: Path | str, opened: Opened) -> Store:
+    """Check a tree and make a store of it. Raises `NotAStore`, and then closes the tree."""
+    try:
+        return _whole(path, lambda: _read_store(path, opened))
+    except NotAStore:
+        opened.close()
+        raise
+
+
+def _whole(path: Path | str, read: Callable[[], T]) -> T:
+    """The result of `read`, whose failures become `NotAStore`. What is read only after opening goes through this as well."""
+    try:
+        return read()
+    except damage() as error:
+        raise NotAStore(f"{path} is not a whole Longtake feature store: {one_line(error)}") from error
+
+
+def _read_store(path: Path | str, opened: Opened) -> Store:
+    root = opened.root
+    if root.attributes.get("format") != MAGIC:
+        raise NotAStore("it does not say that it is one (attribute 'format')")
+    version = root.attributes.get("format_version")
+    if version != FORMAT_VERSION:
+        raise NotAStore(f"format version {version}; this release reads version {FORMAT_VERSION}")
+    named = {name: root.attributes[name] for name in _RootAttributes.__annotations__ if name in root.attributes}
+    facts = build(_RootAttributes, named, "the root's table of attributes", NotAStore)
+    labels = root.child("labels")
+    streams, texts = root.child("streams"), root.child("text")
+    return Store(
+        path,
+        facts.dataset,
+        _text(root, "card")[0],
+        facts.created_utc,
+        opened.num_bytes,
+        Storage(facts.chunk_rows, facts.compression),
+        lambda: _whole(path, lambda: _read_labels(labels)),
+        tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
+        tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()),
+        opened.close,
+    )
+
+
+def _text(group: Tree, name: str) -> tuple[str, ...]:
+    return decode(np.asarray(group.array(name, "S", 1)[:]))
+
+
+def _text_attribute(group: Tree, name: str) -> str:
+    faults: list[str] = []
+    value: str = read_value(str, group.attributes.get(name), name, faults)
+    refuse(faults, f"{group.name}, an attribute,", NotAStore)
+    return value
+
+
+def _read_labels(group: Tree) -> Labels:
+    video_ids = _text(group, "video_id")
+    for video_id in video_ids:
+        check_video_id(video_id)
+    faults: list[str] = []
+    names = read_json(_text_attribute(group, "score_names"), "score_names", NotAStore)
+    score_names: tuple[str, ...] = read_value(tuple[str, ...], names, "score_names", faults)
+    refuse(faults, group.name, NotAStore)
+    has_boundaries = NUM_BOUNDARIES in group.attributes
+    return Labels(
+        video_ids,
+        _text(group, "split"),
+        _text(group, "category"),
+        score_names,
+        np.asarray(group.array("scores", "fiu", 2)[:]),
+        np.asarray(group.array("boundary_seconds", "f", 2)[:]) if has_boundaries else np.zeros((0, 0)),
+    )
+
+
+def _require_name(name: str, group: Tree, expected: str) -> None:
+    """A header has no checksum except the recipe id in the name of its group."""
+    if name != expected:
+        raise NotAStore(f"{group.name} has the header of {expected}: one of the two is damaged")
+
+
+def _read_stream(name: str, group: Tree) -> Stream:
+    header = FeatureHeader.from_json(_text_attribute(group, "header"), f"the header of {group.name}")
+    _require_name(name, group, f"{header.backbone}@{header.recipe_id}")
+    features = group.array("features", "f", 2)
+    offsets = np.asarray(group.array("offsets", "iu", 1)[:], np.int64)
+    if features.shape[1] != header.dim:
+        raise NotAStore(f"{group.name}: features are {features.shape[1]} wide, the recipe says {header.dim}")
+    if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != features.shape[0]:
+        raise NotAStore(f"{group.name}: offsets do not divide its {features.shape[0]} clips")
+    table = group.child("videos")
+    missing = () if HAS_DECODER in table.attributes else ("decoder",)
+    columns = {name: table.array(name, "S", 1) for name in (*TEXT_FIELDS, CHECKSUM) if name not in missing}
+    columns |= {name: np.zeros(len(offsets) - 1, "S1") for name in missing}
+    columns |= {name: table.array(name, "fiu", 1) for name in NUMBER_FIELDS}
+    _require_length(group, columns.values(), len(offsets) - 1, "videos")
+    starts, ends = group.array("start_seconds", "f", 1), group.array("end_seconds", "f", 1)
+    _require_length(group, (starts, ends), features.shape[0], "clips")
+    return Stream(header, VideoTable(columns), offsets, starts, ends, features)
+
+
+def _require_length(group: Tree, arrays: Iterable[ArrayLike], length: int, what: str) -> None:
+    if any(array.shape[0] != length for array in arrays):
+        raise NotAStore(f"{group.name} has {length} {what}, but a column of another length")
+
+
+def _read_prompt_set(name: str, group: Tree) -> TextFeatures:
+    prompt_set = name.rsplit("@", 1)[0]
+    header = TextHeader.from_json(_text_attribute(group, "header"), f"the header of {group.name}")
+    _require_name(name, group, f"{prompt_set}@{header.recipe_id}")
+    features = np.asarray(group.array("features", "fiu", 2)[:])
+    return TextFeatures(prompt_set, header, _text(group, "text"), _text(group, "group"), features)

@@ -1,0 +1,122 @@
+"""Write a store as FORMAT.md lays it out, over any tree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, VideoTable, encode
+from longtake.features.content import Content, Storage, StreamPlan
+from longtake.features.errors import InvalidFeatures
+from longtake.features.formats.tree import HAS_DECODER, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Table
+from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
+
+
+def write_tree(root: NewTree, content: Content) -> None:
+    """Raises `InvalidFeatures` for features that do not have the dtype and width of their plan."""
+    labels, storage = content.labels, content.storage
+    root.attribute("format", MAGIC)
+    root.attribute("format_version", FORMAT_VERSION)
+    root.attribute("dataset", content.dataset)
+    root.attribute("created_utc", datetime.now(UTC).isoformat(timespec="seconds"))
+    root.attribute("chunk_rows", storage.chunk_rows)
+    root.attribute("compression", storage.compression)
+    root.array("card", encode([content.card_json]))
+    group = root.child("labels")
+    group.attribute("score_names", json.dumps(labels.score_names))
+    group.array("video_id", encode(labels.video_ids))
+    group.array("split", encode(labels.splits))
+    group.array("category", encode(labels.categories))
+    group.array("scores", labels.scores.astype("<f8"))
+    if labels.boundaries.shape[1]:
+        group.attribute(NUM_BOUNDARIES, labels.boundaries.shape[1])
+        group.array("boundary_seconds", labels.boundaries.astype("<f8"))
+    group = root.child("streams")
+    for plan in content.streams:
+        _write_stream(group.child(f"{plan.header.backbone}@{plan.header.recipe_id}"), plan, storage)
+    group = root.child("text")
+    for text in content.texts:
+        _write_prompt_set(group.child(f"{text.name}@{text.header.recipe_id}"), text)
+
+
+def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
+    offsets = np.cumsum(np.concatenate([[0], *(item.counts for item in plan.items)]), dtype="<i8")
+    total, dim = int(offsets[-1]), plan.header.dim
+    group.attribute("header", plan.header.to_json())
+    most_rows = MAX_CHUNK_BYTES // (dim * plan.dtype.itemsize)
+    storage = replace(storage, chunk_rows=max(1, min(storage.chunk_rows, most_rows)))
+    table = _Blocks(group.table("features", (total, dim), plan.dtype, storage))
+    start_seconds, end_seconds = np.zeros(total), np.zeros(total)
+    tables: list[VideoTable] = []
+    single: list[tuple[VideoRecord, str]] = []
+    for block in (block for item in plan.items for block in item.blocks()):
+        rows = block.features
+        if rows.ndim != 2 or rows.shape[1] != dim or (len(rows) and rows.dtype != plan.dtype):
+            raise InvalidFeatures(
+                f"{plan.header.backbone}: {plan.dtype} features {dim} wide expected, got {rows.dtype} of shape {rows.shape}"
+            )
+        begin, end = table.num_rows, table.num_rows + len(rows)
+        start_seconds[begin:end], end_seconds[begin:end] = block.start_seconds, block.end_seconds
+        table.add(rows)
+        if isinstance(block.videos, VideoTable):
+            tables += [_table_of(single)] if single else []
+            tables.append(block.videos)
+            single = []
+        elif block.videos:
+            single.append(block.videos)
+    if single or not tables:
+        tables.append(_table_of(single))
+    table.finish()
+    group.array("offsets", offsets)
+    group.array("start_seconds", start_seconds.astype("<f8"), by_row=True)
+    group.array("end_seconds", end_seconds.astype("<f8"), by_row=True)
+    videos = VideoTable.joined(tables)
+    columns = group.child("videos")
+    columns.attribute(HAS_DECODER, 1)
+    columns.array("video_id", np.asarray(videos.columns["video_id"][:]))
+    for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
+        if name != "video_id":
+            columns.array(name, np.asarray(videos.columns[name][:]), by_row=True)
+
+
+def _table_of(videos: Sequence[tuple[VideoRecord, str]]) -> VideoTable:
+    return VideoTable.of([record for record, _ in videos], [checksum for _, checksum in videos])
+
+
+class _Blocks:
+    """Collects rows into whole blocks of chunks."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._waiting: list[np.ndarray] = []
+        self._num_waiting = self._num_written = self.num_rows = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        self.num_rows += len(rows)
+        step = self._table.block_rows
+        while len(rows):
+            taken = rows[: step - self._num_waiting]
+            # A copy: the rows may be a view of a buffer that is reused.
+            self._waiting.append(taken if len(taken) == step else taken.copy())
+            self._num_waiting += len(taken)
+            rows = rows[len(taken) :]
+            if self._num_waiting == step:
+                self.finish()
+
+    def finish(self) -> None:
+        if self._num_waiting:
+            end = self._num_written + self._num_waiting
+            rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+            self._table[self._num_written : end] = rows
+            self._num_written, self._waiting, self._num_waiting = end, [], 0
+
+
+def _write_prompt_set(group: NewTree, text: TextFeatures) -> None:
+    group.attribute("header", text.header.to_json())
+    group.array("features", text.features.astype("<f4"))
+    group.array("text", encode(text.texts))
+    group.array("group", encode(text.groups))

@@ -1,0 +1,100 @@
+"""The features of one backbone in an open store, read from the file on access."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from longtake.features.columns import ArrayLike, VideoTable
+from longtake.features.errors import InvalidFeatures
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
+from longtake.notebooks import data_frame
+
+BLOCK_BYTES = 1 << 25
+"""Copied at a time from store to store."""
+
+
+def require_memory(what: str, num_bytes: int) -> None:
+    """Raise `InvalidFeatures` for more than the memory of this machine: the store is too large, or its declared size is false."""
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if num_bytes > have:
+        raise InvalidFeatures(f"{what}: {num_bytes / 1e9:.0f} GB, but this machine has {have / 1e9:.0f} GB of memory")
+
+
+@dataclass(frozen=True, repr=False)
+class Stream:
+    """The features of one backbone with one recipe."""
+
+    header: FeatureHeader
+    videos: VideoTable
+    offsets: np.ndarray
+    """int64, `(videos + 1,)`: video i has the rows `offsets[i]:offsets[i + 1]`."""
+    start_seconds: ArrayLike
+    """float64, `(total_clips,)`; this and the two below are read from the file on access."""
+    end_seconds: ArrayLike
+    features: ArrayLike
+    """`(total_clips, dim)`."""
+
+    def __repr__(self) -> str:
+        size = f"{self.num_clips} clips x {self.header.dim} {self.features.dtype}"
+        return f"Stream({self.name}: {len(self.videos)} videos, {size})"
+
+    def to_pandas(self) -> Any:
+        """One row per video, failed ones included: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
+        return data_frame({**self.videos.to_columns(), "clips": np.diff(self.offsets).tolist()})
+
+    @property
+    def name(self) -> str:
+        return f"{self.header.backbone}@{self.header.recipe_id}"
+
+    @property
+    def num_clips(self) -> int:
+        return int(self.offsets[-1])
+
+    @property
+    def records(self) -> tuple[VideoRecord, ...]:
+        return self.videos.records
+
+    def rows(self) -> dict[str, int]:
+        """video_id -> row."""
+        return {video_id: row for row, video_id in enumerate(self.videos.video_ids)}
+
+    def read(self, video: int | str) -> VideoFeatures:
+        """One video by its row or id; touches that video's bytes only. Raises `NotInStore`, `NotAStore`."""
+        row = self.videos.find(video) if isinstance(video, str) else video
+        begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        return VideoFeatures(self.videos.record(row), *self.read_clips(begin, end))
+
+    def read_clips(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features, start and end times of the clips `[begin, end)` of the whole stream."""
+        require_memory(
+            f"{end - begin} clips of {self.name}", (end - begin) * self.header.dim * self.features.dtype.itemsize
+        )
+        clips = slice(begin, end)
+        return (
+            np.asarray(self.features[clips]),
+            np.asarray(self.start_seconds[clips]),
+            np.asarray(self.end_seconds[clips]),
+        )
+
+    def each(self) -> Iterator[tuple[VideoRecord, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """All videos in order with features, start and end times, read many at a time."""
+        limit = max(1, BLOCK_BYTES // (self.header.dim * self.features.dtype.itemsize))
+        first = 0
+        while first < len(self.videos):
+            begin = int(self.offsets[first])
+            last = max(first + 1, int(np.searchsorted(self.offsets, begin + limit, side="right")) - 1)
+            features, starts, ends = self.read_clips(begin, int(self.offsets[last]))
+            for row in range(first, last):
+                clips = slice(int(self.offsets[row]) - begin, int(self.offsets[row + 1]) - begin)
+                yield self.records[row], (features[clips], starts[clips], ends[clips])
+            first = last
+
+    def read_all(self) -> np.ndarray:
+        """`(total_clips, dim)` in one read."""
+        require_memory(self.name, self.num_clips * self.header.dim * self.features.dtype.itemsize)
+        return np.asarray(self.features[0 : self.num_clips])

@@ -1,0 +1,28 @@
+"""What objects show in a notebook: a small table of facts, and pandas tables where pandas is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from longtake.errors import LongtakeError, printable
+
+
+def html_facts(title: str, facts: Mapping[str, object]) -> str:
+    """An HTML table with one fact per row, for `_repr_html_`. Texts may come from untrusted files."""
+    rows = "".join(f"<tr><th>{_shown(name)}</th><td>{_shown(value)}</td></tr>" for name, value in facts.items())
+    return f"<table><caption>{_shown(title)}</caption>{rows}</table>"
+
+
+def _shown(value: object) -> str:
+    return escape(printable(str(value)))
+
+
+def data_frame(columns: Mapping[str, Sequence[object]]) -> Any:
+    """A pandas DataFrame of these columns. Raises `LongtakeError` if pandas is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise LongtakeError("a table for pandas needs pandas: python -m pip install pandas") from error
+    return pandas.DataFrame(dict(columns))
