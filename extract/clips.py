@@ -1,6 +1,6 @@
-"""Windowing, in pure functions: which frames are sampled, which of them make a clip, what happens at the end.
+"""Windowing in pure functions: which frames are sampled, which of them make a clip, and what happens at the end.
 
-Nothing here opens a file. A timeline goes in, clips come out; the same call gives the same clips on every machine.
+Nothing here opens a file: the same timeline gives the same clips on every machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from longtake.extract.preprocessing import ClipRule
 
 _EPSILON_SECONDS = 1e-6
-"""Rounding of time stamps; far below the time between two frames."""
+"""Tolerance for rounded time stamps, far below the time between two frames."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Timeline:
     """When each frame of a video is shown."""
 
     seconds: np.ndarray
-    """float64, `(frames,)`, ascending, no two the same, from the first frame's own time."""
+    """float64 `(frames,)`, strictly ascending, relative to the first frame of the file."""
     end_seconds: float
-    """When the last frame disappears."""
+    """When the last frame ends."""
 
     def __post_init__(self) -> None:
         if self.seconds.ndim != 1 or (np.diff(self.seconds) <= 0).any():
@@ -41,7 +41,7 @@ class Timeline:
         return len(self) / duration if duration > 0 else float("nan")
 
     def shown_at(self, seconds: np.ndarray) -> np.ndarray:
-        """The frame that is shown at each of these moments: the first one before it begins, the last one after the end."""
+        """Index of the frame shown at each moment; the first one before the beginning, the last one after the end."""
         return np.maximum(np.searchsorted(self.seconds, seconds + _EPSILON_SECONDS, side="right") - 1, 0)
 
 
@@ -53,7 +53,7 @@ class Clip:
     start_seconds: float
     end_seconds: float
     frames: tuple[int, ...]
-    """Frames of the file, counted from 0 in the order in which they are shown; the last repeats to fill a padded clip."""
+    """Frames of the file, counted from 0 in the order in which they are shown; a padded clip repeats the last."""
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -65,10 +65,10 @@ class Clip:
 def sample_frames(
     timeline: Timeline, fps: float | None, start_seconds: float | None = None, end_seconds: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frame indices `(samples,)` and the times `(samples + 1,)` between which each is taken to be shown.
+    """Frame indices `(samples,)` and the times `(samples + 1,)` at which they begin and end.
 
-    With `fps` None every frame of the span is a sample. Otherwise a sample is taken every `1 / fps` seconds and is the frame
-    shown at that moment, whatever the rate of the file and whether it varies.
+    With `fps` None every frame of the span is a sample. Otherwise the frame shown every `1 / fps` seconds is a sample, at any rate of
+    the file, constant or variable.
     """
     begin = float(timeline.seconds[0]) if start_seconds is None and len(timeline) else start_seconds or 0.0
     end = timeline.end_seconds if end_seconds is None else min(end_seconds, timeline.end_seconds)
@@ -126,17 +126,17 @@ features published with GDLT do); `overlap` moves a last clip back so that it en
 
 def _starts(num_samples: int, rule: ClipRule) -> list[int]:
     if rule.num_clips and num_samples >= rule.length:
-        return np.linspace(0, num_samples - rule.length, rule.num_clips).round().astype(int).tolist()
+        return [int(start) for start in np.linspace(0, num_samples - rule.length, rule.num_clips).round()]
     return TAILS[rule.tail](num_samples, rule.length, rule.stride)
 
 
 def plan_clips(
     timeline: Timeline, rule: ClipRule, start_seconds: float | None = None, end_seconds: float | None = None
 ) -> tuple[Clip, ...]:
-    """The clips of a video, or of its span. Empty when the policy leaves nothing, as `drop` does with a short video."""
+    """The clips of a video, or of a span of it. Empty if the policy leaves none, as `drop` may for a short video."""
     indices, times = sample_frames(timeline, rule.fps, start_seconds, end_seconds)
     if rule.num_frames and len(indices):
-        # Evenly by position, first and last frame included; a short routine repeats frames.
+        # Evenly by position, including the first and last frame; a short routine repeats frames.
         times = np.linspace(times[0], times[-1], rule.num_frames + 1)
         indices = indices[np.linspace(0, len(indices) - 1, rule.num_frames).round().astype(int)]
     clips = []

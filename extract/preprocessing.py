@@ -1,4 +1,4 @@
-"""Frame, sound and clip rules as data: how a decoded video becomes what a network reads. Nothing here opens a file."""
+"""Frame, sound and clip rules as data: how a decoded video becomes the input of a network. Nothing here opens a file."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from dataclasses import asdict, dataclass
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of 8-bit RGB; most networks were trained with them."""
+"""Per channel R, G, B of 8-bit values; most networks were trained with them."""
 SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
 RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
 MOST_FRAMES = 100_000
-"""Of a clip: more than an hour. A recipe in a stranger's file may ask for anything."""
+"""Limit for a clip, more than an hour: recipes also come from untrusted files."""
 
 
 @dataclass(frozen=True)
 class FrameRule:
-    """How a decoded picture becomes the network's picture: resize, centre crop, resize again if asked, normalise. In that
-    order."""
+    """How a decoded picture becomes the network's picture, in this order: resize, centre crop, optional second resize, normalise."""
 
     short_side: int
     """Pixels of the shorter side after resizing; the aspect ratio is kept."""
     crop_height: int
-    """Pixels; centre crop after resizing. A picture that is smaller gets black borders."""
+    """Pixels; centre crop after resizing. Smaller pictures get black borders."""
     crop_width: int
     mean: tuple[float, float, float]
     """Subtracted from 8-bit RGB values (0-255), per channel R, G, B."""
     std: tuple[float, float, float]
-    """Divides what is left."""
+    """Then divided by this, per channel."""
     resize: str = SWSCALE_BILINEAR
-    """The resampling filter, one of `RESIZES`. Filters of other libraries give other numbers, so it is part of the recipe.
-    Pillow's are those of torchvision on 8-bit pictures: antialiased, and slower, since libswscale cannot help."""
+    """The resampling filter, one of `RESIZES`. Libraries differ in their results, so it is part of the recipe. Pillow's filters are
+    torchvision's on 8-bit pictures: antialiased, and slower than libswscale's."""
     final_height: int = 0
-    """Pixels after a second resize that ignores the aspect ratio; 0 leaves the crop as it is."""
+    """Pixels after a second resize that ignores the aspect ratio; 0 for none."""
     final_width: int = 0
 
     def __post_init__(self) -> None:
@@ -55,7 +54,7 @@ class FrameRule:
         return self.final_width or self.crop_width
 
     def facts(self) -> dict[str, object]:
-        """For the recipe: what was not done is not named, so that a new option changes no old recipe."""
+        """For the recipe. Unused options are left out, so that a new option does not change old recipes."""
         found = asdict(self)
         if not self.final_height:
             del found["final_height"], found["final_width"]
@@ -64,25 +63,25 @@ class FrameRule:
 
 @dataclass(frozen=True)
 class SoundRule:
-    """How the sound of a clip becomes the network's picture of it: Kaldi's log mel filter banks, normalised."""
+    """How the sound of a clip becomes the network's input: Kaldi's log mel filter banks, normalised."""
 
     sample_rate: int
     """Hz, after resampling to one channel."""
     mel_bins: int
     num_frames: int
-    """Frames of 25 ms every 10 ms; a shorter clip is filled with zeros at the end, a longer one is cut."""
+    """Frames of 25 ms every 10 ms; shorter clips are padded with zeros at the end, longer ones are cut."""
     mean: float
     std: float
     """`(bank - mean) / (2 * std)`."""
     spans: str = "clips"
     """`clips`: the seconds of each clip. `equal parts`: as many equal parts of the whole sound as there are clips."""
     bank_rate: str = "sample rate"
-    """`original rate` computes the banks as if the samples still had the file's rate, as one release of features did."""
+    """`original rate` computes the banks as if the samples had the file's own rate, as one published set of features did."""
     offset: str = "minus mean"
-    """The mean of the samples is taken off, or, in that release, added."""
+    """Whether the mean of the samples is subtracted or, as in that published set, added."""
     missing: str = "fail"
-    """A file without sound: `fail` makes it a failure row, `silence` gives the features of silence. A file whose sound is silent
-    is no failure."""
+    """For a file without sound: `fail` makes a failure row, `silence` gives the features of silence. A silent sound track is not a
+    failure."""
 
     def __post_init__(self) -> None:
         choices = {
@@ -94,24 +93,24 @@ class SoundRule:
                 raise ValueError(f"{name} takes {' or '.join(allowed)}, got {getattr(self, name)!r}")
 
     def facts(self) -> dict[str, object]:
-        # "silence" was the value that fills short clips, which is not what a silent file gives: another recipe, and another name.
+        # An earlier recipe "silence" filled clips with another value than silent samples give, so this one has another name.
         return asdict(self) | ({"missing": "silent samples"} if self.missing == "silence" else {})
 
 
 @dataclass(frozen=True)
 class ClipRule:
-    """Which frames make a clip. Lengths and strides count frames at `fps`; the windowing itself is extract/clips.py."""
+    """Which frames make a clip. Length and stride count frames at `fps`; extract/clips.py does the windowing."""
 
     length: int
     stride: int
     tail: str
-    """Name of a policy in `longtake.extract.clips.TAILS`: what happens to frames that do not fill a clip."""
+    """Policy for frames that do not fill a clip: a name in `longtake.extract.clips.TAILS`."""
     fps: float | None = None
-    """Frames per second that are sampled; None takes every frame of the file."""
+    """Sampled frames per second; None takes every frame of the file."""
     num_frames: int = 0
-    """So many frames, taken evenly from the whole routine, however long it is; 0 takes them all. For short performances."""
+    """This many frames, spread evenly over the whole routine; 0 takes them all. For short performances."""
     num_clips: int = 0
-    """So many clips, spread evenly over the frames, overlapping if need be; 0 goes by stride and tail."""
+    """This many clips, spread evenly over the frames, overlapping if necessary; 0 follows stride and tail."""
 
     def __post_init__(self) -> None:
         if self.num_frames and self.num_frames < self.length or min(self.num_frames, self.num_clips) < 0:
@@ -126,5 +125,5 @@ class ClipRule:
             raise ValueError(f"--fps takes a rate above 0 and at most 1000, got {self.fps}")
 
     def extra_facts(self) -> dict[str, object]:
-        """What a feature header has no field for, where it is used."""
+        """Options in use that a feature header has no field for."""
         return {name: getattr(self, name) for name in ("num_frames", "num_clips") if getattr(self, name)}

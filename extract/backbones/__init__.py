@@ -31,21 +31,17 @@ TABLE: dict[str, str] = {
 PRECISIONS = ("float32", "bfloat16")
 
 
-def _load(target: str) -> object:
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
-
-
 def _check_name(name: str) -> None:
-    if name in TABLE:
-        return
-    raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
+    if name not in TABLE:
+        raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
 
 
 def get_spec(name: str) -> BackboneSpec:
-    """The numbers of one backbone, without its network. ExtractError for a name that is not in the table."""
+    """The spec of one backbone, without its network. `ExtractError` for a name that is not in the table."""
     _check_name(name)
-    return _load(TABLE[name])  # type: ignore[return-value]
+    module, _, attribute = TABLE[name].partition(":")
+    spec: BackboneSpec = getattr(import_module(module), attribute)
+    return spec
 
 
 def list_specs() -> list[BackboneSpec]:
@@ -54,8 +50,7 @@ def list_specs() -> list[BackboneSpec]:
 
 
 def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str = "cpu") -> Backbone:
-    """The network of a backbone, or of its spec with other numbers, without weights: call `load_weights` or `init_random` before
-    `forward`.
+    """The network of a backbone, or of a changed spec, without weights: call `load_weights` or `init_random` before `forward`.
 
     `precision` is one of `PRECISIONS` and part of the recipe, because it changes the numbers.
     """
@@ -65,8 +60,9 @@ def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str =
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
     module = import_module(TABLE[spec.name].partition(":")[0])
     try:
-        return module.build(spec, precision=precision, device=device)
+        backbone: Backbone = module.build(spec, precision=precision, device=device)
     except ModuleNotFoundError as error:
         raise ExtractError(
             f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
         ) from error
+    return backbone

@@ -38,8 +38,10 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     def features(network: ASTForAudioClassification, banks: torch.Tensor) -> torch.Tensor:
         return network.audio_spectrogram_transformer(banks).pooler_output
 
+    rule = spec.frames
+    assert isinstance(rule, SoundRule)
+
     def make(num_classes: int) -> ASTForAudioClassification:
-        rule = spec.frames
         return ASTForAudioClassification(
             ASTConfig(num_labels=num_classes, max_length=rule.num_frames, num_mel_bins=rule.mel_bins)
         )

@@ -1,7 +1,7 @@
 """C3D (Tran et al., ICCV 2015): eight convolutions of 3x3x3 and two wide layers, on 16 frames of 112x112.
 
-The features are those of the first wide layer, `fc6`, after its ReLU: 4096 values. Module names are those of the PyTorch state
-dicts in circulation, converted from the Sports-1M weights.
+The features are those of the first wide layer, `fc6`, after its ReLU: 4096 values. Module names are those of the published
+PyTorch state dicts, converted from the Sports-1M weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPEC = BackboneSpec(
     title="C3D",
     modality="video",
     dim=4096,
-    # The published weights saw the mean of Sports-1M taken off; the mean colour of ImageNet stands in for that volume.
+    # The published weights were trained with the mean volume of Sports-1M subtracted; the mean colour of ImageNet replaces it.
     frames=FrameRule(128, 112, 112, mean=(123.675, 116.28, 103.53), std=(1.0,) * 3),
     clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
     default_weights="c3d_sports1m",

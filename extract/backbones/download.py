@@ -1,4 +1,4 @@
-"""Download registered weights into the cache, whole or not at all, and compare them with their checksum."""
+"""Download registered weights into the cache, whole or not at all, and verify their checksum."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from longtake.manifests.pretrained import WeightsEntry
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0
-"""A connection that is silent for this long counts as cut."""
+"""A connection without data for this long counts as lost."""
 CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes of the whole file, None where the server does not say."""
+"""Called with the bytes received and the bytes of the whole file, None if the server does not say."""
 
 
 def where() -> Path:
@@ -33,14 +33,14 @@ def where() -> Path:
 
 
 def cached_path(entry: WeightsEntry) -> Path:
-    """Where the file of an entry lies once fetched."""
+    """Path of the file of an entry after its download."""
     return where() / entry.file_name
 
 
 def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
-    """The verified file of an entry, downloaded if it is not in the cache. WeightsError if it cannot be had.
+    """The verified file of an entry, downloaded if it is not in the cache. `WeightsError` if that fails.
 
-    $LONGTAKE_MIRROR replaces the address by that base and the file name; $LONGTAKE_OFFLINE=1 forbids the download.
+    $LONGTAKE_MIRROR replaces the URL by that base and the file name; $LONGTAKE_OFFLINE=1 forbids the download.
     """
     path = cached_path(entry)
     if path.exists():
@@ -82,7 +82,7 @@ def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
 
 
 def verify(entry: WeightsEntry) -> str:
-    """The sha256 of the cached file, if it is the one registered or recorded at first use; WeightsError otherwise."""
+    """The sha256 of the cached file, if it equals the one registered or recorded at first use; `WeightsError` otherwise."""
     path = cached_path(entry)
     if not path.is_file():
         raise WeightsError(f"the weights {entry.name} are not at {path}; fetch them first")
@@ -90,7 +90,7 @@ def verify(entry: WeightsEntry) -> str:
     expected = entry.sha256 or recorded_sha256(entry)
     if expected is None:
         raise WeightsError(
-            f"{path} has no recorded checksum: it did not come by a finished download. Remove it and fetch it again, "
+            f"{path} has no recorded checksum: it is not from a finished download. Remove it and fetch it again, "
             f"or use it with --weights {path}"
         )
     if found != expected:
@@ -112,16 +112,16 @@ def recorded_sha256(entry: WeightsEntry) -> str | None:
 
 
 def _download(url: str, path: Path, sha256: str | None, on_progress: Progress | None) -> str:
-    """Fetch `url` (http, https, file) to `path`, whole or not at all, and return its sha256. OSError says why not.
+    """Download `url` (http, https, file) to `path`, whole or not at all, and return its sha256. `OSError` says why not.
 
-    `NAME.partial`, left by a cut connection, is continued, but only if `sha256` is given: without it nothing would
-    show that the two halves come from different files.
+    `NAME.partial`, left by a lost connection, is resumed, but only if `sha256` is given: otherwise halves of two different files
+    would go unnoticed.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
         raise OSError("not an http, https or file address")
     path.parent.mkdir(parents=True, exist_ok=True)
     shared = path.with_name(path.name + ".partial")
-    # Processes that fetch the same file at once must not write into one another's: each owns what it has renamed.
+    # Processes that download the same file at once must not write into each other's: each owns the partial file that it has renamed.
     own = path.with_name(f"{shared.name}.{socket.gethostname()}-{os.getpid()}")
     _claim_partial(shared, own)
     try:
@@ -140,19 +140,19 @@ def _download(url: str, path: Path, sha256: str | None, on_progress: Progress | 
 
 
 def _claim_partial(shared: Path, own: Path) -> None:
-    """Rename to `own` what an earlier attempt left: `shared`, or the file of a process that died while writing."""
+    """Rename to `own` the partial file of an earlier attempt: `shared`, or that of a process that died while writing."""
     long_ago = time.time() - 2 * TIMEOUT_SECONDS
     for candidate in [shared, *shared.parent.glob(shared.name + ".*")]:
         try:
             if candidate == shared or candidate.stat().st_mtime < long_ago:
                 os.replace(candidate, own)
                 return
-        except FileNotFoundError:  # there is none, or another process was faster
+        except FileNotFoundError:  # none is there, or another process was faster
             continue
 
 
 def _receive(url: str, own: Path, on_progress: Progress | None) -> None:
-    # Imported here, so that `extract list` does not wait for them.
+    # Imported here to keep `extract list` fast.
     import http.client
     import urllib.error
     import urllib.request

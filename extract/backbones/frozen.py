@@ -31,8 +31,8 @@ def as_they_are(state: State) -> State:
 class Frozen:
     """The `Backbone` of a table line. A clip's features do not depend on its place in a batch or on its neighbours.
 
-    They do depend, in the last bits of float32, on the size of the batch and on the number of threads: whoever wants
-    equal bits keeps both and fills up the last batch.
+    They do depend, in the last bits of float32, on the size of the batch and on the number of threads: for equal
+    bits keep both, and fill up the last batch.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Frozen:
     ) -> None:
         """`make(num_classes)` builds the network; `features` and `logits` run it on pictures `(batch, channels, length, height,
         width)` or filter banks `(batch, frames, bins)`, normalised. `classifier` names the weight whose first size is the number of
-        classes. `rename` takes any key layout in circulation to the network's. Keys that begin or end with one of `optional` may
+        classes. `rename` turns any published key layout into the network's. Keys that begin or end with one of `optional` may
         be missing. `prepare` makes the copy that is run. `initialise` replaces the network's own random weights.
         """
         self.spec, self.precision, self.device = spec, precision, torch.device(device)
@@ -60,21 +60,21 @@ class Frozen:
         self._rename, self._optional, self._prepare, self._initialise = rename, optional, prepare, initialise
         self._dtype = DTYPES[precision]
         if not isinstance(spec.frames, SoundRule):
-            # Made once: a batch that brought its own would make a GPU wait for them.
+            # Made once: copying them for each batch would make a GPU wait.
             self._mean, self._std = (
                 torch.tensor(values, device=self.device).view(1, 3, 1, 1, 1)
                 for values in (spec.frames.mean, spec.frames.std)
             )
-        # Kept on the CPU in float32, as loaded: what `state_dict` shows and checksums are taken over.
+        # Kept on the CPU in float32, as loaded: `state_dict` and checksums use it.
         self._original: nn.Module | None = None
         self._network: nn.Module | None = None
         self._has_classifier = False
 
     def load_weights(self, state: State) -> None:
-        """Take a state dict, bare or wrapped. WeightsError with the list if keys or shapes do not fit.
+        """Take a state dict, bare or wrapped. `WeightsError` lists keys and shapes that do not fit.
 
-        A classifier of another number of classes than the published one's is accepted, with a warning in the log, as features
-        do not use it; so are weights without one.
+        Features do not use the classifier: one with another number of classes than published is accepted, with a warning in the log;
+        so are weights without one.
         """
         state = self._rename(unwrap_state(state))
         weight = state.get(self._classifier)
@@ -92,7 +92,7 @@ class Frozen:
         self._use(network)
 
     def init_random(self, seed: int) -> None:
-        """Random weights; one seed, one set of bits."""
+        """Random weights, bit for bit the same for one seed."""
         network = self._build(self.spec.num_classes, seed)
         if self._initialise is not None:
             self._initialise(network, torch.Generator(device="cpu").manual_seed(seed))
@@ -100,7 +100,7 @@ class Frozen:
         self._use(network)
 
     def compile(self) -> None:
-        """Compile the way to the features at the next `forward`. ExtractError where the compiler's own tools are missing."""
+        """Compile the computation of features at the next `forward`. `ExtractError` if the compiler's tools are missing."""
         if self.device.type == "cpu":
             compiler = os.environ.get("CXX", "g++")
             if shutil.which(compiler) is None:
@@ -109,23 +109,24 @@ class Frozen:
                 )
         elif find_spec("triton") is None:
             raise ExtractError("--compile on a GPU needs the package triton: python -m pip install triton")
-        # Batches have one shape, so one graph will do.
+        # All batches have one shape, so one graph is enough.
         self._features = torch.compile(self._features, dynamic=False)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` takes them."""
-        return self._loaded(self._original).state_dict()
+        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
+        state: State = self._loaded(self._original).state_dict()
+        return state
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """uint8 RGB frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` -> float32
         features `(batch, dim)` on the device.
 
-        ValueError for another type or shape, WeightsError before weights were given.
+        `ValueError` for another type or shape, `WeightsError` before weights are given.
         """
         return self._run(self._features, clips)
 
     def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
-        """Class logits `(batch, classes)` float32; None where network or weights have no classifier."""
+        """Class logits `(batch, classes)` float32; None if the network or its weights have no classifier."""
         if self._logits is None or not self._has_classifier:
             return None
         return self._run(self._logits, clips)
@@ -138,7 +139,7 @@ class Frozen:
             return step(network, self.pictures(clips).to(self._dtype)).float()
 
     def pictures(self, clips: torch.Tensor) -> torch.Tensor:
-        """What the network reads: float32 `(batch, channels, length, height, width)`, normalised; filter banks as they are."""
+        """The network's input: float32 `(batch, channels, length, height, width)`, normalised; filter banks as they are."""
         if isinstance(self.spec.frames, SoundRule):
             if clips.dtype != torch.float32 or clips.ndim != 3:
                 raise ValueError(
@@ -150,7 +151,7 @@ class Frozen:
                 f"{self.spec.name} takes uint8 frames of shape (batch, length, height, width, 3), "
                 f"got {clips.dtype} {tuple(clips.shape)}"
             )
-        # Channels stay last in memory: the frames arrive so, and convolutions are fastest so.
+        # Channels stay last in memory, as in the frames: convolutions are fastest that way.
         pictures = clips.to(self.device).permute(0, 4, 1, 2, 3).float()
         return pictures.sub_(self._mean).div_(self._std)
 
@@ -177,7 +178,7 @@ class Frozen:
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay convolutions out as the pictures come, so that a GPU does not turn them round at every batch. Values stay."""
+    """Store convolutions with channels last, like the pictures, so that a GPU does not convert at every batch. Values stay the same."""
     for module in network.modules():
         for kind, layout in ((nn.Conv2d, torch.channels_last), (nn.Conv3d, torch.channels_last_3d)):
             if isinstance(module, kind):

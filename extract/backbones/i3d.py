@@ -1,4 +1,4 @@
-"""Inception I3D on RGB and on optical flow: numbers, and the way to the network (extract/backbones/i3d_network.py).
+"""Inception I3D on RGB and on optical flow: specs, and how the network (extract/backbones/i3d_network.py) is used.
 
 The features are the last map, `Mixed_5c`, averaged over time and space: 1024 values per clip. Carreira and Zisserman,
 "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", CVPR 2017.
@@ -12,6 +12,8 @@ from longtake.extract.backbones.spec import Backbone, BackboneSpec
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
 _CITATION = "Carreira and Zisserman, Quo Vadis, Action Recognition? CVPR 2017, arXiv:1705.07750"
@@ -46,21 +48,20 @@ FLOW = BackboneSpec(
 )
 
 FLOW_BOUND = 20.0
-"""Pixels per frame at which flow is cut, as for the published weights; then it is divided by the same number."""
+"""Pixels per frame at which flow is clipped, as for the published weights; then it is divided by the same number."""
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     """The network without weights. See `longtake.extract.backbones.build` for the settings.
 
     `precision="bfloat16"` runs weights and maps in bfloat16 and averages in float32; features differ from float32 by
-    0.2 to 0.4% (relative, L2), measured on a CPU with two sets of weights that were not trained.
+    0.2 to 0.4% (relative, L2), measured on a CPU with two sets of random weights.
     """
-
     from longtake.extract.backbones.frozen import Frozen
     from longtake.extract.backbones.i3d_network import InceptionI3d, init_he, prepare
 
     channels = 3 if spec.name == RGB.name else 2
-    as_input = (lambda pictures: pictures) if channels == 3 else optical_flow
+    as_input: Callable[[torch.Tensor], torch.Tensor] = (lambda pictures: pictures) if channels == 3 else optical_flow
 
     def logits(network: InceptionI3d, pictures: torch.Tensor) -> torch.Tensor:
         # The last map of a clip of 16 frames is 2 long; smaller maps are averaged whole.

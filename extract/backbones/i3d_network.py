@@ -1,6 +1,6 @@
 """Inception I3D: Inception v1 inflated to three dimensions (Carreira and Zisserman, CVPR 2017, figure 3).
 
-Modules carry the names of the state dicts in circulation. Padding follows TensorFlow's 'SAME', in which the trained
+Modules have the names of the published state dicts. Padding follows TensorFlow's 'SAME', in which the trained
 weights were made: it depends on the size of the input, and the odd row goes to the far side.
 """
 
@@ -42,12 +42,14 @@ BATCH_NORM_EPSILON = 1e-3
 
 def same_padding(size: tuple[int, ...], kernel: Size3, stride: Size3) -> tuple[int, int, int, int, int, int]:
     """TensorFlow's 'SAME' for `(time, height, width)`, in the order of `torch.nn.functional.pad` (last axis first)."""
-    padding: list[int] = []
-    for length, window, step in zip(reversed(size), reversed(kernel), reversed(stride), strict=True):
+
+    def both_sides(length: int, window: int, step: int) -> tuple[int, int]:
         num_outputs = -(-length // step)
         total = max(0, (num_outputs - 1) * step + window - length)
-        padding += [total // 2, total - total // 2]
-    return tuple(padding)  # type: ignore[return-value]
+        return total // 2, total - total // 2
+
+    time, height, width = (both_sides(*axis) for axis in zip(size, kernel, stride, strict=True))
+    return (*width, *height, *time)
 
 
 def max_pool_same(maps: torch.Tensor, kernel: Size3, stride: Size3) -> torch.Tensor:
@@ -116,11 +118,11 @@ class InceptionI3d(nn.Module):
         blocks["Conv3d_2c_3x3"] = Unit3D(64, 192, (3, 3, 3))
         channels = 192
         for name, widths in INCEPTION_BLOCKS.items():
-            blocks[name] = InceptionBlock(channels, widths)
-            channels = blocks[name].out_channels  # type: ignore[assignment]
+            block = InceptionBlock(channels, widths)
+            blocks[name], channels = block, block.out_channels
         self.block_names = tuple(blocks)
-        for name, block in blocks.items():
-            self.add_module(name, block)
+        for name, module in blocks.items():
+            self.add_module(name, module)
         self.logits = Unit3D(channels, num_classes, (1, 1, 1), classifier=True)
 
     def maps(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -147,7 +149,7 @@ def fold_batch_norms(network: InceptionI3d) -> InceptionI3d:
 
     The features change by about 1e-7 of their norm.
     """
-    folded = copy.deepcopy(network).eval()
+    folded: InceptionI3d = copy.deepcopy(network).eval()
     for unit in folded.modules():
         if isinstance(unit, Unit3D) and unit.bn is not None:
             unit.conv3d = fuse_conv_bn_eval(unit.conv3d, unit.bn)

@@ -63,7 +63,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
         lambda num_classes: open_clip.CLIP(**config),
         features=features,
         rename=from_vifi,
-        # ViFi-CLIP leaves the token embeddings as OpenAI made them, and its files without them. Pictures need neither.
+        # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files. Pictures do not need them.
         optional=("token_embedding.weight",) if spec.name == VIFI_CLIP.name else (),
         precision=precision,
         device=device,
@@ -71,8 +71,8 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
 
 
 def from_vifi(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """ViFi-CLIP's names to open_clip's. The embedded class names that it keeps belong to Kinetics and are left out; so are the three
-    numbers that OpenAI's own files carry beside the tensors."""
+    """ViFi-CLIP's names to open_clip's. The embedded class names of Kinetics are left out; so are the three numbers that
+    OpenAI's own files contain besides the tensors."""
     renamed = {}
     for key, value in state.items():
         if key.startswith("prompt_learner.") or key in ("input_resolution", "context_length", "vocab_size"):

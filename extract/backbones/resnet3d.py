@@ -5,7 +5,7 @@ The features are the last maps averaged over time and space, those of SlowFast's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
 from longtake.extract.preprocessing import ClipRule, FrameRule
@@ -72,9 +72,9 @@ def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     head = network.blocks[-1]
     two_paths = head.proj.in_features == SLOWFAST_R50.dim
     length = pictures.shape[2]
-    # As many as the convolutions that join the paths leave of the fast one.
+    # As many frames as the convolutions that join the paths keep of the fast path.
     slow = torch.linspace(0, length - 1, -(-length // SLOW_STEP)).long()
-    maps = [pictures[:, :, slow], pictures] if two_paths else pictures
+    maps: Any = [pictures[:, :, slow], pictures] if two_paths else pictures
     for block in network.blocks[: -2 if two_paths else -1]:
         maps = block(maps)
     return torch.cat([m.float().mean(dim=(2, 3, 4)) for m in (maps if two_paths else [maps])], dim=1)

@@ -1,7 +1,7 @@
 """What a backbone is: its numbers (`BackboneSpec`) and the network behind them (`Backbone`).
 
-The preprocessing travels with the weights: whoever holds a spec can turn frames into the tensors the weights were
-trained on, and nobody else knows how.
+The preprocessing travels with the weights: a spec is the only place that says how frames become the tensors that the weights were
+trained on.
 """
 
 from __future__ import annotations
@@ -30,21 +30,20 @@ class BackboneSpec:
     frames: FrameRule | SoundRule
     """How the network's input is made."""
     clips: ClipRule
-    """The published rule, used unless the user asks otherwise. Sound is cut by the rule of the pictures beside it."""
+    """The published rule, used unless the user sets another. Sound is cut by the rule of the accompanying pictures."""
     default_weights: str
     """Name in the table of manifests/pretrained.py."""
     citation: str
     batch_size: int = 8
     """Clips per step on a CPU, frames per step of an image network. Results do not depend on it beyond the last bits of float32."""
     bfloat16_error: float | None = None
-    """By how much bfloat16 changes features at most (relative, L2); None where nobody measured it, so that `auto` keeps
-    float32."""
+    """Largest measured change of features by bfloat16 (relative, L2); None if not measured, then `auto` keeps float32."""
     only_length: int = 0
-    """Frames per clip that the network is made for, and takes no others; 0 where any length will do."""
+    """The only clip length in frames that the network accepts; 0 if it accepts any."""
     least_length: int = 1
-    """Frames per clip that its pooling needs."""
+    """Frames per clip that its pooling needs at least."""
     num_classes: int = 0
-    """Of the classifier that the published weights carry; 0 where they have none."""
+    """Of the classifier in the published weights; 0 if they have none."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -58,23 +57,23 @@ class Backbone(Protocol):
 
     spec: BackboneSpec
     device: torch.device
-    """Where its features come from; the input may be on the host."""
+    """Where `forward` computes, and where its features are."""
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Take a state dict in any layout in circulation; refuse missing or unexpected keys with their list."""
+        """Take a state dict in any published key layout. `WeightsError` lists missing and unexpected keys."""
 
     def init_random(self, seed: int) -> None:
         """Seeded random weights that keep the scale of activations; for tests and demonstrations only."""
 
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """The float32 weights in use."""
-
     def compile(self) -> None:
-        """From the next `forward` on, which takes a minute longer, run what torch's compiler makes of the network."""
+        """Compile the network with torch at the next `forward`, which then takes a minute longer."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """uint8 frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` of sound ->
         float32 features `(batch, dim)`."""
 
     def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
-        """The same -> class logits `(batch, classes)`; None without a classifier."""
+        """The same input -> class logits `(batch, classes)`; None without a classifier."""

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import torch
 
 DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AssertionError, struct.error)
-"""What torch's safe reader raises for files with bytes cut off or changed: found by trying some thousands."""
+"""What torch's safe reader raises for truncated or corrupt files, found by trying some thousands of them."""
 
 
 def load_state(path: Path | str) -> dict[str, torch.Tensor]:
-    """Tensors by name, on the CPU, from a safetensors or torch file, told apart by the first bytes.
+    """Tensors by name, on the CPU, from a safetensors or torch file, recognised by the first bytes.
 
-    Wrappers are taken off, see `longtake.extract.backbones.unwrap_state`. WeightsError for a file that is not whole, and for one
-    that could only be read by running code of its own.
+    Wrappers are taken off, see `longtake.extract.backbones.unwrap_state`. `WeightsError` for a corrupt file, and for one
+    that could only be read by executing code from it.
     """
     import safetensors.torch
     import torch
@@ -68,9 +68,9 @@ def _kind_of_file(path: Path) -> str:
 
 
 def unwrap_state(state: object) -> dict[str, torch.Tensor]:
-    """The bare state dict: without a checkpoint around it (`state_dict`, ...) and the `module.` of parallel training.
+    """The bare state dict, without a surrounding checkpoint (`state_dict`, ...) and the `module.` of parallel training.
 
-    WeightsError if there are other things than tensors by name.
+    `WeightsError` if it holds anything but tensors by name.
     """
     import torch
 
@@ -94,7 +94,7 @@ def check_state(
     what: str,
     optional: tuple[str, ...] = (),
 ) -> None:
-    """WeightsError with the list of missing and unexpected keys and of other shapes than `expected`, if there are any.
+    """Raise `WeightsError` if keys are missing or unexpected or shapes differ from `expected`, with the list of them.
 
     Keys that begin or end with one of `optional` may be missing.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
@@ -43,7 +44,7 @@ TOKENS = "token_embedding.weight"
 
 
 class TextRecipe(TypedDict):
-    """What decided the numbers."""
+    """Everything that decides the numbers."""
 
     encoder: str
     model: str
@@ -67,8 +68,8 @@ def encode_texts(
 ) -> tuple[np.ndarray, TextRecipe]:
     """Features float32 `(texts, dim)`, not normalised, and the recipe behind them.
 
-    `weights` is what `--weights` takes, see `longtake.extract.backbones.weights.resolve`; `on_progress` reports a download. ExtractError
-    for an unknown encoder and for texts that the encoder would cut; WeightsError if the weights cannot be had.
+    `weights` is what `--weights` takes, see `longtake.extract.backbones.weights.resolve`; `on_progress` reports a download. `ExtractError`
+    for an unknown encoder and for texts that the encoder would cut; `WeightsError` if the weights are not available.
     """
     if encoder not in ENCODERS:
         raise ExtractError(f"no text encoder is called {encoder!r}{there_are(encoder, ENCODERS)}")
@@ -80,7 +81,7 @@ def encode_texts(
     import torch
 
     open_clip = _open_clip()
-    # Before the download and the network: these faults are found in no time.
+    # Before the download and the network, since this check is quick.
     tokenizer = open_clip.get_tokenizer(spec.model)
     _check_lengths(texts, tokenizer, spec)
     chosen = resolve(weights, spec, on_progress=on_progress)
@@ -104,12 +105,11 @@ def encode_texts(
 
 def _open_clip() -> ModuleType:
     try:
-        import open_clip
+        return import_module("open_clip")
     except ModuleNotFoundError as error:
         raise ExtractError(
             f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
         ) from error
-    return open_clip
 
 
 def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
@@ -137,8 +137,10 @@ def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
     if weights.path is not None:
         state = from_vifi(load_state(weights.path))
         if spec.name == "vifi-clip" and TOKENS not in state:
-            # ViFi-CLIP leaves the token embeddings as OpenAI made them, and its files without them.
-            state[TOKENS] = load_state(resolve(None, ENCODERS["clip"]).path)[TOKENS]
+            # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files.
+            openai = resolve(None, ENCODERS["clip"]).path
+            assert openai is not None, "registered weights are files"
+            state[TOKENS] = load_state(openai)[TOKENS]
         check_state(model.state_dict(), state, what=f"the text encoder {spec.name} ({spec.model})")
         model.load_state_dict(state)
     return model.eval().requires_grad_(False)

@@ -39,7 +39,7 @@ TINY = _spec("vst-t", "Video Swin-T", 768, "vst_t_kinetics400", 400)
 
 
 _INDEX = ".relative_position_index"
-"""A table of numbers that follows from the window; files carry it, networks make their own."""
+"""A table that follows from the window; files contain it, networks compute their own."""
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
@@ -69,7 +69,7 @@ def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
 
 
 def from_original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Names of the original repository to torchvision's. There, stage i is `features.2i` and what follows it `features.2i+1`."""
+    """Names of the original repository to torchvision's. There, stage i is `features.2i` and the layer after it `features.2i+1`."""
     if not any(key.startswith(("backbone.layers.", "layers.")) for key in state):
         return state
     renamed = {}

@@ -1,6 +1,6 @@
 """What an argument of `--weights` stands for: random weights, registered ones, or a file.
 
-Nothing here falls back to anything: weights that cannot be had are a `WeightsError` that says what to do.
+There are no silent fallbacks: weights that are not available are a `WeightsError` that says what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from longtake.errors import there_are
 from longtake.extract.backbones.download import Progress, fetch, recorded_sha256
 from longtake.extract.errors import WeightsError
 from longtake.files import file_sha256
-from longtake.manifests.pretrained import TABLE, WeightsEntry, licence_of
+from longtake.manifests.pretrained import TABLE, WeightsEntry
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,9 @@ class Weights:
     path: Path | None
     """None for random weights."""
     sha256: str | None
-    """Of the file. None for random weights: once they are made, `longtake.extract.backbones.state_dict.state_sha256` of their tensors."""
+    """Of the file. None for random weights, which `longtake.extract.backbones.state_dict.state_sha256` identifies once they are made."""
     is_random: bool
     seed: int | None
-    licence: str
 
 
 class TakesWeights(Protocol):
@@ -46,32 +45,32 @@ def list_entries() -> list[WeightsEntry]:
 
 
 def find_entry(name: str) -> WeightsEntry:
-    """WeightsError, with the nearest name, for one that is not registered."""
+    """The registered weights of this name. `WeightsError`, with the nearest name, if there are none."""
     if name not in TABLE:
         raise WeightsError(f"no weights are called {name!r}{there_are(name, TABLE)}")
     return TABLE[name]
 
 
 def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress | None = None) -> Weights:
-    """`random`, `random:SEED`, a registered name or a path -> weights that are on this machine.
+    """`random`, `random:SEED`, a registered name or a path -> weights on this machine.
 
-    None asks for the default of `spec`. A registered name that is not in the cache is downloaded. WeightsError if
-    the argument means nothing, belongs to another backbone, or cannot be had.
+    None takes the default of `spec`. Registered weights that are not in the cache are downloaded. `WeightsError` if the argument is
+    neither, belongs to another backbone, or cannot be downloaded.
     """
     argument = spec.default_weights if argument is None else argument
     if argument == "random" or argument.startswith("random:"):
         seed = _parse_seed(argument)
-        return Weights(f"random:{seed}", None, None, is_random=True, seed=seed, licence=licence_of("random"))
+        return Weights(f"random:{seed}", None, None, is_random=True, seed=seed)
     if argument in TABLE:
         entry = TABLE[argument]
         if entry.backbone != spec.name:
             raise WeightsError(f"the weights {argument!r} are for {entry.backbone}, not for {spec.name}")
         path = fetch(entry, on_progress)
         sha256 = entry.sha256 or recorded_sha256(entry)  # fetch has just compared the file with it
-        return Weights(entry.name, path, sha256, is_random=False, seed=None, licence=entry.licence)
+        return Weights(entry.name, path, sha256, is_random=False, seed=None)
     path = Path(argument).expanduser()
     if path.is_file():
-        return Weights(path.name, path, file_sha256(path), is_random=False, seed=None, licence="not known: own file")
+        return Weights(path.name, path, file_sha256(path), is_random=False, seed=None)
     names = [entry.name for entry in TABLE.values() if entry.backbone == spec.name]
     raise WeightsError(
         f"--weights {argument}: neither a file nor registered weights of {spec.name}{there_are(argument, names)}. "

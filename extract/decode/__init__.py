@@ -17,12 +17,12 @@ TABLE: dict[str, str] = {
     "nvdec": "longtake.extract.decode.torchcodec:NVDECDecoder",
     "auto": "longtake.extract.decode.auto:AutoDecoder",
 }
-"""Name -> class. Its module may import the decoder's package; nothing else does."""
+"""Name -> class. Only that module imports the decoder's package."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """Where a decoder comes from."""
+    """The package that a decoder needs."""
 
     package: str
     extra: str
@@ -31,18 +31,18 @@ class Package:
 
 
 PACKAGES: dict[str, Package] = {
-    "pyav": Package("av", "extract", "FFmpeg's libraries, which it brings; right on every container that was tried"),
+    "pyav": Package("av", "extract", "brings FFmpeg's libraries; right on every container that was tried"),
     "decord": Package(
-        "decord", "decord", "H.264, HEVC, VP9, MPEG-4 of 8 bits; refuses what it gets wrong; unmaintained"
+        "decord", "decord", "8-bit H.264, HEVC, VP9, MPEG-4; refuses files that it gets wrong; unmaintained"
     ),
-    "torchcodec": Package("torchcodec", "torchcodec", "with FFmpeg's libraries of this machine; no AVI, no MPEG-TS"),
-    "nvdec": Package("torchcodec", "torchcodec", "torchcodec on an NVIDIA GPU; other pixels than the processor's"),
-    "auto": Package("av", "extract", "for each file nvdec, where there is a GPU and it decodes such files, else pyav"),
+    "torchcodec": Package("torchcodec", "torchcodec", "uses this machine's FFmpeg libraries; no AVI, no MPEG-TS"),
+    "nvdec": Package("torchcodec", "torchcodec", "torchcodec on an NVIDIA GPU; its pixels differ from the CPU's"),
+    "auto": Package("av", "extract", "nvdec for files that the GPU decodes, pyav for the others"),
 }
 
 
 def get_decoder(name: str) -> Decoder:
-    """It raises `VideoError` or `OSError` for a file, whatever its library raises.
+    """A decoder that raises only `VideoError` or `OSError` for a file, whatever error its library raises.
 
     Raises `ExtractError` for an unknown name, or one whose package is not installed.
     """

@@ -1,7 +1,7 @@
-"""`auto`: who reads a file is decided for each file, by what its probe says, and recorded with the video.
+"""`auto`: choose a decoder for each file by its probe, and record the choice with the video.
 
-The recipe names all that may be chosen, so features of `auto` with a GPU mix with no others; without one there is nothing to choose, and
-the recipe is that of `pyav`. decord and torchcodec on the processor are never chosen: they are no quicker, and right on fewer files.
+The recipe names all candidates, so features of `auto` with a GPU never mix with others. Without a GPU only `pyav` is left, and the recipe
+is that of `pyav`. decord and torchcodec on the CPU are never chosen: they are not faster, and right on fewer files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from longtake.extract.errors import ExtractError
 
 PREFERRED = ("nvdec",)
 LAST = "pyav"
-"""Which is right on every file."""
+"""Right on every file."""
 
 
 class AutoDecoder:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a decoder sees of a file before it decodes any picture."""
+    """What a decoder reads from a file before it decodes pictures."""
 
     path: Path
     container: str
@@ -39,8 +39,8 @@ class VideoInfo:
     timeline: Timeline
     """Of the picture stream, not from the header."""
     times_from: str
-    """What the timeline was read from: the times of `PACKETS`, those of `FRAMES`, where every picture was decoded for it, or the `RATE`, where
-    the file keeps no times of pictures."""
+    """Source of the timeline: time stamps of `PACKETS`; of `FRAMES`, for which every picture was decoded; or the frame `RATE`, where the
+    file has no time stamps."""
     origin_seconds: float
     """The first picture's time by the file's own clock, which its sound shares."""
     num_frames_from_header: int | None
@@ -48,19 +48,19 @@ class VideoInfo:
     """Of the picture stream; None where the file does not say."""
     num_video_streams: int
     stream_index: int
-    """The one that is decoded: the best, which is the largest."""
+    """Of the decoded stream: the best one, which is the largest."""
     audio: str
     """Codec, rate and channels of the first sound stream; empty when there is none that can be decoded."""
 
 
 Wanted = Mapping[FrameRule, Set[int]]
-"""What is asked of a file: for each rule, the frames that it wants, counted from 0 in the order in which they are shown."""
+"""For each rule, the frames it needs, counted from 0 in the order in which they are shown."""
 Pictures: TypeAlias = "Mapping[FrameRule, np.ndarray]"
-"""What one frame gives: uint8 `(height, width, 3)`, upright, resized and cropped, for each rule that wants the frame."""
+"""One frame: uint8 `(height, width, 3)`, upright, resized and cropped, for each rule that needs it."""
 
 
 class Decoder(Protocol):
-    """A way to read video files. Raises `VideoError` for whatever is wrong with one."""
+    """Reads video files. Raises `VideoError` for any fault of a file."""
 
     name: str
 
@@ -68,28 +68,28 @@ class Decoder(Protocol):
         """Name and versions of everything that decides a pixel; part of the recipe."""
 
     def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
-        """Read the file's packets, no pictures; `exact` decodes them all, for files whose packets are not its frames."""
+        """Read the file's packets without decoding; `exact` decodes all of them, for files whose packets are not its frames."""
 
     def promised_seconds(self, path: Path) -> float:
-        """What the file's header says of its length, read in no time and not to be trusted; 0 where it says nothing."""
+        """Length by the file's header: quick to read, often wrong; 0 where the header has none."""
 
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
-        """Who reads this file, and who reads it anew where that one cannot: the decoder itself, but for `auto`."""
+        """The decoders to try on this file, in order: this decoder itself, except for `auto`."""
 
     def unfit(self, info: VideoInfo) -> str:
-        """Why this decoder must not read the file, as a clause about "it"; empty where it may."""
+        """Why this decoder must not read the file, as a clause about "it"; empty if it may."""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        """The frames that a rule wants, in order, one at a time; what comes after the last of them may be left unread. `num_threads` 0
-        is as many as there are processors.
+        """Yield the wanted frames in order, one at a time; frames after the last of them may be left unread. `num_threads` 0 uses all
+        processors.
 
         Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
         """
 
 
 def with_true_times(probe: Callable[..., VideoInfo], read: Callable[[VideoInfo], T]) -> T:
-    """What `read` makes of the file that `probe(exact=...)` looks at. Where pictures turn out not to be the packets, which may show at any
-    frame, it is read again from the start, by the pictures' own times."""
+    """Return `read(probe(exact=False))`. If pictures turn out not to match packets, which may show at any frame, start again with
+    `probe(exact=True)`, which takes the times of decoded pictures."""
     try:
         return read(probe(exact=False))
     except FramesNotPackets:
@@ -97,7 +97,7 @@ def with_true_times(probe: Callable[..., VideoInfo], read: Callable[[VideoInfo],
 
 
 def require_time(info: VideoInfo, index: int, seconds: float | None) -> None:
-    """Raises `FramesNotPackets` where the frame's time by the file's clock is not the one that was planned for."""
+    """Raise `FramesNotPackets` if the frame's time by the file's clock differs from the timeline."""
     if info.times_from != PACKETS or seconds is None:
         return
     shown, planned = seconds - info.origin_seconds, info.timeline.seconds[index]
@@ -108,12 +108,12 @@ def require_time(info: VideoInfo, index: int, seconds: float | None) -> None:
 
 
 def last_wanted(wanted: Wanted) -> int:
-    """-1 where nothing is wanted."""
+    """Index of the last wanted frame; -1 if none is."""
     return max((max(frames, default=-1) for frames in wanted.values()), default=-1)
 
 
 def require_fit(decoder: Decoder, info: VideoInfo) -> None:
-    """Raises `DecoderUnfit`."""
+    """Raise `DecoderUnfit` if the decoder must not read this file."""
     reason = decoder.unfit(info)
     if reason:
         raise DecoderUnfit(f"{decoder.name} is not for {info.path.name}: {reason}; use --decoder pyav or auto")

@@ -1,7 +1,7 @@
-"""decord: quick where it is right, which is less often than it says. PyAV's probe stays the truth about a file; decord only gives pictures.
+"""decord: fast, but wrong on some files. PyAV probes each file; decord only decodes pictures.
 
-What it was seen to get wrong is refused: it returns other frames of MPEG-TS and AVI, other colours of 10-bit video, takes a stream of its own
-choice where there are several, and has no AV1. It is no longer maintained, and hangs on some files.
+Known faults are refused: it returns wrong frames of MPEG-TS and AVI and wrong colours of 10-bit video, picks a stream of its own where
+there are several, and does not decode AV1. It is no longer maintained, and hangs on some files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from longtake.extract.preprocessing import SWSCALE_BILINEAR, FrameRule
 CONTAINERS_WRONG = ("avi", "mpegts")
 CODECS = ("h264", "hevc", "mpeg4", "vp9")
 PIXEL_FORMATS = ("yuv420p",)
-"""Of these its pictures were compared with those of the ffmpeg command line, and are equal."""
+"""For these its pictures equal those of the ffmpeg command line."""
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -48,9 +48,9 @@ class DecordDecoder:
         return ""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        """Each size is a reader of its own, so that a rule's pictures do not depend on what else was asked for."""
+        """Each size has its own reader, so that a rule's pictures do not depend on the other rules."""
         require_fit(self, info)
-        # decord gives pictures for packets that cannot be decoded; PyAV's first one tells.
+        # decord returns pictures for packets that cannot be decoded; PyAV's first picture shows whether they can.
         next(PyAVDecoder().pictures(info, {next(iter(wanted)): {0}}, num_threads=1), None)
         index = -1
         try:
@@ -72,7 +72,7 @@ class DecordDecoder:
 
 
 def _size(info: VideoInfo, rule: FrameRule) -> tuple[int, int]:
-    """Width and height that decord gives: its resize is FFmpeg's bilinear bit for bit, other filters need the whole frame."""
+    """Width and height to ask of decord: its resize is bit for bit FFmpeg's bilinear; other filters need the whole frame."""
     return (
         resized(info.width, info.height, rule.short_side)
         if rule.resize == SWSCALE_BILINEAR

@@ -15,7 +15,7 @@ LOWEST_HZ = 20
 
 
 def filter_banks(samples: np.ndarray, rule: SoundRule, original_rate: int) -> np.ndarray:
-    """float32 `(num_frames, mel_bins)`, normalised; see `SoundRule` for its two variants. `samples` are in [-1, 1]."""
+    """float32 `(num_frames, mel_bins)`, normalised as `SoundRule` says. `samples` are in [-1, 1]."""
     mean = samples.mean() if len(samples) else 0.0
     samples = samples + mean if rule.offset == "plus mean" else samples - mean
     rate = original_rate if rule.bank_rate == "original rate" else rule.sample_rate
@@ -26,7 +26,7 @@ def filter_banks(samples: np.ndarray, rule: SoundRule, original_rate: int) -> np
 
 
 def kaldi_banks(samples: np.ndarray, rate: int, mel_bins: int) -> np.ndarray:
-    """`(frames, mel_bins)`: windows of 25 ms every 10 ms that lie inside, Hanning, pre-emphasis 0.97, power, natural logarithm."""
+    """`(frames, mel_bins)`: full windows of 25 ms every 10 ms, Hanning, pre-emphasis 0.97, power, natural logarithm."""
     from transformers.audio_utils import spectrogram
 
     length, hop = int(rate * 0.025), int(rate * 0.010)
@@ -38,7 +38,7 @@ def kaldi_banks(samples: np.ndarray, rate: int, mel_bins: int) -> np.ndarray:
         samples.astype(np.float64), window, frame_length=length, hop_length=hop, fft_length=fft, power=2.0, center=False,
         preemphasis=0.97, mel_filters=filters, log_mel="log", mel_floor=FLOOR, remove_dc_offset=True,
     )  # fmt: skip
-    return found.T.astype(np.float32)
+    return np.asarray(found.T, np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -46,7 +46,7 @@ def _window_and_filters(rate: int, length: int, fft: int, mel_bins: int) -> tupl
     from transformers.audio_utils import mel_filter_bank, window_function
 
     with warnings.catch_warnings():
-        # The lowest of 128 filters are narrower than a frequency bin and empty. That is how Kaldi's are, too.
+        # The lowest of 128 filters are narrower than a frequency bin and empty, as Kaldi's are.
         warnings.simplefilter("ignore", UserWarning)
         filters = mel_filter_bank(
             num_frequency_bins=fft // 2 + 1, num_mel_filters=mel_bins, min_frequency=LOWEST_HZ, max_frequency=rate // 2,

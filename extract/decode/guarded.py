@@ -1,6 +1,6 @@
-"""What a decoder's library raises that nobody foresaw is a fault of one video, reported with the library's version.
+"""Turn every unexpected error of a decoder's library into a failure of one video, reported with the library's version.
 
-A new version of a library may fail on every file, and one file may make it fail where no other does. Neither is a reason to end a run.
+A new version of a library may fail on every file, and a single file may make it fail. Neither is a reason to end a run.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from longtake.errors import LongtakeError
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted
 from longtake.extract.errors import DecoderFailed
-
-if TYPE_CHECKING:
-    from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted
 
 
 @contextmanager
 def unexpected_errors(path: Path, description: Callable[[], str], stage: str = "decode") -> Iterator[None]:
-    """Raise `DecoderFailed` for every error but ours and those of the operating system, which pass."""
+    """Raise `DecoderFailed` in place of any error but ours and those of the operating system, which pass."""
     try:
         yield
     except (LongtakeError, OSError):
@@ -36,7 +33,7 @@ def unexpected_errors(path: Path, description: Callable[[], str], stage: str = "
 
 
 class Guarded:
-    """A decoder that raises no errors but `VideoError` and `OSError` when it reads a file."""
+    """A decoder that raises only `VideoError` and `OSError` when it reads a file."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.name, self._decoder = decoder.name, decoder

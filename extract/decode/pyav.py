@@ -1,7 +1,7 @@
 """PyAV, the default decoder: FFmpeg's libraries, right on every container that was tried.
 
-What it does not do by itself is done here: turning pictures upright, and noticing that a file is not whole. FFmpeg reports a
-truncated Matroska file, and some truncated MP4 files, as a normal end.
+This module adds what PyAV does not do: turning pictures upright, and detecting truncated files. FFmpeg reports a truncated Matroska
+file, and some truncated MP4 files, as a normal end.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.scale import Scaler
 from longtake.extract.errors import FramesNotPackets, VideoMissing, VideoTruncated, VideoUnreadable
 
-# FFmpeg's threads must not call back into Python: a callback waits for the interpreter's lock while the thread that holds it
-# waits for FFmpeg to end, for ever. So FFmpeg keeps its own callback, silenced; our rows say what matters.
+# FFmpeg's threads must not call back into Python: the callback would wait for the interpreter lock while the thread that holds it waits
+# for FFmpeg, a deadlock. So FFmpeg keeps its own callback, silenced; failure rows say what matters.
 av.logging.restore_default_callback()
 av.logging.set_libav_level(av.logging.PANIC)
 
 MOST_THREADS = 16
-"""FFmpeg's own bound; each holds a few pictures."""
+"""FFmpeg's own limit; each thread holds a few pictures."""
 MISSING_SECONDS = 0.5
-"""A file may end this much before its header says, or two frames if that is longer; headers round."""
+"""Headers round: a file may end this much earlier than its header says, or two frames if that is longer."""
 UNTIMED_CONTAINERS = ("avi",)
-"""They say when a picture is decoded, not when it is shown. FFmpeg guesses that, otherwise for packets than for frames, which are not
-compared. Their headers count frame intervals, those without a picture too."""
+"""They store when a picture is decoded, not when it is shown. FFmpeg guesses the latter, differently for packets and frames, so the two
+are not compared. Their headers count frame intervals, including those without a picture."""
 TRUSTED_CONTAINERS = ("flv", "asf")
-"""Streams have no length of their own there, but the header says when the last of them ends."""
+"""Their streams have no length of their own, but the header says when the last stream ends."""
 MOST_SECONDS = 7 * 24 * 3600.0
-"""No performance is as long; a time stamp that says so is damaged."""
+"""Longer than any performance; a larger time stamp is damage."""
 _ANY_TITLES = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
@@ -70,7 +70,7 @@ class PyAVDecoder:
     def promised_seconds(self, path: Path) -> float:
         try:
             with open_media(path) as container:
-                return (container.duration or 0) / av.time_base
+                return float((container.duration or 0) / av.time_base)
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
@@ -98,7 +98,7 @@ class PyAVDecoder:
                     if found:
                         yield index, found
                     elif index > last and index + 1 < len(info.timeline):
-                        # The rest of the file is outside the routine; whether it is whole does not matter.
+                        # The rest of the file is outside the routine and need not be whole.
                         return
         except av.error.FFmpegError as error:
             raise VideoTruncated(
@@ -111,13 +111,13 @@ class PyAVDecoder:
 
 
 def open_media(path: Path) -> av.container.InputContainer:
-    """Open a file, whatever the encoding of its titles. PyAV 19 reads them all; earlier versions do so on request."""
+    """Open a file with titles in any encoding. PyAV 19 reads them all; earlier versions need an option."""
     return av.open(str(path), **_ANY_TITLES)
 
 
 def _num_threads(codec: str) -> int:
-    """One more than FFmpeg itself would take, which is one more than there are processors: it counts on a caller that is always
-    there, and ours scales pictures between two calls. dav1d counts by itself."""
+    """Two more than there are processors. FFmpeg itself takes one more and assumes a caller that is always waiting; ours scales pictures
+    between two calls. dav1d chooses its own number (0)."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if codec == "libdav1d":
         return 0
@@ -137,7 +137,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     for packet in container.demux(stream):
         report_alive()
         if packet.size:
-            # Those that an edit list leaves out are in the file, but never shown.
+            # Packets that an edit list discards are in the file, but never shown.
             num_packets += 1
             if not packet.is_discard:
                 packets.add(packet, stream.time_base)
@@ -153,7 +153,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
     rate = float(stream.average_rate or 25)
     header_frames, header_seconds = stream.frames or None, _header_seconds(container, stream, packets.begin)
-    # Of what comes before the first picture that can be decoded, nothing is left.
+    # Packets before the first picture that can be decoded do not count.
     promised = None if header_seconds is None else header_seconds - (shown.begin - packets.begin)
     kind = container.format.name
     if exact and kind not in UNTIMED_CONTAINERS:
@@ -161,7 +161,7 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
     timeline = _timeline(path, shown, rate, promised)
     counted_only = kind in UNTIMED_CONTAINERS or None in shown.seconds
     if kind in UNTIMED_CONTAINERS:
-        # Its duration is scaled by FFmpeg to the bytes that are there, how many intervals it has is not.
+        # FFmpeg scales the duration to the bytes that are there, but not the number of intervals.
         lacking = (header_frames or 0) / rate - (shown.begin + timeline.end_seconds)
     elif promised is not None:
         lacking = promised - timeline.end_seconds
@@ -195,12 +195,12 @@ def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> V
 
 
 class _Shown:
-    """When packets or frames of a stream are shown, by the file's clock, and for how long."""
+    """When packets or frames of a stream are shown by the file's clock, and for how long."""
 
     def __init__(self) -> None:
         self.seconds: list[float | None] = []
         self.durations: list[float] = []
-        """0 where the file does not say."""
+        """0 where the file has none."""
 
     def add(self, what: av.Packet | av.VideoFrame, time_base: Fraction | None) -> None:
         unit = float(time_base or 1)
@@ -213,39 +213,39 @@ class _Shown:
 
 
 def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The first one that can be decoded."""
+    """The first sound stream that can be decoded."""
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def _require_clock(path: Path, frames: _Shown) -> None:
-    """Raises `VideoUnreadable` for two recordings one after the other, whose times say nothing of the order of their pictures."""
+    """Raise `VideoUnreadable` for joined recordings, whose time stamps do not give the order of their pictures."""
     known = np.array([seconds for seconds in frames.seconds if seconds is not None])
     back = np.flatnonzero(np.diff(known) < -MISSING_SECONDS)
     if len(back):
         raise VideoUnreadable(
-            f"{path.name}: its clock goes back at frame {back[0] + 1}, from {known[back[0]]:.2f} to {known[back[0] + 1]:.2f} s, as in recordings "
-            f"that were put together; convert it with ffmpeg, or cut it there"
+            f"{path.name}: its clock goes back at frame {back[0] + 1}, from {known[back[0]]:.2f} to {known[back[0] + 1]:.2f} s, as in joined "
+            f"recordings; convert it with ffmpeg, or cut it there"
         )
 
 
 def _lacking_of_all(path: Path) -> float:
-    """Seconds by which the last of all streams ends before the header says."""
+    """Seconds by which the last stream ends earlier than the header says."""
     end = 0.0
     with open_media(path) as container:
         for packet in container.demux():
             report_alive()
             if packet.size and packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        return (container.duration or 0) / av.time_base - end
+        return float((container.duration or 0) / av.time_base) - end
 
 
 def _clockwise(frame: av.VideoFrame) -> int:
-    """PyAV gives the counter-clockwise turn of the display matrix, in -180 to 180."""
+    """Clockwise turn, 0 to 359. PyAV reports the display matrix's counter-clockwise turn, -180 to 180."""
     return int(-getattr(frame, "rotation", 0)) % 360
 
 
 def _rotation_of_first(path: Path, stream_index: int) -> int:
-    """A codec with delay gives no picture for the first packet, and the turn is a property of pictures."""
+    """Rotation of the first decoded picture: a codec with delay returns none for the first packet."""
     with open_media(path) as container:
         for frame in container.decode(container.streams[stream_index]):
             return _clockwise(frame)
@@ -255,10 +255,10 @@ def _rotation_of_first(path: Path, stream_index: int) -> int:
 def _header_seconds(
     container: av.container.InputContainer, stream: av.VideoStream, begin_seconds: float
 ) -> float | None:
-    """The picture stream's own duration. A container's lasts as long as its longest stream, which may be the sound."""
+    """The picture stream's own duration. A container is as long as its longest stream, which may be the sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    # Matroska counts from the start of its clock, not from the first picture, but for files of mkvmerge, which leaves its mark.
+    # Matroska counts from the start of its clock, not from the first picture, except in files of mkvmerge, which writes these tags.
     marked = any(key.startswith("_STATISTICS") for key in stream.metadata)
     before = begin_seconds if "matroska" in container.format.name and not marked else 0.0
     tag = stream.metadata.get("DURATION", "")
@@ -269,28 +269,28 @@ def _header_seconds(
         pass
     if len(container.streams) == 1 and container.duration:
         from_zero = "mpeg" not in container.format.name
-        return container.duration / av.time_base - (begin_seconds if from_zero else 0.0)
+        return float(container.duration / av.time_base) - (begin_seconds if from_zero else 0.0)
     return None
 
 
 def _timeline(path: Path, shown: _Shown, rate: float, header_seconds: float | None) -> Timeline:
-    if None in shown.seconds:
-        count = len(shown.seconds)
+    known, count = [seconds for seconds in shown.seconds if seconds is not None], len(shown.seconds)
+    if len(known) < count:
         _require_possible(path, count / rate)
         return Timeline(np.arange(count) / rate, count / rate)
-    order = np.argsort(shown.seconds, kind="stable")
-    times = np.array(shown.seconds)[order] - shown.begin
+    order = np.argsort(known, kind="stable")
+    times = np.array(known)[order] - shown.begin
     moments, first = np.unique(times, return_index=True)
     gap = float(np.median(np.diff(moments))) if len(moments) > 1 else len(times) / rate
-    # The last picture may be shown for longer, but not for longer than the header says of all.
+    # The last picture may be shown longer, but not beyond the end in the header.
     own = min(shown.durations[order[-1]], (header_seconds or np.inf) - moments[-1])
     end = float(moments[-1]) + max(own, gap, 1e-3)
-    # Numbers that large are not even in order any more.
+    # Larger numbers would not even be in order.
     _require_possible(path, end)
-    # Pictures that claim the same moment share the time until the next one.
+    # Pictures with the same time stamp share the time until the next one.
     return Timeline(np.interp(np.arange(len(times)), [*first, len(times)], [*moments, end]), end)
 
 
 def _require_possible(path: Path, seconds: float) -> None:
     if not seconds <= MOST_SECONDS:
-        raise VideoUnreadable(f"{path.name}: its time stamps go to {seconds:.0f} s, which is damage")
+        raise VideoUnreadable(f"{path.name}: its time stamps go up to {seconds:.0f} s, so the file is damaged")

@@ -1,4 +1,4 @@
-"""From a decoder's frame to the network's picture: upright, resized, cropped. Every decoder ends here, so a rule has one meaning."""
+"""Turn a decoder's frame into the network's picture: upright, resized, cropped. All decoders share it, so a rule has one meaning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from longtake.extract.preprocessing import PILLOW_BICUBIC, SWSCALE_BILINEAR, Fra
 
 
 class Scaler:
-    """For the frames of one file. libswscale computes tables for a pair of sizes, so its contexts are kept from frame to frame."""
+    """Scales the frames of one file. libswscale computes tables per pair of sizes, so its contexts are kept between frames."""
 
     def __init__(self, rotation_degrees: int) -> None:
-        """Clockwise turn that makes the frames upright: 0 where the decoder has turned them."""
+        """`rotation_degrees`: clockwise turn that makes the frames upright; 0 if the decoder has applied it."""
         self._turn = -rotation_degrees // 90
         self._contexts: defaultdict[tuple[int, int, int], VideoReformatter] = defaultdict(VideoReformatter)
 
@@ -37,9 +37,9 @@ class Scaler:
         return np.ascontiguousarray(self._rgb(rgb_frame(cropped), rule.final_width, rule.final_height))
 
     def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-        """A view of the converted frame, or of the frame itself where nothing is to be done."""
+        """A view of the converted frame, or of the frame itself if nothing changes."""
         context = self._contexts[frame.width, width, height]
-        # One thread: the decoder's own threads keep the cores busy, and slices of a small picture gain less than they cost.
+        # One thread: the decoder's threads keep the cores busy, and slicing a small picture costs more than it gains.
         done = context.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
         plane = done.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
@@ -52,14 +52,14 @@ def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
 
 
 def resized(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Keeps the aspect ratio; the longer side is cut to whole pixels, as torchvision's Resize does."""
+    """`(width, height)` with this shorter side and the same aspect ratio; the longer side is rounded down, as torchvision's Resize does."""
     if width <= height:
         return short_side, int(short_side * height / width)
     return int(short_side * width / height), short_side
 
 
 def resize_with_pillow(picture: np.ndarray, width: int, height: int, rule: FrameRule) -> np.ndarray:
-    """Antialiased, as torchvision resizes 8-bit pictures."""
+    """Resize with antialiasing, as torchvision does for 8-bit pictures."""
     from PIL import Image
 
     kind = Image.Resampling.BICUBIC if rule.resize == PILLOW_BICUBIC else Image.Resampling.BILINEAR
@@ -67,7 +67,7 @@ def resize_with_pillow(picture: np.ndarray, width: int, height: int, rule: Frame
 
 
 def centre_crop(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 `(height, width, 3)`; black borders where the picture is smaller."""
+    """uint8 `(height, width, 3)`, with black borders where the picture is smaller."""
     missing = [max(wanted - have, 0) for wanted, have in zip((height, width), picture.shape)]
     if any(missing):
         picture = np.pad(picture, [*((gap // 2, gap - gap // 2) for gap in missing), (0, 0)])

@@ -1,8 +1,8 @@
-"""How two processes of one program and user speak: small things through a socket, arrays through memory that both see.
+"""Messages between two processes of one program and user: small values through a socket, arrays through shared memory.
 
-A picture through a socket is copied in and out by the kernel, page by page, and wakes a process several times; here answers
-travel in messages of several, and their arrays are copied once into the shared memory and once out. The memory has two halves:
-while one is emptied, the other is filled. No more than two messages are on their way, and that is the bound on what is made ahead.
+A picture sent through a socket is copied in and out by the kernel, page by page, and wakes both processes several times. Here several
+answers travel in one message; their arrays are copied once into the shared memory and once out. The memory has two halves: while one
+is read, the other is filled. At most two messages are under way, which bounds what is computed ahead.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ import struct
 import threading
 import time
 from collections import deque
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 HALF_BYTES = 2 * 1024**2
-"""Of the shared memory: a dozen pictures of 224x224. What does not fit goes through the socket."""
+"""Of the shared memory: a dozen pictures of 224x224. Larger arrays go through the socket."""
 MESSAGE_ITEMS, MESSAGE_SECONDS = 32, 0.2
-"""A message goes when it has so many answers, and when an answer comes so long after the one before: only those wait that others
-will follow soon."""
-LOOK_SECONDS = 0.2
-"""How often a wait looks up whether the run was stopped."""
-_EMPTIED = b"e"
+"""A message is sent when it holds this many answers, or when an answer comes this long after the previous one: answers wait only
+where others follow soon."""
+POLL_SECONDS = 0.2
+"""How often a waiting call checks whether the run was stopped."""
+_READ = b"r"
+
+_Answer: TypeAlias = "tuple[bytes, list[Any]]"
+"""A pickled answer and its arrays: the size of each in the shared memory, or a buffer that travels with the message."""
 
 
 class Stopped(Exception):
-    """The run is over; the answer is not wanted any more."""
+    """The run is over; the answer is no longer wanted."""
 
 
 def shared_file() -> BinaryIO:
-    """An open file of two halves without a name, gone with the last process that has it."""
+    """An open, unnamed file of two halves; it is gone when the last process closes it."""
+    file: BinaryIO
     if hasattr(os, "memfd_create"):
         file = os.fdopen(os.memfd_create("longtake"), "r+b")
     else:
@@ -48,12 +52,12 @@ class Outbox:
 
     def __init__(self, link: socket.socket, descriptor: int) -> None:
         self._link, self._memory = link, memoryview(mmap.mmap(descriptor, 2 * HALF_BYTES))
-        self._message: list[tuple[bytes, list]] = []
+        self._message: list[_Answer] = []
         self._last_put, self._used = -MESSAGE_SECONDS, 0
-        self._sent = self._emptied = 0
+        self._num_sent = self._num_read = 0
 
     def put(self, answer: object, *, last: bool) -> None:
-        """May wait for the other side. The answer's arrays are copied before this returns."""
+        """Add an answer; send the message when it is full or `last`. May wait for the other side. Arrays are copied before this returns."""
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
         parts = [buffer.raw() for buffer in buffers]
@@ -71,13 +75,13 @@ class Outbox:
         self._last_put = now
 
     def settle(self) -> None:
-        """Wait until everything was taken."""
+        """Send what is left and wait until everything was read."""
         self._send()
         self._wait(0)
 
     def _copy(self, part: memoryview) -> int:
         self._wait(1)
-        begin = self._sent % 2 * HALF_BYTES + self._used
+        begin = self._num_sent % 2 * HALF_BYTES + self._used
         self._memory[begin : begin + part.nbytes] = part
         self._used += part.nbytes
         return part.nbytes
@@ -87,12 +91,12 @@ class Outbox:
             self._wait(1)
             send(self._link, self._message)
             self._message, self._used = [], 0
-            self._sent += 1
+            self._num_sent += 1
 
-    def _wait(self, messages: int) -> None:
-        """Until no more than so many are with the other side."""
-        while self._sent - self._emptied > messages:
-            self._emptied += len(_read(self._link, 1))
+    def _wait(self, num_messages: int) -> None:
+        """Wait until at most this many messages are unread."""
+        while self._num_sent - self._num_read > num_messages:
+            self._num_read += len(_read(self._link, 1))
 
 
 class Inbox:
@@ -100,19 +104,19 @@ class Inbox:
 
     def __init__(self, link: socket.socket, file: BinaryIO, stop: threading.Event) -> None:
         self._link, self._memory, self._stop = link, memoryview(mmap.mmap(file.fileno(), 2 * HALF_BYTES)), stop
-        self._message: deque[tuple[bytes, list]] = deque()
-        self._received, self._position = 0, 0
+        self._message: deque[_Answer] = deque()
+        self._num_received, self._position = 0, 0
 
     def get(self) -> object:
-        """The next answer; its arrays are nobody else's. Raises `EOFError`, `ConnectionError`, `Stopped`."""
+        """The next answer, with arrays of its own. Raises `EOFError`, `ConnectionError`, `Stopped`."""
         if not self._message:
             self._message.extend(receive(self._link, self._stop))
-            self._position = self._received % 2 * HALF_BYTES
-            self._received += 1
+            self._position = self._num_received % 2 * HALF_BYTES
+            self._num_received += 1
         pickled, buffers = self._message.popleft()
         copied = [self._copy(buffer) if isinstance(buffer, int) else buffer for buffer in buffers]
         if not self._message:
-            self._link.send(_EMPTIED)
+            self._link.send(_READ)
         return pickle.loads(pickled, buffers=copied)
 
     def _copy(self, size: int) -> bytearray:
@@ -121,7 +125,7 @@ class Inbox:
 
 
 def send(link: socket.socket, message: object, stop: threading.Event | None = None) -> None:
-    """Anything that can be pickled, through the socket. Raises `Stopped` once `stop` is set, `ConnectionError`."""
+    """Send anything that can be pickled. Raises `ConnectionError`, and `Stopped` once `stop` is set."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     parts = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
@@ -131,11 +135,11 @@ def send(link: socket.socket, message: object, stop: threading.Event | None = No
             try:
                 part = part[link.send(part) :]
             except TimeoutError:
-                _look(stop)
+                _raise_if_stopped(stop)
 
 
-def receive(link: socket.socket, stop: threading.Event | None = None) -> object:
-    """What `send` sent. Raises `EOFError` when the other side is gone, `Stopped` once `stop` is set."""
+def receive(link: socket.socket, stop: threading.Event | None = None) -> Any:
+    """Return what `send` sent. Raises `EOFError` when the other side is gone, `Stopped` once `stop` is set."""
     (count,) = struct.unpack("<Q", _read(link, 8, stop))
     sizes = struct.unpack(f"<{count}Q", _read(link, 8 * count, stop))
     pickled, *buffers = (_read(link, size, stop) for size in sizes)
@@ -149,7 +153,7 @@ def _read(link: socket.socket, size: int, stop: threading.Event | None = None) -
         try:
             count = link.recv_into(rest)
         except TimeoutError:
-            _look(stop)
+            _raise_if_stopped(stop)
             continue
         if not count:
             raise EOFError
@@ -157,6 +161,6 @@ def _read(link: socket.socket, size: int, stop: threading.Event | None = None) -
     return found
 
 
-def _look(stop: threading.Event | None) -> None:
+def _raise_if_stopped(stop: threading.Event | None) -> None:
     if stop is not None and stop.is_set():
         raise Stopped

@@ -1,8 +1,8 @@
-"""The sound of a file, cut by the clock of its pictures: one channel, resampled, streamed."""
+"""The sound of a file, cut by the clock of its pictures: mono, resampled, streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import chain
 
@@ -23,14 +23,14 @@ Span = tuple[float, float]
 def original_rate(info: VideoInfo) -> int:
     """Hz of the first sound stream. Raises `SoundMissing`."""
     with _unexpected_errors(info), open_media(info.path) as container:
-        return _stream(container, info).rate
+        return int(_stream(container, info).rate)
 
 
 def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iterator[np.ndarray]:
-    """For each span, in order of their starts, float32 samples in [-1, 1]: `round(seconds * sample_rate)` of them.
+    """Yield for each span, in order of their starts, `round(seconds * sample_rate)` float32 samples in [-1, 1].
 
-    Seconds without sound, before it begins and after it ends, are zeros. No more is kept than the spans that are open. Raises
-    `SoundMissing` and `SoundUnreadable`.
+    Seconds before the sound begins and after it ends are zeros. Only samples of open spans are kept in memory. Raises `SoundMissing`
+    and `SoundUnreadable`.
     """
     kept, first = np.zeros(0, np.float32), 0
     waiting = [(round(start * sample_rate), round((end - start) * sample_rate)) for start, end in spans]
@@ -40,8 +40,8 @@ def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iter
         for begin, samples in blocks:
             if not waiting:
                 return
-            # Streams with holes, or whose packets overlap, are put where their time stamps say. A hole is filled inside a span only: a wild
-            # time stamp makes one of days.
+            # Samples are placed by their time stamps, across holes and overlapping packets. Holes are filled only inside a span: a wrong
+            # time stamp may make one of days.
             while waiting and sum(waiting[0]) <= begin:
                 yield _cut(kept, first, *waiting.pop(0))
             kept, first = _forget(kept, first, waiting)
@@ -57,8 +57,9 @@ def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iter
 
 
 def sound_seconds(info: VideoInfo, sample_rate: int) -> Span:
-    """When the sound begins and ends, by decoding all of it."""
-    begin = end = None
+    """When the sound begins and ends; decodes all of it."""
+    begin: int | None = None
+    end = 0
     with closing(_blocks(info, sample_rate)) as blocks:
         for first, samples in blocks:
             begin = first if begin is None else begin
@@ -77,7 +78,7 @@ def _cut(kept: np.ndarray, first: int, begin: int, count: int) -> np.ndarray:
 
 
 def _forget(kept: np.ndarray, first: int, waiting: Sequence[tuple[int, int]]) -> tuple[np.ndarray, int]:
-    """What is left of the samples from `first` on when those before the next span are dropped, and where it begins."""
+    """Drop the samples before the next span. Returns the rest and the number of its first sample."""
     end = first + len(kept)
     needed = min(max(waiting[0][0] if waiting else end, first), end)
     return kept[needed - first :], needed
@@ -96,15 +97,15 @@ def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.Audio
     return stream
 
 
-def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of the first sample on the pictures' clock, samples) of each decoded block."""
+def _blocks(info: VideoInfo, sample_rate: int) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Yield `(number of the first sample on the pictures' clock, samples)` of each decoded block."""
     try:
         with _unexpected_errors(info), open_media(info.path) as container:
             begin: int | None = None
             for seconds, samples in _resampled(container, _stream(container, info), sample_rate):
                 if seconds is not None:
                     expected = round((seconds - info.origin_seconds) * sample_rate)
-                    # The resampler's delay moves blocks by some samples; only real holes are followed.
+                    # The resampler's delay shifts blocks by some samples; only real holes count.
                     if begin is None or abs(expected - begin) > sample_rate // 10:
                         begin = expected
                 begin = begin or 0
@@ -117,19 +118,19 @@ def _blocks(info: VideoInfo, sample_rate: int) -> Iterator[tuple[int, np.ndarray
 def _resampled(
     container: av.container.InputContainer, stream: av.AudioStream, sample_rate: int
 ) -> Iterator[tuple[float | None, np.ndarray]]:
-    """For each frame its time by the file's clock and the samples that came out, and at the end what was still inside. A recording may change
-    from stereo to surround, and a resampler takes what it began with, so there may be several, one after the other."""
-    resampler, taken = None, None
+    """Yield `(seconds by the file's clock, samples)` of each frame, and at the end the resampler's remaining samples. A recording may
+    switch from stereo to surround; a resampler accepts one format only, so a new one follows the old."""
+    resampler, format_taken = None, None
     for frame in chain(container.decode(stream), [None]):
         report_alive()
         kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler and kind != taken:
+        if resampler and kind != format_taken:
             yield None, _samples(resampler.resample(None))
             resampler = None
         if frame is None:
             return
         if resampler is None:
-            resampler, taken = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate), kind
+            resampler, format_taken = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate), kind
         yield frame.time, _samples(resampler.resample(frame))
 
 

@@ -1,7 +1,7 @@
-"""torchcodec, on the processor and on NVDEC. PyAV's probe stays the truth about a file; torchcodec only gives pictures.
+"""torchcodec, on the CPU and on NVDEC. PyAV probes each file; torchcodec only decodes pictures.
 
-It decodes whole frames to RGB; libswscale or Pillow resize those. Frames are found by an index of the whole file (`seek_mode` exact): the approximate one
-fails part-way on some Matroska and AVI files.
+It decodes whole frames to RGB; libswscale or Pillow resize them. Frames are found by an index of the whole file (`seek_mode` exact):
+approximate seeking fails part-way on some Matroska and AVI files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ try:
     if getattr(torchcodec, "ffmpeg_major_version", 0) is None:
         raise OSError("no FFmpeg")
 except (RuntimeError, OSError) as error:
-    # The list of what it tried is forty lines.
+    # torchcodec's own message lists everything it tried, in forty lines.
     raise ExtractError(
         "torchcodec finds no FFmpeg libraries that it can use on this machine: install FFmpeg (apt-get install ffmpeg, "
         "conda install ffmpeg), or use --decoder pyav, which brings its own"
@@ -35,10 +35,10 @@ except (RuntimeError, OSError) as error:
 CONTAINERS_WRONG = ("avi", "mpegts")
 NVDEC_CODECS, NVDEC_PIXEL_FORMATS = ("h264", "hevc", "vp9", "libdav1d", "av1"), ("yuv420p",)
 COMPARED_FRAME = 24
-"""About a second in, where a fade from black has ended."""
+"""About one second in, after a fade from black."""
 LARGEST_DIFFERENCE = 3.0
-"""Levels by which a frame of NVDEC may differ from the processor's on average, for rounding and chroma filters; other or shifted frames differ
-by more."""
+"""Mean difference in levels allowed between a frame of NVDEC and the CPU's, for rounding and chroma filters; wrong or shifted frames
+differ by more."""
 
 
 class TorchCodecDecoder:
@@ -88,7 +88,7 @@ class TorchCodecDecoder:
 
 
 class NVDECDecoder(TorchCodecDecoder):
-    """The GPU's video unit. Its pixels are not the processor's, so a frame of every file is compared with PyAV's."""
+    """The GPU's video unit. Its pixels differ from the CPU's, so one frame of every file is compared with PyAV's."""
 
     name = "nvdec"
     device = "cuda"

@@ -7,11 +7,12 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from longtake.extract.errors import ExtractError
 from longtake.processes import end_with_starter
 
 SHIPPED_VIDEOS = 128
-"""manifests/demo.csv is the plan of so many, with seed 0."""
+"""Number of videos in manifests/demo.csv, planned with seed 0."""
 TEST_SHARE = 0.3
+
+T = TypeVar("T")
 
 
 class _Draws:
@@ -37,12 +40,12 @@ class _Draws:
     def below(self, bound: int) -> int:
         return int(self.uniform() * bound)
 
-    def shuffled(self, items: Sequence) -> list:
-        items = list(items)
-        for last in range(len(items) - 1, 0, -1):
+    def shuffled(self, items: Iterable[T]) -> list[T]:
+        shuffled = list(items)
+        for last in range(len(shuffled) - 1, 0, -1):
             other = self.below(last + 1)
-            items[last], items[other] = items[other], items[last]
-        return items
+            shuffled[last], shuffled[other] = shuffled[other], shuffled[last]
+        return shuffled
 
 
 def plan_demo(
@@ -50,10 +53,10 @@ def plan_demo(
 ) -> tuple[Routine, ...]:
     """The routines of the demo dataset, half of them per category, 30 % of each category for testing.
 
-    Fewer of seed 0 than ship are some of those; any other plan has ids of its own. So an id says which routine it is, and
-    `--dataset demo` never gives a video the score of another. Skill is stratified within each split of a whole plan, so that the scores of its
-    test videos span the range too. A shorter duration cuts the videos and leaves the scores: it is for trying things out. Pure: the same
-    arguments give the same routines on every machine. Raises `ExtractError` for arguments that make no dataset.
+    With seed 0, up to `SHIPPED_VIDEOS` routines are a subset of the shipped ones; any other plan has its own ids. So an id identifies a
+    routine, and `--dataset demo` never gives a video another one's score. Skill is stratified within each split of a whole plan, so the
+    scores of its test videos span the range too. A shorter duration cuts the videos and keeps the scores, for trials. Pure: the same
+    arguments give the same routines on every machine. Raises `ExtractError` for arguments out of range.
     """
     if seed < 0 or num_videos < 4:
         raise ExtractError(f"the demo needs a seed of 0 or more and at least 4 videos, got {seed} and {num_videos}")
@@ -77,7 +80,7 @@ def plan_demo(
 
 
 def _by_split(num_videos: int, order: int) -> dict[str, int]:
-    """How many of them a category has, by its place among the categories."""
+    """Number of routines of a category per split, by its position among the categories."""
     count = (num_videos + 1 - order) // 2
     num_test = max(1, int(TEST_SHARE * count + 0.5))
     return {"train": count - num_test, "test": num_test}
@@ -112,7 +115,7 @@ def manifest_text(routines: Sequence[Routine]) -> str:
 
 
 def truth_text(routines: Sequence[Routine]) -> str:
-    """The routines with the parameters behind their scores (CSV): for looking at results, not for training."""
+    """The routines with the parameters behind their scores (CSV): for checking results, not for training."""
     header = ("video_id", "split", "category", "score_total", "amplitude", "smoothness", "timing", "falls", "elements")
     rows = []
     for r in routines:
@@ -122,7 +125,7 @@ def truth_text(routines: Sequence[Routine]) -> str:
     return _csv_text(header, rows)
 
 
-def _csv_text(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+def _csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -141,8 +144,8 @@ def write_demo(
 ) -> Path:
     """Render the demo into `folder`: `videos/<id>.mp4`, `demo.csv`, which is the manifest it returns, and `truth.csv`.
 
-    Videos that are already there are kept, so an interrupted run can be repeated. `on_video` is called in this process
-    after each video, kept or made. Raises `ExtractError` when the folder holds the videos of another plan.
+    Existing videos are kept, so an interrupted run can be repeated. `on_video` is called in this process after each video, kept or
+    made. Raises `ExtractError` when the folder holds the videos of another plan.
     """
     routines = plan_demo(seed, num_videos, duration_seconds=duration_seconds)
     folder = Path(folder)
@@ -172,13 +175,13 @@ def write_demo(
             for task in as_completed(tasks):
                 routine = tasks[task]
                 report(routine, task.result())
-        finally:  # after Ctrl-C or a failure, do not go on with the routines that are still queued
+        finally:  # after Ctrl-C or a failure, drop the routines that are still queued
             pool.shutdown(cancel_futures=True)
     return manifest
 
 
 def _begin() -> None:
-    """In a process: Ctrl-C is for the one that started it, which gives it nothing more."""
+    """Set up a worker process. It ignores Ctrl-C: the parent stops giving it work."""
     import cv2
 
     end_with_starter()
@@ -186,8 +189,8 @@ def _begin() -> None:
     cv2.setNumThreads(1)
 
 
-def _claim(folder: Path, plan: dict) -> None:
-    """Mark the folder as holding this plan; refuse one that holds anything else's videos."""
+def _claim(folder: Path, plan: Mapping[str, object]) -> None:
+    """Mark the folder as holding this plan; refuse one with other videos."""
     marker = folder / "demo.json"
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     if marker.exists():

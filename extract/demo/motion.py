@@ -6,7 +6,9 @@ the plane she faces, 0 hangs down, 90 points forward, 180 up; `open` and `out` a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,19 +25,22 @@ JOINTS = ("pelvis", "chest", "head", "shoulder_r", "elbow_r", "hand_r", "shoulde
           "knee_r", "ankle_r", "toe_r", "hip_l", "knee_l", "ankle_l", "toe_l", "grip", "tip")  # fmt: skip
 NUM_RIBBON_POINTS = 56
 
-STAND = dict(lean=2, head=0, hip_r=4, knee_r=2, out_r=2, hip_l=-6, knee_l=0, out_l=2, arm_r=75, open_r=25, elbow_r=8,
+Pose: TypeAlias = "Mapping[str, float | tuple[float, float]]"
+"""Angles in degrees by name. A pair `(low, high)` is a value at amplitude 0 and at amplitude 1."""
+
+STAND: Pose = dict(lean=2, head=0, hip_r=4, knee_r=2, out_r=2, hip_l=-6, knee_l=0, out_l=2, arm_r=75, open_r=25, elbow_r=8,
              arm_l=-20, open_l=55, elbow_l=10)  # fmt: skip
-LYING = dict(lean=84, head=-25, hip_r=-84, knee_r=4, out_r=6, hip_l=-80, knee_l=45, out_l=12, arm_r=84, open_r=20,
+LYING: Pose = dict(lean=84, head=-25, hip_r=-84, knee_r=4, out_r=6, hip_l=-80, knee_l=45, out_l=12, arm_r=84, open_r=20,
              elbow_r=20, arm_l=70, open_l=25, elbow_l=40)  # fmt: skip
-FINAL = dict(lean=-8, head=-15, hip_r=55, knee_r=95, out_r=5, hip_l=-38, knee_l=88, arm_r=150, open_r=15, arm_l=-70,
+FINAL: Pose = dict(lean=-8, head=-15, hip_r=55, knee_r=95, out_r=5, hip_l=-38, knee_l=88, arm_r=150, open_r=15, arm_l=-70,
              open_l=40, elbow_r=0)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of element. A pair `(low, high)` is a value at amplitude 0 and at amplitude 1."""
+    """One kind of element. Pairs are as in `Pose`, but for `airborne`."""
 
-    keys: tuple[tuple[float, dict], ...]
+    keys: tuple[tuple[float, Pose], ...]
     """`(fraction of the element, angles that differ from standing)`."""
     ribbon: str
     travel_m: tuple[float, float] = (0.0, 0.0)
@@ -46,19 +51,21 @@ class Figure:
     throw_m: tuple[float, float] = (0.0, 0.0)
 
 
-_STEP_R = dict(hip_r=(18, 50), knee_r=10, hip_l=(-14, -34), knee_l=(4, 10), arm_l=45, arm_r=100)
-_STEP_L = dict(hip_l=(18, 50), knee_l=10, hip_r=(-14, -34), knee_r=(4, 10), arm_l=-45, arm_r=60)
-_PASSE = dict(hip_r=(25, 100), knee_r=(50, 140), hip_l=0, arm_r=(110, 165), open_r=20, arm_l=(60, 160), open_l=35,
+_STEP_R: Pose = dict(hip_r=(18, 50), knee_r=10, hip_l=(-14, -34), knee_l=(4, 10), arm_l=45, arm_r=100)
+_STEP_L: Pose = dict(hip_l=(18, 50), knee_l=10, hip_r=(-14, -34), knee_r=(4, 10), arm_l=-45, arm_r=60)
+_PASSE: Pose = dict(hip_r=(25, 100), knee_r=(50, 140), hip_l=0, arm_r=(110, 165), open_r=20, arm_l=(60, 160), open_l=35,
               elbow_l=30)  # fmt: skip
-_KICK = dict(hip_r=(35, 165), knee_r=0, hip_l=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80)
-_KICK_L = dict(hip_l=(35, 165), knee_l=0, hip_r=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80)
-_ARABESQUE = dict(hip_l=(-35, -150), knee_l=0, hip_r=0, knee_r=0, lean=(8, 48), head=(-5, -35), arm_r=(85, 120),
+_KICK: Pose = dict(hip_r=(35, 165), knee_r=0, hip_l=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80)
+_KICK_L: Pose = dict(
+    hip_l=(35, 165), knee_l=0, hip_r=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80
+)
+_ARABESQUE: Pose = dict(hip_l=(-35, -150), knee_l=0, hip_r=0, knee_r=0, lean=(8, 48), head=(-5, -35), arm_r=(85, 120),
                   open_r=5, elbow_r=0, arm_l=-60, open_l=60)  # fmt: skip
-_SPLIT = dict(hip_r=(35, 92), knee_r=(8, 0), hip_l=(-30, -88), knee_l=(12, 0), lean=(4, -6), arm_r=(100, 150),
+_SPLIT: Pose = dict(hip_r=(35, 92), knee_r=(8, 0), hip_l=(-30, -88), knee_l=(12, 0), lean=(4, -6), arm_r=(100, 150),
               arm_l=-80, open_l=50, head=-8)  # fmt: skip
-_CROUCH = dict(hip_r=35, knee_r=60, hip_l=20, knee_l=55, lean=20, arm_r=-20, arm_l=-60)
-_OUT_RIGHT = dict(arm_r=95, open_r=10, elbow_r=0, hip_l=(-10, -30), hip_r=(6, 30), knee_r=(8, 40), arm_l=-70)
-_HIGH = dict(arm_r=(110, 165), open_r=10, elbow_r=0, lean=(0, -14), head=-12, arm_l=(20, 120), open_l=60)
+_CROUCH: Pose = dict(hip_r=35, knee_r=60, hip_l=20, knee_l=55, lean=20, arm_r=-20, arm_l=-60)
+_OUT_RIGHT: Pose = dict(arm_r=95, open_r=10, elbow_r=0, hip_l=(-10, -30), hip_r=(6, 30), knee_r=(8, 40), arm_l=-70)
+_HIGH: Pose = dict(arm_r=(110, 165), open_r=10, elbow_r=0, lean=(0, -14), head=-12, arm_l=(20, 120), open_l=60)
 
 FIGURES = {
     "steps": Figure(((0.125, _STEP_R), (0.375, _STEP_L), (0.625, _STEP_R), (0.875, _STEP_L)), "snake", (0.6, 1.3)),
@@ -71,7 +78,7 @@ FIGURES = {
     "kicks": Figure(
         ((0.125, _CROUCH), (0.27, _KICK), (0.5, {}), (0.625, _CROUCH), (0.77, _KICK_L), (0.97, {})), "snake"
     ),
-    "spirals": Figure(((0.125, _OUT_RIGHT), (0.5, dict(_OUT_RIGHT, arm_r=(100, 125))), (0.9, _OUT_RIGHT)), "spiral"),
+    "spirals": Figure(((0.125, _OUT_RIGHT), (0.5, {**_OUT_RIGHT, "arm_r": (100, 125)}), (0.9, _OUT_RIGHT)), "spiral"),
     "eights": Figure(((0.125, _OUT_RIGHT), (0.375, _HIGH), (0.625, _OUT_RIGHT), (0.875, _HIGH)), "eight"),
     "throw": Figure(
         ((0.125, _CROUCH), (0.25, _HIGH), (0.5, _PASSE), (0.75, _HIGH), (0.92, {})),
@@ -99,13 +106,16 @@ class Motion:
     """Metres, `(frames, points, xyz)`, from the tip of the stick to the loose end."""
 
 
-class _Track:
-    """Values at times, eased from one to the next: sharp at the start, so that a beginning can be seen."""
+Values: TypeAlias = "np.ndarray | Sequence[float]"
 
-    def __init__(self, seconds: float, values: np.ndarray) -> None:
+
+class _Track:
+    """Values at times, eased from one to the next, with a sharp start, so that a beginning can be seen."""
+
+    def __init__(self, seconds: float, values: Values) -> None:
         self.seconds, self.values = [seconds], [np.asarray(values, float)]
 
-    def key(self, seconds: float, values: np.ndarray) -> None:
+    def key(self, seconds: float, values: Values) -> None:
         self.seconds.append(max(seconds, self.seconds[-1] + 1e-3))
         self.values.append(np.asarray(values, float))
 
@@ -116,7 +126,8 @@ class _Track:
         before = after - 1
         u = np.clip((clock - seconds[before]) / (seconds[after] - seconds[before]), 0, 1)
         eased = (u * u * (3 - 2 * u))[:, None]
-        return values[before] + (values[after] - values[before]) * eased
+        found: np.ndarray = values[before] + (values[after] - values[before]) * eased
+        return found
 
 
 def move(routine: Routine) -> Motion:
@@ -124,7 +135,7 @@ def move(routine: Routine) -> Motion:
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((routine.nuisance_seed, 2))))
     clock = np.arange(round(routine.duration_seconds * FPS)) / FPS
     rough = 1 - routine.smoothness
-    # Jerky motion comes in bursts: 0.24 s of movement are done in a fraction of it, and the rest is a halt.
+    # Jerky motion comes in bursts: the movement of 0.24 s happens in a fraction of that time, followed by a pause.
     burst = clock / 0.24
     hurried = 0.24 * (np.floor(burst) + np.clip((burst % 1) / 0.3, 0, 1))
     jerky = clock + min(1.0, 1.3 * rough) * (hurried - clock - 0.06)
@@ -134,7 +145,7 @@ def move(routine: Routine) -> Motion:
     angles, lift, limp = _fall(routine, clock, angles, lift)
     joints = _joints(angles, place[:, 0], place[:, 1], lift)
     joints[:, [JOINTS.index("grip"), JOINTS.index("tip")], 1] += (throw * (1 - limp))[:, None]
-    # A knot is shared by three neighbouring points and three frames: it reads as a crease, not as noise.
+    # Three neighbouring points and three frames share a knot, so it looks like a crease, not like noise.
     knots = rough**1.5 * 0.11 * generator.uniform(-1, 1, (len(clock) // 3 + 1, NUM_RIBBON_POINTS // 3 + 1, 3))
     knots = np.repeat(np.repeat(knots, 3, axis=0)[: len(clock)], 3, axis=1)[:, :NUM_RIBBON_POINTS]
     knots[:, 1:-1] = (knots[:, :-2] + knots[:, 1:-1] + knots[:, 2:]) / 3
@@ -147,8 +158,8 @@ def _between(value: float | tuple[float, float], amplitude: float) -> float:
     return low + (high - low) * amplitude
 
 
-def _pose(changes: dict, amplitude: float) -> np.ndarray:
-    pose = {**STAND, **changes}
+def _pose(changes: Pose, amplitude: float) -> np.ndarray:
+    pose: Pose = {**STAND, **changes}
     return np.array([_between(pose[name], amplitude) for name in ANGLES], float)
 
 
@@ -168,7 +179,7 @@ def _tracks(routine: Routine, clock: np.ndarray) -> tuple[np.ndarray, ...]:
         for fraction, changes in figure.keys:
             angles.key(start + fraction * length, _pose(changes, size))
         travel, turns = _between(figure.travel_m, size), round(_between(figure.turns, size))
-        if element.falls:  # a fall ends the element's way and its turning, not its time
+        if element.falls:  # a fall ends the element's travel and turns, not its time
             travel, turns = FALL_AT * travel, 0
         facing = 1 if round(yaw / 180) % 2 == 0 else -1
         place.key(start, (x, yaw))
@@ -197,7 +208,7 @@ def _tracks(routine: Routine, clock: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _fall(routine: Routine, clock: np.ndarray, angles: np.ndarray, lift: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Bring the body to the floor during falls, whatever it was doing. Returns angles, lift and how far it is down."""
+    """Bring the body to the floor during falls. Returns angles, lift and how far it is down (0-1)."""
     down = np.zeros_like(clock)
     for start in routine.falls_seconds():
         since = clock - start
@@ -208,7 +219,7 @@ def _fall(routine: Routine, clock: np.ndarray, angles: np.ndarray, lift: np.ndar
 
 
 def _joints(angles: np.ndarray, x: np.ndarray, yaw: np.ndarray, lift: np.ndarray) -> np.ndarray:
-    """Forward kinematics; the lowest point stands on the floor, raised by `lift`. -> `(frames, joints, xyz)`."""
+    """Forward kinematics -> `(frames, joints, xyz)`. The lowest point is on the floor, raised by `lift`."""
     a = dict(zip(ANGLES, np.radians(angles).T))
     turn = np.radians(yaw)
     forward = np.stack([np.cos(turn), 0 * turn, np.sin(turn)], axis=1)
@@ -218,7 +229,8 @@ def _joints(angles: np.ndarray, x: np.ndarray, yaw: np.ndarray, lift: np.ndarray
     def bone(swing: np.ndarray, aside: np.ndarray | float = 0.0, side: int = 1) -> np.ndarray:
         flat = np.sin(swing)[:, None] * forward - np.cos(swing)[:, None] * up
         aside = np.broadcast_to(aside, swing.shape)[:, None]
-        return np.cos(aside) * flat + side * np.sin(aside) * right
+        turned: np.ndarray = np.cos(aside) * flat + side * np.sin(aside) * right
+        return turned
 
     out = {"pelvis": np.zeros((len(x), 3))}
     out["chest"] = out["pelvis"] + TORSO * bone(np.pi - a["lean"])
@@ -271,7 +283,9 @@ def _ribbon(
     forward = forward + eight * 0.8 * size * (np.sin(theta) - np.sin(theta_at_tip))
     up = up + eight * 0.5 * size * (np.sin(2 * theta) - np.sin(2 * theta_at_tip))
     turn = np.radians(yaw)[:, None]
-    points = path + np.stack([np.cos(turn) * forward, up, np.sin(turn) * forward], axis=2) + knots * opening[..., None]
+    points: np.ndarray = (
+        path + np.stack([np.cos(turn) * forward, up, np.sin(turn) * forward], axis=2) + knots * opening[..., None]
+    )
     points[..., 1] -= limp[:, None] * 4 * along  # a dropped ribbon sinks to the carpet
     points[..., 1] = np.maximum(points[..., 1], 0.02)
     return points

@@ -1,9 +1,10 @@
-"""A routine of the demo as a video file: its pictures and its music, encoded."""
+"""Encode a routine of the demo as a video file with its pictures and its music."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +13,18 @@ from longtake.extract.demo.scene import HEIGHT, WIDTH, draw_frames
 from longtake.extract.demo.sound import SAMPLE_RATE_HZ, play
 from longtake.extract.errors import ExtractError
 
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+
 RENDER_VERSION = 3
-"""Raised whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
+"""Increase it whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
 
 
 def render_routine(routine: Routine, path: Path | str) -> Path:
     """Draw, play and encode one routine: H.264 320x240 at 25 fps and AAC mono at 44.1 kHz, in mp4.
 
-    Written beside `path` and renamed into place, so a file that exists is whole. Byte-identical for the same routine
+    Written to a temporary file and renamed, so a file that exists is whole. Byte-identical for the same routine
     on the same machine and library versions.
     """
     path = Path(path)
@@ -43,8 +48,8 @@ def _encode(routine: Routine, path: Path) -> None:
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         video = container.add_stream("libx264", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
-        # For equal bytes. One thread: with several, x264's rate control may depend on scheduling. No macroblock tree: with
-        # it, about one file in a hundred came out differently from the same pictures.
+        # For identical bytes. One thread: with several, x264's rate control may depend on scheduling. No macroblock tree: with it, about
+        # one file in a hundred differed for the same pictures.
         video.codec_context.options = {
             "preset": "veryfast", "crf": "23", "threads": "1", "g": str(2 * FPS), "x264-params": "mbtree=0"
         }  # fmt: skip
@@ -62,7 +67,7 @@ def _encode(routine: Routine, path: Path) -> None:
         container.mux(audio.encode(None))
 
 
-def _encode_sound(container, stream, samples: np.ndarray, first: int) -> None:
+def _encode_sound(container: OutputContainer, stream: AudioStream, samples: np.ndarray, first: int) -> None:
     import av
 
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")

@@ -5,15 +5,15 @@ what is seen and heard, and the same four decide the score by the one rule of th
 
     score_total = 5 * amplitude + 3 * smoothness + 2 * timing - 1 * falls,   clipped to 0-10
 
-`amplitude`, `smoothness` and `timing` lie in 0-1 and are drawn in whole hundredths, so the score is exact to 0.01.
+`amplitude`, `smoothness` and `timing` are whole hundredths in 0-1, so the score is exact to 0.01.
 
 - amplitude: how high legs and leaps go, how far the throw flies, how large the ribbon's figures are;
 - smoothness: flowing motion (1) or motion in bursts, with trembling and a knotted ribbon (0);
-- timing: each element begins on its beat (1) or up to 0.45 of a beat beside it (0), seen and heard as a foot tap;
+- timing: each element begins on its beat (1) or up to 0.45 of a beat off it (0), seen and heard as a foot tap;
 - falls: 0 to 3 times the gymnast drops to the floor for 1.2 s, with a thud.
 
-The three qualities share a hidden skill (pairwise correlation near 0.6), and falls are likelier with less of it.
-Order of elements, key of the music, colours and camera vary without any bearing on the score.
+The three qualities depend on a hidden skill (pairwise correlation near 0.6); falls are likelier with less skill. The order of elements,
+the key of the music, colours and camera vary and do not influence the score.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LATEST_BEATS = 0.45
 
 @dataclass(frozen=True)
 class Category:
-    """What the routines of one category share."""
+    """What all routines of one category have in common."""
 
     bpm: int
     intro_beats: int
@@ -52,7 +52,7 @@ class Element:
 
     kind: str
     jitter: float
-    """In -1..1; times `LATEST_BEATS * (1 - timing)` the number of beats it begins too late (below 0: too early)."""
+    """In -1..1. The element begins `jitter * LATEST_BEATS * (1 - timing)` beats too late (below 0: too early)."""
     falls: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Routine:
-    """One video, before it is drawn: everything that decides its pixels, its samples and its score."""
+    """One video before it is drawn: everything that decides its pixels, its samples and its score."""
 
     video_id: str
     category: str
@@ -72,16 +72,16 @@ class Routine:
     timing: float
     elements: tuple[Element, ...]
     nuisance_seed: int
-    """Decides colours, camera, musical key and the noise of trembling; says nothing about the score."""
+    """Decides colours, camera, musical key and the noise of trembling; independent of the score."""
     duration_seconds: float = DURATION_SECONDS
-    """A shorter duration cuts the end off; the score stays that of the whole routine."""
+    """A shorter duration cuts off the end; the score is still that of the whole routine."""
 
     def __post_init__(self) -> None:
         if self.category not in CATEGORIES:
             raise ValueError(f"{self.video_id}: category {self.category!r} is not one of {', '.join(CATEGORIES)}")
         for name in ("amplitude", "smoothness", "timing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{self.video_id}: {name} must lie in 0-1, got {getattr(self, name)}")
+                raise ValueError(f"{self.video_id}: {name} must be in 0-1, got {getattr(self, name)}")
         if not 0.2 <= self.duration_seconds <= DURATION_SECONDS:
             raise ValueError(f"{self.video_id}: a routine lasts 0.2 to 20 seconds, got {self.duration_seconds}")
 
@@ -104,7 +104,7 @@ class Routine:
         return np.arange(0, self.duration_seconds, self.beat_seconds)
 
     def starts_seconds(self) -> tuple[float, ...]:
-        """When each element begins: on its beat, or beside it as far as `timing` is poor."""
+        """When each element begins: on its beat, or off it the more, the poorer `timing` is."""
         intro, slack = CATEGORIES[self.category].intro_beats, LATEST_BEATS * (1 - self.timing)
         return tuple(
             self.beat_seconds * (intro + BEATS_PER_ELEMENT * index + slack * element.jitter)

@@ -16,14 +16,14 @@ Colour = tuple[int, int, int]
 SKINS = ((241, 200, 170), (224, 172, 135), (190, 132, 95), (135, 88, 60))
 HAIRS = ((40, 26, 20), (92, 58, 34), (178, 134, 74), (25, 22, 28))
 SUBPIXELS = 16
-"""OpenCV takes coordinates in whole 16ths of a pixel; whole pixels would make slow motion jump."""
+"""OpenCV takes coordinates in 16ths of a pixel; whole pixels would make slow motion jump."""
 PITCH = 0.28
 """How much depth shows as height: the camera looks slightly down."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What varies from video to video without any bearing on the score. Colours are RGB, 0-255."""
+    """What varies between videos and does not influence the score. Colours are RGB, 0-255."""
 
     wall: Colour
     carpet: Colour
@@ -65,7 +65,7 @@ def draw_frames(routine: Routine) -> Iterator[np.ndarray]:
     look, motion = choose_look(routine), move(routine)
     arena = _draw_arena(look)
     joints, ribbon = _project(motion.joints, look), _project(motion.ribbon, look)
-    # The hips' line is across the way she faces, so its depth tells how far she faces right (1) or left (-1).
+    # The line of the hips is across the direction she faces, so its depth shows how far she faces right (1) or left (-1).
     facing = (motion.joints[:, JOINTS.index("hip_r"), 2] - motion.joints[:, JOINTS.index("hip_l"), 2]) / (2 * HIP_HALF)
     flying = motion.joints[:, JOINTS.index("pelvis"), 1] - 0.85
     shadows = _project(motion.joints[:, JOINTS.index("pelvis")] * np.array([1, 0, 1]), look)
@@ -80,11 +80,13 @@ def draw_frames(routine: Routine) -> Iterator[np.ndarray]:
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Colour:
-    return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return red, green, blue
 
 
 def _shaded(colour: Colour, factor: float) -> Colour:
-    return tuple(min(255, int(factor * channel)) for channel in colour)
+    red, green, blue = (min(255, int(factor * channel)) for channel in colour)
+    return red, green, blue
 
 
 def _project(points: np.ndarray, look: Look) -> np.ndarray:
@@ -99,7 +101,7 @@ def _pair(point: np.ndarray) -> tuple[int, int]:
 
 
 def _draw_arena(look: Look) -> np.ndarray:
-    """Wall, stands, boards and carpet; the part of the picture that never moves."""
+    """Wall, tiers, boards and carpet: the part of the picture that never moves."""
     import cv2
 
     horizon = int(look.floor_y - 34)

@@ -13,7 +13,7 @@ CHORDS = {
     "Allegro": ((0, 4, 7, 12), (-3, 0, 4, 9), (5, 9, 12, 17), (-5, -1, 2, 7)),
 }
 THUD_DELAY_SECONDS = 0.28
-"""From the beginning of a fall to the body's meeting the floor."""
+"""From the beginning of a fall until the body hits the floor."""
 
 
 def play(routine: Routine) -> np.ndarray:

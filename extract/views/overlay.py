@@ -1,4 +1,4 @@
-"""A video with what a head made of it: the attention of every clip as bars below the picture, and the score so far."""
+"""Draw a head's view into a video: the attention of every clip as bars below the picture, and the score so far."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from longtake.extract.preprocessing import FrameRule
 from longtake.files import temporary_beside
 
 MOST_PIXELS = 540
-"""Of the shorter side; larger videos are shrunk."""
+"""Of the shorter side; larger videos are scaled down."""
 CLOCK = Fraction(1, 90_000)
 INK, DIM, BAR, NOW, PAPER = (240, 240, 240), (150, 150, 150), (70, 120, 190), (255, 180, 60), (24, 24, 28)
 
 
 @dataclass(frozen=True)
 class Track:
-    """What one score's heads say of the clips of a video; times in seconds from the first picture."""
+    """What the heads of one score say about the clips of a video; times in seconds from the first picture."""
 
     title: str
     start_seconds: Sequence[float]
     end_seconds: Sequence[float]
     shares: Sequence[float]
-    """Of the attention; empty for a head without."""
+    """Share of the attention per clip; empty for a head without attention."""
     running: Sequence[str]
-    """The score after each clip, as it is to be written."""
+    """The score after each clip, as text."""
 
 
 def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
-    """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` where that cannot be written, `VideoError`; then what was at
-    `out` is still there."""
+    """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` if it cannot be written, and `VideoError`; an existing `out`
+    is then unchanged."""
     decoder = get_decoder("pyav")
     decoder.promised_seconds(video)
     if out.is_dir() or (out.exists() and out.samefile(video)):
@@ -86,7 +86,7 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
 
 
 class _Sound:
-    """Copies packets of the first sound stream as the pictures advance; nothing where MP4 cannot hold its codec."""
+    """Copies packets of the first sound stream as the pictures advance; none if MP4 cannot hold its codec."""
 
     def __init__(
         self, source: av.container.InputContainer, target: av.container.OutputContainer, info: VideoInfo
@@ -112,7 +112,7 @@ class _Sound:
 
 
 class Panel:
-    """The strip below the picture: for each track a line of text and, with attention, bars over the time of the video."""
+    """The strip below the picture: for each track a line of text and, with attention, bars over time."""
 
     def __init__(self, width: int, tracks: Sequence[Track]) -> None:
         self._width, self._tracks = width, tracks
@@ -152,7 +152,7 @@ class Panel:
         picture = self._paper.copy()
         draw = ImageDraw.Draw(picture)
         for track, top in zip(self._tracks, self._tops):
-            # Clips may overlap or leave gaps: the one that counts is the last that has begun.
+            # Clips may overlap or leave gaps: the last one that has begun counts.
             index = max(int(np.searchsorted(track.start_seconds, seconds, side="right")) - 1, 0)
             boxes = self._boxes(track, top)
             if boxes:

@@ -1,4 +1,4 @@
-"""Small pictures of moments of a video, for pages."""
+"""Small pictures of a video at given times, for pages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SHORT_SIDE = 120
 
 
 def thumbnails(folder: Path, video_id: str, source_name: str, seconds: Sequence[float]) -> list[bytes]:
-    """A JPEG of the frame shown at each of `seconds`, which ascend. Raises `VideoError` for a file that is missing or broken."""
+    """A JPEG of the frame shown at each of `seconds`, which ascend. Raises `VideoError` for a missing or corrupt file."""
     path = _find(folder, video_id, Path(source_name).name)
     decoder = get_decoder("pyav")
     return with_true_times(partial(decoder.probe, path), lambda info: _small(decoder, info, np.asarray(seconds)))
 
 
 def _find(folder: Path, video_id: str, name: str) -> Path:
-    """By the file's name, in any folder below, else by the video's id."""
+    """Find the file by name, in any folder below, else by the video's id."""
     if not folder.is_dir():
         raise VideoMissing(f"no folder {folder}")
     if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""What a backbone's own classifier says of a few clips: the quickest way to see whether weights and preprocessing are right."""
+"""Show the likeliest classes of a few clips by the backbone's own classifier: a quick check of weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class TopClasses:
 
 
 def class_name(published: int, found: int, index: int) -> str:
-    """By torchvision's lists of Kinetics-400 and ImageNet, whose order all published weights share; a number elsewhere."""
+    """Name by torchvision's lists of Kinetics-400 and ImageNet, whose order all published weights share; else a number."""
     if found == published == 400:
-        from torchvision.models.video import Swin3D_T_Weights as Listed
+        from torchvision.models.video import Swin3D_T_Weights
 
-        return Listed.KINETICS400_V1.meta["categories"][index]
+        return str(Swin3D_T_Weights.KINETICS400_V1.meta["categories"][index])
     if found == published == 1000:
-        from torchvision.models import ResNet50_Weights as Listed
+        from torchvision.models import ResNet50_Weights
 
-        return Listed.IMAGENET1K_V1.meta["categories"][index]
+        return str(ResNet50_Weights.IMAGENET1K_V1.meta["categories"][index])
     return f"class {index}"

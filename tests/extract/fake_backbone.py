@@ -56,6 +56,9 @@ class Numbers:
         time.sleep(self.seconds_per_batch)
         return clips.float().mean(dim=(2, 3, 4))[:, [0, 1, 2, -1]]
 
+    def classify(self, clips):
+        return None
+
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Numbers:
     return Numbers()

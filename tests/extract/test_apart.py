@@ -122,7 +122,7 @@ def test_a_stall_is_killed_though_it_holds_the_interpreter():
     with KillableProcess(1.0, threading.Event()) as host:
         host.call(os.getpid)
         began = time.monotonic()
-        with pytest.raises(VideoStalled, match="gave nothing for 1 s and was killed, as --stall-timeout"):
+        with pytest.raises(VideoStalled, match="returned nothing for 1 s and was killed, as --stall-timeout of"):
             list(host.stream(hanging.hangs_after, 3))
         assert 0.9 < time.monotonic() - began < 20
         assert host.call(hanging.works_silently, 0.0) == "done"
@@ -214,7 +214,7 @@ def test_a_run_goes_on_after_a_stall_and_a_crash(tmp_path, numbers_backbone, mon
             "--backbone", numbers_backbone, "--out", str(tmp_path / "m.h5")]  # fmt: skip
     done = CliRunner().invoke(main, [*call, "--decoder", "hanging", "--stall-timeout", "2"])
     assert done.exit_code == 1, done.output
-    assert "hangs (decode): the decoder gave nothing for 2 s and was killed" in done.output
+    assert "hangs (decode): the decoder returned nothing for 2 s and was killed" in done.output
     with open_store(tmp_path / "m.h5") as store:
         found = {r.video_id: (r.status, r.error_stage, r.error_type) for r in store.stream().records}
     assert found == {

@@ -218,7 +218,7 @@ def test_titles_in_another_encoding(tmp_path, title, suffix):
 def test_time_stamps_too_large_to_be_in_order(tmp_path):
     shown = pyav._Shown()
     shown.seconds, shown.durations = [0.0, 0.04, 9.2e15, 9.2e15], [0.04] * 4
-    with pytest.raises(VideoUnreadable, match="a.mkv: its time stamps go to .*, which is damage"):
+    with pytest.raises(VideoUnreadable, match="a.mkv: its time stamps go up to .*, so the file is damaged"):
         pyav._timeline(tmp_path / "a.mkv", shown, 25.0, None)
 
 
@@ -229,7 +229,7 @@ def test_wild_time_stamps(tmp_path):
         return True
 
     groups_of_25(tmp_path / "whole.mkv", 20)
-    with pytest.raises(VideoUnreadable, match="time stamps go to 3153"):
+    with pytest.raises(VideoUnreadable, match="time stamps go up to 3153"):
         PYAV.probe(remux(tmp_path / "whole.mkv", tmp_path / "wild.mkv", last_in_a_year))
 
 

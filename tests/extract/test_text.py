@@ -157,7 +157,7 @@ def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -
     from longtake.extract.backbones import text_encoders as text
     from longtake.extract.backbones.weights import Weights
 
-    clip = _build(ENCODERS["clip"], Weights("random:3", None, None, True, 3, ""))
+    clip = _build(ENCODERS["clip"], Weights("random:3", None, None, True, 3))
     state = {key: value.clone() for key, value in clip.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "clip.safetensors")
     tuned = {"prompt_learner.complete_text_embeddings": torch.zeros(4, 77, 512)}
@@ -169,7 +169,7 @@ def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -
         elif key != "token_embedding.weight":
             tuned["text_encoder." + key] = value
     torch.save({"model": tuned}, tmp_path / "vifi.pth")
-    openai = Weights("clip", tmp_path / "clip.safetensors", "0" * 64, False, None, "")
+    openai = Weights("clip", tmp_path / "clip.safetensors", "0" * 64, False, None)
     monkeypatch.setattr(
         text, "resolve", lambda argument, spec, on_progress=None: openai if argument is None else _own(argument)
     )
@@ -184,4 +184,4 @@ def _own(path: str):
 
     from longtake.extract.backbones.weights import Weights
 
-    return Weights(Path(path).name, Path(path), "1" * 64, False, None, "")
+    return Weights(Path(path).name, Path(path), "1" * 64, False, None)

@@ -233,7 +233,7 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (random.name, random.path, random.sha256, random.is_random, random.seed) == ("random:7", None, None, True, 7)
     assert resolve("random", spec).name == "random:0"
     named = resolve("toy", spec)
-    assert (named.name, named.sha256, named.is_random, named.licence) == ("toy", SHA256, False, "CC0-1.0")
+    assert (named.name, named.sha256, named.is_random) == ("toy", SHA256, False)
     assert resolve(None, replace(spec, default_weights="toy")) == named
     own = tmp_path / "mine.pt"
     own.write_bytes(b"abc")
