@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,7 +55,11 @@ def group_ends(process: subprocess.Popen, seconds: float = 60) -> bool:
 
 def wait_for(folder: Path, pattern: str, count: int, seconds: float = 120) -> None:
     """Until there are so many files."""
+    wait_until(lambda: len(list(folder.glob(pattern))) >= count, seconds)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
-    while len(found := list(folder.glob(pattern))) < count:
-        assert time.monotonic() < until, found
+    while not condition():
+        assert time.monotonic() < until
         time.sleep(0.1)

@@ -24,7 +24,9 @@ from longtake.train.protocol.options import Options
 from longtake.train.protocol.run import OnEpoch, Result, run
 from longtake.train.protocol.summary import Row, summarise
 from longtake.train.protocol.unified import overlaps, prepare_unified
-from longtake.train.runs.folder import RANDOM_NOTE, RunFolder, ScalarLog, format_table
+from longtake.train.runs.epochs import EpochLog
+from longtake.train.runs.folder import RANDOM_NOTE, RunFolder, format_table
+from longtake.train.runs.tensorboard import TensorBoardLog
 
 LOCK = ".lock"
 """Lock file of a run's folder, held as long as a process trains in it. The system releases it when that process ends in any way,
@@ -91,19 +93,18 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
 
 
 def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool) -> Iterator[Result]:
-    folder, scalars = RunFolder(out, experiment, resume), ScalarLog(out)
+    folder = RunFolder(out, experiment, resume)
+    with EpochLog(out, resume) as epochs, TensorBoardLog(out) as scalars:
 
-    def log(model: Model, epoch: Epoch) -> None:
-        scalars.epoch(model, epoch)
-        on_epoch(model, epoch)
+        def log(model: Model, epoch: Epoch) -> None:
+            epochs.epoch(model, epoch)
+            scalars.epoch(model, epoch)
+            on_epoch(model, epoch)
 
-    try:
         for result in run(experiment, log, out):
             scalars.done(result.model)
             yield folder.add(result)
         folder.close()
-    finally:
-        scalars.close()
 
 
 @dataclass(frozen=True)

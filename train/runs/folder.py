@@ -1,4 +1,4 @@
-"""What a run leaves behind: its table, `metrics.json`, `predictions.csv`, checkpoints and TensorBoard scalars."""
+"""The folder of a run: its table, `metrics.json`, `predictions.csv` and checkpoints."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from longtake.manifests.pretrained import licence_of
 from longtake.terminal import finite
 from longtake.train.engine.checkpoint import CHECKPOINTS, HeadConfig, save_checkpoint
 from longtake.train.engine.resume import FOLDER as RESUME
-from longtake.train.engine.state import Epoch
 from longtake.train.errors import SettingsError
 from longtake.train.metrics import Metrics
-from longtake.train.protocol.experiment import Experiment, Model
+from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import Row, summarise, unfinished
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 CARD = Path(__file__).with_name("card.md")
-TENSORBOARD = "tensorboard"
 CONFIG = "config.json"
 """Of a run of `train heads`; a folder of imported checkpoints has none."""
 
@@ -308,39 +306,3 @@ def _number(value: float, digits: int = 3) -> str:
 def _with_deviation(row: Row) -> str:
     deviation = _number(row.spearman_deviation)
     return _number(row.spearman) + (f" ± {deviation}" if deviation else "")
-
-
-class ScalarLog:
-    """TensorBoard scalars, one folder per model."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._writers: dict[str, object] = {}
-
-    def epoch(self, model: Model, epoch: Epoch) -> None:
-        # Imported here because it takes a second, which `train list` should not wait for.
-        from torch.utils.tensorboard import SummaryWriter
-
-        name = model.name
-        writer = self._writers.get(name)
-        if writer is None:
-            # What an earlier training of this model has told of epochs that come now is void.
-            writer = SummaryWriter(self._folder / TENSORBOARD / name, purge_step=epoch.index)
-            self._writers[name] = writer
-        writer.add_scalar("train/loss", epoch.loss, epoch.index)
-        writer.add_scalar("train/lr", epoch.lr, epoch.index)
-        for term, value in epoch.terms.items():
-            writer.add_scalar(f"train/{term}", value, epoch.index)
-        if epoch.test is not None:
-            writer.add_scalar("test/spearman", epoch.test.spearman, epoch.index)
-            writer.add_scalar("test/mse", epoch.test.mse, epoch.index)
-
-    def done(self, model: Model) -> None:
-        """A model will say no more: its file and its thread are given back."""
-        writer = self._writers.pop(model.name, None)
-        if writer is not None:
-            writer.close()
-
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()

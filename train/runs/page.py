@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import math
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,15 +20,17 @@ from longtake.errors import LongtakeError, there_are
 from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.checkpoint import CONTROL, load_checkpoint, unit_name
-from longtake.train.errors import DataError
+from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
 from longtake.train.protocol.summary import Row, unfinished
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, published_lines, read_run
+from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import checkpoints, load_run
-from longtake.train.runs.folder import CONFIG, RANDOM_NOTE, TENSORBOARD, format_table
+from longtake.train.runs.folder import CONFIG, RANDOM_NOTE, format_table
 from longtake.train.runs.predict import Prediction, predict_run
+from longtake.train.runs.tensorboard import logged_models, read_log
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WORST = 10
@@ -99,8 +100,8 @@ def make_page(
         section.figures.append(
             figures.scatter(f"{section.name}, {len(true)} test videos", true, predicted, "judges' units")
         )
-    _add_curves(run, sections)
     missing: list[str] = []
+    _add_curves(run, sections, missing)
     if store is not None:
         own = _own_categories(run, store, sections)
         _add_patterns(run, store, sections, own)
@@ -153,27 +154,39 @@ def _scored(run: Path) -> Iterator[tuple[tuple[str, str], list[Scored]]]:
         yield key, [Scored(*values) for values in columns]
 
 
-def _add_curves(run: Path, sections: dict[tuple[str, str], Section]) -> None:
-    """Loss and test correlation of every model, from the run's TensorBoard scalars."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    # It remarks on what a resumed run has written twice, which it leaves out.
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    wanted = {"train/loss": "loss", "test/spearman": "test Spearman"}
-    logs = [path for path in sorted((run / TENSORBOARD).glob("*")) if not path.name.endswith(CONTROL)]
+def _add_curves(run: Path, sections: dict[tuple[str, str], Section], missing: list[str]) -> None:
+    """Loss and test correlation of every model."""
+    curves = {name: found for name, found in _curves(run, missing).items() if not name.endswith(CONTROL)}
     for (category, score), section in sections.items():
         # One model may serve all categories of a score, or all datasets.
         for unit in (unit_name(category, score), unit_name("", score), UNIFIED):
-            prefix = f"{unit}-seed"
-            if folders := [path for path in logs if path.name.startswith(prefix)]:
+            mine = {name: found for name, found in curves.items() if name.startswith(f"{unit}-seed")}
+            if mine:
                 break
-        lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {tag: {} for tag in wanted}
-        for folder in folders:
-            events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-            for tag in set(wanted) & set(events.Tags()["scalars"]):
-                points = events.Scalars(tag)
-                lines[tag][folder.name.removeprefix(f"{unit}-")] = [p.step for p in points], [p.value for p in points]
-        section.figures += [figures.curves(section.name, wanted[tag], found) for tag, found in lines.items() if found]
+        for title, values in (
+            ("loss", {name: found.loss for name, found in mine.items()}),
+            ("test Spearman", {name: found.test_spearman for name, found in mine.items()}),
+        ):
+            lines = {
+                name.removeprefix(f"{unit}-"): (list(points), list(points.values()))
+                for name, points in sorted(values.items())
+                if points
+            }
+            if lines:
+                section.figures.append(figures.curves(section.name, title, lines))
+
+
+def _curves(run: Path, missing: list[str]) -> dict[str, Curves]:
+    """By model. Epochs that version 0.1 trained are in TensorBoard logs alone."""
+    found = read_curves(run)
+    logged = [name for name in logged_models(run) if 1 not in found.get(name, Curves()).loss]
+    try:
+        for name in logged:
+            earlier, later = read_log(run, name), found.get(name, Curves())
+            found[name] = Curves(earlier.loss | later.loss, earlier.test_spearman | later.test_spearman)
+    except TrainError as error:
+        missing.append(str(error))
+    return found
 
 
 def _grade_names(count: int) -> list[str]:
