@@ -87,7 +87,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def entry_for(url: str, sha256: str | None = SHA256) -> WeightsEntry:
-    return WeightsEntry("toy", "i3d", url, sha256, len(CONTENT), "CC0-1.0", "nobody")
+    return WeightsEntry("toy", "i3d", url, "CC0-1.0", "A. Author", "", sha256, len(CONTENT))
 
 
 def files(folder: Path) -> set[str]:
