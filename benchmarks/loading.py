@@ -19,9 +19,11 @@ import torch
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 
 from longtake.features.types import FeatureHeader
+from longtake.train.data.batches import BatchMaker
+from longtake.train.data.clip_table import ClipTable
 from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.engine import loop
 from longtake.train.engine.job import Job, Task
-from longtake.train.engine.loop import fit
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Batch, Prototypes
@@ -34,9 +36,9 @@ spent: list[float] = []
 """Seconds in which each batch was made."""
 
 
-class Timed(FeatureSet):
-    def train_batches(self, *arguments: object, **options: object) -> Iterator[Batch]:
-        batches = super().train_batches(*arguments, **options)
+class Timed(BatchMaker):
+    def train(self, *arguments: object, **options: object) -> Iterator[Batch]:
+        batches = super().train(*arguments, **options)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -46,21 +48,19 @@ class Timed(FeatureSet):
             yield batch
 
 
-def simulated(videos: int) -> Timed:
+def simulated(videos: int) -> FeatureSet:
     rng = np.random.default_rng(0)
     header = FeatureHeader("simulated", "video", 1024, "none", None, False, 16, 16, "pad", None)
     clips, sound = (torch.from_numpy(rng.normal(size=(videos * CLIPS, dim)).astype(np.float32)) for dim in (1024, 768))
-    return Timed(
-        header=header,
-        clips=clips,
-        offsets=np.arange(videos + 1) * CLIPS,
+    times = np.tile(np.arange(float(CLIPS)), videos)
+    seconds, offsets = np.stack([times, times + 1], 1), np.arange(videos + 1) * CLIPS
+    return FeatureSet(
+        clips=ClipTable(header, clips, offsets, seconds),
         video_ids=tuple(f"v{number}" for number in range(videos)),
         splits=np.full(videos, "train", dtype=object),
         categories=np.full(videos, "", dtype=object),
         scores={"total": rng.uniform(size=videos)},
-        audio_header=header,
-        audio=sound,
-        seconds=np.stack([np.tile(np.arange(CLIPS), videos), np.tile(np.arange(CLIPS) + 1, videos)], 1).astype(float),
+        audio=ClipTable(replace(header, dim=768), sound, offsets, seconds),
     )
 
 
@@ -70,6 +70,7 @@ def simulated(videos: int) -> Timed:
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(videos: int, rounds: int, json_path: Path | None) -> None:
     torch.set_num_threads(1)
+    loop.BatchMaker = Timed
     data, rng = simulated(videos), np.random.default_rng(1)
     texts = {name: rng.normal(size=(count, 512)).astype(np.float32) for name, count in TEXTS.items()}
     rows = np.arange(videos)
@@ -79,12 +80,12 @@ def main(videos: int, rounds: int, json_path: Path | None) -> None:
         head_class = get_head(head)
         build = partial(head_class, 1024, head_class.Settings(), Prototypes(texts, True), 768)
         settings = TrainSettings(epochs=1, batch_size=BATCH, lr=1e-4, precision=precision)
-        heard = data if head == "avcf" else replace(data, audio=None, audio_header=None)
+        heard = data if head == "avcf" else replace(data, audio=None)
         task = Task(heard, ScoreScale("total", 0.0, 1.0, True), rows, rows[:2], CLIPS, 1.0)
         epochs, loading = [], []
         for number in range(rounds + 1):
             spent.clear()
-            seconds = fit(Job(task, build, settings, seed=number)).seconds_per_epoch
+            seconds = loop.fit(Job(task, build, settings, seed=number)).seconds_per_epoch
             # The first one warms up.
             if number:
                 epochs.append(seconds)

@@ -17,6 +17,7 @@ import torch
 from measured import Machine, Result, Row, Table, ratios
 
 from longtake.features.types import FeatureHeader
+from longtake.train.data.clip_table import ClipTable
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.parallel import NONE, PROCESSES, STACKED, train_all
@@ -42,10 +43,10 @@ def simulated(dim: int) -> FeatureSet:
     rng = np.random.default_rng(0)
     videos = CATEGORIES * (TRAIN + TEST)
     header = FeatureHeader("simulated", "video", dim, "none", None, False, 16, 16, "pad", None)
+    clips = torch.from_numpy(rng.normal(size=(videos * CLIPS, dim)).astype(np.float32))
+    times = np.tile(np.arange(float(CLIPS)), videos)
     return FeatureSet(
-        header=header,
-        clips=torch.from_numpy(rng.normal(size=(videos * CLIPS, dim)).astype(np.float32)),
-        offsets=np.arange(videos + 1) * CLIPS,
+        clips=ClipTable(header, clips, np.arange(videos + 1) * CLIPS, np.stack([times, times + 1], 1)),
         video_ids=tuple(f"v{number}" for number in range(videos)),
         splits=np.array((["train"] * TRAIN + ["test"] * TEST) * CATEGORIES, dtype=object),
         categories=np.repeat([f"category {number}" for number in range(CATEGORIES)], TRAIN + TEST).astype(object),

@@ -150,7 +150,6 @@ def test_every_import_points_down():
 
 
 KNOWN_CIRCLES: list[list[str]] = [
-    ["longtake.train.data.dataset", "longtake.train.data.exemplars"],
 ]
 
 

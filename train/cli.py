@@ -126,8 +126,8 @@ def heads(
     if not (as_json or quiet):
         data = experiment.data
         click.echo(
-            f"head {experiment.head} on {len(data)} videos, {len(data.clips)} clips x {data.header.dim} of "
-            f"{data.header.backbone}@{data.header.recipe_id}; {sum(not model.control for model in experiment.models)} models on {data.device}"
+            f"head {experiment.head} on {len(data)} videos, {len(data.clips.features)} clips x {data.header.dim} of "
+            f"{data.header.backbone}@{data.header.recipe_id}; {sum(not model.control for model in experiment.models)} models on {experiment.device}"
         )
         for unit in experiment.tested:
             if not unit.scale.stated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,24 @@ def planted_store(
         texts=[planted_texts(rng)] if with_text else [],
     )
     return path
+
+
+def write_random(path, *, videos, clips, dim, card=None, more_clips_of_b=0):
+    """Noise; every second video of `more_clips_of_b` clips more, of category B."""
+    rng = np.random.default_rng(0)
+    header = FeatureHeader("noise", "video", dim, "none", None, False, 16, 16, "pad", None)
+    longest = clips + more_clips_of_b
+    block, times = rng.normal(size=(longest, dim)).astype(np.float16), np.arange(float(longest))
+    ids = tuple(f"v{number}" for number in range(videos))
+    items = []
+    for number, name in enumerate(ids):
+        parts = [part[: (clips, longest)[number % 2]] for part in (block, times, times + 1)]
+        items.append(StreamItem(VideoRecord(name), len(parts[0]), partial(VideoFeatures, VideoRecord(name), *parts)))
+    splits = tuple("test" if number % 5 == 0 else "train" for number in range(videos))
+    categories = tuple("AB"[number % 2] for number in range(videos))
+    labels = Labels(ids, splits, categories, ("total",), rng.uniform(0, 10, size=(videos, 1)))
+    plan = StreamPlan(header, np.dtype(np.float16), items)
+    write_store(path, dataset="noise", card=card, labels=labels, streams=[plan])
 
 
 def with_headers(path: Path, source: Path, change: Callable[[FeatureHeader], list[FeatureHeader]]) -> Path:

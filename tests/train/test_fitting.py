@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
+from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine import loop
 from longtake.train.engine.job import Job, Task
@@ -160,7 +161,7 @@ def test_bfloat16_is_what_is_computed_in(task, way):
         assert other.dtype == torch.float32 and not torch.equal(one, other)
         torch.testing.assert_close(one, other, rtol=0, atol=0.02)
     assert 0 < np.abs(exact.predicted - rounded.predicted).max() < 0.02 * 25
-    said = partial(predict, task.data, task.test_rows, rounded.head, task.scale, window=task.window)
+    said = partial(predict, BatchMaker(task.data), task.test_rows, rounded.head, task.scale, window=task.window)
     differ = np.abs(said(settings=TrainSettings(precision="float32")) - rounded.predicted)
     assert (said(settings=TrainSettings(precision="bfloat16")) == rounded.predicted).all() and 0 < differ.max() < 0.25
 

@@ -16,8 +16,7 @@ from longtake.train.cli import main
 from longtake.train.runs import figures
 from longtake.train.runs.page import _scored
 from tests.calls import invoke
-from tests.train.planted import planted_store
-from tests.train.test_dataset import write_random
+from tests.train.planted import planted_store, write_random
 
 HOSTILE = "../../<i>B"
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect", "line", "circle"}

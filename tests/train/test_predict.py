@@ -17,6 +17,7 @@ from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import VideoFeatures, VideoRecord
 from longtake.train.cli import main
+from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError
 from longtake.train.heads.base import Needs
@@ -224,9 +225,7 @@ def test_videos_that_share_a_batch(tmp_path):
         data = FeatureSet.load(opened)
     rows = np.arange(len(data))
     for needs, alike in ((Needs(), False), (Needs(sees_padding=True), True)):
-        batches = list(
-            data.for_head(needs).test_batches(rows, np.zeros(36), window=9, test_window="whole", batch_size=8)
-        )
+        batches = list(BatchMaker(data, needs).test(rows, np.zeros(36), window=9, test_window="whole", batch_size=8))
         assert sorted(row for batch in batches for row in batch.rows) == rows.tolist()
         assert all(bool(batch.mask.all()) for batch in batches) == alike
         assert max(len(batch.rows) for batch in batches) == 8, "videos of equal length still do"

@@ -22,9 +22,9 @@ from torch import nn
 from longtake.errors import there_are
 from longtake.features.types import FeatureHeader
 from longtake.files import write_whole
+from longtake.train.data.clip_table import ClipTable
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.data.exemplars import Pool
-from longtake.train.data.second_stream import FrameTable
+from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import get_head
@@ -38,8 +38,6 @@ CHECKPOINTS = "checkpoints"
 """Their folder in that of a run."""
 CONTROL = "control"
 """How the name of a model ends that was trained on shuffled labels."""
-OPTIONAL = ("audio", "seconds", "boundaries", "terms")
-"""What a data set may have beside clips, in fields and tensors of these names."""
 REPEATED = ("layers", "blocks", "depth")
 """How the settings end that say how many modules of a kind a head has; each has tensors."""
 TEXTS = "_texts"
@@ -130,7 +128,7 @@ def _plain(text: str) -> str:
     return plain if plain == spaced else f"{plain}-{zlib.crc32(text.encode()):08x}"
 
 
-def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig, exemplars: Pool | None = None) -> None:
+def save_checkpoint(path: Path, head: nn.Module, config: HeadConfig, exemplars: ExemplarPool | None = None) -> None:
     """A checkpoint that exists is whole."""
     tensors, described = _exemplars_to_save(exemplars) if exemplars else ({}, None)
     config = replace(config, exemplars=described)
@@ -161,11 +159,19 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, HeadConfig]:
         raise CheckpointError(f"{path} does not describe a head of this release: {said}") from error
 
 
-def _exemplars_to_save(pool: Pool) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def _exemplars_to_save(pool: ExemplarPool) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     data = pool.data.take(pool.rows)
-    tensors = {name: getattr(data, name) for name in ("clips", "offsets", *OPTIONAL)} | {"targets01": pool.targets01}
-    if data.frames is not None:
-        tensors |= {f"frames/{name}": getattr(data.frames, name) for name in ("features", "offsets", "seconds")}
+    clips, audio, frames = data.clips, data.audio, data.second_stream
+    tensors: dict[str, object] = {
+        "clips": clips.features, "offsets": clips.offsets, "seconds": clips.seconds, "targets01": pool.targets01,
+        "boundaries": data.boundaries, "terms": data.terms, "audio": audio.features if audio else None,
+    }  # fmt: skip
+    if frames:
+        tensors |= {
+            "frames/features": frames.features,
+            "frames/offsets": frames.offsets,
+            "frames/seconds": frames.seconds,
+        }
     described = {
         "video_ids": data.video_ids,
         "categories": data.categories.tolist(),
@@ -180,7 +186,7 @@ def _exemplars_to_save(pool: Pool) -> tuple[dict[str, torch.Tensor], dict[str, o
     return {name: tensor.contiguous() for name, tensor in there.items()}, described
 
 
-def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> Pool | None:
+def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> ExemplarPool | None:
     """What a head that compares compares with; None for others. Raises `CheckpointError` for a file that lacks them."""
     if needs.exemplars is None:
         return None
@@ -194,41 +200,38 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> Pool | None:
             tensors = {n.removeprefix(EXEMPLARS): file.get_tensor(n) for n in file.keys() if n.startswith(EXEMPLARS)}
         described, count = config.exemplars, len(config.exemplars["video_ids"])
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        frames = None
-        if "frames/features" in tensors:
-            header = FeatureHeader.from_json(config.audio_header)
-            frames = FrameTable(header, tensors["frames/features"], arrays["frames/offsets"], arrays["frames/seconds"])
+        header = FeatureHeader.from_json(config.feature_header)
+        clips = ClipTable(header, tensors["clips"], arrays["offsets"], arrays["seconds"])
+        audio = second_stream = None
+        if config.audio_header and "audio" in tensors:
+            second_header = FeatureHeader.from_json(config.audio_header)
+            audio = ClipTable(second_header, tensors["audio"], clips.offsets, clips.seconds)
+        if config.audio_header and "frames/features" in tensors:
+            second_header = FeatureHeader.from_json(config.audio_header)
+            second_stream = ClipTable(
+                second_header, tensors["frames/features"], arrays["frames/offsets"], arrays["frames/seconds"]
+            )
         data = FeatureSet(
-            header=FeatureHeader.from_json(config.feature_header),
-            clips=tensors["clips"],
-            offsets=arrays["offsets"],
+            clips=clips,
             video_ids=tuple(described["video_ids"]),
             splits=np.full(count, "train", dtype=object),
             categories=np.array(described["categories"], dtype=object),
             scores={name: np.array(values, dtype=float) for name, values in described["scores"].items()},
-            audio=tensors.get("audio"),
-            seconds=arrays.get("seconds"),
-            frames=frames,
+            audio=audio,
+            second_stream=second_stream,
             boundaries=arrays.get("boundaries"),
             terms=arrays.get("terms"),
-        ).for_head(needs)
+        )
         groups = {key: np.array(places, int) for key, places in described["groups"].items()}
         everyone = np.array(described["everyone"], int)
         inside = all(len(p) and 0 <= p.min() and p.max() < count for p in (everyone, *groups.values()))
-        ends = data.offsets[0] == 0 and data.offsets[-1] == len(data.clips) and (data.num_clips > 0).all()
         by_video = data.categories, arrays["targets01"], data.boundaries, data.terms, *data.scores.values()
-        by_clip = data.audio, data.seconds
-        same = {len(part) for part in by_video if part is not None} | {len(data.offsets) - 1} == {count}
-        same &= {len(part) for part in by_clip if part is not None} <= {len(data.clips)}
-        if frames is not None:
-            same &= (
-                len(frames.offsets) == count + 1 and len(frames.features) == len(frames.seconds) == frames.offsets[-1]
-            )
-        if not (inside and ends and same):
+        same = {len(part) for part in by_video if part is not None} == {count}
+        if not (inside and same and all(table.fits(count) for table in data.tables)):
             raise ValueError("its parts are of different lengths")
     except Exception as error:  # as above
         raise CheckpointError(f"{path}: its exemplars are damaged: {error}") from error
-    return Pool(needs.exemplars, data, np.arange(count), arrays["targets01"], groups, everyone)
+    return ExemplarPool(needs, data, np.arange(count), arrays["targets01"], groups, everyone)
 
 
 def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> nn.Module:

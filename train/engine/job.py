@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from longtake.train.data.batches import CPU
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine.resume import ResumePoint
 from longtake.train.engine.settings import TrainSettings
@@ -27,6 +29,8 @@ class Task:
     """Highest minus lowest label, for relative L2."""
     shuffle_labels: bool = False
     """The shuffled-label control: training labels are shuffled, so any apparent skill is chance."""
+    device: torch.device = CPU
+    """Of the head and its batches; `data` may be there as well."""
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """True scores in judges' units, `(rows,)`."""

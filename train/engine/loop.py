@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from longtake.train.data.exemplars import Pool
+from longtake.train.data.batches import BatchMaker, put_on_device
+from longtake.train.data.exemplars import ExemplarPool
+from longtake.train.data.windows import WHOLE
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.losses import batch_loss
 from longtake.train.engine.predict import predict, predict_stages, with_stages
@@ -99,6 +101,7 @@ class _Model:
     head: Head
     task: Task
     """Its training rows are those that the head learns from."""
+    maker: BatchMaker
     targets01: np.ndarray
     """float64, `(training rows,)`."""
     settings: TrainSettings
@@ -110,7 +113,7 @@ class _Model:
     predicted: np.ndarray
     """float64, `(test rows,)`, in judges' units, after the last test."""
     test: Metrics | None = None
-    exemplars: Pool | None = None
+    exemplars: ExemplarPool | None = None
 
 
 def _start(job: Job) -> _Model:
@@ -118,18 +121,19 @@ def _start(job: Job) -> _Model:
     task = job.task
     torch.manual_seed(job.seed)
     rng = np.random.default_rng(job.seed)
-    head = job.build_head().to(task.data.device)
+    head = job.build_head().to(task.device)
     if head.sees_means and not head.batch_needs.sees_padding and not task.is_cut:
         # The head sees no more than the mean of a video's clips, which is then taken once.
-        task = replace(task, data=task.data.means, window=1)
-    task = replace(task, data=task.data.for_head(head.batch_needs))
+        task = replace(task, data=put_on_device(task.data.means, task.device), window=1)
+    needs = head.batch_needs
     targets01 = task.targets01(task.train_rows)
     if task.shuffle_labels:
         order = rng.permutation(len(targets01))
-        shuffled = task.data.with_targets_of(task.train_rows, task.train_rows[order])
+        shuffled = task.data.with_scores_of(task.train_rows, task.train_rows[order], needs.targets)
         task, targets01 = replace(task, data=shuffled), targets01[order]
+    maker = BatchMaker(task.data, needs, task.device)
     nothing = np.zeros(0)
-    return _Model(head, task, targets01, job.settings, rng, task.train_rows[:0], TrainingState(), nothing)
+    return _Model(head, task, maker, targets01, job.settings, rng, task.train_rows[:0], TrainingState(), nothing)
 
 
 def _hold_out(model: _Model) -> None:
@@ -157,12 +161,12 @@ def num_held_out(settings: TrainSettings, num_videos: int) -> int:
 def _add_exemplars(model: _Model) -> None:
     """Give a head that compares the training videos to compare with."""
     task = model.task
-    if task.data.needs.exemplars is None:
+    if model.maker.needs.exemplars is None:
         return
-    pool = Pool.of(task.data.needs.exemplars, task.data, task.train_rows, model.targets01)
-    model.task = replace(task, data=task.data.with_pool(pool))
+    pool = ExemplarPool.of(model.maker.needs, task.data, task.train_rows, model.targets01)
+    model.maker = model.maker.with_pool(pool)
     model.head.learn_groups(pool)
-    model.exemplars = pool.kept()
+    model.exemplars = pool.voting()
 
 
 class _One:
@@ -201,7 +205,7 @@ def learning_rate(settings: TrainSettings, epoch: int) -> float:
 
 def _train_batches(model: _Model) -> Iterator[Batch]:
     model.head.train()
-    return model.task.data.train_batches(
+    return model.maker.train(
         model.task.train_rows, model.targets01, window=model.task.window, batch_size=model.settings.batch_size,
         rng=model.rng, sampling=model.settings.sampling,
     )  # fmt: skip
@@ -224,9 +228,9 @@ def _test(model: _Model) -> Metrics:
     """Predict the test videos; the scores are kept as `model.predicted`."""
     task = model.task
     rows = task.test_rows
-    model.predicted, boundaries = predict_stages(task.data, rows, model.head, task.scale, model.settings, task.window)
+    model.predicted, boundaries = predict_stages(model.maker, rows, model.head, task.scale, model.settings, task.window)
     measured = measure(task.scores(rows), model.predicted, task.label_range)
-    model.test = with_stages(measured, task.data, rows, boundaries)
+    model.test = with_stages(measured, model.maker, rows, boundaries)
     return model.test
 
 
@@ -236,7 +240,7 @@ def _choose(model: _Model, test: Metrics) -> TrainingState:
     if state.best is None or test.spearman > state.best[1].spearman:
         state = replace(state, best=(state.epochs, test))
     if len(rows):
-        predicted = predict(task.data, rows, model.head, task.scale, model.settings, task.window)
+        predicted = predict(model.maker, rows, model.head, task.scale, model.settings, task.window)
         validation = spearman(task.scores(rows), predicted)
         if validation > state.best_validation:
             state = replace(state, best_validation=validation, selected=(state.epochs, test))
@@ -255,10 +259,10 @@ def _fitted(model: _Model, epochs: int, evaluate_every: int) -> Fitted:
 def _fit_closed_form(model: _Model) -> Fitted:
     began = time.perf_counter()
     task, settings = model.task, model.settings
-    task.data.require(task.train_rows, task.data.needs.targets)
+    task.data.require_scores(task.train_rows, model.maker.needs.targets)
     model.head.fit_closed_form(
-        task.data.test_batches(
-            task.train_rows, model.targets01, window=task.window, test_window="whole", batch_size=settings.batch_size
+        model.maker.test(
+            task.train_rows, model.targets01, window=task.window, test_window=WHOLE, batch_size=settings.batch_size
         )
     )
     test = _test(model)

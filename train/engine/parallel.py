@@ -96,14 +96,14 @@ def _gains(jobs: Sequence[Job]) -> bool:
     if not all(can_stack(job) and job.head_class.sees_means for job in jobs):
         return False
     parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
-    return jobs[0].task.data.device.type != "cpu" or parameters <= MOST_PARAMETERS
+    return jobs[0].task.device.type != "cpu" or parameters <= MOST_PARAMETERS
 
 
 def _why_no_processes(jobs: Sequence[Job]) -> str | None:
-    data = jobs[0].task.data
-    if data.device.type != "cpu":
-        return f"they are for models on the CPU, and these are on {data.device}"
-    needed = sum(table.nbytes for table in (data.clips, data.audio) if table is not None)
+    data, device = jobs[0].task.data, jobs[0].task.device
+    if device.type != "cpu":
+        return f"they are for models on the CPU, and these are on {device}"
+    needed = sum(table.features.nbytes for table in data.tables)
     if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < 1.2 * needed:
         return f"they share the features through {SHARED_MEMORY}, which has less than the {1.2 * needed / 2**20:.0f} MiB free"
     return None

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.batches import BatchMaker
+from longtake.train.data.dataset import ScoreScale
 from longtake.train.engine.precision import autocast
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Head
@@ -15,22 +16,22 @@ from longtake.train.metrics import Metrics, aiou, boundary_iou
 
 
 def predict(
-    data: FeatureSet, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
+    maker: BatchMaker, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
 ) -> np.ndarray:
     """Scores in judges' units, float64 `(rows,)`. The head is in evaluation mode, so no score depends on its batch."""
-    return predict_stages(data, rows, head, scale, settings, window)[0]
+    return predict_stages(maker, rows, head, scale, settings, window)[0]
 
 
 @torch.no_grad()
 def predict_stages(
-    data: FeatureSet, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
+    maker: BatchMaker, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Scores as `predict` returns them. Of a head that predicts boundaries of stages, these too, float64 `(rows, boundaries)` seconds."""
     head.eval()
     place = {row: index for index, row in enumerate(rows.tolist())}
     scores01 = np.zeros(len(rows))
     boundaries: np.ndarray | None = None
-    batches = data.test_batches(
+    batches = maker.test(
         rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
     )
     for batch in batches:
@@ -44,9 +45,10 @@ def predict_stages(
     return scale.to_units(scores01), boundaries
 
 
-def with_stages(test: Metrics, data: FeatureSet, rows: np.ndarray, predicted: np.ndarray | None) -> Metrics:
+def with_stages(test: Metrics, maker: BatchMaker, rows: np.ndarray, predicted: np.ndarray | None) -> Metrics:
     """The metrics with those of the boundaries of stages, where a head predicts boundaries and the labels have them."""
-    if predicted is None or data.boundaries is None or data.seconds is None:
+    true = maker.boundaries(rows)
+    if predicted is None or true is None:
         return test
-    ious = boundary_iou(data.boundaries[rows], predicted, data.seconds[data.offsets[rows + 1] - 1, 1])
+    ious = boundary_iou(true, predicted, maker.data.clips.spans[rows, 1])
     return replace(test, aiou_50=aiou(ious, 0.5), aiou_75=aiou(ious, 0.75))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from longtake.train.data.dataset import CONTIGUOUS, SAMPLINGS, TEST_WINDOWS, WHOLE
+from longtake.train.data.windows import CONTIGUOUS, SAMPLINGS, TEST_WINDOWS, WHOLE
 from longtake.train.engine.losses import BATCH_HARD, TRIPLETS, LossWeights
 from longtake.train.engine.precision import FLOAT32, PRECISIONS
 from longtake.train.errors import SettingsError

@@ -24,7 +24,7 @@ MOST_BYTES = 2**28
 def can_stack(job: Job) -> bool:
     """Whether the head can be stacked, on videos such as these; a head with a plug-in never can."""
     head = job.head_class
-    if head is None or not head.stacks or job.task.data.frames is not None:
+    if head is None or not head.stacks or job.task.data.second_stream is not None:
         return False
     return head.stacks_padded or bool(job.task.data.num_clips[job.task.train_rows].min() >= job.task.window)
 
@@ -40,7 +40,7 @@ def stacks(jobs: Sequence[Job]) -> list[list[int]]:
     for group in groups.values():
         job = jobs[group[0]]
         clips = 1 if job.head_class and job.head_class.sees_means and not job.task.is_cut else job.task.window
-        most = max(MOST_BYTES // (4 * job.settings.batch_size * clips * job.task.data.clips.shape[1]), 1)
+        most = max(MOST_BYTES // (4 * job.settings.batch_size * clips * job.task.data.header.dim), 1)
         found += [group[begin : begin + most] for begin in range(0, len(group), most)]
     return found
 

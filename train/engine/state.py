@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longtake.train.data.exemplars import Pool
+from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics
 
@@ -56,5 +56,5 @@ class Fitted:
     validation_selected: ChosenEpoch | None
     """The epoch that videos held out of training chose; None without such videos."""
     seconds_per_epoch: float
-    exemplars: Pool | None = None
+    exemplars: ExemplarPool | None = None
     """Of a head that compares: the training videos that it compares with when it is used again."""

@@ -9,7 +9,7 @@ from dataclasses import fields
 import numpy as np
 import torch
 
-from longtake.train.data.exemplars import Pool, told_of_unmatched
+from longtake.train.data.exemplars import Candidates, ExemplarPool, describe_unmatched
 from longtake.train.engine.loop import num_held_out
 from longtake.train.engine.parallel import require_way
 from longtake.train.engine.settings import TrainSettings
@@ -89,28 +89,28 @@ def _exemplars(experiment: Experiment) -> Iterator[str]:
         needs, _ = experiment.needs(unit)
         if not (needs.columns or needs.exemplars):
             continue
-        data = experiment.data.for_head(needs)
+        data = experiment.data
         found = {"training": np.zeros(2, int), "test": np.zeros(2, int)}
         for split in experiment.splits[unit]:
-            data.require(split.train_rows, needs.columns)
-            data.require(split.test_rows, needs.scores)
+            data.require_scores(split.train_rows, needs.columns)
+            data.require_scores(split.test_rows, needs.scores)
             if needs.exemplars is None:
                 continue
             targets = data.scores[unit.scale.name][split.train_rows]
-            pool = Pool.of(needs.exemplars, data, split.train_rows, targets)
-            unmatched = data.with_pool(pool).exemplars.unmatched
+            pool = ExemplarPool.of(needs, data, split.train_rows, targets)
+            unmatched = Candidates.of(pool, data).unmatched
             for counts, rows in zip(found.values(), (split.train_rows, split.test_rows)):
                 counts += np.array([unmatched[rows].sum(), len(rows)])
         for which, counts in found.items():
             if counts[0]:
-                yield f"{unit.name}: {told_of_unmatched(needs.exemplars.match, *counts, f'{which} videos')}"
+                yield f"{unit.name}: {describe_unmatched(needs.exemplars.match, *counts, f'{which} videos')}"
 
 
 def _precision(experiment: Experiment) -> Iterator[str]:
     """A processor that emulates bfloat16, which takes `avcf` and `gslm` 15 times as long as float32 (docs/performance/training.md)."""
     asked = any(unit.settings.train.precision == "bfloat16" for unit in experiment.units)
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    slow = experiment.data.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
+    slow = experiment.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
     if asked and slow and not get_head(experiment.head).closed_form:
         yield "this processor does not compute in bfloat16 but imitates it, which takes many times as long as precision=float32"
 

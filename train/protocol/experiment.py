@@ -16,6 +16,7 @@ from longtake.errors import LongtakeError
 from longtake.features.store import Store
 from longtake.features.types import recipe_hash
 from longtake.manifests.card import Card
+from longtake.train.data.batches import CPU, put_on_device
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.checkpoint import model_name
 from longtake.train.engine.job import Job, Task
@@ -70,6 +71,8 @@ class Experiment:
     """Of a unified experiment: what its one model is tested on. Empty otherwise."""
     without_features: tuple[str, ...] = ()
     """Videos that would train or test a model, had the store features of them."""
+    device: torch.device = CPU
+    """Of heads and batches; `data` is there too where its memory has room."""
 
     @property
     def random_weights(self) -> bool:
@@ -114,7 +117,7 @@ class Experiment:
         options = self.options
         head_class = get_head(self.head) if self.plugin is None else None
         for of_parts in zip(*rounds):
-            tasks = [task_of(self.data, part.unit, split) for part, split in zip(parts, of_parts)]
+            tasks = [task_of(self.data, part.unit, split, self.device) for part, split in zip(parts, of_parts)]
             joined = replace(
                 tasks[0],
                 scale=unit.scale,
@@ -180,9 +183,9 @@ def _build_head(
     return plugin.build(built, dim, groups, second_dim, settings.plugin)
 
 
-def task_of(data: FeatureSet, unit: Unit, split: Split) -> Task:
+def task_of(data: FeatureSet, unit: Unit, split: Split, device: torch.device) -> Task:
     label_range = float(np.ptp(data.scores[unit.scale.name][split.rows]))
-    return Task(data, unit.scale, split.train_rows, split.test_rows, unit.window, label_range)
+    return Task(data, unit.scale, split.train_rows, split.test_rows, unit.window, label_range, device=device)
 
 
 def _require_same_rounds(parts: Sequence[Part], rounds: Sequence[Sequence[Split]]) -> None:
@@ -202,7 +205,8 @@ def _require_same_rounds(parts: Sequence[Part], rounds: Sequence[Sequence[Split]
 def prepare(store: Store, options: Options) -> Experiment:
     """Choose the targets, attach the texts, and return the experiment. Nothing is trained. Raises `DataError` or `SettingsError`."""
     head = options.head or _default_head(store, options)
-    data = FeatureSet.load(store, options.backbone, options.audio).to(choose_device(options.device))
+    device = choose_device(options.device)
+    data = put_on_device(FeatureSet.load(store, options.backbone, options.audio), device)
     plugin = _plugin(store, options, head)
     units = choose_units(store, data, options, head, settings_kinds(head, plugin.kind if plugin else None))
     settings = units[0].settings
@@ -213,7 +217,9 @@ def prepare(store: Store, options: Options) -> Experiment:
     if texts.terms:
         data = data.with_terms(texts.terms)
     missing = without_features(store, data, units)
-    return Experiment(data, store.card, store.dataset, head, plugin, units, texts, options, without_features=missing)
+    return Experiment(
+        data, store.card, store.dataset, head, plugin, units, texts, options, without_features=missing, device=device
+    )
 
 
 def needs_of_settings(head: str, plugin: Plugin | None, settings: RunSettings) -> tuple[Needs, Needs]:
@@ -240,9 +246,9 @@ def _require_streams(
     """Raises `DataError` where the streams or labels are not those that head and plug-in read."""
     if needs.audio and data.audio is None:
         raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
-    if data.frames is not None and not (needs.second_stream or plugin_needs.second_stream):
+    if data.second_stream is not None and not (needs.second_stream or plugin_needs.second_stream):
         raise DataError(
-            f"head {head} reads a second stream clip for clip, and {data.frames.header.backbone} has other clips than "
+            f"head {head} reads a second stream clip for clip, and {data.second_stream.header.backbone} has other clips than "
             f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
         )
     _require_boundaries(store, data, head, needs.boundaries)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from longtake.errors import there_are
-from longtake.train.data.dataset import CENTRE, SPREAD
+from longtake.train.data.windows import CENTRE, SPREAD
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import SettingsError
 from longtake.train.protocol.options import PUBLISHED, TUNED

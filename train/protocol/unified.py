@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from longtake.errors import there_are
 from longtake.features.store import Store
+from longtake.train.data.batches import put_on_device
+from longtake.train.data.clip_table import ClipTable, join_tables
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.data.second_stream import join_tables
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment, choose_device, prepare
 from longtake.train.protocol.options import Options
@@ -59,11 +59,13 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     parts = tuple(_part(single, unit) for single in singles for unit in single.units)
     window = max(part.unit.window for part in parts)
     model = Unit("", ScoreScale(UNIFIED, 0.0, 1.0, True), first.units[0].settings, window)
+    device = choose_device(options.device)
     data = join([single.data for single in singles], [single.dataset for single in singles], parts)
     return replace(
         first,
         options=replace(first.options, device=options.device),
-        data=data.to(choose_device(options.device)),
+        data=put_on_device(data, device),
+        device=device,
         card=None,
         dataset="+".join(names),
         units=(model,),
@@ -94,7 +96,7 @@ def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, o
                 f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"
                 + "\n".join(lines)
             )
-    if (first.frames is None) != (other.frames is None):
+    if (first.second_stream is None) != (other.second_stream is None):
         raise DataError(
             f"the second stream has the clips of the first in one of {first_store.path} and {store.path} and not in the other"
         )
@@ -125,20 +127,20 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
             scores[scale.name][here][rows] = values
             scores[UNIFIED][here][rows] = scale.to01(values)
         begin += len(one)
-    audio = None if sets[0].audio is None else torch.cat([one.audio for one in sets])
+
+    def joined(tables: list[ClipTable | None]) -> ClipTable | None:
+        there = [table for table in tables if table]
+        return join_tables(there) if there else None
+
     return FeatureSet(
-        header=sets[0].header,
-        clips=torch.cat([one.clips for one in sets]),
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate([one.num_clips for one in sets]))]),
+        clips=join_tables([one.clips for one in sets]),
         video_ids=tuple(video_id for one in sets for video_id in one.video_ids),
         splits=np.concatenate([one.splits for one in sets]),
         categories=categories,
         scores=scores,
-        audio_header=sets[0].audio_header,
-        audio=audio,
-        seconds=np.concatenate([one.seconds for one in sets]),
+        audio=joined([one.audio for one in sets]),
+        second_stream=joined([one.second_stream for one in sets]),
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
-        frames=None if sets[0].frames is None else join_tables([one.frames for one in sets]),
         without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )
 

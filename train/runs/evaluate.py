@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import Store
 from longtake.features.types import FeatureHeader
+from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine.checkpoint import (
     CHECKPOINTS,
@@ -23,6 +23,7 @@ from longtake.train.engine.checkpoint import (
 )
 from longtake.train.engine.predict import predict_stages, with_stages
 from longtake.train.errors import CheckpointError, DataError
+from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.splits import labelled_rows
 
@@ -69,7 +70,7 @@ def checkpoints(run_folder: Path) -> list[Path]:
 
 def load_run(
     run_folder: Path, store: Store, accept: Sequence[str] = ()
-) -> Iterator[tuple[nn.Module, HeadConfig, FeatureSet]]:
+) -> Iterator[tuple[Head, HeadConfig, BatchMaker]]:
     """Each head of a run with the features of the store that it can read. Warns of videos that lack one of two streams.
 
     Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
@@ -84,25 +85,26 @@ def load_run(
             if loaded[key].left_out:
                 warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
         data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
-        needs = head.batch_needs
-        data, pool = data.for_head(needs), load_exemplars(path, config, needs)
-        yield head, config, data.with_pool(pool) if pool else data
+        maker = BatchMaker(data, head.batch_needs)
+        pool = load_exemplars(path, config, maker.needs)
+        yield head, config, maker.with_pool(pool) if pool else maker
 
 
 def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
     """One row per checkpoint of the run, and per part of a unified one. Raises `CheckpointError` when the recipes differ."""
     found = []
-    for head, config, data in load_run(run_folder, store):
+    for head, config, maker in load_run(run_folder, store):
         for category, scale in config.tested_on(store.dataset):
             name = f"{config.file_name} {category}".strip() if config.parts else config.file_name
-            found.append(_evaluate(name, head, config, store, data, split, category, scale))
+            found.append(_evaluate(name, head, config, store, maker, split, category, scale))
     return found
 
 
 def _evaluate(
-    name: str, head: nn.Module, config: HeadConfig, store: Store, data: FeatureSet, split: str | None, category: str,
+    name: str, head: Head, config: HeadConfig, store: Store, maker: BatchMaker, split: str | None, category: str,
     scale: ScoreScale,
 ) -> Evaluation:  # fmt: skip
+    data = maker.data
     if scale.name not in data.scores:
         raise DataError(f"{store.path} has no score {scale.name!r}; it has {', '.join(data.scores)}")
     rows = data.rows(split=split, category=category or None, score=scale.name)
@@ -110,11 +112,11 @@ def _evaluate(
         which = (f" of split {split!r}" if split else "") + (f" of category {category!r}" if category else "")
         remedy = "try --split all" if split else "`features relabel` gives videos other labels"
         raise DataError(f"{store.path}: no videos{which} have the score {scale.name}; {remedy}")
-    predicted, boundaries = predict_stages(data, rows, head, scale, config.settings, config.window)
+    predicted, boundaries = predict_stages(maker, rows, head, scale, config.settings, config.window)
     scores = data.scores[scale.name]
     known = labelled_rows(data, category, scale.name, config.folds)
     label_range = float(np.ptp(scores[known if len(known) else rows]))
-    metrics = with_stages(measure(scores[rows], predicted, label_range), data, rows, boundaries)
+    metrics = with_stages(measure(scores[rows], predicted, label_range), maker, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
-    unmatched = int(data.exemplars.unmatched[rows].sum()) if data.exemplars else 0
+    unmatched = int(maker.candidates.unmatched[rows].sum()) if maker.candidates else 0
     return Evaluation(name, metrics, config.random_weights, by_video, unmatched)

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from longtake.errors import LongtakeError, there_are
 from longtake.features.store import Store
-from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.batches import BatchMaker
 from longtake.train.engine.checkpoint import CONTROL, load_checkpoint, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
@@ -214,14 +214,14 @@ def _add_patterns(
 ) -> None:
     """The grade patterns of the test videos, for the first head of each category and score."""
     seen: set[tuple[str, str]] = set()
-    for head, config, data in load_run(run, store):
+    for head, config, maker in load_run(run, store):
         tested = {(category, scale.name) for category, scale in config.tested_on(store.dataset)}
         for key, category in own.items():
             if (category, key[1]) not in tested or key in seen:
                 continue
             seen.add(key)
             section = sections[key]
-            patterns = _patterns(head, config, data, [one.video_id for one in section.scored])
+            patterns = _patterns(head, config, maker, [one.video_id for one in section.scored])
             if patterns is None:
                 continue
             count = patterns.shape[1]
@@ -236,13 +236,13 @@ def _add_patterns(
             )
 
 
-def _patterns(head: torch.nn.Module, config, data: FeatureSet, video_ids: Sequence[str]) -> np.ndarray | None:
+def _patterns(head: torch.nn.Module, config, maker: BatchMaker, video_ids: Sequence[str]) -> np.ndarray | None:
     """float `(videos, grades, width)`; None for a head without patterns."""
-    place = {video_id: row for row, video_id in enumerate(data.video_ids)}
+    place = {video_id: row for row, video_id in enumerate(maker.data.video_ids)}
     rows = np.array([place[video_id] for video_id in video_ids if video_id in place], int)
     found = []
     settings = config.settings
-    for batch in data.test_batches(
+    for batch in maker.test(
         rows,
         np.zeros(len(rows)),
         window=config.window,

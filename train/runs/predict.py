@@ -16,7 +16,9 @@ from torch import nn
 from longtake.errors import there_are
 from longtake.features.store import Store, open_store
 from longtake.features.types import FeatureHeader
-from longtake.train.data.dataset import CENTRE, FeatureSet, ScoreScale, clips_of_test
+from longtake.train.data.batches import BatchMaker
+from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.windows import CENTRE, clips_to_test
 from longtake.train.engine.checkpoint import HeadConfig, load_checkpoint
 from longtake.train.errors import DataError
 from longtake.train.extras import from_extract
@@ -102,7 +104,8 @@ def predict_run(
     spans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     asked_of: set[str] = set()
     known: dict[str, str] = {}
-    for head, config, data in load_run(run_folder, store, accept):
+    for head, config, maker in load_run(run_folder, store, accept):
+        data = maker.data
         known |= zip(data.video_ids, data.categories)
         stream = store.stream(f"{data.header.backbone}@{data.header.recipe_id}")
         for own_category, scale in config.tested_on(store.dataset):
@@ -114,11 +117,11 @@ def predict_run(
                 if video_id not in spans:
                     spans[video_id] = stream.read(video_id).start_seconds, stream.read(video_id).end_seconds
                 found = votes.setdefault((video_id, own_category, scale.name), _Votes([], [], [], []))
-                _vote(found, head, config, data, row, scale)
+                _vote(found, head, config, maker, row, scale)
                 if running:
-                    found.running.append(_running(head, config, data, row, scale))
+                    found.running.append(_running(head, config, maker, row, scale))
                 found.random_weights |= config.random_weights
-                found.unmatched |= data.exemplars is not None and bool(data.exemplars.unmatched[row])
+                found.unmatched |= maker.candidates is not None and bool(maker.candidates.unmatched[row])
     if category is not None and category not in asked_of:
         raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(asked_of))}")
     scored = {video_id for video_id, _, _ in votes}
@@ -150,10 +153,10 @@ def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str])
 
 
 @torch.no_grad()
-def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> None:
+def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, scale: ScoreScale) -> None:
     settings = config.settings
     rows, nothing = np.array([row]), np.zeros(1)
-    batches = data.test_batches(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=1)
+    batches = maker.test(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=1)
     with watched_attention(head) as seen:
         (output,) = [head(batch) for batch in batches]
     votes.scores.append(float(scale.to_units(output.score01.double().numpy())[0]))
@@ -163,7 +166,7 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, 
         return
     votes.grades.append(weights.numpy())
     attention = next((a[0] for a in seen if a.shape[1] == len(weights)), None)
-    num_clips = int(data.num_clips[row])
+    num_clips = int(maker.data.num_clips[row])
     if attention is None or attention.shape[1] < min(num_clips, config.window):
         return
     whole = np.zeros((len(weights), num_clips))
@@ -174,15 +177,15 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, data: FeatureSet, 
 
 
 @torch.no_grad()
-def _running(head: nn.Module, config: HeadConfig, data: FeatureSet, row: int, scale: ScoreScale) -> np.ndarray:
+def _running(head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, scale: ScoreScale) -> np.ndarray:
     """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
-    scores = []
+    scores, num_clips = [], int(maker.data.num_clips[row])
     centred = config.settings.test_window == CENTRE
-    together = 1 if data.needs.sees_padding and not centred else PREFIXES
-    for counts in np.array_split(np.arange(1, data.num_clips[row] + 1), math.ceil(data.num_clips[row] / together)):
-        clips = clips_of_test(counts, config.window, config.settings.test_window)
-        batch = data.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))
-        batch = data.voted(batch, config.window, config.settings.test_window)
+    together = 1 if maker.needs.sees_padding and not centred else PREFIXES
+    for counts in np.array_split(np.arange(1, num_clips + 1), math.ceil(num_clips / together)):
+        clips = clips_to_test(counts, config.window, config.settings.test_window)
+        batch = maker.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))
+        batch = maker.with_voters(batch, config.window, config.settings.test_window)
         scores.append(head(batch).score01.double().numpy())
     return scale.to_units(np.concatenate(scores))
 

@@ -7,7 +7,9 @@ from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
-from longtake.train.data.dataset import CENTRE, FeatureSet
+from longtake.train.data.batches import BatchMaker
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.windows import CENTRE
 from longtake.train.errors import DataError
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
@@ -32,7 +34,11 @@ def stream(name, per_video, length, rate, shift=0.0, modality="video", factor=1.
     return StreamPlan(header, np.dtype(np.float32), items)
 
 
-def store(path, second, boundaries=None):
+NONE = np.zeros((0, 0))
+"""No boundaries of stages."""
+
+
+def store(path, second, boundaries=NONE):
     ids = tuple(f"v{video}" for video in range(3))
     labels = Labels(ids, ("train",) * 3, ("A", "B", "A"), ("total",), np.arange(3.0)[:, None], boundaries)
     clips = stream("clips", [int(2 * length) - 1 for length in SECONDS], 1.0, 2)
@@ -52,8 +58,8 @@ def data(tmp_path):
 
 
 def test_both_streams_are_loaded(data):
-    assert data.audio is None and data.frames.header == data.second_header
-    assert data.num_clips.tolist() == [7, 17, 4] and np.diff(data.frames.offsets).tolist() == [32, 72, 20]
+    assert data.audio is None and data.second_stream.header == data.second_header
+    assert data.num_clips.tolist() == [7, 17, 4] and data.second_stream.num_clips.tolist() == [32, 72, 20]
 
 
 @pytest.mark.parametrize("sampling", ["contiguous", "spread"])
@@ -61,7 +67,7 @@ def test_windows_in_both_clocks(data, sampling):
     """From the start of the window's first clip to the end of its last, whatever part of the video it is."""
     rng, seen = np.random.default_rng(0), set()
     for _ in range(30):
-        for batch in data.train_batches(
+        for batch in BatchMaker(data).train(
             np.arange(3), np.zeros(3), window=5, batch_size=3, rng=rng, sampling=sampling
         ):  # fmt: skip
             for place, row in enumerate(batch.rows):
@@ -82,12 +88,12 @@ def test_windows_in_both_clocks(data, sampling):
 
 def test_whole_videos_and_centre_windows(data):
     whole = {}
-    for batch in data.test_batches(np.arange(3), np.zeros(3), window=5, test_window="whole", batch_size=2):
+    for batch in BatchMaker(data).test(np.arange(3), np.zeros(3), window=5, test_window="whole", batch_size=2):
         whole |= {row: int(batch.second_stream.mask[place].sum()) for place, row in enumerate(batch.rows)}
         known = batch.boundaries.numpy()[batch.rows.index(0)] if 0 in batch.rows else None
         assert known is None or known.tolist() == [4.5, 6.0]
     assert whole == {0: 32, 1: 72, 2: 20}
-    for batch in data.test_batches(np.arange(3), np.zeros(3), window=5, test_window=CENTRE, batch_size=3):
+    for batch in BatchMaker(data).test(np.arange(3), np.zeros(3), window=5, test_window=CENTRE, batch_size=3):
         place = batch.rows.index(1)
         inside = batch.second_stream.features[place, batch.second_stream.mask[place], 0] - 100
         assert (float(inside[0]), float(inside[-1])) == (3.0, 6.0 - 1 / 8)
@@ -97,7 +103,7 @@ def test_a_clip_without_a_frame_takes_the_nearest(tmp_path):
     slow = stream("frames", [2, 5, 1], 2.0, 0.5)
     with open_store(store(tmp_path / "s.h5", slow)) as opened:
         data = FeatureSet.load(opened, "clips", "frames")
-    batch = data.batch(np.array([1]), np.array([[4]]), np.array([[True]]), np.zeros(1))
+    batch = BatchMaker(data).batch(np.array([1]), np.array([[4]]), np.array([[True]]), np.zeros(1))
     assert batch.second_stream.features.flatten().tolist() == [102.0] and data.boundaries is None
 
 
@@ -118,7 +124,7 @@ def test_a_second_stream_of_the_same_clips_stays_beside_them(tmp_path):
     same = stream("frames", [int(2 * length) - 1 for length in SECONDS], 1.0, 2)
     with open_store(store(tmp_path / "s.h5", same)) as opened:
         data = FeatureSet.load(opened, "clips", "frames")
-    assert data.frames is None and data.audio.shape == data.clips.shape
+    assert data.second_stream is None and data.audio.features.shape == data.clips.features.shape
 
 
 def test_a_head_that_reads_clip_for_clip_refuses_frames(tmp_path):

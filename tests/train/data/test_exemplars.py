@@ -15,10 +15,12 @@ from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
 from longtake.manifests.table import find_manifest
 from longtake.train.cli import main
+from longtake.train.data.batches import BatchMaker
+from longtake.train.data.clip_table import ClipTable
 from longtake.train.data.dataset import FeatureSet
-from longtake.train.data.exemplars import Pool, evenly
+from longtake.train.data.exemplars import ExemplarPool, evenly
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule
+from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule, Needs
 from longtake.train.heads.core import CoRe, CoReSettings
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
@@ -50,7 +52,9 @@ def data(store):
 
 def pooled(data, match, voters=10, rows=None):
     rows = data.rows(split="train") if rows is None else rows
-    return data.with_pool(Pool.of(ExemplarRule(match, voters), data, rows, data.scores["total"][rows] / 100))
+    needs = Needs(exemplars=ExemplarRule(match, voters))
+    pool = ExemplarPool.of(needs, data, rows, data.scores["total"][rows] / 100)
+    return BatchMaker(data, needs).with_pool(pool)
 
 
 def column(data, match):
@@ -65,17 +69,17 @@ def column(data, match):
 def test_exemplars_are_other_training_videos_that_agree(data, match):
     bound, values = pooled(data, match), column(data, match)
     rows, rng = np.arange(len(data)), np.random.default_rng(0)
-    pool = bound.exemplars.pool
+    pool = bound.candidates.pool
     seen = {row: set() for row in rows.tolist()}
     for _ in range(1000):
-        drawn = pool.rows[bound.exemplars.draw(rows, rng)[:, 0]]
+        drawn = pool.rows[bound.candidates.draw(rows, rng)[:, 0]]
         assert (data.splits[drawn] == "train").all() and (drawn != rows).all()
         assert (values[drawn] == values[rows]).all()
         for row, one in zip(rows.tolist(), drawn.tolist()):
             seen[row].add(one)
     for row in rows:
         assert seen[row] == {r for r in pool.rows.tolist() if values[r] == values[row] and r != row}, row
-    votes = bound.exemplars.vote(rows)
+    votes = bound.candidates.vote(rows)
     for row, places in zip(rows, votes):
         mine = pool.rows[places[places >= 0]]
         assert len(set(mine.tolist())) == len(mine) == min(10, len(seen[row])) and set(mine.tolist()) <= seen[row]
@@ -84,7 +88,7 @@ def test_exemplars_are_other_training_videos_that_agree(data, match):
         others = np.sort(data.scores["total"][list(seen[row])])
         if len(others) > 10:
             np.testing.assert_array_equal(scores, others[((np.arange(10) + 0.5) * len(others) / 10).astype(int)])
-    np.testing.assert_array_equal(votes, pooled(data, match).exemplars.vote(rows))
+    np.testing.assert_array_equal(votes, pooled(data, match).candidates.vote(rows))
 
 
 def test_batches_hold_the_exemplars_and_their_scores(data):
@@ -96,7 +100,7 @@ def test_batches_hold_the_exemplars_and_their_scores(data):
         "test": {"window": 8, "batch_size": 16},
     }
     for kind, options in kinds.items():
-        batches = bound.train_batches if kind == "train" else bound.test_batches
+        batches = bound.train if kind == "train" else bound.test
         for batch in batches(rows, targets, **options, **({} if kind == "train" else {"test_window": "whole"})):
             places = batch.voters.numpy()
             assert places.shape == (len(batch.rows), 1 if kind == "train" else 10)
@@ -110,7 +114,7 @@ def test_batches_hold_the_exemplars_and_their_scores(data):
                     assert data.categories[exemplar] == data.categories[row] and exemplar != row
             for place, row in enumerate(batch.exemplar.rows):
                 clips = batch.exemplar.clips[place][batch.exemplar.mask[place]]
-                whole = data.clips[data.offsets[row] : data.offsets[row + 1]]
+                whole = data.clips.features[data.clips.offsets[row] : data.clips.offsets[row + 1]]
                 starts = [
                     s for s in range(len(whole) - len(clips) + 1) if torch.equal(whole[s : s + len(clips)], clips)
                 ]
@@ -122,13 +126,13 @@ def test_who_has_nobody_to_be_compared_with(data):
     train, test = data.rows(split="train"), data.rows(split="test")
     categories[train[0]], categories[test[0]], categories[test[1]] = "alone", "unknown", ""
     bound = pooled(replace(data, categories=categories), CATEGORY)
-    assert set(np.flatnonzero(bound.exemplars.unmatched).tolist()) == {train[0], test[0], test[1]}
-    drawn = [bound.exemplars.draw(train[:1], np.random.default_rng(seed))[0, 0] for seed in range(1000)]
+    assert set(np.flatnonzero(bound.candidates.unmatched).tolist()) == {train[0], test[0], test[1]}
+    drawn = [bound.candidates.draw(train[:1], np.random.default_rng(seed))[0, 0] for seed in range(1000)]
     assert set(drawn) == set(range(1, len(train)))
     # A single training video is all there is.
-    (one,) = pooled(data, ANY, rows=train[:1]).exemplars.draw(train[:1], np.random.default_rng(0))
+    (one,) = pooled(data, ANY, rows=train[:1]).candidates.draw(train[:1], np.random.default_rng(0))
     assert one == [0]
-    assert (pooled(data, ANY, rows=train[:1]).exemplars.vote(train[:2])[:, 0] == 0).all()
+    assert (pooled(data, ANY, rows=train[:1]).candidates.vote(train[:2])[:, 0] == 0).all()
 
 
 def test_a_kept_pool_votes_as_the_whole_one(data):
@@ -137,16 +141,16 @@ def test_a_kept_pool_votes_as_the_whole_one(data):
         categories[data.rows(split="test")[0]] = "unknown"
         changed = replace(data, categories=categories)
         bound, rows = pooled(changed, match, voters=3), data.rows(split="test")
-        kept = bound.exemplars.pool.kept()
-        assert len(kept.rows) <= 3 * (len(kept.groups) + 1) < len(bound.exemplars.pool.rows)
-        again = changed.with_pool(kept)
+        kept = bound.candidates.pool.voting()
+        assert len(kept.rows) <= 3 * (len(kept.groups) + 1) < len(bound.candidates.pool.rows)
+        again = replace(bound, candidates=None).with_pool(kept)
         ids = [
-            np.array(one.exemplars.pool.data.video_ids)[one.exemplars.pool.rows[one.exemplars.vote(rows)]]
+            np.array(one.candidates.pool.data.video_ids)[one.candidates.pool.rows[one.candidates.vote(rows)]]
             for one in (bound, again)
         ]
         np.testing.assert_array_equal(*ids)
         first, second = (
-            next(one.test_batches(rows, np.zeros(len(rows)), window=8, test_window="whole", batch_size=32))
+            next(one.test(rows, np.zeros(len(rows)), window=8, test_window="whole", batch_size=32))
             for one in (bound, again)
         )
         for place in range(3):
@@ -187,21 +191,21 @@ def test_what_cannot_be(store, data, tmp_path):
     assert "unified training has several" in out
     scores = {**data.scores, "difficulty": np.where(np.arange(len(data)) < 2, np.nan, data.scores["difficulty"])}
     with pytest.raises(DataError, match="'difficulty', which 2 of .* videos lack: A_000, A_001"):
-        replace(data, scores=scores).require(np.arange(len(data)), ("difficulty",))
+        replace(data, scores=scores).require_scores(np.arange(len(data)), ("difficulty",))
 
 
 def test_dives_of_mtl_aqa_find_exemplars():
     """Of the real table: which dives nobody is like, and that those are training videos."""
     dives = find_manifest("mtl-aqa").rows
-    count = len(dives)
+    count, header = len(dives), FeatureHeader("none", "video", 1, "none", None, False, 16, 16, "pad", None)
     data = FeatureSet(
-        FeatureHeader("none", "video", 1, "none", None, False, 16, 16, "pad", None), torch.zeros(count, 1), np.arange(count + 1),
+        ClipTable(header, torch.zeros(count, 1), np.arange(count + 1), np.zeros((count, 2))),
         tuple(dive.video_id for dive in dives), np.array([dive.split for dive in dives]),
         np.array([dive.category for dive in dives], dtype=object),
         {name: np.array([dive.scores[name] for dive in dives]) for name in ("total", "difficulty")},
     )  # fmt: skip
     for match, alone in (("category", 16), ("score_difficulty", 1), ("any", 0)):
-        unmatched = pooled(data, match).exemplars.unmatched
+        unmatched = pooled(data, match).candidates.unmatched
         assert unmatched.sum() == alone and (data.splits[unmatched] == "train").all()
 
 
@@ -212,7 +216,7 @@ def test_no_exemplar_is_a_tested_video(store, folds):
     for unit in experiment.units:
         for split in experiment.splits[unit]:
             bound = pooled(experiment.data, CATEGORY, rows=split.train_rows)
-            voting = set(bound.exemplars.pool.rows[bound.exemplars.vote(split.test_rows)].ravel())
+            voting = set(bound.candidates.pool.rows[bound.candidates.vote(split.test_rows)].ravel())
             assert voting <= set(split.train_rows) and not voting & set(split.test_rows)
 
 
