@@ -149,8 +149,7 @@ def test_every_import_points_down():
     assert wrong == KNOWN
 
 
-KNOWN_CIRCLES: list[list[str]] = [
-]
+KNOWN_CIRCLES: list[list[str]] = []
 
 
 def circles(graph: networkx.DiGraph) -> list[list[str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from longtake.features.store import Stream
+from longtake.features.stream import Stream
 from longtake.features.types import FeatureHeader
 
 

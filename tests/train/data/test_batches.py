@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.data.batches import BatchMaker, put_on_device
 from longtake.train.data.dataset import FeatureSet, ScoreScale

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from longtake.errors import LongtakeWarning
+from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.store import StreamItem, StreamPlan, open_store, write_store
+from longtake.features.store import open_store, write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet, ScoreScale
