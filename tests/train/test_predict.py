@@ -197,13 +197,13 @@ def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
         assert predicted == pytest.approx(by_id[video_id], abs=1e-4)
         assert predicted == pytest.approx(evaluated["predicted"][video_id], abs=1e-4)
     with open_store(store) as opened:
-        ((model, config, data),) = load_run(out, opened)
+        ((model, config, maker),) = load_run(out, opened)
         (one,) = predict_run(out, opened, ["A_030"], running=True)
-    (row,) = np.flatnonzero(np.array(data.video_ids) == "A_030")
-    for count in (1, 5, data.num_clips[row]):
-        batch = data.batch(np.array([row]), np.arange(count)[None], np.ones((1, count), bool), np.zeros(1))
+    (row,) = np.flatnonzero(np.array(maker.data.video_ids) == "A_030")
+    for count in (1, 5, maker.data.num_clips[row]):
+        batch = maker.batch(np.array([row]), np.arange(count)[None], np.ones((1, count), bool), np.zeros(1))
         with torch.no_grad():
-            alone = model(data.voted(batch, config.window, "whole")).score01.double().numpy()
+            alone = model(maker.with_voters(batch, config.window, "whole")).score01.double().numpy()
         assert one.timeline.running[count - 1] == pytest.approx(config.scale.to_units(alone)[0], abs=1e-4)
 
 
