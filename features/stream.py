@@ -18,6 +18,10 @@ BLOCK_BYTES = 1 << 25
 """Copied at a time from store to store."""
 
 
+Clips = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Features `(clips, dim)`, start seconds and end seconds `(clips,)`."""
+
+
 def require_memory(what: str, num_bytes: int) -> None:
     """Raise `InvalidFeatures` for more than the memory of this machine: the store is too large, or its declared size is false."""
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -69,7 +73,7 @@ class Stream:
         begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
         return VideoFeatures(self.videos.record(row), *self.read_clips(begin, end))
 
-    def read_clips(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def read_clips(self, begin: int, end: int) -> Clips:
         """Features, start and end times of the clips `[begin, end)` of the whole stream."""
         require_memory(
             f"{end - begin} clips of {self.name}", (end - begin) * self.header.dim * self.features.dtype.itemsize
@@ -81,7 +85,7 @@ class Stream:
             np.asarray(self.end_seconds[clips]),
         )
 
-    def each(self) -> Iterator[tuple[VideoRecord, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    def each(self) -> Iterator[tuple[VideoRecord, Clips]]:
         """All videos in order with features, start and end times, read many at a time."""
         limit = max(1, BLOCK_BYTES // (self.header.dim * self.features.dtype.itemsize))
         first = 0

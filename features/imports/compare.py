@@ -1,4 +1,4 @@
-"""Do my features match somebody else's? Clip by clip, with the best shift in time and the likeliest cause of a difference."""
+"""Compare features with released ones, clip by clip: the best shift in time and the likeliest cause of a difference."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from longtake.features.stream import Stream
 from longtake.features.types import OK
 
 MOST_SHIFT = 5
-"""Clips by which the reference is moved to either side in search of the best fit."""
+"""Largest shift of the reference, in clips, to either side in the search for the best fit."""
 SAME, CLOSE, ALIKE = 0.9999, 0.97, 0.5
-"""Likeness from which features count as equal up to rounding; as made by another decoder, filter or precision; as of the same
-moments seen through another crop, size or order of channels."""
+"""Likeness from which features count as equal up to rounding; as made with another decoder, filter or precision; as made from the
+same moments with another crop, size or order of channels."""
+SAME_RECIPE = "the same recipe"
+"""What `likely_cause` returns for equal features."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One video. Cosines are means over the clips that both have."""
+    """One video. Cosines are means over the clips that both sides have."""
 
     video_id: str
     num_clips: int
     reference_clips: int
     shift: int
-    """Clips by which the reference comes later where both agree best."""
+    """Delay of the reference, in clips, at which both agree best."""
     stretched: bool
-    """They agree best when the clips of one are spread over those of the other, which has another rate or stride."""
+    """Both agree best when the clips of one are stretched over those of the other, which has another rate or stride."""
     cosine: float
     background: float
-    """Of clips that do not belong together: high for all networks that end in a ReLU, so a cosine means little without it."""
+    """Mean cosine of clips that do not correspond. It is high for all networks that end in a ReLU, so a cosine means little without it."""
     length_ratio: float
-    """Length of our vectors over theirs."""
+    """Length of our vectors divided by theirs."""
 
     @property
     def likeness(self) -> float:
@@ -44,7 +46,7 @@ class Comparison:
 
 
 def find_references(layout: str, paths: Sequence[Path]) -> dict[str, SourceVideo]:
-    """The videos of several files or folders. Raises `FeaturesError` for a video in two of them, and where there are none."""
+    """The videos of several files or folders. Raises `FeaturesError` if a video is in two of them, or if there are none."""
     videos: dict[str, SourceVideo] = {}
     for path in paths:
         for name, video in find_videos(layout, path, None).items():
@@ -57,7 +59,7 @@ def find_references(layout: str, paths: Sequence[Path]) -> dict[str, SourceVideo
 
 
 def compare_with(stream: Stream, videos: Mapping[str, SourceVideo]) -> list[Comparison]:
-    """Every video that both have. Raises `FeaturesError` when there is none, or when the widths differ."""
+    """Every video that both have. Raises `FeaturesError` if there is none, or if the widths differ."""
     rows = {
         name: row
         for row, (name, status) in enumerate(zip(stream.videos.video_ids, stream.videos.statuses))
@@ -79,7 +81,7 @@ def _compare(video_id: str, ours: np.ndarray, video: SourceVideo) -> Comparison:
             f"{video.path} is {theirs.shape[1]} wide, our features {ours.shape[1]}: they are of another backbone or layer"
         )
     if not len(theirs) or not np.isfinite(theirs).all():
-        raise InvalidFeatures(f"{video.path} is empty or holds NaN or infinity")
+        raise InvalidFeatures(f"{video.path} is empty or contains NaN or infinity")
     ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     cosines = _unit(ours) @ _unit(theirs).T
     shifts = [s for s in range(-MOST_SHIFT, MOST_SHIFT + 1) if _overlap(cosines, s) * 2 > min(cosines.shape)]
@@ -110,7 +112,7 @@ def _overlap(cosines: np.ndarray, shift: int) -> int:
 
 
 def likely_cause(found: Sequence[Comparison]) -> str:
-    """One sentence for all videos, by the medians. A guess, said as one."""
+    """One sentence for all videos, from the medians. It is a guess."""
     likeness = float(np.median([c.likeness for c in found]))
     counts = float(np.median([c.reference_clips / c.num_clips for c in found]))
     ratio = float(np.median([c.length_ratio for c in found]))
@@ -125,7 +127,7 @@ def likely_cause(found: Sequence[Comparison]) -> str:
     elif any(c.reference_clips != c.num_clips for c in found):
         parts.append("another tail: the numbers of clips differ at the end")
     if likeness >= SAME and abs(ratio - 1) < 1e-3:
-        parts.append("the same recipe" if not parts else "the clips that both have are the same")
+        parts.append(SAME_RECIPE if not parts else "the clips that both have are the same")
     elif likeness >= SAME:
         parts.append(f"another scale: our vectors are {ratio:.3g} times as long, in the same directions")
     elif likeness >= CLOSE:

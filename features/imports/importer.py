@@ -1,4 +1,4 @@
-"""Features made elsewhere become a store, with their labels and what little is known of how they were made."""
+"""Import features made elsewhere into a store, with their labels and what is known of their recipe."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, InvalidFeatures
-from longtake.features.imports.layouts import SourceVideo, find_videos
+from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
@@ -21,13 +21,13 @@ from longtake.features.parts import PART_SUFFIX, add_text, pack_or_refuse, parts
 from longtake.features.store import check_store_name, open_store, store_exists, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import file_sha256
-from longtake.manifests.card import Card
-from longtake.manifests.table import Manifest
+from longtake.manifests.card import Card, find_card
+from longtake.manifests.table import Manifest, find_manifest
 
 
 @dataclass(frozen=True)
 class KnownRecipe:
-    """What the user knows of how imported features were made; None is unknown, and stays so in the store."""
+    """What the user knows of the recipe of imported features; None is unknown, and stays unknown in the store."""
 
     weights: str = "unknown"
     clip_length: int | None = None
@@ -35,7 +35,7 @@ class KnownRecipe:
     fps: float | None = None
     tail: str | None = None
     modality: str = "video"
-    """`video`, `audio` or `image`. The files do not say it."""
+    """`video`, `audio` or `image`. The files do not contain it."""
 
     def __post_init__(self) -> None:
         for name in ("clip_length", "clip_stride", "fps"):
@@ -50,17 +50,22 @@ class Imported:
     num_videos: int
     num_clips: int
     without_labels: tuple[str, ...]
-    """Videos that the labels do not know; they are left out."""
+    """Videos without labels, which are left out."""
     without_features: tuple[str, ...]
     """Labelled videos that are not in the files."""
+
+
+def read_label_files(layout: str, files: Sequence[Path], dataset: str) -> Manifest:
+    """The authors' label files of a dataset, or its own table if there are no files."""
+    return LAYOUTS[layout].labels(files, find_card(dataset)) if files else find_manifest(dataset)
 
 
 def import_videos(
     layout: str, source: Path, out: Path, manifest: Manifest, *, backbone: str, known: KnownRecipe,
     dtype: str = "float32", pattern: str | None = None, beside: bool = False,
 ) -> Imported:  # fmt: skip
-    """Features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` for every bad file
-    together, `FeaturesError` when there is nothing to import."""
+    """Import features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` with all bad files, and
+    `FeaturesError` if there is nothing to import."""
     check_store_name(out)
     require_may_join(out, manifest.name, manifest.card)
     videos = find_videos(layout, source, pattern)
@@ -88,7 +93,7 @@ def import_videos(
     )  # fmt: skip
     digest = cache(file_sha256)
     items = [
-        StreamItem(_record(v, videos[v], digest), shapes[v][0], lambda v=v: _video(v, videos[v], digest, header, dtype))
+        StreamItem(_record(v, videos[v], digest), shapes[v][0], partial(_video, v, videos[v], digest, header, dtype))
         for v in wanted
     ]
     _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
@@ -116,7 +121,7 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
         elif array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
             faults.append(f"{name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
         elif not np.isfinite(array).all():
-            faults.append(f"{name}: holds NaN or infinity")
+            faults.append(f"{name}: contains NaN or infinity")
         else:
             shapes[video_id] = array.shape
     return shapes, faults
@@ -132,18 +137,19 @@ def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) ->
 def _video(
     video_id: str, video: SourceVideo, digest: Callable[[Path], str], header: FeatureHeader, dtype: str
 ) -> VideoFeatures:
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, which VideoFeatures refuses
+    with np.errstate(over="ignore"):  # values too large for float16 become infinite, which VideoFeatures refuses
         array = np.asarray(video.read()).astype(dtype)
-    # Clip times follow from the rule where it is known; otherwise clips are counted, one a second.
-    rule = header.clip_length, header.clip_stride, header.fps
-    length, stride, fps = rule if None not in rule else (1, 1, 1.0)
+    # Without a known rule, each clip gets one second.
+    length, stride, fps = 1, 1, 1.0
+    if header.clip_length is not None and header.clip_stride is not None and header.fps is not None:
+        length, stride, fps = header.clip_length, header.clip_stride, header.fps
     starts = np.arange(len(array)) * stride / fps
     return VideoFeatures(_record(video_id, video, digest), array, starts, starts + length / fps)
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:
-    """Ready text features, whose rows follow the card's prompt set, into the store at `out`, which is made if need be. Raises
-    `InvalidFeatures` for an array that is not theirs, `FeaturesError` for a prompt set that the card has not."""
+    """Import text features, whose rows are the texts of a prompt set of the card, into the store at `out`, which may exist. Raises
+    `InvalidFeatures` for an array that does not fit the texts, `FeaturesError` for a prompt set that the card does not have."""
     if prompt_set not in card.prompts:
         raise FeaturesError(f"{card.name} has no prompt set {prompt_set!r}; it has {', '.join(card.prompts) or 'none'}")
     array = read_array(source)
@@ -171,7 +177,7 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
     if not beside:
         require_one_recipe(held, [header], out)
-    # As a part, the new stream joins the store, or begins it, by the one mechanism there is: another process may be at it.
+    # The new stream is written as a part and packed: another process may publish the same store.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
     pack_or_refuse(out, dataset=manifest.name, card=manifest.card, labels=labels)

@@ -1,12 +1,13 @@
-"""How others lay out features and labels: one entry a layout, from files to one array per video and to a manifest."""
+"""Layouts of features and labels in circulation. Each reads its files as one array per video, and label files as a manifest."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,29 +16,29 @@ from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.safe_pickle import read_array, read_values
 from longtake.manifests.author_labels import read_labels
 from longtake.manifests.card import Card
-from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column
+from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column, write_manifest
 
 
 @dataclass(frozen=True)
 class SourceVideo:
-    """One video in somebody's files."""
+    """One video in files of a layout."""
 
     path: Path
     read: Callable[[], object]
-    """The array `(clips, dim)`, if the files are what they should be; checked by the importer."""
+    """The array `(clips, dim)`, if the file is valid; the importer checks it."""
 
 
 @dataclass(frozen=True)
 class Layout:
     about: str
     pattern: str
-    """Of the files in the folder, when the user gives none."""
+    """Pattern of the files in the folder, if the user gives none."""
     videos: Callable[[Sequence[Path]], dict[str, SourceVideo]]
     labels: Callable[[Sequence[Path], Card], Manifest] = read_labels
 
 
 def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, SourceVideo]:
-    """The videos of a folder, or of one file. Raises `FeaturesError` when there are none."""
+    """The videos of a folder or of one file. Raises `FeaturesError` if there are none."""
     chosen = LAYOUTS[layout]
     if source.is_dir():
         files = _files(source, pattern or chosen.pattern)
@@ -51,8 +52,23 @@ def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, Sou
     return chosen.videos(files)
 
 
+def write_label_table(
+    layout: str, files: Sequence[Path], card: Card, out: Path
+) -> tuple[int, dict[str, int]]:  # fmt: skip
+    """Write the authors' label files as a manifest at `out`; returns the number of videos, in all and by split.
+
+    Raises `FeaturesError` if `out` exists, `ManifestError` with all faults of the labels.
+    """
+    if out.exists():
+        raise FeaturesError(f"{out} exists; choose another name, or remove it first")
+    manifest = LAYOUTS[layout].labels(files, card)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(out, manifest)
+    return len(manifest.rows), {name: sum(row.split == name for row in manifest.rows) for name in card.splits}
+
+
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """The rule of Python 3.11 for `**`, a whole folder in a pattern and not its end; from 3.13 on, `glob` takes it anywhere."""
+    """Files by the rule of Python 3.11 for `**`: it stands for whole folders and is not the last part. Python 3.13 accepts it anywhere."""
     parts = Path(pattern).parts
     if not parts or Path(pattern).is_absolute() or parts[-1] == "**" or any("**" in p and p != "**" for p in parts):
         raise FeaturesError(
@@ -66,7 +82,7 @@ def _one_each(files: Sequence[Path]) -> dict[str, SourceVideo]:
 
 
 def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
-    """`(clips, n, dim)`: the n vectors of a clip are averaged. Sound has one a clip already."""
+    """`(clips, n, dim)`: the n vectors of a clip are averaged. Sound already has one per clip."""
 
     def read(path: Path) -> np.ndarray:
         array = read_array(path)
@@ -76,42 +92,48 @@ def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
 
 
 def _by_name(files: Sequence[Path], read: Callable[[Path], object]) -> dict[str, SourceVideo]:
-    """A file is the video that it is named after. Raises `InvalidFeatures` for a video in two of them."""
+    """The name of a file is the id of its video. Raises `InvalidFeatures` for a video in two files."""
     found: dict[str, SourceVideo] = {}
     for path in files:
         if path.stem in found:
             raise InvalidFeatures(
                 f"{found[path.stem].path} and {path} are both video {path.stem}: choose one of them with --files PATTERN"
             )
-        found[path.stem] = SourceVideo(path, lambda path=path: read(path))
+        found[path.stem] = SourceVideo(path, partial(read, path))
     return found
 
 
 def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:
-    """Each file is `{video_id: (clips, dim)}`. Raises `InvalidFeatures` for other files, and for a video in two of them."""
-    read = cache(read_values)
+    """Each file is `{video_id: (clips, dim)}`. Raises `InvalidFeatures` for other files, and for a video in two files."""
+    read = cache(_read_dictionary)
     found: dict[str, SourceVideo] = {}
     for path in files:
-        values = read(path)
-        if not isinstance(values, dict):
-            raise InvalidFeatures(
-                f"{path} holds a {type(values).__name__}; a dictionary of arrays by video is expected"
-            )
-        for key in values:
+        for key in read(path):
             if str(key) in found:
                 raise InvalidFeatures(
                     f"{path.name} and {found[str(key)].path.name} both hold video {key}: they are of different modalities "
                     f"or backbones. Take files of one kind: `features import` with --files '*_rgb_VST.npy', other commands by their names"
                 )
-            found[str(key)] = SourceVideo(path, lambda path=path, key=key: read(path)[key])
+            found[str(key)] = SourceVideo(path, partial(_entry, read, path, key))
     return found
+
+
+def _entry(read: Callable[[Path], dict[Any, object]], path: Path, key: object) -> object:
+    return read(path)[key]
+
+
+def _read_dictionary(path: Path) -> dict[Any, object]:
+    values = read_values(path)
+    if not isinstance(values, dict):
+        raise InvalidFeatures(f"{path} holds a {type(values).__name__}; a dictionary of arrays by video is expected")
+    return values
 
 
 SHORT_PROGRAMMES, SHORT_TRAINING, FREE_TRAINING = 729, 583, 350
 
 
 def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """A folder of `<number>.json`. The split is the published rule, over all numbers of each programme that there are."""
+    """A folder of `<number>.json`. The split follows the published rule, over all numbers of each programme."""
     paths = sorted(path for folder in files for path in (folder.glob("*.json") if folder.is_dir() else [folder]))
     if not paths:
         raise ManifestError(f"no .json files in {', '.join(map(str, files))}")
@@ -141,10 +163,10 @@ def _finefs_training() -> set[int]:
     return {*short[:SHORT_TRAINING].tolist(), *free[:FREE_TRAINING].tolist()}
 
 
-def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object], dict[tuple, str]]:
-    """Facts by video, and its split: dictionaries, whose facts are joined where they are named, and lists of keys, whose files begin with
-    the name of their split."""
-    annotations: dict[tuple, object] = {}
+def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, Any], dict[tuple, str]]:
+    """Facts and split of each video. Files are dictionaries of facts, which are joined if they are named, and lists of keys, whose file
+    names begin with the name of the split."""
+    annotations: dict[tuple, Any] = {}
     splits: dict[tuple, str] = {}
     for path in files:
         try:
@@ -154,15 +176,15 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object]
         if isinstance(values, dict):
             for key, facts in values.items():
                 known = annotations.get(key)
-                both = isinstance(facts, dict) and isinstance(known, dict)
-                annotations[key] = {**known, **facts} if both else facts
+                has_both = isinstance(facts, dict) and isinstance(known, dict)
+                annotations[key] = {**(known or {}), **facts} if has_both else facts
         elif isinstance(values, (list, tuple)):
             split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
             if split is None:
                 raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
             for key in values:
                 if not isinstance(key, (tuple, list)):
-                    raise ManifestError(f"{path}: {key!r:.80} is no key of an annotation, such as ('event', 1)")
+                    raise ManifestError(f"{path}: {key!r:.80} is not a key of an annotation, such as ('event', 1)")
                 splits[tuple(key)] = split
         else:
             raise ManifestError(f"{path} holds a {type(values).__name__}; a dictionary or a list of keys is expected")
@@ -174,9 +196,9 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, object]
 
 
 def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the split lists, told apart by content.
+    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the lists of the splits, which are recognised by their content.
 
-    The name of a list's file begins with its split.
+    The name of the file of a list begins with its split.
     """
     annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
@@ -196,13 +218,13 @@ def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
 
 
 def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """Annotations, `(event, instance) -> facts`, in one file or several, and the split lists, told apart by content as above.
+    """Annotations, `(event, instance) -> facts`, in one file or several, and the lists of the splits, recognised by their content as above.
 
-    Facts are a list, as in `fine-grained_annotation_aqa.pkl`, or named, as in the coarse and the fine-grained file. Boundaries are where the
-    second step and the last step begin, which is what the published code of TSA takes of two steps or more.
+    Facts are a list, as in `fine-grained_annotation_aqa.pkl`, or named, as in the coarse and the fine-grained file. Boundaries are the
+    starts of the second and of the last step, as in the published code of TSA.
     """
     if not card.labels.fps:
-        raise ManifestError(f"the card of {card.name} does not say at which rate its labels count frames: [labels] fps")
+        raise ManifestError(f"the card of {card.name} does not have the frame rate of its labels: [labels] fps")
     annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
     rows = []
@@ -229,8 +251,8 @@ def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
     return Manifest(card.name, tuple(rows), ("total", "difficulty"), card)
 
 
-def _dive_facts(facts: object) -> dict[str, object]:
-    """By the names of the authors' README, which the list leaves out."""
+def _dive_facts(facts: Any) -> dict[str, Any]:
+    """Facts under the names of the authors' README; a list has no names."""
     if isinstance(facts, dict):
         return facts
     number, score, difficulty, _, steps = facts[:5]
@@ -255,4 +277,4 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "logo": Layout("a folder of <competition>_<number>.npy, each (clips, dim)", "*.npy", _one_each, _logo_labels),
 }
-"""Text features are no layout of videos; `longtake.features.imports.importer.import_text` reads them."""
+"""Text features are not a layout of videos; `longtake.features.imports.importer.import_text` reads them."""

@@ -1,8 +1,8 @@
-"""Arrays and labels out of files from strangers, without running a line of theirs.
+"""Read arrays and labels from untrusted files without executing code from them.
 
-What is in circulation is `.npy`, torch files and pickles, under any suffix; the first bytes say which, the name never does. A
-torch file is a zip with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that knows
-the few names that arrays and tensors need and refuses all others, so they can describe values and do nothing else.
+Released files are `.npy`, torch files and pickles under any suffix, so the first bytes decide how to read them. A torch file is a zip
+with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that accepts only the few names
+that arrays and tensors need, so a file can describe values and do nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,11 +39,11 @@ _STORAGE_DTYPES = {
 }
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8"
-"""How a torch file that is no zip begins: a pickled number."""
+"""First bytes of a torch file of the old format, which is not a zip."""
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The one array of a file. Raises `InvalidFeatures` for whatever else is in it."""
+    """The only array of a file. Raises `InvalidFeatures` for any other content."""
     value = read_values(path)
     if not isinstance(value, np.ndarray):
         raise InvalidFeatures(f"{path} holds a {type(value).__name__}, not one array")
@@ -50,7 +51,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_values(path: Path) -> object:
-    """What a `.npy`, torch or pickle file holds: an array, or dictionaries, lists and tuples of arrays, text and numbers.
+    """The content of a `.npy`, torch or pickle file: an array, or dictionaries, lists and tuples of arrays, text and numbers.
 
     Recognised by the first bytes. Raises `InvalidFeatures`.
     """
@@ -108,7 +109,7 @@ def _read_torch(path: Path) -> object:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows numpy's arrays, dtypes and scalars, and builds stand-ins for them that check what they are told."""
+    """Accepts arrays, dtypes and scalars of numpy only, and builds checked substitutes for them."""
 
     def find_class(self, module: str, name: str) -> object:
         known = {
@@ -128,10 +129,11 @@ class _PlainUnpickler(pickle.Unpickler):
 
 class _PlainDtype:
     def __init__(self, name: object, *_: object) -> None:
-        self._name, self._order = str(name), "="
+        self._name = str(name)
+        self._order: Literal["<", ">", "="] = "="
 
     def __setstate__(self, state: tuple) -> None:
-        self._order = state[1] if state[1] in ("<", ">") else "="
+        self._order = "<" if state[1] == "<" else ">" if state[1] == ">" else "="
 
     def made(self) -> np.dtype:
         if self._name.startswith("O"):
@@ -153,7 +155,7 @@ class _PlainArray:
                 raise pickle.UnpicklingError(f"an array of objects of shape {shape}")
             self.value = content[0]
             return
-        # frombuffer copies nothing and refuses a size that is not there.
+        # frombuffer does not copy, and refuses a size that the content does not have.
         flat = np.frombuffer(content if isinstance(content, bytes) else content.encode("latin1"), made)
         self.value = flat.reshape(shape, order="F" if is_fortran else "C")
 
@@ -163,7 +165,7 @@ def _empty_array(*_: object) -> _PlainArray:
 
 
 def _from_buffer(content: bytes, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
-    """How pickles of the fifth protocol write arrays."""
+    """Arrays in pickles of protocol 5."""
     array = _PlainArray()
     array.value = np.frombuffer(bytes(content), dtype.made()).reshape(shape, order="F" if order == "F" else "C")
     return array
@@ -174,13 +176,13 @@ def _scalar(dtype: _PlainDtype, content: bytes) -> object:
 
 
 def _latin1(text: str, _encoding: str) -> bytes:
-    """How pickles of the second protocol write bytes."""
+    """Bytes in pickles of protocol 2."""
     return text.encode("latin1")
 
 
 def _plain(value: object, seen: dict[int, object] | None = None) -> object:
-    """Stand-ins replaced by their arrays, through dictionaries, lists and tuples. What stands in it many times is looked at
-    once, and what holds itself is refused by the depth of the recursion."""
+    """Replace the substitutes by their arrays, through dictionaries, lists and tuples. A value that occurs many times is converted once;
+    a value that contains itself ends in a recursion error, which is refused."""
     seen = {} if seen is None else seen
     if not isinstance(value, (_PlainArray, dict, list, tuple)):
         return value
@@ -195,7 +197,7 @@ def _plain(value: object, seen: dict[int, object] | None = None) -> object:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors and nothing else."""
+    """Accepts tensors only."""
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
         super().__init__(io.BytesIO(archive.read(prefix + "data.pkl")))
@@ -210,8 +212,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return np.dtype(_STORAGE_DTYPES[name])
         raise pickle.UnpicklingError(f"it asks for {module}.{name}; only tensors are read")
 
-    def persistent_load(self, key: object) -> np.ndarray:
-        kind, dtype, name, _location, num_values = key  # type: ignore[misc]
+    def persistent_load(self, key: Any) -> np.ndarray:
+        kind, dtype, name, _location, num_values = key
         if kind != "storage" or not isinstance(dtype, np.dtype):
             raise pickle.UnpicklingError(f"it refers to a {kind!r}")
         data = np.frombuffer(self._archive.read(f"{self._prefix}data/{name}"), dtype)

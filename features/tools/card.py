@@ -1,4 +1,4 @@
-"""A store's card: a page of Markdown to put beside it when it is shared, with the licences of all that went into it."""
+"""The card of a store: a page of Markdown to share it with, with the licences of dataset and weights."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def store_card(store: Store) -> str:
 
 
 class Whole(str):
-    """Text that keeps its lines."""
+    """Text whose lines are kept."""
 
 
 def one_line(value: object) -> object:
-    """A stranger's text stays in its cell of the table."""
+    """Keep untrusted text in its cell of the table."""
     if isinstance(value, Whole) or not isinstance(value, str):
         return value
     return printable(" ".join(value.split())).replace("|", "\\|").replace("<", "&lt;")

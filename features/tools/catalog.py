@@ -1,4 +1,4 @@
-"""All stores of a folder on one page: what there is, made how, and how to open it. No script, nothing from elsewhere."""
+"""A page about all stores of a folder: content, recipes, and how to open each. It has no scripts and loads nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATE = Path(__file__).with_name("catalog.html")
 
 
 def find_stores(folder: Path) -> Iterator[Path]:
-    """Every file and folder with the ending of a store, at any depth. Parts of stores are none."""
+    """Every file and folder with the ending of a store, at any depth, except parts."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name.endswith(".parts"):
             continue
@@ -29,7 +29,7 @@ def find_stores(folder: Path) -> Iterator[Path]:
 
 
 def make_catalog(folder: Path) -> tuple[str, int, int]:
-    """The page, how many stores are on it, and how many of a store's ending cannot be read: those are on it with the reason."""
+    """The page, the number of stores on it, and the number of stores that cannot be read; these are listed with the reason."""
     if not folder.is_dir():
         raise FeaturesError(f"{folder} is not a folder of stores")
     stores, unreadable = [], []

@@ -1,4 +1,4 @@
-"""A store in another form: HDF5 or Zarr, other chunks, other compression, other width of numbers. Verified after writing."""
+"""Copy a store in another form: HDF5 or Zarr, other chunks, compression or dtype. The copy is compared after writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from longtake.features.content import Block, Storage, StreamPlan, StreamRows
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.joins import require_new
 from longtake.features.store import Store, open_store, storage_for, write_store
-from longtake.features.stream import BLOCK_BYTES, Stream
+from longtake.features.stream import BLOCK_BYTES, Clips, Stream
 from longtake.features.types import VideoFeatures
 from longtake.files import is_url
 
@@ -22,7 +22,7 @@ class Converted:
     num_videos: int
     num_clips: int
     largest_change: float
-    """Of any value; 0 unless the numbers became narrower."""
+    """Of any value; 0 unless the dtype became narrower."""
     num_bytes_before: int | None
     num_bytes_after: int | None
 
@@ -30,10 +30,10 @@ class Converted:
 def convert(
     source: Path | str, out: Path | str, *, dtype: str | None = None, storage: Storage | None = None
 ) -> Converted:
-    """Copy a store to `out`, whose ending says which kind it becomes. Without `dtype` no value changes.
+    """Copy a store to `out`, whose ending decides its kind. Without `dtype` no value changes.
 
-    All that was written is read back and compared. Raises `FeaturesError` when something is at `out`, `InvalidFeatures` for
-    numbers that do not fit `dtype`, or that are damaged where they would get a new checksum.
+    The copy is read and compared. Raises `FeaturesError` if `out` exists or if the copy differs, `InvalidFeatures` for numbers that do
+    not fit `dtype`, or that are damaged and would get a new checksum.
     """
     require_new(out)
     with open_store(source) as before:
@@ -45,7 +45,7 @@ def convert(
         with open_store(out) as after:
             faults, largest = _compare(before, after)
             if faults:
-                place = "" if is_url(out) else " It stays there for inspection"
+                place = "" if is_url(out) else " It is kept for inspection"
                 raise FeaturesError(f"{out} does not hold what was written: {', '.join(faults)}.{place}")
             return Converted(
                 sum(len(stream.videos) for stream in after.streams),
@@ -64,7 +64,7 @@ def _plan(stream: Stream, dtype: np.dtype) -> StreamPlan:
 
 @dataclass(frozen=True)
 class _Narrowed:
-    """All videos of a stream with numbers of another width, and the checksums of those."""
+    """All videos of a stream with another dtype, and their new checksums."""
 
     stream: Stream
     dtype: np.dtype
@@ -78,8 +78,8 @@ class _Narrowed:
         for row, (record, (features, starts, ends)) in enumerate(self.stream.each()):
             if VideoFeatures(record, features, starts, ends).sha256 != self.stream.videos.checksums[row]:
                 raise InvalidFeatures(
-                    f"{record.video_id}: its features do not match their checksum, and narrower ones would get a new one. "
-                    f"`features verify` lists what is damaged: extract that again, or convert without another dtype"
+                    f"{record.video_id}: its features do not match their checksum, and a copy with another dtype would get a new one. "
+                    f"`features verify` lists what is damaged: extract it again, or convert without --dtype"
                 )
             with np.errstate(over="ignore"):
                 narrow = features.astype(self.dtype)
@@ -92,7 +92,7 @@ class _Narrowed:
 
 
 def _compare(before: Store, after: Store) -> tuple[list[str], float]:
-    """What differs beyond the width of numbers, and by how much values changed."""
+    """Differences other than the dtype, and the largest change of a value."""
     faults = []
     largest = 0.0
     if not before.labels.equals(after.labels):
@@ -119,7 +119,7 @@ def _compare(before: Store, after: Store) -> tuple[list[str], float]:
     return faults, largest
 
 
-def _blocks(stream: Stream) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(stream: Stream) -> Iterator[Clips]:
     step = max(1, BLOCK_BYTES // (stream.header.dim * 4))
     for begin in range(0, stream.num_clips, step):
         yield stream.read_clips(begin, min(begin + step, stream.num_clips))

@@ -1,4 +1,4 @@
-"""Can this folder hold a store that several writers share? Each thing that stores rely on is tried, and said by name."""
+"""Check whether a folder can hold a store that several writers share: try each feature of the file system that stores need."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from longtake.features.errors import FeaturesError
 
 FEW_GB, FEW_FILES = 10.0, 10_000
 MOST_SKEW_SECONDS = 5.0
-"""By which the folder's clock, which stamps files, may differ from ours, which takes their age: that of replaced Zarr generations and of
-claims without a name."""
+"""Allowed difference between the clock of the folder, which stamps files, and ours: the age of replaced Zarr generations and of unnamed
+lock files is computed from both."""
 RENAMES = 50
 
 
@@ -30,15 +30,15 @@ class Finding:
     ok: bool
     found: str
     advice: str
-    """What to do about it; empty when all is well."""
+    """What to do about it; empty if the check passed."""
 
 
 class _Failed(Exception):
-    """(what was found, what to do)"""
+    """What was found."""
 
 
 def examine(folder: Path) -> list[Finding]:
-    """Try everything in a folder of its own inside `folder`, and leave nothing behind. Raises `FeaturesError` for no folder."""
+    """Run all checks in a temporary folder inside `folder`, and remove it. Raises `FeaturesError` if `folder` is not a folder."""
     if not folder.is_dir():
         raise FeaturesError(f"{folder} is not a folder")
     place = folder / f".longtake-doctor-{uuid4().hex[:8]}"
@@ -79,7 +79,7 @@ def _syncs_folders(place: Path) -> str:
 
 
 def _renames(place: Path) -> str:
-    """A reader in another process must see the old file or the new one, whole, at every moment."""
+    """At every moment, a reader in another process must see the whole old file or the whole new file."""
     target = place / "target"
     target.write_bytes(b"0" * 4096)
     reader = (
@@ -110,13 +110,13 @@ def _renames(place: Path) -> str:
 
 
 def _creates_once(place: Path) -> str:
-    claim = place / "claim"
-    os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
+    lock = place / "lock"
+    os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
     try:
-        os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return "the second of two writers is refused"
-    raise _Failed("two writers could claim the same name")
+    raise _Failed("two writers could create the same file")
 
 
 def _tells_time(place: Path) -> str:
@@ -143,14 +143,14 @@ def _holds_hdf5(place: Path) -> str:
         file["values"] = values
     with h5py.File(place / "s.h5", "r") as file:
         if not np.array_equal(file["values"][()], values):
-            raise _Failed("HDF5 read other numbers than it wrote")
+            raise _Failed("HDF5 did not read the numbers that it wrote")
     return "HDF5 writes and reads"
 
 
 def _has_room(place: Path) -> str:
     stats = os.statvfs(place)
     gigabytes = stats.f_bavail * stats.f_frsize / 1e9
-    files = stats.f_favail if stats.f_files else None  # some file systems make inodes as they need them
+    files = stats.f_favail if stats.f_files else None  # some file systems create inodes on demand
     if gigabytes < FEW_GB or (files is not None and files < FEW_FILES):
         raise _Failed(f"{gigabytes:.1f} GB and {'any number of' if files is None else files} files are left")
     return f"{gigabytes:.0f} GB and {'any number of' if files is None else files} files are left"

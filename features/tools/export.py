@@ -1,4 +1,4 @@
-"""A store as loose files, in the layouts that others' code reads."""
+"""Write a store as .npy files, in the layouts that published code reads."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Exported:
 
 
 def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
-    """All videos of a stream that did not fail, with their labels, into a new or empty folder. Raises `FeaturesError`.
+    """Write all videos of a stream that did not fail, with their labels, into a new or empty folder. Raises `FeaturesError`.
 
-    Labels are written as a manifest, `labels.csv`, and, where the dataset's card describes them, as the authors' files, one a split.
+    Labels are written as a manifest, `labels.csv`, and, if the card of the dataset describes them, as the authors' files, one per split.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeaturesError(f"{folder} exists and is not an empty folder; choose another")
-    # Before a file is written, so that a refusal leaves none.
+    # Checked before the first file is written.
     for split in store.card.splits if store.card and store.card.labels.columns else ():
         _file_name(split)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tu
             groups.setdefault(category, {})[record.video_id] = features.astype(np.float32)
     names = {c: _file_name(f"{c}_{stream.header.modality}_{stream.header.backbone}") for c in groups}
     for category, videos in groups.items():
-        # The layout in circulation is a pickled dictionary. Writing one is harmless; ours reads it without running it.
+        # This layout is a pickled dictionary. Writing one is harmless; `safe_pickle` reads it without executing code.
         np.save(folder / f"{names[category]}.npy", np.array(videos, dtype=object), allow_pickle=True)
     return {video_id for videos in groups.values() for video_id in videos}, len(groups)
 
@@ -87,8 +87,8 @@ def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]
 
 
 def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
-    """Columns that the store does not keep are 0, such as deductions and factors: 1 for what divides a score. No files where a score is
-    missing that the store keeps: these have no word for it, and 0 is a score."""
+    """Columns that the store does not keep, such as deductions, are 0; a factor that divides a score is 1. If a video lacks a score that
+    the store keeps for others, no file is written: the format cannot express a missing score, and 0 is a score."""
     columns = card.labels.columns
     known = {SCORE_PREFIX + name for row in rows for name in row.scores}
     lacking = any(
@@ -114,11 +114,11 @@ def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) 
 
 
 def _file_name(text: str) -> str:
-    """What a store from a stranger calls a split or a category must not lead out of the folder. Raises `FeaturesError`."""
+    """A file name from a split or category of an untrusted store, which must not lead out of the folder. Raises `FeaturesError`."""
     try:
         return check_video_id(text)
     except ManifestError as error:
         raise FeaturesError(
-            f"a split or category of the store would become the file {text[:200]!r}, which is no plain name: give it others with "
+            f"a split or category of the store would become the file {text[:200]!r}, which is not a plain name: rename it with "
             f"`features relabel`"
         ) from error

@@ -1,23 +1,24 @@
-"""Questions about stores: what is inside, is it sound, how do two differ. Answers are plain data; the command prints them."""
+"""Describe a store, verify it, list its videos, and compare two. Results are plain data, which the command prints."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.joins import card_differences
-from longtake.features.labels import Labels, label_conflicts
+from longtake.features.labels import LabelRow, Labels, label_conflicts
 from longtake.features.store import Store
-from longtake.features.stream import Stream
+from longtake.features.stream import Clips, Stream
 from longtake.features.types import FAILED, OK, VideoFeatures, VideoRecord
 from longtake.manifests.card import Card
 from longtake.manifests.pretrained import licence_of
 
 
-def describe(store: Store) -> dict[str, object]:
-    """What `features info` shows."""
+def describe(store: Store) -> dict[str, Any]:
+    """The facts that `features info` prints."""
     labels = store.labels
     return {
         "path": str(store.path),
@@ -54,7 +55,7 @@ def describe(store: Store) -> dict[str, object]:
     }
 
 
-def _describe_stream(store: Store, stream: Stream) -> dict[str, object]:
+def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
     held = {record.video_id for record in stream.records}
     counts = np.diff(stream.offsets)
     clips = counts[counts > 0]
@@ -85,10 +86,19 @@ def _counts(values: tuple[str, ...]) -> dict[str, int]:
     return {value: values.count(value) for value in dict.fromkeys(values) if value}
 
 
-def verify(store: Store, expected: Labels | None = None) -> list[str]:
-    """Every fault of a store, a line each: values, checksums, times, videos without labels. Reads all of it.
+def list_videos(store: Store, backbone: str | None = None) -> list[dict[str, Any]]:
+    """The record, labels and number of clips of each video of a stream. Raises `NotInStore`."""
+    stream, labels = store.stream(backbone), store.labels.rows()
+    return [
+        {**asdict(record), **asdict(labels.get(record.video_id, LabelRow("", "", {}))), "clips": num_clips}
+        for record, num_clips in zip(stream.records, np.diff(stream.offsets).tolist())
+    ]
 
-    Against the labels of a manifest also what is missing, and what differs.
+
+def verify(store: Store, expected: Labels | None = None) -> list[str]:
+    """Every fault of a store, one line each: values, checksums, times, videos without labels. Reads all of the store.
+
+    With the labels of a manifest as `expected`, also missing videos and labels that differ.
     """
     faults = []
     if expected is not None:
@@ -102,7 +112,7 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
             f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
         ]
         if len(set(stream.videos.video_ids)) != len(stream.videos):
-            faults.append(f"{stream.name}: a video stands in it twice")
+            faults.append(f"{stream.name}: a video is in it twice")
         faults += _damaged(stream)
         faults += _boundaries_outside(store.labels, stream)
     card = store.card
@@ -120,7 +130,7 @@ def _damaged(stream: Stream) -> list[str]:
         return faults
     except NotAStore:
         pass
-    # Some block cannot be read: video by video from here on, to say which.
+    # A block cannot be read: from here on, read single videos to find which.
     for later in range(row, len(stream.videos)):
         record = stream.records[later]
         begin, end = int(stream.offsets[later]), int(stream.offsets[later + 1])
@@ -131,9 +141,10 @@ def _damaged(stream: Stream) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def _fault(stream: Stream, row: int, record: VideoRecord, clips: tuple) -> list[str]:
+def _fault(stream: Stream, row: int, record: VideoRecord, clips: Clips) -> list[str]:
     try:
-        video = VideoFeatures(record, *clips)
+        features, starts, ends = clips
+        video = VideoFeatures(record, features, starts, ends)
     except InvalidFeatures as error:
         return [f"{stream.name} {error}"]
     if video.sha256 != stream.videos.checksums[row]:
@@ -181,7 +192,7 @@ def _out_of_range(store: Store, card: Card) -> list[str]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which two stores differ."""
+    """One difference of two stores."""
 
     kind: str
     """`dataset`, `card`, `labels`, `stream`, `video`, `values`, `text`."""
@@ -190,7 +201,7 @@ class Difference:
 
 
 def diff(one: Store, other: Store) -> list[Difference]:
-    """What differs in content. Dates and the order of streams do not count."""
+    """All differences in content. Dates and the order of streams are ignored."""
     found = []
     if one.dataset != other.dataset:
         found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))

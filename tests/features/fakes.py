@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from longtake.features import parts
+from longtake.features.cli import main
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import write_store
 from longtake.features.types import FAILED, FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import Writer
+from tests.calls import invoke
+
+KINDS = [".h5", ".zarr"]
 
 
 def header(backbone: str = "fake", dim: int = 3, **changes: object) -> FeatureHeader:
@@ -58,6 +63,23 @@ def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: Feature
         texts=[text_features()],
     )
     return path
+
+
+def store_of(
+    path: Path, ids: str, *, head: FeatureHeader | None = None, texts: Sequence[TextFeatures] = (), dtype: str = "float32",
+    table: Labels | None = None, lengths: dict[str, int] | None = None,
+) -> Path:  # fmt: skip
+    """A store whose values follow from the ids, so that a video has the same values in every store."""
+    head = head or header()
+    videos = [video(v, (lengths or {}).get(v, 2 + ord(v[0]) % 4), head.dim, ord(v[0]), dtype) for v in ids]
+    own = table or labels(list(ids), [float(ord(v[0])) for v in ids])
+    write_store(path, dataset="d", card=None, labels=own, streams=[plan(head, videos, dtype)], texts=texts)
+    return path
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    """The output of a `features` command."""
+    return invoke(main, *arguments, status=status).output
 
 
 def lock(store: Path, owner: str) -> Path:

@@ -1,4 +1,4 @@
-"""Stores written and read by h5py and zarr alone, after FORMAT.md: what the conformance kit measures our code against.
+"""Stores written and read by h5py and zarr alone, after FORMAT.md: the reference of the conformance kit.
 
 Nothing here imports the code under test. A tree is a dict: groups are dicts, arrays are numpy arrays (text: kind `S`), and
 `attributes` of a group are in its key `"@"`.

@@ -1,4 +1,4 @@
-"""Kills, two writers, readers during writing, full and read-only disks: nothing is lost, and nothing half-written is seen."""
+"""Kills, two writers, readers during writing, full and read-only disks: nothing is lost, and readers see whole stores only."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def python(code, *arguments, **options):
 
 
 def leftovers(folder):
-    """What a killed writer leaves and the next one removes."""
+    """Files that a killed writer leaves and the next writer removes."""
     found = [p.name for p in folder.iterdir() if p.name.endswith((".tmp", ".partial"))]
     for store in folder.glob("*.zarr"):
         found += [p.name for p in store.iterdir() if p.name.endswith(".partial")]
@@ -81,7 +81,7 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
         assert now and held <= now
         held = now
     packed = publish(store)
-    # Nothing is left where the last kill came after all was published.
+    # No part is left if the last kill came after everything was published.
     assert packed.published or not packed.num_parts
     with open_store(store) as opened:
         assert set(opened.stream().videos.video_ids) == held
@@ -96,7 +96,7 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_kill_nine_in_convert(tmp_path, suffix, monkeypatch):
-    """Once when all is written and nothing published, then at any moment."""
+    """First after writing and before publishing, then at random moments."""
     monkeypatch.setattr("longtake.features.formats.zarr3.GRACE_SECONDS", 0)
     source = make_store(tmp_path / "source.h5", {f"v{n}": 300 for n in range(60)}, head=header(dim=64))
     target = tmp_path / f"target{suffix}"
@@ -125,7 +125,7 @@ def test_kill_nine_in_convert(tmp_path, suffix, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_what_is_published_is_on_the_disk_before(tmp_path, monkeypatch, suffix):
-    """Its content is synced, then it gets its name, then the folder is synced that has the name."""
+    """The content is synced, then renamed, then the folder with the new name is synced."""
     path, events = tmp_path / f"s{suffix}", []
     fsync, replace = os.fsync, os.replace
 
@@ -165,7 +165,7 @@ for name in names:
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_two_writers_and_a_reader(tmp_path, suffix):
-    """Both write parts and pack at will; a reader opens the store all the time and sees whole stores that only grow."""
+    """Both write parts and pack; a reader opens the store all the time and sees whole stores that only grow."""
     store = tmp_path / f"s{suffix}"
     part(store, IDS[0], 50)
     publish(store)
@@ -201,7 +201,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path, suffix):
 
 @contextmanager
 def small_disk(folder, size="2m"):
-    """A file system of its own, which only the administrator can have."""
+    """A separate file system, which only root can mount."""
     folder.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if made.returncode:
@@ -259,7 +259,7 @@ def test_a_disk_that_cannot_be_written(tmp_path, suffix):
 
 
 def test_a_part_that_is_damaged_stops_nothing_else(tmp_path):
-    """A part is written whole; one that was damaged later is named, and the store stays as it was."""
+    """A part that was damaged after it was written is named, and the store does not change."""
     store = tmp_path / "s.h5"
     part(store, "a", 5)
     publish(store)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.features.cli import RANDOM_NOTE, main
+from longtake.features.cli import main
 from longtake.features.labels import Labels
 from longtake.features.store import write_store
+from longtake.features.tools.summary import RANDOM_NOTE
 from tests.calls import invoke
 from tests.features.fakes import header, make_store, plan, text_features, video
 
@@ -80,7 +81,7 @@ def test_diff(store, tmp_path):
 
 @pytest.mark.parametrize("command", ["info", "ls", "verify"])
 @pytest.mark.parametrize("what", ["missing", "folder", "text", "truncated", "empty"])
-def test_what_is_no_store_gets_one_line(command, what, store, tmp_path):
+def test_a_file_that_is_not_a_store_gets_one_line(command, what, store, tmp_path):
     path = tmp_path / "x.h5"
     if what == "folder":
         path.mkdir()
@@ -91,7 +92,7 @@ def test_what_is_no_store_gets_one_line(command, what, store, tmp_path):
 
 
 def test_json_has_no_nan(store):
-    """Of a video that failed nobody knows how long it is."""
+    """The duration of a failed video is unknown."""
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -114,20 +115,20 @@ def test_a_reader_that_has_enough(tmp_path):
     assert process.returncode == 1, "what click gives for it"
 
 
-def test_text_of_a_stranger_stays_on_its_line(tmp_path):
+def test_untrusted_text_stays_on_its_line(tmp_path):
     path = tmp_path / "s.h5"
     evil = "x\x1b[2J\r\x9b1A\n\u202ey"
     table = Labels(("v",), (evil,), (evil,), (evil,), np.ones((1, 1)))
     streams = [plan(header(evil, weights=evil), [video("w", 2)]), plan(header("other"), [video("v", 2)])]
     write_store(path, dataset=evil, card=None, labels=table, streams=streams, texts=[text_features(evil)])
-    for told in (
+    for message in (
         run("info", path),
         run("card", path),
         run("ls", path, "--backbone", "other"),
         run("verify", path, status=1),
         run("diff", path, make_store(tmp_path / "d.h5", {"v": 2}), status=1),
     ):
-        assert "x [2J" in told and not [line for line in told.split("\n") if line.strip().startswith("y")]
-        assert not [c for c in told if not c.isprintable() and c not in "\n\t"]
+        assert "x [2J" in message and not [line for line in message.split("\n") if line.strip().startswith("y")]
+        assert not [c for c in message if not c.isprintable() and c not in "\n\t"]
     refused = run("ls", path, status=2)
     assert "x [2J" in refused and not [c for c in refused if not c.isprintable() and c != "\n"]

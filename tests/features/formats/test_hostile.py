@@ -1,4 +1,4 @@
-"""Stores from strangers that lie: refused with one line, without filling the memory, running code or leaving the store."""
+"""Hostile stores are refused with one line: they do not fill the memory, run code or lead out of the store."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def touch_everything(path):
 
 
 def refused(path, words=None):
-    """By one line, when it is opened or when what is wrong is asked for, and by the command too."""
+    """With one line, when the store is opened or the faulty value is read, and by the command too."""
     tracemalloc.start()
     with pytest.raises(LongtakeError, match=words) as caught:
         touch_everything(path)
@@ -99,12 +99,12 @@ BOTH = {
     "features too narrow": put("features", lambda values: values[:, :5]),
     "an id that leaves": put("videos/video_id", raw.text(["../../x", "b", "c", "d"])),
     "an absolute id": put("videos/video_id", raw.text(["/etc/passwd", "b", "c", "d"])),
-    "an id that is no text": put("videos/video_id", np.array([b"\xff\xfe", b"b", b"c", b"d"])),
+    "an id that is not text": put("videos/video_id", np.array([b"\xff\xfe", b"b", b"c", b"d"])),
     "an unknown status": put("videos/status", raw.text(["ok", "ok", "perhaps", "ok"])),
     "a column of another length": put("videos/fps", np.zeros(7)),
     "times of another length": put("start_seconds", np.zeros(7)),
     "a missing column": changed(lambda tree: stream_of(tree)["videos"].pop("error_stage")),
-    "a recipe that is no JSON": changed(lambda tree: stream_of(tree)["@"].update(header="{")),
+    "a recipe that is not JSON": changed(lambda tree: stream_of(tree)["@"].update(header="{")),
     "a recipe of another release": changed(lambda tree: stream_of(tree)["@"].update(header='{"format_version": 9}')),
     "a recipe of lists": changed(lambda tree: stream_of(tree)["@"].update(header="[1]")),
     **{
@@ -116,7 +116,7 @@ BOTH = {
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 @pytest.mark.parametrize("what", BOTH)
-def test_lies_of_both_kinds(tmp_path, what, suffix):
+def test_false_declarations_of_both_kinds(tmp_path, what, suffix):
     path = tmp_path / f"s{suffix}"
     BOTH[what](path)
     if what.startswith("a card"):
@@ -192,8 +192,8 @@ HDF5 = {
 
 
 @pytest.mark.parametrize("what", HDF5)
-def test_lies_of_hdf5(tmp_path, what):
-    """By the check that is meant, as its words tell: what HDF5 takes of the memory is not counted here."""
+def test_false_declarations_of_hdf5(tmp_path, what):
+    """The message shows that the intended check refuses it. Memory that HDF5 takes is not measured here."""
     change, words = HDF5[what]
     path = tmp_path / "s.h5"
     raw.write(path, raw.example())
@@ -215,7 +215,7 @@ def root_of(path):
 
 
 def metadata(name, **changes):
-    """Change what the root says of an array of the stream."""
+    """Change the metadata of an array of the stream in the root."""
 
     def change(path):
         root = root_of(path)
@@ -282,7 +282,7 @@ ZARR = {
 
 @pytest.mark.parametrize("ours", [False, True])
 @pytest.mark.parametrize("what", ZARR)
-def test_lies_of_zarr(tmp_path, what, ours):
+def test_false_declarations_of_zarr(tmp_path, what, ours):
     from longtake.features.tools.convert import convert
 
     path = tmp_path / "s.zarr"
@@ -297,7 +297,7 @@ def test_lies_of_zarr(tmp_path, what, ours):
 
 
 def values_of(store):
-    """Name -> array, of all that a store keeps in arrays."""
+    """Name -> array, of all arrays of a store."""
     labels = store.labels
     found = {name: getattr(labels, name) for name in ("video_ids", "splits", "categories", "scores", "boundaries")}
     for stream in store.streams:
@@ -309,13 +309,13 @@ def values_of(store):
 
 
 def test_damage_anywhere_in_a_zarr_store(tmp_path, monkeypatch):
-    """Flipped bits in any file: all values are still the right ones, or one of our errors says that they are not."""
+    """Flipped bits in any file: all values are still correct, or one of our errors is raised."""
     import random
 
     from longtake.features.tools.convert import convert
     from longtake.features.tools.inspect import verify
 
-    # The same bits in every run: a generation's name has the process in it.
+    # The same bits in every run: the name of a generation contains the process.
     monkeypatch.setattr("longtake.features.formats.zarr3.Writer.current", lambda: Writer(1234567, "host"))
     path = tmp_path / "s.zarr"
     raw.write(tmp_path / "raw.zarr", raw.with_stages(raw.example()))
@@ -327,7 +327,7 @@ def test_damage_anywhere_in_a_zarr_store(tmp_path, monkeypatch):
     assert len(expected) > 20 and len(chunks) > 20
     rng = random.Random(0)
     noticed = 0
-    # Readers find in the root what stands in the metadata of each array.
+    # Readers find the metadata of each array in the root.
     for file in [root] * len(chunks) + chunks * 3 + rng.sample(others, 5):
         whole = file.read_bytes()
         damaged = bytearray(whole)

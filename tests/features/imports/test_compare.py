@@ -1,4 +1,4 @@
-"""`features compare`: each way in which features can differ gets the cause that it was made with. Features are MADE UP here."""
+"""`features compare`: each difference of features gets the cause that produced it. Features are MADE UP here."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def store(tmp_path_factory):
 
 
 def swapped(table: np.ndarray) -> np.ndarray:
-    """The same moments through another first layer: a third of the values is mixed anew."""
+    """The same moments through another first layer: a third of the values is mixed again."""
     rng = np.random.default_rng(1)
     mixed = table.copy()
     mixed[:, : DIM // 3] = mixed[:, rng.permutation(DIM // 3)]
@@ -82,12 +82,12 @@ def test_causes(tmp_path, store, cause):
 
 
 def test_what_cannot_be_compared(tmp_path, store):
-    np.save(tmp_path / "stranger.npy", np.zeros((3, DIM), np.float32))
+    np.save(tmp_path / "unknown.npy", np.zeros((3, DIM), np.float32))
     wide = tmp_path / "wide"
     wide.mkdir()
     np.save(wide / "v0.npy", np.zeros((3, DIM + 1), np.float32))
     for reference, message in (
-        (tmp_path / "stranger.npy", "none of the 1 reference videos, such as stranger"),
+        (tmp_path / "unknown.npy", "none of the 1 reference videos, such as unknown"),
         (wide, "is 65 wide, our features 64: they are of another backbone or layer"),
         (tmp_path / "nothing", "there is no file or folder"),
     ):

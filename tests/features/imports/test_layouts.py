@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tests.features.test_restricted import Payload
 
 from longtake.features.cli import main
 from longtake.features.errors import InvalidFeatures
@@ -16,7 +17,6 @@ from longtake.features.store import open_store
 from longtake.manifests.card import find_card
 from longtake.manifests.table import read_manifest
 from tests.calls import invoke
-from tests.features.test_restricted import Payload
 
 RNG = np.random.default_rng(0)
 
@@ -81,7 +81,7 @@ def test_a_malicious_pickle_is_refused(tmp_path, save, wrap):
 
 
 def test_pickles_that_would_fill_the_memory(tmp_path):
-    """A list that holds another twice, and so on, is short to write and endless to walk; an array may lie about its size."""
+    """A list that contains another twice, and so on, is short to write and takes forever to walk; an array may declare a false size."""
     laughs = []
     for _ in range(60):
         laughs = [laughs, laughs]
@@ -171,15 +171,17 @@ def test_labels_that_do_not_go_together(tmp_path, monkeypatch):
     }.items():  # fmt: skip
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(value))
 
-    def told(split, layout="logo", dataset="logo"):
+    def message(split, layout="logo", dataset="logo"):
         call = ["labels", "--layout", layout, "--dataset", dataset, "--labels", tmp_path / "anno.pkl"]
         return invoke(main, *call, "--labels", tmp_path / f"{split}.pkl", "--out", tmp_path / "t.csv", status=2).output
 
-    assert "1 is no key of an annotation" in told("train_numbers") and "'e_1' is no key" in told("train_texts")
-    assert "no key of the splits, such as ('else', 0), is one of the annotations, such as ('event', 0)" in told(
+    assert "1 is not a key of an annotation" in message("train_numbers") and "'e_1' is not a key" in message(
+        "train_texts"
+    )
+    assert "no key of the splits, such as ('else', 0), is one of the annotations, such as ('event', 0)" in message(
         "train_others"
     )
-    assert "does not say at which rate" in told("train_others", "finediving", "mtl-aqa")
+    assert "does not have the frame rate" in message("train_others", "finediving", "mtl-aqa")
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -245,14 +247,14 @@ def test_one_video_in_two_files(tmp_path, layout):
         (tmp_path / "in" / kind).mkdir(parents=True)
         np.save(tmp_path / "in" / kind / "Ball_001.npy", clips(4, 6))
     call = (tmp_path / "in", "--layout", layout, "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
-    told = run(*call, "--files", "**/*.npy", status=2)
-    assert all(f"{kind}/Ball_001.npy" in told for kind in ("audio", "rgb")) and "--files PATTERN" in told
+    message = run(*call, "--files", "**/*.npy", status=2)
+    assert all(f"{kind}/Ball_001.npy" in message for kind in ("audio", "rgb")) and "--files PATTERN" in message
     assert not (tmp_path / "o.h5").exists()
     run(*call, "--files", "rgb/*.npy")
 
 
 @pytest.mark.parametrize("pattern", ["/data/*.npy", "**.npy", "rgb/**.npy", "**", "rgb/**", "."])
-def test_patterns_that_are_none(tmp_path, pattern):
+def test_patterns_that_are_refused(tmp_path, pattern):
     np.save(tmp_path / "Ball_001.npy", clips(4, 6))
     call = (tmp_path, "--layout", "gdlt", "--dataset", "rg", "--backbone", "vst", "--out", tmp_path / "o.h5")
     assert f"such as '*.npy' or '**/*_rgb.npy', got '{pattern}'" in run(*call, "--files", pattern, status=2)

@@ -1,4 +1,4 @@
-"""Any kind of store must pass this. What it is measured against is written and read without the code under test."""
+"""Every kind of store must pass these tests, which write and read the expected files without the code under test."""
 
 import numpy as np
 import pytest

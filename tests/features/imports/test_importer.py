@@ -1,4 +1,4 @@
-"""Folders and arrays of others become a store, with their labels."""
+"""Import of folders and arrays with their labels."""
 
 import shutil
 from pathlib import Path
@@ -39,9 +39,9 @@ def import_folder(folder, out, *options, status=0):
 
 def test_features_labels_and_what_is_known(tmp_path):
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
-    np.save(folder / "stranger.npy", np.zeros((2, 6), np.float32))
+    np.save(folder / "unknown.npy", np.zeros((2, 6), np.float32))
     output = import_folder(folder, out, "--clip-length", "32", "--clip-stride", "16", "--fps", "25")
-    assert "1 videos without labels, left out: stranger" in output and "497 labelled videos without features" in output
+    assert "1 videos without labels, left out: unknown" in output and "497 labelled videos without features" in output
     with open_store(out) as store:
         stream = store.stream("vst")
         assert [record.video_id for record in stream.records] == IDS[:3]
@@ -56,7 +56,7 @@ def test_features_labels_and_what_is_known(tmp_path):
 
 
 def test_sound_is_recorded_as_sound(tmp_path):
-    """`train sweep` takes all streams of a store but those."""
+    """`train sweep` uses all streams of a store except those of sound."""
     folder = write_folder(tmp_path / "in")
     import_folder(folder, tmp_path / "out.h5")
     call = ("--layout", "gdlt", "--dataset", "fisv", "--backbone", "ast", "--out", tmp_path / "out.h5")
@@ -93,19 +93,19 @@ def test_all_bad_files_are_reported_together(tmp_path):
 def test_files_of_different_widths(tmp_path):
     folder = write_folder(tmp_path / "in")
     np.save(folder / f"{IDS[0]}.npy", np.zeros((5, 7), np.float32))
-    told = import_folder(folder, tmp_path / "out.h5", status=2)
-    assert "different widths: 6 (" in told and f"7 ({IDS[0]}.npy)" in told
+    message = import_folder(folder, tmp_path / "out.h5", status=2)
+    assert "different widths: 6 (" in message and f"7 ({IDS[0]}.npy)" in message
 
 
 def test_videos_of_ones_own_need_no_card(tmp_path):
     folder, out, table = write_folder(tmp_path / "in"), tmp_path / "out.h5", tmp_path / "mine.csv"
     table.write_text("video_id,split,score_total\n" + "".join(f"{name},train,{n}\n" for n, name in enumerate(IDS[:3])))
     call = (folder, "--layout", "gdlt", "--backbone", "vst", "--out", out)
-    assert "--dataset NAME or, for videos of your own, --manifest FILE" in run(*call, status=2)
-    assert "takes no --labels" in run(*call, "--manifest", table, "--labels", table, status=2)
+    assert "--dataset NAME or, for your own videos, --manifest FILE" in run(*call, status=2)
+    assert "excludes --labels" in run(*call, "--manifest", table, "--labels", table, status=2)
     run(*call, "--manifest", table)
-    told = CliRunner().invoke(main, ["info", str(out)]).output
-    assert "clips of unknown every unknown at an unknown rate, tail unknown" in told
+    message = CliRunner().invoke(main, ["info", str(out)]).output
+    assert "clips of unknown every unknown at an unknown rate, tail unknown" in message
     with open_store(out) as store:
         assert store.dataset == "mine" and store.card is None
         assert store.labels.scores[:, 0].tolist() == [0, 1, 2]
@@ -116,8 +116,8 @@ def test_another_dataset_does_not_join(tmp_path):
     import_folder(folder, out)
     table = tmp_path / "mine.csv"
     table.write_text("video_id,split\n" + "".join(f"{name},train\n" for name in IDS[:3]))
-    told = run(folder, "--layout", "gdlt", "--manifest", table, "--backbone", "i3d", "--out", out, status=2)
-    assert "is a store of fisv, and this is of mine: one store holds one dataset" in told
+    message = run(folder, "--layout", "gdlt", "--manifest", table, "--backbone", "i3d", "--out", out, status=2)
+    assert "is a store of fisv, and this is of mine: one store holds one dataset" in message
     np.save(tmp_path / "texts.npy", np.zeros((82, 8), np.float32))
     text = ("--layout", "text", "--dataset", "rg", "--text", "mlavl", "--out", out)
     assert "is a store of fisv, and this is of rg" in run(tmp_path / "texts.npy", *text, status=2)
@@ -126,7 +126,7 @@ def test_another_dataset_does_not_join(tmp_path):
 
 
 def test_a_store_that_another_process_publishes(tmp_path, monkeypatch):
-    """What was read of the files waits as a part; texts leave nothing."""
+    """The features are kept as a part; texts leave nothing."""
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
     locked_by_another(out, monkeypatch)
     assert "is locked by" in import_folder(folder, out, status=2) and not out.exists()
@@ -136,11 +136,11 @@ def test_a_store_that_another_process_publishes(tmp_path, monkeypatch):
     holder = locked_by_another(out, monkeypatch)
     np.save(tmp_path / "text.npy", np.zeros((102, 8), np.float32))
     call = (tmp_path / "text.npy", "--layout", "text", "--dataset", "fisv", "--text", "mlavl", "--out", out)
-    told = run(*call, status=2)
-    assert f"{out} is locked by {holder}" in told and "finished parts" not in told
+    message = run(*call, status=2)
+    assert f"{out} is locked by {holder}" in message and "finished parts" not in message
     again = ("--fps", "25", "--beside")
-    told = import_folder(folder, out, *again, status=2)
-    assert f"{out} is locked by {holder}" in told and "1 finished parts are kept" in told
+    message = import_folder(folder, out, *again, status=2)
+    assert f"{out} is locked by {holder}" in message and "1 finished parts are kept" in message
     assert out.read_bytes() == kept
     lock_file(out).unlink()
     import_folder(folder, out, *again)
@@ -152,14 +152,14 @@ def test_a_store_that_another_process_publishes(tmp_path, monkeypatch):
     "option, value", [("--fps", "nan"), ("--fps", "-3"), ("--fps", "1e400"), ("--clip-length", "0")]
 )
 def test_impossible_recipes(tmp_path, option, value):
-    told = import_folder(write_folder(tmp_path / "in"), tmp_path / "out.h5", option, value, status=2)
-    assert f"{option} must be a number above 0" in told
+    message = import_folder(write_folder(tmp_path / "in"), tmp_path / "out.h5", option, value, status=2)
+    assert f"{option} must be a number above 0" in message
 
 
 @pytest.mark.parametrize("first", ["id,score_tes", "video_id;score_tes", "video_id\tscore_tes"])
 @pytest.mark.parametrize("dataset, more", [("fisv", "should begin with its split"), ("mine", "describes no other")])
-def test_tables_that_are_none(tmp_path, monkeypatch, first, dataset, more):
-    """Fis-V's card describes the authors' files, the other none."""
+def test_files_that_are_not_tables(tmp_path, monkeypatch, first, dataset, more):
+    """The card of Fis-V describes the authors' files; the other card does not."""
     source = Path(find_card.__code__.co_filename).with_name("demo.toml").read_text()
     (tmp_path / "mine.toml").write_text(source.replace('name = "demo"', 'name = "mine"'))
     monkeypatch.setenv("LONGTAKE_MANIFESTS", str(tmp_path))
@@ -178,9 +178,9 @@ def test_tables_that_are_none(tmp_path, monkeypatch, first, dataset, more):
         table,
     )
     table.write_text(f"{first}\n1,2\n")
-    told = run(*call, status=2)
-    assert "its first line must name the columns, video_id among them, with commas between" in told
-    assert repr(first) in told and more in told
+    message = run(*call, status=2)
+    assert "its first line must name the columns, separated by commas, video_id among them" in message
+    assert repr(first) in message and more in message
     table.write_bytes("video_id,split\nJos\xe9,train\n".encode("latin-1"))
     assert "save it as CSV in UTF-8" in run(*call, status=2)
 
@@ -203,7 +203,7 @@ def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
         (lambda folder: (folder.mkdir(), np.save(folder / "x.npy", np.zeros((2, 2)))), "none of the 1 videos"),
     ],
 )
-def test_folders_that_are_no_dataset(tmp_path, make, message):
+def test_folders_without_a_dataset(tmp_path, make, message):
     make(tmp_path / "in")
     assert message in import_folder(tmp_path / "in", tmp_path / "out.h5", status=2)
 
@@ -232,8 +232,8 @@ def test_text_features(tmp_path):
     assert "no prompt set 'nothing'" in run(*call, "--text", "nothing", status=2)
     assert "needs --text" in run(*call, status=2)
     np.save(tmp_path / "text.npy", np.full((102, 8), "abc"))
-    told = run(*call, "--text", "mlavl", status=2)
-    assert "holds <U3 (102, 8)" in told and "numbers of (102, dim) are expected" in told
+    message = run(*call, "--text", "mlavl", status=2)
+    assert "holds <U3 (102, 8)" in message and "numbers of (102, dim) are expected" in message
 
 
 def test_real_features(shared, tmp_path):

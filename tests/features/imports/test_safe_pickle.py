@@ -1,4 +1,4 @@
-"""Arrays from strangers are read, and nothing else that their files ask for is done."""
+"""Arrays are read from untrusted files, and no code in them is executed."""
 
 import os
 import pickle
@@ -35,7 +35,7 @@ def test_npy(tmp_path, dtype, order):
 @pytest.mark.parametrize("name", ["a.pt", "a.npy"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
 @pytest.mark.parametrize("change", [lambda t: t, lambda t: t.T.contiguous().T, lambda t: torch.cat([t, t])[4:]])
-def test_torch_files_whatever_their_name(tmp_path, name, dtype, change):
+def test_torch_files_under_any_name(tmp_path, name, dtype, change):
     torch.save(change(torch.from_numpy(TABLE)).to(dtype), tmp_path / name)
     np.testing.assert_array_equal(read_array(tmp_path / name), TABLE)
 
@@ -80,7 +80,7 @@ def test_a_header_that_declares_more_than_the_file_holds(tmp_path):
 
 
 def test_a_view_far_larger_than_its_storage(tmp_path):
-    """Strides of 0 let one stored value stand for a terabyte."""
+    """Strides of 0 make a terabyte of one stored value."""
     torch.save(torch.zeros(1).expand(1 << 20, 1 << 20), tmp_path / "a.pt")
     with pytest.raises(InvalidFeatures, match="a tensor of shape"):
         read_array(tmp_path / "a.pt")
@@ -97,7 +97,7 @@ def test_files_of_another_kind(tmp_path, content):
     "save", [lambda path: np.save(path, TABLE), lambda path: torch.save(torch.from_numpy(TABLE), path)]
 )
 def test_damaged_anywhere(tmp_path, save):
-    """Cut or with flipped bytes: the numbers, or one of our errors; never another."""
+    """Truncated or with flipped bytes: the correct numbers, or one of our errors."""
     path = tmp_path / "a.npy"
     save(path)
     content, rng = path.read_bytes(), random.Random(0)

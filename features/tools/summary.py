@@ -1,0 +1,63 @@
+"""What `features info` prints: the facts of a store in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
+MOST_LISTED = 5
+
+
+def summary(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of the facts that `describe` gives."""
+    yield f"{facts['path']}: {facts['title'] or facts['dataset']} {size(facts['bytes'])}"
+    yield f"  written   {facts['created_utc']}"
+    yield f"  videos    {facts['videos_labelled']} ({counted(facts['splits'])})"
+    yield f"  category  {counted(facts['categories'])}"
+    yield f"  scores    {counted(facts['scores'])}"
+    if facts["boundaries"]:
+        yield f"  stages    videos with boundary {counted(facts['boundaries'])}"
+    for stream in facts["streams"]:
+        yield from _stream(stream)
+    for text in facts["text"]:
+        yield f"  text {text['name']}@{text['recipe_id']}: {text['encoder']}, {text['dim']} wide, {counted(text['groups'])}"
+        if text["weights_random"]:
+            yield f"    {RANDOM_NOTE}"
+
+
+def _stream(stream: Mapping[str, Any]) -> Iterator[str]:
+    recipe = stream["recipe"]
+    yield f"  {stream['name']}: {stream['videos']} videos, {stream['clips']} clips x {recipe['dim']} {stream['dtype']}"
+    if recipe["weights_random"]:
+        yield f"    {RANDOM_NOTE}"
+    yield f"    weights {recipe['weights']}, sha256 {recipe['weights_sha256'] or 'unknown'}"
+    yield f"    {_clips_of(recipe)}"
+    if len(stream["decoders"]) > 1:
+        yield f"    videos read: {', '.join(f'{count} by {name}' for name, count in stream['decoders'].items())}"
+    if stream["missing"]:
+        yield f"    missing {len(stream['missing'])}: {first(stream['missing'])}"
+    for failure in stream["failed"]:
+        yield f"    failed  {failure['video_id']} ({failure['stage']}): {failure['message']}"
+
+
+def _clips_of(recipe: Mapping[str, Any]) -> str:
+    length, stride, tail = (recipe[name] or "unknown" for name in ("clip_length", "clip_stride", "tail"))
+    # Without a rate, extracted features have every frame; of imported features the rate is not known.
+    rate = "an unknown rate" if recipe["origin"].startswith("imported") else "every frame"
+    if recipe["fps"] is not None:
+        rate = f"{recipe['fps']:g} frames per second"
+    return f"clips of {length} every {stride} at {rate}, tail {tail}"
+
+
+def size(num_bytes: int | None) -> str:
+    return "" if num_bytes is None else f" ({num_bytes / 1e6:.1f} MB)"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def first(names: Sequence[str]) -> str:
+    """The first names of a long list."""
+    return ", ".join([*names[:MOST_LISTED], *(["..."] if len(names) > MOST_LISTED else [])])

@@ -1,0 +1,56 @@
+"""Labels: what they accept, and how two sets are joined and compared."""
+
+import numpy as np
+import pytest
+
+from longtake.features.errors import InvalidFeatures
+from longtake.features.labels import LabelRow, Labels, combine_labels, label_conflicts, labels_of, no_labels
+from longtake.manifests.table import read_manifest
+
+
+def make(ids, scores, splits=None, boundaries=None):
+    columns = np.array(scores, dtype=float)[:, None]
+    more = {} if boundaries is None else {"boundaries": np.array(boundaries, dtype=float)}
+    return Labels(tuple(ids), tuple(splits or ["train"] * len(ids)), ("A",) * len(ids), ("total",), columns, **more)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: make("aa", [1, 2]),
+        lambda: Labels(("a",), ("train",), ("A",), ("total",), np.zeros((2, 1))),
+        lambda: Labels(("a",), (), ("A",), ("total",), np.zeros((1, 1))),
+        lambda: make("a", [1], boundaries=[[2, 1]]),
+        lambda: make("a", [1], boundaries=[[np.nan, 1]]),
+        lambda: make("a", [1], boundaries=[[np.inf]]),
+        lambda: make("ab", [1, 2], boundaries=[[1]]),
+    ],
+)
+def test_labels_that_break_the_rules(wrong):
+    with pytest.raises(InvalidFeatures):
+        wrong()
+
+
+def test_a_manifest_becomes_labels(tmp_path):
+    (tmp_path / "m.csv").write_text("video_id,split,score_total,boundary_1_seconds\na,train,7.5,2\nb,,,\n")
+    found = labels_of(read_manifest(tmp_path / "m.csv"))
+    assert found.rows() == {"a": LabelRow("train", "", {"total": 7.5}, (2.0,)), "b": LabelRow("", "", {})}
+    assert list(found.to_columns()) == ["video_id", "split", "category", "score_total", "boundary_1_seconds"]
+    assert repr(found) == "Labels(2 videos, scores total)" and len(no_labels()) == 0
+
+
+def test_the_newest_value_that_is_not_missing_counts():
+    new = make("ab", [np.nan, 2], ["", "test"])
+    old = make("ac", [1, 3], boundaries=[[0.5, 1.5], [1, np.nan]])
+    assert combine_labels(new, old).rows() == {
+        "a": LabelRow("train", "A", {"total": 1.0}, (0.5, 1.5)),
+        "b": LabelRow("test", "A", {"total": 2.0}),
+        "c": LabelRow("train", "A", {"total": 3.0}, (1.0,)),
+    }
+    assert combine_labels(no_labels(), old).equals(old)
+
+
+def test_conflicts_name_the_video_and_both_values():
+    one, other = make("ab", [1, 2]), make("bc", [3, 4], ["test", "train"])
+    assert label_conflicts(one, other) == ["b: train, A, total 2 against test, A, total 3"]
+    assert label_conflicts(one, one) == []

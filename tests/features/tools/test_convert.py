@@ -1,0 +1,100 @@
+"""Copies of stores in another form."""
+
+import hashlib
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from longtake.features.content import Storage
+from longtake.features.errors import FeaturesError, InvalidFeatures
+from longtake.features.store import open_store, write_store
+from longtake.features.tools.convert import convert
+from longtake.features.tools.inspect import verify
+from longtake.features.tools.merge import merge
+from tests.features import raw
+from tests.features.fakes import KINDS, make_store, run, store_of
+
+
+@pytest.mark.parametrize("source, target", [(a, b) for a in KINDS for b in KINDS])
+@pytest.mark.parametrize("storage", [Storage(), Storage(3, "gzip"), Storage(1, "none")])
+def test_converting_loses_nothing(tmp_path, source, target, storage):
+    tree = raw.example()
+    raw.write(tmp_path / f"a{source}", tree)
+    done = convert(tmp_path / f"a{source}", tmp_path / f"b{target}", storage=storage)
+    assert done.largest_change == 0
+    tree["@"] |= {"chunk_rows": storage.chunk_rows, "compression": storage.compression}
+    assert raw.same(raw.read(tmp_path / f"b{target}"), tree) == []
+
+
+def test_narrower_numbers(tmp_path):
+    one = make_store(tmp_path / "1.h5", {"a": 50, "b": 0})
+    output = run("convert", one, tmp_path / "2.zarr", "--dtype", "float16")
+    assert "largest change" in output
+    with open_store(one) as wide, open_store(tmp_path / "2.zarr") as narrow:
+        assert narrow.stream().features.dtype == np.float16 and verify(narrow) == []
+        expected = wide.stream().read_all().astype(np.float16)
+        np.testing.assert_array_equal(narrow.stream().read_all(), expected)
+        assert json.loads(run("convert", one, tmp_path / "3.h5", "--dtype", "float16", "--json"))[
+            "largest_change"
+        ] == pytest.approx(float(np.abs(wide.stream().read_all() - expected).max()))
+    with h5py.File(one, "r+") as file:
+        stream = next(iter(file["streams"].values()))
+        stream["features"][0, 0] = 1e6
+        stream["videos/features_sha256"][0] = hashlib.sha256(stream["features"][:50].astype("<f4")).hexdigest().encode()
+    with open_store(one) as store:
+        assert verify(store) == []
+    with pytest.raises(InvalidFeatures, match="a: values up to 1e\\+06 do not fit float16"):
+        convert(one, tmp_path / "4.h5", dtype="float16")
+    assert not (tmp_path / "4.h5").exists()
+
+
+def test_a_conversion_that_goes_wrong_is_noticed(tmp_path, monkeypatch):
+    """The disk returns other values than were written."""
+    one = make_store(tmp_path / "1.h5", {"a": 50})
+    real = write_store
+
+    def spoiled(path, **content):
+        real(path, **content)
+        with h5py.File(path, "r+") as file:
+            next(iter(file["streams"].values()))["features"][20, 1] += 1
+
+    monkeypatch.setattr("longtake.features.tools.convert.write_store", spoiled)
+    with pytest.raises(FeaturesError, match="does not hold what was written: clips of fake@"):
+        convert(one, tmp_path / "2.h5")
+
+
+def test_damage_is_not_hidden_by_copying(tmp_path):
+    """Checksums travel with the features: verify finds in the copy what was wrong in the source."""
+    one = make_store(tmp_path / "1.h5", {"a": 50, "b": 9})
+    with h5py.File(one, "r+") as file:
+        next(iter(file["streams"].values()))["features"][20, 1] += 1
+    convert(one, tmp_path / "2.zarr")
+    merge([one], tmp_path / "3.h5")
+    for path in (tmp_path / "2.zarr", tmp_path / "3.h5"):
+        with open_store(path) as store:
+            assert verify(store) == [f"{store.stream().name} a: its features do not match their checksum"]
+    with pytest.raises(InvalidFeatures, match="a: its features do not match their checksum"):
+        convert(one, tmp_path / "4.h5", dtype="float16")
+    assert not (tmp_path / "4.h5").exists()
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_chunks_are_no_larger_than_readers_take(tmp_path, monkeypatch, suffix):
+    for module in ("tree_writer", "hdf5", "zarr3"):
+        monkeypatch.setattr(f"longtake.features.formats.{module}.MAX_CHUNK_BYTES", 6 * 4 * 80)
+    raw.write(tmp_path / "a.h5", raw.example())
+    run("convert", tmp_path / "a.h5", tmp_path / f"b{suffix}", "--chunk-rows", 65536, "--compression", "gzip")
+    with open_store(tmp_path / f"b{suffix}") as store:
+        assert verify(store) == [] and store.storage.chunk_rows == 65536
+
+
+@pytest.mark.parametrize("copy", [lambda source, out: merge([source], out), convert])
+def test_a_compression_that_the_other_kind_does_not_have(tmp_path, copy):
+    one = store_of(tmp_path / "1.h5", "abc")
+    convert(one, tmp_path / "2.zarr", storage=Storage(3, "zstd"))
+    for suffix, storage in ((".zarr", Storage(3, "zstd")), (".h5", Storage(3))):
+        copy(tmp_path / "2.zarr", tmp_path / f"3{suffix}")
+        with open_store(tmp_path / f"3{suffix}") as store:
+            assert store.storage == storage and verify(store) == []

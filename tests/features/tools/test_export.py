@@ -1,0 +1,65 @@
+"""Stores as .npy files with label files."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from longtake.features.labels import Labels
+from longtake.features.store import open_store, write_store
+from longtake.manifests.card import find_card
+from longtake.manifests.table import find_manifest
+from tests.features.fakes import KINDS, header, plan, run, video
+
+
+def test_no_file_of_the_authors_where_a_score_is_missing(tmp_path):
+    """Their format cannot express a missing score, and 0 is a score."""
+    ids = [row.video_id for row in find_manifest("fisv").rows[:2]]
+    for name, pcs in (("whole", 30.0), ("lacking", np.nan)):
+        table = Labels(tuple(ids), ("train",) * 2, ("",) * 2, ("tes", "pcs"), np.array([[20.0, 31.0], [21.0, pcs]]))
+        videos = [video(video_id, 3) for video_id in ids]
+        path = tmp_path / f"{name}.h5"
+        write_store(path, dataset="fisv", card=find_card("fisv"), labels=table, streams=[plan(header(), videos)])
+        run("export", path, tmp_path / name)
+        assert (tmp_path / name / "train.txt").exists() == (name == "whole")
+        assert (tmp_path / name / "labels.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("layout", ["gdlt", "pamfn", "skating-mixer"])
+def test_exported_and_imported_again(tmp_path, suffix, layout):
+    from longtake.manifests.table import find_manifest
+
+    manifest = find_manifest("fisv")
+    ids = [row.video_id for row in manifest.rows[:3]]
+    table = Labels(
+        tuple(ids),
+        ("train",) * 3,
+        ("",) * 3,
+        ("tes", "pcs"),
+        np.array([[r.scores["tes"], r.scores["pcs"]] for r in manifest.rows[:3]]),
+    )
+    videos = [video(v, n, 6, n) for v, n in zip(ids, (3, 0, 5))]
+    head = header("vst", 6)
+    write_store(tmp_path / f"s{suffix}", dataset="fisv", card=manifest.card, labels=table, streams=[plan(head, videos)])
+    output = run("export", tmp_path / f"s{suffix}", tmp_path / "out", "--layout", layout)
+    assert "2 videos" in output and "labels.csv, train.txt" in output
+    assert "not an empty folder" in run("export", tmp_path / f"s{suffix}", tmp_path / "out", status=2)
+    run("import", tmp_path / "out", "--layout", layout, "--dataset", "fisv", "--backbone", "vst", "--out", tmp_path / "b.h5",
+        "--labels", tmp_path / "out" / "train.txt")  # fmt: skip
+    with open_store(tmp_path / "b.h5") as store:
+        assert store.labels.video_ids == (ids[0], ids[2])
+        np.testing.assert_array_equal(store.labels.scores, table.scores[[0, 2]])
+        for which in (0, 2):
+            np.testing.assert_array_equal(store.stream().read(ids[which]).features, videos[which].features)
+
+
+def test_a_split_that_leads_out_of_the_folder(tmp_path):
+    card = dataclasses.replace(find_manifest("fisv").card, splits=("../../out",))
+    table = Labels(("1",), ("../../out",), ("",), ("tes", "pcs"), np.ones((1, 2)))
+    write_store(
+        tmp_path / "s.h5", dataset="fisv", card=card, labels=table, streams=[plan(header(), [video("1", 3)])]
+    )  # fmt: skip
+    message = run("export", tmp_path / "s.h5", tmp_path / "a" / "b", status=2)
+    assert "'../../out', which is not a plain name: rename it with `features relabel`" in message
+    assert not (tmp_path / "out.txt").exists() and not (tmp_path / "a").exists()
