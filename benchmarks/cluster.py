@@ -37,7 +37,7 @@ def main() -> None:
 def overhead(videos: int, rounds: int, workers: int, out: Path | None) -> None:
     """Seconds a video, one process and --cluster local, for two sizes of a run: their difference is free of starting up."""
     sys.path.insert(0, str(ROOT))
-    from tests.extract.test_pipeline import make_dataset
+    from tests.extract.runs import make_dataset
 
     found: dict[str, list[float]] = {"one process": [], "cluster": []}
     with tempfile.TemporaryDirectory() as folder:

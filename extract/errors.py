@@ -12,13 +12,13 @@ class WeightsError(ExtractError, ValueError):
 
 
 class VideoError(LongtakeError):
-    """One video that cannot be read or is not whole. It becomes a row with its stage, type and message."""
+    """One video that cannot be read or is not complete. It becomes a row with its stage, type and message."""
 
     stage = "decode"
 
 
 class VideoMissing(VideoError, FileNotFoundError):
-    """The manifest names a video that is not there."""
+    """The manifest names a video that does not exist."""
 
     stage = "find"
 
@@ -28,27 +28,27 @@ class VideoUnreadable(VideoError, ValueError):
 
 
 class VideoTruncated(VideoError, ValueError):
-    """The file ends before its own header says it should."""
+    """The file ends before the duration in its header."""
 
 
 class FramesNotPackets(VideoUnreadable):
-    """The pictures of a file are not its packets one by one (hidden or split frames): its times must be read exactly."""
+    """The pictures of a file are not its packets one by one (hidden or split frames): their times have to be decoded."""
 
 
 class DecoderUnfit(VideoError):
-    """The decoder that was asked for is known to give wrong pictures of such a file."""
+    """The chosen decoder is known to return wrong pictures of such a file."""
 
 
 class VideoStalled(VideoError, TimeoutError):
-    """A decoder gave nothing for longer than `--stall-timeout`, and was killed."""
+    """A decoder returned nothing for longer than `--stall-timeout`, and was killed."""
 
 
 class DecoderDied(VideoError):
-    """A decoder took its process down: a crash in its library, or no memory left."""
+    """The process of a decoder died: a crash in its library, or no memory left."""
 
 
 class DecoderFailed(VideoError):
-    """A decoder raised an error that it should not: a defect of it, or another version of its library."""
+    """A decoder raised an unexpected error: a defect, or an untested version of its library."""
 
     def __init__(self, message: str, kind: str, stage: str = "decode") -> None:
         super().__init__(message, kind, stage)

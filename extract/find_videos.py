@@ -11,7 +11,7 @@ from longtake.manifests.table import Manifest, ManifestRow, composed, find_manif
 
 
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
-    """File names of a folder, gathered by their stem with its accents composed; read once for all rows."""
+    """File names of a folder by their stem, with its accents composed; read once for all rows."""
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -31,12 +31,12 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
     if len(names) == 1:
         return folder / names[0]
     if names:
-        raise VideoMissing(f"{folder} holds {', '.join(sorted(names))}: say which in the manifest's column path")
+        raise VideoMissing(f"{folder} holds {', '.join(sorted(names))}: name one of them in the manifest's column path")
     raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
 
 
 def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
-    """The folder's files by stem. Raises `ExtractError` that says what to put where when none of the videos is there."""
+    """The folder's files by stem. Raises `ExtractError` when none of the videos is in it; the message says where to put them."""
     advice = manifest.card.where_videos if manifest.card else "Name their folder with --videos DIR."
     if not folder.is_dir():
         raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")

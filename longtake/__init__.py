@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from longtake.errors import LongtakeError, LongtakeWarning
+    from longtake.extract.run import Extraction, extract_videos
     from longtake.features.store import Store, open_store
     from longtake.features.types import FeatureHeader
     from longtake.train.protocol.options import Options
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from longtake.train.runs.predict import Prediction, predict
 
 _HOMES = {
+    "Extraction": "longtake.extract.run",
     "FeatureHeader": "longtake.features.types",
     "LongtakeError": "longtake.errors",
     "LongtakeWarning": "longtake.errors",
@@ -23,11 +25,13 @@ _HOMES = {
     "Prediction": "longtake.train.runs.predict",
     "Run": "longtake.train.runs.fit",
     "Store": "longtake.features.store",
+    "extract_videos": "longtake.extract.run",
     "fit": "longtake.train.runs.fit",
     "open_store": "longtake.features.store",
     "predict": "longtake.train.runs.predict",
 }
 __all__ = [
+    "Extraction",
     "FeatureHeader",
     "LongtakeError",
     "LongtakeWarning",
@@ -35,6 +39,7 @@ __all__ = [
     "Prediction",
     "Run",
     "Store",
+    "extract_videos",
     "fit",
     "open_store",
     "predict",

@@ -18,7 +18,7 @@ def execute(
     on_batch: OnBatch | None = None,
     on_note: Callable[[str], None] = lambda line: None,
 ) -> Iterator[VideoResult]:
-    """Extract what is missing, yielding each video when its part is on disk. Call `publish` afterwards, whatever happens.
+    """Extract what is missing, yielding each video when its part is on disk. Call `publish` afterwards, even after an error.
 
     `on_batch` gets the models' input; the workers of a cluster do not call it. `on_note` gets the messages of a cluster.
     """

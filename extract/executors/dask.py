@@ -155,7 +155,9 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
                 _retire(client, error, retired)
                 suspects.append(job)
     except (CancelledError, CommClosedError) as error:
-        raise ExtractError(f"the dask scheduler is gone ({error}); run the same command again to resume") from error
+        raise ExtractError(
+            f"the connection to the dask scheduler is lost ({error}); run the same command again to resume"
+        ) from error
 
 
 def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:

@@ -35,9 +35,9 @@ class Plan:
     out: Path
     options: RunOptions
     headers: tuple[FeatureHeader, ...]
-    """Of all backbones, in the order in which they were asked for."""
+    """Of all backbones, in the order of the options."""
     extractors: tuple[Extractor, ...]
-    """One for each header; none when nothing is left to do, unless `make_plan` was asked for networks."""
+    """One for each header; none when nothing is left to do, unless `make_plan` had `networks=True`."""
     jobs: tuple[Job, ...]
     num_done: int
     """Videos with features for every backbone already, failures left out."""
@@ -68,7 +68,7 @@ def make_plan(
     on_download: Progress | None = None,
     networks: bool = False,
 ) -> Plan:
-    """Check the call before any work. Raises a `LongtakeError` that says what is wrong.
+    """Check the call before any work. Raises a `LongtakeError` with the reason.
 
     `networks` builds the networks even where nothing is missing, for a worker that gets its videos later.
     """
@@ -103,10 +103,10 @@ def _missing(
     missing: list[tuple[ManifestRow, list[int]]] = []
     failures: dict[str, VideoRecord] = {}
     for row in rows:
-        lacking, asked = [], unread_record(row)
+        lacking, wanted = [], unread_record(row)
         for index, header in enumerate(headers):
             record = finished.record(header, row.video_id)
-            if record is None or not record.same_source(asked.span, asked.source_name):
+            if record is None or not record.same_source(wanted.span, wanted.source_name):
                 lacking.append(index)
             # A file that was missing may be there now, and looking for it costs nothing.
             elif record.status == FAILED and (retry_failed or record.error_stage == "find"):

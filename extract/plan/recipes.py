@@ -1,4 +1,4 @@
-"""Named, published recipes: how the features of papers were made, for `extract run --recipe`. One table, sources beside it."""
+"""Published recipes by name, for `extract run --recipe`: how the features of papers were made, each with its source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from longtake.extract.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PILLOW_B
 
 @dataclass(frozen=True)
 class Change:
-    """What a recipe says of one backbone; None leaves the backbone's own."""
+    """What a recipe changes of one backbone; None leaves the backbone's own."""
 
     clips: ClipRule
     frames: FrameRule | SoundRule | None = None
@@ -63,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "fs1000": Recipe(
         "TimeSformer on 8 frames a second, and the sound of the same second",
-        "Skating-Mixer (Xia et al., AAAI 2023); the text names networks and 768 values, not the rate, which is ours",
+        "Skating-Mixer (Xia et al., AAAI 2023); the text names networks and 768 values; the rate is not stated, so it is ours",
         {
             "timesformer": Change(ClipRule(8, 8, "pad", fps=8.0)),
             "ast": Change(ClipRule(8, 8, "pad", fps=8.0)),
@@ -93,12 +93,14 @@ def find_recipe(name: str) -> Recipe:
 
 
 def apply_recipe(name: str | None, spec: BackboneSpec) -> BackboneSpec:
-    """The spec as the recipe has it. Raises `ExtractError` for a backbone that the recipe says nothing of."""
+    """The spec with the recipe's changes. Raises `ExtractError` for a backbone that the recipe does not have."""
     if name is None:
         return spec
     recipe = find_recipe(name)
     if spec.name not in recipe.backbones:
-        raise ExtractError(f"the recipe {name} says nothing of {spec.name}; it has {', '.join(recipe.backbones)}")
+        raise ExtractError(
+            f"the recipe {name} does not have the backbone {spec.name}; it has {', '.join(recipe.backbones)}"
+        )
     change = recipe.backbones[spec.name]
     return replace(
         spec,

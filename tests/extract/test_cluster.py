@@ -21,7 +21,7 @@ from longtake.features.tools.inspect import diff
 from longtake.features.types import FAILED, OK
 from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
-from tests.extract.test_pipeline import extract, make_dataset, start, wait_for_parts
+from tests.extract.runs import extract, make_dataset, start, wait_for_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 

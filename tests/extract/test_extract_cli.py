@@ -19,7 +19,7 @@ from longtake.train.errors import DataError
 from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_sound, write_video
-from tests.extract.test_pipeline import extract, make_dataset
+from tests.extract.runs import extract, make_dataset
 from tests.features.fakes import locked_by_another
 
 

@@ -17,7 +17,7 @@ import pytest
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from longtake.features.types import OK
-from tests.extract.test_pipeline import make_dataset, start, wait_for_parts
+from tests.extract.runs import make_dataset, start, wait_for_parts
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

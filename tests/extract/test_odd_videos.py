@@ -30,7 +30,7 @@ from longtake.extract.views.thumbnails import thumbnails
 from longtake.features.types import FeatureHeader
 from tests.extract.fake_backbone import NAME
 from tests.extract.media import HEIGHT, WIDTH, numbered_picture, read_number, write_video
-from tests.extract.test_pipeline import extract
+from tests.extract.runs import extract
 from tests.extract.test_sound import write_av
 
 WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)

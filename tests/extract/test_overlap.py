@@ -25,7 +25,7 @@ from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
 from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
-from tests.extract.test_pipeline import make_dataset
+from tests.extract.runs import make_dataset
 
 pytestmark = pytest.mark.usefixtures("numbers_backbone")
 

@@ -1,11 +1,8 @@
 """The road from files to a store, with a backbone whose numbers can be checked by eye."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 import unicodedata
@@ -25,27 +22,9 @@ from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
+from tests.extract.runs import extract, make_dataset, start, wait_for_parts
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def make_dataset(folder: Path, lengths: list[int]) -> Path:
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
-    lines = ["video_id,split,category,score_total"]
-    for number, length in enumerate(lengths):
-        write_video(folder / "videos" / f"v{number}.mp4", length)
-        lines.append(f"v{number},{'test' if number % 3 == 0 else 'train'},A,{number}")
-    manifest = folder / "small.csv"
-    manifest.write_text("\n".join(lines) + "\n")
-    return manifest
-
-
-def extract(folder: Path, *arguments: str, out: str = "small.h5", status: int = 0):
-    call = ["run", "--manifest", str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random"]
-    call += ["--backbone", fake_backbone.NAME, "--out", str(folder / out), *arguments]
-    done = CliRunner().invoke(main, call)
-    assert done.exit_code == status, done.output
-    return done
 
 
 def test_every_video_its_own_clips(tmp_path, numbers_backbone):
@@ -227,7 +206,7 @@ def test_two_files_of_one_id(tmp_path, numbers_backbone):
     (tmp_path / "videos" / "v0.mkv").write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
     done = extract(tmp_path, status=1)
     assert "failed: v0 (find)" in done.output and "1 new" in done.output
-    assert "holds v0.mkv, v0.mp4: say which in the manifest's column path" in done.output
+    assert "holds v0.mkv, v0.mp4: name one of them in the manifest's column path" in done.output
     (tmp_path / "small.csv").write_text("video_id,path\nv0,v0.mp4\nv1,\n")
     assert "1 new, 1 were there, 0 failed" in extract(tmp_path).output
 
@@ -412,18 +391,6 @@ def test_neither_dataset_nor_manifest():
     assert done.exit_code == 2 and "--manifest" in done.output
 
 
-def start(folder: Path, out: str, seconds_per_batch: float, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.extract.fake_backbone", str(seconds_per_batch), "run", "--manifest",
-         str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random", "--backbone",
-         fake_backbone.NAME, "--out", str(folder / out), "--json", *arguments],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        # A shell without job control lets its background children ignore Ctrl-C, and theirs too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-
-
 def test_kill_nine_at_random_moments(tmp_path):
     """Ten kills, a re-run after each: the store is whole at every moment, nothing finished is lost, the end is the same."""
     make_dataset(tmp_path, [20 + number for number in range(30)])
@@ -473,15 +440,6 @@ def test_kill_nine_at_random_moments(tmp_path):
         assert diff(one, other) == []
     assert not (tmp_path / "killed.h5.parts").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
-
-
-def wait_for_parts(run: subprocess.Popen, folder: Path, more: int) -> None:
-    begin = len(list(folder.glob("v*.h5"))) if folder.exists() else 0
-    deadline = time.monotonic() + 60
-    while run.poll() is None and time.monotonic() < deadline:
-        if folder.exists() and len(list(folder.glob("v*.h5"))) >= begin + more:
-            return
-        time.sleep(0.01)
 
 
 def held(store_path: Path) -> set[str]:

@@ -4,7 +4,7 @@ import math
 
 from longtake.features.store import open_store
 from longtake.features.types import FAILED, OK
-from tests.extract.test_pipeline import extract
+from tests.extract.runs import extract
 
 FRAMES = {
     "av1_video": 125,

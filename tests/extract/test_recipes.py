@@ -32,7 +32,7 @@ def test_every_recipe_fits_its_backbones():
         for backbone in recipe.backbones:
             spec = apply_recipe(name, get_spec(backbone))
             assert spec.name == backbone and spec.clips.length >= 1
-    with pytest.raises(ExtractError, match="gdlt says nothing of i3d; it has vst"):
+    with pytest.raises(ExtractError, match="gdlt does not have the backbone i3d; it has vst"):
         apply_recipe("gdlt", get_spec("i3d"))
     with pytest.raises(ExtractError, match="did you mean gdlt"):
         apply_recipe("gdl", get_spec("vst"))
