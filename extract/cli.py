@@ -285,7 +285,7 @@ def text(
     Example: extract text --dataset rg --encoder clip
     """
     from longtake.extract.progress import RANDOM_NOTE, DownloadProgress
-    from longtake.extract.text import encode_prompts
+    from longtake.extract.prompts import encode_prompts
 
     out = out or default_store(dataset)
     rows = []

@@ -39,7 +39,7 @@ FORBIDDEN_LIBRARIES = {
 }
 LAYERS = {
     "features": (("formats",), ("imports",), ("tools",), ("cli",)),
-    "extract": (("decode", "backbones"), ("plan",), ("pipeline",), ("executors",), ("views", "like", "estimate", "listing", "text", "run"), ("cli",)),
+    "extract": (("decode", "backbones"), ("plan",), ("pipeline",), ("executors",), ("views", "like", "estimate", "listing", "prompts", "run"), ("cli",)),
     "train": (("heads",), ("data",), ("engine",), ("protocol",), ("runs",), ("sweep", "bench"), ("cli",)),
 }  # fmt: skip
 """Folder -> its layers from the bottom up. A part imports its own layer's same part and the layers below; parts of one layer do

@@ -5,11 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from click.testing import Result
 
 from longtake.extract.cli import main
+from longtake.extract.decode import get_decoder
+from longtake.extract.pipeline.batcher import ExtractedVideo, run_jobs
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import Plan, make_plan
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import diff
+from longtake.manifests.table import read_manifest
 from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
@@ -34,6 +42,42 @@ def extract(folder: Path, *arguments: str, out: str = "small.h5", status: int = 
     call = ["run", "--manifest", str(folder / "small.csv"), "--videos", str(folder / "videos"), "--weights", "random"]
     call += ["--backbone", fake_backbone.NAME, "--out", str(folder / out), *arguments]
     return invoke(main, *call, status=status)
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    """What any `extract` command prints; fails for another exit status."""
+    return invoke(main, *arguments, status=status).output
+
+
+def refused(*arguments: object) -> str:
+    """The one error of a call that cannot be carried out."""
+    output = run(*arguments, status=2)
+    assert output.lower().count("error:") == 1
+    return output
+
+
+def equal_stores(one: Path, other: Path) -> bool:
+    with open_store(one) as ours, open_store(other) as theirs:
+        return not diff(ours, theirs)
+
+
+def plan_of(folder: Path, lengths: list[int], **options: object) -> Plan:
+    """The plan of a run on such a dataset."""
+    manifest = read_manifest(make_dataset(folder, lengths))
+    settings = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",), **options)
+    return make_plan(manifest, folder / "videos", folder / "small.h5", settings)
+
+
+def extracted(plan: Plan) -> Iterator[ExtractedVideo]:
+    """Its videos, decoded in this process, so that a test can replace the decoder."""
+    return run_jobs(
+        plan.jobs,
+        videos_folder=plan.videos_folder,
+        stems=plan.stems,
+        decoder=get_decoder("pyav"),
+        num_workers=1,
+        stall_seconds=0,
+    )
 
 
 def start(folder: Path, out: str, seconds_per_batch: float, *arguments: str) -> subprocess.Popen[str]:

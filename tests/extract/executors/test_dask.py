@@ -1,4 +1,4 @@
-"""Runs on dask workers give what one process gives, whatever happens to the workers."""
+"""A run on dask workers gives what one process gives, even when workers die."""
 
 import contextlib
 import errno
@@ -12,23 +12,14 @@ from distributed import LocalCluster, get_worker
 from longtake.extract import decode
 from longtake.extract.errors import ExtractError
 from longtake.extract.executors import dask as cluster
-from longtake.extract.executors import schedulers
 from longtake.extract.executors.dask import longest_first
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
-from longtake.features.tools.inspect import diff
 from longtake.features.types import FAILED, OK
 from longtake.manifests.table import read_manifest
 from tests.extract import fake_backbone
-from tests.extract.runs import extract, make_dataset, start, wait_for_parts
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def equal(one, other):
-    with open_store(one) as ours, open_store(other) as theirs:
-        return not diff(ours, theirs)
+from tests.extract.runs import equal_stores, extract, make_dataset, start, wait_for_parts
 
 
 @pytest.mark.parametrize("ahead", [2000, 2])
@@ -39,7 +30,7 @@ def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone, mon
     extract(tmp_path, out="alone.h5")
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
         extract(tmp_path, "--cluster", scheduler.scheduler_address)
-    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+    assert equal_stores(tmp_path / "alone.h5", tmp_path / "small.h5")
 
 
 def test_the_longest_video_goes_first(tmp_path, numbers_backbone):
@@ -68,33 +59,6 @@ def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, mon
     assert cluster.extract_video(replace(request, recipe_ids=ours), manifest.rows[0], ours).num_clips == 3
 
 
-@pytest.mark.parametrize(
-    "device, visible, asked, expected",
-    [
-        ("cuda", None, None, ["0", "1"]),
-        ("cuda", "3,5", None, ["3", "5"]),
-        ("cuda", None, 3, ["0", "1", "0"]),
-        ("cuda:1", None, None, ["1"]),
-        ("cuda:1", "3,5", 2, ["5", "5"]),
-        ("cpu", None, 3, [None] * 3),
-    ],
-)
-def test_each_worker_has_a_gpu(monkeypatch, device, visible, asked, expected):
-    made = {}
-    monkeypatch.setattr("distributed.SpecCluster", lambda **options: made.update(options))
-    monkeypatch.setattr(schedulers, "gpu_count", lambda: 2)
-    monkeypatch.setattr(schedulers.os, "cpu_count", lambda: 4)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    schedulers._local(asked, device)
-    workers = [worker["options"] for worker in made["workers"].values()]
-    assert [worker["env"].get("CUDA_VISIBLE_DEVICES") for worker in workers] == expected
-    on_gpu = device.startswith("cuda")
-    assert all(worker.get("resources") == ({schedulers.GPU: 1} if on_gpu else None) for worker in workers)
-    assert all(worker["nthreads"] == 1 for worker in workers)
-
-
 def test_a_header_that_stalls_comes_last(tmp_path, numbers_backbone, monkeypatch):
     """Lengths are read where they can be killed, like all else."""
     manifest = make_dataset(tmp_path, [10, 40, 20])
@@ -115,60 +79,6 @@ def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):
     assert tuple(map(cluster._absolute, given)) == expected
 
 
-def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
-    monkeypatch.setattr("longtake.extract.executors.schedulers.CONNECT_SECONDS", 1)
-    make_dataset(tmp_path, [4])
-    done = extract(tmp_path, "--cluster", "tcp://127.0.0.1:9", status=2)
-    assert "dask scheduler" in done.output
-    done = extract(tmp_path, "--cluster", "nonsense", status=2)
-    assert done.output.count("error:") == 1
-
-
-def test_what_no_cluster_is(tmp_path, numbers_backbone):
-    make_dataset(tmp_path, [4])
-    assert "did you mean slurm?" in extract(tmp_path, "--cluster", "slrum", status=2).output
-    options = tmp_path / "site.toml"
-    call = ("--cluster", "local", "--cluster-options", str(options))
-    assert "is for slurm, pbs" in extract(tmp_path, *call, status=2).output
-
-
-@pytest.fixture
-def jobs_here(monkeypatch):
-    """dask-jobqueue with a batch system that starts its jobs as processes of this machine."""
-    pytest.importorskip("dask_jobqueue")
-    monkeypatch.setattr(schedulers, "BATCH_SYSTEMS", {"slurm": "dask_jobqueue.local:LocalCluster"})
-
-
-def test_a_batch_system(tmp_path, numbers_backbone, jobs_here, monkeypatch):
-    make_dataset(tmp_path, [10, 3, 41])
-    extract(tmp_path, out="alone.h5")
-    options = tmp_path / "site.toml"
-    (tmp_path / "preload.py").write_text("from tests.extract import fake_backbone\nfake_backbone.install()\n")
-    options.write_text(
-        f"cores = 1\nmemory = '8GB'\nworker_extra_args = ['--preload', '{tmp_path}/preload.py', '--no-dashboard']\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    done = extract(tmp_path, "--cluster", "slurm", "--cluster-options", str(options), "--workers", "2", "--verbose")
-    assert "the job of one worker" in done.stderr and "--preload" in done.stderr
-    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("cores = 1", "memory"),
-        ("cores = 1\nmemory = '1GB'\nqeue = 'gpu'", "qeue"),
-        ("cores =", "cannot read --cluster-options"),
-    ],
-)
-def test_options_of_a_site_that_are_wrong(tmp_path, numbers_backbone, jobs_here, text, words):
-    make_dataset(tmp_path, [4])
-    (tmp_path / "site.toml").write_text(text)
-    call = ("--cluster", "slurm", "--cluster-options", str(tmp_path / "site.toml"))
-    done = extract(tmp_path, *call, status=2)
-    assert words in done.output and done.output.count("error:") == 1
-
-
 def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_backbone, monkeypatch):
     """Its videos go to the other; when no worker can store, the run says so and keeps what it has."""
     make_dataset(tmp_path, [10, 3, 41, 4, 17, 5, 6, 7, 8, 9, 4, 5])
@@ -187,7 +97,7 @@ def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_back
         full.add(next(iter(scheduler.scheduler_info["workers"])))
         extract(tmp_path, "--cluster", scheduler.scheduler_address)
         assert full & set(asked) and not full & set(scheduler.scheduler_info["workers"])
-    assert equal(tmp_path / "alone.h5", tmp_path / "small.h5")
+    assert equal_stores(tmp_path / "alone.h5", tmp_path / "small.h5")
     make_dataset(tmp_path, [10, 3, 41, 4, 17, 5, 6, 7, 8, 9, 4, 5, 6])
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
         full.update(scheduler.scheduler_info["workers"])

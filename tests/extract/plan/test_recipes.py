@@ -1,8 +1,6 @@
-"""Published recipes, and preprocessing against the same steps written with Pillow and torchvision."""
+"""Published recipes: their clips and their pictures."""
 
 from __future__ import annotations
-
-import platform
 
 import numpy as np
 import pytest
@@ -17,10 +15,10 @@ from longtake.extract.clips import Timeline, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.scale import centre_crop
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan import recipes, settle
+from longtake.extract.plan import recipes
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
-from longtake.extract.plan.settle import choose_weights, clip_rule
+from longtake.extract.plan.settle import clip_rule
 from longtake.extract.preprocessing import PILLOW_BICUBIC, PILLOW_BILINEAR, ClipRule, FrameRule
 from tests.extract import fake_backbone
 from tests.extract.media import HEIGHT, WIDTH, write_video
@@ -138,96 +136,6 @@ def test_a_recipe_decides_and_the_call_overrides(tmp_path, numbers_backbone, mon
     done = CliRunner().invoke(main, [*call[:-1], "sort", "--out", str(tmp_path / "n.h5")])
     assert done.exit_code == 2 and "did you mean short?" in done.output
     assert (HEIGHT, WIDTH) == (160, 320)
-
-
-def test_predictions_of_the_classifier(tmp_path):
-    """Real road, small network: the classes of the first two clips, by name."""
-    write_video(tmp_path / "a.mp4", 5)
-    (tmp_path / "m.csv").write_text("video_id\na\n")
-    call = [
-        "run",
-        "--manifest",
-        str(tmp_path / "m.csv"),
-        "--videos",
-        str(tmp_path),
-        "--weights",
-        "random",
-        "--show-pred",
-    ]
-    done = CliRunner().invoke(main, [*call, "--backbone", "resnet50", "--out", str(tmp_path / "s.h5")])
-    assert done.exit_code == 0, done.output
-    lines = [line for line in done.stderr.splitlines() if line.startswith("resnet50, a, ")]
-    assert len(lines) == 2 and lines[0].startswith("resnet50, a, 0.0-0.0 s: ") and lines[0].count(",") >= 6
-    done = CliRunner().invoke(main, [*call, "--cluster", "local", "--out", str(tmp_path / "t.h5")])
-    assert done.exit_code == 2 and "does not work with --cluster" in done.output
-
-
-@pytest.mark.parametrize(
-    "asked, backbone, device, processor, gpu, expected",
-    [
-        ("auto", "vst", "cpu", True, False, "bfloat16"),
-        ("auto", "vst", "cpu", False, True, "float32"),
-        ("auto", "vst", "cuda:1", False, True, "bfloat16"),
-        ("auto", "vst", "cuda:1", True, False, "float32"),
-        ("auto", "vst", "mps", True, True, "float32"),
-        ("auto", "c3d", "cpu", True, True, "float32"),
-        ("auto", "c3d", "cuda:1", True, True, "float32"),
-        ("bfloat16", "c3d", "cpu", False, False, "bfloat16"),
-        ("float32", "vst", "cpu", True, True, "float32"),
-    ],
-)
-def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expected):
-    """`auto` is bfloat16 where the device computes in it and the backbone states what it costs, which C3D does not."""
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
-    monkeypatch.setattr(settle, "choose_device", lambda name: name)
-    assert settle.choose_precision(asked, get_spec(backbone), device) == expected
-
-
-@pytest.mark.parametrize(
-    "device, processor, has, slow",
-    [("cpu", "x86_64", False, True), ("cpu", "x86_64", True, False), ("cpu", "arm64", False, False)],
-)
-def test_a_precision_that_the_processor_emulates(tmp_path, monkeypatch, numbers_backbone, device, processor, has, slow):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
-    monkeypatch.setattr(platform, "machine", lambda: processor)
-    write_video(tmp_path / "a.mp4", 5)
-    (tmp_path / "m.csv").write_text("video_id\na\n")
-    call = [
-        "run",
-        "--manifest",
-        tmp_path / "m.csv",
-        "--videos",
-        tmp_path,
-        "--backbone",
-        numbers_backbone,
-        "--weights",
-        "random",
-        "--device",
-        device,
-    ]
-    for precision in ("bfloat16", "float32"):
-        out = ["--precision", precision, "--out", tmp_path / f"{precision}.h5"]
-        done = CliRunner().invoke(main, [str(part) for part in call + out])
-        assert done.exit_code == 0, done.output
-        assert ("this processor emulates bfloat16" in done.stderr) == (slow and precision == "bfloat16")
-
-
-def test_a_network_made_for_one_length():
-    with pytest.raises(ExtractError, match="c3d takes clips of 16 frames only, got 32"):
-        clip_rule(get_spec("c3d"), None, RunOptions(clip_length=32))
-    assert clip_rule(get_spec("c3d"), None, RunOptions(clip_stride=8)).stride == 8
-
-
-def test_weights_for_each_of_several_backbones():
-    specs = [get_spec("vst"), get_spec("ast")]
-    assert choose_weights(specs, ()) == {"vst": None, "ast": None}
-    assert choose_weights(specs, ("random:3",)) == {"vst": "random:3", "ast": "random:3"}
-    assert choose_weights(specs, ("random", "ast=/a=b.pth")) == {"vst": "random", "ast": "/a=b.pth"}
-    assert choose_weights(specs, ("ast=x", "random")) == {"vst": "random", "ast": "x"}
-    assert choose_weights(specs[:1], ("a.pth",)) == {"vst": "a.pth"}
-    with pytest.raises(ExtractError, match="for which of vst, ast"):
-        choose_weights(specs, ("a.pth",))
 
 
 @pytest.mark.parametrize("num_frames", [1, 3])

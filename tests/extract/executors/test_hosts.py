@@ -20,7 +20,7 @@ from longtake.features.types import OK
 from tests.extract.runs import make_dataset, start, wait_for_parts
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PORT = 18786
 NET = "10.77.0"
 # A host that falls silent is given up after seconds, not minutes.

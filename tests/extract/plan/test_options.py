@@ -1,0 +1,41 @@
+"""The options of a run are checked when they are made, and their defaults are in one place."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from longtake.extract.cli import run
+from longtake.extract.errors import ExtractError
+from longtake.extract.plan.options import OptionValues, RunOptions
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"backbones": ()}, "at least one backbone"),
+        ({"batch_size": 0}, "--batch-size takes 1 or more, got 0"),
+        ({"stall_timeout": -1.0}, "--stall-timeout takes 0 to"),
+        ({"stall_timeout": float("nan")}, "--stall-timeout takes 0 to"),
+        ({"precision": "int8"}, "--precision takes float32, bfloat16 or auto"),
+        ({"missing_sound": "noise"}, "--missing-sound takes fail or silence"),
+        ({"shard": (4, 3)}, "I from 1 to N"),
+        ({"cluster_options": Path("site.toml")}, "--cluster-options needs --cluster"),
+    ],
+)
+def test_values_out_of_range(values, message):
+    with pytest.raises(ExtractError, match=message):
+        RunOptions(**values)
+
+
+def test_keyword_arguments_are_the_fields():
+    assert OptionValues.__annotations__.keys() | {"backbones", "weights", "workers"} == {
+        f.name for f in fields(RunOptions)
+    }
+
+
+def test_the_command_has_the_same_defaults():
+    """And an option for every field."""
+    values = run.make_context("run", []).params
+    for field in fields(RunOptions):
+        assert values[field.name] == field.default, field.name

@@ -1,0 +1,151 @@
+"""The choices about one backbone: weights, precision, device, batch size, clips."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from longtake.extract.backbones import get_spec
+from longtake.extract.cli import main
+from longtake.extract.errors import ExtractError
+from longtake.extract.plan import settle
+from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.settle import choose_weights, clip_rule
+from tests.extract import fake_backbone
+from tests.extract.media import write_video
+from tests.extract.runs import extract, make_dataset
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--backbone", "i3e"], "did you mean"),
+        (["--tail", "dorp"], "--tail takes"),
+        (["--decoder", "dekord"], "no decoder is called"),
+        (["--only", "v99"], "no such video"),
+        (["--fps", "-1"], "rate above 0"),
+        (["--device", "cuda:99"], "cannot be used"),
+        (["--videos", "nowhere"], "no folder"),
+        (["--cluster-options", "site.toml"], "--cluster-options needs --cluster"),
+        (["--backbone", "i3d-r50", "--clip-length", "1"], "takes clips of 2 frames or more, got 1"),
+    ],
+)
+def test_wrong_calls(tmp_path, numbers_backbone, arguments, message):
+    make_dataset(tmp_path, [8])
+    done = extract(tmp_path, *arguments, status=2)
+    assert message in done.output and "Traceback" not in done.output
+    assert not (tmp_path / "small.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "asked, backbone, device, processor, gpu, expected",
+    [
+        ("auto", "vst", "cpu", True, False, "bfloat16"),
+        ("auto", "vst", "cpu", False, True, "float32"),
+        ("auto", "vst", "cuda:1", False, True, "bfloat16"),
+        ("auto", "vst", "cuda:1", True, False, "float32"),
+        ("auto", "vst", "mps", True, True, "float32"),
+        ("auto", "c3d", "cpu", True, True, "float32"),
+        ("auto", "c3d", "cuda:1", True, True, "float32"),
+        ("bfloat16", "c3d", "cpu", False, False, "bfloat16"),
+        ("float32", "vst", "cpu", True, True, "float32"),
+    ],
+)
+def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expected):
+    """`auto` is bfloat16 where the device computes in it and the backbone states what it costs, which C3D does not."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    monkeypatch.setattr(settle, "choose_device", lambda name: name)
+    assert settle.choose_precision(asked, get_spec(backbone), device) == expected
+
+
+@pytest.mark.parametrize(
+    "device, processor, has, slow",
+    [("cpu", "x86_64", False, True), ("cpu", "x86_64", True, False), ("cpu", "arm64", False, False)],
+)
+def test_a_precision_that_the_processor_emulates(tmp_path, monkeypatch, numbers_backbone, device, processor, has, slow):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    write_video(tmp_path / "a.mp4", 5)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    call = [
+        "run",
+        "--manifest",
+        tmp_path / "m.csv",
+        "--videos",
+        tmp_path,
+        "--backbone",
+        numbers_backbone,
+        "--weights",
+        "random",
+        "--device",
+        device,
+    ]
+    for precision in ("bfloat16", "float32"):
+        out = ["--precision", precision, "--out", tmp_path / f"{precision}.h5"]
+        done = CliRunner().invoke(main, [str(part) for part in call + out])
+        assert done.exit_code == 0, done.output
+        assert ("this processor emulates bfloat16" in done.stderr) == (slow and precision == "bfloat16")
+
+
+def test_a_network_made_for_one_length():
+    with pytest.raises(ExtractError, match="c3d takes clips of 16 frames only, got 32"):
+        clip_rule(get_spec("c3d"), None, RunOptions(clip_length=32))
+    assert clip_rule(get_spec("c3d"), None, RunOptions(clip_stride=8)).stride == 8
+
+
+def test_weights_for_each_of_several_backbones():
+    specs = [get_spec("vst"), get_spec("ast")]
+    assert choose_weights(specs, ()) == {"vst": None, "ast": None}
+    assert choose_weights(specs, ("random:3",)) == {"vst": "random:3", "ast": "random:3"}
+    assert choose_weights(specs, ("random", "ast=/a=b.pth")) == {"vst": "random", "ast": "/a=b.pth"}
+    assert choose_weights(specs, ("ast=x", "random")) == {"vst": "random", "ast": "x"}
+    assert choose_weights(specs[:1], ("a.pth",)) == {"vst": "a.pth"}
+    with pytest.raises(ExtractError, match="for which of vst, ast"):
+        choose_weights(specs, ("a.pth",))
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The shapes of what the fake backbone is given."""
+    shapes, forward = [], fake_backbone.Numbers.forward
+
+    def watched(self, clips):
+        shapes.append(tuple(clips.shape[:2]))
+        return forward(self, clips)
+
+    monkeypatch.setattr(fake_backbone.Numbers, "forward", watched)
+    return shapes
+
+
+def test_clips_per_step(tmp_path, numbers_backbone, batches):
+    """The backbone's number, or the call's; of a network that sees single frames, as many clips as have so many frames."""
+    make_dataset(tmp_path, [20])
+    for modality, arguments, expected in (
+        ("video", (), (3, 4)),
+        ("video", ("--batch-size", "2"), (2, 4)),
+        ("image", (), (2, 4)),
+        ("image", ("--clip-length", "9"), (1, 9)),
+        ("image", ("--batch-size", "5"), (5, 4)),
+    ):
+        fake_backbone.install(modality=modality, batch_size={"video": 3, "image": 8}[modality])
+        batches.clear()
+        extract(tmp_path, "--stall-timeout", "0", *arguments, out=f"{len(list(tmp_path.iterdir()))}.h5")
+        assert set(batches) == {expected}
+
+
+@pytest.mark.parametrize("source", ["random", "w.pt"])
+def test_networks_are_compiled_when_asked(tmp_path, numbers_backbone, monkeypatch, source):
+    compiled = []
+    monkeypatch.setattr(fake_backbone.Numbers, "compile", lambda self: compiled.append(self), raising=False)
+    monkeypatch.setattr(fake_backbone.Numbers, "load_weights", lambda self, state: None)
+    monkeypatch.chdir(tmp_path)
+    torch.save({"none": torch.zeros(1)}, "w.pt")
+    make_dataset(tmp_path, [4])
+    extract(tmp_path, "--weights", source, out="plain.h5")
+    assert not compiled
+    extract(tmp_path, "--weights", source, "--compile")
+    assert len(compiled) == 1

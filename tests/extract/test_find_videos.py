@@ -1,0 +1,49 @@
+"""Finding the table and the files of a dataset."""
+
+import unicodedata
+
+from click.testing import CliRunner
+
+from longtake.extract.cli import main
+from tests.extract.runs import extract, make_dataset, refused
+
+
+def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
+    """A Mac takes accents apart."""
+    make_dataset(tmp_path, [8])
+    (tmp_path / "videos" / "v0.mp4").rename(tmp_path / "videos" / unicodedata.normalize("NFD", "été.mp4"))
+    (tmp_path / "small.csv").write_text(f"video_id\n{unicodedata.normalize('NFC', 'été')}\n")
+    assert "1 new" in extract(tmp_path).output
+
+
+def test_two_files_of_one_id(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    (tmp_path / "videos" / "v0.mkv").write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
+    done = extract(tmp_path, status=1)
+    assert "failed: v0 (find)" in done.output and "1 new" in done.output
+    assert "holds v0.mkv, v0.mp4: name one of them in the manifest's column path" in done.output
+    (tmp_path / "small.csv").write_text("video_id,path\nv0,v0.mp4\nv1,\n")
+    assert "1 new, 1 were there, 0 failed" in extract(tmp_path).output
+
+
+def test_a_dataset_without_its_videos_says_what_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", "--dataset", "rg", "--weights", "random"])
+    assert done.exit_code == 2
+    assert "no folder videos/rg" in done.output and "<video_id>.mp4" in done.output
+
+
+def test_neither_dataset_nor_manifest():
+    done = CliRunner().invoke(main, ["run"])
+    assert done.exit_code == 2 and "--manifest" in done.output
+
+
+def test_missing_videos_say_what_to_put_where(tmp_path):
+    output = refused("run", "--dataset", "rg", "--videos", tmp_path / "rg")
+    assert str(tmp_path / "rg") in output and "video" in output
+
+
+def test_all_faults_of_a_manifest_at_once(tmp_path):
+    (tmp_path / "m.csv").write_text("video_id,split,score_total\na,train,1\na,test,2\nb,train,3\n../c,train,x\n")
+    output = refused("run", "--manifest", tmp_path / "m.csv", "--videos", tmp_path)
+    assert all(f"line {number}" in output for number in (3, 5))
