@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import pytest
 
 from longtake.extract import backbones
 from tests.extract import fake_backbone
+from tests.extract.media import groups_of_25, without_the_first
 
 
 @pytest.fixture
@@ -13,3 +16,9 @@ def numbers_backbone(monkeypatch):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     fake_backbone.install()
     return fake_backbone.NAME
+
+
+@pytest.fixture
+def cut_stream(tmp_path):
+    """75 frames of a transport stream without the first picture, on which the 24 after it depend."""
+    return without_the_first(groups_of_25(tmp_path / "whole.ts", 75), tmp_path / "cut.ts")

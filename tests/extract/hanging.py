@@ -1,4 +1,4 @@
-"""Decoders that misbehave, importable where the process of a decoder can find them."""
+"""Decoders and functions that misbehave, importable in the process of a decoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from longtake.extract.decode.pyav import PyAVDecoder
 
 
 def hang() -> None:
-    """For ever, holding the interpreter's lock: no other thread runs, no signal handler of Python's is called."""
+    """Hang with the interpreter lock held: no other thread runs, and Python calls no signal handler."""
     ctypes.PyDLL(None).sleep(10_000)
 
 
@@ -26,6 +26,7 @@ class Hanging(PyAVDecoder):
     def pictures(self, info, wanted, *, num_threads):
         for number, found in enumerate(super().pictures(info, wanted, num_threads=num_threads)):
             if number == 3 and info.path.stem == "hangs":
+                info.path.with_suffix(".hung").touch()
                 hang()
             if number == 3 and info.path.stem == "dies":
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -40,7 +41,7 @@ class HangsOverHeaders(PyAVDecoder):
 
 
 class Faulty(PyAVDecoder):
-    """Fails as a decoder does whose library has changed: over the headers or at the fourth frame, as a file's name says."""
+    """Fails like a decoder whose library has changed: at the header or at the fourth frame, as the file's name says."""
 
     def description(self) -> str:
         return "faulty 1.2"
@@ -63,14 +64,14 @@ class Faulty(PyAVDecoder):
 
 
 class CannotBeRebuilt(Exception):
-    """A library's own error, which another process cannot make from its message."""
+    """A library's own error, which another process cannot rebuild from its message."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} is not {two}")
 
 
 class OnlyMP4(PyAVDecoder):
-    """Stands for NVDEC, which does not read everything."""
+    """Replaces NVDEC, which does not read every file."""
 
     name = "only-mp4"
 
@@ -78,7 +79,7 @@ class OnlyMP4(PyAVDecoder):
         return "only-mp4 1"
 
     def unfit(self, info) -> str:
-        return "" if "mp4" in info.container else "it is no MP4"
+        return "" if "mp4" in info.container else "it is not an MP4"
 
 
 def numbers(count: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -86,15 +87,17 @@ def numbers(count: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         yield number, {"a": np.full((300, 1000), number, np.uint8), "empty": np.zeros(0)}
 
 
-def stamped(count: int, num_bytes: int, pause_seconds: float) -> Iterator[tuple[float, np.ndarray]]:
-    """When each was made, and as much beside it."""
+def arrays(count: int, num_bytes: int, made: Path | None = None) -> Iterator[np.ndarray]:
+    """Arrays full of their number; the file `made` grows by a byte with each."""
     for number in range(count):
-        yield time.monotonic(), np.full(num_bytes, number, np.uint8)
-        time.sleep(pause_seconds)
+        if made is not None:
+            with made.open("ab") as file:
+                file.write(b".")
+        yield np.full(num_bytes, number, np.uint8)
 
 
 def made_when_taken(count: int, folder: Path, pause_seconds: float) -> Iterator[int]:
-    """The next is made when a file says that the one before has arrived."""
+    """Makes the next number when a file shows that the previous one has arrived."""
     for number in range(count):
         yield number
         deadline = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""Sound: cut by the clock of the pictures, filter banks as Kaldi writes them, and files without any."""
+"""Sound is cut by the clock of the pictures, in files with and without sound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import json
 import threading
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,54 +15,25 @@ import torch
 from click.testing import CliRunner
 
 from longtake.extract import backbones
-from longtake.extract.backbones.audio_spectrogram import SPEC as AST
 from longtake.extract.cli import main
-from longtake.extract.decode import get_decoder
-from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_banks
+from longtake.extract.decode import get_decoder, pyav, sound
+from longtake.extract.decode.base import RATE
 from longtake.extract.decode.killable import InProcess
-from longtake.extract.decode.sound import read_sound, sound_seconds
-from longtake.extract.errors import SoundMissing
+from longtake.extract.decode.sound import original_rate, read_sound, sound_seconds
+from longtake.extract.errors import (
+    SoundMissing,
+    SoundUnreadable,
+)
 from longtake.extract.pipeline.reader import Files, NoSound, VideoReader
 from longtake.extract.plan.job import Extractor, Job
 from longtake.extract.preprocessing import ClipRule, SoundRule
+from longtake.extract.views.overlay import draw_overlay
 from longtake.features.store import open_store
 from longtake.manifests.table import ManifestRow
 from tests.extract import fake_backbone
-from tests.extract.media import HEIGHT, WIDTH, write_video
+from tests.extract.media import PYAV, write_av, write_video
 
-RNG = np.random.default_rng(0)
 NAME = "loudness"
-
-
-def write_av(
-    path: Path, *, seconds: float = 6.0, fps: int = 25, flash: float | None = None, click: float | None = None,
-    rate: int = 48_000, layout: str = "stereo", sound_start: float = 0.0, title: str = "",
-) -> Path:  # fmt: skip
-    """Dark pictures with one bright frame at `flash`, silence with a click of 20 ms at `click`."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=fps)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio = container.add_stream("aac" if layout != "5.1" else "ac3", rate=rate, layout=layout)
-        channels = len(av.AudioLayout(layout).channels)
-        for place in (container, video, audio):
-            place.metadata.update({"title": title} if title else {})
-        for number in range(round(seconds * fps)):
-            bright = flash is not None and number == round(flash * fps)
-            picture = np.full((HEIGHT, WIDTH, 3), 235 if bright else 16, np.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, fps)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        samples = np.zeros((channels, round((seconds - sound_start) * rate)), np.float32)
-        if click is not None:
-            begin = round((click - sound_start) * rate)
-            samples[:, begin : begin + rate // 50] = np.sin(np.arange(rate // 50) * 2 * np.pi * 1000 / rate) * 0.8
-        for begin in range(0, samples.shape[1] - 1535, 1536):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, begin : begin + 1536]), "fltp", layout)
-            frame.rate, frame.pts, frame.time_base = rate, begin + round(sound_start * rate), Fraction(1, rate)
-            container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
-    return path
 
 
 class Loudness:
@@ -200,60 +170,6 @@ def test_spans_in_any_place(tmp_path):
         list(read_sound(get_decoder("pyav").probe(write_video(tmp_path / "m.mp4", 10)), [(0, 1)], 16_000))
 
 
-def kaldi(samples: np.ndarray, rate: int, bins: int) -> np.ndarray:
-    """Kaldi's compute-fbank-feats written out: window by window, filter by filter."""
-    length, hop = rate * 25 // 1000, rate * 10 // 1000
-    fft = 1
-    while fft < length:
-        fft *= 2
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / (length - 1))
-
-    def mel(hertz):
-        return 1127 * np.log(1 + hertz / 700)
-
-    edges = np.linspace(mel(20), mel(rate / 2), bins + 2)
-    rows = []
-    for begin in range(0, len(samples) - length + 1, hop):
-        frame = samples[begin : begin + length].astype(float)
-        frame = frame - frame.mean()
-        frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
-        power = np.abs(np.fft.rfft(frame * window, fft)) ** 2
-        at = mel(np.arange(len(power)) * rate / fft)
-        row = []
-        for left, centre, right in zip(edges, edges[1:], edges[2:]):
-            weights = np.maximum(0, np.minimum((at - left) / (centre - left), (right - at) / (right - centre)))
-            weights[-1] = 0  # Kaldi leaves out the highest frequency
-            row.append(np.log(max(weights @ power, FLOOR)))
-        rows.append(row)
-    return np.array(rows)
-
-
-@pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_banks_are_kaldis(rate):
-    samples = RNG.normal(size=20_480) * 0.1
-    found = kaldi_banks(samples, rate, 128)
-    # 1.28 s at 16 kHz give 126 frames; taken for 48 kHz, as one release of features did, they give 41.
-    assert found.shape == ({16_000: 126, 48_000: 41}[rate], 128)
-    np.testing.assert_allclose(found, kaldi(samples, rate, 128), atol=1e-3)
-
-
-def test_the_two_recipes():
-    samples = (RNG.normal(size=20_480) * 0.1 + 0.05).astype(np.float32)
-    right = filter_banks(samples, AST.frames, 48_000)
-    assert right.shape == (1024, 128)
-    expected = (kaldi(samples - samples.mean(), 16_000, 128) + 4.2677393) / (2 * 4.5689974)
-    np.testing.assert_allclose(right[:126], expected, atol=1e-3)
-    np.testing.assert_allclose(right[126:], 4.2677393 / (2 * 4.5689974), rtol=1e-6)
-    from longtake.extract.plan.recipes import apply_recipe
-
-    released = apply_recipe("pamfn", AST).frames
-    other = filter_banks(samples, released, 48_000)
-    expected = (kaldi(samples + samples.mean(), 48_000, 128) + 4.2677393) / (2 * 4.5689974)
-    np.testing.assert_allclose(other[:41], expected, atol=1e-3)
-    assert (other[41:] == other[41, 0]).all()
-    assert np.ptp(filter_banks(np.zeros(100, np.float32), AST.frames, 48_000)) == 0, "too short for a window"
-
-
 def test_sound_is_cut_like_the_pictures_beside_it(both):
     from longtake.extract.plan.options import RunOptions
     from longtake.extract.plan.settle import clip_rules
@@ -262,3 +178,74 @@ def test_sound_is_cut_like_the_pictures_beside_it(both):
     rules = clip_rules(specs, None, RunOptions())
     assert [rule.length for rule in rules] == [1, 16, 16]
     assert [rule.length for rule in clip_rules(specs[:2], None, RunOptions())] == [1, 32]
+
+
+def test_sound_that_nothing_decodes(tmp_path):
+    path = write_av(tmp_path / "a.mkv", seconds=2)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    info = PYAV.probe(path)
+    assert info.audio == "" and len(info.timeline) == 50
+    for hear in (lambda: original_rate(info), lambda: list(read_sound(info, [(0, 1)], 16_000))):
+        with pytest.raises(SoundUnreadable, match="no decoder for its sound"):
+            hear()
+    draw_overlay(path, tmp_path / "drawn.mp4", [])
+    assert PYAV.probe(tmp_path / "drawn.mp4").audio == ""
+
+
+def test_sound_that_changes_its_channels(tmp_path):
+    """A stream of two recordings, one after the other, as television sends them."""
+    one = write_av(tmp_path / "one.ts", seconds=2, click=1.0, layout="mono")
+    other = write_av(tmp_path / "other.ts", seconds=2, click=1.0, layout="stereo")
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + other.read_bytes())
+    with av.open(str(both)) as container:
+        assert {frame.layout.name for frame in container.decode(audio=0)} == {"mono", "stereo"}
+    info = replace(PYAV.probe(one), path=both)
+    (samples,) = read_sound(info, [(0, 2)], 16_000)
+    assert np.abs(samples).max() > 0.3
+
+
+def test_sound_keeps_its_clock_where_pictures_have_none(tmp_path, monkeypatch):
+    """A recorder's clock starts anywhere, and some of its pictures carry no time."""
+    write_av(tmp_path / "whole.mkv", seconds=2, click=1.0)
+    path = tmp_path / "late.ts"
+    with (
+        av.open(str(tmp_path / "whole.mkv")) as before,
+        av.open(str(path), "w", options={"output_ts_offset": "3600"}) as after,
+    ):
+        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                after.mux(packet)
+    add = pyav._Shown.add
+
+    def without_every_third(shown, packet, time_base):
+        add(shown, packet, time_base)
+        if len(shown.seconds) % 3 == 0:
+            shown.seconds[-1] = None
+
+    monkeypatch.setattr(pyav._Shown, "add", without_every_third)
+    info = PYAV.probe(path)
+    assert info.times_from == RATE and info.origin_seconds > 3599
+    (samples,) = read_sound(info, [(0, 2)], 16_000)
+    assert np.abs(samples).argmax() / 16_000 == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_hole_in_the_sound_takes_no_memory(tmp_path, monkeypatch):
+    """A wild time stamp makes a hole of days; only what a span wants of it is ever there."""
+    tone = np.ones(16_000, np.float32)
+    blocks = [(0, tone), (16_000 * 3600 * 24 * 3, tone)]
+    monkeypatch.setattr(sound, "_blocks", lambda info, rate: (block for block in blocks))
+    largest = 0
+    zeros = np.zeros
+
+    def watched(shape, *arguments, **options):
+        nonlocal largest
+        largest = max(largest, int(np.prod(shape)))
+        return zeros(shape, *arguments, **options)
+
+    monkeypatch.setattr(sound.np, "zeros", watched)
+    first, second, third = read_sound(None, [(0, 0.5), (0.5, 1.5), (259_200, 259_200.5)], 16_000)
+    assert largest <= 16_000
+    assert first.all() and second[:8000].all() and not second[8000:].any() and third.all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,16 @@ import torch
 
 from longtake.extract.backbones import weights
 from longtake.extract.backbones.text_encoders import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
-from longtake.extract.backbones.weights import resolve
+from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError, WeightsError
 from longtake.files import file_sha256
 
 TEXTS = ["a video of a rhythmic gymnastics with poor performance", "ball", "a spin", "Ball"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LONGTAKE_OFFLINE", raising=False)
-
-
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An encoder of a few hundred kilobytes beside the real ones."""
+    """An encoder of a few hundred kilobytes, which also replaces the real ones for one test."""
     import open_clip
 
     config = open_clip.get_model_config("ViT-B-16-quickgelu")
@@ -37,7 +30,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     config["vision_cfg"].update(layers=1, width=64)
     config["text_cfg"].update(layers=1, width=32, heads=2)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "longtake-tiny", config)
-    monkeypatch.setitem(ENCODERS, "tiny", TextEncoderSpec("tiny", "longtake-tiny", 32, 77, "clip_vit_b16_openai"))
+    for name in ("tiny", "clip", "vifi-clip"):
+        monkeypatch.setitem(ENCODERS, name, TextEncoderSpec(name, "longtake-tiny", 32, 77, "clip_vit_b16_openai"))
     return "tiny"
 
 
@@ -112,10 +106,8 @@ def test_long_texts_are_named_before_anything_is_downloaded() -> None:
 
 def test_no_network_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAKE_MIRROR", "http://no-such-host.invalid")
-    begin = time.monotonic()
     with pytest.raises(WeightsError, match="could not download the weights clip_vit_b16_openai.*--weights random"):
         encode_texts(["ball"])
-    assert time.monotonic() - begin < 20
     monkeypatch.setenv("LONGTAKE_OFFLINE", "1")
     with pytest.raises(WeightsError, match="LONGTAKE_OFFLINE"):
         encode_texts(["ball"])
@@ -149,18 +141,14 @@ def test_encoders_agree_with_open_clip() -> None:
         assert weights.TABLE[spec.default_weights].backbone == name
 
 
-def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -> None:
-    """Its files hold both towers but for the token embeddings, which it leaves as OpenAI made them."""
-    import safetensors.torch
-    import torch
-
+def test_vifi_clip_takes_its_token_embeddings_from_clip(tiny, tmp_path, monkeypatch) -> None:
+    """Its files hold both towers without the token embeddings, which are OpenAI's."""
     from longtake.extract.backbones import text_encoders as text
-    from longtake.extract.backbones.weights import Weights
 
     clip = _build(ENCODERS["clip"], Weights("random:3", None, None, True, 3))
     state = {key: value.clone() for key, value in clip.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "clip.safetensors")
-    tuned = {"prompt_learner.complete_text_embeddings": torch.zeros(4, 77, 512)}
+    tuned = {"prompt_learner.complete_text_embeddings": torch.zeros(4, 77, 32)}
     for key, value in state.items():
         if key.startswith("visual."):
             tuned["image_encoder." + key.removeprefix("visual.")] = value
@@ -180,8 +168,4 @@ def test_vifi_clip_takes_its_token_embeddings_from_clip(tmp_path, monkeypatch) -
 
 
 def _own(path: str):
-    from pathlib import Path
-
-    from longtake.extract.backbones.weights import Weights
-
     return Weights(Path(path).name, Path(path), "1" * 64, False, None)

@@ -1,33 +1,59 @@
-"""Decoders: the right frames, upright, whatever the rate; and never a file that is not whole. Over the whole table."""
+"""Every decoder of the table: the right frames, upright, at any rate; and truncated files are refused."""
+
+from __future__ import annotations
 
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-import longtake.features.cli
-from longtake.extract.cli import main
 from longtake.extract.decode import TABLE, get_decoder
-from longtake.extract.decode.scale import rgb_frame
+from longtake.extract.decode.base import with_true_times
 from longtake.extract.errors import (
     DecoderUnfit,
     ExtractError,
+    FramesNotPackets,
     VideoError,
     VideoMissing,
     VideoTruncated,
     VideoUnreadable,
 )
 from longtake.extract.preprocessing import PILLOW_BILINEAR, FrameRule
-from longtake.features.store import open_store
-from tests.extract.media import HEIGHT, WIDTH, read_number, write_sound, write_video
+from tests.extract.media import (
+    HEIGHT,
+    WHOLE,
+    WIDTH,
+    everything,
+    groups_of_25,
+    numbers,
+    read,
+    without_the_first,
+    write_sound,
+    write_video,
+)
 
-WHOLE = FrameRule(HEIGHT, HEIGHT, WIDTH, (0.0,) * 3, (1.0,) * 3)
+
+@pytest.mark.parametrize("name", ["decord", "torchcodec"])
+def test_other_decoders_are_held_to_the_times_of_packets(tmp_path, name):
+    """They give pictures for packets that cannot be decoded. decord's first one is compared with PyAV's."""
+    try:
+        decoder = get_decoder(name)
+    except ExtractError as error:
+        pytest.skip(str(error))
+    cut = without_the_first(groups_of_25(tmp_path / "whole.mkv", 75), tmp_path / "cut.mkv")
+    assert read(cut)[1] == list(range(25, 75))
+
+    def pictures(info):
+        return list(decoder.pictures(info, {WHOLE: {0, 1}}, num_threads=1))
+
+    with pytest.raises(FramesNotPackets, match="frame 0 is shown at"):
+        pictures(decoder.probe(cut))
+    with pytest.raises(FramesNotPackets, match="use --decoder pyav"):
+        with_true_times(lambda *, exact: decoder.probe(cut, exact=exact), pictures)
 
 
 @pytest.fixture(params=list(TABLE))
@@ -40,10 +66,6 @@ def decoder(request):
         pytest.skip(str(error))
 
 
-def everything(info):
-    return {WHOLE: set(range(len(info.timeline)))}
-
-
 def refused(decoder, info):
     """Whether the decoder says that it is not for such a file; then it must not read it either."""
     if not decoder.unfit(info):
@@ -51,14 +73,6 @@ def refused(decoder, info):
     with pytest.raises(DecoderUnfit, match=f"{decoder.name} is not for {info.path.name}.*--decoder pyav"):
         list(decoder.pictures(info, everything(info), num_threads=1))
     return True
-
-
-def numbers(decoder, path, wanted=None):
-    info = decoder.probe(path)
-    wanted = set(range(len(info.timeline))) if wanted is None else wanted
-    found = list(decoder.pictures(info, {WHOLE: wanted}, num_threads=1))
-    assert [read_number(pictures[WHOLE]) for _, pictures in found] == [index for index, _ in found]
-    return info, [index for index, _ in found]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "avi", "ts"])
@@ -201,66 +215,7 @@ def test_rules_do_not_meddle_with_each_other(decoder, tmp_path):
             assert alone[index][rule].shape == (rule.height, rule.width, 3)
 
 
-def test_nvdec_is_held_to_the_processor(tmp_path, monkeypatch):
-    """On the processor itself, as there may be no GPU: equal frames pass, others are refused."""
-    try:
-        from longtake.extract.decode import torchcodec
-    except ExtractError as error:
-        pytest.skip(str(error))
-    monkeypatch.setattr(torchcodec.NVDECDecoder, "device", "cpu")
-    decoder = torchcodec.NVDECDecoder()
-    info = decoder.probe(write_video(tmp_path / "a.mp4", 12))
-    assert numbers(decoder, info.path)[1] == list(range(12))
-    monkeypatch.setattr(torchcodec, "rgb_frame", lambda picture: rgb_frame(np.roll(picture, 8, axis=1)))
-    with pytest.raises(DecoderUnfit, match="frame 11 differs by"):
-        list(decoder.pictures(info, everything(info), num_threads=1))
-
-
-def test_nvdec_without_a_gpu():
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("torchcodec")
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(ExtractError, match="nvdec needs an NVIDIA GPU|no FFmpeg libraries"):
-        get_decoder("nvdec")
-
-
-def test_auto_chooses_for_each_file_and_says_so(tmp_path, monkeypatch, numbers_backbone):
-    monkeypatch.setitem(TABLE, "nvdec", "longtake.extract.decode.no_such_module:Decoder")
-    pyav = get_decoder("pyav").description()
-    assert get_decoder("auto").description() == pyav, "nothing to choose, nothing to record"
-    monkeypatch.setitem(TABLE, "nvdec", "tests.extract.hanging:OnlyMP4")
-    (tmp_path / "videos").mkdir()
-    write_video(tmp_path / "videos" / "a.mp4", 20)
-    write_video(tmp_path / "videos" / "b.ts", 20)
-    (tmp_path / "m.csv").write_text("video_id\na\nb\n")
-    call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path / "videos"), "--weights", "random",
-            "--backbone", numbers_backbone, "--decoder", "auto", "--out", str(tmp_path / "m.h5")]  # fmt: skip
-    done = CliRunner().invoke(main, call)
-    assert done.exit_code == 0, done.output
-    with open_store(tmp_path / "m.h5") as store:
-        assert store.stream().header.decoder == f"auto: only-mp4 1; else {pyav}"
-        assert {record.video_id: record.decoder for record in store.stream().records} == {"a": "only-mp4", "b": "pyav"}
-    shown = CliRunner().invoke(longtake.features.cli.main, ["info", str(tmp_path / "m.h5")]).output
-    assert "videos read: 1 by only-mp4, 1 by pyav" in shown
-
-
 def test_a_package_that_is_missing(monkeypatch):
     monkeypatch.setitem(TABLE, "decord", "longtake.extract.decode.no_such_module:Decoder")
     with pytest.raises(ExtractError, match=r"needs the package decord: python -m pip install 'longtake\[decord\]'"):
         get_decoder("decord")
-
-
-def test_torchcodec_without_ffmpeg(monkeypatch):
-    """Its import fails with a page of what it tried; one line comes out."""
-
-    class Fails:
-        def find_spec(self, name, path=None, target=None):
-            if name.startswith("torchcodec"):
-                raise RuntimeError("Could not load libtorchcodec. " + "tried this\n" * 40)
-
-    for name in [n for n in sys.modules if n.startswith(("torchcodec", "longtake.extract.decode.torchcodec"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Fails(), *sys.meta_path])
-    with pytest.raises(ExtractError, match=r"^torchcodec finds no FFmpeg libraries.*brings its own$"):
-        get_decoder("torchcodec")

@@ -24,8 +24,7 @@ from longtake.extract.views.overlay import Track, draw_overlay
 from longtake.extract.views.thumbnails import thumbnails
 from longtake.features.store import open_store
 from longtake.manifests.table import read_manifest
-from tests.extract.media import write_video
-from tests.extract.test_sound import write_av
+from tests.extract.media import write_av, write_video
 
 
 @pytest.fixture

@@ -1,0 +1,164 @@
+"""Downloads from a server that is slow, wrong or absent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from longtake.extract.backbones import weights
+from longtake.extract.backbones.download import cached_path, fetch, verify
+from longtake.extract.cli import main
+from longtake.extract.errors import WeightsError
+from tests.calls import invoke
+from tests.extract.backbones.server import CONTENT, SHA256, Server, entry_for
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def test_fetch_verifies_and_then_needs_no_server(server: Server, cache: Path) -> None:
+    entry, progress = entry_for(server.url), []
+    path = fetch(entry, lambda done, total: progress.append((done, total)))
+    assert path == cache / "toy.pt" == cached_path(entry)
+    assert path.read_bytes() == CONTENT
+    assert files(cache) == {"toy.pt"}
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
+    fetch(entry)
+    assert len(server.requests) == 1
+    assert verify(entry) == SHA256
+
+
+def test_commands_that_fetch_and_verify(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(weights.TABLE, "toy", entry_for(server.url))
+    assert "fetch them first" in invoke(main, "weights", "verify", "toy", status=2).output
+    assert invoke(main, "weights", "fetch", "toy").stdout == f"{cache / 'toy.pt'}\n"
+    assert (cache / "toy.pt").read_bytes() == CONTENT
+    assert invoke(main, "weights", "verify", "toy").stdout == f"toy: sha256 {SHA256} is correct\n"
+    (row,) = [row for row in json.loads(invoke(main, "weights", "list", "--json").stdout) if row["name"] == "toy"]
+    assert row["here"]
+    (cache / "toy.pt").write_bytes(b"changed")
+    assert f"but {SHA256} is registered" in invoke(main, "weights", "verify", "toy", status=2).output
+
+
+def test_a_cut_download_is_resumed(server: Server, cache: Path) -> None:
+    server.cut_after = 100_000
+    with pytest.raises(WeightsError, match=f"cut after 100000 of {len(CONTENT)} bytes"):
+        fetch(entry_for(server.url))
+    assert files(cache) == {"toy.pt.partial"}
+    server.cut_after = None
+    assert fetch(entry_for(server.url)).read_bytes() == CONTENT
+    assert server.requests[-1][1] == "bytes=100000-"
+    assert files(cache) == {"toy.pt"}
+
+
+def test_a_server_without_ranges_starts_over(server: Server, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "toy.pt.partial").write_bytes(b"x" * 1000)
+    server.knows_ranges = False
+    assert fetch(entry_for(server.url)).read_bytes() == CONTENT
+
+
+def test_a_whole_partial_file_is_only_checked(server: Server, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "toy.pt.partial").write_bytes(CONTENT)
+    assert fetch(entry_for(server.url)).read_bytes() == CONTENT
+
+
+def test_the_partial_file_of_a_dead_process_is_taken_and_of_a_live_one_is_not(server: Server, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    dead, live = cache / "toy.pt.partial.host-1", cache / "toy.pt.partial.host-2"
+    for path in (dead, live):
+        path.write_bytes(CONTENT[:5000])
+    long_ago = time.time() - 3600
+    os.utime(dead, (long_ago, long_ago))
+    fetch(entry_for(server.url))
+    assert server.requests == [("/some/where/rgb.pt", "bytes=5000-")]
+    assert files(cache) == {"toy.pt", live.name}
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_kept(server: Server, cache: Path) -> None:
+    server.content = CONTENT[:-1] + b"!"
+    with pytest.raises(WeightsError, match=f"expected {SHA256}; it was not kept"):
+        fetch(entry_for(server.url))
+    assert files(cache) == set()
+    server.content = CONTENT
+    path = fetch(entry_for(server.url))
+    path.write_bytes(b"changed")
+    with pytest.raises(WeightsError, match="is registered"):
+        fetch(entry_for(server.url))
+
+
+def test_trust_on_first_use_is_said_and_a_change_is_detected(server: Server, cache: Path, caplog) -> None:
+    entry = entry_for(server.url, sha256=None)
+    with caplog.at_level(logging.WARNING):
+        path = fetch(entry)
+    assert "trusted at its first use" in caplog.text and SHA256 in caplog.text
+    assert (cache / "toy.pt.sha256").read_text().split()[0] == SHA256 == verify(entry)
+    caplog.clear()
+    fetch(entry)
+    assert not caplog.text
+    path.write_bytes(b"changed")
+    with pytest.raises(WeightsError, match="recorded at first use"):
+        fetch(entry)
+    path.unlink()  # the record outlives the file: another file from the same address is refused as well
+    server.content = b"another file"
+    with pytest.raises(WeightsError, match=f"expected {SHA256}"):
+        fetch(entry)
+    assert files(cache) == {"toy.pt.sha256"}
+
+
+def test_a_cut_download_without_checksum_starts_over(server: Server, cache: Path) -> None:
+    entry = entry_for(server.url, sha256=None)
+    server.cut_after = 100_000
+    with pytest.raises(WeightsError, match="cut after"):
+        fetch(entry)
+    server.cut_after, server.content = None, CONTENT[::-1]
+    assert fetch(entry).read_bytes() == CONTENT[::-1]
+    assert [asked for _, asked in server.requests] == [None, None]
+
+
+def test_failures_say_what_to_do(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/rgb.pt"
+    for wrong in (url, "http://no-such-host.invalid/rgb.pt", "gopher://x/rgb.pt"):
+        with pytest.raises(WeightsError) as caught:
+            fetch(entry_for(wrong))
+        message = str(caught.value)
+        for part in (f"could not download the weights toy from {wrong} (", "--weights PATH", "--weights random"):
+            assert part in message
+        assert "\n" not in message
+    monkeypatch.setenv("LONGTAKE_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="LONGTAKE_OFFLINE forbids"):
+        fetch(entry_for(server.url))
+    assert server.requests == []
+    with pytest.raises(WeightsError, match="fetch them first"):
+        verify(entry_for(server.url))
+
+
+def test_mirror(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = entry_for("http://no-such-host.invalid/rgb.pt")
+    monkeypatch.setenv("LONGTAKE_MIRROR", server.url.rpartition("/")[0] + "/")
+    path = fetch(entry)
+    assert server.requests == [("/some/where/toy.pt", None)]
+    path.unlink()
+    (tmp_path / "toy.pt").write_bytes(CONTENT)
+    monkeypatch.setenv("LONGTAKE_MIRROR", tmp_path.as_uri())
+    assert fetch(entry).read_bytes() == CONTENT
+
+
+def test_the_first_digits_that_a_file_name_states(server: Server, cache: Path) -> None:
+    entry = replace(entry_for(server.url, None), sha256_prefix=SHA256[:8])
+    assert fetch(entry).read_bytes() == CONTENT
+    other = replace(entry, name="other", sha256_prefix="0" * 8)
+    with pytest.raises(WeightsError, match="expected 00000000...; it was not kept"):
+        fetch(other)
+    assert not any("other" in name for name in files(cache))

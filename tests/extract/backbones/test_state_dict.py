@@ -1,0 +1,106 @@
+"""State dicts are read from untrusted files without executing code from them."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from longtake.extract.backbones.state_dict import load_state, state_sha256
+from longtake.extract.errors import WeightsError
+
+STATE = {"b": torch.arange(3), "a.weight": torch.randn(2, 3, generator=torch.Generator().manual_seed(0))}
+
+
+def write_state(path: Path, kind: str) -> None:
+    if kind == "safetensors":
+        safetensors.torch.save_file(STATE, path)
+    else:
+        torch.save(STATE, path, _use_new_zipfile_serialization=kind == "zip")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_load_state_tells_files_by_their_bytes(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.bin"  # the suffix says nothing
+    write_state(path, kind)
+    state = load_state(path)
+    assert state_sha256(state) == state_sha256(STATE)
+    torch.save({"state_dict": {"module.x": torch.ones(1)}, "epoch": 1}, path)
+    assert list(load_state(path)) == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_files_that_are_not_whole_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.bin"
+    write_state(path, kind)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, max(1, len(whole) // 60)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="weights.bin"):
+            load_state(path)
+
+
+class CreatesAFile:
+    """Unpickled the careless way, it creates the file `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    trap, path = tmp_path / "owned", tmp_path / "weights.pt"
+    payload = {"a": torch.ones(1), "state": CreatesAFile(trap)}
+    pickle.loads(pickle.dumps(payload["state"]))
+    assert trap.exists(), "the trap itself must work"
+    trap.unlink()
+    for protocol in (2, 4):
+        path.write_bytes(pickle.dumps(payload["state"], protocol=protocol))
+        with pytest.raises(WeightsError, match="refused.*could run code"):
+            load_state(path)
+    for zipped in (True, False):
+        torch.save(payload, path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(WeightsError, match="refused.*could run code") as caught:
+            load_state(path)
+        assert "\n" not in str(caught.value)
+    assert not trap.exists()
+
+
+def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    for content, message in (
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html><'"),
+        (struct.pack("<Q", 10**9) + b"{", "neither a safetensors nor a torch file"),
+        (b"", "neither"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=message):
+            load_state(path)
+    with pytest.raises(WeightsError, match="no weights file"):
+        load_state(tmp_path / "absent.pt")
+    torch.jit.script(torch.nn.Linear(1, 1)).save(str(path))
+    with pytest.raises(WeightsError, match="TorchScript"):
+        load_state(path)
+
+
+def test_state_sha256_sees_names_types_shapes_and_values() -> None:
+    base = {"a": torch.zeros(4), "b": torch.tensor(1.5)}
+    others = (
+        {"a": torch.zeros(4), "c": torch.tensor(1.5)},
+        {"a": torch.zeros(2, 2), "b": torch.tensor(1.5)},
+        {"a": torch.zeros(4, dtype=torch.int32), "b": torch.tensor(1.5)},
+        {"a": torch.zeros(4), "b": torch.tensor(1.25)},
+    )
+    assert len({state_sha256(state) for state in (base, *others)}) == 5
+    assert state_sha256(dict(reversed(base.items()))) == state_sha256(base)
+    assert state_sha256({"h": torch.ones(2, dtype=torch.bfloat16)})
+    assert state_sha256({"t": torch.arange(6).view(2, 3).T}) == state_sha256(
+        {"t": torch.arange(6).view(2, 3).T.clone()}
+    )
