@@ -68,14 +68,9 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
         "clips": stream.num_clips,
         "clips_per_video": [int(clips.min()), int(np.median(clips)), int(clips.max())] if len(clips) else [],
         "failed": [
-            {
-                "video_id": record.video_id,
-                "stage": record.error_stage,
-                "type": record.error_type,
-                "message": record.error_message,
-            }
-            for record in stream.records
-            if record.status == FAILED
+            {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
+            for r in stream.records
+            if r.status == FAILED
         ],
         "decoders": _counts(tuple(record.decoder for record in stream.records)),
         "missing": [video_id for video_id in store.labels.video_ids if video_id not in held],

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from tests.features.test_restricted import Payload
 
 from longtake.features.cli import main
 from longtake.features.errors import InvalidFeatures
@@ -17,6 +16,7 @@ from longtake.features.store import open_store
 from longtake.manifests.card import find_card
 from longtake.manifests.table import read_manifest
 from tests.calls import invoke
+from tests.features.imports.test_safe_pickle import Payload
 
 RNG = np.random.default_rng(0)
 

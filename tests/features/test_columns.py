@@ -1,0 +1,45 @@
+"""The table of videos as columns."""
+
+import numpy as np
+import pytest
+
+from longtake.errors import LongtakeError
+from longtake.features.columns import VideoTable, decode, encode
+from longtake.features.errors import NotAStore, NotInStore
+from longtake.features.types import FAILED, VideoRecord
+
+RECORDS = (
+    VideoRecord("ä", source_name="ä.mp4", duration_seconds=2.5, span_start_seconds=1.0),
+    VideoRecord("b", status=FAILED, error_stage="decode"),
+)
+
+
+def test_text_is_kept_as_utf_8():
+    assert decode(encode(["ä", "", "日本"])) == ("ä", "", "日本") and encode([]).dtype == "S1"
+    with pytest.raises(NotAStore, match="not UTF-8"):
+        decode(np.array([b"\xff"]))
+
+
+def test_records_come_back_as_they_were():
+    table = VideoTable.of(RECORDS, ["aa", "bb"])
+    # By their repr, because nan is not equal to itself.
+    assert repr(table.records) == repr(RECORDS) and repr(table.record(1)) == repr(RECORDS[1])
+    assert table.video_ids == ("ä", "b") and table.statuses == ("ok", "failed")
+    assert table.spans == ((1.0, None), (None, None)) and table.source_names == ("ä.mp4", "")
+    assert table.checksums == ("aa", "bb") and table.checksum(1) == "bb"
+    assert table.to_columns()["error_stage"] == ["", "decode"]
+    assert table.find("b") == 1
+    with pytest.raises(NotInStore, match="no video 'c'"):
+        table.find("c")
+
+
+def test_parts_are_joined():
+    table = VideoTable.of(RECORDS, ["aa", "bb"])
+    joined = VideoTable.joined([table.part(1, 2), table.part(0, 1)])
+    assert joined.video_ids == ("b", "ä") and joined.checksums == ("bb", "aa") and len(joined) == 2
+
+
+def test_an_id_that_is_not_a_file_name_is_refused():
+    table = VideoTable({"video_id": np.array([b"../a"])})
+    with pytest.raises(LongtakeError, match="file names cannot hold|begins or ends with"):
+        table.video_ids  # noqa: B018
