@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from longtake.checks import build
 from longtake.errors import LongtakeError, LongtakeWarning
 from longtake.features.store import Store, open_store
 from longtake.files import write_whole
@@ -31,7 +33,7 @@ from longtake.train.protocol.settings import settings_kinds
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.units import Unit
 from longtake.train.runs.fit import fit, options_of
-from longtake.train.runs.folder import CONFIG
+from longtake.train.runs.records import CONFIG, only_known, read_config, read_metrics, read_values
 
 DONE = "done.json"
 """Of a cell that is finished; written last."""
@@ -48,6 +50,14 @@ class Cell:
     def folder(self) -> str:
         parts = [unit_name(self.head, self.backbone.replace("@", "-")), unit_name(self.category, "")]
         return "-".join([*filter(None, parts), f"seed{self.seed}"])
+
+
+@dataclass(frozen=True)
+class Done:
+    """What done.json says of a finished cell."""
+
+    cell: Cell
+    random_weights: bool
 
 
 @dataclass(frozen=True)
@@ -122,17 +132,13 @@ def require_same_data(out: Path, store_path: Path | str, choices: dict[str, obje
     with the others."""
     begun: dict[tuple[str, str, bool], list[tuple[str, str, Path]]] = {}
     for path in sorted(out.glob(f"*/{CONFIG}")):
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            options = known["options"]
-            category = "".join(options["categories"])
-            key = known["head"], options["backbone"], bool(category)
-            # Other runs may lie beside the cells.
-            if not options["backbone"] or Cell(*key[:2], category, options["first_seed"]).folder != path.parent.name:
-                continue
-            begun.setdefault(key, []).append((category, known["data_id"], path.parent))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path.parent} is not a cell of a sweep: {error!r} in its {CONFIG}") from error
+        known = read_config(path.parent)
+        backbone = known.options.backbone
+        category = "".join(known.options.categories)
+        # Other runs may be in the folder of the sweep.
+        if backbone and Cell(known.head, backbone, category, known.options.first_seed).folder == path.parent.name:
+            key = known.head, backbone, bool(category)
+            begun.setdefault(key, []).append((category, known.data_id, path.parent))
     with open_store(store_path) as store:
         for (head, backbone, _), folders in begun.items():
             categories = {category for category, _, _ in folders} - {""}
@@ -240,8 +246,7 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, o
             )  # fmt: skip
     except (LongtakeError, OSError) as error:
         return Outcome(cell, str(error))
-    done = {"cell": asdict(cell), "random_weights": run.random_weights}
-    write_whole(folder / DONE, json.dumps(done) + "\n")
+    write_whole(folder / DONE, json.dumps(asdict(Done(cell, run.random_weights))) + "\n")
     return Outcome(cell, None)
 
 
@@ -250,17 +255,17 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
     models: dict[tuple[str, str, str, str], dict[int, list[tuple[float, float, int]]]] = {}
     random_weights = False
     for path in sorted(out.glob(f"*/{DONE}")):
-        try:
-            done = json.loads(path.read_text(encoding="utf-8"))
-            cell = Cell(**done["cell"])
-            random_weights |= bool(done["random_weights"])
-            for model in json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))["models"]:
-                if not model["control"]:
-                    key = cell.head, cell.backbone, model["category"], model["score"]
-                    test = model["test"]["spearman"], model["test"]["mse"], model["test"]["num_videos"]
-                    models.setdefault(key, {}).setdefault(model["seed"], []).append(test)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path.parent} is not a cell of a sweep: {error!r}") from error
+        done = build(Done, only_known(Done, read_values(path)), str(path), DataError)
+        random_weights |= done.random_weights
+        for model in read_metrics(path.parent).models:
+            if not model.control:
+                key = done.cell.head, done.cell.backbone, model.category, model.score
+                test = (
+                    math.nan if model.test.spearman is None else model.test.spearman,
+                    model.test.mse,
+                    model.test.num_videos,
+                )
+                models.setdefault(key, {}).setdefault(model.seed, []).append(test)
     of_seeds = {
         key: {seed: average((rho, count) for rho, _, count in tests) for seed, tests in by_seed.items()}
         for key, by_seed in models.items()

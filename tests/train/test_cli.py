@@ -23,9 +23,10 @@ from longtake.train.protocol.checks import warnings_of
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.splits import splits
-from longtake.train.runs import import_checkpoint as published
+from longtake.train.runs import listing
 from longtake.train.runs.fit import default_folder, fit, open_experiment, train_into
-from longtake.train.runs.folder import BEST_ON_TEST, RANDOM_NOTE
+from longtake.train.runs.folder import BEST_ON_TEST
+from longtake.train.runs.tables import RANDOM_NOTE
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -394,7 +395,7 @@ def test_list():
 
 def test_list_counts_for_a_dataset_and_a_width(monkeypatch):
     """Of the published code of MLAVL, with 768 values a clip; 124 clips of Fis-V are more work than 68 of Rhythmic Gymnastics."""
-    monkeypatch.setattr(published, "TABLE", ("avcf", "gdlt", "ridge"))
+    monkeypatch.setattr(listing, "TABLE", ("avcf", "gdlt", "ridge"))
     found = {}
     for words in ((), ("--dim", 768), ("--dataset", "fisv")):
         found[words] = {row["head"]: row for row in json.loads(run("list", *words, "--json").output)}

@@ -8,8 +8,7 @@ import pytest
 from longtake.train.cli import main
 from longtake.train.errors import DataError
 from longtake.train.metrics import fisher_mean, spearman
-from longtake.train.protocol.significance import compare_pair
-from longtake.train.runs.compare import published_lines
+from longtake.train.runs.compare import compare_pair, published_lines
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -99,6 +98,23 @@ def test_tables_for_papers_and_pages(tmp_path, form, pieces):
     assert "'pdf' is not one of 'text', 'markdown', 'latex', 'html'" in run("compare", out, "--format", "pdf", status=2)
 
 
+METRICS = {
+    "head": "gdlt",
+    "dataset": "d",
+    "random_weights": False,
+    "table": [],
+    "models": [
+        {
+            "category": "",
+            "score": "total",
+            "seed": 0,
+            "control": False,
+            "test": {"spearman": None, "mse": 1.5, "num_videos": 2},
+        }
+    ],
+}
+
+
 def write_run(folder, predicted_by_seed, true, rng):
     folder.mkdir()
     lines = ["video_id,category,score,seed,fold,control,true,predicted"]
@@ -129,7 +145,7 @@ def test_paired_tests(tmp_path):
     short = write_run(tmp_path / "short", [true[:150]], true[:150], rng)
     with pytest.raises(DataError, match="not tested on the same videos"):
         compare_pair(short, first)
-    with pytest.raises(DataError, match="has no predictions"):
+    with pytest.raises(DataError, match="no predictions.csv in it"):
         compare_pair(tmp_path, first)
 
 
@@ -147,13 +163,40 @@ def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
         path.write_text("\n".join(lines) + "\n")
     assert compare_pair(first, other).spearman != together.spearman, "nobody says that it was one model"
     for folder in (first, other):
-        (folder / "metrics.json").write_text(json.dumps({"models": [{"category": "", "score": "total"}]}))
+        (folder / "metrics.json").write_text(json.dumps(METRICS))
     assert compare_pair(first, other) == together
     (other / "metrics.json").unlink()
     assert compare_pair(first, other) == together, "one model of all against one of each category"
     (other / "metrics.json").write_text("{}")
-    with pytest.raises(DataError, match="metrics.json cannot be read"):
+    with pytest.raises(DataError, match="the run in .*\n  metrics.head is missing(.*\n)+  metrics.models is missing"):
         compare_pair(first, other)
+
+
+def test_a_damaged_run_is_one_message_with_all_faults(tmp_path):
+    config = {
+        "head": 1,
+        "options": {"folds": "5", "seeds": True},
+        "versions": {"torch": None},
+        "later": "unknown entries are allowed",
+    }
+    (tmp_path / "metrics.json").write_text(
+        json.dumps({**METRICS, "models": [{"category": None, "seed": 0.5}], "later": 1})
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    said = run("compare", tmp_path, status=2)
+    for fault in (
+        "metrics.models[0].category must be text, got None",
+        "metrics.models[0].seed must be a whole number, got 0.5",
+        "config.head must be text, got 1",
+        "config.options.folds must be a whole number, got '5'",
+        "config.options.seeds must be a whole number, got True",
+        "config.versions.torch must be text, got None",
+        "config.features is missing",
+    ):
+        assert fault in said
+    assert "later" not in said and said.count("error:") == 1
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    assert "config.json is nested too deeply" in run("compare", tmp_path, status=2)
 
 
 def seeds(folder):

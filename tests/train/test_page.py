@@ -209,7 +209,10 @@ def test_a_run_of_another_release(lab, tmp_path):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     metrics["table"][0]["kendall"] = 0.5
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
-    assert "is not a run of this release" in run("report", tmp_path / "run", status=2)
+    run("report", tmp_path / "run")
+    del metrics["table"][0]["spearman"]
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    assert "metrics.table[0].spearman is missing" in run("report", tmp_path / "run", status=2)
 
 
 def test_names_are_no_mathematics():

@@ -240,7 +240,7 @@ def test_scores_are_utf_8_whatever_the_locale(trained, tmp_path):
 from pathlib import Path
 from longtake.train.runs.predict import Prediction, Timeline
 from longtake.train.heads.base import Needs
-from longtake.train.runs.folder import write_scores
+from longtake.train.runs.predict import write_scores
 nan = float("nan")
 write_scores(Path({str(tmp_path / "s.csv")!r}), [{one!a}])"""
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -15,8 +15,8 @@ from longtake.train.engine import parallel, resume
 from longtake.train.errors import SettingsError
 from longtake.train.protocol.options import Options
 from longtake.train.runs import folder as report
-from longtake.train.runs.fit import LOCK, fit, open_experiment, train_into
-from longtake.train.runs.folder import RunFolder
+from longtake.train.runs.fit import fit, open_experiment, train_into
+from longtake.train.runs.folder import LOCK, RunFolder
 from longtake.train.sweep import Cell, run_cell
 from tests.calls import invoke
 from tests.train.planted import planted_store
@@ -145,7 +145,7 @@ def test_the_command_goes_on(tmp_path, store, monkeypatch):
     out = tmp_path / "run"
     call = ["heads", "--features", store, "--head", "gdlt", "--score", "total", "--epochs", 1, "--set", "width=16"]
     call += ["--no-floor", "--seeds", 3, "--out", out]
-    assert f"The same call with --resume --out {out} goes on" in run(*call, status=130)
+    assert f"Run the same command with --resume --out {out} to resume" in run(*call, status=130)
     said = run(*call, "--resume", "--parallel", "none")
     assert said.count("finished before") == 1 and len(calls) == 4
     assert len(json.loads((out / "metrics.json").read_text())["models"]) == 3
@@ -316,7 +316,7 @@ def test_one_process_trains_in_a_folder(finished):
         fcntl.flock(held, fcntl.LOCK_EX)
         said = run(*call, status=2)
         assert f"another process trains in {record.parent.parent} now" in said
-        assert f"remove {record.parent.parent / LOCK}" in said
+        assert f"delete the lock file {record.parent.parent / LOCK}" in said
     assert "finished before" in run(*call)
 
 
@@ -326,7 +326,7 @@ def test_a_disk_without_locks(finished, monkeypatch):
     def none(lock, **_):
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("longtake.train.runs.fit.FileLock.acquire", none)
+    monkeypatch.setattr("longtake.train.runs.folder.FileLock.acquire", none)
     assert "finished before" in run(*finished[0])
 
 

@@ -1,12 +1,9 @@
-"""Is one run better than another, or luckier? Paired tests over the videos that both have scored."""
+"""Is one run better than another, or is it chance? Paired tests over the videos that both have scored."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata, wilcoxon
@@ -17,11 +14,13 @@ from longtake.train.metrics import fisher_mean
 RESAMPLES = 2000
 Group = tuple[str, str, str]
 """Category of the models, score and fold: videos that were tested by the same models."""
+Predictions = Mapping[Group, Mapping[str, tuple[float, float]]]
+"""Group -> video -> (true, predicted), the mean over seeds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run minus the run it is compared with. Both by the mean of their seeds' scores."""
+    """A run minus the run it is compared with, each by the mean of its seeds' scores."""
 
     run: str
     against: str
@@ -39,40 +38,8 @@ class Difference:
     """Wilcoxon's signed-rank test of the videos' squared errors, two-sided."""
 
 
-def read_predictions(folder: Path, of_all: Set[str] = frozenset()) -> dict[Group, dict[str, tuple[float, float]]]:
-    """Group -> video -> (true, predicted), averaged over seeds. `of_all`: scores of which one model serves all categories. Raises `DataError`."""
-    gathered: dict[Group, dict[str, tuple[float, list[float]]]] = {}
-    try:
-        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["control"] == "1":
-                    continue
-                category = "" if row["score"] in of_all else row["category"]
-                group = gathered.setdefault((category, row["score"], row["fold"]), {})
-                group.setdefault(row["video_id"], (float(row["true"]), []))[1].append(float(row["predicted"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} has no predictions of `train heads`: {error!r}") from error
-    return {
-        group: {video: (true, float(np.mean(predicted))) for video, (true, predicted) in videos.items()}
-        for group, videos in gathered.items()
-    }
-
-
-def _scores_of_all(folder: Path) -> set[str]:
-    """Scores with one model for all categories, whatever those of the videos are. Raises `DataError`."""
-    try:
-        models = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["models"]
-        return {model["score"] for model in models if not model["category"]}
-    except FileNotFoundError:
-        return set()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'metrics.json'} cannot be read: {error!r}") from error
-
-
-def compare_pair(run: Path, against: Path) -> Difference:
-    """Raises `DataError` when the two were not tested on the same videos of the same folds."""
-    of_all = _scores_of_all(run) | _scores_of_all(against)
-    ours, theirs = read_predictions(run, of_all), read_predictions(against, of_all)
+def difference(run: str, against: str, ours: Predictions, theirs: Predictions) -> Difference:
+    """Of two runs that were tested on the same videos of the same groups. Raises `DataError` for others."""
     if {g: set(v) for g, v in ours.items()} != {g: set(v) for g, v in theirs.items()}:
         raise DataError(f"{run} and {against} were not tested on the same videos, scores and folds")
     tables = []
@@ -97,7 +64,7 @@ def compare_pair(run: Path, against: Path) -> Difference:
     ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
     same = np.allclose(ours_all, theirs_all)
     return Difference(
-        str(run), str(against), len(ours_all), _difference(found, counts), float(low), float(high),
+        run, against, len(ours_all), _difference(found, counts), float(low), float(high),
         float(min(max(p, 1 / RESAMPLES), 1.0)),
         float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,15 +42,9 @@ class Row:
 AVERAGE = "average"
 
 
-def unfinished(metrics: Mapping[str, object]) -> str:
-    """A mark, from metrics.json, of a run that has fewer models than it was to have; empty for others, and for files of older releases."""
-    done, wanted = metrics.get("num_done"), metrics.get("num_models")
-    return f"UNFINISHED, {done} of {wanted} models" if done != wanted else ""
-
-
 @dataclass(frozen=True)
 class _Seeded:
-    """A row, and what its seeds say one by one."""
+    """A row, and its correlation for each seed."""
 
     row: Row
     seeds: Seeds

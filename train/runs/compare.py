@@ -7,16 +7,20 @@ test videos, and of other splits where a run was cross-validated: the table says
 from __future__ import annotations
 
 import csv
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from tabulate import tabulate
 
 from longtake.train.errors import DataError
-from longtake.train.protocol.summary import AVERAGE, unfinished
+from longtake.train.protocol.significance import Difference, Group, difference
+from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.unified import UNIFIED
+from longtake.train.runs.records import METRICS, read_metrics, read_run
+from longtake.train.runs.tables import read_predictions
 
 PAPERS = Path(__file__).with_name("papers.csv")
 FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
@@ -37,60 +41,36 @@ class Line:
     relative_l2: dict[tuple[str, str], float] = field(default_factory=dict)
     """R-l2, times 100."""
 
-
-def read_run(folder: Path) -> tuple[str, Line]:
-    """(dataset, line) of a run. Raises `DataError`."""
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        rows = metrics["table"]
-        keys = [(row["category"], row["score"]) for row in rows]
-        spearman = {key: row["spearman"] for key, row in zip(keys, rows) if row["spearman"] is not None}
-        deviation = {
-            k: row["spearman_deviation"] for k, row in zip(keys, rows) if row["spearman_deviation"] is not None
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: category and score as one name."""
+        return {
+            name: {" ".join(filter(None, key)): one for key, one in value.items()} if isinstance(value, dict) else value
+            for name, value in vars(self).items()
         }
-        mse = {key: row["mse"] for key, row in zip(keys, rows) if row["mse"] is not None}
-        l2 = {key: row["relative_l2"] for key, row in zip(keys, rows) if row["relative_l2"] is not None}
-        folds, random = config["options"]["folds"], metrics["random_weights"]
-        marks = [
-            "last epoch",
-            f"{folds}-fold" if folds else "",
-            "RANDOM weights" if random else "",
-            unfinished(metrics),
-        ]
-        return metrics["dataset"], Line(
-            f"{metrics['head']} ({folder.name})",
-            config["features"]["backbone"],
-            ", ".join(filter(None, marks)),
-            spearman,
-            mse,
-            deviation,
-            l2,
-        )
-    except OSError as error:
-        raise DataError(
-            f"{folder} is not a finished run of `train heads`: no {Path(error.filename).name} in it"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"no entry {error} in its files" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{folder} is not a finished run of `train heads`: {reason}") from error
 
 
-def read_runs(folder: Path) -> list[tuple[str, Line]]:
-    """Every run in a folder, the newest last; what is not a finished run is passed over."""
-    found = []
-    for path in sorted(folder.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns):
-        try:
-            found.append(read_run(path.parent))
-        except DataError:
-            continue
-    return found
-
-
-def summary_of(line: Line) -> dict[str, float | None]:
-    """The average row, or the only one."""
-    key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), None)
-    return {"spearman": line.spearman.get(key), "mse": line.mse.get(key)}
+def line_of(folder: Path) -> tuple[str, Line]:
+    """(dataset, line) of a run. Raises `DataError`."""
+    metrics, config = read_run(folder)
+    folds = config.options.folds
+    marks = [
+        "last epoch",
+        f"{folds}-fold" if folds else "",
+        "RANDOM weights" if metrics.random_weights else "",
+        metrics.unfinished,
+    ]
+    line = Line(f"{metrics.head} ({folder.name})", config.features.backbone, ", ".join(filter(None, marks)), {}, {})
+    columns = {
+        "spearman": line.spearman,
+        "spearman_deviation": line.deviation,
+        "mse": line.mse,
+        "relative_l2": line.relative_l2,
+    }
+    for row in metrics.rows:
+        for name, values in columns.items():
+            if not math.isnan(value := getattr(row, name)):
+                values[row.category, row.score] = value
+    return metrics.dataset, line
 
 
 def published_lines(dataset: str) -> list[Line]:
@@ -114,7 +94,7 @@ def published_lines(dataset: str) -> list[Line]:
 
 def compare(runs: Sequence[Path], with_papers: bool) -> list[Line]:
     """Lines of the runs, and of the papers before them. Raises `DataError` for runs on different datasets."""
-    found = [read_run(run) for run in runs]
+    found = [line_of(run) for run in runs]
     datasets = dict.fromkeys(dataset for dataset, _ in found)
     if len(datasets) > 1:
         raise DataError(f"these runs are on different datasets: {', '.join(datasets)}")
@@ -145,3 +125,37 @@ def format_lines(lines: Sequence[Line], form: str) -> str:
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
     headers = ["method", "features", *(f"{name} {figures}" for name in names), "figures of"]
     return tabulate(table, headers, tablefmt=FORMATS[form], disable_numparse=True)
+
+
+def format_difference(one: Difference) -> str:
+    return (
+        f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos: rho {one.spearman:+.3f} "
+        f"[{one.spearman_low:+.3f}, {one.spearman_high:+.3f}], p {one.spearman_p:.3g}; squared error x {one.mse_ratio:.2f}, "
+        f"p {one.error_p:.3g}"
+    )
+
+
+def compare_pair(run: Path, against: Path) -> Difference:
+    """Raises `DataError` when the two were not tested on the same videos of the same folds."""
+    of_all = _scores_of_all(run) | _scores_of_all(against)
+    return difference(str(run), str(against), _predictions(run, of_all), _predictions(against, of_all))
+
+
+def _scores_of_all(folder: Path) -> set[str]:
+    """Scores with one model for the videos of all categories."""
+    if not (folder / METRICS).exists():
+        return set()
+    return {model.score for model in read_metrics(folder).models if not model.category}
+
+
+def _predictions(folder: Path, of_all: set[str]) -> dict[Group, dict[str, tuple[float, float]]]:
+    """Of each group, averaged over seeds; `of_all` are the scores of which one model serves all categories."""
+    found: dict[Group, dict[str, tuple[float, list[float]]]] = {}
+    for row in read_predictions(folder):
+        if not row.control:
+            group = found.setdefault(("" if row.score in of_all else row.category, row.score, row.fold), {})
+            group.setdefault(row.video_id, (row.true, []))[1].append(row.predicted)
+    return {
+        group: {video: (true, float(np.mean(predicted))) for video, (true, predicted) in videos.items()}
+        for group, videos in found.items()
+    }

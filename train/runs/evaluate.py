@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import Store
@@ -26,6 +28,7 @@ from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.splits import labelled_rows
+from longtake.train.runs.tables import RANDOM_NOTE
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,26 @@ def _evaluate(
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
     unmatched = int(maker.candidates.unmatched[rows].sum()) if maker.candidates else 0
     return Evaluation(name, metrics, config.random_weights, by_video, unmatched)
+
+
+def format_evaluations(rows: Sequence[Evaluation]) -> str:
+    """The table that `train evaluate` prints, and its notes."""
+    table = {
+        "head": [row.checkpoint for row in rows],
+        "videos": [row.metrics.num_videos for row in rows],
+        "Spearman": [f"{row.metrics.spearman:.3f}" for row in rows],
+        "MSE": [f"{row.metrics.mse:.2f}" for row in rows],
+    }
+    for name, values in (
+        ("AIoU@0.5", [row.metrics.aiou_50 for row in rows]),
+        ("AIoU@0.75", [row.metrics.aiou_75 for row in rows]),
+    ):
+        if not all(map(math.isnan, values)):
+            table[name] = ["" if math.isnan(value) else f"{value:.3f}" for value in values]
+    notes = [
+        f"{row.checkpoint}: {row.unmatched} videos agree with no exemplar and are compared with any"
+        for row in rows
+        if row.unmatched
+    ]
+    random = [RANDOM_NOTE] if any(row.random_weights for row in rows) else []
+    return "\n".join([tabulate(table, headers="keys", disable_numparse=True), *notes, *random])

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import open_store
 from longtake.train.engine.checkpoint import unit_name
 from longtake.train.engine.state import Epoch
-from longtake.train.errors import SettingsError, TrainError
+from longtake.train.errors import SettingsError
 from longtake.train.protocol.checks import require_heads, require_trainable, warnings_of
 from longtake.train.protocol.experiment import Experiment, Model, prepare
 from longtake.train.protocol.options import Options
@@ -25,12 +24,9 @@ from longtake.train.protocol.run import OnEpoch, Result, run
 from longtake.train.protocol.summary import Row, summarise
 from longtake.train.protocol.unified import overlaps, prepare_unified
 from longtake.train.runs.epochs import EpochLog
-from longtake.train.runs.folder import RANDOM_NOTE, RunFolder, format_table
+from longtake.train.runs.folder import RunFolder, locked
+from longtake.train.runs.tables import RANDOM_NOTE, format_table
 from longtake.train.runs.tensorboard import TensorBoardLog
-
-LOCK = ".lock"
-"""Lock file of a run's folder, held as long as a process trains in it. The system releases it when that process ends in any way,
-where the file system supports locks."""
 
 
 def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Experiment, list[str]]:
@@ -47,6 +43,18 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
     return experiment, [*map(str, shared), *warnings_of(experiment)]
 
 
+def described(experiment: Experiment) -> str:
+    """For the user: what will be trained, on what."""
+    data, num_models = experiment.data, sum(not model.control for model in experiment.models)
+    ranges = [
+        f"score {scale.name}: no card states its range, so that of the labels is taken: {scale.minimum:g} to {scale.maximum:g}"
+        for scale in (unit.scale for unit in experiment.tested)
+        if not scale.stated
+    ]
+    what = f"head {experiment.head} on {len(data)} videos, {len(data.clips.features)} clips x {data.header.dim} of {data.header.backbone}@{data.header.recipe_id}"
+    return "\n".join([f"{what}; {num_models} models on {experiment.device}", *ranges])
+
+
 def default_folder(experiment: Experiment) -> Path:
     """A new folder in runs/, different from that of a run that starts in the same second."""
     name = f"{unit_name(experiment.dataset, experiment.head)}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -61,34 +69,13 @@ def default_folder(experiment: Experiment) -> Path:
     return folder
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Raises `TrainError` where another process trains in the folder, such as a job that a scheduler believes to be dead: each would undo
-    what the other does."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise TrainError(
-            f"another process trains in {out} now: wait until it has ended, or take another --out. If no such process runs any more, "
-            f"remove {out / LOCK}"
-        ) from error
-    except NotImplementedError:
-        pass  # A file system without locks.
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool = False) -> Iterator[Result]:
     """Each model's result, without its head, when it is on disk.
 
     With `resume`, continue what an interruption left in the folder: finished models are kept and come first, and others continue from
     the last saved epoch. Otherwise every model is trained from the start.
     """
-    with _locked(out):
+    with locked(out):
         yield from _train_into(out, experiment, on_epoch, resume)
 
 

@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.errors import there_are
 from longtake.features.store import Store
-from longtake.manifests.card import Card
-from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.dataset import FeatureSet
 from longtake.train.data.prompts import build_prototypes
 from longtake.train.engine.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
 from longtake.train.errors import CheckpointError, DataError, SettingsError
-from longtake.train.heads import TABLE, get_head
-from longtake.train.heads.base import Batch, Prototypes, SecondStream
-from longtake.train.heads.staged import GROUPS
+from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build
-from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
+from longtake.train.protocol.settings import build_settings, settings_kinds
 from longtake.train.protocol.units import score_scale
-from longtake.train.runs.folder import CONFIG, versions
+from longtake.train.runs.folder import versions
+from longtake.train.runs.records import CONFIG
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -181,65 +177,3 @@ def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path)
         ]
         raise CheckpointError(f"{source} does not fit the head:\n" + "\n".join(lines))
     module.load_state_dict(state, strict=False)
-
-
-AUDIO_DIM, TEXT_DIM = 768, 512
-"""Of AST and of CLIP, which the papers use."""
-QGVL_TEXTS = {"grades": 4, "scores": 101}
-MVLA_FRAMES = 96
-
-
-def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, object]]:
-    """Every head for the shapes of a dataset: trainable parameters, and operations for one video of its window.
-
-    A multiplication with an addition counts as two operations, as torch's counter has it.
-    """
-    texts = dict(QGVL_TEXTS)
-    for prompts in card.prompts.values():
-        texts |= {group: len(entries) for group, entries in prompts.groups.items()}
-    num_clips = card.window_clips or 68
-    batch = Batch(
-        torch.zeros(1, num_clips, dim), torch.ones(1, num_clips, dtype=torch.bool), torch.zeros(1), (0,),
-        torch.zeros(1, num_clips, AUDIO_DIM),
-    )  # fmt: skip
-    stated = card.scores[card.default_scores[0] if card.default_scores else next(iter(card.scores))]
-    scale = ScoreScale(stated.name, stated.minimum, stated.maximum, True)
-    times = torch.arange(num_clips + 1.0)
-    batch = replace(batch, seconds=torch.stack([times[:-1], times[1:]], -1)[None])
-    # Heads that compare are counted with one exemplar.
-    batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
-    rows = []
-    for name in TABLE:
-        head_class = get_head(name)
-        arrays = {group: np.ones((count, TEXT_DIM), np.float32) for group, count in texts.items()}
-        about = (head_class.__doc__ or "").strip().splitlines()[0]
-        row = {"head": name, "parameters": None, "flops_per_video": None, "about": about}
-        rows.append(row)
-        settings = head_class.Settings(**card_settings(card, scale, head_class.Settings))
-        try:
-            needs = head_class.needs(settings)
-        except SettingsError as error:
-            row["about"] = f"{error}. {about}"
-            continue
-        missing = [group for group in needs.texts if group not in arrays]
-        if missing:
-            row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
-            continue
-        second, given = AUDIO_DIM, batch
-        if set(GROUPS) <= set(needs.terms):
-            given, second = _with_frames(batch, needs.boundaries), TEXT_DIM
-        head = head_class(dim, settings, Prototypes(arrays, random=False), second).eval()
-        row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
-        # With gradients, because without them torch takes a fused path whose operations its counter does not know.
-        with FlopCounterMode(display=False) as counter:
-            head(replace(given, scores=torch.ones(1, len(needs.columns))))
-        row["flops_per_video"] = counter.get_total_flops()
-    return rows
-
-
-def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
-    """Beside the clips, CLIP's features of as many frames as MVLA takes."""
-    starts = torch.arange(MVLA_FRAMES, dtype=torch.float32)[None] * batch.mask.shape[1] / MVLA_FRAMES
-    seconds = torch.stack([starts, starts + batch.mask.shape[1] / MVLA_FRAMES], -1)
-    frames = SecondStream(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)
-    return replace(batch, audio=None, second_stream=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))

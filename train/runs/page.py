@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +19,14 @@ from longtake.train.data.batches import BatchMaker
 from longtake.train.engine.checkpoint import CONTROL, load_checkpoint, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
-from longtake.train.protocol.summary import Row, unfinished
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs import figures
-from longtake.train.runs.compare import format_lines, published_lines, read_run
+from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import checkpoints, load_run
-from longtake.train.runs.folder import CONFIG, RANDOM_NOTE, format_table
 from longtake.train.runs.predict import Prediction, predict_run
+from longtake.train.runs.records import read_run
+from longtake.train.runs.tables import RANDOM_NOTE, format_table, read_predictions
 from longtake.train.runs.tensorboard import logged_models, read_log
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -89,10 +86,8 @@ def make_page(
     With the run's store it also shows where grades looked, in a few videos and those of `show`, and how their patterns lie; with
     the videos, pictures of the strongest clips. Raises `DataError` for a folder that is not a run, `CheckpointError` for another recipe's store.
     """
-    dataset, line = read_run(run)
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-    table = _table(run, metrics["table"])
+    metrics, config = read_run(run)
+    dataset, line = line_of(run)
     sections = {key: Section(" ".join(filter(None, key)), scored, []) for key, scored in _scored(run)}
     for section in sections.values():
         true = np.array([one.true for one in section.scored])
@@ -116,36 +111,24 @@ def make_page(
         dataset=dataset,
         metrics=metrics,
         config=config,
-        table=format_table(table, "html"),
-        random_note=RANDOM_NOTE if metrics["random_weights"] else "",
+        made_of={"settings": config.settings, "features": config.features.to_dict()},
+        table=format_table(metrics.rows, "html"),
+        random_note=RANDOM_NOTE if metrics.random_weights else "",
         sections=sections.values(),
-        unfinished=unfinished(metrics),
+        unfinished=metrics.unfinished,
         comparison=format_lines([*papers, line], "html") if papers else "",
-        models=sum(not model["control"] for model in metrics["models"]),
+        models=sum(not model.control for model in metrics.models),
     )
     return page, missing
 
 
-def _table(run: Path, rows: Sequence[dict[str, object]]) -> list[Row]:
-    try:
-        return [Row(**{name: math.nan if value is None else value for name, value in row.items()}) for row in rows]
-    except (TypeError, AttributeError) as error:
-        raise DataError(
-            f"{run} is not a run of this release: the rows of its metrics.json are others. Make the page by the release that trained it"
-        ) from error
-
-
 def _scored(run: Path) -> Iterator[tuple[tuple[str, str], list[Scored]]]:
     """From predictions.csv, in its order."""
-    try:
-        with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["control"] == "0"]
-        found: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
-        for row in rows:
-            unit = found.setdefault((row["category"], row["score"]), {})
-            unit.setdefault(row["video_id"], []).append((float(row["true"]), float(row["predicted"])))
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{run} is not a finished run of `train heads`: {error!r} in its predictions.csv") from error
+    found: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+    for row in read_predictions(run):
+        if not row.control:
+            unit = found.setdefault((row.category, row.score), {})
+            unit.setdefault(row.video_id, []).append((row.true, row.predicted))
     for key, videos in found.items():
         true = np.array([values[0][0] for values in videos.values()])
         predicted = np.array([np.mean([value for _, value in values]) for values in videos.values()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from longtake.train.errors import DataError
 from longtake.train.extras import from_extract
 from longtake.train.heads.blocks.transformer import Decoder
 from longtake.train.runs.evaluate import checkpoints, load_run
+from longtake.train.runs.tables import RANDOM_NOTE
 
 MOMENTS = 3
 PREFIXES = 32
@@ -70,7 +72,12 @@ class Prediction:
     timeline: Timeline
     random_weights: bool
     unmatched: bool = False
-    """Of heads that compare: no training video agrees with this one as their rule asks, so any served as exemplar."""
+    """Of heads that compare: no training video matches this one by their rule, so it is compared with any."""
+
+    @property
+    def name(self) -> str:
+        """Category and score."""
+        return " ".join(part for part in (self.category, self.score) if part)
 
 
 @dataclass
@@ -298,15 +305,42 @@ def predict(
         return predict_run(Path(run), store, only, category, accept=accept)
 
 
+def format_predictions(predictions: Sequence[Prediction]) -> str:
+    """What `train predict` prints."""
+    lines = []
+    for one in predictions:
+        spread = f" ± {one.deviation:.2f} over {one.num_heads} heads" if one.num_heads > 1 else ""
+        lines.append(f"{one.video_id}: {one.name} {one.predicted:.2f}{spread}")
+        if one.grades:
+            lines.append("    grades from worst to best: " + ", ".join(f"{share:.2f}" for share in one.grades))
+        if one.unmatched:
+            lines.append("    no training video is known to be of its kind: it is compared with any")
+        if one.moments:
+            times = ", ".join(f"{m.start_seconds:.1f}-{m.end_seconds:.1f} s ({m.share:.0%})" for m in one.moments)
+            lines.append(f"    looked at most: {times}")
+    if any(one.random_weights for one in predictions):
+        lines.append(RANDOM_NOTE)
+    return "\n".join(lines)
+
+
+def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
+    """The scores of `train predict` as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video_id", "category", "score", "predicted", "deviation", "heads"])
+        for one in predictions:
+            deviation = "" if math.isnan(one.deviation) else f"{one.deviation:.6f}"
+            writer.writerow([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
+
+
 def overlay(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
     """Write `out`, the video with the attention of each clip and the score so far; of predictions with `running`."""
     draw = from_extract("draw_overlay", "drawing on a video")
     track = from_extract("track", "drawing on a video")
     tracks = []
     for one in predictions:
-        name = " ".join(part for part in (one.category, one.score) if part)
         line = one.timeline
         running = [f"so far {score:.2f}, whole {one.predicted:.2f}" for score in line.running]
         note = ", RANDOM weights" if one.random_weights else ""
-        tracks.append(track(f"{name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
+        tracks.append(track(f"{one.name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
     draw(video, out, tracks)

@@ -10,7 +10,7 @@ from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.errors import DataError
 from longtake.train.heads import TABLE, base, get_head
 from longtake.train.heads.base import Batch, Head, HeadOutput, Prototypes
-from longtake.train.runs.import_checkpoint import describe_heads
+from longtake.train.runs.listing import describe_heads
 from tests.train.heads.kit import (
     AUDIO_DIM,
     DIM,

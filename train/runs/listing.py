@@ -1,0 +1,137 @@
+"""What `train list` shows: the heads with their sizes, and the runs of a folder with their results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch.utils.flop_counter import FlopCounterMode
+
+from longtake.manifests.card import Card
+from longtake.train.data.dataset import ScoreScale
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads import TABLE, get_head
+from longtake.train.heads.base import Batch, Prototypes, SecondStream
+from longtake.train.heads.staged import GROUPS
+from longtake.train.protocol.settings import card_settings
+from longtake.train.protocol.summary import AVERAGE
+from longtake.train.runs.compare import Line, line_of
+from longtake.train.runs.records import METRICS
+
+AUDIO_DIM, TEXT_DIM = 768, 512
+"""Of AST and of CLIP, which the papers use."""
+QGVL_TEXTS = {"grades": 4, "scores": 101}
+MVLA_FRAMES = 96
+
+
+def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
+    """Every head for the shapes of a dataset: trainable parameters, and operations for one video of its window.
+
+    A multiplication with an addition counts as two operations, as torch's counter has it.
+    """
+    texts = dict(QGVL_TEXTS)
+    for prompts in card.prompts.values():
+        texts |= {group: len(entries) for group, entries in prompts.groups.items()}
+    num_clips = card.window_clips or 68
+    batch = Batch(
+        torch.zeros(1, num_clips, dim), torch.ones(1, num_clips, dtype=torch.bool), torch.zeros(1), (0,),
+        torch.zeros(1, num_clips, AUDIO_DIM),
+    )  # fmt: skip
+    stated = card.scores[card.default_scores[0] if card.default_scores else next(iter(card.scores))]
+    scale = ScoreScale(stated.name, stated.minimum, stated.maximum, True)
+    times = torch.arange(num_clips + 1.0)
+    batch = replace(batch, seconds=torch.stack([times[:-1], times[1:]], -1)[None])
+    # Heads that compare are counted with one exemplar.
+    batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
+    rows = []
+    for name in TABLE:
+        head_class = get_head(name)
+        arrays = {group: np.ones((count, TEXT_DIM), np.float32) for group, count in texts.items()}
+        about = (head_class.__doc__ or "").strip().splitlines()[0]
+        row: dict[str, Any] = {"head": name, "parameters": None, "flops_per_video": None, "about": about}
+        rows.append(row)
+        settings = head_class.Settings(**card_settings(card, scale, head_class.Settings))
+        try:
+            needs = head_class.needs(settings)
+        except SettingsError as error:
+            row["about"] = f"{error}. {about}"
+            continue
+        missing = [group for group in needs.texts if group not in arrays]
+        if missing:
+            row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
+            continue
+        second, given = AUDIO_DIM, batch
+        if set(GROUPS) <= set(needs.terms):
+            given, second = _with_frames(batch, needs.boundaries), TEXT_DIM
+        head = head_class(dim, settings, Prototypes(arrays, random=False), second).eval()
+        row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
+        # With gradients, because without them torch takes a fused path whose operations its counter does not know.
+        with FlopCounterMode(display=False) as counter:
+            head(replace(given, scores=torch.ones(1, len(needs.columns))))
+        row["flops_per_video"] = counter.get_total_flops()
+    return rows
+
+
+def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
+    """Beside the clips, CLIP's features of as many frames as MVLA takes."""
+    starts = torch.arange(MVLA_FRAMES, dtype=torch.float32)[None] * batch.mask.shape[1] / MVLA_FRAMES
+    seconds = torch.stack([starts, starts + batch.mask.shape[1] / MVLA_FRAMES], -1)
+    frames = SecondStream(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)
+    return replace(batch, audio=None, second_stream=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))
+
+
+def read_runs(folder: Path) -> list[tuple[str, Line]]:
+    """(dataset, line) of every run in a folder, the newest last; what is not a run with results is left out."""
+    found = []
+    for path in sorted(folder.glob(f"*/{METRICS}"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            found.append(line_of(path.parent))
+        except DataError:
+            continue
+    return found
+
+
+def summary_of(line: Line) -> dict[str, float | None]:
+    """The average row, or the only one."""
+    key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), ("", ""))
+    return {"spearman": line.spearman.get(key), "mse": line.mse.get(key)}
+
+
+def describe_runs(found: list[tuple[str, Line]]) -> list[dict[str, object]]:
+    return [
+        {"dataset": dataset, "run": line.method, "figures_of": line.source, **summary_of(line)}
+        for dataset, line in found
+    ]
+
+
+def format_runs(found: list[tuple[str, Line]]) -> str:
+    rows = [
+        [
+            dataset,
+            line.method,
+            line.features,
+            *("" if v is None else f"{v:.3f}" for v in summary_of(line).values()),
+            line.source,
+        ]
+        for dataset, line in found
+    ]
+    headers = ["dataset", "run", "features", "Spearman", "MSE", "figures of"]
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def format_heads(rows: list[dict[str, Any]]) -> str:
+    """A line for each row of `describe_heads`."""
+    lines = []
+    for row in rows:
+        if row["parameters"] is None:
+            counts = "needs what the card lacks"
+        elif row["parameters"]:
+            counts = f"{row['parameters']:,} parameters, {row['flops_per_video'] / 1e9:.2f} GFLOP"
+        else:
+            counts = "fitted in closed form"
+        lines.append(f"{row['head']:8} {counts:38} {row['about']}")
+    return "\n".join(lines)

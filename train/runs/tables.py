@@ -1,0 +1,111 @@
+"""Tables of results, as text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from tabulate import tabulate
+
+from longtake.files import write_whole
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.errors import DataError
+from longtake.train.protocol.options import BASELINE
+from longtake.train.protocol.run import Result
+from longtake.train.protocol.summary import Row
+
+RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
+PREDICTIONS = "predictions.csv"
+COLUMNS = ("video_id", "category", "score", "seed", "fold", "control", "true", "predicted")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A row of predictions.csv: a test video by one model."""
+
+    video_id: str
+    category: str
+    score: str
+    fold: str
+    """Empty where there are no folds."""
+    control: bool
+    true: float
+    predicted: float
+
+
+def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result]) -> None:
+    """predictions.csv: a line for each test video of each model, in judges' units."""
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for result in results:
+        name = result.unit.scale.name
+        fold = "" if result.fold is None else result.fold
+        for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+            true = data.scores[name][row]
+            writer.writerow(
+                [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
+                 f"{true:g}", f"{predicted:.6f}"]
+            )  # fmt: skip
+    write_whole(folder / PREDICTIONS, text.getvalue())
+
+
+def read_predictions(folder: Path) -> Iterator[Predicted]:
+    """The lines of a run's predictions.csv, in order. Raises `DataError`, naming the line that cannot be read."""
+    path = folder / PREDICTIONS
+    reader = None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                true, predicted = float(row["true"]), float(row["predicted"])
+                if not (math.isfinite(true) and math.isfinite(predicted)):
+                    raise ValueError("a score must be a finite number")
+                names = (row[name] for name in ("video_id", "category", "score", "fold"))
+                yield Predicted(*names, row["control"] == "1", true, predicted)
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} is not a finished run of `train heads`: no {PREDICTIONS} in it") from error
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        where = f" in line {reader.line_num}" if reader else ""
+        raise DataError(
+            f"{folder} is not a finished run of `train heads`: {error!r}{where} of its {PREDICTIONS}"
+        ) from error
+
+
+def format_table(rows: Sequence[Row], form: str = "simple") -> str:
+    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out."""
+    columns = {
+        "category": [row.category for row in rows],
+        "score": [row.score for row in rows],
+        "train/test": [f"{row.num_train}/{row.num_test}" for row in rows],
+        "Spearman": [_with_deviation(row) for row in rows],
+        "MSE": [_number(row.mse, 2) for row in rows],
+        "R-l2 x100": [_number(row.relative_l2, 2) for row in rows],
+        "AIoU\n@0.5": [_number(row.aiou_50) for row in rows],
+        "AIoU\n@0.75": [_number(row.aiou_75) for row in rows],
+        "mean of seeds\nSpearman": [_number(row.ensemble_spearman) for row in rows],
+        "mean of seeds\nMSE": [_number(row.ensemble_mse, 2) for row in rows],
+        f"{BASELINE} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
+        f"{BASELINE} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
+        "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
+        "validation-\nselected": [_number(row.validation_selected) for row in rows],
+        "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
+    }
+    # Only a terminal needs narrow columns.
+    shown = {
+        n if form == "simple" else n.replace("-\n", "-").replace("\n", " "): v for n, v in columns.items() if any(v)
+    }
+    return tabulate(shown, headers="keys", disable_numparse=True, tablefmt=form)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+
+
+def _with_deviation(row: Row) -> str:
+    deviation = _number(row.spearman_deviation)
+    return _number(row.spearman) + (f" ± {deviation}" if deviation else "")
