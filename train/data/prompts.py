@@ -42,7 +42,7 @@ class PrototypeSettings:
 def interpolate(grades: np.ndarray, num_scores: int) -> np.ndarray:
     """Score prototypes on the straight lines between neighbouring grades, `(num_scores, dim)`.
 
-    Score n of N stands at position `n / (N - 1)` on the scale on which grade k of K stands at `k / (K - 1)`, which are the
+    Score n of N is at position `n / (N - 1)` on the scale on which grade k of K is at `k / (K - 1)`, which are the
     values that QGVL gives to both (its equations 7-8). Lengths are interpolated as well, so that prototypes between two
     texts are as long as the texts are.
     """

@@ -48,7 +48,7 @@ class TSASettings(ContrastSettings):
     """Of each stage, at even distances from its first frame to its last."""
     comparison_weight: float = 10.0
     boundary_weight: float = 0.1
-    """Both weigh equally in the paper, where scores are in points and the cross-entropy is a mean over frames; here scores lie between 0 and 1, and it is a
+    """Both weigh equally in the paper, where scores are in points and the cross-entropy is a mean over frames; here scores are between 0 and 1, and it is a
     sum."""
     dropout: float = 0.0
 

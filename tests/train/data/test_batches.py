@@ -104,8 +104,8 @@ def test_test_windows(data, kind):
         assert seen[row] == list(range(first, first + (length if kind == WHOLE else min(length, 5))))
 
 
-def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
-    """A head that learns another score beside its own would otherwise be taught the truth by it."""
+def test_the_control_shuffles_further_scores_in_the_same_order(data):
+    """A head that learns another score as well would otherwise learn the truth from it."""
     seen = []
 
     class Recorder(Head):
@@ -136,7 +136,7 @@ def test_the_control_deals_out_the_scores_beside_in_the_same_order(data):
 
 @pytest.mark.parametrize("room, home", [(10_000, "meta"), (100, "cpu")])
 def test_clips_live_on_the_device_where_they_fit_and_batches_always(data, monkeypatch, room, home):
-    """Of 44 clips of 4 bytes. `meta` stands for a GPU: it has shapes and no numbers."""
+    """Of 44 clips of 4 bytes. `meta` replaces a GPU: it has shapes and no numbers."""
     monkeypatch.setattr("longtake.train.data.batches.free_bytes", lambda device: room)
     moved = put_on_device(replace(data, audio=data.clips), torch.device("meta"))
     assert moved.clips.features.device.type == moved.audio.features.device.type == home

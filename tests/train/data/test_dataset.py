@@ -46,7 +46,7 @@ def test_scales_go_both_ways():
 
 
 def test_training_reads_no_file(tmp_path):
-    """The store is gone before the first epoch, so whatever an epoch needs was loaded once."""
+    """The store is gone before the first epoch, so everything that an epoch needs was loaded once."""
     path = tmp_path / "noise.h5"
     write_random(path, videos=20, clips=6, dim=8)
     with open_store(path) as store:
@@ -71,7 +71,7 @@ print(tuple(data.clips.features.shape), peak() - before)
 
 @pytest.mark.slow
 def test_a_dataset_of_the_size_of_rg_fits_in_memory_once(tmp_path):
-    """1000 videos x 68 clips x 1024: 266 MiB as float32, and the float16 of the file beside it while loading."""
+    """1000 videos x 68 clips x 1024: 266 MiB as float32, plus the float16 of the file while loading."""
     path = tmp_path / "rg.h5"
     write_random(path, videos=1000, clips=68, dim=1024)
     loaded = subprocess.run(
@@ -117,8 +117,8 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
     unread = "head ridge does not read heard, and videos without it are left out all the same, by `train predict` as well: leave out --audio"
     assert warnings == [left_out, unread]
     _, warnings = open_experiment([path], Options(head="ridge", backbone="heard"))
-    (told,) = warnings
-    assert told.startswith("2 labelled videos have no features of heard and neither train nor test: v1, v4;")
+    (said,) = warnings
+    assert said.startswith("2 labelled videos have no features of heard and neither train nor test: v1, v4;")
     deaf = Options(head="gslm", backbone="seen", audio="heard", overrides=(("queries", "learnable"), ("width", 16)))
     assert open_experiment([path], deaf)[1][1].endswith("leave out --audio, or give --set audio=true")
     hears = replace(deaf, overrides=(("audio", True), *deaf.overrides))
@@ -132,7 +132,7 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
     said = invoke(main, "predict", "--run", run_folder, "--features", path, "--only", "v1", status=2).stderr
     assert "no heard features of v1, which the heads need as well" in said
     call = ("sweep", "--features", path, "--head", "ridge", "--backbone", "seen", "--seeds", 2, "--out")
-    assert "left out" not in invoke(main, *call, tmp_path / "one").stderr, "nobody hears"
+    assert "left out" not in invoke(main, *call, tmp_path / "one").stderr, "no head hears"
     said = invoke(main, *call, tmp_path / "other", "--audio", "heard").stderr
     assert said.count(f"warning: {left_out}") == 1, "once for all cells"
     assert not open_experiment([path], Options(head="ridge", backbone="seen"))[1], "who hears nothing needs no sound"

@@ -64,7 +64,7 @@ def test_both_streams_are_loaded(data):
 
 @pytest.mark.parametrize("sampling", ["contiguous", "spread"])
 def test_windows_in_both_clocks(data, sampling):
-    """From the start of the window's first clip to the end of its last, whatever part of the video it is."""
+    """From the start of the window's first clip to the end of its last, for any part of the video."""
     rng, seen = np.random.default_rng(0), set()
     for _ in range(30):
         for batch in BatchMaker(data).train(
@@ -120,7 +120,7 @@ def test_sound_must_have_the_clips_of_the_pictures(tmp_path):
             FeatureSet.load(opened, "clips", "frames")
 
 
-def test_a_second_stream_of_the_same_clips_stays_beside_them(tmp_path):
+def test_a_second_stream_of_the_same_clips_is_aligned(tmp_path):
     same = stream("frames", [int(2 * length) - 1 for length in SECONDS], 1.0, 2)
     with open_store(store(tmp_path / "s.h5", same)) as opened:
         data = FeatureSet.load(opened, "clips", "frames")

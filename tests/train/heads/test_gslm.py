@@ -73,7 +73,7 @@ def test_one_space_ranks_before_it_is_trained():
     loss.backward()
     reached = {name for name, p in head.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     silent = {name for name, _ in head.named_parameters()} - reached
-    # What lies before a layer that starts at zero moves one step later than that layer does.
+    # What precedes a layer that starts at zero moves one step later than that layer does.
     assert all(".self_attn.in_proj" in name or ".linear1." in name for name in silent), silent
     with pytest.raises(DataError, match="clips of 12 and queries of 16"):
         make_head("gslm", one_space=True)

@@ -23,9 +23,9 @@ def test_kernel_is_ridge_regression_on_mean_embeddings():
     np.testing.assert_allclose(head(padded(clips, target)).score01.numpy(), expected, atol=5e-3)
 
 
-def gram_of(clips: list[np.ndarray], num_taught: int, settings: KernelSettings) -> np.ndarray:
-    """The whole kernel between videos, of which the first are taught, by plain double sums."""
-    every = np.concatenate(clips[:num_taught])
+def gram_of(clips: list[np.ndarray], num_train: int, settings: KernelSettings) -> np.ndarray:
+    """The whole kernel between videos, of which the first train, by plain double sums."""
+    every = np.concatenate(clips[:num_train])
     clips = [(video - every.mean(0)) / every.std(0) for video in clips]
     segments, dim = settings.segments, every.shape[1]
 
@@ -44,27 +44,27 @@ def gram_of(clips: list[np.ndarray], num_taught: int, settings: KernelSettings) 
         return np.exp(-(((i + 0.5) / n - (j + 0.5) / m) ** 2) / (2 * settings.time_width**2)) / (n * m)
 
     varying = [np.concatenate([np.abs(np.diff(v, axis=0)).mean(0), v.std(0)]) for v in clips]
-    varying = np.array(varying) / np.std(varying[:num_taught], axis=0)
+    varying = np.array(varying) / np.std(varying[:num_train], axis=0)
     total = np.zeros((len(clips), len(clips)))
     for gram, weight in (
         (np.array([[entry(a, b, same_part) for b in clips] for a in clips]), 1.0),
         (np.array([[entry(a, b, near) for b in clips] for a in clips]), 1.0),
         (varying @ varying.T, settings.variation_weight),
     ):
-        centred = centre(gram, np.arange(num_taught))
-        total += weight * centred / np.diag(centred)[:num_taught].mean()
+        centred = centre(gram, np.arange(num_train))
+        total += weight * centred / np.diag(centred)[:num_train].mean()
     return total
 
 
-def centre(gram: np.ndarray, taught: np.ndarray) -> np.ndarray:
-    of_taught = gram[taught].mean(0)
-    return gram - of_taught[:, None] - of_taught[None] + of_taught[taught].mean()
+def centre(gram: np.ndarray, train: np.ndarray) -> np.ndarray:
+    of_train = gram[train].mean(0)
+    return gram - of_train[:, None] - of_train[None] + of_train[train].mean()
 
 
-def ridge(gram: np.ndarray, taught: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
-    """What all videos are predicted to be by those that are taught."""
-    gram, mean = centre(gram, taught)[:, taught], targets[taught].mean(0)
-    return gram @ np.linalg.solve(gram[taught] + penalty * np.eye(len(taught)), targets[taught] - mean) + mean
+def ridge(gram: np.ndarray, train: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+    """What all videos are predicted to be by those that train."""
+    gram, mean = centre(gram, train)[:, train], targets[train].mean(0)
+    return gram @ np.linalg.solve(gram[train] + penalty * np.eye(len(train)), targets[train] - mean) + mean
 
 
 def test_clips_on_a_border_count_by_their_overlap_and_few_clips_fill_all_parts():
@@ -88,7 +88,7 @@ def padded(videos: list[np.ndarray], target: np.ndarray) -> Batch:
     return Batch(torch.tensor(clips, dtype=torch.float32), mask, torch.tensor(target, dtype=torch.float32), rows)
 
 
-def test_scores_beside_are_regressed_on_the_score():
+def test_further_scores_are_regressed_on_the_score():
     """The prediction is linear in what each score alone would be predicted, with the weights of plain least squares on left-out predictions."""
     settings = KernelSettings(landmarks=100, penalty_min=0.3, penalty_max=0.3, penalties=1)
     clips = [RNG.normal(size=(8, 6)) for _ in range(12)]
@@ -112,7 +112,7 @@ def test_scores_beside_are_regressed_on_the_score():
 
 
 @pytest.mark.parametrize("beside", [[1], [0, 1]], ids=["the other alone", "the score itself as well"])
-def test_weights_of_scores_beside_are_those_of_least_squares_on_left_out_predictions(beside):
+def test_weights_of_further_scores_are_those_of_least_squares_on_left_out_predictions(beside):
     """Each video left out in turn, all by hand. Two equal columns have together what one has alone."""
     settings = KernelSettings(landmarks=200, penalty_min=0.3, penalty_max=0.3, penalties=1)
     rng = np.random.default_rng(1)

@@ -156,11 +156,11 @@ def audio_visual_store(path, *, num_train=160, num_test=80, dim=16, shift=False,
 
 @pytest.mark.parametrize("head, audio", [("avcf", "audio"), ("pgt", None)])
 def test_quality_that_is_only_in_the_agreement(tmp_path, head, audio):
-    store = audio_visual_store(tmp_path / "av.h5")
+    store = audio_visual_store(tmp_path / "av.h5", num_train=128, num_test=64)
     settings = (
-        ("language", False), ("width", 32), ("heads", 4), ("dropout", 0.0), ("epochs", 40), ("batch_size", 32), ("lr", 3e-3),
+        ("language", False), ("width", 32), ("heads", 4), ("dropout", 0.0), ("epochs", 20), ("batch_size", 32), ("lr", 5e-3),
     )  # fmt: skip
-    options = Options(head=head, backbone="video", audio=audio, floor=False, evaluate_every=40, overrides=settings)
+    options = Options(head=head, backbone="video", audio=audio, floor=False, evaluate_every=20, overrides=settings)
     with open_store(store) as opened:
         experiment = prepare(opened, options)
     (result,) = run(experiment, lambda *_: None)

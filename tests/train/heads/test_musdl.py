@@ -122,7 +122,7 @@ where_labels = "x"
 title = "x"
 minimum = 0
 maximum = 1
-judges = ["total", "nobody"]
+judges = ["total", "nothing"]
 drop = 1
 times = "nothing"
 """
@@ -130,7 +130,7 @@ times = "nothing"
     with pytest.raises(ManifestError) as error:
         load_card(tmp_path / "x.toml")
     for fault in (
-        "made of 'nobody', which is not a score",
+        "made of 'nothing', which is not a score",
         "made of 'nothing'",
         "of 2 judges, drop 1 at both ends leaves none",
     ):

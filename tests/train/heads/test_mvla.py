@@ -166,7 +166,7 @@ def test_without_a_second_stream_both_branches_read_the_clips():
 
 
 def test_frames_are_pooled_into_the_clips():
-    """Frames that lie three in a clip, all alike, are what one clip for one clip is, but for the attention among them."""
+    """Three equal frames in each clip give what one clip for one clip gives, except for the attention among them."""
     batch = make_batch([6, 4])
     starts = torch.arange(6.0)[None].repeat(2, 1)
     seconds = torch.stack([starts, starts + 1], -1) * batch.mask[..., None]
@@ -178,11 +178,11 @@ def test_frames_are_pooled_into_the_clips():
     )
     head = ready(make_head("sca"))
     with torch.no_grad():
-        beside = head(batch).score01
+        aligned = head(batch).score01
         pooled = head(replace(batch, audio=None, seconds=seconds, second_stream=frames)).score01
         wrong = head(replace(batch, audio=None, seconds=seconds / 2, second_stream=frames)).score01
-    np.testing.assert_allclose(pooled, beside, atol=1e-5)
-    assert not torch.allclose(wrong, beside, atol=1e-4)
+    np.testing.assert_allclose(pooled, aligned, atol=1e-5)
+    assert not torch.allclose(wrong, aligned, atol=1e-4)
 
 
 @pytest.mark.parametrize("host", ["gdlt", "gslm", "pgt", "sca"])

@@ -182,16 +182,16 @@ def test_what_the_switches_switch():
             StagedSettings(**wrong)
 
 
-def test_the_oracle_is_told_where_stages_end():
+def test_the_oracle_knows_where_stages_end():
     head, batch = ready(make_head("mvla", boundaries="true")), make_batch([9, 7, 5, 8])
     moved = replace(batch, boundaries=batch.boundaries * 0.5)
     with torch.no_grad():
         assert not torch.allclose(head(batch).score01, head(moved).score01)
         plain = ready(make_head("mvla"))
-        assert torch.equal(plain(batch).score01, plain(moved).score01), "and nobody else is"
+        assert torch.equal(plain(batch).score01, plain(moved).score01), "and no other head is"
 
 
-def test_frames_beside_clips():
+def test_a_second_stream_of_frames():
     """Its own frames are the grid, and padding in either clock changes nothing."""
     batch = make_batch([6, 4])
     mask = torch.arange(30)[None] < torch.tensor([30, 20])[:, None]

@@ -148,21 +148,21 @@ def test_from_a_store_to_predictions(tmp_path):
     """SIMULATED stages: found in videos that are tested, and the one that matters is compared."""
     path = staged_store(tmp_path / "s.h5")
     out = tmp_path / "run"
-    call("heads", "--features", path, "--head", "tsa", "--epochs", 30, "--set", "width=32", "--set", "frames=40", "--no-floor",
-         "--evaluate-every", 30, "--lr", 0.002, "--set", "voters=5", "--out", out, "--quiet")  # fmt: skip
+    call("heads", "--features", path, "--head", "tsa", "--epochs", 20, "--set", "width=16", "--set", "frames=30", "--no-floor",
+         "--evaluate-every", 20, "--lr", 0.004, "--set", "voters=5", "--out", out, "--quiet")  # fmt: skip
     (row,) = json.loads((out / "metrics.json").read_text())["table"]
     assert row["spearman"] > 0.9
     with (out / "predictions.csv").open() as file:
-        told = {line["video_id"]: float(line["predicted"]) for line in csv.DictReader(file)}
+        saved = {line["video_id"]: float(line["predicted"]) for line in csv.DictReader(file)}
     (evaluated,) = json.loads(call("evaluate", "--run", out, "--features", path, "--json"))
     for video_id, predicted in evaluated["predicted"].items():
-        assert predicted == pytest.approx(told[video_id], abs=1e-3)
+        assert predicted == pytest.approx(saved[video_id], abs=1e-3)
     bare = staged_store(tmp_path / "bare.h5", boundaries=False)
     # New videos need no boundaries, training does.
     for one in json.loads(
         call("predict", "--run", out, "--features", bare, "--only", "v100", "--only", "v120", "--json")
     ):
-        assert one["predicted"] == pytest.approx(told[one["video_id"]], abs=1e-3)
+        assert one["predicted"] == pytest.approx(saved[one["video_id"]], abs=1e-3)
     assert "learns 2 boundaries of stages" in call("heads", "--features", bare, "--head", "tsa", status=2)
     call(
         "heads",

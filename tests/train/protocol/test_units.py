@@ -24,7 +24,7 @@ def test_the_protocol_says_what_shares_a_model(tmp_path, one_model_per, units):
 
 @pytest.mark.parametrize("splits", [True, False])
 def test_a_range_that_no_card_states_is_that_of_the_labels_that_teach(tmp_path, splits):
-    """From 0 or from below, for each category by itself; where nobody says which videos teach, all may."""
+    """From 0 or from below, for each category by itself; where no split says which videos train, all may."""
     path = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, categories=("A", "B"), splits=splits)
     labels = np.arange(24.0) + 1
     labels[[8, 9, 20, 21]], labels[15] = [90, -90, 80, -80], -3

@@ -30,8 +30,8 @@ class Projection(nn.Module):
 class ContextEncoder(nn.Module):
     """Projection and Transformer encoder over the clips of each video, padding masked (QGVL, section III-B).
 
-    Without layers, clips know nothing of each other (QGVL, Table VI). With sound, it is projected like the clips, put beside
-    them clip by clip and brought back to the width by one linear layer, which is how QGVL's text adds it.
+    Without layers, clips know nothing of each other (QGVL, Table VI). With sound, it is projected like the clips, joined
+    to them clip by clip and brought back to the width by one linear layer, which is how QGVL's text adds it.
     """
 
     def __init__(self, dim: int, width: int, *, heads: int, layers: int, dropout: float, audio_dim: int = 0) -> None:
