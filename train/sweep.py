@@ -23,7 +23,7 @@ from longtake.features.store import Store, open_store
 from longtake.files import write_whole
 from longtake.processes import end_with_starter
 from longtake.terminal import finite
-from longtake.train.engine.checkpoint import unit_name
+from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import average, deviation, join_seeds
 from longtake.train.protocol.checks import require_trainable, warnings_of

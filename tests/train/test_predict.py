@@ -204,7 +204,7 @@ def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
         batch = maker.batch(np.array([row]), np.arange(count)[None], np.ones((1, count), bool), np.zeros(1))
         with torch.no_grad():
             alone = model(maker.with_voters(batch, config.window, "whole")).score01.double().numpy()
-        assert one.timeline.running[count - 1] == pytest.approx(config.scale.to_units(alone)[0], abs=1e-4)
+        assert one.timeline.running[count - 1] == pytest.approx(config.score.to_units(alone)[0], abs=1e-4)
 
 
 def test_the_last_score_so_far_is_that_of_the_whole(tmp_path):

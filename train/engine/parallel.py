@@ -1,4 +1,4 @@
-"""Many models at once: which are trained as one stack, which in processes beside each other, and which one after the other."""
+"""Many models: as one stack, in parallel processes, or one after the other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -28,9 +30,9 @@ from longtake.train.errors import SettingsError, TrainError
 AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
 WAYS = (AUTO, NONE, STACKED, PROCESSES)
 WORTH_SECONDS = 30.0
-"""Of training that is left: below it, processes cost more to start than they save."""
+"""Of remaining training. Below it, processes cost more to start than they save."""
 MOST_PARAMETERS = 2**16
-"""Of a model that a stack trains faster on a CPU: the weights and optimisers of larger ones leave the cache."""
+"""Of a model that a stack trains faster on a CPU. Weights and optimizer states of larger ones do not fit in the cache."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -38,15 +40,15 @@ def _frozen(mapping: dict) -> MappingProxyType:
     return MappingProxyType(mapping)
 
 
-# Headers hold mappings that nobody can change, which pickle does not know.
+# Headers hold read-only mappings, which pickle does not support.
 ForkingPickler.register(MappingProxyType, lambda mapping: (_frozen, (dict(mapping),)))
 
 OnEpoch = Callable[[int, Epoch], None]
-"""Which job, by its index, and what is known after an epoch of it."""
+"""Index of the job, and its finished epoch."""
 
 
 def require_way(jobs: Sequence[Job], way: str) -> None:
-    """Raises `SettingsError` for a way that there is not, or that these models cannot go."""
+    """Raises `SettingsError` for an unknown way, or one that does not work for these models."""
     if way not in WAYS:
         raise SettingsError(f"--parallel takes one of {', '.join(WAYS)}, got {way!r}{there_are(way, WAYS)}")
     if way == STACKED and not all(map(can_stack, jobs)):
@@ -60,11 +62,11 @@ def require_way(jobs: Sequence[Job], way: str) -> None:
 
 
 def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
-    """Index and outcome of every job, as each is done.
+    """Index and result of every job, as soon as it is trained.
 
-    `auto` stacks small heads that see the mean of the clips alone; of others it trains the first, and all that are
-    left in processes, where that is worth their start. Heads that see every clip keep the processor busy by themselves, and a stack of
-    them is no faster. Raises `TrainError` when a loss is no longer finite or a process dies.
+    `auto` stacks small heads that see the mean of the clips alone. Of others it trains the first; the rest go to processes if that saves
+    more time than starting them costs. Heads that see every clip keep the processor busy, and a stack of them is not faster. Raises
+    `TrainError` when a loss is no longer finite or a process dies.
     """
     left = list(range(len(jobs)))
     if not jobs:
@@ -73,8 +75,7 @@ def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tupl
         for group in stacks(jobs):
             if len(group) > 1:
                 mine = [jobs[index] for index in group]
-                told = lambda place, epoch, group=group: on_epoch(group[place], epoch)  # noqa: E731
-                yield from zip(group, fit_together(mine, told))
+                yield from zip(group, fit_together(mine, partial(_epoch_of_stack, group, on_epoch)))
                 left = [index for index in left if index not in group]
     workers = torch.get_num_threads()
     if way == PROCESSES:
@@ -91,9 +92,13 @@ def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tupl
                 return
 
 
+def _epoch_of_stack(group: Sequence[int], on_epoch: OnEpoch, place: int, epoch: Epoch) -> None:
+    on_epoch(group[place], epoch)
+
+
 def _gains(jobs: Sequence[Job]) -> bool:
-    """Whether starting operations takes longer than the operations, by what benchmarks/parallel.py measures on a CPU."""
-    if not all(can_stack(job) and job.head_class.sees_means for job in jobs):
+    """Whether a stack is faster: starting operations takes longer than computing them, as benchmarks/parallel.py measures on a CPU."""
+    if not all(can_stack(job) and job.head_class is not None and job.head_class.sees_means for job in jobs):
         return False
     parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
     return jobs[0].task.device.type != "cpu" or parameters <= MOST_PARAMETERS
@@ -112,20 +117,20 @@ def _why_no_processes(jobs: Sequence[Job]) -> str | None:
 def _in_processes(
     jobs: Sequence[Job], indices: Sequence[int], workers: int, on_epoch: OnEpoch
 ) -> Iterator[tuple[int, Fitted]]:
-    """Of one thread each; features are in memory once."""
-    # Not forked: threads of torch do not survive a fork.
+    """In processes of one thread each, which share the features in memory."""
+    # Not forked, since torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     epochs, stop = context.SimpleQueue(), context.Event()
     mine = {index: jobs[index] for index in indices}
     pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, epochs, stop))
-    futures: dict[Future, int] = {}
+    futures: dict[Future[tuple[Fitted, dict[str, Any]]], int] = {}
     try:
-        # The longest first, so that no process is left alone with it at the end.
+        # The longest job first, so that it does not run alone at the end.
         by_work = sorted(indices, key=lambda i: jobs[i].settings.epochs * len(jobs[i].task.train_rows), reverse=True)
         futures.update((pool.submit(_train, index), index) for index in by_work)
         while futures:
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-            _tell(epochs, on_epoch)
+            _pass_on(epochs, on_epoch)
             for future in done:
                 index = futures.pop(future)
                 fitted, state = future.result()
@@ -134,50 +139,52 @@ def _in_processes(
                 yield index, replace(fitted, head=head.eval())
     except BrokenProcessPool as error:
         raise TrainError(
-            "a process that trained died, as it does when memory is short; models that were finished are kept. Take --parallel none"
+            "a training process died, possibly for lack of memory; finished models are kept. Use --parallel none"
         ) from error
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        # A process that waits until somebody reads of its epoch would not see that it is to stop.
+        # A process that waits for a full queue to be read would not see the stop event.
         while not all(future.done() for future in futures):
-            _tell(epochs, lambda *_: None)
+            _pass_on(epochs, lambda *_: None)
             time.sleep(0.02)
-        # One that is still starting looks for the queue and the event by their names, which end with this function.
+        # A process that is still starting opens the queue and the event, which disappear with this function.
         pool.shutdown(wait=True)
 
 
-def _tell(epochs: multiprocessing.SimpleQueue, on_epoch: OnEpoch) -> None:
+def _pass_on(epochs: SimpleQueue[tuple[int, Epoch]], on_epoch: OnEpoch) -> None:
     while not epochs.empty():
         on_epoch(*epochs.get())
 
 
 class _Stopped(Exception):
-    """The user has ended the run."""
+    """The run was interrupted."""
 
 
-_HERE: tuple = ()
+_SHARED: tuple[Any, ...] = ()
+"""In a training process: jobs by index, the queue of epochs, and the stop event."""
 
 
-def _begin(*given: object) -> None:
-    """In a process: what it is given for all its jobs."""
-    global _HERE
-    _HERE = given
+def _begin(*shared: object) -> None:
+    """First call in a training process."""
+    global _SHARED
+    _SHARED = shared
     end_with_starter()
     torch.set_num_threads(1)
-    # Ctrl-C reaches every process of a terminal; the first one says when to stop.
+    # Ctrl-C reaches every process of a terminal; only the main process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _train(index: int) -> tuple[Fitted, dict[str, object]]:
-    """In a process: one job, its head as arrays."""
-    jobs, epochs, stop = _HERE
+def _train(index: int) -> tuple[Fitted, dict[str, Any]]:
+    """In a training process: train one job, and return the weights of its head as arrays."""
+    jobs, epochs, stop = _SHARED
 
-    def told(epoch: Epoch) -> None:
+    def report(epoch: Epoch) -> None:
         if stop.is_set():
             raise _Stopped
         epochs.put((index, epoch))
 
-    fitted = fit(jobs[index], told)
+    fitted = fit(jobs[index], report)
+    assert fitted.head is not None
     state = {name: value.detach().numpy() for name, value in fitted.head.state_dict().items()}
     return replace(fitted, head=None), state

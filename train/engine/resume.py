@@ -11,6 +11,7 @@ import logging
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from safetensors.torch import save
 from torch import nn
 
 from longtake.files import write_whole
-from longtake.train.engine.state import Fitted, TrainingState
+from longtake.train.engine.state import ChosenEpoch, Fitted, TrainingState
 from longtake.train.errors import CheckpointError
 from longtake.train.metrics import Metrics
 
@@ -55,9 +56,8 @@ class ResumePoint:
             predicted = np.array(known["predicted"], dtype=float)
             if predicted.shape != (num_videos,):
                 raise ValueError(f"scores of {predicted.shape} videos, {num_videos} expected")
-            chosen = {name: _chosen(known[name]) for name in ("best_on_test", "validation_selected")}
-            seconds = float(known["seconds_per_epoch"])
-            return Fitted(None, predicted, _metrics(known["test"]), seconds_per_epoch=seconds, **chosen)
+            best, selected = _chosen(known["best_on_test"]), _chosen(known["validation_selected"])
+            return Fitted(None, predicted, _metrics(known["test"]), best, selected, float(known["seconds_per_epoch"]))
         except Exception as error:  # an untrusted file can be wrong in any way
             raise _damaged(self._finished, error) from error
 
@@ -151,13 +151,11 @@ def _moments(
     return moments
 
 
-def _training_state(known: dict, num_epochs: int) -> TrainingState:
-    chosen = {name: _chosen(known[name]) for name in ("best", "selected")}
-    numbers = {name: float(known[name]) for name in ("best_validation", "training_seconds")}
-    epochs = known["epochs"]
+def _training_state(known: dict[str, Any], num_epochs: int) -> TrainingState:
+    epochs, best, selected = known["epochs"], _chosen(known["best"]), _chosen(known["selected"])
     if not isinstance(epochs, int) or not 0 < epochs < num_epochs:
         raise ValueError(f"{epochs!r} of {num_epochs} epochs are done")
-    return TrainingState(epochs, **chosen, **numbers)
+    return TrainingState(epochs, best, selected, float(known["best_validation"]), float(known["training_seconds"]))
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
@@ -166,13 +164,15 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     )
 
 
-def _described(choice: tuple[int, Metrics] | None) -> list[object] | None:
+def _described(choice: ChosenEpoch | None) -> list[object] | None:
     return [choice[0], asdict(choice[1])] if choice else None
 
 
-def _chosen(described: list | None) -> tuple[int, Metrics] | None:
+def _chosen(described: list[Any] | None) -> ChosenEpoch | None:
     return (int(described[0]), _metrics(described[1])) if described else None
 
 
-def _metrics(known: dict) -> Metrics:
-    return Metrics(**{name: int(value) if name == "num_videos" else float(value) for name, value in known.items()})
+def _metrics(known: dict[str, float]) -> Metrics:
+    """NaN is one of their values, so `longtake.checks` cannot read them."""
+    values: dict[str, Any] = {name: int(v) if name == "num_videos" else float(v) for name, v in known.items()}
+    return Metrics(**values)

@@ -18,8 +18,8 @@ from longtake.features.types import recipe_hash
 from longtake.manifests.card import Card
 from longtake.train.data.batches import CPU, put_on_device
 from longtake.train.data.dataset import FeatureSet
-from longtake.train.engine.checkpoint import model_name
 from longtake.train.engine.job import Job, Task
+from longtake.train.engine.names import model_name
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Head, Needs, Prototypes

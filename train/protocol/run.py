@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.train.engine.checkpoint import CHECKPOINTS
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.loop import fit
+from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.parallel import train_all
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.engine.resume import ResumePoint

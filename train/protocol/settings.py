@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
+from longtake.checks import read_value
 from longtake.errors import there_are
 from longtake.manifests.card import Card
 from longtake.train.data.dataset import ScoreScale
@@ -120,9 +121,15 @@ def _settable(kind: type) -> list[Field]:
 
 
 def _convert(name: str, value: object, kind: object) -> object:
-    """Text of the command line as the field's type."""
+    """Text of the command line as the field's type; other values must have that type."""
     if not isinstance(value, str) or kind == "str":
-        return value
+        faults: list[str] = []
+        made = read_value(
+            {"int": int, "float": float, "bool": bool, "str": str}.get(str(kind), object), value, name, faults
+        )
+        if faults:
+            raise SettingsError(faults[0])
+        return made
     try:
         if kind == "bool":
             return {"true": True, "false": False, "1": True, "0": False}[value.lower()]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longtake.files import write_whole
-from longtake.train.engine.checkpoint import model_name
+from longtake.train.engine.names import model_name
 from longtake.train.engine.state import Epoch
 from longtake.train.errors import DataError
 from longtake.train.protocol.experiment import Model

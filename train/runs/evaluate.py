@@ -16,14 +16,11 @@ from longtake.features.store import Store
 from longtake.features.types import FeatureHeader
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.engine.checkpoint import (
-    CHECKPOINTS,
-    HeadConfig,
-    load_checkpoint,
-    load_exemplars,
-    require_same_recipe,
-)
+from longtake.train.engine.checkpoint import load_checkpoint, require_same_recipe
+from longtake.train.engine.head_config import HeadConfig
+from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.predict import predict_stages, with_stages
+from longtake.train.engine.saved_exemplars import load_exemplars
 from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
@@ -115,7 +112,7 @@ def _evaluate(
         which = (f" of split {split!r}" if split else "") + (f" of category {category!r}" if category else "")
         remedy = "try --split all" if split else "`features relabel` gives videos other labels"
         raise DataError(f"{store.path}: no videos{which} have the score {scale.name}; {remedy}")
-    predicted, boundaries = predict_stages(maker, rows, head, scale, config.settings, config.window)
+    predicted, boundaries = predict_stages(maker, rows, head, scale, config.train_settings, config.window)
     scores = data.scores[scale.name]
     known = labelled_rows(data, category, scale.name, config.folds)
     label_range = float(np.ptp(scores[known if len(known) else rows]))

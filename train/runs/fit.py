@@ -14,7 +14,7 @@ import numpy as np
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import open_store
-from longtake.train.engine.checkpoint import unit_name
+from longtake.train.engine.names import unit_name
 from longtake.train.engine.state import Epoch
 from longtake.train.errors import SettingsError
 from longtake.train.protocol.checks import require_heads, require_trainable, warnings_of

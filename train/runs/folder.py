@@ -20,7 +20,9 @@ from longtake.features.tools.card import Whole, one_line
 from longtake.files import write_whole
 from longtake.manifests.pretrained import licence_of
 from longtake.terminal import finite
-from longtake.train.engine.checkpoint import CHECKPOINTS, HeadConfig, save_checkpoint
+from longtake.train.engine.checkpoint import save_checkpoint
+from longtake.train.engine.head_config import HeadConfig, ScoredPart
+from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
@@ -69,14 +71,11 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         head=experiment.head,
         dim=experiment.data.header.dim,
         head_settings=asdict(settings.head),
-        train_settings=asdict(settings.train),
+        train_settings=settings.train,
         dataset=experiment.dataset,
         category=unit.category,
-        score=asdict(unit.scale),
-        parts=[
-            {"dataset": part.dataset, "category": part.category, "score": asdict(part.unit.scale)}
-            for part in experiment.parts
-        ],
+        score=unit.scale,
+        parts=tuple(ScoredPart(part.dataset, part.category, part.unit.scale) for part in experiment.parts),
         window=unit.window,
         seed=result.seed,
         fold=result.fold,

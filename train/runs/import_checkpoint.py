@@ -18,7 +18,9 @@ from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.data.prompts import build_prototypes
-from longtake.train.engine.checkpoint import CHECKPOINTS, TEXTS, HeadConfig, save_checkpoint
+from longtake.train.engine.checkpoint import TEXTS, save_checkpoint
+from longtake.train.engine.head_config import HeadConfig
+from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build
@@ -145,9 +147,9 @@ def import_published(
     random = any(header.weights_random for header in (data.header, audio_header) if header)
     random |= bool(prototypes and prototypes.random)
     config = HeadConfig(
-        head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=vars(settings.train),
-        dataset=store.dataset, category=category, score=vars(score_scale(store.card, score, data.scores[score][rows])),
-        parts=[],
+        head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=settings.train,
+        dataset=store.dataset, category=category, score=score_scale(store.card, score, data.scores[score][rows]),
+        parts=(),
         window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
         audio_header=audio_header.to_json() if audio_header else None,

@@ -16,7 +16,8 @@ from scipy.stats import rankdata
 from longtake.errors import LongtakeError, there_are
 from longtake.features.store import Store
 from longtake.train.data.batches import BatchMaker
-from longtake.train.engine.checkpoint import CONTROL, load_checkpoint, unit_name
+from longtake.train.engine.checkpoint import load_checkpoint
+from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
 from longtake.train.protocol.unified import UNIFIED
@@ -224,7 +225,7 @@ def _patterns(head: torch.nn.Module, config, maker: BatchMaker, video_ids: Seque
     place = {video_id: row for row, video_id in enumerate(maker.data.video_ids)}
     rows = np.array([place[video_id] for video_id in video_ids if video_id in place], int)
     found = []
-    settings = config.settings
+    settings = config.train_settings
     for batch in maker.test(
         rows,
         np.zeros(len(rows)),

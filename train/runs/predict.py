@@ -20,7 +20,8 @@ from longtake.features.types import FeatureHeader
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.windows import CENTRE, clips_to_test
-from longtake.train.engine.checkpoint import HeadConfig, load_checkpoint
+from longtake.train.engine.checkpoint import load_checkpoint
+from longtake.train.engine.head_config import HeadConfig
 from longtake.train.errors import DataError
 from longtake.train.extras import from_extract
 from longtake.train.heads.blocks.transformer import Decoder
@@ -161,7 +162,7 @@ def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str])
 
 @torch.no_grad()
 def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, scale: ScoreScale) -> None:
-    settings = config.settings
+    settings = config.train_settings
     rows, nothing = np.array([row]), np.zeros(1)
     batches = maker.test(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=1)
     with watched_attention(head) as seen:
@@ -187,12 +188,12 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker,
 def _running(head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, scale: ScoreScale) -> np.ndarray:
     """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
     scores, num_clips = [], int(maker.data.num_clips[row])
-    centred = config.settings.test_window == CENTRE
+    centred = config.train_settings.test_window == CENTRE
     together = 1 if maker.needs.sees_padding and not centred else PREFIXES
     for counts in np.array_split(np.arange(1, num_clips + 1), math.ceil(num_clips / together)):
-        clips = clips_to_test(counts, config.window, config.settings.test_window)
+        clips = clips_to_test(counts, config.window, config.train_settings.test_window)
         batch = maker.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))
-        batch = maker.with_voters(batch, config.window, config.settings.test_window)
+        batch = maker.with_voters(batch, config.window, config.train_settings.test_window)
         scores.append(head(batch).score01.double().numpy())
     return scale.to_units(np.concatenate(scores))
 

@@ -9,7 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from longtake.features.types import FeatureHeader
-from longtake.train.engine.checkpoint import HeadConfig, load_checkpoint, save_checkpoint
+from longtake.train.data.dataset import ScoreScale
+from longtake.train.engine.checkpoint import load_checkpoint, save_checkpoint
+from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import TABLE
@@ -23,11 +25,10 @@ def header(dim: int) -> str:
 
 def config_of(name: str, head: torch.nn.Module, **others: object) -> HeadConfig:
     settings = asdict(getattr(head, "host", head).settings)
-    score = {"name": "total", "minimum": 0.0, "maximum": 10.0, "stated": True}
     return HeadConfig(
         **{
-            "head": name, "dim": DIM, "head_settings": settings, "train_settings": asdict(TrainSettings()),
-            "dataset": "planted", "category": "", "score": score, "parts": [], "window": 9, "seed": 0, "fold": None,
+            "head": name, "dim": DIM, "head_settings": settings, "train_settings": TrainSettings(),
+            "dataset": "planted", "category": "", "score": ScoreScale("total", 0.0, 10.0, True), "parts": (), "window": 9, "seed": 0, "fold": None,
             "feature_header": header(DIM), "recipe_id": "", "audio_header": header(AUDIO_DIM), "text_recipe_id": None,
             "plugin": None, "plugin_settings": {}, "terms": {}, "random_weights": True, "versions": {}, **others,
         }
@@ -93,8 +94,28 @@ STRANGE = {
 @pytest.mark.parametrize("what", STRANGE)
 def test_what_is_described_strangely_is_refused(file, what):
     rewrite(file, STRANGE[what])
-    with pytest.raises(CheckpointError, match="h.safetensors does not describe a head of this release: ."):
+    with pytest.raises(
+        CheckpointError, match=r"h.safetensors (is not valid|does not describe a head of this release):\s+\S"
+    ):
         load_checkpoint(file)
+
+
+def test_all_faults_are_reported_together(file):
+    rewrite(
+        file,
+        lambda config: {
+            **config,
+            "dim": "8",
+            "wndow": 9,
+            "train_settings": {"optimizer": "lion"},
+            "feature_header": "{",
+        },
+    )
+    with pytest.raises(CheckpointError) as raised:
+        load_checkpoint(file)
+    first, *faults = str(raised.value).splitlines()
+    assert first == f"the configuration in {file} is not valid:"
+    assert [fault.split()[0] for fault in faults] == ["unknown", "dim", "train_settings:", "feature_header"]
 
 
 @pytest.mark.parametrize(

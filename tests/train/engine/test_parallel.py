@@ -198,7 +198,7 @@ def test_a_process_that_dies_is_one_message(store, monkeypatch):
     with open_store(store) as opened:
         experiment = prepare(opened, Options(head="i3d-mlp", seeds=2, floor=False, parallel="processes"))
     monkeypatch.setattr("longtake.train.engine.parallel._train", _dies)
-    with pytest.raises(TrainError, match="a process that trained died"):
+    with pytest.raises(TrainError, match="a training process died"):
         list(run(experiment, lambda *_: None))
 
 
