@@ -1,5 +1,6 @@
 """Runs of `extract` in tests: a small dataset, a run in this process, and a run as a process that a test can kill."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from longtake.extract.cli import main
@@ -93,7 +95,60 @@ def start(folder: Path, out: str, seconds_per_batch: float, *arguments: str) -> 
     )  # fmt: skip
 
 
-def wait_for_parts(run: subprocess.Popen[str], folder: Path, more: int) -> None:
+class ForkedRun:
+    """`extract run` on that dataset as a process, with the interface of `subprocess.Popen`.
+
+    It is forked from a process that has imported torch, so it starts in milliseconds where `start` takes seconds.
+    """
+
+    _context = multiprocessing.get_context("forkserver")
+
+    def __init__(self, folder: Path, out: str, seconds_per_batch: float) -> None:
+        self._files = [folder / f"{out}.{name}" for name in ("stdout", "stderr")]
+        call = [
+            "run",
+            "--manifest",
+            str(folder / "small.csv"),
+            "--videos",
+            str(folder / "videos"),
+            "--weights",
+            "random",
+        ]
+        call += ["--backbone", fake_backbone.NAME, "--out", str(folder / out), "--json"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(ROOT))
+            patch.setenv("OMP_NUM_THREADS", "1")
+            self._context.set_forkserver_preload(["torch", "longtake.extract.run", "tests.extract.fake_backbone"])
+            self._process = self._context.Process(target=_run_forked, args=(call, seconds_per_batch, self._files))
+            self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self._process.is_alive():
+            os.kill(self._process.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        self._process.join(timeout)
+        assert not self._process.is_alive()
+        output, errors = (file.read_text() if file.exists() else "" for file in self._files)
+        return output, errors
+
+
+def _run_forked(call: list[str], seconds_per_batch: float, files: list[Path]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for descriptor, file in zip((1, 2), files):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    fake_backbone.install(seconds_per_batch)
+    main(call)
+
+
+def wait_for_parts(run: subprocess.Popen[str] | ForkedRun, folder: Path, more: int) -> None:
     """Until the process has written so many more parts, or has ended."""
     begin = len(list(folder.glob("v*.h5"))) if folder.exists() else 0
     deadline = time.monotonic() + 60

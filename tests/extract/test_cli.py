@@ -59,8 +59,8 @@ def test_settings_that_cannot_be(arguments, message, tmp_path, numbers_backbone)
     assert not list(tmp_path.glob("small.*.parts")) and not (tmp_path / "small.h5").exists()
 
 
-def test_words_of_other_tools(tmp_path):
-    """`--stack-size` and `--step-size`, as whoever extracts flow calls them."""
+def test_option_names_of_other_tools(tmp_path):
+    """`--stack-size` and `--step-size`, as tools for optical flow name them."""
     write_video(tmp_path / "a.mp4", 7)
     (tmp_path / "m.csv").write_text("video_id\na\n")
     call = ("run", "--manifest", tmp_path / "m.csv", "--videos", tmp_path, "--out", tmp_path / "s.h5", "--weights")

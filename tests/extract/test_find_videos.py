@@ -9,7 +9,7 @@ from tests.extract.runs import extract, make_dataset, refused
 
 
 def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
-    """A Mac takes accents apart."""
+    """macOS stores accents as characters of their own."""
     make_dataset(tmp_path, [8])
     (tmp_path / "videos" / "v0.mp4").rename(tmp_path / "videos" / unicodedata.normalize("NFD", "été.mp4"))
     (tmp_path / "small.csv").write_text(f"video_id\n{unicodedata.normalize('NFC', 'été')}\n")

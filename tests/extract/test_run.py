@@ -19,11 +19,11 @@ from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
-from tests.extract.runs import extract, make_dataset, start, wait_for_parts
+from tests.extract.runs import ForkedRun, extract, make_dataset, wait_for_parts
 
 
 def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
-    """Who ends while another publishes waits, and then publishes what the other did not see; who waits in vain says so."""
+    """A process that ends while another publishes waits, and then publishes the rest; after a vain wait it says so."""
     make_dataset(tmp_path, [9, 30])
     extract(tmp_path, "--shard", "1/2")
     lock = lock_file(tmp_path / "small.h5")
@@ -79,7 +79,7 @@ def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
         "v2": ("ok", "", ""),
         "v3": ("ok", "", ""),
     }
-    # A missing file that appears is taken; a broken one only when asked.
+    # A file that was missing is extracted once it is there; a broken one only with --retry-failed.
     (tmp_path / "videos" / "v0.mp4").write_bytes(whole)
     assert "failed: v1" in extract(tmp_path, status=1).output
     (tmp_path / "videos" / "v1.mp4").write_bytes(whole)
@@ -109,7 +109,7 @@ def test_a_zarr_store_holds_the_same(tmp_path, numbers_backbone):
 def test_kill_nine_at_random_moments(tmp_path):
     """Ten kills, a re-run after each: the store is whole at every moment, nothing finished is lost, the end is the same."""
     make_dataset(tmp_path, [20 + number for number in range(30)])
-    undisturbed = start(tmp_path, "undisturbed.h5", 0.0)
+    undisturbed = ForkedRun(tmp_path, "undisturbed.h5", 0.0)
     output, errors = undisturbed.communicate(timeout=120)
     assert undisturbed.returncode == 0, errors
     rng = random.Random(0)
@@ -123,7 +123,7 @@ def test_kill_nine_at_random_moments(tmp_path):
                 try:
                     with open_store(store_path) as store:
                         store.stream().read_all()
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test is about
+                except Exception as error:  # noqa: BLE001 - any error fails this test
                     broken.append(error)
             time.sleep(0.01)
 
@@ -132,12 +132,12 @@ def test_kill_nine_at_random_moments(tmp_path):
     try:
         kills = 0
         while kills < 10:
-            run = start(tmp_path, "killed.h5", 0.04)
-            # Starting takes over a second, and a whole run a few more: kill anywhere in between and at the end.
+            run = ForkedRun(tmp_path, "killed.h5", 0.04)
+            # Kill anywhere between the start and the end of a run.
             wait_for_parts(run, tmp_path / "killed.h5.parts", rng.randrange(0, 4))
             time.sleep(rng.uniform(0, 0.15))
             run.send_signal(signal.SIGKILL)
-            run.communicate()
+            run.communicate(timeout=60)
             kills += 1
             now = held(store_path)
             assert finished <= now, "a finished video was lost"
@@ -146,7 +146,7 @@ def test_kill_nine_at_random_moments(tmp_path):
         stop.set()
         reader.join()
     assert not broken, broken[0]
-    last = start(tmp_path, "killed.h5", 0.0)
+    last = ForkedRun(tmp_path, "killed.h5", 0.0)
     output, errors = last.communicate(timeout=120)
     assert last.returncode == 0, errors
     facts = json.loads(output)
@@ -163,7 +163,7 @@ def held(store_path: Path) -> set[str]:
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
     make_dataset(tmp_path, [40] * 12)
-    run = start(tmp_path, "small.h5", 0.1)
+    run = ForkedRun(tmp_path, "small.h5", 0.1)
     wait_for_parts(run, tmp_path / "small.h5.parts", 2)
     run.send_signal(signal.SIGINT)
     output, errors = run.communicate(timeout=60)

@@ -78,7 +78,7 @@ def test_too_short_for_a_clip(tmp_path, numbers_backbone):
 
 
 class LateRunner:
-    """A device that answers as late as it may: when asked, and never before the next batch was queued, but at an end."""
+    """A device that answers as late as possible: when its rows are fetched, which is after the next batch was started."""
 
     lag = 1
 
@@ -188,9 +188,9 @@ def test_a_decoder_that_leaves_clips_out_is_found_out(tmp_path, monkeypatch):
     assert "2 of 3 clips" in video.record.error_message
 
 
-def test_a_routine_after_the_end_of_its_file(tmp_path, numbers_backbone):
+def test_a_span_that_begins_after_its_file(tmp_path, numbers_backbone):
     write_video(tmp_path / "a.mp4", 50)
     (tmp_path / "mine.csv").write_text("video_id,start_seconds,end_seconds\na,20,30\n")
     call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
-    told = run(*call, "--weights", "random", "--out", tmp_path / "s.h5", status=1)
-    assert "start_seconds 20 is after the end of the video, 2.00 s" in told and "--tail pad" not in told
+    output = run(*call, "--weights", "random", "--out", tmp_path / "s.h5", status=1)
+    assert "start_seconds 20 is after the end of the video, 2.00 s" in output and "--tail pad" not in output

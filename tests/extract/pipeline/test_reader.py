@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("numbers_backbone")
 
 
 class Refuses(PyAVDecoder):
-    """Stands for a GPU whose pictures differ, which shows only when they are there."""
+    """Like a GPU decoder whose pictures differ, which shows only after decoding some."""
 
     name = "refuses"
 
@@ -27,7 +27,7 @@ class Refuses(PyAVDecoder):
             yield number, {rule: np.zeros_like(picture) for rule, picture in found[1].items()}
 
 
-def test_auto_reads_anew_what_the_first_decoder_refuses(tmp_path, numbers_backbone, monkeypatch):
+def test_auto_reads_again_what_the_first_decoder_refuses(tmp_path, numbers_backbone, monkeypatch):
     make_dataset(tmp_path, [16, 16])
     monkeypatch.setattr("longtake.extract.decode.auto._if_usable", lambda name: Refuses())
     done = extract(tmp_path, "--decoder", "auto", "--stall-timeout", "0")

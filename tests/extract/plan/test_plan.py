@@ -110,7 +110,7 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
         stream = store.stream()
         assert np.diff(stream.offsets).tolist() == [13, 13]  # 50 frames: 12 clips of 4 and a padded one
         assert stream.read(1).start_seconds[0] == pytest.approx(2.0)
-    # A corrected span is another part of the file: it is extracted anew.
+    # A corrected span is another part of the file: it is extracted again.
     (tmp_path / "small.csv").write_text(
         "video_id,path,start_seconds,end_seconds\nfirst,v0.mp4,0,2\nsecond,v0.mp4,2,3\n"
     )
