@@ -1,4 +1,4 @@
-"""Who writes: the process and machine that a temporary file or a claim belongs to, so that what the dead left can be cleared."""
+"""Atomic writes. A temporary file is named after the process and machine that write it, so files of killed processes can be removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 class Writer:
     pid: int
     host: str
-    """Of the machine; of a container too, where it has processes of its own and the machine's name."""
+    """The machine's name, and the container's process namespace where there is one."""
 
     @classmethod
     def current(cls) -> Writer:
@@ -23,7 +23,7 @@ class Writer:
 
     @classmethod
     def parse(cls, text: str) -> Writer | None:
-        """The inverse of `str`; None for anything else."""
+        """The inverse of `str`; None for other texts."""
         pid, _, host = text.partition("@")
         return cls(int(pid), host) if pid.isdecimal() and host else None
 
@@ -31,7 +31,7 @@ class Writer:
         return f"{self.pid}@{self.host}"
 
     def is_dead(self) -> bool:
-        """True only when it is certain: a process of this machine that no longer runs. Nobody here can ask another one."""
+        """True only for a process of this machine that no longer runs. Processes of other machines cannot be checked from here."""
         if self.host != _host():
             return False
         try:
@@ -44,9 +44,9 @@ class Writer:
 
 
 MOST_HOST = 40
-"""Characters of a host's name, so that a part's temporary name fits the 255 bytes that file systems take."""
+"""Limit for a host's name in characters, so that the temporary name of a part fits into 255 bytes, the limit of file systems."""
 MACHINES_OWN = 0xEFFFFFFC
-"""Linux's number of the processes that are in no container."""
+"""Linux's number of the initial process namespace, outside all containers."""
 
 
 @cache
@@ -63,15 +63,15 @@ def is_url(path: Path | str) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def temporary_beside(path: Path) -> Path:
-    """Where this process writes what will be renamed to `path`."""
+def temporary_path(path: Path) -> Path:
+    """The file that this process writes and then renames to `path`."""
     return path.with_name(f".{path.name}.{Writer.current()}.tmp")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """A small file that is there whole or not at all. Raises `OSError`, and then leaves what was there."""
+    """Write a small file atomically. Raises `OSError`; the file that was there is then unchanged."""
     clear_dead(path.parent, path.name)
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
@@ -80,13 +80,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def writer_of(temporary: Path) -> Writer | None:
-    """Who wrote a file named by `temporary_beside`; None for any other file."""
+    """The process that wrote a file named by `temporary_path`; None for other files."""
     found = re.fullmatch(r"\..+\.(\d+@[^@]+)\.tmp", temporary.name)
     return Writer.parse(found[1]) if found else None
 
 
 def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove the half-written files that killed processes left of `name`, a pattern, in a folder."""
+    """Remove the temporary files that killed processes left in a folder, for files that match the pattern `name`."""
     for leftover in folder.glob(f".{name}.*.tmp"):
         owner = writer_of(leftover)
         if owner is not None and owner.is_dead():

@@ -1,18 +1,21 @@
-"""What processes that others start have in common."""
+"""What all worker processes do."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
+from multiprocessing.process import BaseProcess
 
 
 def end_with_starter() -> None:
-    """In a process: end when the one that started it has ended, in whatever way. Nobody would give it another job, for which it would wait
-    for ever."""
+    """End this process as soon as the process that started it ends, even when that one was killed. Otherwise it would wait for work for
+    ever. Does nothing in the main process."""
     starter = multiprocessing.parent_process()
+    if starter is None:
+        return
 
-    def watch() -> None:
+    def watch(starter: BaseProcess = starter) -> None:
         starter.join()
         os._exit(1)
 

@@ -1,4 +1,4 @@
-"""How long jobs report: a bar on a terminal, plain lines in a pipe, JSON events for programs, or nothing."""
+"""Progress of long jobs: a bar on a terminal, plain lines in a pipe, JSON events for programs, or nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import Any, Self
 
 import click
 
@@ -15,16 +16,16 @@ from longtake.terminal import finite
 
 class Shown(Enum):
     AUTO = "auto"
-    """A bar with rate and time left on a terminal, lines elsewhere."""
+    """A bar with rate and time left on a terminal, plain lines elsewhere."""
     QUIET = "quiet"
     VERBOSE = "verbose"
-    """Lines of every detail, beside the bar."""
+    """A line for every detail, and the bar."""
     EVENTS = "events"
-    """A JSON object per line on the error stream; the output stream keeps the one document of the result."""
+    """A JSON object per line on the error stream. The output stream holds the result only."""
 
 
 def progress_options(command: Callable) -> Callable:
-    """`--quiet` and `--verbose`, which the command gets as `quiet` and `verbose`."""
+    """Add the options `--quiet` and `--verbose`, parameters `quiet` and `verbose`."""
     command = click.option("-v", "--verbose", is_flag=True, help="A line for every step.")(command)
     return click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; errors and failures only.")(
         command
@@ -40,24 +41,24 @@ def how_shown(quiet: bool, verbose: bool, as_json: bool) -> Shown:
 
 
 class Progress:
-    """Steps of one job, of which `total` are to be done; a context."""
+    """The progress of one job with `total` steps; use it as a context manager."""
 
-    def __init__(self, total: int | None, unit: str, shown: Shown = Shown.AUTO, **bar: object) -> None:
-        # Imported here, so that `--help` does not wait for it.
+    def __init__(self, total: int | None, unit: str, shown: Shown = Shown.AUTO, **bar: Any) -> None:
+        # A lazy import keeps `--help` fast.
         from tqdm import tqdm
 
         self._shown, self._total, self._done, self._skipped, self._began = shown, total, 0, 0, time.monotonic()
         self.on_terminal = sys.stderr.isatty() and shown in (Shown.AUTO, Shown.VERBOSE)
         self.bar = tqdm(total=total, unit=unit, disable=not self.on_terminal, dynamic_ncols=True, **bar)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
     def skip(self, steps: int) -> None:
-        """They were done before this job began, and say nothing of its rate."""
+        """Count steps that were done before this job; they do not affect its rate."""
         self._done += steps
         self._skipped += steps
         if self.on_terminal:
@@ -74,15 +75,15 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate so far; None before the first step and where nobody knows the end."""
+        """At the rate so far. None before the first step, or where the total is not known."""
         stepped = self._done - self._skipped
         if not stepped or self._total is None:
             return None
         return (time.monotonic() - self._began) / stepped * (self._total - self._done)
 
     def say(self, event: str, line: str, *, detail: bool = False, always: bool = False, **facts: object) -> None:
-        """One thing that happened: a line for people, or the event and its facts for programs. A detail is for those who ask; what
-        the bar cannot tell is `always` said, but to those who want quiet."""
+        """Report an event: a line for people, or the event and its facts as JSON. A `detail` is printed with --verbose only; `always` prints
+        the line even where a bar is shown, unless --quiet."""
         if self._shown is Shown.EVENTS:
             times = {"done": self._done, "of": self._total, "seconds": round(time.monotonic() - self._began, 3)}
             left = self.seconds_left
@@ -91,5 +92,5 @@ class Progress:
         elif self._shown is Shown.VERBOSE or (
             self._shown is Shown.AUTO and not detail and (always or not self.on_terminal)
         ):
-            # Above the bar, which stays the last line.
+            # Print above the bar, which stays the last line.
             self.bar.write(line, file=sys.stderr) if self.on_terminal else click.echo(line, err=True)

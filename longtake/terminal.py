@@ -1,4 +1,4 @@
-"""How the three commands behave in a terminal, once for all of them: errors, exit statuses, JSON.
+"""What the three commands share in a terminal: errors, exit statuses, JSON, completion.
 
 Exit status: 0 all done; 1 some videos failed or could not be published, or two stores differ; 2 the call was wrong; 130 stopped by Ctrl-C.
 """
@@ -25,55 +25,55 @@ INTERRUPTED = 130
 
 
 class Console(click.Group):
-    """A group of commands that turns our errors into one message and a status."""
+    """A group of commands that turns our errors into one message and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _told_warnings():
+            with _printed_warnings():
                 return super().invoke(ctx)
         except LongtakeError as error:
             raise Refused(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("stopped; what was finished is kept", err=True)
+            click.echo("stopped; finished work is kept", err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # Whoever reads our output has enough of it, such as `head`: click ends without a word.
+                raise  # The reader of our output closed it, as `head` does: click exits silently.
             raise Refused(_plain(error)) from error
         except (MemoryError, RuntimeError) as error:
-            # torch's own is a RuntimeError, and torch is not imported for it.
+            # torch's error is a RuntimeError; it is recognised by name, so torch is not imported.
             of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
             if not isinstance(error, MemoryError) and not of_torch:
                 raise
-            reason = str(error).partition(". ")[0] or "no more can be had"
+            reason = str(error).partition(". ")[0] or "no memory left"
             raise Refused(
-                f"out of memory: {reason}. What was finished is kept; take smaller batches (--batch-size, --set batch_size=...)"
+                f"out of memory: {reason}. Finished work is kept; use smaller batches (--batch-size, --set batch_size=...)"
             ) from error
 
 
 @contextmanager
-def _told_warnings() -> Iterator[None]:
-    """Our warnings as one line each, said once; those of libraries as they are."""
+def _printed_warnings() -> Iterator[None]:
+    """Print each of our warnings once, on one line; leave those of libraries unchanged."""
     said: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", LongtakeWarning)
         usual = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *where: object) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, LongtakeWarning):
                 if str(message) in said:
                     return
                 said.add(str(message))
                 click.echo(f"warning: {printable(str(message))}", err=True)
             else:
-                usual(message, category, *where)
+                usual(message, category, *where, **more)
 
         warnings.showwarning = show
         yield
 
 
 class Refused(click.ClickException):
-    """One of our errors on its way to the terminal."""
+    """One of our errors, as click prints it."""
 
     exit_code = WRONG_CALL
 
@@ -85,14 +85,14 @@ class Refused(click.ClickException):
 def _plain(error: OSError) -> str:
     where = f" {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"no space left on the device{where}; nothing stored before is lost. Free some and run again"
+        return f"no space left on the device{where}; finished work is kept. Free some space and run the command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"not allowed to write or read{where}: {error.strerror}"
+        return f"no permission to read or write{where}: {error.strerror}"
     return f"{error.strerror or error}{where}"
 
 
 def completes(names: Callable[[], Iterable[str]]) -> Callable:
-    """For `shell_complete` of an option: names that begin as what was typed does."""
+    """For `shell_complete` of an option: the names that begin with the typed text."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         return [name for name in names() if name.startswith(incomplete)]
@@ -101,7 +101,7 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable:
 
 
 def add_completion(group: click.Group, program: str) -> None:
-    """The command `completion` of a program."""
+    """Add the command `completion` to a program."""
 
     @group.command("completion", help=_COMPLETION.format(program=program))
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -109,10 +109,12 @@ def add_completion(group: click.Group, program: str) -> None:
         from click.shell_completion import get_completion_class
 
         variable = f"_{program}_complete".upper()
-        click.echo(get_completion_class(shell)(group, {}, program, variable).source())
+        complete = get_completion_class(shell)
+        assert complete is not None, "the choices of SHELL are those of click"
+        click.echo(complete(group, {}, program, variable).source())
 
 
-_COMPLETION = """Print what makes SHELL complete commands, options and names of this program.
+_COMPLETION = """Print the script that makes SHELL complete commands, options and names of this program.
 
 Example, in ~/.bashrc: eval "$({program} completion bash)"
 """
@@ -123,7 +125,7 @@ def print_json(value: object) -> None:
 
 
 def finite(value: object) -> object:
-    """JSON has no NaN; a number that is missing is null."""
+    """The value with null for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -132,18 +134,20 @@ def finite(value: object) -> object:
 
 
 class NamesOf(click.Choice):
-    """A choice among the names of a table, which is imported when somebody asks for them and not before."""
+    """A choice among the names of a table that is imported only when they are needed."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names, self.case_sensitive = names, True
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        return tuple(self._names())
+    def __getattr__(self, name: str) -> Any:
+        if name != "choices":
+            raise AttributeError(name)
+        self.choices = tuple(self._names())
+        return self.choices
 
 
 class StorePath(click.ParamType):
-    """A store: a path, or a URL, which stays the text that it is."""
+    """A store: a path, or a URL as text."""
 
     name = "path or URL"
 
@@ -152,13 +156,15 @@ class StorePath(click.ParamType):
 
 
 class LocalStorePath(click.ParamType):
-    """A store that is added to, which has its parts beside it on a disk."""
+    """A store to write to: a path, never a URL, because parts are written next to it."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if is_url(value):
-            self.fail(f"{value} is far away; write the store here, then: features convert HERE {value}", param, ctx)
+            self.fail(
+                f"{value} is remote; write the store to a local path, then: features convert PATH {value}", param, ctx
+            )
         return Path(value)
 
 

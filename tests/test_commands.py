@@ -1,9 +1,8 @@
-"""What all commands have in common: an example that is right, completion of names, progress for people and for programs."""
+"""What all commands share: a valid example, completion of names, events for programs."""
 
 import json
 import re
 import shlex
-import warnings
 
 import click
 import pytest
@@ -12,11 +11,6 @@ from click.testing import CliRunner
 import longtake.extract.cli
 import longtake.features.cli
 import longtake.train.cli
-from longtake import progress
-from longtake.errors import LongtakeWarning
-from longtake.progress import Progress, Shown
-from longtake.terminal import Console
-from tests.calls import invoke
 from tests.train.planted import planted_store
 
 PROGRAMS = {
@@ -38,7 +32,7 @@ ALL = [found for name, main in PROGRAMS.items() for found in commands(main, [nam
 
 
 @pytest.mark.parametrize("path, command", ALL, ids=[" ".join(path) for path, _ in ALL])
-def test_every_command_has_an_example_with_options_that_exist(path, command):
+def test_every_command_has_an_example_with_existing_options(path, command):
     text = " ".join(command.help.split())
     example = re.search(r"Example[^:]*: (.*)", text)[1].rstrip(".").replace('eval "$(', "").replace(')"', "")
     words = shlex.split(example)
@@ -46,42 +40,9 @@ def test_every_command_has_an_example_with_options_that_exist(path, command):
     known = {option for parameter in command.params for option in parameter.opts}
     given = {word for word in words if word.startswith("--")}
     assert given <= known
-    # What the command cannot do without is in the example.
+    # Required options are in the example.
     assert all(set(parameter.opts) & given for parameter in command.params
                if parameter.required and parameter.param_type_name == "option")  # fmt: skip
-
-
-def test_a_warning_is_said_once_in_each_command():
-    @click.command()
-    def warns():
-        for line in ("one", "two", "one"):
-            warnings.warn(line, LongtakeWarning, stacklevel=1)
-
-    group = Console("group", commands=[warns])
-    for _ in range(2):
-        assert invoke(group, "warns").stderr == "warning: one\nwarning: two\n"
-
-
-def test_out_of_memory_is_one_message():
-    """Of torch, by its name, and of Python; no other error of a program is hidden."""
-
-    class OutOfMemoryError(RuntimeError):
-        pass
-
-    @click.command()
-    @click.argument("kind")
-    def works(kind):
-        raise {"gpu": OutOfMemoryError("CUDA out of memory. Tried to allocate"), "cpu": MemoryError()}.get(
-            kind, RuntimeError("x")
-        )
-
-    group = Console("group", commands=[works])
-    assert (
-        "error: out of memory: CUDA out of memory. What was finished is kept"
-        in invoke(group, "works", "gpu", status=2).stderr
-    )
-    assert "take smaller batches" in invoke(group, "works", "cpu", status=2).stderr
-    assert isinstance(CliRunner().invoke(group, ["works", "else"]).exception, RuntimeError)
 
 
 @pytest.mark.parametrize(
@@ -104,50 +65,7 @@ def test_completion(program, typed, expected):
     assert f"_{program.upper()}_COMPLETE=bash_complete" in script
 
 
-class Terminal:
-    """A stream that says it is one."""
-
-    def __init__(self):
-        self.text = ""
-
-    def isatty(self):
-        return True
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-
-@pytest.mark.parametrize(
-    "shown, on_terminal, lines",
-    [
-        (Shown.AUTO, False, ["whole"]),
-        (Shown.AUTO, True, []),
-        (Shown.QUIET, False, []),
-        (Shown.QUIET, True, []),
-        (Shown.VERBOSE, False, ["part", "whole"]),
-        (Shown.VERBOSE, True, ["part", "whole"]),
-    ],
-)
-def test_what_people_see(shown, on_terminal, lines, monkeypatch, capsys):
-    stream = Terminal() if on_terminal else progress.sys.stderr
-    monkeypatch.setattr(progress.sys, "stderr", stream)
-    with Progress(2, "video", shown) as job:
-        job.say("part", "part", detail=True)
-        job.step("routine_7", loss="0.12")
-        job.say("whole", "whole")
-        job.step("routine_8")
-        job.say("note", "address", always=True)
-    text = stream.text if on_terminal else capsys.readouterr().err
-    assert [line for line in ("part", "whole") if line in text] == lines
-    assert ("address" in text) == (shown is not Shown.QUIET)
-    bar = on_terminal and shown is not Shown.QUIET
-    assert ("routine_8" in text and "2/2" in text) == bar
-
-
-def test_events_are_json_lines_and_the_result_stays_alone(tmp_path):
+def test_events_are_json_lines_and_the_output_is_the_result_only(tmp_path):
     store = planted_store(tmp_path / "s.h5", num_train=12, num_test=4)
     call = [
         "heads",
@@ -173,25 +91,3 @@ def test_events_are_json_lines_and_the_result_stays_alone(tmp_path):
     quiet = CliRunner().invoke(longtake.train.cli.main, [*call, "--quiet"])
     assert quiet.exit_code == 0 and quiet.output == ""
     assert "exclude each other" in CliRunner().invoke(longtake.train.cli.main, [*call, "--quiet", "--verbose"]).output
-
-
-@pytest.mark.parametrize("on_terminal", [True, False])
-def test_what_was_done_before_says_nothing_of_the_rate(on_terminal, monkeypatch):
-    clock, terminal = [100.0], Terminal()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    if on_terminal:
-        monkeypatch.setattr(progress.sys, "stderr", terminal)
-    with Progress(10, "epoch") as job:
-        job.skip(6)
-        assert job.seconds_left is None
-        clock[0] += 5
-        job.step("next")
-        assert job.seconds_left == 15
-    assert ("7/10" in terminal.text) == on_terminal
-
-
-def test_events_have_no_nan(capsys):
-    with Progress(None, "step", Shown.EVENTS) as job:
-        job.say("epoch", "", loss=float("nan"), part=1)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert json.loads(line)["loss"] is None and json.loads(line)["seconds_left"] is None

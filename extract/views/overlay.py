@@ -21,7 +21,7 @@ from longtake.extract.decode.pyav import open_media, sound_stream
 from longtake.extract.decode.scale import resized
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.preprocessing import FrameRule
-from longtake.files import temporary_beside
+from longtake.files import temporary_path
 
 MOST_PIXELS = 540
 """Of the shorter side; larger videos are scaled down."""
@@ -49,7 +49,7 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
     decoder.promised_seconds(video)
     if out.is_dir() or (out.exists() and out.samefile(video)):
         raise ExtractError(f"the overlay would take the place of {out}: name another file")
-    temporary = temporary_beside(out)
+    temporary = temporary_path(out)
     try:
         with_true_times(partial(decoder.probe, video), lambda info: _draw(decoder, info, temporary, tracks))
         os.replace(temporary, out)

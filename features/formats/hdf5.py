@@ -26,7 +26,7 @@ from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import open_binary
 from longtake.features.store import Store
 from longtake.features.stream import BLOCK_BYTES
-from longtake.files import clear_dead, temporary_beside
+from longtake.files import clear_dead, temporary_path
 
 COMPRESSIONS: Mapping[str, Mapping[str, object]] = {
     "default": {},
@@ -49,7 +49,7 @@ def write_file(path: Path | str, content: Content) -> None:
         known = ", ".join(COMPRESSIONS)
         raise InvalidFeatures(f"compression of an HDF5 store must be {known}, got {compression}")
     clear_dead(path.parent, path.name)
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         with closing(DiskFile(temporary)) as disk:
             with h5py.File(disk, "w") as file:

@@ -256,7 +256,7 @@ def test_names_of_temporaries_fit_a_file_system(tmp_path, monkeypatch, host):
     monkeypatch.setattr(socket, "gethostname", lambda: host)
     try:
         longest = f"{'v' * MAX_ID_BYTES}@12345678.h5"
-        temporary = writer.temporary_beside(tmp_path / longest)
+        temporary = writer.temporary_path(tmp_path / longest)
         temporary.touch()
         assert writer.writer_of(temporary) == writer.Writer.current()
     finally:

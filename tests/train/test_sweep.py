@@ -236,7 +236,7 @@ def test_what_ends_a_sweep_ends_all_cells(store, tmp_path, how):
         else:
             sweep.kill()
         _, said = sweep.communicate(timeout=60)
-        assert how != "Ctrl-C" or (sweep.returncode == 130 and "stopped; what was finished is kept" in said)
+        assert how != "Ctrl-C" or (sweep.returncode == 130 and "stopped; finished work is kept" in said)
         assert "Traceback" not in said
         assert len(list(out.glob("*/config.json"))) == 2
         assert group_ends(sweep)

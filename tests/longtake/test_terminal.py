@@ -1,0 +1,107 @@
+"""Errors, warnings and values on their way to the terminal."""
+
+import errno
+import json
+import warnings
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from longtake.errors import LongtakeError, LongtakeWarning
+from longtake.terminal import INTERRUPTED, Console, LocalStorePath, NamesOf, StorePath, print_json
+from tests.calls import invoke
+
+
+def group_that_raises(error: BaseException) -> Console:
+    @click.command()
+    def works():
+        raise error
+
+    return Console("group", commands=[works])
+
+
+def test_a_warning_is_printed_once_per_command():
+    @click.command()
+    def warns():
+        for line in ("one", "two", "one"):
+            warnings.warn(line, LongtakeWarning, stacklevel=1)
+
+    group = Console("group", commands=[warns])
+    for _ in range(2):
+        assert invoke(group, "warns").stderr == "warning: one\nwarning: two\n"
+
+
+def test_out_of_memory_is_one_message():
+    """The error of torch, by its name, and that of Python; other errors are not hidden."""
+
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    @click.command()
+    @click.argument("kind")
+    def works(kind):
+        raise {"gpu": OutOfMemoryError("CUDA out of memory. Tried to allocate"), "cpu": MemoryError()}.get(
+            kind, RuntimeError("x")
+        )
+
+    group = Console("group", commands=[works])
+    assert (
+        "error: out of memory: CUDA out of memory. Finished work is kept"
+        in invoke(group, "works", "gpu", status=2).stderr
+    )
+    assert "use smaller batches" in invoke(group, "works", "cpu", status=2).stderr
+    assert isinstance(CliRunner().invoke(group, ["works", "else"]).exception, RuntimeError)
+
+
+def test_an_error_of_ours_is_one_printable_message():
+    done = invoke(group_that_raises(LongtakeError("first \x1b[2J line\n  second")), "works", status=2)
+    assert done.stderr == "error: first  [2J line\n  second\n"
+
+
+def test_ctrl_c_has_its_own_status():
+    assert "finished work is kept" in invoke(group_that_raises(KeyboardInterrupt()), "works", status=INTERRUPTED).stderr
+
+
+@pytest.mark.parametrize(
+    "number, message",
+    [
+        (errno.ENOSPC, "no space left on the device /x; finished work is kept"),
+        (errno.EACCES, "no permission to read or write /x"),
+        (errno.EIO, "Input/output error /x"),
+    ],
+)
+def test_errors_of_files(number, message):
+    error = OSError(number, "Input/output error", "/x")
+    assert message in invoke(group_that_raises(error), "works", status=2).stderr
+
+
+def test_json_has_null_for_what_it_lacks(capsys):
+    print_json({"a": [float("nan"), (1, float("inf"))], "b": Path("x")})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, [1, None]], "b": "x"}
+
+
+def test_a_table_of_names_is_imported_only_when_needed():
+    asked = []
+
+    def names():
+        asked.append(True)
+        return ["one", "two"]
+
+    @click.command()
+    @click.option("--name", type=NamesOf(names))
+    def works(name):
+        click.echo(name)
+
+    assert CliRunner().invoke(works, []).exit_code == 0 and not asked
+    assert invoke(works, "--name", "two").output == "two\n" and asked
+    assert "'three' is not one of 'one', 'two'" in invoke(works, "--name", "three", status=2).output
+
+
+def test_stores_are_paths_or_urls():
+    assert StorePath().convert("a.h5", None, None) == Path("a.h5")
+    assert StorePath().convert("s3://lab/a.h5", None, None) == "s3://lab/a.h5"
+    assert LocalStorePath().convert("a.h5", None, None) == Path("a.h5")
+    with pytest.raises(click.UsageError, match="is remote; write the store to a local path"):
+        LocalStorePath().convert("s3://lab/a.h5", None, None)
