@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longtake.features.types import FeatureHeader
     from longtake.train.protocol.options import Options
     from longtake.train.runs.fit import Run, fit
-    from longtake.train.runs.predict import Prediction, predict
+    from longtake.train.runs.predict import Prediction, Predictions, predict
 
 _HOMES = {
     "Extraction": "longtake.extract.run",
@@ -23,6 +23,7 @@ _HOMES = {
     "LongtakeWarning": "longtake.errors",
     "Options": "longtake.train.protocol.options",
     "Prediction": "longtake.train.runs.predict",
+    "Predictions": "longtake.train.runs.predict",
     "Run": "longtake.train.runs.fit",
     "Store": "longtake.features.store",
     "extract_videos": "longtake.extract.run",
@@ -37,6 +38,7 @@ __all__ = [
     "LongtakeWarning",
     "Options",
     "Prediction",
+    "Predictions",
     "Run",
     "Store",
     "extract_videos",

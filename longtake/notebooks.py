@@ -15,6 +15,13 @@ def html_facts(title: str, facts: Mapping[str, object]) -> str:
     return f"<table><caption>{_shown(title)}</caption>{rows}</table>"
 
 
+def html_table(columns: Mapping[str, Sequence[object]]) -> str:
+    """An HTML table of these columns, for `_repr_html_`."""
+    head = "".join(f"<th>{_shown(name)}</th>" for name in columns)
+    rows = ["".join(f"<td>{_shown(value)}</td>" for value in values) for values in zip(*columns.values())]
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
 def _shown(value: object) -> str:
     return escape(printable(str(value)))
 

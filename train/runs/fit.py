@@ -9,11 +9,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import open_store
+from longtake.notebooks import data_frame
 from longtake.train.engine.names import unit_name
 from longtake.train.engine.state import Epoch
 from longtake.train.errors import SettingsError
@@ -106,6 +108,17 @@ class Run:
     """(category, score) -> test video -> score in judges' units, the mean over seeds. Categories of a unified model have the dataset's name
     before them, as in predictions.csv."""
     random_weights: bool
+
+    def __repr__(self) -> str:
+        scores = [f"{row.category} {row.score}".strip() + f" {row.spearman:.3f}" for row in self.table]
+        return f"Run({str(self.folder)!r}: Spearman {', '.join(scores)})"
+
+    def _repr_html_(self) -> str:
+        return format_table(self.table, "html") + (f"<p>{RANDOM_NOTE}</p>" if self.random_weights else "")
+
+    def to_pandas(self) -> Any:
+        """The table, one row per category and score: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
+        return data_frame({field.name: [getattr(row, field.name) for row in self.table] for field in fields(Row)})
 
     def __str__(self) -> str:
         return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 from longtake.errors import there_are
 from longtake.features.store import Store, open_store
 from longtake.features.types import FeatureHeader
+from longtake.notebooks import data_frame, html_table
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.windows import CENTRE, clips_to_test
@@ -79,6 +81,27 @@ class Prediction:
     def name(self) -> str:
         """Category and score."""
         return " ".join(part for part in (self.category, self.score) if part)
+
+    def __repr__(self) -> str:
+        spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.3f}"
+        return f"Prediction({self.video_id!r}: {self.category} {self.score} {self.predicted:.3f}{spread})".replace(
+            "  ", " "
+        )
+
+
+class Predictions(list[Prediction]):
+    """Predictions in their order, with a table for notebooks."""
+
+    def _columns(self) -> dict[str, list[object]]:
+        names = ("video_id", "category", "score", "predicted", "deviation", "num_heads", "random_weights")
+        return {name: [getattr(one, name) for one in self] for name in names}
+
+    def _repr_html_(self) -> str:
+        return html_table(self._columns())
+
+    def to_pandas(self) -> Any:
+        """One row per video and score: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
+        return data_frame(self._columns())
 
 
 @dataclass
@@ -290,7 +313,7 @@ def predict(
     weights: Sequence[str] = (),
     device: str = "auto",
     accept: Sequence[str] = (),
-) -> list[Prediction]:
+) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
     `category` names the heads for videos whose category nobody knows, `accept` fields of the recipe that may differ,
@@ -301,9 +324,10 @@ def predict(
     if video is not None and only:
         raise DataError("only= goes with features=: it names videos of a store")
     if video is not None:
-        return predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
+        found = predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
+        return Predictions(found)
     with open_store(features) as store:
-        return predict_run(Path(run), store, only, category, accept=accept)
+        return Predictions(predict_run(Path(run), store, only, category, accept=accept))
 
 
 def format_predictions(predictions: Sequence[Prediction]) -> str:
