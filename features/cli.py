@@ -463,7 +463,7 @@ def import_features(
         table = read_manifest(manifest) if manifest else read_label_files(layout, labels, dataset or "")
         known = KnownRecipe(weights, clip_length, clip_stride, fps, modality=modality)
         done = import_videos(
-            layout, source, out, table, backbone=backbone, known=known, dtype=dtype, pattern=pattern, beside=beside
+            layout, source, out, table, backbone=backbone, known=known, dtype=dtype, beside=beside, pattern=pattern
         )
         facts = {"out": str(out), **vars(done), "header": done.header.to_dict(), "recipe_id": done.header.recipe_id}
         lines = [f"{out}: {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}"]

@@ -51,15 +51,13 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r}: {self.dataset}, {', '.join(self._contents())})"
+        contents = [stream.name for stream in self.streams] + [f"texts {text.name}" for text in self.texts]
+        return f"Store({str(self.path)!r}: {self.dataset}, {', '.join(contents) or 'empty'})"
 
     def _repr_html_(self) -> str:
         facts = {"dataset": self.dataset, "written": self.created_utc, "videos with labels": len(self.labels)}
-        streams = {stream.name: repr(stream).partition(": ")[2].rstrip(")") for stream in self.streams}
+        streams = {stream.name: stream.summary for stream in self.streams}
         return html_facts(str(self.path), {**facts, **streams, "prompt sets": len(self.texts)})
-
-    def _contents(self) -> list[str]:
-        return [stream.name for stream in self.streams] + [f"texts {text.name}" for text in self.texts] or ["empty"]
 
     def to_pandas(self) -> Any:
         """The labels, one row per video: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""

@@ -17,7 +17,6 @@ from longtake.notebooks import data_frame
 BLOCK_BYTES = 1 << 25
 """Copied at a time from store to store."""
 
-
 Clips = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Features `(clips, dim)`, start seconds and end seconds `(clips,)`."""
 
@@ -44,8 +43,12 @@ class Stream:
     """`(total_clips, dim)`."""
 
     def __repr__(self) -> str:
-        size = f"{self.num_clips} clips x {self.header.dim} {self.features.dtype}"
-        return f"Stream({self.name}: {len(self.videos)} videos, {size})"
+        return f"Stream({self.name}: {self.summary})"
+
+    @property
+    def summary(self) -> str:
+        size = f"{len(self.videos)} videos, {self.num_clips} clips x {self.header.dim} {self.features.dtype}"
+        return f"{size}, RANDOM weights" if self.header.weights_random else size
 
     def to_pandas(self) -> Any:
         """One row per video, failed ones included: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""

@@ -68,7 +68,7 @@ def write_label_table(
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """Files by the rule of Python 3.11 for `**`: it stands for whole folders and is not the last part. Python 3.13 accepts it anywhere."""
+    """Files by the rule of Python 3.11 for `**`: it matches whole folders and must not be the last part. Python 3.13 accepts it anywhere."""
     parts = Path(pattern).parts
     if not parts or Path(pattern).is_absolute() or parts[-1] == "**" or any("**" in p and p != "**" for p in parts):
         raise FeaturesError(

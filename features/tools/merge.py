@@ -31,7 +31,7 @@ class Merged:
 def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = False) -> Merged:
     """Merge stores of one dataset into a new store at `out`. A video may be in several sources if their values are equal.
 
-    A video that failed in one source and succeeded in another counts as successful. `beside` keeps several recipes of one backbone.
+    A video that failed in one source and succeeded in another counts as successful. With `beside=True`, several recipes of one backbone are kept.
 
     Raises `StoreConflict` with all conflicts if values, labels, cards, prompt sets or recipes differ.
     """

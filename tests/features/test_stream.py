@@ -9,7 +9,7 @@ from longtake.errors import LongtakeError
 from longtake.features import stream as streams
 from longtake.features.errors import InvalidFeatures, NotInStore
 from longtake.features.store import open_store
-from tests.features.fakes import make_store
+from tests.features.fakes import header, make_store
 
 LENGTHS = {"a": 3, "b": 0, "c": 5}
 
@@ -45,6 +45,11 @@ def test_reprs_are_short(store):
     assert repr(store) == f"Store({str(store.path)!r}: d, {stream.name}, texts qgvl)"
     page = store._repr_html_()
     assert "<th>dataset</th><td>d</td>" in page and "8 clips x 3 float32" in page
+
+
+def test_random_weights_are_named(tmp_path):
+    with open_store(make_store(tmp_path / "r.h5", LENGTHS, head=header(weights_random=True))) as store:
+        assert "RANDOM weights" in repr(store.stream()) and "RANDOM weights" in store._repr_html_()
 
 
 def test_tables_for_pandas(store, monkeypatch):
