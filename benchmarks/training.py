@@ -20,9 +20,10 @@ from torch import nn
 
 from longtake.train.engine.losses import LossWeights, alignment, total_loss
 from longtake.train.heads.base import Batch, Prototypes
+from longtake.train.heads.blocks.action_graph import MAG2
 from longtake.train.heads.blocks.layers import project
 from longtake.train.heads.blocks.transformer import Decoder, Encoder
-from longtake.train.heads.mlavl import AVCF, MAG2, MLAVL, VisualMLAVL
+from longtake.train.heads.mlavl import AVCF, MLAVL, VisualMLAVL
 
 FLOAT32, BFLOAT16, PLAIN = "ours, float32", "ours, bfloat16", "straightforward, float32"
 AT_MOST, STEPS = 0.4, 3

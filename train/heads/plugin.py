@@ -14,9 +14,9 @@ import torch
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import GRADES, Batch, Comparable, Head, HeadOutput, Needs
+from longtake.train.heads.blocks.action_graph import MAG2, SAGE
 from longtake.train.heads.blocks.layers import Projection
 from longtake.train.heads.blocks.segmentation import times_of, to_clips
-from longtake.train.heads.mlavl import MAG2, SAGE
 from longtake.train.heads.mvla import Guidance, MVLASettings, own_texts
 from longtake.train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
 

@@ -12,10 +12,10 @@ from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
+from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.losses import LossWeights, total_loss
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.mlavl import MAG2
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.run import run
@@ -23,69 +23,6 @@ from longtake.train.runs.evaluate import evaluate_run
 from tests.train.heads.kit import make_batch, make_head
 
 RNG = np.random.default_rng(3)
-T, M, WIDTH = 7, 4, 8
-
-
-def weights(module):
-    return {name: value.detach().numpy().astype(float) for name, value in module.state_dict().items()}
-
-
-def adjacency(num_clips):
-    """All ordered pairs of clips, all of actions, and every action to every clip: row i lists whom node i hears."""
-    edges = np.zeros((num_clips + M, num_clips + M))
-    edges[:num_clips, :num_clips] = 1
-    edges[num_clips:, num_clips:] = 1
-    edges[:num_clips, num_clips:] = 1
-    np.fill_diagonal(edges, 0)
-    return edges
-
-
-@pytest.mark.parametrize("num_clips", [1, 2, T])
-def test_mag2_as_graphsage_over_an_edge_list(num_clips):
-    torch.manual_seed(0)
-    module = MAG2(WIDTH, "sage", 0.0).eval()
-    clips, actions = RNG.normal(size=(3, num_clips, WIDTH)), RNG.normal(size=(M, WIDTH))
-    mask = torch.ones(3, num_clips, dtype=torch.bool)
-    with torch.no_grad():
-        found = module(torch.tensor(clips).float(), mask, torch.tensor(actions).float()).numpy()
-    w = weights(module)
-    edges = adjacency(num_clips)
-    mean = edges / edges.sum(1, keepdims=True)
-    for video in range(3):
-        nodes = np.concatenate([clips[video], actions])
-        for layer in range(2):
-            name = f"layers.{layer}."
-            nodes = (
-                mean @ nodes @ w[name + "neighbours.weight"].T
-                + w[name + "neighbours.bias"]
-                + nodes @ w[name + "own.weight"].T
-            )
-            nodes = np.maximum(nodes, 0) if layer == 0 else nodes
-        np.testing.assert_allclose(found[video], nodes[:num_clips], atol=1e-5)
-
-
-def test_mag2_as_equations_8_and_9():
-    torch.manual_seed(0)
-    module = MAG2(WIDTH, "gcn", 0.0).eval()
-    clips, actions = RNG.normal(size=(2, T, WIDTH)), RNG.normal(size=(M, WIDTH))
-    with torch.no_grad():
-        found = module(torch.tensor(clips).float(), torch.ones(2, T, dtype=torch.bool), torch.tensor(actions).float())
-    w = weights(module)
-
-    def complete(count):
-        return np.eye(count) + (1 - np.eye(count)) / (count - 1)
-
-    for video in range(2):
-        h_v, h_act = clips[video], actions
-        for layer in range(2):
-            new_v = (
-                complete(T) @ h_v @ w[f"temporal.{layer}.weight"].T
-                + np.full((T, M), 1 / M) @ h_act @ w[f"cross.{layer}.weight"].T
-            )
-            if layer == 0:
-                h_act = np.maximum(complete(M) @ h_act @ w["action.0.weight"].T, 0)
-            h_v = np.maximum(new_v, 0)
-        np.testing.assert_allclose(found[video], h_v, atol=1e-5)
 
 
 SWITCHES = [
@@ -224,10 +161,10 @@ def test_sound_and_pictures_have_the_same_clips(tmp_path):
         with pytest.raises(DataError, match="needs sound: name its features with --audio"):
             prepare(store, Options(head="avcf", backbone="video", overrides=(("language", False),)))
     with open_store(audio_visual_store(tmp_path / "b.h5", num_train=6, num_test=2)) as store:
-        data = FeatureSet.load(store, audio="audio")
-        assert data.header.backbone == "video" and data.audio_header.backbone == "audio"
+        data = FeatureSet.load(store, second="audio")
+        assert data.header.backbone == "video" and data.second_header.backbone == "audio"
         rows = np.array([2, 5])
-        batch = next(data.test_batches(rows, np.zeros(2), window=9, test_window="centre", batch_size=2))
+        batch = next(BatchMaker(data).test(rows, np.zeros(2), window=9, test_window="centre", batch_size=2))
         for place, row in enumerate(batch.rows):
             whole = store.stream("audio").read(data.video_ids[row]).features
             start = (len(whole) - 9) // 2
