@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import socket
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,7 +49,7 @@ MACHINES_OWN = 0xEFFFFFFC
 
 @cache
 def _host() -> str:
-    name = socket.gethostname()[:MOST_HOST]
+    name = os.uname().nodename[:MOST_HOST]
     try:
         processes = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -94,5 +92,7 @@ def clear_dead(folder: Path, name: str = "*") -> None:
 
 
 def file_sha256(path: Path) -> str:
+    import hashlib  # a lazy import keeps `--help` fast
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

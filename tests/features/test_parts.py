@@ -1,10 +1,11 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
-import socket
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -253,7 +254,7 @@ def test_a_store_that_was_made_narrower_grows(tmp_path):
 @pytest.mark.parametrize("host", ["n" * 64, "node"])
 def test_names_of_temporaries_fit_a_file_system(tmp_path, monkeypatch, host):
     writer._host.cache_clear()
-    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
     try:
         longest = f"{'v' * MAX_ID_BYTES}@12345678.h5"
         temporary = writer.temporary_path(tmp_path / longest)

@@ -1,9 +1,9 @@
 """Atomic writes, and what killed processes leave."""
 
 import os
-import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_the_writer_in_a_name(tmp_path):
 
 def test_a_long_host_name_is_cut(monkeypatch):
     files._host.cache_clear()
-    monkeypatch.setattr(socket, "gethostname", lambda: "n" * 64)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="n" * 64))
     try:
         assert files._host().partition("-")[0] == "n" * files.MOST_HOST
     finally:
