@@ -17,7 +17,7 @@ class Metrics:
     """Of one set of videos, in judges' units."""
 
     spearman: float
-    """Rank correlation; 0 when the predictions are all equal, since they then rank nothing; nan of predictions that are no numbers."""
+    """Rank correlation; 0 when all predictions are equal, since they then rank nothing; nan when a prediction is not finite."""
     mse: float
     """Mean squared error in score units."""
     relative_l2: float
@@ -70,7 +70,7 @@ def fisher_mean(correlations: Iterable[float], num_videos: Iterable[float] | Non
     """Average of correlations through Fisher's z: arctanh, mean, tanh. nan for an empty set.
 
     The published tables average this way: RG's 0.826, 0.829, 0.871, 0.866 average to 0.849. The z of a perfect ranking is infinite, so that
-    one fold of six videos would make every average 1. With `num_videos`, of how many videos each correlation is, a perfect one counts as
+    one fold of six videos would make every average 1. With `num_videos`, the number of videos of each correlation, a perfect one counts as
     half a swap of two neighbours short of it: 1 - 6 / (n^3 - n).
     """
     values = np.array(list(correlations), float)
@@ -102,7 +102,7 @@ def join_seeds(rows: Sequence[Seeds]) -> Seeds:
 
 
 def deviation(seeds: Seeds) -> float:
-    """What stands after ± in a table; nan for a single seed. Of an average over rows it is the deviation of the seeds' averages, as
-    `join_seeds` has them, and no average of the rows' own."""
+    """The number after ± in a table; nan for a single seed. Of an average over rows it is the deviation of the seeds' averages, as
+    `join_seeds` has them, not the average of the rows' deviations."""
     correlations = [correlation for correlation, _ in seeds.values()]
     return float(np.std(correlations, ddof=1)) if len(correlations) > 1 else float("nan")

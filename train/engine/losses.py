@@ -1,4 +1,4 @@
-"""The three losses of the GDLT family (QGVL, section III-E), on whatever patterns and logits a head puts out."""
+"""The three losses of the GDLT family (QGVL, section III-E), on the patterns and logits that a head returns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LossWeights:
 def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     """Batch-hard triplet loss with cosine distance over `(batch, n, d)` patterns; the pattern's index is its label.
 
-    As the published code of GDLT and QGVL has it: per anchor the farthest pattern of the same index and the nearest of
+    As in the published code of GDLT and QGVL: per anchor the farthest pattern of the same index and the nearest of
     another, `max(0, positive - negative + margin)`, mean over all `batch * n` anchors.
     """
     batch, num_patterns, _ = patterns.shape
@@ -37,11 +37,11 @@ def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     with torch.no_grad():
         cosine = flat @ flat.T
         same = cosine.view(batch, num_patterns, batch, num_patterns).diagonal(dim1=1, dim2=3)
-        # An anchor is its own positive at distance 0, which never is the farthest unless there is no other.
+        # An anchor is its own positive at distance 0, which is the farthest only if there is no other.
         farthest = same.argmin(1) * num_patterns + torch.arange(num_patterns, device=patterns.device)
         same.fill_(-torch.inf)
         nearest = cosine.argmax(1)
-    # Gradients pass through these two pairs of each anchor and no others, so all other products need none.
+    # Gradients pass through these two pairs of each anchor only, so the other products need none.
     positive, negative = (
         (flat * flat.index_select(0, index)).sum(-1) for index in (farthest.flatten(), nearest.flatten())
     )

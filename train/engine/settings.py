@@ -38,7 +38,7 @@ class TrainSettings:
     """Which clips a longer training video gives: `contiguous`, as published, or `spread` over all of it."""
     test_window: str = WHOLE
     validation: float = 0.0
-    """Share of the training videos that is held out to choose an epoch; reported beside the result, not instead of it."""
+    """Share of the training videos that is held out to choose an epoch; its metrics are reported in addition to the result."""
     clip_gradient: float = 0.0
     """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
     precision: str = FLOAT32

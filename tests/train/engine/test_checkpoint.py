@@ -1,4 +1,4 @@
-"""Heads on disk: each comes back as it was, and a file of a stranger is refused before it costs anything."""
+"""Checkpoints: every head is restored as it was, and an untrusted file is refused before memory is allocated."""
 
 import json
 from dataclasses import asdict
@@ -36,7 +36,7 @@ def config_of(name: str, head: torch.nn.Module, **others: object) -> HeadConfig:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_head_comes_back(tmp_path, name):
+def test_every_head_is_restored(tmp_path, name):
     head = ready(make_head(name))
     save_checkpoint(tmp_path / "h.safetensors", head, config_of(name, head))
     again, config = load_checkpoint(tmp_path / "h.safetensors")
@@ -47,7 +47,7 @@ def test_every_head_comes_back(tmp_path, name):
 
 
 @pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)
-def test_every_plugin_comes_back(tmp_path, plugin):
+def test_every_plugin_is_restored(tmp_path, plugin):
     texts = {group: torch.randn(4, 16) for group in plugin.groups}
     head = ready(plugin.build(make_head("i3d-mlp"), DIM, texts, AUDIO_DIM, plugin.kind.Settings()))
     (name,) = [name for name, variants in PLUGINS.items() if plugin.kind in {one.kind for one in variants}]
@@ -73,27 +73,27 @@ def rewrite(file, change):
     save_file(tensors, file, metadata | {"config": json.dumps(config)})
 
 
-STRANGE = {
+DAMAGED = {
     "a list": lambda config: [],
     "a setting of a later release": lambda config: config | {"train_settings": config["train_settings"] | {"new": 1}},
     "a score of a later release": lambda config: config | {"score": config["score"] | {"new": 1}},
     "a score in words": lambda config: config | {"score": "total"},
-    "no such optimizer": lambda config: config | {"train_settings": {"optimizer": "lion"}},
-    "parts that are none": lambda config: config | {"parts": [{"dataset": "a", "category": "b"}]},
+    "an unknown optimizer": lambda config: config | {"train_settings": {"optimizer": "lion"}},
+    "parts without a score": lambda config: config | {"parts": [{"dataset": "a", "category": "b"}]},
     "parts in words": lambda config: config | {"parts": ["a"]},
     "heads that do not divide the width": lambda config: config | {"head_settings": config["head_settings"] | {"heads": 3}},
-    "no such plug-in": lambda config: config | {"plugin": "mag3"},
+    "an unknown plug-in": lambda config: config | {"plugin": "mag3"},
     "a plug-in without texts": lambda config: config | {"plugin": "mag2"},
-    "settings that are no mapping": lambda config: config | {"head_settings": [1]},
+    "settings as a list": lambda config: config | {"head_settings": [1]},
     "a recipe in words": lambda config: config | {"feature_header": "[]"},
     "another width": lambda config: config | {"head_settings": config["head_settings"] | {"width": 32}},
     "another head": lambda config: config | {"head": "usdl", "head_settings": {}},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", STRANGE)
-def test_what_is_described_strangely_is_refused(file, what):
-    rewrite(file, STRANGE[what])
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_configuration_is_refused(file, what):
+    rewrite(file, DAMAGED[what])
     with pytest.raises(
         CheckpointError, match=r"h.safetensors (is not valid|does not describe a head of this release):\s+\S"
     ):
@@ -126,8 +126,8 @@ def test_all_faults_are_reported_together(file):
         lambda config: config | {"head_settings": config["head_settings"] | {"encoder_layers": 10**9}},
     ],
 )
-def test_sizes_that_are_claimed_are_not_made(file, change):
-    """The refusal names weights, not a memory that was asked for in vain."""
+def test_memory_of_claimed_sizes_is_not_allocated(file, change):
+    """The error is about the weights, not about memory."""
     rewrite(file, change)
     with pytest.raises(CheckpointError, match="weights and settings differ in|more layers than tensors"):
         load_checkpoint(file)

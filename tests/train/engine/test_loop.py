@@ -1,4 +1,4 @@
-"""The loop: who teaches, which epoch is named, what is computed in which precision, and what a loss that is no number ends."""
+"""The training loop: training videos, the chosen epoch, precision, the learning rate, and a loss that is not finite."""
 
 import json
 import math
@@ -30,7 +30,7 @@ from tests.train.planted import planted_store
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Its rows are in no order, so that places among them are no rows of the data."""
+    """Its rows are shuffled, so that confusing places with rows fails."""
     path = planted_store(tmp_path_factory.mktemp("fitting") / "s.h5", num_train=20, num_test=8, dim=8)
     with open_store(path) as store:
         data = FeatureSet.load(store)
@@ -39,44 +39,44 @@ def task(tmp_path_factory):
 
 
 class Scripted(Head):
-    """Says of each video what `script(epoch, row)` does, and remembers who taught it in each epoch, and what."""
+    """Predicts `script(epoch, row)`, and records the training videos and targets of each epoch."""
 
     def __init__(self, script=lambda epoch, row: 0.0):
         super().__init__(8, None)
         self.weight = nn.Parameter(torch.zeros(1))
-        self.script, self.taught, self.tested = script, [], set()
+        self.script, self.trained, self.tested = script, [], set()
 
     def train(self, mode=True):
-        self.taught += [{}] if mode else []
+        self.trained += [{}] if mode else []
         return super().train(mode)
 
     def forward(self, batch):
         if self.training:
-            self.taught[-1].update(zip(batch.rows, batch.target01.tolist()))
+            self.trained[-1].update(zip(batch.rows, batch.target01.tolist()))
             return HeadOutput(self.weight.expand(len(batch.rows)))
         self.tested.update(batch.rows)
-        return HeadOutput(torch.tensor([self.script(len(self.taught), row) for row in batch.rows]))
+        return HeadOutput(torch.tensor([self.script(len(self.trained), row) for row in batch.rows]))
 
 
 @pytest.mark.parametrize("share, number", [(0.0, 0), (0.25, 5), (0.5, 10)])
-def test_held_out_videos_teach_nothing(task, share, number):
+def test_held_out_videos_are_not_trained_on(task, share, number):
     head = Scripted()
     fit(Job(task, lambda: head, TrainSettings(epochs=3, batch_size=6, validation=share), seed=0))
     held_out = head.tested - set(task.test_rows.tolist())
-    assert len(head.taught) == 3 and len(held_out) == number
-    for taught in head.taught:
-        assert not taught.keys() & held_out and taught.keys() | held_out == set(task.train_rows.tolist())
-        for row, target in taught.items():
+    assert len(head.trained) == 3 and len(held_out) == number
+    for seen in head.trained:
+        assert not seen.keys() & held_out and seen.keys() | held_out == set(task.train_rows.tolist())
+        for row, target in seen.items():
             assert target == pytest.approx(task.data.scores["total"][row] / 25)
 
 
 @pytest.mark.parametrize("share, number", [(0.02, 0), (0.05, 1)])
-def test_what_is_held_out_can_be_ranked(task, share, number):
+def test_too_few_held_out_videos_are_refused(task, share, number):
     with pytest.raises(DataError, match=f"validation={share} of 20 training videos is {number}, and fewer than 2"):
         fit(Job(task, Scripted, TrainSettings(validation=share), seed=0))
 
 
-def test_steps_that_diverge_after_the_last_loss(task):
+def test_divergence_after_the_last_loss_is_noticed(task):
     """The head is tested after its epoch, and its loss was taken before the last step."""
     head = Scripted(lambda epoch, row: math.inf if epoch == 2 else 0.0)
     with pytest.raises(TrainError, match="scores became inf in epoch 2 at learning rate .*--set lr="):
@@ -90,11 +90,11 @@ def test_held_out_videos_choose_the_epoch_and_test_videos_do_not(task):
         right = (3,) if row in task.test_rows else (2, 4)
         return task.data.scores["total"][row] * (1 if epoch in right else -1)
 
-    told = []
+    epochs = []
     settings = TrainSettings(epochs=5, batch_size=10, validation=0.25)
-    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0), told.append)
-    assert fitted.validation_selected == (2, told[1].test) and told[1].test.spearman == pytest.approx(-1)
-    assert fitted.best_on_test == (3, told[2].test) and told[2].test.spearman == pytest.approx(1)
+    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0), epochs.append)
+    assert fitted.validation_selected == (2, epochs[1].test) and epochs[1].test.spearman == pytest.approx(-1)
+    assert fitted.best_on_test == (3, epochs[2].test) and epochs[2].test.spearman == pytest.approx(1)
 
 
 @pytest.mark.parametrize("evaluate_every, tested, best", [(1, [1, 2, 3, 4, 5], 2), (2, [2, 4, 5], 2), (3, [3, 5], 3)])
@@ -107,18 +107,18 @@ def test_the_best_epoch_is_the_first_of_those_that_rank_best(task, evaluate_ever
         rank = by_score.index(row)
         return float(turned[epoch] - 1 - rank if rank < turned[epoch] else rank)
 
-    told = []
+    epochs = []
     settings = TrainSettings(epochs=5, batch_size=10)
-    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0, evaluate_every=evaluate_every), told.append)
-    known = [epoch for epoch in told if epoch.test]
-    assert [epoch.index for epoch in known] == tested and len(told) == 5
+    fitted = fit(Job(task, lambda: Scripted(script), settings, seed=0, evaluate_every=evaluate_every), epochs.append)
+    known = [epoch for epoch in epochs if epoch.test]
+    assert [epoch.index for epoch in known] == tested and len(epochs) == 5
     first = max(known, key=lambda epoch: epoch.test.spearman)
     assert fitted.best_on_test == (first.index, first.test) and first.index == best
-    assert fitted.test == told[-1].test and fitted.test.spearman < first.test.spearman
+    assert fitted.test == epochs[-1].test and fitted.test.spearman < first.test.spearman
 
 
 @pytest.mark.parametrize("epochs, evaluate_every", [(1, 1), (3, 3), (3, 5)])
-def test_whoever_looks_at_the_last_epoch_alone_has_chosen_none(task, epochs, evaluate_every):
+def test_no_epoch_is_chosen_where_only_the_last_is_tested(task, epochs, evaluate_every):
     settings = TrainSettings(epochs=epochs, batch_size=10, validation=0.25)
     head = Scripted(lambda epoch, row: float(row))
     fitted = fit(Job(task, lambda: head, settings, seed=0, evaluate_every=evaluate_every))
@@ -126,7 +126,7 @@ def test_whoever_looks_at_the_last_epoch_alone_has_chosen_none(task, epochs, eva
 
 
 class Products(TorchDispatchMode):
-    """Remembers the types of what is multiplied."""
+    """Records the types of the factors of matrix products."""
 
     NAMES = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm
 
@@ -149,7 +149,7 @@ def trained(task, way, precision):
 
 
 @pytest.mark.parametrize("way", ["alone", "stacked"])
-def test_bfloat16_is_what_is_computed_in(task, way):
+def test_products_are_computed_in_the_chosen_precision(task, way):
     """All products, forwards and backwards, in training and in tests; weights, losses and scores stay float32."""
     fitted = {}
     for precision in PRECISIONS:
@@ -167,8 +167,10 @@ def test_bfloat16_is_what_is_computed_in(task, way):
 
 
 @pytest.mark.parametrize("way, epochs_of_the_first", [("none", 3 * 2), ("stacked", 3)])
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, monkeypatch, way, epochs_of_the_first):
-    """Of two categories, whose windows differ, the second is driven away in its first epoch."""
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_finished_models(
+    tmp_path, monkeypatch, way, epochs_of_the_first
+):
+    """Of two categories, whose windows differ, the second diverges in its first epoch."""
     store = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, dim=8, categories=("A", "B"), seed=3)
     real, calls = loop.learning_rate, count()
     monkeypatch.setattr(
@@ -183,3 +185,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_is_done(tmp_path, 
     assert [(model["category"], model["seed"]) for model in models] == [("A", 0), ("A", 1)]
     left = sorted(path.stem for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert left == ["A-total-seed0", "A-total-seed1"]
+
+
+def test_the_rate_warms_up_and_follows_a_cosine():
+    settings = TrainSettings(epochs=110, warmup_epochs=10, lr=0.02, final_lr_ratio=0.01)
+    rates = [loop.learning_rate(settings, epoch) for epoch in range(110)]
+    np.testing.assert_allclose(rates[:10], 0.02 * np.arange(1, 11) / 10)
+    t = np.arange(100) / 100
+    np.testing.assert_allclose(rates[10:], 0.02 * (0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2))

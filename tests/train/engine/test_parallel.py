@@ -1,210 +1,105 @@
-"""Models trained at once learn what they learn one by one."""
+"""Which way models are trained, and training in processes."""
 
 import json
+import os
 from dataclasses import replace
 from functools import partial
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.engine import parallel
 from longtake.train.engine.job import Job, Task
-from longtake.train.engine.loop import fit_together
+from longtake.train.engine.loop import fit
+from longtake.train.engine.parallel import train_all
 from longtake.train.engine.settings import TrainSettings
-from longtake.train.errors import SettingsError, TrainError
-from longtake.train.heads.usdl import MeanMLP, MLPSettings
-from longtake.train.protocol.checks import require_trainable
-from longtake.train.protocol.experiment import prepare
-from longtake.train.protocol.options import Options
-from longtake.train.protocol.run import run
-from tests.calls import group_ends, started, wait_until
+from longtake.train.errors import TrainError
+from longtake.train.heads import get_head
+from tests.calls import group_ends, invoke, started, wait_until
 from tests.train.planted import planted_store
 
-LONG = {
-    "i3d-mlp": {"lr": 1e-3},
-    "usdl": {"lr": 1e-3},
-    "gdlt": {"width": 16, "lr": 1e-3, "mse_weight": 1.0, "optimizer": "sgd"},
-}
 
-
-@pytest.fixture
-def store(tmp_path):
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
     """Two categories; no video is shorter than the 12 clips of a window."""
-    return planted_store(tmp_path / "p.h5", num_train=22, num_test=9, categories=("A", "B"), num_clips=(12, 20))
+    path = tmp_path_factory.mktemp("parallel") / "p.h5"
+    return planted_store(path, num_train=22, num_test=9, categories=("A", "B"), num_clips=(12, 20))
 
 
-def trained(store, way, head, **settings):
-    settings = {"epochs": 3, "batch_size": 8, "dropout": 0.0, "window": 12, **LONG.get(head, {}), **settings}
-    told = []
-    with open_store(store) as opened:
-        options = Options(
-            head=head,
-            seeds=2,
-            folds=2,
-            control=True,
-            floor=False,
-            parallel=way,
-            overrides=tuple(sorted(settings.items())),
-        )
-        experiment = prepare(opened, options)
-    require_trainable(experiment)
-    results = list(
-        run(
-            experiment,
-            lambda model, epoch: told.append((model.unit.category, model.seed, model.fold, model.control, epoch)),
-        )
-    )
-    return {(r.unit.category, r.seed, r.fold, r.control): r for r in results}, told
-
-
-@pytest.mark.parametrize(
-    "head, settings",
-    [("i3d-mlp", {}), ("usdl", {}), ("usdl", {"window": 40}), ("gdlt", {}), ("i3d-mlp", {"clip_gradient": 0.01}),
-     ("i3d-mlp", {"optimizer": "sgd", "validation": 0.2, "sampling": "spread"})],
-)  # fmt: skip
-def test_stacked_models_learn_what_they_learn_alone(store, head, settings):
-    alone, told_alone = trained(store, "none", head, **settings)
-    stacked, told = trained(store, "stacked", head, **settings)
-    assert alone.keys() == stacked.keys() and len(alone) == 16
-    for key, one in alone.items():
-        other = stacked[key]
-        np.testing.assert_allclose(other.fitted.predicted, one.fitted.predicted, rtol=1e-5, atol=1e-4)
-        for mine, theirs in zip(one.fitted.head.state_dict().values(), other.fitted.head.state_dict().values()):
-            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
-    assert len(told) == len(told_alone) == 16 * 3
-    losses = {(*key, epoch.index): epoch.loss for *key, epoch in told}
-    for *key, epoch in told_alone:
-        assert losses[*key, epoch.index] == pytest.approx(epoch.loss, rel=1e-4)
-    # Models differ from one another, or equality would say nothing.
-    assert len({round(float(r.fitted.predicted[0]), 5) for r in stacked.values()}) == 16
-
-
-def test_dropout_of_stacked_models_is_each_ones_own(store):
-    first, _ = trained(store, "stacked", "i3d-mlp", dropout=0.5)
-    again, _ = trained(store, "stacked", "i3d-mlp", dropout=0.5)
-    for key, result in first.items():
-        np.testing.assert_array_equal(result.fitted.predicted, again[key].fitted.predicted)
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_nothing_but_dropout_tells_two_models_of_one_seed_apart(store, dropout):
-    """Each draws for itself which values it drops."""
-    with open_store(store) as opened:
-        data = FeatureSet.load(opened)
-    rows = [data.rows(split=split, category="A") for split in ("train", "test")]
-    task = Task(data, ScoreScale("total", 0.0, 25.0, True), *rows, 12, 25.0)
-    build = partial(MeanMLP, 32, MLPSettings(width=16, dropout=dropout))
-    job = Job(task, build, TrainSettings(epochs=2, batch_size=8), 0, MeanMLP, None)
-    one, other = fit_together([job, job], lambda *_: None)
-    for mine, theirs in zip(one.head.parameters(), other.head.parameters()):
-        assert torch.allclose(mine, theirs, rtol=0, atol=1e-6) == (dropout == 0)
-
-
-@pytest.mark.parametrize("head", ["gdlt", "ridge"])
-def test_models_in_processes_learn_what_they_learn_alone(store, head, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    settings = {"dropout": 0.3} if head == "gdlt" else {}
-    alone, told_alone = _trained_plainly(store, "none", head, **settings)
-    beside, told = _trained_plainly(store, "processes", head, **settings)
-    assert alone.keys() == beside.keys() and len(told) == len(told_alone)
-    for key, one in alone.items():
-        np.testing.assert_allclose(beside[key].fitted.predicted, one.fitted.predicted, rtol=1e-4, atol=1e-3)
-        for mine, theirs in zip(one.fitted.head.state_dict().values(), beside[key].fitted.head.state_dict().values()):
-            torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-4)
-
-
-def _trained_plainly(store, way, head, **settings):
-    told = []
-    overrides = {"epochs": 2, "batch_size": 8, "window": 12, **settings}
-    with open_store(store) as opened:
-        options = Options(head=head, seeds=2, floor=False, parallel=way, overrides=tuple(sorted(overrides.items())))
-        experiment = prepare(opened, options)
-    results = list(run(experiment, lambda *facts: told.append(facts)))
-    return {(r.unit.category, r.seed): r for r in results}, told
-
-
-def test_the_longest_training_goes_to_a_process_first(store):
-    """By epochs and videos; of equal ones the first."""
+@pytest.fixture(scope="module")
+def job_of(store):
+    """Makes a job of a head that learns from so many videos for so many epochs."""
     with open_store(store) as opened:
         data = FeatureSet.load(opened)
     train, test = (data.rows(split=split, category="A") for split in ("train", "test"))
     task = Task(data, ScoreScale("total", 0.0, 25.0, True), train, test, 12, 25.0)
-    build = partial(MeanMLP, 32, MLPSettings(width=16))
-    short, long, few = ((train, 2), (train, 3), (train[: len(train) // 2], 4))
-    jobs = [
-        Job(replace(task, train_rows=rows), build, TrainSettings(epochs=epochs, batch_size=8), 0, MeanMLP, None)
-        for rows, epochs in (few, short, long, short)
-    ]
-    told = []
-    done = parallel._in_processes(jobs, range(4), 1, lambda index, epoch: told.append(index))
-    assert sorted(index for index, _ in done) == [0, 1, 2, 3]
-    assert list(dict.fromkeys(told)) == [2, 0, 1, 3]
+
+    def make(head="i3d-mlp", epochs=2, videos=22, seed=0, **settings):
+        kind = get_head(head)
+        chosen = kind.Settings(**settings)
+        training = TrainSettings(epochs=epochs, batch_size=8)
+        build = partial(kind, 32, chosen)
+        return Job(replace(task, train_rows=train[:videos]), build, training, seed, kind, chosen)
+
+    return make
 
 
-def test_auto_takes_processes_when_much_is_left(store, monkeypatch):
-    """By the time that the first model took; of short ones all are trained here."""
+def test_models_in_a_process_learn_what_they_learn_alone(job_of, monkeypatch):
+    """One process trains all, the longest job first: by epochs and videos, and of equal ones the first."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    few, short, long = (
+        job_of(epochs=epochs, videos=videos, width=16, dropout=0.3) for videos, epochs in ((11, 4), (22, 2), (22, 3))
+    )
+    jobs = [few, short, long, replace(short, seed=1), job_of("gdlt", 2, width=16, dropout=0.3), job_of("ridge", 1)]
+    epochs = []
+    done = dict(train_all(jobs, "processes", lambda index, epoch: epochs.append((index, epoch))))
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+    assert list(dict.fromkeys(index for index, _ in epochs)) == [2, 0, 1, 3, 4], "a head in closed form has no epochs"
+    for index, job in enumerate(jobs):
+        alone = []
+        fitted = fit(job, alone.append)
+        np.testing.assert_allclose(done[index].predicted, fitted.predicted, rtol=1e-4, atol=1e-3)
+        for mine, theirs in zip(fitted.head.state_dict().values(), done[index].head.state_dict().values()):
+            torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-4)
+        reported = [epoch for which, epoch in epochs if which == index]
+        assert [epoch.loss for epoch in reported] == pytest.approx([epoch.loss for epoch in alone], rel=1e-4)
+
+
+@pytest.mark.parametrize("seconds, here, in_processes", [(9.9, 4, []), (10.1, 1, [1, 2, 3])])
+def test_auto_takes_processes_when_much_is_left(job_of, monkeypatch, seconds, here, in_processes):
+    """By the time that the first model took: processes begin to pay at 30 seconds for the other three."""
     taken = []
-
-    def instead(jobs, indices, *_):
-        taken.extend(indices)
-        return iter(())
-
-    monkeypatch.setattr(parallel, "_in_processes", instead)
+    monkeypatch.setattr(parallel, "_in_processes", lambda jobs, indices, *_: taken.extend(indices) or iter(()))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert len(_trained_plainly(store, "auto", "gdlt")[0]) == 4 and not taken
-    monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
-    assert len(_trained_plainly(store, "auto", "gdlt")[0]) == 1 and taken == [1, 2, 3]
+    clock = count()
+    monkeypatch.setattr(parallel, "time", SimpleNamespace(perf_counter=lambda: next(clock) * seconds))
+    jobs = [job_of("gdlt", 1, seed=seed, width=16) for seed in range(4)]
+    assert len(list(train_all(jobs, "auto", lambda *_: None))) == here and taken == in_processes
 
 
-def test_auto_stacks_heads_of_means(store, monkeypatch):
-    calls = []
-    real = parallel.fit_together
-    monkeypatch.setattr(parallel, "fit_together", lambda jobs, *rest: calls.append(len(jobs)) or real(jobs, *rest))
-    trained(store, "auto", "usdl")
-    assert calls == [16]
-    trained(store, "auto", "gdlt")
-    assert calls == [16]
+@pytest.mark.parametrize(
+    "way, head, words", [("stacked", "gslm", "cannot be stacked"), ("fast", "gdlt", "--parallel takes one of")]
+)
+def test_a_way_that_does_not_work_is_refused(store, tmp_path, way, head, words):
+    call = ("heads", "--features", store, "--head", head, "--parallel", way, "--epochs", 1, "--set", "scores=11")
+    assert words in invoke(main, *call, "--out", tmp_path / "run", status=2).output
+    assert not (tmp_path / "run").exists()
 
 
-def test_what_cannot_be(store):
-    for way, head, words in (("stacked", "gslm", "cannot be stacked"), ("fast", "gdlt", "--parallel takes one of")):
-        call = [
-            "heads",
-            "--features",
-            str(store),
-            "--head",
-            head,
-            "--parallel",
-            way,
-            "--epochs",
-            "1",
-            "--set",
-            "scores=11",
-        ]
-        done = CliRunner().invoke(main, [*call, "--out", str(store.parent / "run")])
-        assert done.exit_code == 2 and words in done.output and "Traceback" not in done.output
-        assert not (store.parent / "run").exists()
-    with pytest.raises(SettingsError, match="cannot be stacked"):
-        trained(store, "stacked", "gdlt", window=30)
-
-
-def test_a_process_that_dies_is_one_message(store, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with open_store(store) as opened:
-        experiment = prepare(opened, Options(head="i3d-mlp", seeds=2, floor=False, parallel="processes"))
-    monkeypatch.setattr("longtake.train.engine.parallel._train", _dies)
+def test_a_process_that_dies_is_one_message(job_of, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(parallel, "_train", _dies)
     with pytest.raises(TrainError, match="a training process died"):
-        list(run(experiment, lambda *_: None))
+        list(train_all([job_of(), job_of(seed=1)], "processes", lambda *_: None))
 
 
 def _dies(index):
-    import os
-
     os._exit(1)
 
 
@@ -231,9 +126,8 @@ def test_processes_end_with_the_one_that_started_them(store, tmp_path):
 def test_the_command_stacks_and_leaves_the_same_folder(store, tmp_path):
     tables = {}
     for way in ("none", "auto"):
-        call = ["heads", "--features", store, "--head", "i3d-mlp", "--seeds", 2, "--epochs", 2, "--set", "dropout=0"]
-        done = CliRunner().invoke(main, [str(part) for part in (*call, "--parallel", way, "--out", tmp_path / way)])
-        assert done.exit_code == 0, done.output
+        call = ("heads", "--features", store, "--head", "i3d-mlp", "--seeds", 2, "--epochs", 2, "--set", "dropout=0")
+        invoke(main, *call, "--parallel", way, "--out", tmp_path / way)
         tables[way] = json.loads((tmp_path / way / "metrics.json").read_text())["table"]
         rows = [row.split(",") for row in (tmp_path / way / "epochs.csv").read_text().splitlines()[1:]]
         assert len(rows) == 4 * 2 and len({tuple(row[:5]) for row in rows}) == 4

@@ -1,4 +1,4 @@
-"""Training that was interrupted ends as if nothing had been."""
+"""Interrupted training that is resumed gives the same results as training without interruption."""
 
 import fcntl
 import json
@@ -44,19 +44,19 @@ def common(settings):
 
 
 def trained(store, out, options, *, again=False, stop_after=None):
-    """What the folder holds at the end; with `stop_after`, the user interrupts there, in epochs of all models."""
+    """Content of the folder at the end. With `stop_after`, the user interrupts after so many epochs of all models."""
     experiment, _ = open_experiment(store if isinstance(store, list) else [store], options)
-    told = []
+    reported = []
 
     def on_epoch(model, epoch):
-        told.append((model.seed, epoch.index))
-        if len(told) == stop_after:
+        reported.append((model.seed, epoch.index))
+        if len(reported) == stop_after:
             raise KeyboardInterrupt
 
     try:
         results = list(train_into(out, experiment, on_epoch, again))
     except KeyboardInterrupt:
-        return None, told
+        return None, reported
     assert stop_after is None and all(result.fitted.head is None for result in results)
     metrics = json.loads((out / "metrics.json").read_text())
     for row in (*metrics["table"], *metrics["models"]):
@@ -64,7 +64,7 @@ def trained(store, out, options, *, again=False, stop_after=None):
     metrics["models"].sort(key=lambda row: (row["category"], row["seed"], row["control"]))
     heads = {path.name: load_file(path) for path in sorted((out / "checkpoints").iterdir())}
     predictions = sorted((out / "predictions.csv").read_text().splitlines())
-    return (metrics, heads, predictions), told
+    return (metrics, heads, predictions), reported
 
 
 def require_equal(one, other):
@@ -87,15 +87,15 @@ def test_a_resumed_run_is_the_run(tmp_path, store, head, settings):
     settings = {"epochs": EPOCHS, "dropout": 0.3, "batch_size": 6, **settings}
     settings = {name: value for name, value in settings.items() if value is not None}
     options = Options(head=head, seeds=2, control=True, floor=True, **common(settings))
-    whole, told = trained(store, tmp_path / "whole", options)
+    whole, reported = trained(store, tmp_path / "whole", options)
     # Two seeds, each with its control: in the second of the four models, and then in the fourth.
     first, before = trained(store, tmp_path / "parts", options, stop_after=EPOCHS + 3)
     second, between = trained(store, tmp_path / "parts", options, again=True, stop_after=2 * EPOCHS)
     parts, after = trained(store, tmp_path / "parts", options, again=True)
     assert first is second is None
     require_equal(parts, whole)
-    # The epoch whose end was not heard of is trained again, and no other.
-    assert len(before) + len(between) + len(after) == len(told) + 2
+    # Only the epoch that was interrupted before it was saved is trained again.
+    assert len(before) + len(between) + len(after) == len(reported) + 2
     again, heard = trained(store, tmp_path / "parts", options, again=True)
     require_equal(again, whole)
     assert not heard and {path.suffix for path in (tmp_path / "parts" / "resume").iterdir()} == {".json"}
@@ -103,19 +103,19 @@ def test_a_resumed_run_is_the_run(tmp_path, store, head, settings):
     assert ours == theirs and len(ours) == 1 + 4 * EPOCHS
 
 
-def test_a_unified_model_is_finished_for_all_its_datasets(tmp_path):
+def test_a_unified_model_is_resumed_for_all_its_datasets(tmp_path):
     made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0, "categories": ("A", "B")}
     stores = [planted_store(tmp_path / f"{n}.h5", dataset=n, seed=k, **made) for k, n in enumerate(("one", "two"))]
     settings = {"epochs": EPOCHS, "width": 16, "batch_size": 6}
     options = Options(head="gdlt", seeds=2, overrides=tuple(settings.items()))
     whole, _ = trained(stores, tmp_path / "whole", options)
     trained(stores, tmp_path / "parts", options, stop_after=EPOCHS + 2)
-    parts, told = trained(stores, tmp_path / "parts", options, again=True)
+    parts, reported = trained(stores, tmp_path / "parts", options, again=True)
     require_equal(parts, whole)
-    assert len(parts[0]["models"]) == 8 and len(told) == EPOCHS - 1
+    assert len(parts[0]["models"]) == 8 and len(reported) == EPOCHS - 1
 
 
-def test_a_run_in_processes_goes_on_in_one(tmp_path, store):
+def test_a_run_in_processes_is_resumed_in_one(tmp_path, store):
     settings = {"batch_size": 6, "epochs": EPOCHS, "scores": 11}
     options = {"head": "gslm", "seeds": 3, "floor": False, **common(settings)}
     threads = torch.get_num_threads()
@@ -124,15 +124,15 @@ def test_a_run_in_processes_goes_on_in_one(tmp_path, store):
         whole, _ = trained(store, tmp_path / "whole", Options(**options))
         stopped, _ = trained(store, tmp_path / "parts", Options(**options, parallel="processes"), stop_after=EPOCHS + 2)
         left = [path.name for path in (tmp_path / "parts" / "resume").iterdir()]
-        parts, told = trained(store, tmp_path / "parts", Options(**options), again=True)
+        parts, reported = trained(store, tmp_path / "parts", Options(**options), again=True)
     finally:
         torch.set_num_threads(threads)
-    assert stopped is None and left and len(told) < 3 * EPOCHS
+    assert stopped is None and left and len(reported) < 3 * EPOCHS
     (ours, theirs) = ([model["test"]["mse"] for model in metrics["models"]] for metrics in (parts[0], whole[0]))
     assert ours == pytest.approx(theirs, rel=1e-4) and len(parts[1]) == 3
 
 
-def test_the_command_goes_on(tmp_path, store, monkeypatch):
+def test_the_command_resumes(tmp_path, store, monkeypatch):
     real, calls = parallel.fit, []
 
     def interrupted(*arguments, **keywords):
@@ -150,11 +150,11 @@ def test_the_command_goes_on(tmp_path, store, monkeypatch):
     assert said.count("finished before") == 1 and len(calls) == 4
     assert len(json.loads((out / "metrics.json").read_text())["models"]) == 3
     assert run(*call, "--resume", "--device", "cpu").count("finished before") == 3 and len(calls) == 4
-    assert "finished before" not in run(*call) and len(calls) == 7, "without --resume all is trained anew"
-    assert "finished before" not in run(*call[:-1], tmp_path / "new", "--resume"), "there is nothing yet to go on with"
+    assert "finished before" not in run(*call) and len(calls) == 7, "without --resume all models are trained again"
+    assert "finished before" not in run(*call[:-1], tmp_path / "new", "--resume"), "there is nothing to resume yet"
 
 
-def test_another_run_is_not_gone_on_with(tmp_path, store):
+def test_another_run_is_not_resumed(tmp_path, store):
     other = planted_store(tmp_path / "other.h5", num_train=16, num_test=8, dim=12, difficulties=(1.0, 2.0), seed=1)
     out = tmp_path / "run"
     call = ["heads", "--score", "total", "--head", "i3d-mlp", "--no-floor", "--out", out, "--resume", "--features"]
@@ -164,7 +164,7 @@ def test_another_run_is_not_gone_on_with(tmp_path, store):
     )
     assert "another run (settings)" in run(*call, store, "--epochs", 2, status=2)
     copy = shutil.copy(store, tmp_path / "copy.h5")
-    assert "finished before" in run(*call, copy, "--epochs", 1), "what counts is in the store, not its name"
+    assert "finished before" in run(*call, copy, "--epochs", 1), "the content of the store counts, not its name"
 
 
 def tensors_of(file):
@@ -173,7 +173,7 @@ def tensors_of(file):
 
 
 def rewrite(file, *, tensor=None, replaced=None, **metadata):
-    """A file of an interrupted training, with one tensor replaced or some of its words."""
+    """Change a resume file: remove or replace a tensor, or replace metadata."""
     tensors, known = tensors_of(file)
     if tensor:
         (name,) = [name for name in tensors if name.endswith(tensor)][:1]
@@ -186,17 +186,17 @@ DAMAGES = {
     "cut off": lambda file: file.write_bytes(file.read_bytes()[:-10]),
     "no tensors": lambda file: save_file({}, file, tensors_of(file)[1]),
     "weights of another head": lambda file: rewrite(file, tensor=".weight", replaced=torch.zeros(1)),
-    "an optimiser that kernels would read beyond": lambda file: rewrite(file, tensor="momentum_buffer", replaced=torch.zeros(1)),
-    "half an optimiser": lambda file: rewrite(file, tensor="momentum_buffer"),
-    "more epochs than there are": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": 3})),
-    "epochs in words": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": "1"})),
-    "seconds in words": lambda file: rewrite(file, reached=json.dumps(REACHED | {"training_seconds": "long"})),
-    "no generator": lambda file: rewrite(file, rng='{"bit_generator": "PCG64", "state": -1}'),
+    "a tensor of the optimizer that is too small": lambda file: rewrite(file, tensor="momentum_buffer", replaced=torch.zeros(1)),
+    "a missing tensor of the optimizer": lambda file: rewrite(file, tensor="momentum_buffer"),
+    "too many epochs": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": 3})),
+    "epochs as text": lambda file: rewrite(file, reached=json.dumps(REACHED | {"epochs": "1"})),
+    "seconds as text": lambda file: rewrite(file, reached=json.dumps(REACHED | {"training_seconds": "long"})),
+    "a generator without a state": lambda file: rewrite(file, rng='{"bit_generator": "PCG64", "state": -1}'),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_what_is_damaged_is_named(tmp_path, store, what):
+def test_a_damaged_resume_file_is_named(tmp_path, store, what):
     options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16, "optimizer": "sgd"}))
     trained(store, tmp_path / "run", options, stop_after=2)
     (state,) = (tmp_path / "run" / "resume").iterdir()
@@ -211,7 +211,7 @@ def test_what_is_damaged_is_named(tmp_path, store, what):
 
 @pytest.fixture
 def finished(tmp_path, store):
-    """A call that resumes a finished run of one model, and what it left of it."""
+    """A call that resumes a finished run of one model, and the results file of that model."""
     call = ["heads", "--features", store, "--head", "i3d-mlp", "--score", "total", "--epochs", 1, "--no-floor"]
     call += ["--resume", "--out", tmp_path / "run"]
     run(*call)
@@ -227,8 +227,8 @@ def test_a_finished_model_that_is_damaged_is_named(finished, damage):
     assert f"{record.name} is damaged and training cannot resume" in run(*call, status=2)
 
 
-def test_what_another_run_has_left_is_not_used(finished, monkeypatch):
-    """The folder is that of a run by its config.json, and each record says so as well."""
+def test_files_of_another_run_are_not_used(finished, monkeypatch):
+    """The run is identified in config.json and in each file."""
     call, record = finished
     with monkeypatch.context() as trusting:
         trusting.setattr(RunFolder, "_require_mine", lambda *_: None)
@@ -239,14 +239,14 @@ def test_what_another_run_has_left_is_not_used(finished, monkeypatch):
     assert "config.json cannot be read" in run(*call, "--set", "lr=0.5", status=2)
 
 
-def test_a_model_whose_checkpoint_is_gone_is_trained(finished):
+def test_a_model_without_its_checkpoint_is_trained_again(finished):
     call, record = finished
     (checkpoint,) = (record.parents[1] / "checkpoints").iterdir()
     checkpoint.unlink()
     assert "finished before" not in run(*call) and checkpoint.exists()
 
 
-def test_a_lab_can_read_what_the_umask_lets_it(tmp_path, store):
+def test_files_have_the_permissions_of_the_umask(tmp_path, store):
     (tmp_path / "plain").touch()
     options = Options(head="gdlt", floor=False, seeds=2, **common({"epochs": 2, "width": 16}))
     trained(store, tmp_path / "run", options, stop_after=4)
@@ -255,7 +255,7 @@ def test_a_lab_can_read_what_the_umask_lets_it(tmp_path, store):
     assert {path.stat().st_mode for path in written} == {(tmp_path / "plain").stat().st_mode}
 
 
-def test_results_that_are_kept_are_not_written_one_by_one(tmp_path, store, monkeypatch):
+def test_kept_results_are_written_once(tmp_path, store, monkeypatch):
     options = Options(head="i3d-mlp", floor=False, seeds=3, **common({"epochs": 1}))
     whole, _ = trained(store, tmp_path / "run", options)
     (tmp_path / "run" / "metrics.json").unlink()
@@ -266,7 +266,7 @@ def test_results_that_are_kept_are_not_written_one_by_one(tmp_path, store, monke
     assert len(counted) == 1 and again[0] == whole[0]
 
 
-def test_a_cell_of_a_sweep_goes_on(tmp_path, store, monkeypatch):
+def test_a_cell_of_a_sweep_is_resumed(tmp_path, store, monkeypatch):
     real, calls = parallel.fit, []
 
     def interrupted(*arguments, **keywords):
@@ -283,7 +283,7 @@ def test_a_cell_of_a_sweep_goes_on(tmp_path, store, monkeypatch):
     assert run_cell(tmp_path, store, cell, choices).error is None and len(calls) == 3, "the first of two is kept"
 
 
-def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, caplog):
+def test_a_full_disk_does_not_end_the_training(tmp_path, store, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -294,7 +294,7 @@ def test_a_disk_that_is_full_ends_no_training(tmp_path, store, monkeypatch, capl
     assert "cannot be saved, so --resume would start from an earlier epoch: [Errno 28]" in caplog.text
 
 
-def test_ranges_of_a_unified_model_are_part_of_it(tmp_path):
+def test_score_ranges_of_a_unified_model_identify_it(tmp_path):
     made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0}
     stores = [planted_store(tmp_path / f"{n}.h5", dataset=n, seed=k, **made) for k, n in enumerate(("one", "two"))]
     experiment, _ = open_experiment(stores, Options(head="i3d-mlp"))
@@ -304,7 +304,7 @@ def test_ranges_of_a_unified_model_are_part_of_it(tmp_path):
     assert other.data_id != experiment.data_id and other.run_id != experiment.run_id
 
 
-def test_what_would_have_one_checkpoint_is_refused(tmp_path):
+def test_two_models_with_one_file_name_are_refused(tmp_path):
     store = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=("A B", "A_B"))
     said = run("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 1, "--out", tmp_path / "run", status=2)
     assert "'A B total' and 'A_B total' would have the same checkpoint, A_B-total-seed0: rename one" in said
@@ -321,7 +321,7 @@ def test_one_process_trains_in_a_folder(finished):
 
 
 def test_a_disk_without_locks(finished, monkeypatch):
-    """Some of clusters; filelock says so, by release in its own way."""
+    """Some cluster file systems have none, and filelock raises an error."""
 
     def none(lock, **_):
         raise NotImplementedError("FileSystem does not appear to support flock")
@@ -330,7 +330,7 @@ def test_a_disk_without_locks(finished, monkeypatch):
     assert "finished before" in run(*finished[0])
 
 
-def test_versions_of_both_halves_are_told(finished, monkeypatch):
+def test_versions_of_both_halves_are_reported(finished, monkeypatch):
     call, record = finished
     now = report.versions()
     monkeypatch.setattr(report, "versions", lambda: now | {"torch": "99.0"})

@@ -1,4 +1,4 @@
-"""What the presets say, against what the papers and their code do."""
+"""The presets against the papers and their code."""
 
 import pytest
 
@@ -111,4 +111,4 @@ def test_tuned_settings(head, dataset):
 )
 def test_both_scores_of_a_skater(preset, dataset, beside):
     assert chosen("kernel", dataset, ["beside"], preset=preset) == {"beside": beside}
-    assert chosen("kernel", dataset, ["beside"], preset=preset, beside="a") == {"beside": "a"}, "who asks has the say"
+    assert chosen("kernel", dataset, ["beside"], preset=preset, beside="a") == {"beside": "a"}, "the user decides"
