@@ -253,7 +253,7 @@ def predict(
         )
         if overlay:
             predicting.overlay(video, overlay, found)
-    else:
+    elif store_path is not None:
         with open_store(store_path) as store:
             found = predicting.predict_run(run_folder, store, only, category, accept=accept)
     if csv_path:
@@ -349,7 +349,7 @@ def report(
 @json_option
 @click.pass_context
 def sweep(
-    context: click.Context, store_path: Path | str, heads: tuple[str, ...], backbones: tuple[str, ...],
+    context: click.Context, /, store_path: Path | str, heads: tuple[str, ...], backbones: tuple[str, ...],
     categories: tuple[str, ...], seeds: int, settings: tuple[str, ...], workers: int, cluster: str | None,
     cluster_options: Path | None, out: Path, quiet: bool, verbose: bool, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip

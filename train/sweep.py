@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from longtake.processes import end_with_starter
 from longtake.terminal import finite
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError, TrainError
-from longtake.train.metrics import average, deviation, join_seeds
+from longtake.train.metrics import Seeds, average, deviation, join_seeds
 from longtake.train.protocol.checks import require_trainable, warnings_of
 from longtake.train.protocol.experiment import Experiment, prepare
 from longtake.train.protocol.options import Options
@@ -33,7 +33,7 @@ from longtake.train.protocol.settings import settings_kinds
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.units import Unit
 from longtake.train.runs.fit import fit, options_of
-from longtake.train.runs.records import CONFIG, only_known, read_config, read_metrics, read_values
+from longtake.train.runs.records import CONFIG, number, only_known, read_config, read_metrics, read_values
 
 DONE = "done.json"
 """Of a cell that is finished; written last."""
@@ -89,7 +89,7 @@ def cells_of(
     backbones: Sequence[str],
     categories: Sequence[str],
     seeds: int,
-    choices: dict[str, object],
+    choices: dict[str, Any],
 ) -> list[Cell]:
     """Every cell, checked before any is trained; warns once of what all of them meet. Raises a `LongtakeError` for one that cannot be."""
     told: list[str] = []
@@ -107,9 +107,7 @@ def cells_of(
     return cells
 
 
-def _prepare(
-    store: Store, head: str, backbone: str, categories: Sequence[str], choices: dict[str, object]
-) -> Experiment:
+def _prepare(store: Store, head: str, backbone: str, categories: Sequence[str], choices: dict[str, Any]) -> Experiment:
     choices = {**choices, "head": head, "backbone": backbone, "categories": tuple(categories)}
     return prepare(store, options_of(choices))
 
@@ -127,7 +125,7 @@ def require_settings(settings: Mapping[str, object], heads: Sequence[str], optio
             )
 
 
-def require_same_data(out: Path, store_path: Path | str, choices: dict[str, object]) -> None:
+def require_same_data(out: Path, store_path: Path | str, choices: dict[str, Any]) -> None:
     """Raises `TrainError` where a cell in `out`, finished or begun, learnt from other data than the store holds now: it would not compare
     with the others."""
     begun: dict[tuple[str, str, bool], list[tuple[str, str, Path]]] = {}
@@ -155,9 +153,7 @@ def require_same_data(out: Path, store_path: Path | str, choices: dict[str, obje
                     )
 
 
-def _data_ids(
-    store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, object]
-) -> dict[str, str]:
+def _data_ids(store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, Any]) -> dict[str, str]:
     """Category -> `Experiment.data_id` of its cells. Raises a `LongtakeError` where the store no longer has what they learnt from."""
     experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
     units: dict[str, list[Unit]] = {}
@@ -187,7 +183,7 @@ def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def run_sweep(
-    out: Path, store_path: Path | str, cells: Sequence[Cell], choices: dict[str, object], executor: Executor | None
+    out: Path, store_path: Path | str, cells: Sequence[Cell], choices: dict[str, Any], executor: Executor | None
 ) -> Iterator[Outcome]:
     """Train every cell that is not done, here or by the executor; a cell that fails does not stop the others.
 
@@ -231,7 +227,7 @@ _LAST_ONLY = 1_000_000
 """Epochs between tests."""
 
 
-def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, object]) -> Outcome:
+def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, Any]) -> Outcome:
     """One run, in a process that may be on another machine."""
     folder = out / cell.folder
     try:
@@ -260,13 +256,9 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
         for model in read_metrics(path.parent).models:
             if not model.control:
                 key = done.cell.head, done.cell.backbone, model.category, model.score
-                test = (
-                    math.nan if model.test.spearman is None else model.test.spearman,
-                    model.test.mse,
-                    model.test.num_videos,
-                )
+                test = number(model.test.spearman), number(model.test.mse), model.test.num_videos
                 models.setdefault(key, {}).setdefault(model.seed, []).append(test)
-    of_seeds = {
+    of_seeds: dict[tuple[str, str, str, str], Seeds] = {
         key: {seed: average((rho, count) for rho, _, count in tests) for seed, tests in by_seed.items()}
         for key, by_seed in models.items()
     }

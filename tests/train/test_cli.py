@@ -425,7 +425,7 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, store, monkeypat
 def test_settings_of_fit_that_cannot_be(store):
     for choices, words in (
         ({"settings": ["a=1"]}, "takes names and values"),
-        ({"settings": {"lr": 1}, "lr": 2}, "once"),
+        ({"settings": {"lr": 1}, "lr": 2}, "lr is given twice"),
     ):
         with pytest.raises(SettingsError, match=words):
             fit(store, head="gdlt", **choices)

@@ -101,9 +101,9 @@ def _exemplars(experiment: Experiment) -> Iterator[str]:
             unmatched = Candidates.of(pool, data).unmatched
             for counts, rows in zip(found.values(), (split.train_rows, split.test_rows)):
                 counts += np.array([unmatched[rows].sum(), len(rows)])
-        for which, counts in found.items():
-            if counts[0]:
-                yield f"{unit.name}: {describe_unmatched(needs.exemplars.match, *counts, f'{which} videos')}"
+        for which, (unmatched, total) in found.items():
+            if needs.exemplars is not None and unmatched:
+                yield f"{unit.name}: {describe_unmatched(needs.exemplars.match, unmatched, total, f'{which} videos')}"
 
 
 def _precision(experiment: Experiment) -> Iterator[str]:

@@ -18,6 +18,7 @@ from longtake.train.data.prompts import PrototypeSettings
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import SettingsError
 from longtake.train.heads import get_head
+from longtake.train.heads.plugin import PlugIn
 from longtake.train.protocol.options import PUBLISHED
 from longtake.train.protocol.presets import preset_row
 
@@ -35,7 +36,7 @@ class RunSettings:
     plugin: Any = None
 
 
-def settings_kinds(head: str, plugin: type | None = None) -> dict[str, type]:
+def settings_kinds(head: str, plugin: type[PlugIn] | None = None) -> dict[str, type]:
     """Part of `RunSettings` -> its dataclass, for a head and the class of a plug-in."""
     kinds = {"train": TrainSettings, "head": get_head(head).Settings, "prototypes": PrototypeSettings}
     return kinds if plugin is None else {**kinds, "plugin": plugin.Settings}
@@ -46,7 +47,7 @@ def card_settings(card: Card | None, scale: ScoreScale, kind: type) -> dict[str,
     `kind`, the class of the head's settings, has. Where the card has no rule, `--set` may name the judges."""
     facts: dict[str, object] = {"score_minimum": scale.minimum, "score_maximum": scale.maximum}
     rule = card.scores.get(scale.name) if card else None
-    if rule is not None and rule.judges:
+    if card is not None and rule is not None and rule.judges:
         judges = [card.scores[name] for name in rule.judges]
         facts |= {
             "judges": ",".join(rule.judges),

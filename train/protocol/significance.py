@@ -60,12 +60,12 @@ def difference(run: str, against: str, ours: Predictions, theirs: Predictions) -
             drawn.append([_spearman(true[chosen], p[chosen]) for p in predicted])
         resampled[index] = _difference(np.array(drawn), counts)
     low, high = np.quantile(resampled, [0.025, 0.975])
-    p = 2 * min(np.mean(resampled <= 0), np.mean(resampled >= 0))
+    p = 2 * min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
     ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
     same = np.allclose(ours_all, theirs_all)
     return Difference(
         run, against, len(ours_all), _difference(found, counts), float(low), float(high),
-        float(min(max(p, 1 / RESAMPLES), 1.0)),
+        min(max(p, 1 / RESAMPLES), 1.0),
         float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
     )  # fmt: skip

@@ -90,11 +90,12 @@ def summarise(results: Sequence[Result]) -> list[Row]:
             float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
         )
         rows.setdefault(mine[0].part.dataset, []).append(_Seeded(row, seeds))
-    table, datasets = [], []
-    for dataset, mine in rows.items():
-        own = _average(dataset if len(rows) > 1 else AVERAGE, mine) if len(mine) > 1 else mine[0]
-        table += [*mine, own] if len(mine) > 1 else mine
-        datasets.append(own)
+    table: list[_Seeded] = []
+    datasets: list[_Seeded] = []
+    for dataset, own in rows.items():
+        whole = _average(dataset if len(rows) > 1 else AVERAGE, own) if len(own) > 1 else own[0]
+        table += [*own, whole] if len(own) > 1 else own
+        datasets.append(whole)
     table += [_average(AVERAGE, datasets)] if len(datasets) > 1 else []
     return [one.row for one in table]
 

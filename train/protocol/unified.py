@@ -90,7 +90,7 @@ def _with_scores(options: Options, store: Store) -> Options:
 
 def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, other: FeatureSet) -> None:
     for mine, theirs in ((first.header, other.header), (first.second_header, other.second_header)):
-        if mine is not None and mine.recipe_id != theirs.recipe_id:
+        if mine is not None and theirs is not None and mine.recipe_id != theirs.recipe_id:
             lines = [f"  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
             raise DataError(
                 f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"

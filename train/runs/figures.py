@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -92,7 +93,7 @@ def embedding(title: str, points: np.ndarray, groups: np.ndarray, names: Sequenc
         return _svg(figure, f"{title}: patterns of {len(names)} grades")
 
 
-def _figure(width: float, height: float, title: str, x: str, y: str):
+def _figure(width: float, height: float, title: str, x: str, y: str) -> tuple[Any, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set(title=title, xlabel=x, ylabel=y)

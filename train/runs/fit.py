@@ -98,7 +98,7 @@ def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bo
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. Printing it shows the table."""
+    """A finished run. Printing it shows the table, a notebook shows it as HTML."""
 
     folder: Path
     """With checkpoints, metrics and predictions: what `predict` and the command `train report` take."""
@@ -129,7 +129,7 @@ def fit(
     *,
     out: Path | str | None = None,
     resume: bool = False,
-    **choices: object,
+    **choices: Any,
 ) -> Run:
     """Train a head for every category and score of a store, by the published protocol.
 
@@ -151,7 +151,7 @@ def fit(
     return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
 
 
-def options_of(choices: Mapping[str, object]) -> Options:
+def options_of(choices: Mapping[str, Any]) -> Options:
     """The options among the arguments of `fit`, with the rest as overrides. Raises `SettingsError`."""
     known = {field.name for field in fields(Options)} - {"overrides", "unified"}
     chosen = {name: value for name, value in choices.items() if name in known}
@@ -160,7 +160,7 @@ def options_of(choices: Mapping[str, object]) -> Options:
         raise SettingsError(f'settings takes names and values, such as {{"scores": 11}}, got {named!r}')
     others = {name: value for name, value in choices.items() if name not in known and name != "settings"}
     if twice := sorted(named.keys() & others.keys()):
-        raise SettingsError(f"{', '.join(twice)} stands in settings and beside it: say it once")
+        raise SettingsError(f"{', '.join(twice)} is given twice: in settings=, and as an argument")
     return Options(**chosen, overrides=tuple(sorted({**others, **named}.items())))
 
 

@@ -101,7 +101,7 @@ class RunFolder:
         self.num_models = len(experiment.models)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
-        config = {
+        config: dict[str, Any] = {
             "head": experiment.head,
             "dataset": experiment.dataset,
             "preset": experiment.options.preset,
@@ -184,7 +184,8 @@ class RunFolder:
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=one_line
         ).from_string(CARD.read_text(encoding="utf-8"))
         rows = [
-            replace(row, category=one_line(row.category), score=one_line(row.score)) for row in summarise(self.results)
+            replace(row, category=str(one_line(row.category)), score=str(one_line(row.score)))
+            for row in summarise(self.results)
         ]
         page = template.render(
             metrics=metrics,

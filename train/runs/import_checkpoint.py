@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -72,13 +73,14 @@ def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None])
     that it maps to None are left out: weights that no path from clips to score meets."""
     renamed = {}
     for name, value in state.items():
+        new: str | None = name
         for published, ours in key_map.items():
             if name == published or (published.endswith(".") and name.startswith(published)):
-                name = None if ours is None else ours + name[len(published) :]
+                new = None if ours is None else ours + name[len(published) :]
                 break
-        if name is None:
+        if new is None:
             continue
-        renamed[name] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
+        renamed[new] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
     return renamed
 
 
@@ -127,7 +129,7 @@ def import_published(
     if not len(rows):
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
     kinds = settings_kinds(head)
-    known = {field for kind in kinds.values() for field in kind.__dataclass_fields__}
+    known = {field.name for kind in kinds.values() for field in fields(kind)}
     # A file without any layer of a decoder lacks them; without those of an encoder it may be one of the papers' variants.
     from_shapes = {
         name: value

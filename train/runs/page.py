@@ -17,9 +17,11 @@ from longtake.errors import LongtakeError, there_are
 from longtake.features.store import Store
 from longtake.train.data.batches import BatchMaker
 from longtake.train.engine.checkpoint import load_checkpoint
+from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
+from longtake.train.heads.base import Head
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, line_of, published_lines
@@ -183,7 +185,7 @@ def _grade_names(count: int) -> list[str]:
 def _own_categories(run: Path, store: Store, sections: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The category of each section as the heads of the run name it: without its dataset where they are unified, and none where they serve
     all categories. Sections of another dataset than the store's are left out."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for path in checkpoints(run):
         config = load_checkpoint(path)[1]
         for category, scale in config.tested_on(store.dataset):
@@ -220,7 +222,7 @@ def _add_patterns(
             )
 
 
-def _patterns(head: torch.nn.Module, config, maker: BatchMaker, video_ids: Sequence[str]) -> np.ndarray | None:
+def _patterns(head: Head, config: HeadConfig, maker: BatchMaker, video_ids: Sequence[str]) -> np.ndarray | None:
     """float `(videos, grades, width)`; None for a head without patterns."""
     place = {video_id: row for row, video_id in enumerate(maker.data.video_ids)}
     rows = np.array([place[video_id] for video_id in video_ids if video_id in place], int)
@@ -266,16 +268,16 @@ def _add_looks(
             found[one.category, one.score, one.video_id] = one
     for key, section in sections.items():
         for video_id, why in of_sections[key].items():
-            one = found.get((own[key], key[1], video_id))
-            if one is None or not one.timeline.by_grade:
+            scored = found.get((own[key], key[1], video_id))
+            if scored is None or not scored.timeline.by_grade:
                 continue
-            line = one.timeline
+            line = scored.timeline
             names = _grade_names(len(line.by_grade))
             figure = figures.attention(video_id, line.start_seconds, line.end_seconds, np.array(line.by_grade), names)
             looked = Looked(video_id, why, figure)
             if videos is not None:
                 try:
-                    looked.pictures = _pictures(one, store, videos)
+                    looked.pictures = _pictures(scored, store, videos)
                 except (LongtakeError, OSError) as error:
                     missing.append(f"no pictures of {video_id}: {error}")
             section.looked.append(looked)

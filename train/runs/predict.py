@@ -106,7 +106,7 @@ class Predictions(list[Prediction]):
 
 @dataclass
 class _Votes:
-    """What the heads of one category and score say of one video."""
+    """Scores, grades and attention that the heads of one category and score give one video."""
 
     scores: list[float]
     grades: list[np.ndarray]
@@ -171,7 +171,8 @@ def predict_run(
 def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str]) -> np.ndarray:
     """Videos of a head's category, and those without one where the heads were named; all, for a head of no category."""
     unknown = [video_id for video_id in only if video_id not in data.video_ids]
-    if alone := [video_id for video_id in unknown if video_id in data.without_second]:
+    alone = [video_id for video_id in unknown if video_id in data.without_second]
+    if alone and data.second_header is not None:
         raise DataError(
             f"no {data.second_header.backbone} features of {', '.join(alone)}, which the heads need as well"
         )
@@ -316,16 +317,17 @@ def predict(
 ) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
-    `category` names the heads for videos whose category nobody knows, `accept` fields of the recipe that may differ,
-    `weights` and `device` are the backbone's, as `extract run` takes them. Raises a `LongtakeError` that says what cannot be.
+    `category` names the heads for videos without a category, `accept` fields of the recipe that may differ; `weights` and `device` are
+    the backbone's, as `extract run` takes them. Raises a `LongtakeError` where something cannot be scored.
     """
-    if (features is None) == (video is None):
+    if features is None and video is not None:
+        if only:
+            raise DataError("only= goes with features=: it names videos of a store")
+        return Predictions(
+            predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
+        )
+    if features is None or video is not None:
         raise DataError("name what to score with either features= or video=")
-    if video is not None and only:
-        raise DataError("only= goes with features=: it names videos of a store")
-    if video is not None:
-        found = predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
-        return Predictions(found)
     with open_store(features) as store:
         return Predictions(predict_run(Path(run), store, only, category, accept=accept))
 

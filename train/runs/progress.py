@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from longtake.progress import Progress, Shown
 from longtake.train.engine.state import Epoch
 from longtake.train.protocol.experiment import Experiment, Model
@@ -52,7 +54,7 @@ class EpochProgress(Progress):
         )
 
 
-def _facts(model: Model, unit: Unit) -> dict[str, object]:
+def _facts(model: Model, unit: Unit) -> dict[str, Any]:
     return {
         "category": unit.category,
         "score": unit.scale.name,

@@ -94,11 +94,16 @@ class RunMetrics:
 
     @property
     def rows(self) -> list[Row]:
-        return [Row(**{name: math.nan if v is None else v for name, v in vars(row).items()}) for row in self.table]
+        return [Row(**{name: number(value) for name, value in vars(row).items()}) for row in self.table]
 
     @property
     def unfinished(self) -> str:
         return unfinished(self.num_done, self.num_models)
+
+
+def number(value: Any) -> Any:
+    """JSON has null for nan."""
+    return math.nan if value is None else value
 
 
 def unfinished(num_done: int | None, num_models: int | None) -> str:

@@ -65,8 +65,8 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
                 true, predicted = float(row["true"]), float(row["predicted"])
                 if not (math.isfinite(true) and math.isfinite(predicted)):
                     raise ValueError("a score must be a finite number")
-                names = (row[name] for name in ("video_id", "category", "score", "fold"))
-                yield Predicted(*names, row["control"] == "1", true, predicted)
+                control = row["control"] == "1"
+                yield Predicted(row["video_id"], row["category"], row["score"], row["fold"], control, true, predicted)
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: no {PREDICTIONS} in it") from error
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:

@@ -27,7 +27,7 @@ from longtake.train.runs.predict import predict_run
 from tests.calls import invoke
 from tests.train.planted import planted_store, with_headers
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*arguments, status=0):
