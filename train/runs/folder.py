@@ -158,7 +158,7 @@ class RunFolder:
         """Write a result and return it without its head, which is on disk now and would fill the memory of a long run. A model that was
         kept is written with the next one, or by `close`."""
         first = result.part in (self.experiment.parts or (result.part,))[:1]
-        if first and not (result.control or result.kept):
+        if first and not result.control and result.fitted.head is not None:
             config = head_config(self.experiment, result)
             path = self.folder / CHECKPOINTS / f"{config.file_name}.safetensors"
             save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
