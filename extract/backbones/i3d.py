@@ -87,7 +87,7 @@ def optical_flow(pictures: torch.Tensor) -> torch.Tensor:
     """RGB `(batch, 3, length, height, width)` of 0 to 255 -> flow `(batch, 2, length, height, width)` in [-1, 1].
 
     From each picture to the next, the last one repeated, by OpenCV's Dense Inverse Search (Kroeger et al., ECCV 2016), its medium
-    preset. The published weights saw TV-L1, which OpenCV's main package does not have; DIS stands in for it, so features
+    preset. The published weights saw TV-L1, which OpenCV's main package does not have; DIS replaces it, so features
     differ from those of TV-L1.
     """
     import cv2

@@ -1,4 +1,4 @@
-"""What an argument of `--weights` stands for: random weights, registered ones, or a file.
+"""The meaning of `--weights`: random weights, registered ones, or a file.
 
 There are no silent fallbacks: weights that are not available are a `WeightsError` that says what to do.
 """
@@ -18,7 +18,7 @@ from longtake.manifests.pretrained import TABLE, WeightsEntry
 
 @dataclass(frozen=True)
 class Weights:
-    """What an argument of `--weights` stands for."""
+    """Weights that `--weights` names."""
 
     name: str
     """Registered name, file name, or `random:SEED`: the `weights` of a feature header."""

@@ -42,7 +42,7 @@ PACKAGES: dict[str, Package] = {
 
 
 def get_decoder(name: str) -> Decoder:
-    """A decoder that raises only `VideoError` or `OSError` for a file, whatever error its library raises.
+    """A decoder that raises only `VideoError` or `OSError` for a file, for any error of its library.
 
     Raises `ExtractError` for an unknown name, or one whose package is not installed.
     """

@@ -1,6 +1,6 @@
 """Run calls that may hang in a process that can be killed: decoders hang on some files while they hold the interpreter lock.
 
-The process keeps its own timer: the kernel ends it when it has reported nothing for the stall timeout, whatever it is doing, and
+The process keeps its own timer: the kernel ends it when it has reported nothing for the stall timeout, whether it is busy or hangs, and
 whether or not the parent process is still alive. It also ends when the parent is gone.
 """
 

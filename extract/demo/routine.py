@@ -112,6 +112,6 @@ class Routine:
         )
 
     def falls_seconds(self) -> tuple[float, ...]:
-        """When each fall begins; the gymnast stands again `FALL_SECONDS` later."""
+        """When each fall begins; the gymnast is up again `FALL_SECONDS` later."""
         into = FALL_AT * BEATS_PER_ELEMENT * self.beat_seconds
         return tuple(start + into for start, element in zip(self.starts_seconds(), self.elements) if element.falls)

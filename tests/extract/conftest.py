@@ -9,7 +9,7 @@ from tests.extract.media import groups_of_25, without_the_first
 
 @pytest.fixture
 def numbers_backbone(monkeypatch):
-    """The fake backbone in the table, for one test; what a test makes of it ends with the test."""
+    """The fake backbone in the table, for one test; changes to it end with the test."""
     monkeypatch.setattr(backbones, "TABLE", dict(backbones.TABLE))
     numbers = fake_backbone.Numbers
     for owner, name in ((fake_backbone, "SPEC"), (numbers, "spec"), (numbers, "seconds_per_batch")):

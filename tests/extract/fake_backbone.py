@@ -72,7 +72,7 @@ def install(seconds_per_batch: float = 0.0, **changes: object) -> None:
 
 
 def die_over(video_id: str) -> None:
-    """From now on this process dies like one whose decoder crashed when it comes to that video."""
+    """Make this process die at that video, as if its decoder had crashed."""
     find_video = reading.find_video
 
     def find_or_die(row, *arguments):

@@ -93,7 +93,7 @@ def write_av(
 
 
 def remux(source: Path, target: Path, keep, options=None) -> Path:
-    """The packets of a file into another; `keep` changes each, and says whether it stays."""
+    """The packets of a file into another; `keep` may change each, and returns whether to keep it."""
     with av.open(str(source)) as before, av.open(str(target), "w", options=options or {}) as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         for packet in before.demux(video=0):
@@ -104,7 +104,7 @@ def remux(source: Path, target: Path, keep, options=None) -> Path:
 
 
 def groups_of_25(path: Path, num_frames: int, **options: str) -> Path:
-    """A key frame every second, none in between, no picture before its turn."""
+    """A key frame every second, none in between, and pictures stored in the order in which they are shown."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=25, options={"g": "25", "bf": "0", "sc_threshold": "0", **options}

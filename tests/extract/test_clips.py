@@ -1,4 +1,4 @@
-"""Windowing: every policy on every length, against what the words say; and whose word it is."""
+"""Windowing: every policy on every length against its description; and who decides on a clip."""
 
 from dataclasses import replace
 
@@ -119,7 +119,7 @@ SAYS = {
 
 
 def rule_of(monkeypatch, *, user=(), card=(), recipe=None):
-    """Where the user and the card say something of these fields, and a recipe of all."""
+    """The rule when the user and the card set these fields, and a recipe all of them."""
     change = recipes.Change(ClipRule(**SAYS["recipe"]))
     monkeypatch.setitem(recipes.RECIPES, "mine", recipes.Recipe("about", "a test", {fake_backbone.NAME: change}))
     spec = replace(fake_backbone.SPEC, clips=ClipRule(**SAYS["backbone"]))
@@ -134,8 +134,8 @@ def rule_of(monkeypatch, *, user=(), card=(), recipe=None):
     "others, rest",
     [({}, "backbone"), ({"card": FIELDS}, "card"), ({"card": FIELDS, "recipe": "mine"}, "recipe")],
 )
-def test_a_call_decides_on_what_it_says(monkeypatch, field, others, rest):
-    """On the rest the recipe, else the card, else the backbone; a length without a stride is its own."""
+def test_options_of_the_call_come_first(monkeypatch, field, others, rest):
+    """Then the recipe, else the card, else the backbone; a length without a stride is its own stride."""
     expected = SAYS[rest] | {field: SAYS["user"][field]}
     if field == "length":
         expected["stride"] = expected["length"]
@@ -145,7 +145,7 @@ def test_a_call_decides_on_what_it_says(monkeypatch, field, others, rest):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_card_decides_on_what_it_says(monkeypatch, field):
+def test_a_card_comes_before_the_backbone(monkeypatch, field):
     assert rule_of(monkeypatch, card=[field]) == SAYS["backbone"] | {field: SAYS["card"][field]}
 
 

@@ -14,7 +14,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server:
-    """One file, whatever the path. `cut_after` closes the connection after so many bytes."""
+    """Serves one file under any path. `cut_after` closes the connection after that many bytes."""
 
     def __init__(self) -> None:
         self.content = CONTENT

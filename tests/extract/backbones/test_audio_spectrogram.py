@@ -6,7 +6,7 @@ from longtake.extract.backbones import build
 from longtake.extract.backbones.state_dict import state_sha256
 
 
-def test_names_of_published_files_are_taken() -> None:
+def test_names_of_published_files_load() -> None:
     """Without the files: names are made by the publisher's rule."""
     ast = build("ast")
     ast.init_random(0)

@@ -9,8 +9,8 @@ from longtake.extract.backbones import build
 from tests.extract.backbones.inputs import inputs
 
 
-def test_c3d_layer_by_layer() -> None:
-    """The network as its PyTorch conversion lays it out, with the border around the last maps."""
+def test_features_layer_by_layer() -> None:
+    """The layers of the published PyTorch conversion, with the border around the last maps."""
     backbone = build("c3d")
     backbone.init_random(1)
     state = backbone.state_dict()

@@ -48,7 +48,7 @@ def test_commands_that_fetch_and_verify(server: Server, cache: Path, monkeypatch
     assert f"but {SHA256} is registered" in invoke(main, "weights", "verify", "toy", status=2).output
 
 
-def test_a_cut_download_is_resumed(server: Server, cache: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, cache: Path) -> None:
     server.cut_after = 100_000
     with pytest.raises(WeightsError, match=f"cut after 100000 of {len(CONTENT)} bytes"):
         fetch(entry_for(server.url))
@@ -66,13 +66,13 @@ def test_a_server_without_ranges_starts_over(server: Server, cache: Path) -> Non
     assert fetch(entry_for(server.url)).read_bytes() == CONTENT
 
 
-def test_a_whole_partial_file_is_only_checked(server: Server, cache: Path) -> None:
+def test_a_complete_partial_file_is_only_verified(server: Server, cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / "toy.pt.partial").write_bytes(CONTENT)
     assert fetch(entry_for(server.url)).read_bytes() == CONTENT
 
 
-def test_the_partial_file_of_a_dead_process_is_taken_and_of_a_live_one_is_not(server: Server, cache: Path) -> None:
+def test_only_the_partial_file_of_a_dead_process_is_reused(server: Server, cache: Path) -> None:
     cache.mkdir(parents=True)
     dead, live = cache / "toy.pt.partial.host-1", cache / "toy.pt.partial.host-2"
     for path in (dead, live):
@@ -84,7 +84,7 @@ def test_the_partial_file_of_a_dead_process_is_taken_and_of_a_live_one_is_not(se
     assert files(cache) == {"toy.pt", live.name}
 
 
-def test_a_wrong_checksum_is_refused_and_nothing_kept(server: Server, cache: Path) -> None:
+def test_a_file_with_a_wrong_checksum_is_refused_and_deleted(server: Server, cache: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(WeightsError, match=f"expected {SHA256}; it was not kept"):
         fetch(entry_for(server.url))
@@ -96,7 +96,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_kept(server: Server, cache: Pat
         fetch(entry_for(server.url))
 
 
-def test_trust_on_first_use_is_said_and_a_change_is_detected(server: Server, cache: Path, caplog) -> None:
+def test_trust_at_first_use_is_logged_and_a_change_is_detected(server: Server, cache: Path, caplog) -> None:
     entry = entry_for(server.url, sha256=None)
     with caplog.at_level(logging.WARNING):
         path = fetch(entry)
@@ -115,7 +115,7 @@ def test_trust_on_first_use_is_said_and_a_change_is_detected(server: Server, cac
     assert files(cache) == {"toy.pt.sha256"}
 
 
-def test_a_cut_download_without_checksum_starts_over(server: Server, cache: Path) -> None:
+def test_an_interrupted_download_without_checksum_starts_over(server: Server, cache: Path) -> None:
     entry = entry_for(server.url, sha256=None)
     server.cut_after = 100_000
     with pytest.raises(WeightsError, match="cut after"):
@@ -125,7 +125,7 @@ def test_a_cut_download_without_checksum_starts_over(server: Server, cache: Path
     assert [asked for _, asked in server.requests] == [None, None]
 
 
-def test_failures_say_what_to_do(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_downloads_say_what_to_do(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/rgb.pt"
@@ -144,7 +144,7 @@ def test_failures_say_what_to_do(server: Server, cache: Path, monkeypatch: pytes
         verify(entry_for(server.url))
 
 
-def test_mirror(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_replaces_the_address(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = entry_for("http://no-such-host.invalid/rgb.pt")
     monkeypatch.setenv("LONGTAKE_MIRROR", server.url.rpartition("/")[0] + "/")
     path = fetch(entry)
@@ -155,7 +155,7 @@ def test_mirror(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert fetch(entry).read_bytes() == CONTENT
 
 
-def test_the_first_digits_that_a_file_name_states(server: Server, cache: Path) -> None:
+def test_the_first_digits_of_a_checksum_are_compared(server: Server, cache: Path) -> None:
     entry = replace(entry_for(server.url, None), sha256_prefix=SHA256[:8])
     assert fetch(entry).read_bytes() == CONTENT
     other = replace(entry, name="other", sha256_prefix="0" * 8)

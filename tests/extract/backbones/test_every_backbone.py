@@ -33,14 +33,14 @@ def backbone(request):
     torch.set_num_threads(1)
     spec = get_spec(request.param)
     if isinstance(spec.frames, SoundRule):
-        # An eighth of the frames; the network is the same but for its table of positions.
+        # An eighth of the frames; only the network's table of positions is smaller.
         spec = replace(spec, frames=replace(spec.frames, num_frames=spec.frames.num_frames // 8))
     built = build(spec)
     built.init_random(0)
     return built
 
 
-def test_shape_determinism_and_independence_of_the_batch(backbone) -> None:
+def test_features_are_deterministic_and_independent_of_the_batch(backbone) -> None:
     spec = backbone.spec
     clips = inputs(spec, 2)
     features = backbone.forward(clips)
@@ -53,7 +53,7 @@ def test_shape_determinism_and_independence_of_the_batch(backbone) -> None:
     assert not torch.allclose(features[0], features[1])
 
 
-def test_classifier(backbone) -> None:
+def test_the_classifier_has_the_stated_classes(backbone) -> None:
     logits = backbone.classify(inputs(backbone.spec, 1))
     if not backbone.spec.num_classes:
         assert logits is None
@@ -61,7 +61,7 @@ def test_classifier(backbone) -> None:
         assert logits.shape == (1, backbone.spec.num_classes) and torch.isfinite(logits).all()
 
 
-def test_weights_come_back_and_others_are_refused(backbone) -> None:
+def test_saved_weights_load_again_and_wrong_ones_are_refused(backbone) -> None:
     spec = backbone.spec
     state = dict(backbone.state_dict())
     again = build(spec)
@@ -76,7 +76,7 @@ def test_weights_come_back_and_others_are_refused(backbone) -> None:
     assert first in str(caught.value) and "1 unexpected: unknown.weight" in str(caught.value)
 
 
-def test_table_line(backbone) -> None:
+def test_the_spec_has_registered_weights_and_a_citation(backbone) -> None:
     spec = backbone.spec
     entry = WEIGHTS[spec.default_weights]
     assert entry.backbone == spec.name and entry.url.startswith("http") and entry.licence and entry.citation
@@ -87,7 +87,7 @@ def test_table_line(backbone) -> None:
 
 
 @needs_bfloat16
-def test_bfloat16_stays_within_what_the_spec_states(backbone) -> None:
+def test_bfloat16_stays_within_the_error_in_the_spec(backbone) -> None:
     spec = backbone.spec
     if spec.bfloat16_error is None:
         pytest.skip("its spec states no error of bfloat16")

@@ -1,4 +1,4 @@
-""""""
+"""What `extract run` needs of I3D: equal bits in any batch, clear refusals; and optical flow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_flow_follows_a_moving_picture() -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Two threads on a machine that is busy otherwise wait for each other many times per clip."""
+    """Two threads on a busy machine wait for each other many times per clip."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -100,7 +100,7 @@ def test_random_weights_are_seeded_and_keep_the_scale() -> None:
     assert not torch.equal(features[0], features[1])
 
 
-def test_state_dicts_in_circulation_are_taken(i3d, rule_state) -> None:
+def test_published_state_dicts_load(i3d, rule_state) -> None:
     clips = frames(4, 1)
     expected = i3d.forward(clips)
     old = {key: value for key, value in rule_state.items() if not key.endswith("num_batches_tracked")}
@@ -110,7 +110,7 @@ def test_state_dicts_in_circulation_are_taken(i3d, rule_state) -> None:
         assert torch.equal(backbone.forward(clips), expected)
 
 
-def test_another_classifier_is_taken_and_said(i3d, rule_state, caplog) -> None:
+def test_another_classifier_loads_with_a_warning(i3d, rule_state, caplog) -> None:
     state = dict(rule_state)
     state["logits.conv3d.weight"], state["logits.conv3d.bias"] = torch.zeros(157, 1024, 1, 1, 1), torch.zeros(157)
     backbone = build("i3d")

@@ -25,7 +25,7 @@ SIZES = ((16, 224, 224), (32, 224, 224), (17, 112, 128))
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Two threads on a machine that is busy otherwise wait for each other many times per clip."""
+    """Two threads on a busy machine wait for each other many times per clip."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -10,7 +10,7 @@ from longtake.extract.errors import WeightsError
 from tests.extract.backbones.inputs import inputs
 
 
-def test_names_of_published_files_are_taken() -> None:
+def test_names_of_published_files_load() -> None:
     """Without the files: names are made by the publisher's rule."""
     clip = build("vifi-clip")
     clip.init_random(0)

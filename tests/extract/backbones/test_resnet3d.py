@@ -9,7 +9,7 @@ from longtake.extract.backbones import resnet3d
 
 
 @pytest.mark.parametrize("length", [1, 3, 5, 25, 32])
-def test_both_paths_of_slowfast_have_the_length_that_joins_them(length):
+def test_both_paths_of_slowfast_have_lengths_that_can_be_joined(length):
     seen = []
 
     class Block(torch.nn.Module):

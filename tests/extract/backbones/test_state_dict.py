@@ -24,8 +24,8 @@ def write_state(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_load_state_tells_files_by_their_bytes(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "weights.bin"  # the suffix says nothing
+def test_load_state_recognises_files_by_their_bytes(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.bin"  # the suffix does not matter
     write_state(path, kind)
     state = load_state(path)
     assert state_sha256(state) == state_sha256(STATE)
@@ -34,7 +34,7 @@ def test_load_state_tells_files_by_their_bytes(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_files_that_are_not_whole_are_refused(tmp_path: Path, kind: str) -> None:
+def test_truncated_files_are_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.bin"
     write_state(path, kind)
     whole = path.read_bytes()
@@ -45,7 +45,7 @@ def test_files_that_are_not_whole_are_refused(tmp_path: Path, kind: str) -> None
 
 
 class CreatesAFile:
-    """Unpickled the careless way, it creates the file `path`."""
+    """Creates the file `path` when it is unpickled without care."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -54,7 +54,7 @@ class CreatesAFile:
         return (Path.touch, (self.path,))
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_file_is_not_executed(tmp_path: Path) -> None:
     trap, path = tmp_path / "owned", tmp_path / "weights.pt"
     payload = {"a": torch.ones(1), "state": CreatesAFile(trap)}
     pickle.loads(pickle.dumps(payload["state"]))
@@ -72,7 +72,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
-def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+def test_the_error_names_the_kind_of_other_files(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     for content, message in (
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
@@ -90,7 +90,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
         load_state(path)
 
 
-def test_state_sha256_sees_names_types_shapes_and_values() -> None:
+def test_state_sha256_depends_on_names_types_shapes_and_values() -> None:
     base = {"a": torch.zeros(4), "b": torch.tensor(1.5)}
     others = (
         {"a": torch.zeros(4), "c": torch.tensor(1.5)},

@@ -1,4 +1,4 @@
-"""Texts to features with random weights: nothing here needs a download."""
+"""Texts to features with random weights; no test needs a download."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_features_and_recipe(encoded) -> None:
     }
 
 
-def test_rows_are_raw_in_order_and_lower_cased(encoded) -> None:
+def test_rows_are_in_order_not_normalised_and_ignore_case(encoded) -> None:
     features, _ = encoded
     np.testing.assert_allclose(features[1], features[3], rtol=1e-4, atol=1e-5)  # "ball" and "Ball"
     assert not np.allclose(features[0], features[1], atol=1e-2)
     assert (np.abs(np.linalg.norm(features, axis=1) - 1) > 0.5).all(), "features must not be normalised"
 
 
-def test_seeds_decide_and_leave_the_global_generator_alone(tiny: str, caplog) -> None:
+def test_the_seed_decides_and_the_global_generator_is_unchanged(tiny: str, caplog) -> None:
     first, recipe = encode_texts(TEXTS, encoder=tiny, weights="random:3")
     torch.manual_seed(99)
     expected = torch.rand(1)
@@ -80,7 +80,7 @@ def test_seeds_decide_and_leave_the_global_generator_alone(tiny: str, caplog) ->
     assert other_recipe["weights_sha256"] != recipe["weights_sha256"]
 
 
-def test_own_file(tiny: str, tmp_path: Path) -> None:
+def test_weights_from_a_file(tiny: str, tmp_path: Path) -> None:
     spec = ENCODERS[tiny]
     state = _build(spec, resolve("random:3", spec)).state_dict()
     path = tmp_path / "own.bin"
@@ -95,7 +95,7 @@ def test_own_file(tiny: str, tmp_path: Path) -> None:
         encode_texts(TEXTS, encoder=tiny, weights=str(path))
 
 
-def test_long_texts_are_named_before_anything_is_downloaded() -> None:
+def test_long_texts_are_listed_before_any_download() -> None:
     fits = " ".join(["ball"] * 75)
     with pytest.raises(ExtractError) as caught:
         encode_texts(["short", fits, fits + " ball", "ribbon " * 90])
@@ -119,7 +119,7 @@ def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         encode_texts(["a jump"])
 
 
-def test_wrong_calls() -> None:
+def test_wrong_arguments_are_refused() -> None:
     for texts, settings, message in (
         (["a"], {"encoder": "bert"}, "no text encoder is called 'bert'"),
         ([], {}, "one text or more"),

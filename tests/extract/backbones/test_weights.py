@@ -1,4 +1,4 @@
-"""What an argument of --weights stands for; the registered entries."""
+"""The meaning of --weights, and the registered entries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             resolve(argument, spec)
 
 
-def test_weights_that_no_program_can_fetch(cache: Path) -> None:
+def test_weights_that_must_be_downloaded_by_hand(cache: Path) -> None:
     by_hand = [entry for entry in weights.list_entries() if entry.by_hand]
     assert by_hand
     for entry in by_hand:

@@ -9,7 +9,7 @@ from longtake.features.store import open_store
 from tests.extract.media import write_video
 
 
-def test_auto_chooses_for_each_file_and_says_so(tmp_path, monkeypatch, numbers_backbone):
+def test_the_choice_is_made_per_file_and_recorded(tmp_path, monkeypatch, numbers_backbone):
     monkeypatch.setitem(TABLE, "nvdec", "longtake.extract.decode.no_such_module:Decoder")
     pyav = get_decoder("pyav").description()
     assert get_decoder("auto").description() == pyav, "nothing to choose, nothing to record"

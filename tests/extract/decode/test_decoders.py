@@ -39,7 +39,7 @@ from tests.extract.media import (
 
 @pytest.mark.parametrize("name", ["decord", "torchcodec"])
 def test_other_decoders_are_held_to_the_times_of_packets(tmp_path, name):
-    """They give pictures for packets that cannot be decoded. decord's first one is compared with PyAV's."""
+    """They return pictures for packets that cannot be decoded. decord's first one is compared with PyAV's."""
     try:
         decoder = get_decoder(name)
     except ExtractError as error:
@@ -86,7 +86,7 @@ def test_every_frame_in_order(decoder, tmp_path, suffix):
     assert (info.width, info.height) == (WIDTH, HEIGHT)
 
 
-def test_only_what_is_wanted(decoder, tmp_path):
+def test_only_the_wanted_frames(decoder, tmp_path):
     assert numbers(decoder, write_video(tmp_path / "a.mp4", 60), {3, 17, 59})[1] == [3, 17, 59]
 
 
@@ -99,8 +99,8 @@ def test_variable_rate_keeps_its_times(decoder, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
 @pytest.mark.parametrize("share", [0.3, 0.6])
-def test_a_truncated_file_is_never_taken_for_a_short_one(decoder, tmp_path, suffix, share):
-    """A transport stream may be: it has no header that says how long it should be."""
+def test_a_truncated_file_is_never_read_as_a_short_one(decoder, tmp_path, suffix, share):
+    """Except a transport stream: it has no header with its length."""
     whole = write_video(tmp_path / f"whole.{suffix}", 200)
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_never_taken_for_a_short_one(decoder, tmp_path, suff
         list(decoder.pictures(info, everything(info), num_threads=1))
 
 
-def test_what_is_no_video(decoder, tmp_path):
+def test_files_without_pictures_are_refused(decoder, tmp_path):
     with pytest.raises(VideoMissing, match="no file"):
         decoder.probe(tmp_path / "none.mp4")
     noise = tmp_path / "noise.mp4"
@@ -147,7 +147,7 @@ def test_real_files(decoder, shared):
 
 
 def test_rotation(decoder, shared):
-    """The file stores 568x320 and asks for a quarter turn clockwise; turned so, the letters in it can be read."""
+    """The file stores 568x320 and asks for a quarter turn clockwise, which makes its letters readable."""
     info = decoder.probe(shared / "videos" / "video_90.mov")
     assert (info.width, info.height, info.rotation_degrees) == (320, 568, 90)
     with av.open(str(info.path)) as container:
@@ -182,7 +182,7 @@ def test_counts_agree_with_ffprobe(decoder, shared, tmp_path):
 
 @pytest.mark.parametrize("name", ["decord", "torchcodec"])
 def test_whole_frames_are_those_of_pyav(name, tmp_path, shared):
-    """Bit for bit, before any resize; what is resized by another library differs, and so does the recipe."""
+    """Bit for bit, before any resize; resizing by another library differs, and so does the recipe."""
     try:
         decoder, pyav = get_decoder(name), get_decoder("pyav")
     except ExtractError as error:
@@ -202,8 +202,8 @@ def test_whole_frames_are_those_of_pyav(name, tmp_path, shared):
     assert decoder.description() != pyav.description()
 
 
-def test_rules_do_not_meddle_with_each_other(decoder, tmp_path):
-    """The pictures of a rule are the same bits whatever else was asked of the file."""
+def test_rules_do_not_influence_each_other(decoder, tmp_path):
+    """The pictures of a rule are bit for bit the same with and without other rules."""
     info = decoder.probe(write_video(tmp_path / "a.mp4", 12))
     small = FrameRule(64, 64, 64, (0.0,) * 3, (1.0,) * 3)
     rules = [small, WHOLE, replace(small, resize=PILLOW_BILINEAR), replace(small, final_height=48, final_width=80)]
@@ -215,7 +215,7 @@ def test_rules_do_not_meddle_with_each_other(decoder, tmp_path):
             assert alone[index][rule].shape == (rule.height, rule.width, 3)
 
 
-def test_a_package_that_is_missing(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(TABLE, "decord", "longtake.extract.decode.no_such_module:Decoder")
     with pytest.raises(ExtractError, match=r"needs the package decord: python -m pip install 'longtake\[decord\]'"):
         get_decoder("decord")

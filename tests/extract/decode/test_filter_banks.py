@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 
 def kaldi(samples: np.ndarray, rate: int, bins: int) -> np.ndarray:
-    """Kaldi's compute-fbank-feats written out: window by window, filter by filter."""
+    """Kaldi's compute-fbank-feats in plain loops over windows and filters."""
     length, hop = rate * 25 // 1000, rate * 10 // 1000
     fft = 1
     while fft < length:
@@ -40,15 +40,15 @@ def kaldi(samples: np.ndarray, rate: int, bins: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_banks_are_kaldis(rate):
+def test_filter_banks_equal_kaldis(rate):
     samples = RNG.normal(size=20_480) * 0.1
     found = kaldi_banks(samples, rate, 128)
-    # 1.28 s at 16 kHz give 126 frames; taken for 48 kHz, as one release of features did, they give 41.
+    # 1.28 s at 16 kHz give 126 frames; read as 48 kHz, as in one published set of features, they give 41.
     assert found.shape == ({16_000: 126, 48_000: 41}[rate], 128)
     np.testing.assert_allclose(found, kaldi(samples, rate, 128), atol=1e-3)
 
 
-def test_the_two_recipes():
+def test_the_two_published_variants():
     samples = (RNG.normal(size=20_480) * 0.1 + 0.05).astype(np.float32)
     right = filter_banks(samples, AST.frames, 48_000)
     assert right.shape == (1024, 128)

@@ -1,4 +1,4 @@
-"""Errors of a decoder that nobody foresaw: each is a failure of its video, and the run continues."""
+"""Unexpected errors of a decoder: each is a failure of its video, and the run continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.extract.media import write_av, write_video
 
 @pytest.fixture
 def faulty(tmp_path, numbers_backbone, monkeypatch):
-    """The arguments of a run with a decoder that fails on two of three videos, each in another way."""
+    """The arguments of a run with a decoder that fails on two of three videos in different ways."""
     monkeypatch.setattr(decode, "TABLE", {**decode.TABLE, "faulty": "tests.extract.hanging:Faulty"})
     (tmp_path / "videos").mkdir()
     names = ("header", "frame", "good")
@@ -58,7 +58,7 @@ def test_a_failure_row_with_type_message_and_version(tmp_path, faulty, seconds):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_probe_says_one_line(tmp_path, faulty, options):
+def test_probe_reports_one_line(tmp_path, faulty, options):
     done = CliRunner().invoke(main, ["probe", str(tmp_path / "videos" / "header.mp4"), "--decoder", "faulty", *options])
     assert done.exit_code == 2 and done.stdout == ""
     assert done.stderr.startswith("error: header.mp4: TypeError in faulty 1.2: ") and done.stderr.count("\n") == 1
@@ -73,16 +73,16 @@ def test_a_cluster_puts_such_a_video_last(tmp_path, faulty):
 
 
 @pytest.mark.parametrize("seconds", ["0", "60"], ids=["here", "apart"])
-def test_a_defect_outside_a_decoder_ends_the_run(faulty, monkeypatch, seconds):
+def test_an_unexpected_error_outside_a_decoder_ends_the_run(faulty, monkeypatch, seconds):
     def defect(*arguments):
-        raise TypeError("a defect of ours")
+        raise TypeError("our own bug")
 
     monkeypatch.setattr(reading, "plan_clips", defect)
     done = CliRunner().invoke(main, [*faulty, "--stall-timeout", seconds])
     assert isinstance(done.exception, TypeError) and done.exit_code == 1
 
 
-def test_errors_that_say_what_is_wrong_pass_as_they_are(tmp_path, monkeypatch):
+def test_errors_of_ours_pass_unchanged(tmp_path, monkeypatch):
     def pictures(self, info, wanted, *, num_threads):
         raise VideoTruncated("as it was said")
 
@@ -96,7 +96,7 @@ def test_errors_that_say_what_is_wrong_pass_as_they_are(tmp_path, monkeypatch):
 
 
 def test_an_unknown_version_of_the_library(tmp_path, monkeypatch):
-    """As PyAV 19 was to a Longtake that knew PyAV 18."""
+    """Like PyAV 19 for a Longtake written for PyAV 18."""
     path = write_av(tmp_path / "a.mkv", seconds=2)
     decoder = get_decoder("pyav")
     info = decoder.probe(path)
@@ -124,12 +124,12 @@ def test_an_unknown_version_of_the_library(tmp_path, monkeypatch):
     assert (caught.value.kind, caught.value.stage) == ("TypeError", "sound")
 
 
-def test_it_comes_back_from_another_process_as_it_was():
+def test_the_error_survives_pickling():
     error = pickle.loads(pickle.dumps(DecoderFailed("a.mp4: it fails", "TypeError", "sound")))
     assert (str(error), error.kind, error.stage) == ("a.mp4: it fails", "TypeError", "sound")
 
 
-def test_what_is_no_video_is_still_unreadable(tmp_path):
+def test_a_file_that_is_not_a_video_is_still_unreadable(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(VideoUnreadable):
         get_decoder("pyav").probe(tmp_path / "a.mp4")

@@ -35,7 +35,7 @@ from tests.extract.media import (
 from tests.extract.runs import extract
 
 
-def test_a_span_of_a_cut_stream_is_not_of_another_time(cut_stream):
+def test_a_span_of_a_cut_stream_has_the_right_times(cut_stream):
     info = PYAV.probe(cut_stream)
     assert info.times_from == PACKETS and len(info.timeline) > 70
     with pytest.raises(FramesNotPackets, match="frame 0 is shown at"):
@@ -46,8 +46,8 @@ def test_a_span_of_a_cut_stream_is_not_of_another_time(cut_stream):
     assert PYAV.probe(cut_stream, exact=True).times_from == FRAMES
 
 
-def test_a_cut_that_keeps_what_is_not_shown(tmp_path):
-    """Cutting without coding anew keeps the group's first pictures, and an edit list hides them."""
+def test_a_cut_that_keeps_hidden_frames(tmp_path):
+    """Cutting without re-encoding keeps the first pictures of the group, and an edit list hides them."""
     groups_of_25(tmp_path / "whole.mp4", 50)
     shift = None
 
@@ -65,7 +65,7 @@ def test_a_cut_that_keeps_what_is_not_shown(tmp_path):
     np.testing.assert_allclose(times, np.arange(38) / 25, atol=1e-3)
 
 
-def test_the_last_picture_may_stay(tmp_path):
+def test_the_last_picture_may_be_long(tmp_path):
     """A slide at the end: its packet lasts four seconds, and the header counts them."""
 
     def last_stays(packet):
@@ -99,8 +99,8 @@ def test_pictures_that_begin_late(tmp_path):
         PYAV.probe(cut)
 
 
-def test_two_pictures_of_one_moment(tmp_path):
-    """They share its time, so that clips of single frames last."""
+def test_two_pictures_with_one_time_stamp(tmp_path):
+    """They share the time until the next one, so that clips of single frames have a duration."""
     info = PYAV.probe(repeated(tmp_path / "repeated.mkv"))
     np.testing.assert_allclose(info.timeline.seconds[3:7], [0.12, 0.16, 0.20, 0.24], atol=1e-6)
     clips = plan_clips(info.timeline, ClipRule(1, 1, "pad"))
@@ -116,7 +116,7 @@ def test_two_pictures_of_one_moment(tmp_path):
 )
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
 def test_titles_in_another_encoding(tmp_path, title, suffix):
-    """Recorders write titles in encodings other than UTF-8. The pictures and the sound are read all the same."""
+    """Recorders write titles in encodings other than UTF-8. Pictures and sound are still read."""
     path = write_av(tmp_path / f"drawn.{suffix}", seconds=2, title="Q" * len(title))
     assert b"Q" * len(title) in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(b"Q" * len(title), title))
@@ -146,11 +146,11 @@ def test_wild_time_stamps(tmp_path):
 
 
 @pytest.mark.parametrize("known", ["avc1", "mp4v"])
-def test_pictures_that_nothing_decodes(tmp_path, numbers_backbone, known):
+def test_pictures_without_a_decoder(tmp_path, numbers_backbone, known):
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "v0.mp4", 12)
     path = write_video(tmp_path / "videos" / "v1.mp4", 12, codec={"avc1": "libx264", "mp4v": "mpeg4"}[known])
-    # Neither the format's name nor its own description of the stream is known.
+    # FFmpeg knows neither the format's name nor the stream's own description.
     path.write_bytes(
         path.read_bytes().replace(known.encode(), b"zzzz").replace(b"avcC", b"zzzC").replace(b"esds", b"zzzs")
     )
@@ -162,8 +162,8 @@ def test_pictures_that_nothing_decodes(tmp_path, numbers_backbone, known):
     assert shown.exit_code == 2 and "Traceback" not in shown.output and "convert the file" in shown.output
 
 
-def test_two_recordings_in_one_file(tmp_path, numbers_backbone):
-    """A clock that starts anew says nothing of the order of pictures."""
+def test_joined_recordings_are_refused(tmp_path, numbers_backbone):
+    """A clock that starts again does not give the order of pictures."""
     (tmp_path / "videos").mkdir()
     one = groups_of_25(tmp_path / "one.ts", 50).read_bytes()
     (tmp_path / "videos" / "v0.ts").write_bytes(one + one)
@@ -173,7 +173,7 @@ def test_two_recordings_in_one_file(tmp_path, numbers_backbone):
 
 
 def test_a_cut_at_the_end_by_an_edit_list(tmp_path):
-    """As phones trim: the header counts all pictures, the list shows a part, and only that part is there."""
+    """As phones trim: the header counts all pictures, the edit list shows a part, and only that part is in the file."""
     path = groups_of_25(tmp_path / "a.mp4", 150)
     content = path.read_bytes()
     at = content.index(b"elst") + 12
@@ -209,7 +209,7 @@ def test_intervals_without_a_picture(tmp_path):
         PYAV.probe(cut)
 
 
-def test_a_header_that_speaks_of_all_streams(tmp_path):
+def test_a_header_with_the_length_of_all_streams(tmp_path):
     whole = write_av(tmp_path / "a.flv", seconds=6, rate=44_100)
     assert len(PYAV.probe(whole).timeline) == 150
     cut = tmp_path / "cut.flv"

@@ -1,4 +1,4 @@
-"""Real files: a broken one, two picture streams in one, rotation, 10 bits, AV1, an old AVI. Skipped where they are not."""
+"""Real files: a corrupt one, two picture streams, rotation, 10 bits, AV1, an old AVI. Skipped where the files are missing."""
 
 import math
 

@@ -104,7 +104,7 @@ def test_a_flash_and_a_click_fall_into_the_same_clip(tmp_path, both, layout, rat
     assert len(whole) == 96_000 and np.abs(whole).argmax() / 16_000 == pytest.approx(3.51, abs=0.03)
 
 
-def test_a_video_without_sound_fails_for_those_that_hear_only(tmp_path, both):
+def test_a_video_without_sound_fails_for_audio_backbones_only(tmp_path, both):
     (tmp_path / "videos").mkdir()
     write_av(tmp_path / "videos" / "loud.mkv", seconds=2, click=0.5)
     write_video(tmp_path / "videos" / "mute.mp4", 50)
@@ -115,14 +115,14 @@ def test_a_video_without_sound_fails_for_those_that_hear_only(tmp_path, both):
     with open_store(tmp_path / "s.h5") as store:
         assert len(store.stream(fake_backbone.NAME).read("mute").features) > 0
         assert store.stream(NAME).videos.statuses[1] == "failed"
-    # A policy for such files, which the recipe names, so that both kinds of features never mix.
+    # The recipe names this policy, so that both kinds of features never mix.
     done = extract(tmp_path, *both, "--missing-sound", "silence", "--beside")
     with open_store(tmp_path / "s.h5") as store:
         silent = store.stream(f"{NAME}@{done['recipes'][NAME]}")
         assert silent.header.preprocessing["missing"] == "silent samples"
         features = silent.read("mute").features
         assert len(features) == len(store.stream(fake_backbone.NAME).read("mute").features)
-    # As those of a file whose sound is silent.
+    # The same features as those of a file with silent sound.
     write_av(tmp_path / "videos" / "mute.mkv", seconds=2)
     (tmp_path / "videos" / "mute.mp4").unlink()
     extract(tmp_path, *both, "--missing-sound", "silence", "--out", str(tmp_path / "t.h5"))
@@ -131,7 +131,7 @@ def test_a_video_without_sound_fails_for_those_that_hear_only(tmp_path, both):
 
 
 def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
-    """A routine in a long file hears its own seconds, not the file's."""
+    """The sound of a routine in a long file is that of its own seconds."""
     row = ManifestRow("a", path="a.mkv", start_seconds=2.0, end_seconds=4.0)
     path = write_av(tmp_path / "a.mkv", seconds=6, click=3.5)
     spec = backbones.get_spec(NAME)
@@ -155,7 +155,7 @@ def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
     assert isinstance(nothing, NoSound) and "no sound in the span" in str(nothing.error)
 
 
-def test_spans_in_any_place(tmp_path):
+def test_spans_anywhere_in_the_file(tmp_path):
     info = get_decoder("pyav").probe(write_av(tmp_path / "a.mkv", seconds=2, click=1.0, sound_start=0.5))
     (whole,) = read_sound(info, [(0, 2)], 16_000)
     assert np.abs(whole[: 16_000 * 45 // 100]).max() == 0, "no sound yet"
@@ -170,7 +170,7 @@ def test_spans_in_any_place(tmp_path):
         list(read_sound(get_decoder("pyav").probe(write_video(tmp_path / "m.mp4", 10)), [(0, 1)], 16_000))
 
 
-def test_sound_is_cut_like_the_pictures_beside_it(both):
+def test_sound_is_cut_like_the_pictures(both):
     from longtake.extract.plan.options import RunOptions
     from longtake.extract.plan.settle import clip_rules
 
@@ -180,7 +180,7 @@ def test_sound_is_cut_like_the_pictures_beside_it(both):
     assert [rule.length for rule in clip_rules(specs[:2], None, RunOptions())] == [1, 32]
 
 
-def test_sound_that_nothing_decodes(tmp_path):
+def test_sound_without_a_decoder(tmp_path):
     path = write_av(tmp_path / "a.mkv", seconds=2)
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
     info = PYAV.probe(path)
@@ -193,7 +193,7 @@ def test_sound_that_nothing_decodes(tmp_path):
 
 
 def test_sound_that_changes_its_channels(tmp_path):
-    """A stream of two recordings, one after the other, as television sends them."""
+    """A stream of two joined recordings, as in television."""
     one = write_av(tmp_path / "one.ts", seconds=2, click=1.0, layout="mono")
     other = write_av(tmp_path / "other.ts", seconds=2, click=1.0, layout="stereo")
     both = tmp_path / "both.ts"
@@ -206,7 +206,7 @@ def test_sound_that_changes_its_channels(tmp_path):
 
 
 def test_sound_keeps_its_clock_where_pictures_have_none(tmp_path, monkeypatch):
-    """A recorder's clock starts anywhere, and some of its pictures carry no time."""
+    """A recorder's clock starts anywhere, and some of its pictures have no time stamp."""
     write_av(tmp_path / "whole.mkv", seconds=2, click=1.0)
     path = tmp_path / "late.ts"
     with (
@@ -233,7 +233,7 @@ def test_sound_keeps_its_clock_where_pictures_have_none(tmp_path, monkeypatch):
 
 
 def test_a_hole_in_the_sound_takes_no_memory(tmp_path, monkeypatch):
-    """A wild time stamp makes a hole of days; only what a span wants of it is ever there."""
+    """A wrong time stamp makes a hole of days; only the part inside a span is in memory."""
     tone = np.ones(16_000, np.float32)
     blocks = [(0, tone), (16_000 * 3600 * 24 * 3, tone)]
     monkeypatch.setattr(sound, "_blocks", lambda info, rate: (block for block in blocks))

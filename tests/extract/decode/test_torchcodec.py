@@ -14,8 +14,8 @@ from longtake.extract.errors import (
 from tests.extract.media import everything, numbers, write_video
 
 
-def test_nvdec_is_held_to_the_processor(tmp_path, monkeypatch):
-    """On the processor itself, as there may be no GPU: equal frames pass, others are refused."""
+def test_nvdec_is_compared_with_the_cpu(tmp_path, monkeypatch):
+    """Run on the CPU, as there may be no GPU: equal frames pass, others are refused."""
     try:
         from longtake.extract.decode import torchcodec
     except ExtractError as error:
@@ -39,7 +39,7 @@ def test_nvdec_without_a_gpu():
 
 
 def test_torchcodec_without_ffmpeg(monkeypatch):
-    """Its import fails with a page of what it tried; one line comes out."""
+    """Its import fails with a page of text; the error is one line."""
 
     class Fails:
         def find_spec(self, name, path=None, target=None):

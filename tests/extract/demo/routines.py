@@ -19,7 +19,7 @@ def make_routine(category: str = "Allegro", seconds: float = 4.0, falling: int |
 
 
 def decode(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Pictures `(frames, height, width, 3)` in RGB, samples `(samples,)`, and what the streams say."""
+    """Pictures `(frames, height, width, 3)` in RGB, samples `(samples,)`, and the properties of the streams."""
     av = pytest.importorskip("av")
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]

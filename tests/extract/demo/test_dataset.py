@@ -53,7 +53,7 @@ def test_a_small_plan_is_a_part_of_the_shipped_one(num_videos):
 
 
 @pytest.mark.parametrize("seed, num_videos", [(1, 128), (0, 129), (1, 16)])
-def test_another_plan_has_ids_of_its_own(seed, num_videos):
+def test_another_plan_has_its_own_ids(seed, num_videos):
     ids = {r.video_id for r in plan_demo(seed, num_videos)}
     assert len(ids) == num_videos and not ids & {r.video_id for r in plan_demo()}
     assert not ids & {r.video_id for r in plan_demo(seed, num_videos + 1)}

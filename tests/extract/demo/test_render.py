@@ -20,7 +20,7 @@ def test_missing_opencv_is_explained(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_same_routine_same_bytes(tmp_path):
+def test_the_same_routine_gives_the_same_bytes(tmp_path):
     routine = make_routine(seconds=1.5, smoothness=0.3)
     first, second = (render_routine(routine, tmp_path / name).read_bytes() for name in ("a.mp4", "b.mp4"))
     assert first == second
@@ -29,7 +29,7 @@ def test_same_routine_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_streams_are_as_promised(tmp_path, category):
+def test_streams_have_the_documented_format(tmp_path, category):
     pictures, samples, facts = render(tmp_path, make_routine(category, seconds=3.0))
     assert facts["video"] == ("h264", 320, 240, 25) and facts["audio"] == ("aac", 44100, 1)
     assert len(pictures) == 75

@@ -10,7 +10,7 @@ from tests.extract.demo.routines import make_routine, render
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_beats_are_heard_where_the_tempo_says(tmp_path, category):
+def test_beats_follow_the_tempo(tmp_path, category):
     routine = make_routine(category)
     _, samples, _ = render(tmp_path, routine)
     hop = 220
