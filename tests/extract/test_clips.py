@@ -1,17 +1,10 @@
-"""Windowing: every policy on every length against its description; and who decides on a clip."""
-
-from dataclasses import replace
+"""Windowing: every policy on every length against its description."""
 
 import numpy as np
 import pytest
 
 from longtake.extract.clips import TAILS, Clip, Timeline, plan_clips, sample_frames
-from longtake.extract.plan import recipes
-from longtake.extract.plan.options import RunOptions
-from longtake.extract.plan.settle import clip_rule
 from longtake.extract.preprocessing import ClipRule
-from longtake.manifests.card import ClipDefaults
-from tests.extract import fake_backbone
 
 
 def constant(num_frames: int, fps: float = 25.0) -> Timeline:
@@ -106,47 +99,6 @@ def test_span():
     assert [clip.frames[0] for clip in clips] == [25, 35]
     assert clips[0].start_seconds == pytest.approx(1.0)
     assert plan_clips(constant(10), ClipRule(4, 4, "pad"), start_seconds=5.0) == ()
-
-
-FIELDS = ("length", "stride", "tail", "fps")
-OPTIONS = dict(zip(FIELDS, ("clip_length", "clip_stride", "tail", "fps")))
-SAYS = {
-    "user": dict(zip(FIELDS, (2, 3, "drop", 4.0))),
-    "recipe": dict(zip(FIELDS, (5, 6, "centre", 7.0))),
-    "card": dict(zip(FIELDS, (8, 9, "overlap", 10.0))),
-    "backbone": dict(zip(FIELDS, (11, 12, "pad", 13.0))),
-}
-
-
-def rule_of(monkeypatch, *, user=(), card=(), recipe=None):
-    """The rule when the user and the card set these fields, and a recipe all of them."""
-    change = recipes.Change(ClipRule(**SAYS["recipe"]))
-    monkeypatch.setitem(recipes.RECIPES, "mine", recipes.Recipe("about", "a test", {fake_backbone.NAME: change}))
-    spec = replace(fake_backbone.SPEC, clips=ClipRule(**SAYS["backbone"]))
-    options = RunOptions(recipe=recipe, **{OPTIONS[field]: SAYS["user"][field] for field in user})
-    said = ClipDefaults(**{field: SAYS["card"][field] for field in card})
-    rule = clip_rule(recipes.apply_recipe(recipe, spec), said, options)
-    return {field: getattr(rule, field) for field in FIELDS}
-
-
-@pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize(
-    "others, rest",
-    [({}, "backbone"), ({"card": FIELDS}, "card"), ({"card": FIELDS, "recipe": "mine"}, "recipe")],
-)
-def test_options_of_the_call_come_first(monkeypatch, field, others, rest):
-    """Then the recipe, else the card, else the backbone; a length without a stride is its own stride."""
-    expected = SAYS[rest] | {field: SAYS["user"][field]}
-    if field == "length":
-        expected["stride"] = expected["length"]
-    assert rule_of(monkeypatch, user=[field], **others) == expected
-    assert rule_of(monkeypatch, user=FIELDS, **others) == SAYS["user"]
-    assert rule_of(monkeypatch, **others) == SAYS[rest]
-
-
-@pytest.mark.parametrize("field", FIELDS)
-def test_a_card_comes_before_the_backbone(monkeypatch, field):
-    assert rule_of(monkeypatch, card=[field]) == SAYS["backbone"] | {field: SAYS["card"][field]}
 
 
 def test_an_impossible_clip_cannot_be_made():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ from click.testing import CliRunner
 from longtake.extract.backbones import get_spec
 from longtake.extract.cli import main
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan import settle
+from longtake.extract.plan import recipes, settle
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.settle import choose_weights, clip_rule
+from longtake.extract.preprocessing import ClipRule
+from longtake.manifests.card import ClipDefaults
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
 from tests.extract.runs import extract, make_dataset
@@ -149,3 +152,44 @@ def test_networks_are_compiled_when_asked(tmp_path, numbers_backbone, monkeypatc
     assert not compiled
     extract(tmp_path, "--weights", source, "--compile")
     assert len(compiled) == 1
+
+
+FIELDS = ("length", "stride", "tail", "fps")
+OPTIONS = dict(zip(FIELDS, ("clip_length", "clip_stride", "tail", "fps")))
+SAYS = {
+    "user": dict(zip(FIELDS, (2, 3, "drop", 4.0))),
+    "recipe": dict(zip(FIELDS, (5, 6, "centre", 7.0))),
+    "card": dict(zip(FIELDS, (8, 9, "overlap", 10.0))),
+    "backbone": dict(zip(FIELDS, (11, 12, "pad", 13.0))),
+}
+
+
+def rule_of(monkeypatch, *, user=(), card=(), recipe=None):
+    """The rule when the user and the card set these fields, and a recipe all of them."""
+    change = recipes.Change(ClipRule(**SAYS["recipe"]))
+    monkeypatch.setitem(recipes.RECIPES, "mine", recipes.Recipe("about", "a test", {fake_backbone.NAME: change}))
+    spec = replace(fake_backbone.SPEC, clips=ClipRule(**SAYS["backbone"]))
+    options = RunOptions(recipe=recipe, **{OPTIONS[field]: SAYS["user"][field] for field in user})
+    said = ClipDefaults(**{field: SAYS["card"][field] for field in card})
+    rule = clip_rule(recipes.apply_recipe(recipe, spec), said, options)
+    return {field: getattr(rule, field) for field in FIELDS}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize(
+    "others, rest",
+    [({}, "backbone"), ({"card": FIELDS}, "card"), ({"card": FIELDS, "recipe": "mine"}, "recipe")],
+)
+def test_options_of_the_call_come_first(monkeypatch, field, others, rest):
+    """Then the recipe, else the card, else the backbone; a length without a stride is its own stride."""
+    expected = SAYS[rest] | {field: SAYS["user"][field]}
+    if field == "length":
+        expected["stride"] = expected["length"]
+    assert rule_of(monkeypatch, user=[field], **others) == expected
+    assert rule_of(monkeypatch, user=FIELDS, **others) == SAYS["user"]
+    assert rule_of(monkeypatch, **others) == SAYS[rest]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_card_comes_before_the_backbone(monkeypatch, field):
+    assert rule_of(monkeypatch, card=[field]) == SAYS["backbone"] | {field: SAYS["card"][field]}
