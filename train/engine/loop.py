@@ -1,4 +1,4 @@
-"""The training loop, of one model or of several in the same steps: `fit_together`, which the rest of this file serves.
+"""The training loop: `fit_together`, for one model or for several in the same steps. All other functions here are called from it.
 
 Training is deterministic for a seed, machine and number of threads, also when it is interrupted and resumed.
 """
@@ -46,7 +46,9 @@ def fit_together(jobs: Sequence[Job], on_epoch: Callable[[int, Epoch], None]) ->
     for model in models:
         _hold_out(model)
         _add_exemplars(model)
-    trained = _One(models[0].head, settings) if len(models) == 1 else Stack([model.head for model in models], settings)
+    trained = (
+        _OneModel(models[0].head, settings) if len(models) == 1 else Stack([model.head for model in models], settings)
+    )
     optimizer = optimizer_of(trained.parameters, settings)
     # A stack has one optimizer for all its models, so that none of them can be resumed alone: it starts from the first epoch.
     resume_point = jobs[0].resume_point if len(jobs) == 1 else None
@@ -169,7 +171,7 @@ def _add_exemplars(model: _Model) -> None:
     model.exemplars = pool.voting()
 
 
-class _One:
+class _OneModel:
     """The losses and gradients of one model. `Stack` is the same for several."""
 
     def __init__(self, head: Head, settings: TrainSettings) -> None:

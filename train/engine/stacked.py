@@ -18,7 +18,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Batch, Head, HeadOutput
 
 MOST_BYTES = 2**28
-"""Of the clips of one step of all models of a stack."""
+"""Size of the clips of one step, over all models of a stack."""
 
 
 def can_stack(job: Job) -> bool:
@@ -30,7 +30,7 @@ def can_stack(job: Job) -> bool:
 
 
 def stacks(jobs: Sequence[Job]) -> list[list[int]]:
-    """Which jobs, by their index, can be one stack; jobs that are like no other stand alone."""
+    """Indices of the jobs of each stack; a job that resembles no other is a stack of one."""
     groups: dict[Hashable, list[int]] = {}
     for index, job in enumerate(jobs):
         sizes = job.task.window, len(job.task.train_rows), job.task.is_cut

@@ -9,6 +9,7 @@ from longtake.train.cli import main
 from longtake.train.errors import TrainError
 from longtake.train.runs import tensorboard
 from longtake.train.runs.epochs import read_curves
+from longtake.train.runs.page import _curves
 from longtake.train.runs.tensorboard import logged_models, read_log
 from tests.calls import invoke
 from tests.compat.readings import FIXTURES
@@ -42,6 +43,20 @@ def test_a_run_and_its_page_without_tensorboard(tmp_path, call, without):
     assert not (tmp_path / "tensorboard").exists() and len(read_curves(tmp_path)["A-total-seed0"].loss) == 2
     said = invoke(main, "report", tmp_path).output
     assert "tensorboard" not in said and "loss over epochs" in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_of_0_1_that_is_resumed_has_one_curve(tmp_path):
+    run = shutil.copytree(FIXTURES / "runs" / "gslm", tmp_path / "run")
+    name, *others = logged_models(run)
+    first = read_log(run, name)
+    last = max(first.loss)
+    (run / "epochs.csv").write_text(
+        "category,score,seed,fold,control,epoch,lr,loss,test_spearman,test_mse\n"
+        f"{name.split('-')[0]},total,0,,0,{last},0.1,0.25,0.5,1.0\n"
+    )
+    found = _curves(run, [])
+    assert found[name].loss == first.loss | {last: 0.25} and len(first.loss) > 1
+    assert found[name].test_spearman == first.test_spearman | {last: 0.5} and found.keys() == {name, *others}
 
 
 def test_curves_of_0_1_need_tensorboard(tmp_path, monkeypatch):
