@@ -145,7 +145,7 @@ def heads(
     The result is the head after its last epoch. Example: train heads --features features/rg.h5 --head gdlt --seeds 3
     """
     if resume and out is None:
-        raise click.UsageError("--resume goes with --out FOLDER: the run that is to go on")
+        raise click.UsageError("--resume needs --out FOLDER, the folder of the run to resume")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
     from longtake.train.protocol.summary import summarise
     from longtake.train.runs.fit import default_folder, described, open_experiment, train_into

@@ -92,17 +92,17 @@ def cells_of(
     choices: dict[str, Any],
 ) -> list[Cell]:
     """Every cell, checked before any is trained; warns once of what all of them meet. Raises a `LongtakeError` for one that cannot be."""
-    told: list[str] = []
+    found_warnings: list[str] = []
     cells: list[Cell] = []
     with open_store(store_path) as store:
         backbones = backbones or [stream.name for stream in store.streams if stream.header.modality != "audio"]
         for head, backbone in product(heads, backbones):
             experiment = _prepare(store, head, backbone, categories, choices)
             require_trainable(experiment)
-            told += warnings_of(experiment)
+            found_warnings += warnings_of(experiment)
             found = dict.fromkeys(unit.category for unit in experiment.units)
             cells += [Cell(head, backbone, category, seed) for category, seed in product(found, range(seeds))]
-    for line in dict.fromkeys(told):
+    for line in dict.fromkeys(found_warnings):
         warnings.warn(line, LongtakeWarning, stacklevel=2)
     return cells
 
@@ -119,10 +119,8 @@ def require_settings(settings: Mapping[str, object], heads: Sequence[str], optio
     known = {field.name for kind in kinds for field in fields(kind)}
     for name, value in settings.items():
         if name in Options.__dataclass_fields__ and name not in known:
-            remedy = f"say {options[name]}" if name in options else "`train sweep` has no option for it"
-            raise SettingsError(
-                f"--set {name}={value}: {name} is no setting of a head but a choice of the run: {remedy}"
-            )
+            remedy = f"use {options[name]}" if name in options else "`train sweep` has no option for it"
+            raise SettingsError(f"--set {name}={value}: {name} is a run option, not a head setting; {remedy}")
 
 
 def require_same_data(out: Path, store_path: Path | str, choices: dict[str, Any]) -> None:
@@ -173,7 +171,7 @@ def _begin(threads: int) -> None:
     """In a process: Ctrl-C ends it, as the system does, and not just the cell that it is at, after which it would take the next."""
     end_with_starter()
     torch.set_num_threads(threads)
-    # Not where a shell has it ignored, as for commands in the background: the first process goes on then.
+    # Not where a shell ignores it, as for commands in the background: the first process continues then.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -216,7 +214,7 @@ def run_sweep(
         for future in as_completed(futures):
             try:
                 yield future.result()
-            except Exception as error:  # whatever ended a worker's process is this cell's outcome, not the sweep's end
+            except Exception as error:  # what ended a worker's process is this cell's outcome, not the sweep's end
                 yield Outcome(futures[future], f"{type(error).__name__}: {error}")
     finally:
         for future in futures:

@@ -192,7 +192,7 @@ def test_a_precision_that_the_processor_imitates(monkeypatch, store, head, preci
     "head, setting, told",
     [
         ("i3d-mlp", "width=-4", "width must be above 0, got -4"),
-        ("i3d-mlp", "dropout=3", "dropout must lie from 0 to below 1, got 3.0"),
+        ("i3d-mlp", "dropout=3", "dropout must be from 0 to below 1, got 3.0"),
         ("i3d-mlp", "weight_decay=-1", "weight_decay must be 0 or more, got -1.0"),
         ("i3d-mlp", "mse_weight=nan", "mse_weight must be 0 or more, got nan"),
         ("gdlt", "heads=5", "head gdlt cannot be built with these settings: embed_dim must be divisible"),

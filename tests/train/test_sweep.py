@@ -183,12 +183,12 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
 @pytest.mark.parametrize(
     "pair, told",
     [
-        ("folds=5", "--set folds=5: folds is no setting of a head but a choice of the run: say --folds"),
-        ("seeds=2", "say --seeds"),
-        ("head=ridge", "say --head"),
-        ("categories=A", "say --category"),
-        ("audio=true", "say --audio"),
-        ("plugin=mag2", "say --plugin"),
+        ("folds=5", "--set folds=5: folds is a run option, not a head setting; use --folds"),
+        ("seeds=2", "use --seeds"),
+        ("head=ridge", "use --head"),
+        ("categories=A", "use --category"),
+        ("audio=true", "use --audio"),
+        ("plugin=mag2", "use --plugin"),
         ("floor=false", "`train sweep` has no option for it"),
     ],
 )

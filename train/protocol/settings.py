@@ -106,7 +106,7 @@ def _check_range(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     if name in _SHARES:
-        allowed, fits = "must lie from 0 to below 1", 0 <= value < 1
+        allowed, fits = "must be from 0 to below 1", 0 <= value < 1
     elif name in _POSITIVE:
         allowed, fits = "must be above 0", 0 < value < math.inf
     elif name.endswith(("_minimum", "_maximum")):

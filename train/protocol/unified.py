@@ -174,7 +174,7 @@ def overlaps(stores: Sequence[Store]) -> list[Overlap]:
         x = np.stack([mine[kind] for kind in shared], -1)[:, None]
         y = np.stack([theirs[kind] for kind in shared], -1)[None]
         equal = np.abs(x - y) < 0.005
-        # The element score is never factored: one score at least has to be equal as it stands.
+        # The element score is never factored: one score at least has to be equal without a factor.
         same = np.argwhere(equal.any(-1) & (equal | _factored(x, y)).all(-1))
         pairs = tuple((a.labels.video_ids[i], b.labels.video_ids[j]) for i, j in same)
         splits = [{a.labels.splits[i], b.labels.splits[j]} for i, j in same]

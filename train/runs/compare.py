@@ -1,4 +1,4 @@
-"""Runs side by side, and beside what papers have published for the same dataset.
+"""Runs in one table, and in one with what papers have published for the same dataset.
 
 `papers.csv` holds the published rows as they are printed, with paper and table. Their figures are of the epoch that was best on the
 test videos, and of other splits where a run was cross-validated: the table says which is which.

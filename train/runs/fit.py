@@ -141,7 +141,7 @@ def fit(
     `LongtakeError` where something cannot be trained.
     """
     if resume and out is None:
-        raise SettingsError("resume=True goes with out=FOLDER: the run that is to go on")
+        raise SettingsError("resume=True needs out=FOLDER, the folder of the run to resume")
     paths = [features] if isinstance(features, (str, Path)) else list(features)
     experiment, notes = open_experiment(paths, options_of(choices))
     for line in notes:

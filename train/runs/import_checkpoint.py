@@ -1,4 +1,4 @@
-"""Published checkpoints and published counts: the bridge between other people's key names and our heads.
+"""Published checkpoints: from their key names to those of our heads.
 
 Each head's `KEY_MAP` says which published key, or prefix of keys ending in a dot, is which of ours.
 """
@@ -32,7 +32,7 @@ from longtake.train.runs.records import CONFIG
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint from a stranger: torch, safetensors or .npz, told apart by their bytes; no code runs."""
+    """Read the tensors of an untrusted checkpoint: torch, safetensors or .npz, recognised by their bytes; no code of the file is executed."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
@@ -44,8 +44,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         if head[8:9] == b"{":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a stranger's file can be wrong in any way
-        # torch's own words on a pickle advise to run whatever is in it.
+    except Exception as error:  # an untrusted file can be wrong in any way
+        # torch's own message about a pickle advises to execute what is in it.
         code = isinstance(error, UnpicklingError)
         said = next(iter(str(error).splitlines()), type(error).__name__)
         reason = "it is none at all, or holds what only code could load" if code else said

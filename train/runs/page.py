@@ -86,7 +86,7 @@ def make_page(
 ) -> tuple[str, list[str]]:
     """The page, and what is missing from it and why.
 
-    With the run's store it also shows where grades looked, in a few videos and those of `show`, and how their patterns lie; with
+    With the run's store it also shows where grades looked, in a few videos and those of `show`, and their patterns; with
     the videos, pictures of the strongest clips. Raises `DataError` for a folder that is not a run, `CheckpointError` for another recipe's store.
     """
     metrics, config = read_run(run)
@@ -254,7 +254,7 @@ def _add_looks(
     tested = [one.video_id for section in sections.values() for one in section.scored]
     for video_id in show:
         if video_id not in tested:
-            raise DataError(f"{video_id} is no test video of {run}{there_are(video_id, dict.fromkeys(tested))}")
+            raise DataError(f"{run} has no test video {video_id}{there_are(video_id, dict.fromkeys(tested))}")
     of_sections = {key: _chosen(section.scored, show) for key, section in sections.items()}
     now = dict(zip(store.labels.video_ids, store.labels.categories))
     # Heads of a category score all that is chosen of its sections at once: each call reads the store.

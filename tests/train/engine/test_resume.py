@@ -353,6 +353,6 @@ def card_of_a_new_run(call):
 
 
 def test_a_folder_is_asked_for(store):
-    assert "--resume goes with --out" in run("heads", "--features", store, "--resume", status=2)
+    assert "--resume needs --out" in run("heads", "--features", store, "--resume", status=2)
     with pytest.raises(SettingsError, match="resume=True goes with out=FOLDER"):
         fit(store, resume=True)

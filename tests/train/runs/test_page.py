@@ -186,7 +186,7 @@ def test_a_unified_run_shows_the_dataset_of_the_store(tmp_path):
         assert all(f"<figcaption>{name}" in text for name in shown) and not re.search(other, text)
         assert text.count("patterns of 4 grades") == len(shown), "and how they lie"
     said = run("report", tmp_path / "run", "--features", stores[1], "--show", "A_012", status=2)
-    assert "A_012 is no test video" in said
+    assert "has no test video A_012" in said
     foreign = planted_store(tmp_path / "other.h5", dataset="other", seed=3, **made)
     assert "not of 'other'" in run("report", tmp_path / "run", "--features", foreign, status=2)
 
