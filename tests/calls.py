@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 
 def invoke(command: click.Command, *arguments: object, status: int = 0) -> Result:
-    """What the command says; fails where it ends with another status, or with a traceback."""
+    """The result of a command; fails if its exit status is not `status` or it prints a traceback."""
     done = CliRunner().invoke(command, [str(argument) for argument in arguments])
     assert done.exit_code == status, (done.output, done.exception)
     assert "Traceback" not in done.output, done.output
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def started(module: str, *arguments: object) -> Iterator[subprocess.Popen]:
-    """A command as a process, which with all that it starts is a group; none of them outlives the block."""
+    """A command as a process in a process group of its own; the whole group is killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -42,11 +42,11 @@ def started(module: str, *arguments: object) -> Iterator[subprocess.Popen]:
 
 
 def group_ends(process: subprocess.Popen, seconds: float = 60) -> bool:
-    """Whether all processes of the group end by themselves: what watches over names of shared memory does so a moment later."""
+    """Whether all processes of the group end by themselves. The tracker of shared memory ends a moment after the others."""
     until = time.monotonic() + seconds
     with suppress(ProcessLookupError):
         while time.monotonic() < until:
-            process.poll()  # A dead process counts until somebody asks for its status.
+            process.poll()  # A dead process remains until its status is read.
             os.killpg(process.pid, 0)
             time.sleep(0.1)
         return False
@@ -54,7 +54,7 @@ def group_ends(process: subprocess.Popen, seconds: float = 60) -> bool:
 
 
 def wait_for(folder: Path, pattern: str, count: int, seconds: float = 120) -> None:
-    """Until there are so many files."""
+    """Wait until the folder holds `count` files."""
     wait_until(lambda: len(list(folder.glob(pattern))) >= count, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The likeliest mistakes of a new user, provoked, and the page that shows what they get. Run as a script, it prints docs/errors.md."""
+"""The likeliest mistakes of a new user, and the page that shows their messages. Run as a script, it prints docs/errors.md."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "features info nowhere.h5",
         "features ls store.h5 --backbone vst",
         "features import --layout gdlt --dataset fisv --backbone vst --out new.h5 empty",
-        "features compare store.h5 strangers",
+        "features compare store.h5 arrays",
         "features merge store.h5 other.h5 --out merged.h5",
     ),
     "Training": (
@@ -83,8 +83,8 @@ def set_up(folder: Path) -> None:
     write_sound(videos / "sound.mp4")
     (videos / "empty.mp4").write_bytes(b"")
     (folder / "empty").mkdir()
-    (folder / "strangers").mkdir()
-    np.save(folder / "strangers" / "x.npy", np.zeros((3, 32), np.float32))
+    (folder / "arrays").mkdir()
+    np.save(folder / "arrays" / "x.npy", np.zeros((3, 32), np.float32))
     (folder / "mine.csv").write_text("video_id,split,score_total\na,train,3\n")
     (folder / "faulty.csv").write_text("video_id,split,score_total\na,train,3\na,test,4\n../b,train,5\nc,train,many\n")
     (folder / "notes.txt").write_text("Remember the weights\n")
@@ -94,7 +94,7 @@ def set_up(folder: Path) -> None:
 
 
 def provoke(command: str) -> tuple[int, str]:
-    """Exit status and everything that a user sees."""
+    """Exit status and all that is printed."""
     name, *arguments = shlex.split(command)
     done = CliRunner().invoke(COMMANDS[name], arguments, prog_name=name, terminal_width=1000)
     if done.exception is not None and not isinstance(done.exception, SystemExit):

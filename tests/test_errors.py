@@ -1,4 +1,4 @@
-"""docs/errors.md shows what new users' mistakes get, and this is what they get."""
+"""docs/errors.md shows the messages of new users' mistakes; these tests compare it with the commands."""
 
 from pathlib import Path
 
@@ -37,5 +37,5 @@ def test_thirty_or_more():
 
 
 def test_the_page_shows_them():
-    """Made anew by: python -m tests.mistakes > docs/errors.md"""
+    """Regenerate it by: python -m tests.mistakes > docs/errors.md"""
     assert DOCS.read_text() == page()
