@@ -1,0 +1,56 @@
+"""Rows of the table: averages over seeds, folds and categories."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from longtake.train.cli import main
+from longtake.train.metrics import fisher_mean, spearman
+from tests.calls import invoke
+from tests.train.planted import planted_store
+
+
+def run(*arguments, status=0):
+    return invoke(main, *arguments, status=status)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return planted_store(
+        tmp_path_factory.mktemp("planted") / "planted.h5", categories=("A", "B"), num_train=16, num_test=8
+    )
+
+
+@pytest.mark.parametrize("seeds, folds", [(3, 0), (3, 2), (1, 2)])
+def test_the_mean_of_seeds_is_that_of_the_predictions(tmp_path, store, seeds, folds):
+    """As a reader of predictions.csv would have it: one score a video and fold, measured, then averaged over folds and categories."""
+    call = ("heads", "--features", store, "--head", "i3d-mlp", "--epochs", 3, "--lr", 0.01, "--control", "--no-floor")
+    said = run(*call, "--seeds", seeds, "--folds", folds, "--out", tmp_path / "run").output
+    table = json.loads((tmp_path / "run" / "metrics.json").read_text())["table"]
+    assert ("mean of seeds" in said) == (seeds > 1)
+    if seeds == 1:
+        assert all(row["ensemble_spearman"] is row["ensemble_mse"] is None for row in table)
+        return
+    with (tmp_path / "run" / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["control"] == "0"]
+    figures = []
+    for category in "AB":
+        tests = []
+        for fold in sorted({row["fold"] for row in rows}):
+            videos = {}
+            for row in rows:
+                if (row["category"], row["fold"]) == (category, fold):
+                    videos.setdefault((row["video_id"], float(row["true"])), []).append(float(row["predicted"]))
+            assert {len(one) for one in videos.values()} == {seeds} and len(videos) == 8
+            true, mean = np.array([true for _, true in videos]), np.array([np.mean(one) for one in videos.values()])
+            tests.append((spearman(true, mean), np.mean((mean - true) ** 2)))
+        figures.append((fisher_mean(rho for rho, _ in tests), np.mean([mse for _, mse in tests])))
+    figures.append((fisher_mean(rho for rho, _ in figures), np.mean([mse for _, mse in figures])))
+    assert len(table) == 3
+    for row, (rho, mse) in zip(table, figures):
+        assert row["ensemble_spearman"] == pytest.approx(rho, abs=1e-6)
+        assert row["ensemble_mse"] == pytest.approx(mse, rel=1e-4)
+        assert row["ensemble_mse"] < row["mse"], "whose errors differ, err less together"
+        assert f"{rho:.3f}" in said and f"{mse:.2f}" in said
