@@ -13,7 +13,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Reference material that is not part of the project: $LONGTAKE_SHARED, or `shared` beside the checkout."""
+    """Reference material that is not part of the project: $LONGTAKE_SHARED, or `shared` next to the checkout."""
     default = FOLDER.parent.parent / "shared"
     folder = Path(os.environ.get("LONGTAKE_SHARED", default))
     if not folder.is_dir():

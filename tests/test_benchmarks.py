@@ -82,8 +82,8 @@ def test_protocol(tmp_path):
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith(("| ridge", "| gdlt"))]
     assert [[cell.strip() for cell in row[1:4]] for row in rows] == [["ridge", "2", ""], ["gdlt", "2", "4"]]
     again = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    told = [line for line in again.stderr.splitlines() if "Spearman" in line]
-    assert len(told) == 4 and all(line.endswith("finished before") for line in told), (
+    results = [line for line in again.stderr.splitlines() if "Spearman" in line]
+    assert len(results) == 4 and all(line.endswith("finished before") for line in results), (
         "what is there is not trained again"
     )
     assert again.stdout.count("| ridge") == 1

@@ -30,7 +30,7 @@ def test_probe(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "text", "empty", "sound"])
-def test_probe_of_what_is_no_video(tmp_path, what):
+def test_probe_of_a_file_that_is_not_a_video(tmp_path, what):
     path = tmp_path / "a.mp4"
     if what == "folder":
         path.mkdir()

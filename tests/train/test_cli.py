@@ -80,7 +80,7 @@ def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
 
 
 @pytest.mark.parametrize(
-    "head, setting, told",
+    "head, setting, message",
     [
         ("i3d-mlp", "width=-4", "width must be above 0, got -4"),
         ("i3d-mlp", "dropout=3", "dropout must be from 0 to below 1, got 3.0"),
@@ -94,9 +94,9 @@ def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
         ("usdl", "width=0", "width must be above 0"),
     ],
 )
-def test_settings_out_of_range(tmp_path, store, head, setting, told):
+def test_settings_out_of_range(tmp_path, store, head, setting, message):
     done = run("heads", "--features", store, "--head", head, "--set", setting, "--out", tmp_path / "r", status=2)
-    assert told in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
+    assert message in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
 
 
 def test_a_fitted_head_whose_scores_are_no_numbers(tmp_path, store, monkeypatch):

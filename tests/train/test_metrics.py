@@ -23,7 +23,7 @@ def test_one_perfect_ranking_of_few_videos_does_not_decide():
     expected = np.tanh(np.mean(np.arctanh([0.943, 0.943, half_a_swap, half_a_swap, 0.9])))
     assert fisher_mean(folds, six) == pytest.approx(expected)
     assert fisher_mean([-rho for rho in folds], six) == pytest.approx(-expected)
-    # The next ranking to a perfect one lies on the other side of it.
+    # The next ranking to a perfect one is on the other side of it.
     assert spearman(np.arange(6), np.array([1, 0, 2, 3, 4, 5])) < half_a_swap < 1
     assert fisher_mean([1.0], [6]) == fisher_mean([1.0, 1.0, np.nan], [6, 6, 6]) == 1.0
     assert fisher_mean([0.5, 1.0], [2, 2]) < 1
@@ -31,7 +31,7 @@ def test_one_perfect_ranking_of_few_videos_does_not_decide():
     assert fisher_mean([0.826, 0.829, 0.871], [50] * 3) == pytest.approx(fisher_mean([0.826, 0.829, 0.871]))
 
 
-def test_what_stands_after_the_plus_minus_of_an_average():
+def test_the_deviation_of_an_average():
     """Two rows whose seeds are lucky in turn deviate, and their average does not."""
     rows = [{0: (0.5, 20.0), 1: (0.7, 20.0)}, {1: (0.5, 30.0), 0: (0.7, 30.0), 2: (0.9, 30.0)}]
     assert deviation(rows[0]) == pytest.approx(np.std([0.5, 0.7], ddof=1))

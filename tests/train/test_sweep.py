@@ -75,7 +75,7 @@ def test_no_epoch_is_chosen_where_one_was_tested(store, tmp_path, validation):
     assert bool(model["validation_selected"]) == bool(model[BEST_ON_TEST]) == bool(validation)
 
 
-def test_it_goes_on_where_it_was_stopped(store, tmp_path):
+def test_it_continues_where_it_was_stopped(store, tmp_path):
     call = (
         "sweep",
         "--features",
@@ -138,13 +138,13 @@ def test_on_a_cluster(store, tmp_path):
     assert "did you mean slurm" in run(*call, "--out", tmp_path / "x", "--cluster", "slum", status=2).output
 
 
-def test_other_runs_may_lie_beside_the_cells(tmp_path):
+def test_other_runs_may_be_in_the_folder(tmp_path):
     path = planted_store(tmp_path / "s.h5", categories=("A", "B"), num_train=12, num_test=6)
     call = ("sweep", "--features", path, "--head", "ridge", "--out", tmp_path / "sw", "--set", "penalties=5")
     run(*call)
     run("heads", "--features", path, "--head", "ridge", "--out", tmp_path / "sw" / "extra")
     run(*call)
-    # As sweeps were stamped before settings were told from choices.
+    # The stamp of older sweeps has settings and choices in one table.
     stamp = json.loads((tmp_path / "sw" / "sweep.json").read_text())
     assert stamp["choices"]["penalties"] == "5" and "settings" not in stamp["choices"]
     said = run(*call[:-1], "penalties=6", status=2).output
@@ -177,11 +177,11 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
     assert f"learnt from another state of {path}" in said and "Take another --out" in said and "another run" not in said
     run(*call[:4], tmp_path / "other", "--head", wanted)
     planted_store(path, **made)
-    assert "ridge" in run(*call, wanted).output, "as it was, it goes on"
+    assert "ridge" in run(*call, wanted).output, "with the old store again, it continues"
 
 
 @pytest.mark.parametrize(
-    "pair, told",
+    "pair, message",
     [
         ("folds=5", "--set folds=5: folds is a run option, not a head setting; use --folds"),
         ("seeds=2", "use --seeds"),
@@ -192,9 +192,9 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
         ("floor=false", "`train sweep` has no option for it"),
     ],
 )
-def test_options_are_no_settings(store, tmp_path, pair, told):
+def test_run_options_are_not_settings(store, tmp_path, pair, message):
     call = ("sweep", "--features", store, "--head", "gdlt", "--out", tmp_path / "sw", "--set", pair)
-    assert told in run(*call, status=2).output and not (tmp_path / "sw").exists()
+    assert message in run(*call, status=2).output and not (tmp_path / "sw").exists()
 
 
 def test_a_setting_that_has_the_name_of_an_option(store, tmp_path):

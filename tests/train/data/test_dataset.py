@@ -144,7 +144,7 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
 
 
 def test_a_video_without_clips_is_left_out(tmp_path):
-    """Ours are failures then; a stranger's store may call them ok."""
+    """Ours are failures then; a store of another program may call them ok."""
     path = two_streams(tmp_path / "s.h5", silent=(2,))
     with h5py.File(path, "r+") as file:
         (name,) = [name for name in file["streams"] if name.startswith("heard")]

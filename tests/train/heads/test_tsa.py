@@ -182,7 +182,7 @@ def test_from_a_store_to_predictions(tmp_path):
 
 
 def test_a_store_with_other_boundaries(tmp_path):
-    """Tested videos with more stages than the head knows, or fewer, are videos of which no stages are labelled; a column that nobody uses
+    """Tested videos with more or fewer stages than the head knows count as videos without labelled stages. A column without values
     changes nothing."""
     made, out = {"num_train": 16, "num_test": 8}, tmp_path / "run"
     path = staged_store(tmp_path / "two.h5", **made)

@@ -1,4 +1,4 @@
-"""What is refused before anything is written, and what users are warned of."""
+"""What is refused before anything is written, and what users are warned about."""
 
 import platform
 from dataclasses import replace
@@ -35,8 +35,8 @@ def test_a_precision_that_the_processor_emulates(monkeypatch, store, head, preci
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     _, warnings = open_experiment([store], Options(head=head, overrides=(("precision", precision),)))
-    told = any("does not compute in bfloat16" in warning for warning in warnings)
-    assert told == (head == "usdl" and precision == "bfloat16" and not has)
+    warned = any("does not compute in bfloat16" in warning for warning in warnings)
+    assert warned == (head == "usdl" and precision == "bfloat16" and not has)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert not open_experiment([store], Options(head=head, overrides=(("precision", precision),)))[1]
 
@@ -53,8 +53,8 @@ def test_videos_of_an_unknown_split_are_a_warning(tmp_path):
 
 
 def test_videos_that_are_not_used_are_a_warning(tmp_path, store):
-    experiment, told = open_experiment([store], Options(head="ridge"))
-    assert not told
+    experiment, warnings = open_experiment([store], Options(head="ridge"))
+    assert not warnings
     data = experiment.data
     named = data.splits.copy()
     named[:4] = ""
@@ -79,16 +79,16 @@ def test_videos_that_are_not_used_are_a_warning(tmp_path, store):
 
 
 @pytest.mark.parametrize(
-    "head, given, told",
+    "head, given, expected",
     [
         ("ridge", {"epochs": 3, "lr": 0.1, "batch_size": 4}, ["head ridge is fitted in closed form and has no use for epochs, lr"]),
         ("ridge", {"batch_size": 4, "window": 8}, []),
         ("usdl", {"epochs": 3}, []),
     ],
 )  # fmt: skip
-def test_settings_that_change_nothing(store, head, given, told):
+def test_settings_that_change_nothing(store, head, given, expected):
     _, warnings = open_experiment([store], Options(head=head, overrides=tuple(given.items())))
-    assert warnings == told
+    assert warnings == expected
 
 
 def test_no_store_or_no_test_videos(tmp_path):

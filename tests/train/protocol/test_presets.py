@@ -107,8 +107,8 @@ def test_tuned_settings(head, dataset):
 
 
 @pytest.mark.parametrize(
-    "preset, dataset, beside", [("tuned", "fisv", "tes,pcs"), ("tuned", "rg", ""), ("published", "fisv", "")]
+    "preset, dataset, expected", [("tuned", "fisv", "tes,pcs"), ("tuned", "rg", ""), ("published", "fisv", "")]
 )
-def test_both_scores_of_a_skater(preset, dataset, beside):
-    assert chosen("kernel", dataset, ["beside"], preset=preset) == {"beside": beside}
+def test_both_scores_of_a_skater(preset, dataset, expected):
+    assert chosen("kernel", dataset, ["beside"], preset=preset) == {"beside": expected}
     assert chosen("kernel", dataset, ["beside"], preset=preset, beside="a") == {"beside": "a"}, "the user decides"

@@ -142,7 +142,7 @@ def test_a_shared_performance_is_said(tmp_path):
         call += ["--features", path]
     done = run("heads", *call, *SMALL[:-1], 1, "--out", tmp_path / "run")
     assert "10 videos of one and two have the same scores" in done.stderr
-    assert done.stderr.count("warning") == 1, "one score in common is no signature"
+    assert done.stderr.count("warning") == 1, "one score in common is not enough"
 
 
 def test_presets(tmp_path, stores):

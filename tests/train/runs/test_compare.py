@@ -1,4 +1,4 @@
-"""Runs beside each other and beside the papers, whose tables are consistent with how we average."""
+"""Runs compared with each other and with the papers, whose tables are consistent with our averages."""
 
 import json
 
@@ -126,7 +126,7 @@ def write_run(folder, predicted_by_seed, true, rng):
 
 
 def test_paired_tests(tmp_path):
-    """A better run is told from a luckier one; two runs that are equally good are not told apart (simulated scores)."""
+    """A better run differs significantly, and one that is equally good does not (simulated scores)."""
     rng = np.random.default_rng(0)
     true = rng.uniform(0, 25, 200)
     noisy = lambda sigma: [true + rng.normal(size=200) * sigma for _ in range(2)]  # noqa: E731
@@ -150,7 +150,7 @@ def test_paired_tests(tmp_path):
 
 
 def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
-    """Whatever their own categories are: one model per score has scored them all."""
+    """Their own categories do not matter: one model per score has scored them all."""
     monkeypatch.setattr("longtake.train.protocol.significance.RESAMPLES", 20)
     rng = np.random.default_rng(0)
     true = rng.uniform(0, 25, 40)
@@ -161,7 +161,9 @@ def test_videos_of_one_model_are_compared_together(tmp_path, monkeypatch):
         lines = path.read_text().splitlines()
         lines[1:] = [line.replace(",A,", f",{int(line.split(',')[0][1:]) // 2},") for line in lines[1:]]
         path.write_text("\n".join(lines) + "\n")
-    assert compare_pair(first, other).spearman != together.spearman, "nobody says that it was one model"
+    assert compare_pair(first, other).spearman != together.spearman, (
+        "without metrics.json, each category is a model of its own"
+    )
     for folder in (first, other):
         (folder / "metrics.json").write_text(json.dumps(METRICS))
     assert compare_pair(first, other) == together

@@ -118,7 +118,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path, store, monkeypatch):
     for name in ("num_models", "num_done"):
         del metrics[name]
     (out / "metrics.json").write_text(json.dumps(metrics))
-    assert "UNFINISHED" not in run("compare", out).output, "of an older release, nobody knows"
+    assert "UNFINISHED" not in run("compare", out).output, "older releases did not record it"
     monkeypatch.setattr(parallel, "fit", real)
     run("heads", *call, "--resume")
     assert "UNFINISHED" not in run("compare", out).output + (out / "README.md").read_text()

@@ -53,15 +53,15 @@ def test_imports_share_a_folder_that_training_leaves_alone(lab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         (("--category", "Bb"), "has no category 'Bb'; did you mean B? (there are A, B)"),
         (("--category", "Z"), "has no category 'Z' (there are A, B)"),
     ],
 )
-def test_heads_for_what_there_is_not(lab, tmp_path, words, told):
+def test_heads_of_unknown_categories(lab, tmp_path, words, message):
     _, call = lab
-    assert told in run(*call, *words, "--out", tmp_path / "run", status=2)
+    assert message in run(*call, *words, "--out", tmp_path / "run", status=2)
     assert not (tmp_path / "run").exists()
 
 
@@ -113,7 +113,7 @@ def of_numbers(path):
 
 
 @pytest.mark.parametrize("make", [cut, of_words, flipped, no_array, of_numbers, lambda path: path.write_bytes(b"")])
-def test_files_of_strangers(tmp_path, make):
+def test_files_that_are_not_checkpoints(tmp_path, make):
     make(tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="x.pth (is not a file of plain tensors: .|does not hold a state dict)"):
         load_tensors(tmp_path / "x.pth")

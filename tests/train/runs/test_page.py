@@ -75,7 +75,7 @@ def test_the_page_of_a_run(lab, tmp_path):
     run("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
-    # Nothing from elsewhere, no script, and what strangers name cannot become markup.
+    # Nothing from other sites, no script, and names in the data cannot become markup.
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
     assert "<script" not in text and "<i>B" not in text and "&lt;i&gt;B" in text
     assert not re.search(r"url\((?!#)", text) and "@import" not in text
@@ -184,7 +184,7 @@ def test_a_unified_run_shows_the_dataset_of_the_store(tmp_path):
         ]
         assert text.count("loss over epochs") == 3, "of the one model, under each of its scores"
         assert all(f"<figcaption>{name}" in text for name in shown) and not re.search(other, text)
-        assert text.count("patterns of 4 grades") == len(shown), "and how they lie"
+        assert text.count("patterns of 4 grades") == len(shown), "one embedding of each category"
     said = run("report", tmp_path / "run", "--features", stores[1], "--show", "A_012", status=2)
     assert "has no test video A_012" in said
     foreign = planted_store(tmp_path / "other.h5", dataset="other", seed=3, **made)

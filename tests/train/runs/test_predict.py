@@ -182,7 +182,7 @@ def test_a_category_without_videos(trained, tmp_path):
 
 
 @pytest.mark.parametrize("head, settings", [("gdlt", ("width=16",)), ("i3d-mlp", ()), ("core", ("voters=3",))])
-def test_padding_that_is_seen_is_nobody_elses(tmp_path, head, settings):
+def test_padding_that_is_seen_is_that_of_one_video(tmp_path, head, settings):
     """As published: without a mask, videos are tested one by one."""
     store = planted_store(tmp_path / "s.h5", num_train=24, num_test=12, num_clips=(8, 14))
     out = tmp_path / "run"
