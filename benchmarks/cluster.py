@@ -139,9 +139,8 @@ def simulate(videos: int, workers: int, mean_seconds: float, hosts: int, port: i
     from distributed import Client
 
     from longtake.extract.executors import dask as cluster
-    from longtake.extract.plan.job import Job
     from longtake.extract.plan.options import RunOptions
-    from longtake.extract.plan.plan import Plan
+    from longtake.extract.plan.plan import Job, Plan
     from longtake.manifests.table import Manifest, ManifestRow
 
     rng = np.random.default_rng(0)

@@ -26,11 +26,10 @@ from longtake.extract.backbones.spec import Backbone
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
-from longtake.extract.executors.local import run_locally
-from longtake.extract.executors.parts import publish
-from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.executors.local import publish, run_locally
 from longtake.extract.plan.options import RunOptions
-from longtake.extract.plan.plan import Plan, make_plan
+from longtake.extract.plan.plan import Job, Plan, make_plan
+from longtake.extract.plan.settle import Extractor
 from longtake.extract.preprocessing import FrameRule
 from longtake.manifests.table import read_manifest
 

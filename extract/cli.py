@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from longtake.extract.backbones import TABLE as BACKBONES
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.find_videos import default_store, default_videos, find_source
-from longtake.extract.plan.options import OptionValues, RunOptions
+from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES
 from longtake.manifests.card import dataset_names
 from longtake.progress import how_shown, progress_options
@@ -159,7 +159,7 @@ recipe_options = _together(
 def run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
     weights: tuple[str, ...], workers: int | None, show_pred: bool, quiet: bool, verbose: bool, as_json: bool,
-    **options: Unpack[OptionValues],
+    **options: Any,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
@@ -237,7 +237,7 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
 @json_option
 def plan_run(
     dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, workers: int, sample: int,
-    weights: tuple[str, ...], as_json: bool, **options: Unpack[OptionValues],
+    weights: tuple[str, ...], as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Estimate the hours and gigabytes of `extract run` from a sample of your own videos; nothing is stored.
 

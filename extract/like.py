@@ -16,8 +16,9 @@ from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.pipeline.batcher import run_jobs
-from longtake.extract.plan.job import Job
+from longtake.extract.pipeline.reader import Files
 from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.plan import Job
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
 from longtake.extract.plan.settle import choose_weights, settle
 from longtake.extract.preprocessing import ClipRule, SoundRule
@@ -68,7 +69,7 @@ def extract_like(
     except ManifestError:
         video_id = "video"
     job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
-    (extracted,) = run_jobs([job], videos_folder=video.parent, stems={}, decoder=decoder, num_workers=1)
+    (extracted,) = run_jobs([job], Files(video.parent, {}, decoder))
     streams = []
     for header, found in extracted.features.items():
         if found.record.status == FAILED:

@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 from longtake.errors import LongtakeWarning
+from longtake.extract.clips import Clip
 from longtake.extract.executors import execute
-from longtake.extract.executors.parts import publish
+from longtake.extract.executors.local import publish
 from longtake.extract.find_videos import default_store, default_videos, find_source
 from longtake.extract.pipeline.batcher import OnBatch
-from longtake.extract.plan.options import OptionValues, RunOptions
+from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
+from longtake.extract.plan.settle import Extractor
 from longtake.extract.progress import RANDOM_NOTE, DownloadProgress, VideoProgress
 from longtake.features.parts import WAIT_SECONDS, Packed
 from longtake.features.types import VideoRecord
@@ -58,7 +60,7 @@ def extract_videos(
     weights: str | Sequence[str] = RunOptions.weights,
     workers: int | None = None,
     show_progress: bool = True,
-    **options: Unpack[OptionValues],
+    **options: Any,
 ) -> Extraction:
     """Extract features of every video that the store does not have yet, as `extract run` does.
 
@@ -98,8 +100,14 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
     # After an interruption or an error, do not wait for another process that publishes the same store.
     wait_seconds = 0.0
     with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
+
+        def count_clips(extractor: Extractor, clips: list[tuple[str, Clip]], inputs: Any) -> None:
+            progress.clips(len(clips))
+            if on_batch is not None:
+                on_batch(extractor, clips, inputs)
+
         try:
-            for video in execute(plan, on_clips=progress.clips, on_batch=on_batch, on_note=progress.note):
+            for video in execute(plan, count_clips, progress.note):
                 progress.video(video)
                 if video.failure:
                     failures[video.video_id] = video.failure

@@ -11,13 +11,7 @@ if TYPE_CHECKING:
     from longtake.extract.records import VideoResult
 
 
-def execute(
-    plan: Plan,
-    *,
-    on_clips: Callable[[int], None] = lambda num_clips: None,
-    on_batch: OnBatch | None = None,
-    on_note: Callable[[str], None] = lambda line: None,
-) -> Iterator[VideoResult]:
+def execute(plan: Plan, on_batch: OnBatch, on_note: Callable[[str], None]) -> Iterator[VideoResult]:
     """Extract what is missing, yielding each video when its part is on disk. Call `publish` afterwards, even after an error.
 
     `on_batch` gets the models' input; the workers of a cluster do not call it. `on_note` gets the messages of a cluster.
@@ -31,4 +25,4 @@ def execute(
     else:
         from longtake.extract.executors.local import run_locally
 
-        yield from run_locally(plan, on_clips=on_clips, on_batch=on_batch)
+        yield from run_locally(plan, on_batch)

@@ -22,13 +22,11 @@ from uuid import uuid4
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.killable import InProcess, KillableProcess
 from longtake.extract.errors import ExtractError, VideoError
-from longtake.extract.executors.local import run_locally
-from longtake.extract.executors.parts import write_failure
+from longtake.extract.executors.local import run_locally, write_failure
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
 from longtake.extract.find_videos import find_video
-from longtake.extract.plan.job import Job
 from longtake.extract.plan.options import RunOptions
-from longtake.extract.plan.plan import Plan, make_plan
+from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
 from longtake.manifests.table import Manifest, ManifestRow
 
@@ -105,55 +103,49 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     deaths: Counter[str] = Counter()
     retired: set[str] = set()
 
-    def submit(jobs: Sequence[Job]) -> dict[Future, Job]:
+    futures: dict[Future, Job] = {}
+    running = as_completed(loop=client.loop)
+    waiting = iter(longest_first(plan))
+    suspects: list[Job] = []
+
+    def submit(jobs: Sequence[Job]) -> None:
         if not jobs:
-            return {}
+            return
         # A task, not scattered data: what a dead worker held can then be recomputed.
         shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
-        futures = {}
         for job in jobs:
             wanted = tuple(extractor.header.recipe_id for extractor in job.extractors)
             key = f"video-{job.row.video_id}-{next(submitted)}-{run_id}"
             future = client.submit(extract_video, shared, job.row, wanted, key=key, resources=resources)
             futures[future] = job
-        return futures
+            running.add(future)
 
-    suspects: list[Job] = []
-    waiting = iter(longest_first(plan))
-    futures = submit(list(islice(waiting, AHEAD)))
-    running = as_completed(list(futures))
+    submit(list(islice(waiting, AHEAD)))
+    alone = False
     try:
-        for future in running:
-            job = futures.pop(future)
-            if len(futures) < AHEAD // 2:
-                more = submit(list(islice(waiting, AHEAD - len(futures))))
-                futures |= more
-                running.update(list(more))
-            try:
-                yield future.result()
-            except KilledWorker as error:
-                deaths[job.row.video_id] += error.allowed_failures + 1
-                suspects.append(job)
-            except WorkerCannotStore as error:
-                _retire(client, error, retired)
-                again = submit([job])
-                futures |= again
-                running.update(list(again))
-        while suspects:
-            job = suspects.pop(0)
-            (future,) = submit([job])
-            try:
-                yield future.result()
-            except KilledWorker as error:
-                deaths[job.row.video_id] += error.allowed_failures + 1
-                if deaths[job.row.video_id] < MOST_TRIES:
-                    suspects.append(job)
-                    continue
-                message = f"the process that read it died, {deaths[job.row.video_id]} times, without a Python error"
-                yield write_failure(plan, job, "KilledWorker", message)
-            except WorkerCannotStore as error:
-                _retire(client, error, retired)
-                suspects.append(job)
+        while futures:
+            for future in running:
+                job = futures.pop(future)
+                if len(futures) < AHEAD // 2:
+                    submit(list(islice(waiting, AHEAD - len(futures))))
+                try:
+                    yield future.result()
+                except KilledWorker as error:
+                    deaths[job.row.video_id] += error.allowed_failures + 1
+                    if alone and deaths[job.row.video_id] >= MOST_TRIES:
+                        message = (
+                            f"the process that read it died, {deaths[job.row.video_id]} times, without a Python error"
+                        )
+                        yield write_failure(plan, job, "KilledWorker", message)
+                    else:
+                        suspects.append(job)
+                except WorkerCannotStore as error:
+                    _retire(client, error, retired)
+                    submit([job])
+            # Several videos are blamed for one death: each is tried again by itself.
+            alone = True
+            submit(suspects[:1])
+            del suspects[:1]
     except (CancelledError, CommClosedError) as error:
         raise ExtractError(
             f"the connection to the dask scheduler is lost ({error}); run the same command again to resume"
@@ -225,12 +217,20 @@ def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str])
     """On a worker: one video with the backbones that it still lacks. Threads of one worker take turns, because they share networks
     and torch's settings."""
     with _one_at_a_time:
-        return _extract_video(request, row, recipe_ids)
+        plan = _plan_of(request)
+        job = Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in recipe_ids))
+        try:
+            (finished,) = run_locally(replace(plan, jobs=(job,)))
+        except OSError as error:
+            # Faults of a video are rows already; this is a fault of the machine: its disk is full, or the folder is missing.
+            from distributed import get_worker
+
+            raise WorkerCannotStore(get_worker().address, str(error)) from error
+        return finished
 
 
-def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> VideoResult:
-    plan = _plans.get(request.run_id)
-    if plan is None:
+def _plan_of(request: Request) -> Plan:
+    if request.run_id not in _plans:
         plan = make_plan(request.manifest, request.videos_folder, request.out, request.options, networks=True)
         ours = tuple(header.recipe_id for header in plan.headers)
         if ours != request.recipe_ids:
@@ -240,12 +240,4 @@ def _extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]
             )
         _plans.clear()
         _plans[request.run_id] = plan
-    job = Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in recipe_ids))
-    try:
-        (finished,) = run_locally(replace(plan, jobs=(job,)))
-    except OSError as error:
-        # Faults of a video are rows already; this is a fault of the machine: its disk is full, or the folder is missing.
-        from distributed import get_worker
-
-        raise WorkerCannotStore(get_worker().address, str(error)) from error
-    return finished
+    return _plans[request.run_id]

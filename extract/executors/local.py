@@ -1,4 +1,4 @@
-"""The executor in this process: the pipeline, and a thread that writes parts while the models run."""
+"""The executor in this process: the pipeline, and a thread that writes parts while the models run. Also the parts themselves."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from longtake.extract.decode import get_decoder
-from longtake.extract.executors.parts import write_video
-from longtake.extract.pipeline.batcher import OnBatch, run_jobs
-from longtake.extract.plan.plan import Plan
-from longtake.extract.records import VideoResult
+from longtake.extract.pipeline.batcher import ExtractedVideo, OnBatch, run_jobs
+from longtake.extract.pipeline.reader import Files
+from longtake.extract.plan.plan import Job, Plan
+from longtake.extract.records import VideoResult, failed_record, unread_record
+from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, write_part
+from longtake.features.types import FAILED, VideoFeatures, VideoRecord
 
 QUEUED_PARTS = 2
 """Finished videos that wait for the disk; if it is slower than the models, the models wait for it."""
+CLOCK_SECONDS = 1.0
+"""A file may end this much before the end that a table states, without a remark."""
 
 
-def run_locally(
-    plan: Plan, *, on_clips: Callable[[int], None] = lambda num_clips: None, on_batch: OnBatch | None = None
-) -> Iterator[VideoResult]:
+def run_locally(plan: Plan, on_batch: OnBatch | None = None) -> Iterator[VideoResult]:
     """Yield each video when its part is on disk. Raises `OSError` when a part cannot be written."""
-    videos = run_jobs(
-        plan.jobs,
-        videos_folder=plan.videos_folder,
-        stems=plan.stems,
-        decoder=get_decoder(plan.options.decoder),
-        num_workers=plan.options.workers or 1,
-        stall_seconds=plan.options.stall_timeout,
-        on_clips=on_clips,
-        on_batch=on_batch,
-    )
+    options = plan.options
+    decoder = get_decoder(options.decoder)
+    files = Files(plan.videos_folder, plan.stems, decoder, options.workers or 1, options.stall_timeout)
     # Parts are written, and synced to the disk, while the models run on.
     waiting: deque[Future[VideoResult]] = deque()
-    with closing(videos), ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+    with (
+        closing(run_jobs(plan.jobs, files, on_batch)) as videos,
+        ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
+    ):
         try:
             for video in videos:
                 waiting.append(writer.submit(write_video, plan, video))
@@ -46,3 +44,42 @@ def run_locally(
             raise
         while waiting:
             yield waiting.popleft().result()
+
+
+def write_video(plan: Plan, video: ExtractedVideo) -> VideoResult:
+    """Write one video's part, and report it. Raises `OSError`, such as for a full disk."""
+    own_labels = plan.labels.subset([plan.labels.video_ids.index(video.row.video_id)])
+    write_part(plan.out, plan.manifest.name, own_labels, video.features)
+    found = list(video.features.values())
+    return VideoResult(
+        video.row.video_id,
+        num_clips=sum(len(one.features) for one in found),
+        num_values=sum(one.features.size for one in found),
+        failure=next((one.record for one in found if one.record.status == FAILED), None),
+        remark=_remark(found[0].record),
+    )
+
+
+def write_failure(plan: Plan, job: Job, kind: str, message: str) -> VideoResult:
+    """Write the part of a video whose worker died."""
+    record = failed_record(unread_record(job.row), "crash", kind, message)
+    failures = {e.header: VideoFeatures.failure(record, e.spec.dim) for e in job.extractors}
+    return write_video(plan, ExtractedVideo(job.row, failures))
+
+
+def _remark(record: VideoRecord) -> str:
+    """About a span that ends after the file: the table has other units, or the file is cut."""
+    end = record.span_end_seconds
+    if record.status == FAILED or not end > record.duration_seconds + CLOCK_SECONDS:
+        return ""
+    return f"end_seconds is {end:g}, but the file ends at {record.duration_seconds:.1f} s"
+
+
+def publish(
+    plan: Plan, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None
+) -> Packed:
+    """Merge all parts into the store that readers see, as `pack_or_wait` does."""
+    return pack_or_wait(
+        plan.out, wait_seconds=wait_seconds, on_wait=on_wait, dataset=plan.manifest.name, card=plan.manifest.card,
+        labels=plan.labels,
+    )  # fmt: skip

@@ -13,18 +13,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from longtake.extract.clips import Clip
-from longtake.extract.decode.base import Decoder
-from longtake.extract.decode.killable import STALL_SECONDS
 from longtake.extract.errors import VideoError
-from longtake.extract.pipeline.device import DeviceRunner, Started, runner_for
+from longtake.extract.pipeline.device import CudaRunner, HostRunner, Started, runner_for
 from longtake.extract.pipeline.reader import Crash, End, Files, Message, NoSound, ReadClip, Restart, read_videos
-from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.plan import Job
+from longtake.extract.plan.settle import Extractor
 from longtake.extract.records import failed_record, failed_with
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import ManifestRow
@@ -48,17 +46,7 @@ class ExtractedVideo:
     features: Mapping[FeatureHeader, VideoFeatures]
 
 
-def run_jobs(
-    jobs: Sequence[Job],
-    *,
-    videos_folder: Path,
-    stems: Mapping[str, list[str]],
-    decoder: Decoder,
-    num_workers: int,
-    stall_seconds: float = STALL_SECONDS,
-    on_clips: Callable[[int], None] = lambda num_clips: None,
-    on_batch: OnBatch | None = None,
-) -> Generator[ExtractedVideo]:
+def run_jobs(jobs: Sequence[Job], files: Files, on_batch: OnBatch | None = None) -> Generator[ExtractedVideo]:
     """Yield each video when it is finished. Closing the iterator, or an interruption, stops the decoding threads."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -66,18 +54,16 @@ def run_jobs(
     largest = max((e.batch_size for job in jobs for e in job.extractors), default=1)
     messages: queue.Queue[Message] = queue.Queue(QUEUED_BATCHES * largest)
     stop = threading.Event()
-    num_workers = max(num_workers, 1)
-    files = Files(videos_folder, stems, decoder, 0 if num_workers == 1 else 1, stall_seconds)
     threads = [
         threading.Thread(
             target=read_videos, args=(waiting, messages, stop, files), name=f"decode-{number}", daemon=True
         )
-        for number in range(min(num_workers, len(jobs)))
+        for number in range(min(files.num_workers, len(jobs)))
     ]
     for thread in threads:
         thread.start()
     try:
-        yield from _Batcher(messages, on_clips, on_batch).run(len(jobs))
+        yield from _Batcher(messages, on_batch).run(len(jobs))
     finally:
         stop.set()
         for thread in threads:
@@ -114,14 +100,12 @@ class _Gathered:
 class _Batcher:
     """The models' side, in the caller's thread."""
 
-    def __init__(
-        self, messages: queue.Queue[Message], on_clips: Callable[[int], None], on_batch: OnBatch | None
-    ) -> None:
-        self._messages, self._on_clips, self._on_batch = messages, on_clips, on_batch
+    def __init__(self, messages: queue.Queue[Message], on_batch: OnBatch | None) -> None:
+        self._messages, self._on_batch = messages, on_batch
         self._videos: dict[str, _Gathered] = {}
         self._pending: dict[str, list[ReadClip]] = {}
         """Clips by recipe that do not fill a batch yet."""
-        self._runners: dict[str, DeviceRunner] = {}
+        self._runners: dict[str, HostRunner | CudaRunner] = {}
         self._running: deque[tuple[list[ReadClip], Started]] = deque()
 
     def run(self, unfinished: int) -> Iterator[ExtractedVideo]:
@@ -136,7 +120,13 @@ class _Batcher:
                 raise message.error
             video = self._videos.setdefault(message.job.row.video_id, _Gathered())
             if isinstance(message, ReadClip):
-                yield from self._add(message, video)
+                recipe = message.extractor.header.recipe_id
+                batch = self._pending.setdefault(recipe, [])
+                batch.append(message)
+                video.waiting += 1
+                if len(batch) == message.extractor.batch_size:
+                    self._pending[recipe] = []
+                    yield from self._start(batch)
             elif isinstance(message, NoSound):
                 video.failures[message.extractor.header.recipe_id] = message.error
             elif isinstance(message, Restart):
@@ -153,15 +143,6 @@ class _Batcher:
                 yield from self._start(batch)
         yield from self._collect(0)
 
-    def _add(self, clip: ReadClip, video: _Gathered) -> Iterator[ExtractedVideo]:
-        recipe = clip.extractor.header.recipe_id
-        batch = self._pending.setdefault(recipe, [])
-        batch.append(clip)
-        video.waiting += 1
-        if len(batch) == clip.extractor.batch_size:
-            self._pending[recipe] = []
-            yield from self._start(batch)
-
     def _start(self, batch: list[ReadClip]) -> Iterator[ExtractedVideo]:
         extractor = batch[0].extractor
         recipe = extractor.header.recipe_id
@@ -176,7 +157,6 @@ class _Batcher:
         while len(self._running) > remaining:
             batch, started = self._running.popleft()
             extractor, rows = batch[0].extractor, started.rows()
-            self._on_clips(len(batch))
             if self._on_batch is not None:
                 self._on_batch(extractor, [(clip.job.row.video_id, clip.clip) for clip in batch], started.frames)
             finished: dict[str, tuple[Job, VideoRecord]] = {}
@@ -204,21 +184,13 @@ class _Batcher:
     def _finish(self, job: Job, record: VideoRecord) -> ExtractedVideo:
         video = self._videos.pop(job.row.video_id)
         record = replace(record, finished_utc=datetime.now(UTC).isoformat(timespec="seconds"))
-        return ExtractedVideo(
-            job.row,
-            {
-                e.header: _features(
-                    record, e, video.tables.get(e.header.recipe_id), video.failures.get(e.header.recipe_id)
-                )
-                for e in job.extractors
-            },
-        )
+        return ExtractedVideo(job.row, {e.header: _features(record, e, video) for e in job.extractors})
 
 
-def _features(
-    record: VideoRecord, extractor: Extractor, table: _Table | None, error: VideoError | None
-) -> VideoFeatures:
+def _features(record: VideoRecord, extractor: Extractor, video: _Gathered) -> VideoFeatures:
     """The features of one video for one backbone, or the failure that says why there are none."""
+    recipe = extractor.header.recipe_id
+    table, error = video.tables.get(recipe), video.failures.get(recipe)
     if record.status == FAILED:
         failed = record
     elif error is not None:

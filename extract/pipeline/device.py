@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,33 +28,25 @@ class Started:
     """Waits for the features, `(batch, dim)`."""
 
 
-class DeviceRunner(Protocol):
-    """Runs the batches of one backbone on its device."""
-
-    lag: int
-    """Batches that stay on the device while the next is prepared."""
-
-    def start(self, clips: Sequence[np.ndarray]) -> Started:
-        """`clips` are arrays of one shape; a list shorter than the batch is filled up with its last."""
-
-
 class HostRunner:
-    """Computes at once: on a CPU there is nothing to overlap."""
+    """Runs the batches of one backbone on a CPU, at once: there is nothing to overlap."""
 
     lag = 0
+    """Batches that stay on the device while the next is prepared."""
 
     def __init__(self, backbone: Backbone, batch_size: int) -> None:
         self._backbone, self._batch_size = backbone, batch_size
         self._buffer: torch.Tensor | None = None
 
     def start(self, clips: Sequence[np.ndarray]) -> Started:
+        """`clips` are arrays of one shape; a list shorter than the batch is filled up with its last."""
         self._buffer = _filled(self._buffer, clips, self._batch_size, pinned=False)
         features = self._backbone.forward(self._buffer).cpu()
         return Started(self._buffer, features.numpy)
 
 
 class CudaRunner:
-    """Queues copy, network and fetch, and returns; two buffers, so that one is filled while the other is read."""
+    """Like `HostRunner` on a GPU. Queues copy, network and fetch, and returns; two buffers, so that one is filled while the other is read."""
 
     lag = 1
 
@@ -85,13 +77,12 @@ class CudaRunner:
 
         def rows() -> np.ndarray:
             done.synchronize()
-            found: np.ndarray = fetched.numpy()
-            return found
+            return np.asarray(fetched.numpy())
 
         return Started(frames, rows)
 
 
-def runner_for(backbone: Backbone, batch_size: int) -> DeviceRunner:
+def runner_for(backbone: Backbone, batch_size: int) -> HostRunner | CudaRunner:
     """By the device that the backbone is on."""
     return (CudaRunner if backbone.device.type == "cuda" else HostRunner)(backbone, batch_size)
 

@@ -15,11 +15,12 @@ import numpy as np
 from longtake.errors import printable
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode.base import FRAMES, Decoder, VideoInfo, with_true_times
-from longtake.extract.decode.killable import DecoderHost, InProcess, KillableProcess
+from longtake.extract.decode.killable import STALL_SECONDS, DecoderHost, InProcess, KillableProcess
 from longtake.extract.decode.shared_memory import Stopped
 from longtake.extract.errors import SoundMissing, VideoError
 from longtake.extract.find_videos import find_video
-from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.plan import Job
+from longtake.extract.plan.settle import Extractor
 from longtake.extract.preprocessing import FrameRule, SoundRule
 from longtake.extract.records import failed_with, unread_record
 from longtake.features.types import VideoRecord
@@ -84,9 +85,9 @@ class Files:
     stems: Mapping[str, list[str]]
     """File names by stem, see `longtake.extract.find_videos.index_by_stem`."""
     decoder: Decoder
-    num_threads: int
-    """Of the decoder, for each video; 0 is as many as there are processors."""
-    stall_seconds: float
+    num_workers: int = 1
+    """Videos decoded at a time. The decoder of a single one has as many threads as there are processors, the others one each."""
+    stall_seconds: float = STALL_SECONDS
     """A decoder that returns nothing for so long is killed; 0 decodes in this process, without a timeout."""
 
 
@@ -160,15 +161,9 @@ class VideoReader:
         """One pass over the pictures for all backbones that take pictures, one over the sound for each that takes sound."""
         row = job.row
         plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
-        self._send_pictures(
-            [
-                _Assembler(job, e, e.spec.frames, clips)
-                for e, clips in plans.items()
-                if isinstance(e.spec.frames, FrameRule)
-            ],
-            info,
-            decoder,
-        )
+        rules = ((e, e.spec.frames, clips) for e, clips in plans.items())
+        seen = [_Assembler(job, e, rule, clips) for e, rule, clips in rules if isinstance(rule, FrameRule)]
+        self._send_pictures(seen, info, decoder)
         for extractor, clips in plans.items():
             if isinstance(extractor.spec.frames, SoundRule) and not self._stop.is_set():
                 self._send_sound(job, extractor, extractor.spec.frames, clips, info)
@@ -180,7 +175,8 @@ class VideoReader:
         wanted: dict[FrameRule, set[int]] = {}
         for assembler in assemblers:
             wanted.setdefault(assembler.rule, set()).update(assembler.needed)
-        for index, pictures in self._host.stream(decoder.pictures, info, wanted, num_threads=self._files.num_threads):
+        num_threads = 0 if self._files.num_workers == 1 else 1
+        for index, pictures in self._host.stream(decoder.pictures, info, wanted, num_threads=num_threads):
             for assembler in assemblers:
                 if index in assembler.needed:
                     for clip in assembler.add(index, pictures[assembler.rule]):

@@ -12,9 +12,8 @@ from longtake.extract.backbones.download import Progress
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.find_videos import require_videos
-from longtake.extract.plan.job import Extractor, Job
 from longtake.extract.plan.options import RunOptions
-from longtake.extract.plan.settle import choose_spec, choose_weights, clip_rules, settle
+from longtake.extract.plan.settle import Extractor, choose_spec, choose_weights, clip_rules, settle
 from longtake.extract.records import unread_record
 from longtake.features.joins import require_one_recipe
 from longtake.features.labels import Labels, labels_of
@@ -22,6 +21,14 @@ from longtake.features.parts import Finished, read_finished
 from longtake.features.store import check_store_name
 from longtake.features.types import FAILED, FeatureHeader, VideoRecord
 from longtake.manifests.table import Manifest, ManifestRow
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video and the backbones that have no features of it yet."""
+
+    row: ManifestRow
+    extractors: tuple[Extractor, ...]
 
 
 @dataclass(frozen=True)

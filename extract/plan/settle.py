@@ -13,12 +13,23 @@ from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.clips import TAILS
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan.job import Extractor
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.recipes import apply_recipe
 from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.types import FeatureHeader
 from longtake.manifests.card import ClipDefaults
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A backbone with its weights loaded, and the recipe that its features carry."""
+
+    spec: BackboneSpec
+    rule: ClipRule
+    header: FeatureHeader
+    backbone: Backbone
+    batch_size: int
+    """Clips per step."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import click
 import torch
 
 from longtake.extract.clips import Clip
-from longtake.extract.plan.job import Extractor
+from longtake.extract.plan.settle import Extractor
 
 CLIPS_OF_A_VIDEO, VIDEOS, TOP = 2, 3, 5
 

@@ -15,6 +15,7 @@ from click.testing import Result
 from longtake.extract.cli import main
 from longtake.extract.decode import get_decoder
 from longtake.extract.pipeline.batcher import ExtractedVideo, run_jobs
+from longtake.extract.pipeline.reader import Files
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
 from longtake.features.store import open_store
@@ -72,14 +73,7 @@ def plan_of(folder: Path, lengths: list[int], **options: object) -> Plan:
 
 def extracted(plan: Plan) -> Iterator[ExtractedVideo]:
     """Its videos, decoded in this process, so that a test can replace the decoder."""
-    return run_jobs(
-        plan.jobs,
-        videos_folder=plan.videos_folder,
-        stems=plan.stems,
-        decoder=get_decoder("pyav"),
-        num_workers=1,
-        stall_seconds=0,
-    )
+    return run_jobs(plan.jobs, Files(plan.videos_folder, plan.stems, get_decoder("pyav"), stall_seconds=0))
 
 
 def start(folder: Path, out: str, seconds_per_batch: float, *arguments: str) -> subprocess.Popen[str]:

@@ -25,7 +25,8 @@ from longtake.extract.errors import (
     SoundUnreadable,
 )
 from longtake.extract.pipeline.reader import Files, NoSound, VideoReader
-from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.plan import Job
+from longtake.extract.plan.settle import Extractor
 from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.extract.views.overlay import draw_overlay
 from longtake.features.store import open_store
@@ -141,7 +142,7 @@ def test_equal_parts_of_the_sound_of_a_span(both, tmp_path):
     def heard(row: ManifestRow) -> list:
         extractor = Extractor(spec, ClipRule(25, 25, "pad"), None, None, 1)
         sent = []
-        files = Files(tmp_path, {}, get_decoder("pyav"), num_threads=1, stall_seconds=0)
+        files = Files(tmp_path, {}, get_decoder("pyav"), stall_seconds=0)
         reader = VideoReader(files, InProcess(), sent.append, threading.Event())
         reader.send_clips(Job(row, (extractor,)), info, files.decoder)
         return sent

@@ -1,4 +1,4 @@
-"""The executor in this process: parts are written while the models run."""
+"""The executor in this process: parts are written while the models run, and what it reports of each video."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ import time
 import pytest
 
 from longtake.extract.executors import local
-from longtake.extract.executors.local import run_locally
-from longtake.extract.executors.parts import publish
+from longtake.extract.executors.local import publish, run_locally
 from longtake.features.store import open_store
 from tests.extract import fake_backbone
-from tests.extract.runs import plan_of
+from tests.extract.media import write_video
+from tests.extract.runs import plan_of, run
 
 pytestmark = pytest.mark.usefixtures("numbers_backbone")
 
@@ -64,3 +64,12 @@ def test_a_disk_that_is_full_stops_the_run_and_keeps_what_was_stored(tmp_path, m
     with open_store(tmp_path / "small.h5") as store:
         assert [record.video_id for record in store.stream().records] == ["v0", "v1"]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("write", "decode"))]
+
+
+def test_a_span_that_ends_after_its_file(tmp_path, numbers_backbone):
+    """A table with frames for seconds, or a file that was cut: it is extracted, with a remark."""
+    write_video(tmp_path / "a.mp4", 50)
+    (tmp_path / "mine.csv").write_text("video_id,path,end_seconds\na,a.mp4,50\nb,a.mp4,2.5\n")
+    call = ("run", "--manifest", tmp_path / "mine.csv", "--videos", tmp_path, "--backbone", numbers_backbone)
+    output = run(*call, "--weights", "random", "--out", tmp_path / "s.h5")
+    assert "clips; end_seconds is 50, but the file ends at 2.0 s" in output and output.count("end_seconds") == 1

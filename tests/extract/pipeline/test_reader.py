@@ -8,7 +8,8 @@ import pytest
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.errors import DecoderUnfit
-from longtake.extract.plan.job import Extractor, Job
+from longtake.extract.plan.plan import Job
+from longtake.extract.plan.settle import Extractor
 from longtake.features.store import open_store
 from tests.extract.runs import extract, extracted, make_dataset, plan_of
 

@@ -7,7 +7,7 @@ import pytest
 
 from longtake.extract.cli import run
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan.options import OptionValues, RunOptions
+from longtake.extract.plan.options import RunOptions
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,6 @@ from longtake.extract.plan.options import OptionValues, RunOptions
 def test_values_out_of_range(values, message):
     with pytest.raises(ExtractError, match=message):
         RunOptions(**values)
-
-
-def test_keyword_arguments_are_the_fields():
-    assert OptionValues.__annotations__.keys() | {"backbones", "weights", "workers"} == {
-        f.name for f in fields(RunOptions)
-    }
 
 
 def test_the_command_has_the_same_defaults():
