@@ -95,7 +95,7 @@ def _build(config: HeadConfig, state: dict[str, torch.Tensor]) -> Head:
     if config.plugin:
         plugin, plugin_texts = plugin_of_state(config.plugin, state)
         settings = plugin.kind.Settings(**config.plugin_settings)
-        head = plugin.build(head, config.dim, plugin_texts, audio_dim, settings)
+        head = plugin.kind(head, config.dim, plugin_texts, audio_dim, settings)
     return head
 
 

@@ -163,7 +163,7 @@ class Comparable(Protocol):
 class Head(nn.Module):
     """Clips of videos to scores.
 
-    A head has a docstring whose first line says what it is, `Settings`, `needs`, a constructor with these arguments, and `forward`.
+    A head has a docstring whose first line says what it is, `Settings`, `needs`, `build`, and `forward`.
     """
 
     Settings: ClassVar[type]
@@ -190,6 +190,10 @@ class Head(nn.Module):
             if group not in known:
                 raise DataError(f"this head needs the texts {group!r}, got {', '.join(known) or 'none'}")
             self.register_buffer(f"{group}_texts", torch.as_tensor(known[group], dtype=torch.float32))
+        self.build(dim, audio_dim)
+
+    def build(self, dim: int, audio_dim: int) -> None:
+        """Make the layers, as `settings` say."""
 
     @classmethod
     def needs(cls, settings: Any) -> Needs:

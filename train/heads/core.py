@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
 from longtake.train.heads.usdl import mean_of_clips
 
@@ -71,12 +71,10 @@ class CoRe(Head):
     def needs(cls, settings: CoReSettings) -> Needs:
         return replace(settings.needs, sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: CoReSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        self.tree = RegressionTree(2 * dim + 1, settings.width, settings.depth)
-        self.differences = Differences(settings, 2 ** (settings.depth - 1))
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
+        self.tree = RegressionTree(2 * dim + 1, s.width, s.depth)
+        self.differences = Differences(s, 2 ** (s.depth - 1))
 
     def learn_groups(self, training: Comparable) -> None:
         self.differences.learn_groups(training)

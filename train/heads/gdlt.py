@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
 
@@ -43,11 +43,8 @@ class GDLT(Head):
     def needs(cls, settings: GDLTSettings) -> Needs:
         return Needs(sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: GDLTSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.decoder = decoder(s.width, heads=s.heads, layers=s.decoder_layers, dropout=s.dropout)
         self.prototypes = nn.Parameter(torch.randn(s.grades, s.width))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
 
@@ -82,11 +82,8 @@ class GSLM(Head):
             levels if settings.queries == TEXT else (), audio=settings.audio, sees_padding=not settings.mask
         )  # fmt: skip
 
-    def __init__(
-        self, dim: int, settings: GSLMSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         num_grades, num_scores, width = self._make_queries()
         if s.score_level and num_scores < num_grades:
             raise DataError(f"{num_scores} score texts cannot refine {num_grades} grades: give more scores")

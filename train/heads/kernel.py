@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 
 KNOTS = 6
@@ -67,11 +67,8 @@ class Kernel(Head):
     def needs(cls, settings: KernelSettings) -> Needs:
         return Needs(targets=tuple(name.strip() for name in settings.beside.split(",") if name.strip()))
 
-    def __init__(
-        self, dim: int, settings: KernelSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.register_buffer("centre", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(dim))
         # With fewer training clips than landmarks, the rest stay zero and weigh nothing.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.action_graph import GCN, MAG2, NONE, SAGE
 from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
 from longtake.train.heads.blocks.packing import Places
@@ -164,11 +164,8 @@ class MLAVL(Head):
         texts = actions + (grades if settings.language and settings.dpg else ())
         return Needs(texts, audio=cls.has_audio, sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: MLAVLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         common: dict[str, Any] = {"heads": s.heads, "dropout": s.dropout}
         self.visual = Projection(dim, s.width)
         if self.has_audio:

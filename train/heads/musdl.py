@@ -14,7 +14,7 @@ from torch import nn
 
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.usdl import USDLSettings, gaussian_labels, mean_of_clips, perceptron
 
 EXPECTATION, MODE = "expectation", "mode"
@@ -79,11 +79,8 @@ class MUSDL(Head):
         scores, targets = (times, s.columns) if s.known else ((), (*times, *s.columns))
         return Needs(scores=scores, targets=targets, sees_padding=not s.mask)
 
-    def __init__(
-        self, dim: int, settings: MUSDLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.paths = nn.ModuleList(perceptron(dim, s.width, s.bins, s.dropout) for _ in s.columns)
         values = torch.linspace(0, 1, (s.bins - 1) * FINE + 1)
         expectations = gaussian_labels(values, s.bins, s.sigma) @ torch.linspace(0, 1, s.bins)

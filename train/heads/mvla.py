@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, xavier_
 from longtake.train.heads.blocks.segmentation import frame_grid, times_of, to_clips
 from longtake.train.heads.blocks.transformer import encoder
@@ -233,11 +233,8 @@ class MVLA(Head):
     def needs(cls, settings: MVLASettings) -> Needs:
         return Needs(texts=(GRADES,), second_stream=True, terms=(GRADES,), sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: MVLASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.guidance = Guidance(s, self.texts(GRADES), audio_dim or dim, s.width)
         self.assessment = nn.Sequential(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
@@ -46,10 +47,12 @@ class PlugIn(Head):
     """A head before another, its host. What the host can do beyond `forward`, it cannot."""
 
     def __init__(self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: Any) -> None:
-        super().__init__(dim, settings, None, audio_dim)
-        self.host = host
+        nn.Module.__init__(self)
+        self.settings, self.host = settings, host
         for group, features in texts.items():
             self.register_buffer(f"{PREFIX}{group}{SUFFIX}", torch.as_tensor(features, dtype=torch.float32))
+        self.groups = tuple(texts)
+        self.build(dim, audio_dim)
 
     @property
     def batch_needs(self) -> Needs:
@@ -69,12 +72,9 @@ class WithMAG2(PlugIn):
 
     Settings = MAG2Settings
 
-    def __init__(
-        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MAG2Settings
-    ) -> None:
-        super().__init__(host, dim, texts, audio_dim, settings)
+    def build(self, dim: int, audio_dim: int) -> None:
         self.text = Projection(self.texts("visual_actions").shape[1], dim)
-        self.mag2 = MAG2(dim, SAGE, settings.dropout)
+        self.mag2 = MAG2(dim, SAGE, self.settings.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
         texts = self.text(self.texts("visual_actions"))
@@ -91,15 +91,11 @@ class WithMVLA(PlugIn):
     def needs(cls, settings: MVLASettings) -> Needs:
         return Needs(second_stream=True, terms=(GRADES,))
 
-    def __init__(
-        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: MVLASettings
-    ) -> None:
-        super().__init__(host, dim, texts, audio_dim, settings)
-        (self._group,) = texts
-        self.guidance = Guidance(settings, self.texts(self._group), audio_dim or dim, dim)
+    def build(self, dim: int, audio_dim: int) -> None:
+        self.guidance = Guidance(self.settings, self.texts(self.groups[0]), audio_dim or dim, dim)
 
     def forward(self, batch: Batch) -> HeadOutput:
-        texts = self.guidance.texts(self.texts(self._group))
+        texts = self.guidance.texts(self.texts(self.groups[0]))
         seen = []
 
         def inform(one: Batch) -> torch.Tensor:
@@ -125,11 +121,8 @@ class WithStages(PlugIn):
     def needs(cls, settings: StagedSettings) -> Needs:
         return replace(StagedMVLA.needs(settings), texts=())
 
-    def __init__(
-        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: StagedSettings
-    ) -> None:
-        super().__init__(host, dim, texts, audio_dim, settings)
-        self.guidance = StageGuidance(settings, self.texts("stages"), audio_dim or dim, dim)
+    def build(self, dim: int, audio_dim: int) -> None:
+        self.guidance = StageGuidance(self.settings, self.texts("stages"), audio_dim or dim, dim)
 
     def forward(self, batch: Batch) -> HeadOutput:
         guidance = self.guidance
@@ -159,11 +152,6 @@ class Plugin:
     kind: type[PlugIn]
     prompt_set: str
     groups: tuple[str, ...]
-
-    def build(
-        self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: object
-    ) -> PlugIn:
-        return self.kind(host, dim, texts, audio_dim, settings)
 
 
 PLUGINS: dict[str, tuple[Plugin, ...]] = {

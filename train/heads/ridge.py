@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from longtake.train.heads.base import Batch, Head, HeadOutput, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput
 
 LEAST_SPREAD = 1e-2
 """Smallest deviation by which a statistic is divided, as a share of the median deviation."""
@@ -79,10 +79,7 @@ class Ridge(Head):
     Settings = RidgeSettings
     closed_form = True
 
-    def __init__(
-        self, dim: int, settings: RidgeSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
+    def build(self, dim: int, audio_dim: int) -> None:
         for name in ("centre", "weight"):
             self.register_buffer(name, torch.zeros(8 * dim))
         self.register_buffer("spread", torch.ones(8 * dim))

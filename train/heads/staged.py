@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import ContextEncoder
 from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
@@ -218,11 +218,8 @@ class StagedMVLA(Head):
             texts=GROUPS, second_stream=True, boundaries=boundaries, terms=GROUPS, sees_padding=not settings.mask
         )  # fmt: skip
 
-    def __init__(
-        self, dim: int, settings: StagedSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.guidance = StageGuidance(s, self.texts("stages"), audio_dim or dim, s.width)
         self.assessment = nn.Sequential(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
 from longtake.train.heads.blocks.layers import xavier_
 
@@ -99,11 +99,8 @@ class TPT(Head):
     def needs(cls, settings: TPTSettings) -> Needs:
         return replace(settings.needs, sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: TPTSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.places = nn.Parameter(torch.empty(s.queries, s.width))
         self.layers = nn.ModuleList(ParsingLayer(dim, s, attends=index == 0) for index in range(s.layers))
         nn.init.xavier_uniform_(self.places)

@@ -16,7 +16,7 @@ from torch import nn
 
 from longtake.errors import there_are
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities, exemplars_of
 from longtake.train.heads.blocks.segmentation import (
     BOUNDARIES,
@@ -123,11 +123,8 @@ class TSA(Head):
         labelled = 0 if settings.boundaries == FIXED else settings.stages - 1
         return Needs(second_stream=True, boundaries=labelled, scores=shared.scores, exemplars=shared.exemplars)
 
-    def __init__(
-        self, dim: int, settings: TSASettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        s = settings
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
         self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
         self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout) for _ in range(s.layers))
         self.difference = nn.Sequential(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Prototypes
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,9 @@ class MeanMLP(Head):
     def needs(cls, settings: MLPSettings) -> Needs:
         return Needs(sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: MLPSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        self.layers = perceptron(dim, settings.width, 1, settings.dropout)
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
+        self.layers = perceptron(dim, s.width, 1, s.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
         return HeadOutput(torch.sigmoid(self.layers(mean_of_clips(batch.clips, self.mask(batch)))[:, 0]))
@@ -86,12 +84,10 @@ class USDL(Head):
     def needs(cls, settings: USDLSettings) -> Needs:
         return Needs(sees_padding=not settings.mask)
 
-    def __init__(
-        self, dim: int, settings: USDLSettings, prototypes: Prototypes | None = None, audio_dim: int = 0
-    ) -> None:
-        super().__init__(dim, settings, prototypes, audio_dim)
-        self.layers = perceptron(dim, settings.width, settings.bins, settings.dropout)
-        self.register_buffer("values", torch.linspace(0, 1, settings.bins), persistent=False)
+    def build(self, dim: int, audio_dim: int) -> None:
+        s = self.settings
+        self.layers = perceptron(dim, s.width, s.bins, s.dropout)
+        self.register_buffer("values", torch.linspace(0, 1, s.bins), persistent=False)
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings

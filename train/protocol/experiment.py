@@ -180,7 +180,7 @@ def _build_head(
     if plugin is None or texts.of_plugin is None:
         return built
     groups = {group: torch.as_tensor(texts.of_plugin.group(group)) for group in plugin.groups}
-    return plugin.build(built, dim, groups, second_dim, settings.plugin)
+    return plugin.kind(built, dim, groups, second_dim, settings.plugin)
 
 
 def task_of(data: FeatureSet, unit: Unit, split: Split, device: torch.device) -> Task:

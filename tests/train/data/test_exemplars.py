@@ -254,7 +254,7 @@ def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
     for name, exemplars, message in (
         ("without", None, "compares videos with exemplars, which this checkpoint does not have"),
         ("damaged", {**config["exemplars"], "everyone": [99]}, "its exemplars are damaged"),
-        ("lost", {"video_ids": []}, "its exemplars are damaged"),
+        ("lost", {"video_ids": []}, "exemplars.categories is missing"),
     ):
         broken = tmp_path / name / "checkpoints" / path.name
         broken.parent.mkdir(parents=True)

@@ -49,7 +49,7 @@ def test_every_head_is_restored(tmp_path, name):
 @pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)
 def test_every_plugin_is_restored(tmp_path, plugin):
     texts = {group: torch.randn(4, 16) for group in plugin.groups}
-    head = ready(plugin.build(make_head("i3d-mlp"), DIM, texts, AUDIO_DIM, plugin.kind.Settings()))
+    head = ready(plugin.kind(make_head("i3d-mlp"), DIM, texts, AUDIO_DIM, plugin.kind.Settings()))
     (name,) = [name for name, variants in PLUGINS.items() if plugin.kind in {one.kind for one in variants}]
     described = config_of("i3d-mlp", head, plugin=name, plugin_settings=asdict(head.settings))
     save_checkpoint(tmp_path / "h.safetensors", head, described)

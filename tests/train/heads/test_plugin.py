@@ -23,7 +23,7 @@ def test_plugins_before_the_hosts_of_mvla(name, plugin):
     texts = {group: torch.randn(4, 16) for group in plugin.groups}
     known = plugin.kind.Settings.__dataclass_fields__
     small = {key: value for key, value in {"width": 16, "heads": 2, "dropout": 0.0}.items() if key in known}
-    head = plugin.build(make_head(name), DIM, texts, AUDIO_DIM, plugin.kind.Settings(**small))
+    head = plugin.kind(make_head(name), DIM, texts, AUDIO_DIM, plugin.kind.Settings(**small))
     check_that_padding_changes_nothing(ready(head))
     batch = make_batch([9, 7, 5, 8])
     loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())
