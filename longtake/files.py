@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from dataclasses import dataclass
@@ -83,9 +84,9 @@ def writer_of(temporary: Path) -> Writer | None:
     return Writer.parse(found[1]) if found else None
 
 
-def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove the temporary files that killed processes left in a folder, for files that match the pattern `name`."""
-    for leftover in folder.glob(f".{name}.*.tmp"):
+def clear_dead(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files that killed processes left in a folder, for the file of this name or for all."""
+    for leftover in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
         owner = writer_of(leftover)
         if owner is not None and owner.is_dead():
             leftover.unlink(missing_ok=True)

@@ -55,6 +55,17 @@ def test_only_files_of_dead_processes_are_removed(tmp_path, dead_pid):
     assert set(os.listdir(tmp_path)) == set(names) - {names[1], names[3]}
 
 
+@pytest.mark.parametrize("name", ["x[1].h5", "a**.h5", "a?.h5"])
+def test_a_name_with_special_characters_is_not_a_pattern(tmp_path, dead_pid, name):
+    """`[` begins a set of characters in a pattern, and Python 3.11 raises `ValueError` for `a**`."""
+    host = Writer.current().host
+    own, other = (tmp_path / f".{stem}.{dead_pid}@{host}.tmp" for stem in (name, "ab.h5"))
+    own.touch()
+    other.touch()
+    write_whole(tmp_path / name, "whole")
+    assert not own.exists() and other.exists()
+
+
 def test_the_writer_in_a_name(tmp_path):
     assert writer_of(temporary_path(tmp_path / "a.h5")) == Writer.current()
     assert writer_of(tmp_path / "a.h5") is None
