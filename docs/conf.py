@@ -8,6 +8,8 @@ copyright = f"{datetime.now(UTC).year}, {author}"
 extensions = ["myst_parser"]
 root_doc = "docs/index"
 exclude_patterns = [
+    # Links to the folders at the top level.
+    "longtake",
     ".tox",
     ".venv*",
     "site",
