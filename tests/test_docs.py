@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- runs: (?P<where>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+FILE = re.compile(
+    r"(?<![\w/.-])((?:longtake|manifests|features|extract|train|tests|benchmarks)/[\w/-]+\.(?:py|md|toml|html))(?!\w)"
+)
 
 
 RUNNERS = {"sh": ("bash", "-euo", "pipefail"), "python": (sys.executable,)}
@@ -58,6 +61,13 @@ def test_blocks_that_run_here(tmp_path):
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_files_that_are_named_exist():
+    pages = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "docs" / "performance").glob("*.md"))]
+    named = {(page.name, name) for page in pages for name in FILE.findall(page.read_text())}
+    assert len(named) > 30
+    assert not sorted((page, name) for page, name in named if not (ROOT / name).exists())
 
 
 def test_the_readme_begins_with_the_main_job_and_the_tests():
