@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,15 @@ from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, Options
 
 PATH = click.Path(path_type=Path)
-Decorator = Callable[[Any], Any]
 
 
-def store_option(help: str, **settings: Any) -> Decorator:
-    return click.option("--features", "store_path", type=StorePath(), help=help, **settings)
-
-
-def head_option(name: str, help: str, **settings: Any) -> Decorator:
-    return click.option("--head", name, shell_complete=completes(lambda: TABLE), help=help, **settings)
-
-
-def set_option(help: str) -> Decorator:
-    return click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=help)
-
-
-def audio_option(*names: str, help: str = "Features of the sound, for heads that hear.") -> Decorator:
-    return click.option("--audio", *names, help=help)
-
-
+store_option = partial(click.option, "--features", "store_path", type=StorePath())
+head_option = partial(click.option, "--head", shell_complete=completes(lambda: TABLE))
+set_option = partial(click.option, "--set", "settings", multiple=True, metavar="KEY=VALUE")
+audio_option = partial(click.option, "--audio", help="Features of the sound, for heads that hear.")
+text_option = partial(click.option, "--text")
+seeds_option = partial(click.option, "--seeds", type=click.IntRange(1), default=Options.seeds, show_default=True)
+preset_option = partial(click.option, "--preset", default=Options.preset, show_default=True)
 run_option = click.option("--run", "run_folder", type=PATH, required=True, help="Folder of a run.")
 backbone_option = click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
 device_option = click.option("--device", default=Options.device, show_default=True, help="auto, cpu, cuda, cuda:1, ...")
@@ -48,22 +38,6 @@ category_option = click.option(
 folds_option = click.option(
     "--folds", type=click.IntRange(0), default=Options.folds, help="Cross-validation inside the training split."
 )
-
-
-def seeds_option(help: str) -> Decorator:
-    return click.option("--seeds", type=click.IntRange(1), default=Options.seeds, show_default=True, help=help)
-
-
-def preset_option(help: str) -> Decorator:
-    return click.option("--preset", default=Options.preset, show_default=True, help=help)
-
-
-def text_option(help: str) -> Decorator:
-    return click.option("--text", help=help)
-
-
-def plugin_option(where: str) -> Decorator:
-    return click.option("--plugin", help=f"mag2 (MLAVL) or mvla (MVLA): guidance by texts before {where}.")
 
 
 @click.group(cls=Console)
@@ -93,24 +67,24 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
 )
 @head_option(
     "head",
-    f"One of {', '.join(TABLE)}. Default: {DEFAULT_HEAD_WITH_TEXTS} where the store has text features, else {DEFAULT_HEAD}.",
+    help=f"One of {', '.join(TABLE)}. Default: {DEFAULT_HEAD_WITH_TEXTS} where the store has text features, else {DEFAULT_HEAD}.",
 )
 @backbone_option
 @audio_option(
     "--second",
     help="A second stream, clip for clip, NAME or NAME@RECIPE: the sound for heads that hear (avcf), CLIP's pictures for MVLA.",
 )
-@text_option("Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
-@plugin_option("the head")
+@text_option(help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
+@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before the head.")
 @category_option
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
-@seeds_option("Train each model this many times.")
+@seeds_option(help="Train each model this many times.")
 @folds_option
-@preset_option("Settings to start from: docs/heads.md lists them.")
+@preset_option(help="Settings to start from: docs/heads.md lists them.")
 @click.option("--epochs", type=int, help="Default: the published number for the head and dataset.")
 @click.option("--lr", type=float, help="Learning rate. Default: the published one.")
 @click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
-@set_option("Any other setting; may be repeated.")
+@set_option(help="Any other setting; may be repeated.")
 @click.option("--control", is_flag=True, help="Also train on shuffled labels, to show what chance alone gives.")
 @click.option(
     "--floor/--no-floor",
@@ -187,7 +161,7 @@ def heads(
 
 @main.command()
 @run_option
-@store_option("The store to score.", required=True)
+@store_option(help="The store to score.", required=True)
 @click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
 @json_option
 def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool) -> None:
@@ -208,7 +182,7 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool
 
 @main.command()
 @run_option
-@store_option("Store of the videos; labels are not needed.")
+@store_option(help="Store of the videos; labels are not needed.")
 @click.option("--video", type=PATH, help="A video file; needs the extract extra.")
 @click.option("--only", multiple=True, metavar="ID", help="Of a store: only this video; may be repeated.")
 @click.option("--category", help="Which heads of the run, for videos whose category the store does not have.")
@@ -294,7 +268,7 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
 
 @main.command()
 @click.argument("run", type=PATH)
-@store_option("The run's store: adds where grades looked.")
+@store_option(help="The run's store: adds where grades looked.")
 @click.option("--videos", type=PATH, help="Folder of the videos: adds pictures of the strongest clips.")
 @click.option("--show", multiple=True, metavar="ID", help="A test video whose attention is shown too; may be repeated.")
 @click.option("--out", type=PATH, help="The page.  [default: RUN/report.html]")
@@ -325,19 +299,19 @@ def report(
 
 
 @main.command()
-@store_option("The feature store.", required=True)
-@head_option("heads", "May be repeated.", multiple=True, required=True)
+@store_option(help="The feature store.", required=True)
+@head_option("heads", help="May be repeated.", multiple=True, required=True)
 @click.option(
     "--backbone", "backbones", multiple=True, help="May be repeated. Default: all of the store but the sound."
 )
 @category_option
-@seeds_option("Runs of each, by seeds 0, 1, ...")
+@seeds_option(help="Runs of each, by seeds 0, 1, ...")
 @folds_option
-@preset_option("Settings to start from.")
+@preset_option(help="Settings to start from.")
 @audio_option()
-@text_option("Prompt set of the store. Default: the head's.")
-@plugin_option("all heads")
-@set_option("Any other setting, for all heads; may be repeated.")
+@text_option(help="Prompt set of the store. Default: the head's.")
+@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before all heads.")
+@set_option(help="Any other setting, for all heads; may be repeated.")
 @device_option
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
 @click.option(
@@ -401,16 +375,16 @@ def sweep(
 
 @main.command("import-checkpoint")
 @click.argument("source", type=PATH)
-@head_option("head", "Head whose published key names SOURCE has, such as gdlt or gslm.", required=True)
+@head_option("head", help="Head whose published key names SOURCE has, such as gdlt or gslm.", required=True)
 @store_option(
-    "Store of the features it was trained on: recipe, score range and texts come from it.", required=True
+    help="Store of the features it was trained on: recipe, score range and texts come from it.", required=True
 )  # fmt: skip
 @click.option("--score", required=True, help="Score that it predicts.")
 @click.option("--category", default="", help="Category that it was trained for.")
 @backbone_option
 @audio_option()
-@text_option("Prompt set it was trained with. Default: the head's.")
-@set_option("Settings that no weight shows, such as heads=1.")
+@text_option(help="Prompt set it was trained with. Default: the head's.")
+@set_option(help="Settings that no weight shows, such as heads=1.")
 @click.option("--out", type=PATH, required=True, help="Folder of the run that is made.")
 def import_checkpoint(
     source: Path, head: str, store_path: Path | str, settings: tuple[str, ...], **choices: Any

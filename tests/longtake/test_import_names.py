@@ -80,7 +80,13 @@ def test_an_install(research, tmp_path, editable):
     place = run([bin_folder / "python", "-c", USES_THE_API], research).strip()
     assert Path(place) == (source if editable else home) / "longtake"
     assert run([bin_folder / "python", "-c", USES_THEIR_OWN], research) == "the user\n"
-    for name in ("features/FORMAT.md", "manifests/rg.csv", "train/runs/papers.csv", "py.typed"):
+    for name in (
+        "features/FORMAT.md",
+        "manifests/rg.csv",
+        "train/protocol/presets.toml",
+        "train/runs/papers.csv",
+        "py.typed",
+    ):
         assert (Path(place) / name).is_file(), f"{name} is missing"
 
 

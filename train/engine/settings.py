@@ -1,4 +1,4 @@
-"""The hyper-parameters of training and their defaults. Values per head and dataset are in `longtake.train.protocol.presets`."""
+"""The hyper-parameters of training and their defaults. Values per head and dataset are in `train/protocol/presets.toml`."""
 
 from __future__ import annotations
 

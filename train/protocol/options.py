@@ -10,8 +10,8 @@ BASELINE = "ridge"
 """The head that is fitted as a baseline for every result."""
 DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS = "gdlt", "gslm"
 """The second where the store has the texts for it."""
-PUBLISHED, TUNED = "published", "tuned"
-"""Presets of hyper-parameters."""
+PUBLISHED = "published"
+"""One of the presets in presets.toml."""
 
 
 @dataclass(frozen=True)

@@ -125,11 +125,7 @@ class Run:
 
 
 def fit(
-    features: Path | str | Sequence[Path | str],
-    *,
-    out: Path | str | None = None,
-    resume: bool = False,
-    **choices: Any,
+    features: Path | str | Sequence[Path | str], *, out: Path | str | None = None, resume: bool = False, **choices: Any
 ) -> Run:
     """Train a head for every category and score of a store, by the published protocol.
 
