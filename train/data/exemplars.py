@@ -41,7 +41,8 @@ class ExemplarPool:
     @classmethod
     def of(cls, needs: Needs, data: FeatureSet, rows: np.ndarray, targets01: np.ndarray) -> ExemplarPool:
         """For a head that needs exemplars. Raises `DataError` when the data lack the rule's column."""
-        rule = rule_of(needs)
+        rule = needs.exemplars
+        assert rule is not None
         if rule.score is not None and rule.score not in data.scores:
             raise DataError(
                 f"exemplars={rule.match} needs the score {rule.score!r}, which the store lacks{there_are(rule.score, data.scores)}; "
@@ -55,7 +56,8 @@ class ExemplarPool:
 
     @property
     def rule(self) -> ExemplarRule:
-        return rule_of(self.needs)
+        assert self.needs.exemplars is not None
+        return self.needs.exemplars
 
     @property
     def scores(self) -> np.ndarray:
@@ -137,13 +139,6 @@ class Candidates:
         chosen = chosen + (chosen >= own)
         there = voters < np.maximum(others, 1)[:, None]
         return np.where(there, self.order[np.where(there, self.first[rows][:, None] + chosen, 0)], -1)
-
-
-def rule_of(needs: Needs) -> ExemplarRule:
-    """Of a head that compares."""
-    if needs.exemplars is None:
-        raise ValueError("this head needs no exemplars")
-    return needs.exemplars
 
 
 def evenly(count: int | np.ndarray, wanted: int) -> np.ndarray:

@@ -10,11 +10,10 @@ import numpy as np
 from longtake.features.types import TextFeatures
 from longtake.manifests.card import Card
 from longtake.manifests.prompts import STAGES, VIDEOS, CategoryTexts
-from longtake.train.errors import DataError, SettingsError
+from longtake.train.errors import DataError, SettingsError, require_at_least, require_one_of
 from longtake.train.heads.base import GRADES, SCORES, Prototypes
 
 FROM_TEXT, INTERPOLATED = "text", "interpolated"
-SCORE_TEXTS = (FROM_TEXT, INTERPOLATED)
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,10 @@ class PrototypeSettings:
     """How many score prototypes: all of the group, or every second, fourth, ... of it; QGVL tries 11, 21, 51, 101."""
 
     def __post_init__(self) -> None:
-        if self.score_texts not in SCORE_TEXTS:
-            raise SettingsError(f"score_texts takes {' or '.join(SCORE_TEXTS)}, got {self.score_texts!r}")
+        require_one_of("score_texts", self.score_texts, (FROM_TEXT, INTERPOLATED))
+        require_at_least(self, scores=2)
         if self.grades < 0 or self.grades == 1:
             raise SettingsError(f"grades must be 2 or more, or 0 for all, got {self.grades}")
-        if self.scores < 2:
-            raise SettingsError(f"scores must be 2 or more, got {self.scores}")
 
 
 def interpolate(grades: np.ndarray, num_scores: int) -> np.ndarray:

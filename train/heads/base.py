@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from longtake.errors import there_are
-from longtake.train.errors import DataError, SettingsError
+from longtake.train.errors import DataError, SettingsError, require_at_least
 
 ANY, CATEGORY = "any", "category"
 SCORE_PREFIX = "score_"
@@ -39,8 +39,7 @@ class ExemplarRule:
                 f"exemplars takes {ANY}, {CATEGORY} or a column {SCORE_PREFIX}<name>, got {self.match!r}"
                 f"{there_are(self.match, (ANY, CATEGORY))}"
             )
-        if self.voters < 1:
-            raise SettingsError(f"voters must be 1 or more, got {self.voters}")
+        require_at_least(self, voters=1)
 
     @property
     def score(self) -> str | None:

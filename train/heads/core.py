@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from longtake.train.errors import SettingsError
+from longtake.train.errors import require_at_least
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
 from longtake.train.heads.usdl import mean_of_clips
@@ -23,8 +23,7 @@ class CoReSettings(ContrastSettings):
     mask: bool = True
 
     def __post_init__(self) -> None:
-        if self.depth < 2:
-            raise SettingsError(f"depth must be 2 or more, got {self.depth}")
+        require_at_least(self, depth=2)
 
 
 class Nodes(nn.Module):

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import DataError, SettingsError
+from longtake.train.errors import DataError, require_one_of
 from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
@@ -55,8 +55,7 @@ class GSLMSettings:
     """False feeds the zeros of padding to the network, as the published code does."""
 
     def __post_init__(self) -> None:
-        if self.queries not in (TEXT, LEARNABLE, POSITIONAL):
-            raise SettingsError(f"queries takes {TEXT}, {LEARNABLE} or {POSITIONAL}, got {self.queries!r}")
+        require_one_of("queries", self.queries, (TEXT, LEARNABLE, POSITIONAL))
 
 
 def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
@@ -64,9 +63,7 @@ def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
 
     With 4 grades and 101 scores: 0-24, 25-49, 50-74, 75-100 (QGVL, Fig. 4).
     """
-    return torch.div(torch.arange(num_scores), max(num_scores // num_grades, 1), rounding_mode="floor").clamp(
-        max=num_grades - 1
-    )
+    return (torch.arange(num_scores) // max(num_scores // num_grades, 1)).clamp(max=num_grades - 1)
 
 
 class GSLM(Head):
@@ -78,9 +75,7 @@ class GSLM(Head):
     @classmethod
     def needs(cls, settings: GSLMSettings) -> Needs:
         levels = (GRADES, SCORES) if settings.score_level else (GRADES,)
-        return Needs(
-            levels if settings.queries == TEXT else (), audio=settings.audio, sees_padding=not settings.mask
-        )  # fmt: skip
+        return Needs(levels if settings.queries == TEXT else (), audio=settings.audio, sees_padding=not settings.mask)
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings

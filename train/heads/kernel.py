@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from longtake.train.errors import SettingsError
+from longtake.train.errors import SettingsError, require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.ridge import RidgeSettings, safe_spread, solve_dual
 
@@ -47,14 +47,10 @@ class KernelSettings(RidgeSettings):
     """Training clips that the kernel is approximated from, taken at equal distances, so that every video provides some."""
 
     def __post_init__(self) -> None:
-        for name in ("segments", "landmarks", "penalties"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        require_at_least(self, segments=1, landmarks=1, penalties=1, variation_weight=0)
         for name in ("bandwidth", "time_width"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.variation_weight < 0:
-            raise SettingsError(f"variation_weight must be 0 or more, got {self.variation_weight}")
 
 
 class Kernel(Head):

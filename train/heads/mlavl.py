@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import DataError, SettingsError
+from longtake.train.errors import DataError, require_one_of
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.action_graph import GCN, MAG2, NONE, SAGE
 from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
@@ -46,8 +46,7 @@ class MLAVLSettings:
     """False feeds the zeros of padding to the network, as the published code does."""
 
     def __post_init__(self) -> None:
-        if self.mag2 not in (SAGE, GCN, NONE):
-            raise SettingsError(f"mag2 takes {SAGE}, {GCN} or {NONE}, got {self.mag2!r}")
+        require_one_of("mag2", self.mag2, (SAGE, GCN, NONE))
 
     @property
     def has_mag2(self) -> bool:
@@ -92,7 +91,8 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        heard, _ = self.attention(visual, audio, audio, key_padding_mask=_padding(mask), need_weights=False)
+        padding = None if bool(mask.all()) else ~mask
+        heard, _ = self.attention(visual, audio, audio, key_padding_mask=padding, need_weights=False)
         return self.norm(visual + heard) * mask[..., None]
 
 
@@ -119,10 +119,6 @@ class MeanScore(nn.Module):
     def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         mean = clips.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
         return torch.sigmoid(self.layers(mean)).squeeze(-1)
-
-
-def _padding(mask: torch.Tensor) -> torch.Tensor | None:
-    return None if bool(mask.all()) else ~mask
 
 
 class MLAVL(Head):

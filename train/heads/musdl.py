@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from longtake.errors import there_are
-from longtake.train.errors import SettingsError
+from longtake.train.errors import SettingsError, require_one_of
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.usdl import USDLSettings, gaussian_labels, mean_of_clips, perceptron
 
 EXPECTATION, MODE = "expectation", "mode"
-READINGS = (EXPECTATION, MODE)
 FINE = 50
 """Values between two bins at which labels are made, to read expectations back."""
 
@@ -49,10 +47,7 @@ class MUSDLSettings(USDLSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.read not in READINGS:
-            raise SettingsError(
-                f"read takes {' or '.join(READINGS)}, got {self.read!r}{there_are(self.read, READINGS)}"
-            )
+        require_one_of("read", self.read, (EXPECTATION, MODE))
         if self.drop < 0 or (self.judges and 2 * self.drop >= len(self.columns)):
             raise SettingsError(f"of {len(self.columns)} judges, drop={self.drop} at both ends leaves none")
 

@@ -16,19 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import SettingsError
+from longtake.train.errors import SettingsError, require_one_of
 from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs
-from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, xavier_
+from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, two_layers, xavier_
 from longtake.train.heads.blocks.segmentation import frame_grid, times_of, to_clips
 from longtake.train.heads.blocks.transformer import encoder
 
 SOFT, HARD = "soft", "hard"
-TEXTS = (SOFT, HARD)
 
 
 @dataclass(frozen=True)
 class MVLASettings:
-    TEXTS: ClassVar[tuple[str, ...]] = TEXTS
+    TEXTS: ClassVar[tuple[str, ...]] = (SOFT, HARD)
     width: int = 512
     """Of both branches and the texts: CLIP's own, so that its pictures and texts keep the space they share."""
     heads: int = 8
@@ -53,8 +52,7 @@ class MVLASettings:
     mask: bool = True
 
     def __post_init__(self) -> None:
-        if self.texts not in self.TEXTS:
-            raise SettingsError(f"texts takes one of {', '.join(self.TEXTS)}, got {self.texts!r}")
+        require_one_of("texts", self.texts, self.TEXTS)
         if self.stages < 1 or not self.temperature > 0:
             raise SettingsError(
                 f"stages must be 1 or more and temperature above 0, got {self.stages}, {self.temperature}"
@@ -70,10 +68,8 @@ class CollaborativeAttention(nn.Module):
         self.clip_query = nn.Linear(clip_width, width, bias=False)
         self.vision_key = nn.Linear(width, width, bias=False)
         self.vision_value = nn.Linear(width, clip_width, bias=False)
-        self.vision_mlp, self.clip_mlp = (
-            nn.Sequential(nn.Linear(wide, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, wide))
-            for wide in (width, clip_width)
-        )
+        self.vision_mlp = two_layers(width, width, width, dropout, nn.GELU)
+        self.clip_mlp = two_layers(clip_width, width, clip_width, dropout, nn.GELU)
 
     def forward(
         self,
@@ -156,13 +152,13 @@ class Guidance(nn.Module):
         self.vision_projection = None if vision_dim == s.width else Projection(vision_dim, s.width)
         self.temporal = encoder(s.width, heads=s.heads, layers=s.temporal_layers, dropout=s.dropout)
         xavier_(self.temporal)
-        self.text_projection = None if texts.shape[1] == s.width else nn.Linear(texts.shape[1], s.width)
+        self.text_projection = nn.Identity() if texts.shape[1] == s.width else nn.Linear(texts.shape[1], s.width)
         # Similarities are taken in one space: clips of another width are brought there.
-        self.clip_projection = None if clip_width == s.width else nn.Linear(clip_width, s.width)
+        self.clip_projection: nn.Module = nn.Identity() if clip_width == s.width else nn.Linear(clip_width, s.width)
         self.attention = CollaborativeAttention(s.width, clip_width, s.dropout) if s.sca else None
 
     def texts(self, raw: torch.Tensor) -> torch.Tensor:
-        return raw if self.text_projection is None else self.text_projection(raw)
+        return self.text_projection(raw)
 
     def vision_of_clips(self, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
         """Equation 3 at the level of clips, `(batch, clips, width)`: of the second stream, pooled over time where it has a clock of its
@@ -196,7 +192,7 @@ class Guidance(nn.Module):
         s = self.settings
         if not self.training or not (s.similarity_weight or s.divergence_weight):
             return {}
-        clips = clips if self.clip_projection is None else self.clip_projection(clips)
+        clips = self.clip_projection(clips)
         num_grades = len(texts) if batch.terms is None else batch.terms.shape[1]
         which = (batch.target01.clamp(0, 1) * (num_grades - 1)).round().long()
         if batch.terms is not None:
@@ -237,9 +233,7 @@ class MVLA(Head):
         s = self.settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.guidance = Guidance(s, self.texts(GRADES), audio_dim or dim, s.width)
-        self.assessment = nn.Sequential(
-            nn.Linear(2 * s.width, s.width), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.width, 1)
-        )
+        self.assessment = two_layers(2 * s.width, s.width, 1, s.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
         mask = self.mask(batch)

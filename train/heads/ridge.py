@@ -66,11 +66,8 @@ def solve_dual(gram: torch.Tensor, targets: torch.Tensor, settings: RidgeSetting
         left_out.append(targets - penalty * dual / (1 - leverage).clamp_min(1e-6)[:, None])
     errors = torch.stack([((guess - targets) ** 2).mean(0) for guess in left_out])
     best = errors.argmin(0)
-    columns = range(targets.shape[1])
-    return (
-        torch.stack([duals[best[column]][:, column] for column in columns], 1),
-        torch.stack([left_out[best[column]][:, column] for column in columns], 1),
-    )
+    chosen = best.expand(1, *targets.shape)
+    return torch.stack(duals).gather(0, chosen)[0], torch.stack(left_out).gather(0, chosen)[0]
 
 
 class Ridge(Head):

@@ -15,9 +15,8 @@ from torch import nn
 
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
-from longtake.train.heads.blocks.layers import ContextEncoder
+from longtake.train.heads.blocks.layers import ContextEncoder, two_layers
 from longtake.train.heads.blocks.segmentation import (
-    BOUNDARIES,
     FIXED,
     PREDICTED,
     TRUE,
@@ -27,6 +26,7 @@ from longtake.train.heads.blocks.segmentation import (
     boundary_loss,
     boundary_seconds,
     frame_grid,
+    require_stages,
     spans,
     stage_means,
     stage_of_frames,
@@ -68,17 +68,12 @@ class StagedSettings(MVLASettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.boundaries not in BOUNDARIES:
-            raise SettingsError(f"boundaries takes one of {', '.join(BOUNDARIES)}, got {self.boundaries!r}")
-        if self.stages < 2 or self.frames < self.stages:
-            raise SettingsError(f"stages must be 2 or more, and frames as many, got {self.stages} and {self.frames}")
+        require_stages(self.boundaries, self.stages, self.frames)
         try:
-            shares = [float(share) for share in self.edges.split(",")] if self.edges else []
+            shares = self.shares
         except ValueError:
-            shares = [0.0]
-        if shares and not (
-            len(shares) == self.stages - 1 and 0 < shares[0] <= shares[-1] < 1 and shares == sorted(set(shares))
-        ):
+            shares = []
+        if len(shares) != self.stages - 1 or not (0 < shares[0] <= shares[-1] < 1 and shares == sorted(set(shares))):
             raise SettingsError(
                 f"edges takes {self.stages - 1} ascending shares between 0 and 1, such as 0.3,0.8, got {self.edges!r}"
             )
@@ -124,23 +119,20 @@ class StageGuidance(Guidance):
         self.segmentation = None
         if settings.boundaries != FIXED:
             # Clips reach the width of the texts through the segmentation.
-            self.clip_projection = None
+            self.clip_projection = nn.Identity()
             self.segmentation = Segmentation(
-                clip_width, settings.width, settings.stages - 1, blocks=settings.blocks, dropout=settings.dropout,
-                vision_dim=settings.width,
-            )  # fmt: skip
+                clip_width, settings.width, settings.stages - 1, settings.dropout, settings.blocks, settings.width
+            )
 
     def grains(self, batch: Batch, clips: torch.Tensor, mask: torch.Tensor) -> Grains:
         """Of clips `(batch, clips, clip_width)` and the pictures of the batch."""
         s = self.settings
         if self.segmentation is None:
-            wide = clips if self.clip_projection is None else self.clip_projection(clips)
+            clips, vision = self.clip_projection(clips) * mask[..., None], self.vision_of_clips(batch, mask)
             grid = Grid(batch.mask, times_of(batch))
             index = self._fixed(batch, grid)
-            return Grains(
-                wide * mask[..., None], self.vision_of_clips(batch, mask), batch.mask, stage_means(grid, index),
-                stage_of_frames(grid, index), grid, None,
-            )  # fmt: skip
+            means, true_stage = stage_means(grid, index), stage_of_frames(grid, index)
+            return Grains(clips, vision, batch.mask, means, true_stage, grid, None)
         grid = frame_grid(batch, s.frames)
         if batch.second_stream is not None:
             vision = self.vision(batch.second_stream.features, batch.second_stream.mask)
@@ -149,9 +141,8 @@ class StageGuidance(Guidance):
         found = self.segmentation(batch, grid, clips, vision)
         true = true_or_predicted(found, grid, batch.boundaries)
         used = true if s.boundaries == TRUE else found.index
-        return Grains(
-            found.frames, vision, grid.mask, stage_means(grid, used), stage_of_frames(grid, true), grid, found
-        )  # fmt: skip
+        means, true_stage = stage_means(grid, used), stage_of_frames(grid, true)
+        return Grains(found.frames, vision, grid.mask, means, true_stage, grid, found)
 
     def _fixed(self, batch: Batch, grid: Grid) -> torch.Tensor:
         """The first clip of each stage but the first, by the clips' middles; every stage has a clip, as far as there are so many."""
@@ -216,15 +207,13 @@ class StagedMVLA(Head):
         boundaries = 0 if settings.boundaries == FIXED else settings.stages - 1
         return Needs(
             texts=GROUPS, second_stream=True, boundaries=boundaries, terms=GROUPS, sees_padding=not settings.mask
-        )  # fmt: skip
+        )
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.context = ContextEncoder(dim, s.width, heads=s.heads, layers=s.encoder_layers, dropout=s.dropout)
         self.guidance = StageGuidance(s, self.texts("stages"), audio_dim or dim, s.width)
-        self.assessment = nn.Sequential(
-            nn.Linear((s.stages + 1) * s.width, s.width), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.width, 1)
-        )
+        self.assessment = two_layers((s.stages + 1) * s.width, s.width, 1, s.dropout)
 
     def forward(self, batch: Batch) -> HeadOutput:
         guidance = self.guidance

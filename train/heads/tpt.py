@@ -15,7 +15,7 @@ from torch import nn
 
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
-from longtake.train.heads.blocks.layers import xavier_
+from longtake.train.heads.blocks.layers import two_layers, xavier_
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class ParsingLayer(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(s.temperature))
         self.query, self.key, self.value = nn.Linear(s.width, s.width), nn.Linear(dim, s.width), nn.Linear(dim, s.width)
         self.norm1, self.norm2 = nn.LayerNorm(s.width), nn.LayerNorm(s.width)
-        self.mlp = nn.Sequential(
-            nn.Linear(s.width, s.feed_forward), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.feed_forward, s.width)
-        )
+        self.mlp = two_layers(s.width, s.feed_forward, s.width, s.dropout)
         self.dropout = nn.Dropout(s.dropout)
         self.attention = nn.MultiheadAttention(s.width, s.heads, s.dropout, batch_first=True) if attends else None
         self.norm3 = nn.LayerNorm(s.width) if attends else None
@@ -105,9 +103,7 @@ class TPT(Head):
         self.layers = nn.ModuleList(ParsingLayer(dim, s, attends=index == 0) for index in range(s.layers))
         nn.init.xavier_uniform_(self.places)
         xavier_(self.layers)
-        self.pair = nn.Sequential(
-            nn.Linear(2 * s.width, s.width), nn.ReLU(), nn.Dropout(s.dropout), nn.Linear(s.width, s.width)
-        )
+        self.pair = two_layers(2 * s.width, s.width, s.width, s.dropout)
         self.group, self.place = (
             nn.Sequential(nn.Linear(s.width, 128), nn.ReLU(), nn.Linear(128, s.groups)) for _ in range(2)
         )

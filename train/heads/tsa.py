@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.errors import there_are
-from longtake.train.errors import SettingsError
+from longtake.train.errors import require_at_least
 from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities, exemplars_of
+from longtake.train.heads.blocks.layers import two_layers
 from longtake.train.heads.blocks.segmentation import (
-    BOUNDARIES,
     FIXED,
     PREDICTED,
     TRUE,
@@ -28,6 +27,7 @@ from longtake.train.heads.blocks.segmentation import (
     boundary_loss,
     boundary_seconds,
     frame_grid,
+    require_stages,
     true_or_predicted,
 )
 
@@ -53,15 +53,8 @@ class TSASettings(ContrastSettings):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.boundaries not in BOUNDARIES:
-            raise SettingsError(
-                f"boundaries takes one of {', '.join(BOUNDARIES)}, got {self.boundaries!r}{there_are(self.boundaries, BOUNDARIES)}"
-            )
-        if self.stages < 2 or self.frames < self.stages:
-            raise SettingsError(f"stages must be 2 or more, and frames as many, got {self.stages} and {self.frames}")
-        for name in ("points", "layers"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        require_stages(self.boundaries, self.stages, self.frames)
+        require_at_least(self, points=1, layers=1)
 
 
 class CrossAttention(nn.Module):
@@ -72,13 +65,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.query_norm, self.key_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
-        )
+        self.mlp = nn.Sequential(*two_layers(width, 4 * width, width, dropout, nn.GELU), nn.Dropout(dropout))
 
     def forward(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
         """Both `(stages, points, width)` -> the same."""

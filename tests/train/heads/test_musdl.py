@@ -105,7 +105,7 @@ def test_what_cannot_be(tmp_path):
         MUSDL.needs(MUSDLSettings())
     with pytest.raises(SettingsError, match="of 2 judges, drop=1 at both ends leaves none"):
         MUSDLSettings(judges="a,b", drop=1)
-    with pytest.raises(SettingsError, match="read takes expectation or mode, got 'mod'"):
+    with pytest.raises(SettingsError, match="read takes one of expectation, mode, got 'mod'"):
         MUSDLSettings(judges="a", read="mod")
     assert Card.from_json(find_card("jigsaws").to_json()) == find_card("jigsaws")
     source = """

@@ -53,6 +53,12 @@ class ContextEncoder(nn.Module):
         return places.unpack(projected if self.encoder is None else self.encoder.packed(projected, places))
 
 
+def two_layers(
+    inputs: int, width: int, outputs: int, dropout: float, activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), activation(), nn.Dropout(dropout), nn.Linear(width, outputs))
+
+
 def project(projection: Projection, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """`(batch, clips, dim)` -> `(batch, clips, width)`; padding neither enters the batch statistics nor gets a value."""
     places = Places.of(mask)

@@ -3,15 +3,6 @@
 Procedure segmentation of TSA (Xu et al., FineDiving, CVPR 2022, section 4) as MVLA takes it over (section 3.2, equation 4). The published
 code of TSA takes the clips of a video for the channels of a convolution, so that it knows 9 clips and 96 frames and nothing else.
 Here clips are brought to frames by their times, for any numbers of both; convolutions run over time.
-
-A head uses it so:
-
-    grid = frame_grid(batch, settings.frames)
-    found = self.segmentation(batch, grid)              # probabilities of boundaries for every frame
-    losses["boundaries"] = boundary_loss(found.logits, grid, batch.boundaries)
-    index = true_or_predicted(found, grid, batch.boundaries)    # or found.index
-    stages = stage_means(grid, index) @ found.frames    # (batch, boundaries + 1, width)
-    HeadOutput(..., boundaries=boundary_seconds(grid, found.index))
 """
 
 from __future__ import annotations
@@ -22,12 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import DataError
+from longtake.train.errors import DataError, SettingsError, require_one_of
 from longtake.train.heads.base import Batch
+from longtake.train.heads.blocks.layers import two_layers
 
 PREDICTED, TRUE, FIXED = "predicted", "true", "fixed"
 BOUNDARIES = (PREDICTED, TRUE, FIXED)
 """Where a head takes stages to end: as it predicts, as labels say (the oracle of the papers), or at fixed shares of the video, without segmentation."""
+
+
+def require_stages(boundaries: str, stages: int, frames: int) -> None:
+    """Raises `SettingsError` for settings that no head with stages can have."""
+    require_one_of("boundaries", boundaries, BOUNDARIES)
+    if stages < 2 or frames < stages:
+        raise SettingsError(f"stages must be 2 or more, and frames as many, got {stages} and {frames}")
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,8 @@ def to_frames(clips: torch.Tensor, mask: torch.Tensor, seconds: torch.Tensor, gr
     begin, end = middles.gather(1, low), middles.gather(1, high)
     share = ((grid.middles - begin) / (end - begin).clamp(min=1e-6)).clamp(0, 1)[..., None].to(clips.dtype)
     wide = (*low.shape, clips.shape[-1])
-    values = (1 - share) * clips.gather(1, low[..., None].expand(wide)) + share * clips.gather(
-        1, high[..., None].expand(wide)
-    )
-    return values * grid.mask[..., None]
+    before, behind = (clips.gather(1, index[..., None].expand(wide)) for index in (low, high))
+    return ((1 - share) * before + share * behind) * grid.mask[..., None]
 
 
 def to_clips(frames: torch.Tensor, grid: Grid, mask: torch.Tensor, seconds: torch.Tensor) -> torch.Tensor:
@@ -108,9 +105,9 @@ class Segmented:
 class ConvolutionBlock(nn.Module):
     """Convolution over time, layer norm, GELU, added to what came in; padding stays zero."""
 
-    def __init__(self, width: int, kernel: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        self.convolution = nn.Conv1d(width, width, 5, padding=2)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
@@ -127,16 +124,13 @@ class Segmentation(nn.Module):
     """
 
     def __init__(
-        self, dim: int, width: int, num_boundaries: int, *, blocks: int = 3, kernel: int = 5, dropout: float = 0.1,
-        vision_dim: int = 0,
-    ) -> None:  # fmt: skip
+        self, dim: int, width: int, num_boundaries: int, dropout: float, blocks: int = 3, vision_dim: int = 0
+    ) -> None:
         super().__init__()
         self.enter = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(ConvolutionBlock(width, kernel, dropout) for _ in range(blocks))
-        self.vision_block = ConvolutionBlock(vision_dim, kernel, dropout) if vision_dim else None
-        self.perceptron = nn.Sequential(
-            nn.Linear(width + vision_dim, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, num_boundaries)
-        )
+        self.blocks = nn.ModuleList(ConvolutionBlock(width, dropout) for _ in range(blocks))
+        self.vision_block = ConvolutionBlock(vision_dim, dropout) if vision_dim else None
+        self.perceptron = two_layers(width + vision_dim, width, num_boundaries, dropout, nn.GELU)
         # One frame in so many is a boundary, so confidence starts low.
         nn.init.constant_(self.perceptron[-1].bias, -4.0)
 

@@ -138,7 +138,7 @@ def test_the_oracle():
     grid = grid_of([8, 8], 2.0)
     batch = Batch(torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.zeros(2), (0, 1),
                   seconds=seconds_of(mask_of([3, 3]), 2, 1))  # fmt: skip
-    found = Segmentation(4, 8, 2).eval()(batch, grid)
+    found = Segmentation(4, 8, 2, 0.1).eval()(batch, grid)
     index = true_or_predicted(found, grid, tensor([[1.0, 2.0], [1.0, np.nan]]))
     assert index[0].tolist() == [2, 4] and torch.equal(index[1], found.index[1])
     assert torch.equal(true_or_predicted(found, grid, None), found.index)
@@ -158,7 +158,7 @@ def test_equation_12():
 
 def test_padding_changes_no_boundary():
     torch.manual_seed(0)
-    module = Segmentation(4, 8, 2, vision_dim=3).eval()
+    module = Segmentation(4, 8, 2, 0.1, vision_dim=3).eval()
     lengths, frames = [5, 3], [20, 11]
     mask = mask_of(lengths)
     clips = torch.randn(2, 5, 4) * mask[..., None]
