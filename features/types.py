@@ -100,9 +100,14 @@ class FeatureHeader:
         return recipe_hash(self.to_dict())
 
     def differences(self, other: FeatureHeader) -> dict[str, tuple[object, object]]:
-        """Field -> (ours, theirs), for messages that explain why two streams may not be mixed."""
+        """Field -> (ours, theirs), for messages that explain why two streams may not be mixed. Like the recipe id, it takes 25 and 25.0
+        for different."""
         ours, theirs = self.to_dict(), other.to_dict()
-        return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
+        return {
+            name: (ours[name], theirs[name])
+            for name in ours
+            if canonical_json(ours[name]) != canonical_json(theirs[name])
+        }
 
 
 @dataclass(frozen=True)

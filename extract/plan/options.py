@@ -54,6 +54,9 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not self.backbones:
             raise ExtractError("name at least one backbone")
+        if self.fps is not None:
+            # The recipe is a hash of its JSON, in which 1 and 1.0 differ.
+            object.__setattr__(self, "fps", float(self.fps))
         for name in ("clip_length", "clip_stride", "batch_size", "workers", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -93,3 +93,7 @@ def test_texts_by_group():
         text.group("x")
     with pytest.raises(InvalidFeatures, match="2 texts of 2 values expected"):
         replace(text, features=np.ones((3, 2), np.float32))
+
+
+def test_a_rate_that_is_written_otherwise_is_named():
+    assert set(header(fps=25).differences(header(fps=25.0))) == {"fps"}

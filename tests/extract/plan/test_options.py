@@ -33,3 +33,8 @@ def test_the_command_has_the_same_defaults():
     values = run.make_context("run", []).params
     for field in fields(RunOptions):
         assert values[field.name] == field.default, field.name
+
+
+def test_a_whole_rate_from_python_is_that_of_the_command():
+    """A recipe is a hash of its JSON: 25 would be another recipe than the 25.0 of `--fps 25`."""
+    assert isinstance(RunOptions(fps=25).fps, float)
