@@ -51,7 +51,7 @@ class Made:
             self.ids, ("train",) * num_videos, ("A",) * num_videos, ("total",), rng.normal(size=(num_videos, 1))
         )
         records = [VideoRecord(name, source_name=f"{name}.mp4", source_sha256="0" * 64) for name in self.ids]
-        self.table = VideoTable.of(records, [self.video(row).sha256 for row in range(num_videos)])
+        self.table = VideoTable.of([(record, self.video(row).sha256) for row, record in enumerate(records)])
 
     def blocks(self):
         yield Block(self.features, self.starts, self.starts + 1, self.table)

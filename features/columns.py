@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from math import isnan
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,12 +54,12 @@ class VideoTable:
         self.columns = columns
 
     @classmethod
-    def of(cls, records: Sequence[VideoRecord], checksums: Sequence[str]) -> VideoTable:
-        columns: dict[str, ArrayLike] = {
-            name: encode([getattr(record, name) for record in records]) for name in TEXT_FIELDS
-        }
-        columns |= {name: np.array([getattr(record, name) for record in records], "<f8") for name in NUMBER_FIELDS}
-        return cls({**columns, CHECKSUM: encode(checksums)})
+    def of(cls, videos: Sequence[tuple[VideoRecord, str]]) -> VideoTable:
+        """Of records, each with the checksum of its features."""
+        columns: dict[str, ArrayLike] = {CHECKSUM: encode([checksum for _, checksum in videos])}
+        columns |= {name: encode([getattr(record, name) for record, _ in videos]) for name in TEXT_FIELDS}
+        columns |= {name: np.array([getattr(record, name) for record, _ in videos], "<f8") for name in NUMBER_FIELDS}
+        return cls(columns)
 
     @classmethod
     def joined(cls, tables: Sequence[VideoTable]) -> VideoTable:
@@ -93,35 +92,17 @@ class VideoTable:
         return self._text("status")
 
     @cached_property
-    def spans(self) -> tuple[tuple[float | None, float | None], ...]:
-        """`VideoRecord.span` of each video."""
-        starts, ends = (np.asarray(self.columns[f"span_{end}_seconds"][:]).tolist() for end in ("start", "end"))
-        return tuple((None if isnan(start) else start, None if isnan(end) else end) for start, end in zip(starts, ends))
-
-    @cached_property
-    def source_names(self) -> tuple[str, ...]:
-        return self._text("source_name")
-
-    @cached_property
     def checksums(self) -> tuple[str, ...]:
         return self._text(CHECKSUM)
 
     @cached_property
     def records(self) -> tuple[VideoRecord, ...]:
-        return self._records(0, len(self))
+        values: dict[str, Sequence[Any]] = {name: self._text(name) for name in TEXT_FIELDS}
+        values |= {name: np.asarray(self.columns[name][:]).tolist() for name in NUMBER_FIELDS}
+        return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
 
     def record(self, row: int) -> VideoRecord:
-        return self._records(row, row + 1)[0]
-
-    def checksum(self, row: int) -> str:
-        return decode(np.asarray(self.columns[CHECKSUM][row : row + 1]))[0]
-
-    def _records(self, begin: int, end: int) -> tuple[VideoRecord, ...]:
-        values: dict[str, Sequence[Any]] = {
-            name: decode(np.asarray(self.columns[name][begin:end])) for name in TEXT_FIELDS
-        }
-        values |= {name: np.asarray(self.columns[name][begin:end]).tolist() for name in NUMBER_FIELDS}
-        return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
+        return self.part(row, row + 1).records[0]
 
     def find(self, video_id: str) -> int:
         """The row of a video; the other ids are not decoded. Raises `NotInStore`."""

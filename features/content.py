@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,10 @@ class StreamItem:
     record: VideoRecord
     num_clips: int
     read: Callable[[], VideoFeatures]
+
+    @classmethod
+    def of(cls, video: VideoFeatures) -> StreamItem:
+        return cls(video.record, len(video.features), lambda: video)
 
     @property
     def counts(self) -> Sequence[int]:
@@ -100,7 +104,18 @@ class StreamPlan:
     items: Sequence[StreamPart]
 
 
-def consecutive(videos: Iterable[tuple[Stream, int] | StreamItem]) -> list[StreamItem | StreamRows]:
+Source = tuple[Stream, int] | StreamItem
+"""Where a video's features come from: a row of an open stream, or a part that is read when it is written."""
+
+
+def plan_in_order(header: FeatureHeader, dtype: np.dtype, videos: Mapping[str, Source], labels: Labels) -> StreamPlan:
+    """Videos by id, in the order of the labels, so the order in which they were finished does not change the store."""
+    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    order = sorted(videos, key=lambda video_id: (place.get(video_id, len(place)), video_id))
+    return StreamPlan(header, dtype, consecutive(videos[video_id] for video_id in order))
+
+
+def consecutive(videos: Iterable[Source]) -> list[StreamItem | StreamRows]:
     """Rows of open streams and single videos, in order; adjacent rows of one stream become one `StreamRows`."""
     found: list[StreamItem | StreamRows] = []
     for video in videos:

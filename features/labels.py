@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,9 @@ class LabelRow:
     """In judges' units; a missing score has no entry."""
     boundaries: tuple[float, ...] = ()
     """Seconds; see `Labels`."""
+
+
+NO_LABELS = LabelRow("", "", {})
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,55 +100,43 @@ class Labels:
 
 def labels_of(manifest: Manifest) -> Labels:
     """A manifest as a store keeps it."""
-    rows = manifest.rows
-    scores = np.full((len(rows), len(manifest.score_names)), np.nan)
-    boundaries = np.full((len(rows), manifest.num_boundaries), np.nan)
-    for index, row in enumerate(rows):
-        boundaries[index, : len(row.boundaries)] = row.boundaries
-        for column, name in enumerate(manifest.score_names):
-            scores[index, column] = row.scores.get(name, np.nan)
-    return Labels(
-        tuple(row.video_id for row in rows),
-        tuple(row.split or "" for row in rows),
-        tuple(row.category or "" for row in rows),
-        tuple(manifest.score_names),
-        scores,
-        boundaries,
-    )
+    rows = {
+        row.video_id: LabelRow(row.split or "", row.category or "", row.scores, row.boundaries) for row in manifest.rows
+    }
+    return _from_rows(rows, manifest.score_names)
 
 
 def no_labels() -> Labels:
-    return Labels((), (), (), (), np.zeros((0, 0)))
+    return _from_rows({}, ())
+
+
+def _from_rows(rows: Mapping[str, LabelRow], score_names: Sequence[str]) -> Labels:
+    boundaries = np.full((len(rows), max((len(row.boundaries) for row in rows.values()), default=0)), np.nan)
+    for index, row in enumerate(rows.values()):
+        boundaries[index, : len(row.boundaries)] = row.boundaries
+    scores = [[row.scores.get(name, np.nan) for name in score_names] for row in rows.values()]
+    return Labels(
+        tuple(rows),
+        tuple(row.split for row in rows.values()),
+        tuple(row.category for row in rows.values()),
+        tuple(score_names),
+        np.array(scores, dtype=float).reshape(len(rows), len(score_names)),
+        boundaries,
+    )
 
 
 def combine_labels(*newest_first: Labels) -> Labels:
     """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores and of
     boundaries are joined."""
-    names = tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names))
-    num_boundaries = max(labels.boundaries.shape[1] for labels in newest_first)
-    rows: dict[str, tuple[str, str, np.ndarray, np.ndarray]] = {}
+    rows: dict[str, LabelRow] = {}
     for labels in newest_first:
-        columns = [names.index(name) for name in labels.score_names]
-        for index, video_id in enumerate(labels.video_ids):
-            scores, boundaries = np.full(len(names), np.nan), np.full(num_boundaries, np.nan)
-            scores[columns] = labels.scores[index]
-            boundaries[: labels.boundaries.shape[1]] = labels.boundaries[index]
-            split, category = labels.splits[index], labels.categories[index]
-            if video_id in rows:
-                new_split, new_category, new_scores, new_boundaries = rows[video_id]
-                split, category = new_split or split, new_category or category
-                scores = np.where(np.isnan(new_scores), scores, new_scores)
-                # The boundaries of a video are one list: lists of two labellings are not mixed.
-                boundaries = boundaries if np.isnan(new_boundaries).all() else new_boundaries
-            rows[video_id] = (split, category, scores, boundaries)
-    return Labels(
-        tuple(rows),
-        tuple(row[0] for row in rows.values()),
-        tuple(row[1] for row in rows.values()),
-        names,
-        np.array([row[2] for row in rows.values()]).reshape(len(rows), len(names)),
-        np.array([row[3] for row in rows.values()]).reshape(len(rows), num_boundaries),
-    )
+        for video_id, old in labels.rows().items():
+            new = rows.get(video_id, NO_LABELS)
+            # The boundaries of a video are one list: lists of two labellings are not mixed.
+            rows[video_id] = LabelRow(
+                new.split or old.split, new.category or old.category, old.scores | new.scores, new.boundaries or old.boundaries
+            )  # fmt: skip
+    return _from_rows(rows, tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names)))
 
 
 def label_conflicts(one: Labels, other: Labels) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from longtake.features.claim import holder_of, locked
-from longtake.features.content import StreamItem, StreamPlan, consecutive
+from longtake.features.content import Source, StreamItem, StreamPlan, plan_in_order
 from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
 from longtake.features.joins import combine_texts, require_one_dataset
 from longtake.features.labels import Labels, combine_labels, no_labels
@@ -46,10 +46,7 @@ def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[F
     (video_id,) = labels.video_ids
     key = sha256("".join(sorted(header.recipe_id for header in videos)).encode()).hexdigest()[:8]
     path = parts_folder(store_path) / f"{video_id}@{key}{PART_SUFFIX}"
-    plans = [
-        StreamPlan(header, video.features.dtype, [StreamItem(video.record, len(video.features), partial(_same, video))])
-        for header, video in videos.items()
-    ]
+    plans = [StreamPlan(header, video.features.dtype, [StreamItem.of(video)]) for header, video in videos.items()]
     write = partial(write_store, path, dataset=dataset, card=None, labels=labels, streams=plans)
     try:
         write()
@@ -57,10 +54,6 @@ def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[F
         # A process that published the last part has just removed the folder. If the folder cannot be made, this fails again.
         write()
     return path
-
-
-def _same(video: VideoFeatures) -> VideoFeatures:
-    return video
 
 
 @dataclass(frozen=True)
@@ -240,51 +233,36 @@ class _Composed:
     def __init__(self) -> None:
         self._headers: dict[str, FeatureHeader] = {}
         self._dtypes: dict[str, np.dtype] = {}
-        self._videos: dict[str, dict[str, tuple[Stream, int] | StreamItem]] = {}
-        self._outcomes: dict[str, dict[str, _Outcome]] = {}
+        self._videos: dict[str, dict[str, Source]] = {}
 
     def add_base(self, stream: Stream) -> None:
         self._headers[stream.name], self._dtypes[stream.name] = stream.header, stream.features.dtype
         self._videos[stream.name] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-        table = stream.videos
-        outcomes = map(_Outcome, table.statuses, table.spans, table.source_names)
-        self._outcomes[stream.name] = dict(zip(table.video_ids, outcomes))
 
     def add_part(self, path: Path, stream: Stream, opened: ExitStack) -> None:
         self._headers.setdefault(stream.name, stream.header)
         dtype = self._dtypes.setdefault(stream.name, stream.features.dtype)
-        videos, outcomes = self._videos.setdefault(stream.name, {}), self._outcomes.setdefault(stream.name, {})
+        videos = self._videos.setdefault(stream.name, {})
         has_many = len(stream.records) > 1 and stream.features.dtype == dtype
         held = opened.enter_context(open_store(path)).stream(stream.name) if has_many else None
-        for row, (record, num_clips) in enumerate(zip(stream.records, np.diff(stream.offsets))):
+        for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):
             # A stored video is not lost to a later failure, unless that one is of another file or other seconds: no table names the
             # former source any more.
-            before = outcomes.get(record.video_id)
-            if before and before.status == OK and record.status != OK and record.same_source(before.span, before.name):
-                continue
-            videos[record.video_id] = (
-                (held, row) if held else _part_item(path, stream.name, record, int(num_clips), dtype)
-            )
-            outcomes[record.video_id] = _Outcome(record.status, record.span, record.source_name)
+            if record.status != OK and record.video_id in videos:
+                before = _record_of(videos[record.video_id])
+                if before.status == OK and record.same_source(before.span, before.source_name):
+                    continue
+            videos[record.video_id] = (held, row) if held else _part_item(path, stream.name, record, num_clips, dtype)
 
     def plans(self, labels: Labels) -> list[StreamPlan]:
-        place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
         return [
-            StreamPlan(
-                self._headers[name],
-                self._dtypes[name],
-                consecutive(videos[video_id] for video_id in sorted(videos, key=place.__getitem__)),
-            )
+            plan_in_order(self._headers[name], self._dtypes[name], videos, labels)
             for name, videos in sorted(self._videos.items())
         ]
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    status: str
-    span: tuple[float | None, float | None]
-    name: str
-    """Of the source file."""
+def _record_of(source: Source) -> VideoRecord:
+    return source.record if isinstance(source, StreamItem) else source[0].videos.record(source[1])
 
 
 def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:

@@ -52,7 +52,7 @@ class Stream:
 
     def to_pandas(self) -> Any:
         """One row per video, failed ones included: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
-        return data_frame({**self.videos.to_columns(), "clips": np.diff(self.offsets).tolist()})
+        return data_frame({**self.videos.to_columns(), "clips": self.counts})
 
     @property
     def name(self) -> str:
@@ -61,6 +61,12 @@ class Stream:
     @property
     def num_clips(self) -> int:
         return int(self.offsets[-1])
+
+    @property
+    def counts(self) -> list[int]:
+        """Clips of each video."""
+        counts: list[int] = np.diff(self.offsets).tolist()
+        return counts
 
     @property
     def records(self) -> tuple[VideoRecord, ...]:
@@ -78,15 +84,12 @@ class Stream:
 
     def read_clips(self, begin: int, end: int) -> Clips:
         """Features, start and end times of the clips `[begin, end)` of the whole stream."""
-        require_memory(
-            f"{end - begin} clips of {self.name}", (end - begin) * self.header.dim * self.features.dtype.itemsize
+        num_bytes = (end - begin) * self.header.dim * self.features.dtype.itemsize
+        require_memory(f"{end - begin} clips of {self.name}", num_bytes)
+        features, starts, ends = (
+            np.asarray(array[begin:end]) for array in (self.features, self.start_seconds, self.end_seconds)
         )
-        clips = slice(begin, end)
-        return (
-            np.asarray(self.features[clips]),
-            np.asarray(self.start_seconds[clips]),
-            np.asarray(self.end_seconds[clips]),
-        )
+        return features, starts, ends
 
     def each(self) -> Iterator[tuple[VideoRecord, Clips]]:
         """All videos in order with features, start and end times, read many at a time."""

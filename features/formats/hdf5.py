@@ -21,7 +21,7 @@ from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import DiskFile, sync
 from longtake.features.formats.tree import MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
-from longtake.features.formats.tree_reader import Opened, read_store
+from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import open_binary
 from longtake.features.store import Store
@@ -125,7 +125,7 @@ def open_file(path: Path | str) -> Store:
         raise NotAStore(f"no permission to read {path}") from error
     except damage() as error:
         raise NotAStore(f"{path} is not an HDF5 file or is damaged: {one_line(error)}") from error
-    return read_store(path, Opened(_Group(file), file.close, num_bytes))
+    return read_store(path, _Group(file), file.close, num_bytes)
 
 
 class _Group:

@@ -24,16 +24,6 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A tree that was just opened."""
-
-    root: Tree
-    close: Callable[[], None]
-    num_bytes: int | None
-    """Stored bytes; None if the store is at a URL and consists of several objects."""
-
-
-@dataclass(frozen=True)
 class _RootAttributes:
     dataset: str
     created_utc: str = ""
@@ -41,12 +31,13 @@ class _RootAttributes:
     compression: str = Storage.compression
 
 
-def read_store(path: Path | str, opened: Opened) -> Store:
-    """Check a tree and make a store of it. Raises `NotAStore`, and then closes the tree."""
+def read_store(path: Path | str, root: Tree, close: Callable[[], None], num_bytes: int | None) -> Store:
+    """Check a tree that was just opened and make a store of it. Raises `NotAStore`, and then closes the tree. `num_bytes` are the stored
+    bytes; None if the store is at a URL and consists of several objects."""
     try:
-        return _whole(path, lambda: _read_store(path, opened))
+        return _whole(path, lambda: _read_store(path, root, close, num_bytes))
     except NotAStore:
-        opened.close()
+        close()
         raise
 
 
@@ -58,8 +49,7 @@ def _whole(path: Path | str, read: Callable[[], T]) -> T:
         raise NotAStore(f"{path} is not a whole Longtake feature store: {one_line(error)}") from error
 
 
-def _read_store(path: Path | str, opened: Opened) -> Store:
-    root = opened.root
+def _read_store(path: Path | str, root: Tree, close: Callable[[], None], num_bytes: int | None) -> Store:
     if root.attributes.get("format") != MAGIC:
         raise NotAStore("it does not say that it is one (attribute 'format')")
     version = root.attributes.get("format_version")
@@ -74,12 +64,12 @@ def _read_store(path: Path | str, opened: Opened) -> Store:
         facts.dataset,
         _text(root, "card")[0],
         facts.created_utc,
-        opened.num_bytes,
+        num_bytes,
         Storage(facts.chunk_rows, facts.compression),
         lambda: _whole(path, lambda: _read_labels(labels)),
         tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
         tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()),
-        opened.close,
+        close,
     )
 
 
@@ -95,16 +85,13 @@ def _text_attribute(group: Tree, name: str) -> str:
 
 
 def _read_labels(group: Tree) -> Labels:
-    video_ids = _text(group, "video_id")
-    for video_id in video_ids:
-        check_video_id(video_id)
     faults: list[str] = []
     names = read_json(_text_attribute(group, "score_names"), "score_names", NotAStore)
     score_names: tuple[str, ...] = read_value(tuple[str, ...], names, "score_names", faults)
     refuse(faults, group.name, NotAStore)
     has_boundaries = NUM_BOUNDARIES in group.attributes
     return Labels(
-        video_ids,
+        tuple(map(check_video_id, _text(group, "video_id"))),
         _text(group, "split"),
         _text(group, "category"),
         score_names,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -63,13 +62,13 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
         start_seconds[begin:end], end_seconds[begin:end] = block.start_seconds, block.end_seconds
         table.add(rows)
         if isinstance(block.videos, VideoTable):
-            tables += [_table_of(single)] if single else []
+            tables += [VideoTable.of(single)] if single else []
             tables.append(block.videos)
             single = []
         elif block.videos:
             single.append(block.videos)
     if single or not tables:
-        tables.append(_table_of(single))
+        tables.append(VideoTable.of(single))
     table.finish()
     group.array("offsets", offsets)
     group.array("start_seconds", start_seconds.astype("<f8"), by_row=True)
@@ -81,10 +80,6 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
         if name != "video_id":
             columns.array(name, np.asarray(videos.columns[name][:]), by_row=True)
-
-
-def _table_of(videos: Sequence[tuple[VideoRecord, str]]) -> VideoTable:
-    return VideoTable.of([record for record, _ in videos], [checksum for _, checksum in videos])
 
 
 class _Blocks:

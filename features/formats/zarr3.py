@@ -33,7 +33,7 @@ from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import sync
 from longtake.features.formats.tree import MAGIC, MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
-from longtake.features.formats.tree_reader import Opened, read_store
+from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import plain_errors
 from longtake.features.store import Store
@@ -251,7 +251,7 @@ def open_file(path: Path | str) -> Store:
         raise NotAStore(f"no feature store at {path}: it has no zarr.json") from error
     except damage() as error:
         raise NotAStore(f"{path} is not a Longtake feature store, or is damaged: {one_line(error)}") from error
-    return read_store(path, Opened(tree, files.close, _num_bytes(folder) if folder else None))
+    return read_store(path, tree, files.close, _num_bytes(folder) if folder else None)
 
 
 def _num_bytes(folder: Path) -> int:

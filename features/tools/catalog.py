@@ -13,6 +13,7 @@ from longtake.errors import LongtakeError
 from longtake.features.errors import FeaturesError
 from longtake.features.store import STORES, open_store
 from longtake.features.tools.inspect import describe
+from longtake.features.tools.summary import counted
 
 TEMPLATE = Path(__file__).with_name("catalog.html")
 
@@ -43,7 +44,7 @@ def make_catalog(folder: Path) -> tuple[str, int, int]:
     if not stores and not unreadable:
         raise FeaturesError(f"{folder} holds no store; their names end in {', '.join(STORES)}")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"counts": _counts, "shell": shlex.quote}
+    environment.filters |= {"counts": counted, "shell": shlex.quote}
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         folder=folder.resolve().name,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -51,7 +52,3 @@ def make_catalog(folder: Path) -> tuple[str, int, int]:
         unreadable=unreadable,
     )
     return page, len(stores), len(unreadable)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

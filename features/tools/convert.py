@@ -71,8 +71,7 @@ class _Narrowed:
 
     @property
     def counts(self) -> Sequence[int]:
-        counts: list[int] = np.diff(self.stream.offsets).tolist()
-        return counts
+        return self.stream.counts
 
     def blocks(self) -> Iterator[Block]:
         for row, (record, (features, starts, ends)) in enumerate(self.stream.each()):

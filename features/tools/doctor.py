@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from longtake.features.errors import FeaturesError
+from longtake.features.formats.disk import sync
 
 FEW_GB, FEW_FILES = 10.0, 10_000
 MOST_SKEW_SECONDS = 5.0
@@ -60,21 +61,15 @@ def examine(folder: Path) -> list[Finding]:
 
 def _writes(place: Path) -> str:
     file = place / "file"
-    with file.open("wb") as stream:
-        stream.write(b"x" * (1 << 20))
-        stream.flush()
-        os.fsync(stream.fileno())
+    file.write_bytes(b"x" * (1 << 20))
+    sync(file)
     if file.read_bytes() != b"x" * (1 << 20):
         raise _Failed("what was read differs from what was written")
     return "1 MB written, synced and read"
 
 
 def _syncs_folders(place: Path) -> str:
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(place)
     return "a folder can be synced"
 
 

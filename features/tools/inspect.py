@@ -9,7 +9,7 @@ import numpy as np
 
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.joins import card_differences
-from longtake.features.labels import LabelRow, Labels, label_conflicts
+from longtake.features.labels import NO_LABELS, Labels, label_conflicts
 from longtake.features.store import Store
 from longtake.features.stream import Clips, Stream
 from longtake.features.types import FAILED, OK, VideoFeatures, VideoRecord
@@ -57,8 +57,7 @@ def describe(store: Store) -> dict[str, Any]:
 
 def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
     held = {record.video_id for record in stream.records}
-    counts = np.diff(stream.offsets)
-    clips = counts[counts > 0]
+    clips = [count for count in stream.counts if count]
     return {
         "name": stream.name,
         "recipe": stream.header.to_dict(),
@@ -66,7 +65,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
         "dtype": str(stream.features.dtype),
         "videos": sum(record.status == OK for record in stream.records),
         "clips": stream.num_clips,
-        "clips_per_video": [int(clips.min()), int(np.median(clips)), int(clips.max())] if len(clips) else [],
+        "clips_per_video": [min(clips), int(np.median(clips)), max(clips)] if clips else [],
         "failed": [
             {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
             for r in stream.records
@@ -85,8 +84,8 @@ def list_videos(store: Store, backbone: str | None = None) -> list[dict[str, Any
     """The record, labels and number of clips of each video of a stream. Raises `NotInStore`."""
     stream, labels = store.stream(backbone), store.labels.rows()
     return [
-        {**asdict(record), **asdict(labels.get(record.video_id, LabelRow("", "", {}))), "clips": num_clips}
-        for record, num_clips in zip(stream.records, np.diff(stream.offsets).tolist())
+        {**asdict(record), **asdict(labels.get(record.video_id, NO_LABELS)), "clips": num_clips}
+        for record, num_clips in zip(stream.records, stream.counts)
     ]
 
 

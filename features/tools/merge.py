@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.features.content import StreamPlan, consecutive
+from longtake.features.content import StreamPlan, plan_in_order
 from longtake.features.errors import StoreConflict
 from longtake.features.joins import card_differences, require_new, require_no_conflicts, require_one_recipe
 from longtake.features.labels import Labels, combine_labels, label_conflicts
 from longtake.features.store import Store, open_store, storage_for, write_store
 from longtake.features.stream import Stream
-from longtake.features.types import OK, FeatureHeader, TextFeatures
+from longtake.features.types import OK, TextFeatures
 from longtake.manifests.card import Card
 
 RULES = ("splits", "categories", "scores", "default_scores", "window_clips", "clips", "protocol", "labels", "prompts")
@@ -44,8 +44,9 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
                 f"these are stores of different datasets: {', '.join(names)}. One store holds one dataset"
             )
         card, labels = _one_card(stores), _one_label_set(stores)
-        if not beside:
-            _require_one_recipe_each(stores)
+        for index, store in enumerate([] if beside else stores):
+            held = [stream.header for before in stores[:index] for stream in before.streams]
+            require_one_recipe(held, [stream.header for stream in store.streams], store.path)
         plans, texts = _one_plan_per_stream(stores, labels), _one_text_each(stores)
         write_store(
             out, dataset=stores[0].dataset, card=card, labels=labels, streams=plans, texts=texts,
@@ -76,21 +77,12 @@ def _one_label_set(stores: Sequence[Store]) -> Labels:
     return labels
 
 
-def _require_one_recipe_each(stores: Sequence[Store]) -> None:
-    held: list[FeatureHeader] = []
-    for store in stores:
-        headers = [stream.header for stream in store.streams]
-        require_one_recipe(held, headers, store.path)
-        held += headers
-
-
 def _one_plan_per_stream(stores: Sequence[Store], labels: Labels) -> list[StreamPlan]:
     streams: dict[str, list[Stream]] = {}
     for store in stores:
         for stream in store.streams:
             streams.setdefault(stream.name, []).append(stream)
     conflicts: list[str] = []
-    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
     plans = []
     for name, same in sorted(streams.items()):
         dtypes = {stream.features.dtype for stream in same}
@@ -112,8 +104,7 @@ def _one_plan_per_stream(stores: Sequence[Store], labels: Labels) -> list[Stream
                     if statuses[row] != OK:
                         continue
                 taken[video_id] = (stream, row)
-        order = sorted(taken, key=lambda video_id: (place.get(video_id, len(place)), video_id))
-        plans.append(StreamPlan(same[0].header, dtypes.pop(), consecutive(taken[video_id] for video_id in order)))
+        plans.append(plan_in_order(same[0].header, dtypes.pop(), taken, labels))
     require_no_conflicts(conflicts, "features")
     return plans
 

@@ -21,12 +21,11 @@ def test_text_is_kept_as_utf_8():
 
 
 def test_records_come_back_as_they_were():
-    table = VideoTable.of(RECORDS, ["aa", "bb"])
+    table = VideoTable.of(list(zip(RECORDS, ["aa", "bb"])))
     # By their repr, because nan is not equal to itself.
     assert repr(table.records) == repr(RECORDS) and repr(table.record(1)) == repr(RECORDS[1])
     assert table.video_ids == ("ä", "b") and table.statuses == ("ok", "failed")
-    assert table.spans == ((1.0, None), (None, None)) and table.source_names == ("ä.mp4", "")
-    assert table.checksums == ("aa", "bb") and table.checksum(1) == "bb"
+    assert table.checksums == ("aa", "bb")
     assert table.to_columns()["error_stage"] == ["", "decode"]
     assert table.find("b") == 1
     with pytest.raises(NotInStore, match="no video 'c'"):
@@ -34,7 +33,7 @@ def test_records_come_back_as_they_were():
 
 
 def test_parts_are_joined():
-    table = VideoTable.of(RECORDS, ["aa", "bb"])
+    table = VideoTable.of(list(zip(RECORDS, ["aa", "bb"])))
     joined = VideoTable.joined([table.part(1, 2), table.part(0, 1)])
     assert joined.video_ids == ("b", "ä") and joined.checksums == ("bb", "aa") and len(joined) == 2
 

@@ -68,8 +68,8 @@ def test_a_corrected_path_is_another_file(tmp_path, numbers_backbone):
         table.write_text(f"video_id,path\na,{name}.mp4\nb,v0.mp4\n")
         extract(tmp_path, status=1)
         with open_store(tmp_path / "small.h5") as store:
-            videos = store.stream().videos
-            assert (videos.statuses, videos.source_names) == (("failed", "ok"), (f"{name}.mp4", "v0.mp4"))
+            found = [(record.status, record.source_name) for record in store.stream().records]
+            assert found == [("failed", f"{name}.mp4"), ("ok", "v0.mp4")]
 
 
 def test_a_finished_run_builds_no_network(tmp_path, numbers_backbone, monkeypatch):
