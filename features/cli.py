@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from longtake.errors import printable
 from longtake.features.errors import FeaturesError
 from longtake.manifests.card import dataset_names, find_card
-from longtake.manifests.table import Manifest, find_manifest, read_manifest
+from longtake.manifests.table import find_manifest, read_manifest
 from longtake.terminal import (
     Console,
     LocalStorePath,
@@ -24,10 +25,12 @@ from longtake.terminal import (
     print_json,
 )
 
+if TYPE_CHECKING:
+    from longtake.features.store import Store
+
 STORE = StorePath()
 FILE = click.Path(path_type=Path)
 DTYPES = click.Choice(["float32", "float16"])
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # numpy and h5py are imported by the commands, so that --help and wrong calls do not wait for them.
 
@@ -49,18 +52,9 @@ backbone_option = click.option("--backbone", help="NAME or NAME@RECIPE, if the s
 beside_option = click.option(
     "--beside", is_flag=True, help="Keep several recipes of one backbone side by side in the store."
 )
-
-
-def dataset_option(about: str, required: bool = False) -> Decorator:
-    return click.option("--dataset", required=required, shell_complete=completes(dataset_names), help=about)
-
-
-def manifest_option(about: str) -> Decorator:
-    return click.option("--manifest", type=FILE, help=about)
-
-
-def labels_option(about: str, required: bool = False) -> Decorator:
-    return click.option("--labels", type=FILE, multiple=True, required=required, help=about)
+dataset_option = partial(click.option, "--dataset", shell_complete=completes(dataset_names))
+manifest_option = partial(click.option, "--manifest", type=FILE)
+labels_option = partial(click.option, "--labels", type=FILE, multiple=True)
 
 
 @click.group(cls=Console)
@@ -69,9 +63,24 @@ def main() -> None:
     """Inspect feature stores, check them, compare them, import features made elsewhere."""
 
 
-def _say(line: str) -> None:
-    """Print one line, parts of which may come from an untrusted store."""
-    click.echo(printable(line))
+def _open(store: Path | str) -> Store:
+    from longtake.features.store import open_store
+
+    return open_store(store)
+
+
+def _show(as_json: bool, facts: object, lines: Iterable[str]) -> None:
+    """Print facts for programs, or lines for people. Both may come from an untrusted store."""
+    if as_json:
+        print_json(facts)
+    else:
+        for line in lines:
+            click.echo(printable(line))
+
+
+def _require_one_source(dataset: str | None, manifest: Path | None) -> None:
+    if dataset and manifest:
+        raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
 
 
 @main.command()
@@ -82,17 +91,12 @@ def info(store: Path | str, as_json: bool) -> None:
 
     Example: features info features/rg.h5
     """
-    from longtake.features.store import open_store
     from longtake.features.tools.inspect import describe
     from longtake.features.tools.summary import summary
 
-    with open_store(store) as opened:
+    with _open(store) as opened:
         facts = describe(opened)
-    if as_json:
-        print_json(facts)
-    else:
-        for line in summary(facts):
-            _say(line)
+    _show(as_json, facts, summary(facts))
 
 
 @main.command("ls")
@@ -104,10 +108,9 @@ def list_videos(store: Path | str, backbone: str | None, as_json: bool) -> None:
 
     Example: features ls features/rg.h5
     """
-    from longtake.features.store import open_store
     from longtake.features.tools.inspect import list_videos
 
-    with open_store(store) as opened:
+    with _open(store) as opened:
         rows = list_videos(opened, backbone)
     if as_json:
         print_json(rows)
@@ -117,17 +120,10 @@ def list_videos(store: Path | str, backbone: str | None, as_json: bool) -> None:
         click.echo("\t".join(printable(str(column)) for column in (*columns, row["status"])))
 
 
-def _table(dataset: str | None, manifest: Path | None) -> Manifest | None:
-    """The labels that a call names, if any."""
-    if dataset and manifest:
-        raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
-    return find_manifest(dataset) if dataset else read_manifest(manifest) if manifest else None
-
-
 @main.command("verify")
 @store_argument
-@dataset_option("Also report what is missing of this dataset, and labels that differ from its table.")
-@manifest_option("The same, for your own CSV.")
+@dataset_option(help="Also report what is missing of this dataset, and labels that differ from its table.")
+@manifest_option(help="The same, for your own CSV.")
 @json_option
 def verify_store(store: Path | str, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
     """Read all of STORE and report every fault in structure, values, checksums and ranges. Exit status 1 if there are faults.
@@ -135,21 +131,17 @@ def verify_store(store: Path | str, dataset: str | None, manifest: Path | None, 
     Example: features verify features/rg.h5 --dataset rg
     """
     from longtake.features.labels import labels_of
-    from longtake.features.store import open_store
     from longtake.features.tools.inspect import verify
 
-    expected = _table(dataset, manifest)
-    with open_store(store) as opened:
+    _require_one_source(dataset, manifest)
+    expected = find_manifest(dataset) if dataset else read_manifest(manifest) if manifest else None
+    with _open(store) as opened:
         if dataset and expected and opened.dataset != expected.name:
             raise FeaturesError(f"{store} is a store of {opened.dataset}, not of {expected.name}")
         faults = verify(opened, labels_of(expected) if expected else None)
         num_videos = sum(len(stream.videos) for stream in opened.streams)
-    if as_json:
-        print_json({"path": str(store), "faults": faults})
-    else:
-        for fault in faults:
-            _say(fault)
-        click.echo(f"{store}: {num_videos} videos read, {len(faults)} faults")
+    facts = {"path": str(store), "faults": faults}
+    _show(as_json, facts, [*faults, f"{store}: {num_videos} videos read, {len(faults)} faults"])
     raise SystemExit(1 if faults else 0)
 
 
@@ -162,17 +154,13 @@ def diff_stores(one: Path | str, other: Path | str, as_json: bool) -> None:
 
     Example: features diff mine.h5 theirs.h5
     """
-    from longtake.features.store import open_store
     from longtake.features.tools.inspect import diff
 
-    with open_store(one) as first, open_store(other) as second:
+    with _open(one) as first, _open(other) as second:
         differences = diff(first, second)
-    if as_json:
-        print_json([asdict(difference) for difference in differences])
-    else:
-        for difference in differences:
-            _say(f"{difference.kind} {difference.what}: {difference.detail}")
-        click.echo("equal" if not differences else f"{len(differences)} differences")
+    lines = [f"{difference.kind} {difference.what}: {difference.detail}" for difference in differences]
+    lines.append(f"{len(differences)} differences" if differences else "equal")
+    _show(as_json, [asdict(difference) for difference in differences], lines)
     raise SystemExit(1 if differences else 0)
 
 
@@ -193,26 +181,23 @@ def compare_features(
 
     Example: features compare features/rg.h5 released --layout gdlt
     """
+    from tabulate import tabulate
+
     from longtake.features.imports.compare import SAME_RECIPE, compare_with, find_references, likely_cause
-    from longtake.features.store import open_store
 
     videos = find_references(layout, reference)
-    with open_store(store) as opened:
+    with _open(store) as opened:
         found = compare_with(opened.stream(backbone), videos)
     cause = likely_cause(found)
-    if as_json:
-        print_json({"cause": cause, "videos": [{**asdict(c), "likeness": c.likeness} for c in found]})
-    else:
-        from tabulate import tabulate
-
-        rows = [
-            [c.video_id, c.num_clips, c.reference_clips, f"{c.shift:+d}" if c.shift else "0", f"{c.cosine:.4f}",
-             f"{c.background:.4f}", f"{c.likeness:.3f}", f"{c.length_ratio:.3f}"]
-            for c in found
-        ]  # fmt: skip
-        headers = ["video", "clips", "theirs", "shift", "cosine", "elsewhere", "likeness", "length ratio"]
-        click.echo(tabulate(rows, headers, disable_numparse=True))
-        click.echo(f"likeliest: {cause}")
+    rows = [
+        [c.video_id, c.num_clips, c.reference_clips, f"{c.shift:+d}" if c.shift else "0", f"{c.cosine:.4f}",
+         f"{c.background:.4f}", f"{c.likeness:.3f}", f"{c.length_ratio:.3f}"]
+        for c in found
+    ]  # fmt: skip
+    headers = ["video", "clips", "theirs", "shift", "cosine", "elsewhere", "likeness", "length ratio"]
+    lines = tabulate(rows, headers, disable_numparse=True).split("\n")
+    facts = {"cause": cause, "videos": [{**asdict(c), "likeness": c.likeness} for c in found]}
+    _show(as_json, facts, [*lines, f"likeliest: {cause}"])
     raise SystemExit(0 if cause == SAME_RECIPE else 1)
 
 
@@ -229,13 +214,11 @@ def doctor(folder: Path, as_json: bool) -> None:
     from longtake.features.tools.doctor import examine
 
     findings = examine(folder)
-    if as_json:
-        print_json([asdict(finding) for finding in findings])
-    else:
-        for finding in findings:
-            click.echo(f"{'ok ' if finding.ok else 'BAD'} {finding.check}: {finding.found}")
-            if finding.advice:
-                click.echo(f"    {finding.advice}")
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok ' if finding.ok else 'BAD'} {finding.check}: {finding.found}")
+        lines += [f"    {finding.advice}"] if finding.advice else []
+    _show(as_json, [asdict(finding) for finding in findings], lines)
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -251,16 +234,13 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
 
     Example: features merge shard0.h5 shard1.h5 --out features/rg.h5
     """
-    from longtake.features.store import check_store_name
     from longtake.features.tools.merge import merge
 
-    check_store_name(out)
     done = merge(stores, out, beside=beside)
-    if as_json:
-        print_json({"out": str(out), **asdict(done)})
-    else:
-        click.echo(f"{out}: {done.num_streams} streams of {done.num_videos} videos, {done.num_clips} clips, "
-                   f"{done.num_texts} prompt sets")  # fmt: skip
+    counts = (
+        f"{done.num_streams} streams of {done.num_videos} videos, {done.num_clips} clips, {done.num_texts} prompt sets"
+    )
+    _show(as_json, {"out": str(out), **asdict(done)}, [f"{out}: {counts}"])
 
 
 @main.command("convert")
@@ -280,25 +260,21 @@ def convert_store(
     Example: features convert features/rg.h5 s3://lab/rg.zarr
     """
     from longtake.features.content import Storage
-    from longtake.features.store import check_store_name
     from longtake.features.tools.convert import convert
     from longtake.features.tools.summary import size
 
-    check_store_name(out)
     storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
     done = convert(store, out, dtype=dtype, storage=storage)
-    if as_json:
-        print_json({"out": str(out), **asdict(done)})
-        return
     change = f"largest change {done.largest_change:.3g}" if done.largest_change else "no value changed"
-    click.echo(f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}"
-               f"{size(done.num_bytes_before)} ->{size(done.num_bytes_after) or ' at a URL'}")  # fmt: skip
+    sizes = f"{size(done.num_bytes_before)} ->{size(done.num_bytes_after) or ' at a URL'}"
+    line = f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}{sizes}"
+    _show(as_json, {"out": str(out), **asdict(done)}, [line])
 
 
 @main.command("relabel")
 @click.argument("store", type=LocalStorePath())
-@dataset_option("Take the labels of this dataset's table.")
-@manifest_option("Take the labels of your own CSV.")
+@dataset_option(help="Take the labels of this dataset's table.")
+@manifest_option(help="Take the labels of your own CSV.")
 @json_option
 def relabel_store(store: Path, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
     """Put corrected labels and the current card of the dataset into STORE. Features do not change, and neither do labels for which
@@ -308,17 +284,14 @@ def relabel_store(store: Path, dataset: str | None, manifest: Path | None, as_js
     """
     from longtake.features.tools.relabel import relabel
 
-    if dataset and manifest:
-        raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
+    _require_one_source(dataset, manifest)
     source = dataset or manifest
     if source is None:
         raise click.UsageError("name the source of the labels with --dataset NAME or --manifest FILE")
     done = relabel(store, source)
-    if as_json:
-        print_json({"store": str(store), **asdict(done)})
-    else:
-        said = "; its card was replaced" if done.card_changed else ""
-        click.echo(f"{store}: labels of {len(done.changed)} videos changed, {len(done.added)} added{said}")
+    said = "; its card was replaced" if done.card_changed else ""
+    line = f"{store}: labels of {len(done.changed)} videos changed, {len(done.added)} added{said}"
+    _show(as_json, {"store": str(store), **asdict(done)}, [line])
 
 
 @main.command("export")
@@ -332,16 +305,12 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: str | N
 
     Example: features export features/rg.h5 folder --layout gdlt
     """
-    from longtake.features.store import open_store
     from longtake.features.tools.export import export
 
-    with open_store(store) as opened:
+    with _open(store) as opened:
         done = export(opened, opened.stream(backbone), folder, layout)
-    if as_json:
-        print_json({"folder": str(folder), **asdict(done)})
-    else:
-        labels = ", ".join(done.label_files)
-        click.echo(f"{folder}: {done.num_videos} videos in {done.num_files} files, labels in {labels}")
+    line = f"{folder}: {done.num_videos} videos in {done.num_files} files, labels in {', '.join(done.label_files)}"
+    _show(as_json, {"folder": str(folder), **asdict(done)}, [line])
 
 
 @main.command("catalog")
@@ -358,10 +327,8 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
     page, num_stores, num_unreadable = make_catalog(folder)
     out = out or folder / "index.html"
     out.write_text(page, encoding="utf-8")
-    if as_json:
-        print_json({"out": str(out), "stores": num_stores, "unreadable": num_unreadable})
-    else:
-        click.echo(f"{out}: {num_stores} stores, {num_unreadable} cannot be read")
+    facts = {"out": str(out), "stores": num_stores, "unreadable": num_unreadable}
+    _show(as_json, facts, [f"{out}: {num_stores} stores, {num_unreadable} cannot be read"])
 
 
 @main.command("card")
@@ -372,10 +339,9 @@ def card(store: Path | str, out: Path | None) -> None:
 
     Example: features card features/rg.h5 --out README.md
     """
-    from longtake.features.store import open_store
     from longtake.features.tools.card import store_card
 
-    with open_store(store) as opened:
+    with _open(store) as opened:
         text = store_card(opened)
     if out is None:
         click.echo(text, nl=False)
@@ -385,8 +351,8 @@ def card(store: Path | str, out: Path | None) -> None:
 
 @main.command("labels")
 @click.option("--layout", type=NamesOf(_layouts), required=True, help="Layout of the label files.")
-@dataset_option("Dataset whose card checks the labels.", required=True)
-@labels_option("Label file of the authors; may be repeated.", required=True)
+@dataset_option(required=True, help="Dataset whose card checks the labels.")
+@labels_option(required=True, help="Label file of the authors; may be repeated.")
 @click.option("--out", type=FILE, required=True, help="The table, a manifest for `extract run --manifest`.")
 @json_option
 def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, as_json: bool) -> None:
@@ -397,24 +363,24 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
     from longtake.features.imports.layouts import write_label_table
 
     num_videos, splits = write_label_table(layout, labels, find_card(dataset), out)
-    if as_json:
-        print_json({"out": str(out), "videos": num_videos, "splits": splits})
-    else:
-        click.echo(f"{out}: {num_videos} videos ({', '.join(f'{name} {count}' for name, count in splits.items())})")
+    counts = ", ".join(f"{name} {count}" for name, count in splits.items())
+    _show(
+        as_json, {"out": str(out), "videos": num_videos, "splits": splits}, [f"{out}: {num_videos} videos ({counts})"]
+    )
 
 
 @main.command("import")
 @click.argument("source", type=FILE)
 @click.option("--layout", type=NamesOf(lambda: [*_layouts(), "text"]), required=True, help="Layout of SOURCE.")
-@dataset_option("Dataset whose card gives categories, score ranges and prompts.")
-@manifest_option("Instead of --dataset, for your own videos: a CSV of their labels.")
+@dataset_option(help="Dataset whose card gives categories, score ranges and prompts.")
+@manifest_option(help="Instead of --dataset, for your own videos: a CSV of their labels.")
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; features join it if it exists.")
 @click.option("--backbone", help="Name of the backbone the features come from, such as vst (all layouts but text).")
 @click.option("--modality", type=click.Choice(["video", "audio", "image"]), default="video", show_default=True,
               help="Input of that backbone; sound is `audio`.")  # fmt: skip
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
 @labels_option(
-    "Label file of the authors, or a manifest; repeat for train and test. Default: the table of the dataset."
+    help="Label file of the authors, or a manifest; repeat for train and test. Default: the table of the dataset."
 )
 @click.option("--weights", default="unknown", help="Weights that the features were made with, if known.")
 @click.option("--clip-length", type=int, help="Frames per clip, if known.")
@@ -471,7 +437,7 @@ def import_features(
             lines.append(f"  {len(names)} videos without labels, left out: {first(names)}")
         if names := done.without_features:
             lines.append(f"  {len(names)} labelled videos without features: {first(names)}")
-    print_json(facts) if as_json else click.echo("\n".join(lines))
+    _show(as_json, facts, lines)
 
 
 add_completion(main, "features")

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from longtake.errors import listed
 from longtake.features.errors import FeaturesError, StoreConflict
 from longtake.features.store import Store, open_store, store_exists
 from longtake.features.types import FeatureHeader, TextFeatures
 from longtake.manifests.card import Card
-
-MAX_SHOWN = 20
 
 
 def require_new(out: Path | str) -> None:
@@ -52,9 +51,7 @@ def require_one_recipe(held: Iterable[FeatureHeader], new: Iterable[FeatureHeade
 def require_no_conflicts(conflicts: Sequence[str], what: str) -> None:
     """Raise `StoreConflict` with the first conflicts, one line per video."""
     if conflicts:
-        shown = "\n  ".join(conflicts[:MAX_SHOWN])
-        more = f"\n  and {len(conflicts) - MAX_SHOWN} more" if len(conflicts) > MAX_SHOWN else ""
-        raise StoreConflict(f"{what} differ for {len(conflicts)} videos:\n  {shown}{more}")
+        raise StoreConflict(f"{what} differ for {len(conflicts)} videos:{listed(conflicts)}")
 
 
 def card_differences(one: Card | None, other: Card | None) -> list[str]:

@@ -120,12 +120,11 @@ class Packed:
 
     def trouble(self, store_path: Path) -> str:
         """The message if nothing could be published."""
-        waiting = (
-            f". {self.num_waiting} finished parts are kept in {parts_folder(store_path)}; run the same command again to publish them"
-            if self.num_waiting
-            else ""
-        )
-        return f"{store_path} is locked by {self.holder}. If that process is gone, delete the lock file{waiting}"
+        said = f"{store_path} is locked by {self.holder}. If that process is gone, delete the lock file"
+        if not self.num_waiting:
+            return said
+        kept = f"{self.num_waiting} finished parts are kept in {parts_folder(store_path)}"
+        return f"{said}. {kept}; run the same command again to publish them"
 
 
 def pack(
@@ -210,55 +209,46 @@ def _compose(
     """
     known_ids = set(labels.video_ids)
     unknown: list[Labels] = []
-    streams = _Composed()
+    streams: dict[str, _Composed] = {}
     for stream in base_streams:
-        streams.add_base(stream)
+        rows: dict[str, Source] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
+        streams[stream.name] = _Composed(stream.header, stream.features.dtype, rows)
     for path in parts:
         with open_store(path) as part:
             require_one_dataset(part, dataset, card)
             if not known_ids.issuperset(part.labels.video_ids):
                 unknown.append(part.labels)
             for stream in part.streams:
-                streams.add_part(path, stream, opened)
+                composed = streams.setdefault(stream.name, _Composed(stream.header, stream.features.dtype, {}))
+                composed.add_part(path, stream, opened)
     if unknown:
         # Sorted by id, so that the order in which videos were finished does not change the store.
         joined = combine_labels(*reversed(unknown))
         labels = combine_labels(labels, joined.subset(sorted(range(len(joined)), key=joined.video_ids.__getitem__)))
-    return streams.plans(labels), labels
+    plans = [plan_in_order(one.header, one.dtype, one.videos, labels) for _, one in sorted(streams.items())]
+    return plans, labels
 
 
+@dataclass(frozen=True)
 class _Composed:
-    """The videos of each stream of the new store: name of the stream -> video_id -> where its features come from."""
+    """The videos of a stream of the new store."""
 
-    def __init__(self) -> None:
-        self._headers: dict[str, FeatureHeader] = {}
-        self._dtypes: dict[str, np.dtype] = {}
-        self._videos: dict[str, dict[str, Source]] = {}
-
-    def add_base(self, stream: Stream) -> None:
-        self._headers[stream.name], self._dtypes[stream.name] = stream.header, stream.features.dtype
-        self._videos[stream.name] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
+    header: FeatureHeader
+    dtype: np.dtype
+    videos: dict[str, Source]
 
     def add_part(self, path: Path, stream: Stream, opened: ExitStack) -> None:
-        self._headers.setdefault(stream.name, stream.header)
-        dtype = self._dtypes.setdefault(stream.name, stream.features.dtype)
-        videos = self._videos.setdefault(stream.name, {})
-        has_many = len(stream.records) > 1 and stream.features.dtype == dtype
+        has_many = len(stream.videos) > 1 and stream.features.dtype == self.dtype
         held = opened.enter_context(open_store(path)).stream(stream.name) if has_many else None
         for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):
             # A stored video is not lost to a later failure, unless that one is of another file or other seconds: no table names the
             # former source any more.
-            if record.status != OK and record.video_id in videos:
-                before = _record_of(videos[record.video_id])
+            if record.status != OK and record.video_id in self.videos:
+                before = _record_of(self.videos[record.video_id])
                 if before.status == OK and record.same_source(before.span, before.source_name):
                     continue
-            videos[record.video_id] = (held, row) if held else _part_item(path, stream.name, record, num_clips, dtype)
-
-    def plans(self, labels: Labels) -> list[StreamPlan]:
-        return [
-            plan_in_order(self._headers[name], self._dtypes[name], videos, labels)
-            for name, videos in sorted(self._videos.items())
-        ]
+            item = (held, row) if held else _part_item(path, stream.name, record, num_clips, self.dtype)
+            self.videos[record.video_id] = item
 
 
 def _record_of(source: Source) -> VideoRecord:

@@ -7,10 +7,11 @@ the person who typed the command: what was asked, what was found, what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST_NAMES = 40
-"""Limit for one message: stores hold thousands of videos."""
+MOST_FAULTS = 20
+"""Limits for one message: stores hold thousands of videos."""
 
 
 def there_are(name: str, known: Iterable[str]) -> str:
@@ -20,6 +21,12 @@ def there_are(name: str, known: Iterable[str]) -> str:
     hint = f"; did you mean {close[0]}?" if close else ""
     more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
     return f"{hint} (there are {', '.join(known[:MOST_NAMES])}{more})" if known else " (there are none)"
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The first `MOST_FAULTS` faults, one on each line, for the end of a message."""
+    more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+    return "".join(f"\n  {line}" for line in [*faults[:MOST_FAULTS], *more])
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from longtake.errors import ManifestError, there_are
+from longtake.errors import ManifestError, listed, there_are
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
@@ -18,7 +18,6 @@ BOUNDARY = re.compile(r"boundary_([1-9][0-9]?)_seconds")
 """Column n holds the time when stage n of a performance ends and stage n + 1 begins."""
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
-MAX_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -131,19 +130,16 @@ class RowChecker:
 
     def __init__(self, card: Card | None) -> None:
         self._card = card
-        self._faults: list[tuple[int, str]] = []
+        self._faults: list[str] = []
         self._seen: dict[str, tuple[int, str, str]] = {}
 
     def add(self, line: int, fault: str) -> None:
-        self._faults.append((line, fault))
+        self._faults.append(f"line {line}: {fault}")
 
     def finish(self, where: str) -> None:
         if self._faults:
-            shown = [f"line {line}: {fault}" for line, fault in self._faults[:MAX_FAULTS_SHOWN]]
-            if len(self._faults) > MAX_FAULTS_SHOWN:
-                shown.append(f"and {len(self._faults) - MAX_FAULTS_SHOWN} more")
             count = f"{len(self._faults)} fault{'s' if len(self._faults) > 1 else ''}"
-            raise ManifestError(f"{where} has {count}:\n  " + "\n  ".join(shown))
+            raise ManifestError(f"{where} has {count}:{listed(self._faults)}")
 
     def row(self, line: int, values: dict[str, str]) -> ManifestRow:
         video_id, split = values["video_id"], values.get("split") or None

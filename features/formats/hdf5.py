@@ -20,7 +20,7 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import DiskFile, sync
-from longtake.features.formats.tree import MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
+from longtake.features.formats.tree import StoredArray, check_array, check_bytes, check_chunks, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import open_binary
@@ -158,10 +158,9 @@ class _Group:
         if data.external or data.is_virtual:
             raise NotAStore(f"{data.name} keeps its data in another file")
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
-        if data.chunks and int(np.prod(data.chunks)) * data.dtype.itemsize > MAX_CHUNK_BYTES:
-            raise NotAStore(f"{data.name} declares chunks of {data.chunks}, more than {MAX_CHUNK_BYTES >> 20} MiB")
+        check_chunks(data.name, data.chunks or (0,), data.dtype)
         _check_stored_chunks(data)
-        return _Array(data)
+        return StoredArray(data.name, data.shape, data.dtype, data.__getitem__)
 
 
 def _check_stored_chunks(data: h5py.Dataset) -> None:
@@ -173,19 +172,3 @@ def _check_stored_chunks(data: h5py.Dataset) -> None:
     data.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
     if max(sizes, default=0) > limit:
         raise NotAStore(f"{data.name} stores a chunk of {max(sizes)} bytes; at most {limit} are possible")
-
-
-class _Array:
-    """A dataset that raises only `NotAStore` when it is read."""
-
-    def __init__(self, data: h5py.Dataset) -> None:
-        self._data = data
-        self.shape: tuple[int, ...] = data.shape
-        self.dtype: np.dtype = data.dtype
-
-    def __getitem__(self, key: slice) -> np.ndarray:
-        try:
-            values: np.ndarray = self._data[key]
-        except damage() as error:
-            raise NotAStore(f"{self._data.name} cannot be read: {one_line(error)}") from error
-        return values

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,21 @@ class Table(Protocol):
     def __setitem__(self, key: slice, rows: np.ndarray) -> None: ...
 
 
+class StoredArray:
+    """An array in a file that raises only `NotAStore` when it is read."""
+
+    def __init__(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[slice], np.ndarray]
+    ) -> None:  # fmt: skip
+        self._name, self.shape, self.dtype, self._read = name, shape, dtype, read
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        try:
+            return self._read(key)
+        except damage() as error:
+            raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
+
+
 def check_array(name: str, shape: Sequence[int], dtype: np.dtype, kinds: str, num_axes: int) -> None:
     if len(shape) != num_axes or dtype.kind not in kinds:
         raise NotAStore(f"{name} has type {dtype} and {len(shape)} axes; {num_axes} axes of kind {kinds} expected")
@@ -91,6 +106,11 @@ def check_array(name: str, shape: Sequence[int], dtype: np.dtype, kinds: str, nu
     if kinds != "f" or num_axes < 2:
         # Everything except the features is read as a whole.
         require_memory(name, 4 * int(np.prod(shape, dtype=float)) * dtype.itemsize)
+
+
+def check_chunks(name: str, chunks: Sequence[int], dtype: np.dtype) -> None:
+    if int(np.prod(chunks, dtype=float)) * dtype.itemsize > MAX_CHUNK_BYTES:
+        raise NotAStore(f"{name} declares chunks of {tuple(chunks)}, more than {MAX_CHUNK_BYTES >> 20} MiB")
 
 
 def check_bytes(name: str, shape: Sequence[int], num_bytes: int, stored_bytes: int) -> None:

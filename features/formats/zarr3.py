@@ -32,7 +32,7 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import sync
-from longtake.features.formats.tree import MAGIC, MAX_CHUNK_BYTES, check_array, check_bytes, damage, one_line
+from longtake.features.formats.tree import MAGIC, StoredArray, check_array, check_bytes, check_chunks, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import plain_errors
@@ -217,11 +217,9 @@ class _NewGroup:
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
         shards: tuple[int, ...] | None, compressors: tuple[object, ...],
     ) -> zarr.Array:  # fmt: skip
-        # A lost chunk is read as NaN, which features must not contain.
-        fill = np.nan if dtype.kind == "f" else 0
         return self._group.create_array(
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
-            fill_value=fill,
+            fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
 
 
@@ -292,17 +290,22 @@ class _Group:
         full_name = f"{self.name.rstrip('/')}/{name}"
         is_text = kinds == "S"
         check_array(full_name, array.shape, array.dtype, "u" if is_text else kinds, 2 if is_text else num_axes)
-        _check_chunks(full_name, array)
+        _check_codecs_and_chunks(full_name, array)
         num_bytes = int(np.prod(array.shape, dtype=float)) * array.dtype.itemsize
         # Equal features can be compressed beyond any limit; they are only read on request.
         if self._folder is not None:
             stored = _num_bytes(self._folder / name)
             if name != "features":
                 check_bytes(full_name, array.shape, num_bytes, stored)
-        return _Array(full_name, array, is_text)
+        if not is_text:
+            return StoredArray(full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]))
+        text = np.dtype(f"S{max(1, array.shape[1])}")
+        return StoredArray(
+            full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1)
+        )  # fmt: skip
 
 
-def _check_chunks(name: str, array: zarr.Array) -> None:
+def _check_codecs_and_chunks(name: str, array: zarr.Array) -> None:
     """Refuse codecs, sizes and numbers of chunks that our writer does not make, before anything is read."""
     codecs = list(array.metadata.codecs)
     for codec in codecs:
@@ -313,23 +316,6 @@ def _check_chunks(name: str, array: zarr.Array) -> None:
     whole = array.shards or array.chunks
     if any(size < 1 for size in array.chunks) or int(np.prod(whole, dtype=float)) * array.dtype.itemsize > 1 << 30:
         raise NotAStore(f"{name} declares chunks of {whole}")
-    if int(np.prod(array.chunks, dtype=float)) * array.dtype.itemsize > MAX_CHUNK_BYTES:
-        raise NotAStore(f"{name} declares chunks of {array.chunks}, more than {MAX_CHUNK_BYTES >> 20} MiB")
+    check_chunks(name, array.chunks, array.dtype)
     if np.prod([-(-size // chunk) for size, chunk in zip(array.shape, array.chunks)], dtype=float) > MAX_CHUNKS:
         raise NotAStore(f"{name} declares more than {MAX_CHUNKS} chunks")
-
-
-class _Array:
-    """An array that raises only `NotAStore` when it is read; text that is stored as bytes becomes text."""
-
-    def __init__(self, name: str, array: zarr.Array, is_text: bool) -> None:
-        self._name, self._array, self._is_text = name, array, is_text
-        self.shape: tuple[int, ...] = array.shape[:1] if is_text else array.shape
-        self.dtype: np.dtype = np.dtype(f"S{max(1, array.shape[1])}") if is_text else array.dtype
-
-    def __getitem__(self, key: slice) -> np.ndarray:
-        try:
-            values = np.ascontiguousarray(self._array[key])
-        except damage() as error:
-            raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
-        return values.view(self.dtype).reshape(-1) if self._is_text else values

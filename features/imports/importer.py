@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.errors import listed
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
@@ -18,7 +19,7 @@ from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import PART_SUFFIX, add_text, pack_or_refuse, parts_folder
-from longtake.features.store import check_store_name, open_store, store_exists, write_store
+from longtake.features.store import open_store, store_exists, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import file_sha256
 from longtake.manifests.card import Card, find_card
@@ -66,7 +67,6 @@ def import_videos(
 ) -> Imported:  # fmt: skip
     """Import features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` with all bad files, and
     `FeaturesError` if there is nothing to import."""
-    check_store_name(out)
     require_may_join(out, manifest.name, manifest.card)
     videos = find_videos(layout, source, pattern)
     labels = labels_of(manifest)
@@ -84,8 +84,7 @@ def import_videos(
             "videos of different widths: " + ", ".join(f"{dim} ({videos[v].path.name})" for dim, v in first.items())
         )
     if faults:
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise InvalidFeatures(f"{source}:\n  " + "\n  ".join(faults[:20]) + more)
+        raise InvalidFeatures(f"{source}:{listed(faults)}")
     header = FeatureHeader(
         backbone=backbone, modality=known.modality, dim=dims.pop(), weights=known.weights, weights_sha256=None,
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
@@ -129,9 +128,7 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
 
 def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) -> VideoRecord:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return VideoRecord(
-        video_id, source_name=video.path.name, source_sha256=digest(video.path), finished_utc=now
-    )  # fmt: skip
+    return VideoRecord(video_id, source_name=video.path.name, source_sha256=digest(video.path), finished_utc=now)
 
 
 def _video(

@@ -52,9 +52,7 @@ def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, Sou
     return chosen.videos(files)
 
 
-def write_label_table(
-    layout: str, files: Sequence[Path], card: Card, out: Path
-) -> tuple[int, dict[str, int]]:  # fmt: skip
+def write_label_table(layout: str, files: Sequence[Path], card: Card, out: Path) -> tuple[int, dict[str, int]]:
     """Write the authors' label files as a manifest at `out`; returns the number of videos, in all and by split.
 
     Raises `FeaturesError` if `out` exists, `ManifestError` with all faults of the labels.
@@ -77,10 +75,6 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
-def _one_each(files: Sequence[Path]) -> dict[str, SourceVideo]:
-    return _by_name(files, read_array)
-
-
 def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
     """`(clips, n, dim)`: the n vectors of a clip are averaged. Sound already has one per clip."""
 
@@ -88,10 +82,10 @@ def _averaged(files: Sequence[Path]) -> dict[str, SourceVideo]:
         array = read_array(path)
         return array.mean(axis=1, dtype=array.dtype) if array.ndim == 3 else array
 
-    return _by_name(files, read)
+    return _one_each(files, read)
 
 
-def _by_name(files: Sequence[Path], read: Callable[[Path], object]) -> dict[str, SourceVideo]:
+def _one_each(files: Sequence[Path], read: Callable[[Path], object] = read_array) -> dict[str, SourceVideo]:
     """The name of a file is the id of its video. Raises `InvalidFeatures` for a video in two files."""
     found: dict[str, SourceVideo] = {}
     for path in files:
@@ -195,26 +189,36 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, Any], d
     return annotations, splits
 
 
-def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the lists of the splits, which are recognised by their content.
-
-    The name of the file of a list begins with its split.
-    """
+def _annotated(
+    files: Sequence[Path], card: Card, names: Sequence[str], expected: str, read: Callable[[Any], dict[str, str]]
+) -> Manifest:
+    """A video for each annotation, whose id joins the two parts of its key. `read` makes category, scores and boundaries of its facts."""
     annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
     rows = []
     for line, (key, facts) in enumerate(annotations.items(), 1):
         try:
-            (competition, number), category, score = key, str(facts[0]), float(facts[1])
-        except (TypeError, ValueError, IndexError, KeyError):
-            checker.add(line, f"{key!r}: (competition, number) -> (event, score, ...) expected")
+            (event, number), values = key, read(facts)
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            checker.add(line, f"{key!r}: {expected} expected ({error})")
             continue
-        values = {"video_id": f"{competition}_{number}", "split": splits.get(key, ""), "category": category}
-        rows.append(checker.row(line, {**values, f"{SCORE_PREFIX}total": repr(score)}))
+        rows.append(checker.row(line, {"video_id": f"{event}_{number}", "split": splits.get(key, ""), **values}))
     checker.finish("the annotations (a line is an entry)")
     if not rows:
         raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
-    return Manifest(card.name, tuple(rows), ("total",), card)
+    return Manifest(card.name, tuple(rows), tuple(names), card)
+
+
+def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
+    """`anno_dict.pkl`, `(competition, number) -> (event, score, ...)`, and the lists of the splits, which are recognised by their content.
+
+    The name of the file of a list begins with its split.
+    """
+
+    def read(facts: Any) -> dict[str, str]:
+        return {"category": str(facts[0]), f"{SCORE_PREFIX}total": repr(float(facts[1]))}
+
+    return _annotated(files, card, ["total"], "(competition, number) -> (event, score, ...)", read)
 
 
 def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
@@ -225,38 +229,26 @@ def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
     """
     if not card.labels.fps:
         raise ManifestError(f"the card of {card.name} does not have the frame rate of its labels: [labels] fps")
-    annotations, splits = _annotations(files, card)
-    checker = RowChecker(card)
-    rows = []
-    for line, (key, facts) in enumerate(annotations.items(), 1):
-        try:
-            (event, instance), named = key, _dive_facts(facts)
-            values = {"video_id": f"{event}_{instance}", "split": splits.get(key, "")}
-            values["category"] = str(named["action_type"]).upper()
-            values[f"{SCORE_PREFIX}total"] = repr(float(named["dive_score"]))
-            values[f"{SCORE_PREFIX}difficulty"] = repr(float(named["difficulty"]))
-            steps = np.asarray(named["frames_labels"])
-            if steps.ndim != 1 or not len(steps):
-                raise ValueError("frames_labels is not one row of labels")
-        except (TypeError, ValueError, IndexError, KeyError) as error:
-            checker.add(line, f"{key!r}: dive number, score, difficulty and labels of frames expected ({error})")
-            continue
+
+    def read(facts: Any) -> dict[str, str]:
+        if not isinstance(facts, dict):
+            # The names of the authors' README.
+            number, score, difficulty, _, steps = facts[:5]
+            facts = {"action_type": number, "dive_score": score, "difficulty": difficulty, "frames_labels": steps}
+        values = {
+            "category": str(facts["action_type"]).upper(),
+            f"{SCORE_PREFIX}total": repr(float(facts["dive_score"])),
+            f"{SCORE_PREFIX}difficulty": repr(float(facts["difficulty"])),
+        }
+        steps = np.asarray(facts["frames_labels"])
+        if steps.ndim != 1 or not len(steps):
+            raise ValueError("frames_labels is not one row of labels")
         begins = [int(np.argmax(steps == step)) for step in dict.fromkeys(steps.tolist())]
         for number, frame in enumerate(dict.fromkeys([begins[1], begins[-1]] if len(begins) > 1 else []), 1):
             values[boundary_column(number)] = repr(frame / card.labels.fps)
-        rows.append(checker.row(line, values))
-    checker.finish("the annotations (a line is an entry)")
-    if not rows:
-        raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
-    return Manifest(card.name, tuple(rows), ("total", "difficulty"), card)
+        return values
 
-
-def _dive_facts(facts: Any) -> dict[str, Any]:
-    """Facts under the names of the authors' README; a list has no names."""
-    if isinstance(facts, dict):
-        return facts
-    number, score, difficulty, _, steps = facts[:5]
-    return {"action_type": number, "dive_score": score, "difficulty": difficulty, "frames_labels": steps}
+    return _annotated(files, card, ["total", "difficulty"], "dive number, score, difficulty and labels of frames", read)
 
 
 LAYOUTS: dict[str, Layout] = {

@@ -115,10 +115,11 @@ class _PlainUnpickler(pickle.Unpickler):
         known = {
             ("numpy", "ndarray"): _PlainArray,
             ("numpy", "dtype"): _PlainDtype,
-            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+            ("numpy.core.multiarray", "_reconstruct"): _PlainArray,
             ("numpy.core.multiarray", "scalar"): _scalar,
             ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-            ("_codecs", "encode"): _latin1,
+            # Bytes in pickles of protocol 2.
+            ("_codecs", "encode"): lambda text, _encoding: text.encode("latin1"),
             ("collections", "OrderedDict"): OrderedDict,
         }
         found = known.get((module.replace("numpy._core", "numpy.core"), name))
@@ -145,7 +146,8 @@ class _PlainDtype:
 
 
 class _PlainArray:
-    value: object = None
+    def __init__(self, *_: object, value: object = None) -> None:
+        self.value = value
 
     def __setstate__(self, state: tuple) -> None:
         _version, shape, dtype, is_fortran, content = state
@@ -160,24 +162,14 @@ class _PlainArray:
         self.value = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _empty_array(*_: object) -> _PlainArray:
-    return _PlainArray()
-
-
 def _from_buffer(content: bytes, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
     """Arrays in pickles of protocol 5."""
-    array = _PlainArray()
-    array.value = np.frombuffer(bytes(content), dtype.made()).reshape(shape, order="F" if order == "F" else "C")
-    return array
+    flat = np.frombuffer(bytes(content), dtype.made())
+    return _PlainArray(value=flat.reshape(shape, order="F" if order == "F" else "C"))
 
 
 def _scalar(dtype: _PlainDtype, content: bytes) -> object:
     return np.frombuffer(content, dtype.made())[0].item()
-
-
-def _latin1(text: str, _encoding: str) -> bytes:
-    """Bytes in pickles of protocol 2."""
-    return text.encode("latin1")
 
 
 def _plain(value: object, seen: dict[int, object] | None = None) -> object:

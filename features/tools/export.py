@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from longtake.errors import ManifestError
 from longtake.features.errors import FeaturesError
-from longtake.features.labels import Labels
 from longtake.features.store import Store
 from longtake.features.stream import Stream
 from longtake.features.types import OK
@@ -44,8 +43,7 @@ def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
     folder.mkdir(parents=True, exist_ok=True)
     write = _dictionaries if layout == "pamfn" else _one_each
     exported, num_files = write(store, stream, folder, layout)
-    labels = store.labels.subset([i for i, video_id in enumerate(store.labels.video_ids) if video_id in exported])
-    return Exported(len(exported), num_files, _write_labels(folder, store, labels))
+    return Exported(len(exported), num_files, _write_labels(folder, store, exported))
 
 
 def _one_each(store: Store, stream: Stream, folder: Path, layout: str) -> tuple[set[str], int]:
@@ -72,17 +70,13 @@ def _dictionaries(store: Store, stream: Stream, folder: Path, layout: str) -> tu
     return {video_id for videos in groups.values() for video_id in videos}, len(groups)
 
 
-def _write_labels(folder: Path, store: Store, labels: Labels) -> tuple[str, ...]:
-    rows = []
-    for index, video_id in enumerate(labels.video_ids):
-        row = labels.row(index)
-        rows.append(
-            ManifestRow(
-                video_id, split=row.split or None, category=row.category or None, scores=row.scores,
-                boundaries=row.boundaries,
-            )
-        )  # fmt: skip
-    write_manifest(folder / "labels.csv", Manifest(store.dataset, tuple(rows), labels.score_names))
+def _write_labels(folder: Path, store: Store, exported: Set[str]) -> tuple[str, ...]:
+    rows = [
+        ManifestRow(name, None, row.split or None, row.category or None, None, None, row.scores, row.boundaries)
+        for name, row in store.labels.rows().items()
+        if name in exported
+    ]
+    write_manifest(folder / "labels.csv", Manifest(store.dataset, tuple(rows), store.labels.score_names))
     return ("labels.csv", *(_write_authors_files(folder, store.card, rows) if store.card else ()))
 
 

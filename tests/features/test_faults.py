@@ -254,7 +254,7 @@ def test_a_disk_that_cannot_be_written(tmp_path, suffix):
             ("merge", store, "--out", disk / f"m{suffix}"),
         ):
             output = run(*arguments, status=2)
-            assert output.count("error:") == 1 and "not allowed" in output, output
+            assert output.count("error:") == 1 and "no permission" in output, output
 
 
 def test_a_part_that_is_damaged_stops_nothing_else(tmp_path):

@@ -1,16 +1,13 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from longtake import files as writer
 from longtake.features import parts
 from longtake.features.errors import InvalidFeatures, StoreConflict
 from longtake.features.parts import add_text, list_parts, pack, parts_folder, read_finished, write_part
@@ -18,7 +15,6 @@ from longtake.features.store import open_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
-from longtake.manifests.table import MAX_ID_BYTES
 from tests.features.fakes import header, labels, lock, make_store, text_features, video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,16 +245,3 @@ def test_a_store_that_was_made_narrower_grows(tmp_path):
         assert stream.features.dtype == np.float16
         np.testing.assert_array_equal(stream.read("b").features, video("b", 2, seed=1).features.astype(np.float16))
         assert verify(opened) == []
-
-
-@pytest.mark.parametrize("host", ["n" * 64, "node"])
-def test_names_of_temporaries_fit_a_file_system(tmp_path, monkeypatch, host):
-    writer._host.cache_clear()
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
-    try:
-        longest = f"{'v' * MAX_ID_BYTES}@12345678.h5"
-        temporary = writer.temporary_path(tmp_path / longest)
-        temporary.touch()
-        assert writer.writer_of(temporary) == writer.Writer.current()
-    finally:
-        writer._host.cache_clear()

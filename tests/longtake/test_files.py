@@ -9,6 +9,7 @@ import pytest
 
 from longtake import files
 from longtake.files import Writer, clear_dead, file_sha256, is_url, temporary_path, write_whole, writer_of
+from longtake.manifests.table import MAX_ID_BYTES
 
 
 @pytest.fixture
@@ -74,11 +75,15 @@ def test_the_writer_in_a_name(tmp_path):
         assert Writer.parse(text) is None
 
 
-def test_a_long_host_name_is_cut(monkeypatch):
+@pytest.mark.parametrize("host", ["n" * 64, "node"])
+def test_names_of_temporary_files_fit_a_file_system(tmp_path, monkeypatch, host):
     files._host.cache_clear()
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="n" * 64))
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
     try:
-        assert files._host().partition("-")[0] == "n" * files.MOST_HOST
+        assert files._host().partition("-")[0] == host[: files.MOST_HOST]
+        temporary = temporary_path(tmp_path / f"{'v' * MAX_ID_BYTES}@12345678.h5")  # the longest name of a part
+        temporary.touch()
+        assert writer_of(temporary) == Writer.current()
     finally:
         files._host.cache_clear()
 
