@@ -11,7 +11,7 @@ import numpy as np
 from longtake.features.columns import VideoTable
 from longtake.features.errors import InvalidFeatures
 from longtake.features.labels import Labels
-from longtake.features.stream import BLOCK_BYTES, Stream
+from longtake.features.stream import Stream
 from longtake.features.types import FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
 
 
@@ -78,9 +78,8 @@ class StreamRows:
 
     def blocks(self) -> Iterator[Block]:
         first, last = int(self.stream.offsets[self.begin]), int(self.stream.offsets[self.end])
-        step = max(1, BLOCK_BYTES // (self.stream.header.dim * self.stream.features.dtype.itemsize))
-        for begin in range(first, last, step):
-            yield Block(*self.stream.read_clips(begin, min(begin + step, last)), None)
+        for clips in self.stream.blocks(first, last):
+            yield Block(*clips, None)
         yield Block(*self.stream.read_clips(last, last), self.stream.videos.part(self.begin, self.end))
 
 

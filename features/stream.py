@@ -91,6 +91,12 @@ class Stream:
         )
         return features, starts, ends
 
+    def blocks(self, begin: int, end: int) -> Iterator[Clips]:
+        """The clips `[begin, end)` of the whole stream, many at a time; as many whatever the dtype."""
+        step = max(1, BLOCK_BYTES // (self.header.dim * 4))
+        for first in range(begin, end, step):
+            yield self.read_clips(first, min(first + step, end))
+
     def each(self) -> Iterator[tuple[VideoRecord, Clips]]:
         """All videos in order with features, start and end times, read many at a time."""
         limit = max(1, BLOCK_BYTES // (self.header.dim * self.features.dtype.itemsize))

@@ -16,36 +16,21 @@ if TYPE_CHECKING:
     from longtake.train.runs.fit import Run, fit
     from longtake.train.runs.predict import Prediction, Predictions, predict
 
-_HOMES = {
-    "Extraction": "longtake.extract.run",
-    "FeatureHeader": "longtake.features.types",
-    "LongtakeError": "longtake.errors",
-    "LongtakeWarning": "longtake.errors",
-    "Options": "longtake.train.protocol.options",
-    "Prediction": "longtake.train.runs.predict",
-    "Predictions": "longtake.train.runs.predict",
-    "Run": "longtake.train.runs.fit",
-    "Store": "longtake.features.store",
-    "extract_videos": "longtake.extract.run",
-    "fit": "longtake.train.runs.fit",
-    "open_store": "longtake.features.store",
-    "predict": "longtake.train.runs.predict",
+_NAMES = {
+    "longtake.errors": ("LongtakeError", "LongtakeWarning"),
+    "longtake.extract.run": ("Extraction", "extract_videos"),
+    "longtake.features.store": ("Store", "open_store"),
+    "longtake.features.types": ("FeatureHeader",),
+    "longtake.train.protocol.options": ("Options",),
+    "longtake.train.runs.fit": ("Run", "fit"),
+    "longtake.train.runs.predict": ("Prediction", "Predictions", "predict"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+# Written out, because type checkers read it.
 __all__ = [
-    "Extraction",
-    "FeatureHeader",
-    "LongtakeError",
-    "LongtakeWarning",
-    "Options",
-    "Prediction",
-    "Predictions",
-    "Run",
-    "Store",
-    "extract_videos",
-    "fit",
-    "open_store",
-    "predict",
-]
+    "Extraction", "FeatureHeader", "LongtakeError", "LongtakeWarning", "Options", "Prediction", "Predictions", "Run", "Store",
+    "extract_videos", "fit", "open_store", "predict",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

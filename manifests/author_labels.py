@@ -19,7 +19,9 @@ def read_labels(files: Sequence[Path], card: Card) -> Manifest:
     rows: list[ManifestRow] = []
     names: tuple[str, ...] = ()
     for path in files:
-        manifest = read_manifest(path, card, card.name) if _is_csv(path) else _read_blank_separated(path, card)
+        lines = _lines(path)
+        is_csv = "video_id" in lines[0][1].split(",")
+        manifest = read_manifest(path, card, card.name) if is_csv else _read_blank_separated(path, lines, card)
         rows += manifest.rows
         names = tuple(dict.fromkeys((*names, *manifest.score_names)))
     checker = RowChecker(card)
@@ -27,10 +29,6 @@ def read_labels(files: Sequence[Path], card: Card) -> Manifest:
         checker.unique(number, row.video_id, row.split or "")
     checker.finish("the label files together")
     return Manifest(card.name, tuple(rows), names, card)
-
-
-def _is_csv(path: Path) -> bool:
-    return "video_id" in _lines(path)[0][1].split(",")
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -48,11 +46,11 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return lines
 
 
-def _read_blank_separated(path: Path, card: Card) -> Manifest:
+def _read_blank_separated(path: Path, lines: list[tuple[int, str]], card: Card) -> Manifest:
     columns = card.labels.columns
     not_csv = (
         f"{path} is not a manifest CSV: its first line must name the columns, separated by commas, video_id among them, but is "
-        f"{_lines(path)[0][1][:100]!r}"
+        f"{lines[0][1][:100]!r}"
     )
     if not columns:
         raise ManifestError(f"{not_csv}. The card of {card.name} describes no other label files")
@@ -61,7 +59,6 @@ def _read_blank_separated(path: Path, card: Card) -> Manifest:
         raise ManifestError(
             f"{not_csv}. If it is a label file of the authors, its name should begin with its split: {', '.join(card.splits)}"
         )
-    lines = _lines(path)
     if _is_header(lines[0][1].split(), columns):
         lines = lines[1:]
     checker = RowChecker(card)

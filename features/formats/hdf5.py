@@ -20,7 +20,7 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import DiskFile, sync
-from longtake.features.formats.tree import StoredArray, check_array, check_bytes, check_chunks, damage, one_line
+from longtake.features.formats.tree import StoredArray, Write, check_array, check_bytes, check_chunks, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import open_binary
@@ -85,7 +85,7 @@ class _NewGroup:
         self._group.create_dataset(name, data=values, **options)
         self._disk.check()
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> _NewTable:
+    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
         filters = COMPRESSIONS[storage.compression]
         rows = min(storage.chunk_rows, shape[0]) if filters else 0
         # Nothing is appended to a published file, so features without compression need no chunks.
@@ -93,16 +93,12 @@ class _NewGroup:
         data = self._group.create_dataset(name, shape, dtype, **options)
         step = max(1, rows)
         block_rows = max(1, BLOCK_BYTES // (step * shape[1] * dtype.itemsize)) * step
-        return _NewTable(data, self._disk, block_rows)
 
+        def write(key: slice, rows: np.ndarray) -> None:
+            data[key] = rows
+            self._disk.check()
 
-class _NewTable:
-    def __init__(self, data: h5py.Dataset, disk: DiskFile, block_rows: int) -> None:
-        self._data, self._disk, self.block_rows = data, disk, block_rows
-
-    def __setitem__(self, key: slice, rows: np.ndarray) -> None:
-        self._data[key] = rows
-        self._disk.check()
+        return block_rows, write
 
 
 def open_file(path: Path | str) -> Store:

@@ -72,15 +72,11 @@ class NewTree(Protocol):
         """A whole array. An array that is read `by_row` is cut into small pieces. Its text is compressed, since the longest value sets
         the length of all."""
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> Table: ...
+    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
+        """A table to be written in blocks: how many rows to write at a time, so that no chunk is written twice, and what writes them."""
 
 
-class Table(Protocol):
-    @property
-    def block_rows(self) -> int:
-        """Rows to write at a time, so that no chunk is written twice."""
-
-    def __setitem__(self, key: slice, rows: np.ndarray) -> None: ...
+Write = Callable[[slice, np.ndarray], None]
 
 
 class StoredArray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,6 @@ from longtake.features.stream import Stream
 from longtake.features.types import FORMAT_VERSION, FeatureHeader, TextFeatures, TextHeader
 from longtake.manifests.table import check_video_id
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class _RootAttributes:
@@ -34,67 +33,65 @@ class _RootAttributes:
 def read_store(path: Path | str, root: Tree, close: Callable[[], None], num_bytes: int | None) -> Store:
     """Check a tree that was just opened and make a store of it. Raises `NotAStore`, and then closes the tree. `num_bytes` are the stored
     bytes; None if the store is at a URL and consists of several objects."""
+
+    def read_labels() -> Labels:
+        with _whole(path):
+            return _read_labels(labels)
+
     try:
-        return _whole(path, lambda: _read_store(path, root, close, num_bytes))
+        with _whole(path):
+            if root.attributes.get("format") != MAGIC:
+                raise NotAStore("it does not say that it is one (attribute 'format')")
+            version = root.attributes.get("format_version")
+            if version != FORMAT_VERSION:
+                raise NotAStore(f"format version {version}; this release reads version {FORMAT_VERSION}")
+            named = {name: root.attributes[name] for name in _RootAttributes.__annotations__ if name in root.attributes}
+            facts = build(_RootAttributes, named, "the root's table of attributes", NotAStore)
+            labels, streams, texts = root.child("labels"), root.child("streams"), root.child("text")
+            return Store(
+                path, facts.dataset, _text(root, "card")[0], facts.created_utc, num_bytes,
+                Storage(facts.chunk_rows, facts.compression), read_labels,
+                tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
+                tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()), close,
+            )  # fmt: skip
     except NotAStore:
         close()
         raise
 
 
-def _whole(path: Path | str, read: Callable[[], T]) -> T:
-    """The result of `read`, whose failures become `NotAStore`. What is read only after opening goes through this as well."""
+@contextmanager
+def _whole(path: Path | str) -> Iterator[None]:
+    """Any failure becomes `NotAStore`. What is read only after opening is read inside this as well."""
     try:
-        return read()
+        yield
     except damage() as error:
         raise NotAStore(f"{path} is not a whole Longtake feature store: {one_line(error)}") from error
-
-
-def _read_store(path: Path | str, root: Tree, close: Callable[[], None], num_bytes: int | None) -> Store:
-    if root.attributes.get("format") != MAGIC:
-        raise NotAStore("it does not say that it is one (attribute 'format')")
-    version = root.attributes.get("format_version")
-    if version != FORMAT_VERSION:
-        raise NotAStore(f"format version {version}; this release reads version {FORMAT_VERSION}")
-    named = {name: root.attributes[name] for name in _RootAttributes.__annotations__ if name in root.attributes}
-    facts = build(_RootAttributes, named, "the root's table of attributes", NotAStore)
-    labels = root.child("labels")
-    streams, texts = root.child("streams"), root.child("text")
-    return Store(
-        path,
-        facts.dataset,
-        _text(root, "card")[0],
-        facts.created_utc,
-        num_bytes,
-        Storage(facts.chunk_rows, facts.compression),
-        lambda: _whole(path, lambda: _read_labels(labels)),
-        tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
-        tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()),
-        close,
-    )
 
 
 def _text(group: Tree, name: str) -> tuple[str, ...]:
     return decode(np.asarray(group.array(name, "S", 1)[:]))
 
 
-def _text_attribute(group: Tree, name: str) -> str:
+def _checked(kind: Any, value: object, group: Tree, name: str) -> Any:
     faults: list[str] = []
-    value: str = read_value(str, group.attributes.get(name), name, faults)
+    made = read_value(kind, value, name, faults)
     refuse(faults, f"{group.name}, an attribute,", NotAStore)
-    return value
+    return made
+
+
+def _text_attribute(group: Tree, name: str) -> str:
+    text: str = _checked(str, group.attributes.get(name), group, name)
+    return text
 
 
 def _read_labels(group: Tree) -> Labels:
-    faults: list[str] = []
     names = read_json(_text_attribute(group, "score_names"), "score_names", NotAStore)
-    score_names: tuple[str, ...] = read_value(tuple[str, ...], names, "score_names", faults)
-    refuse(faults, group.name, NotAStore)
     has_boundaries = NUM_BOUNDARIES in group.attributes
     return Labels(
         tuple(map(check_video_id, _text(group, "video_id"))),
         _text(group, "split"),
         _text(group, "category"),
-        score_names,
+        _checked(tuple[str, ...], names, group, "score_names"),
         np.asarray(group.array("scores", "fiu", 2)[:]),
         np.asarray(group.array("boundary_seconds", "f", 2)[:]) if has_boundaries else np.zeros((0, 0)),
     )

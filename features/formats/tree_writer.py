@@ -11,7 +11,7 @@ import numpy as np
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, VideoTable, encode
 from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import InvalidFeatures
-from longtake.features.formats.tree import HAS_DECODER, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Table
+from longtake.features.formats.tree import HAS_DECODER, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Write
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
 
 
@@ -48,7 +48,7 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     group.attribute("header", plan.header.to_json())
     most_rows = MAX_CHUNK_BYTES // (dim * plan.dtype.itemsize)
     storage = replace(storage, chunk_rows=max(1, min(storage.chunk_rows, most_rows)))
-    table = _Blocks(group.table("features", (total, dim), plan.dtype, storage))
+    table = _Blocks(*group.table("features", (total, dim), plan.dtype, storage))
     start_seconds, end_seconds = np.zeros(total), np.zeros(total)
     tables: list[VideoTable] = []
     single: list[tuple[VideoRecord, str]] = []
@@ -85,14 +85,14 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
 class _Blocks:
     """Collects rows into whole blocks of chunks."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, block_rows: int, write: Write) -> None:
+        self._block_rows, self._write = block_rows, write
         self._waiting: list[np.ndarray] = []
         self._num_waiting = self._num_written = self.num_rows = 0
 
     def add(self, rows: np.ndarray) -> None:
         self.num_rows += len(rows)
-        step = self._table.block_rows
+        step = self._block_rows
         while len(rows):
             taken = rows[: step - self._num_waiting]
             # A copy: the rows may be a view of a buffer that is reused.
@@ -106,7 +106,7 @@ class _Blocks:
         if self._num_waiting:
             end = self._num_written + self._num_waiting
             rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-            self._table[self._num_written : end] = rows
+            self._write(slice(self._num_written, end), rows)
             self._num_written, self._waiting, self._num_waiting = end, [], 0
 
 

@@ -32,7 +32,16 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import sync
-from longtake.features.formats.tree import MAGIC, StoredArray, check_array, check_bytes, check_chunks, damage, one_line
+from longtake.features.formats.tree import (
+    MAGIC,
+    StoredArray,
+    Write,
+    check_array,
+    check_bytes,
+    check_chunks,
+    damage,
+    one_line,
+)
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import plain_errors
@@ -76,7 +85,8 @@ def write_file(path: Path | str, content: Content) -> None:
             metadata = json.loads(_get(new, "zarr.json") or b"{}")
             if isinstance(inside, Path):
                 _sync_tree(inside)
-            _put(files, "zarr.json", _root_metadata(generation, before, metadata))
+            published = default_buffer_prototype().buffer.from_bytes(_root_metadata(generation, before, metadata))
+            wait_for(files.set("zarr.json", published))
         except BaseException:
             wait_for(files.delete_dir(generation))
             if isinstance(path, Path) and not before:
@@ -134,10 +144,6 @@ def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes
 def _get(files: Files, key: str) -> bytes | None:
     found = wait_for(files.get(key, default_buffer_prototype()))
     return None if found is None else found.to_bytes()
-
-
-def _put(files: Files, key: str, value: bytes) -> None:
-    wait_for(files.set(key, default_buffer_prototype().buffer.from_bytes(value)))
 
 
 def _read_root(files: Files) -> Mapping[str, object]:
@@ -205,13 +211,13 @@ class _NewGroup:
             rows, shards = PIECE_ROWS, (COLUMN_ROWS, *width)
         self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"])[...] = values
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> _NewTable:
+    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
         rows = max(1, min(storage.chunk_rows, shape[0]))
         per_shard = max(1, BLOCK_BYTES // (rows * shape[1] * dtype.itemsize))
         per_shard = min(per_shard, max(1, -(-shape[0] // rows)))
         shards = (rows * per_shard, shape[1])
         compressors = COMPRESSIONS[storage.compression]
-        return _NewTable(self._create(name, shape, dtype, (rows, shape[1]), shards, compressors), shards[0])
+        return shards[0], self._create(name, shape, dtype, (rows, shape[1]), shards, compressors).__setitem__
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
@@ -221,14 +227,6 @@ class _NewGroup:
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
             fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
-
-
-class _NewTable:
-    def __init__(self, data: zarr.Array, block_rows: int) -> None:
-        self._data, self.block_rows = data, block_rows
-
-    def __setitem__(self, key: slice, rows: np.ndarray) -> None:
-        self._data[key] = rows
 
 
 def open_file(path: Path | str) -> Store:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -90,11 +90,13 @@ def import_videos(
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
         fps=known.fps, precision=None, origin=f"imported: {layout}",
     )  # fmt: skip
-    digest = cache(file_sha256)
-    items = [
-        StreamItem(_record(v, videos[v], digest), shapes[v][0], partial(_video, v, videos[v], digest, header, dtype))
-        for v in wanted
-    ]
+    now, digest = datetime.now(UTC).isoformat(timespec="seconds"), cache(file_sha256)
+    items = []
+    for video_id in wanted:
+        path = videos[video_id].path
+        record = VideoRecord(video_id, source_name=path.name, source_sha256=digest(path), finished_utc=now)
+        read = partial(_video, record, videos[video_id], header, dtype)
+        items.append(StreamItem(record, shapes[video_id][0], read))
     _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
     return Imported(
         header,
@@ -126,14 +128,7 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
     return shapes, faults
 
 
-def _record(video_id: str, video: SourceVideo, digest: Callable[[Path], str]) -> VideoRecord:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return VideoRecord(video_id, source_name=video.path.name, source_sha256=digest(video.path), finished_utc=now)
-
-
-def _video(
-    video_id: str, video: SourceVideo, digest: Callable[[Path], str], header: FeatureHeader, dtype: str
-) -> VideoFeatures:
+def _video(record: VideoRecord, video: SourceVideo, header: FeatureHeader, dtype: str) -> VideoFeatures:
     with np.errstate(over="ignore"):  # values too large for float16 become infinite, which VideoFeatures refuses
         array = np.asarray(video.read()).astype(dtype)
     # Without a known rule, each clip gets one second.
@@ -141,7 +136,7 @@ def _video(
     if header.clip_length is not None and header.clip_stride is not None and header.fps is not None:
         length, stride, fps = header.clip_length, header.clip_stride, header.fps
     starts = np.arange(len(array)) * stride / fps
-    return VideoFeatures(_record(video_id, video, digest), array, starts, starts + length / fps)
+    return VideoFeatures(record, array, starts, starts + length / fps)
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:

@@ -12,7 +12,7 @@ from longtake.features.content import Block, Storage, StreamPlan, StreamRows
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.joins import require_new
 from longtake.features.store import Store, open_store, storage_for, write_store
-from longtake.features.stream import BLOCK_BYTES, Clips, Stream
+from longtake.features.stream import Stream
 from longtake.features.types import VideoFeatures
 from longtake.files import is_url
 
@@ -48,12 +48,9 @@ def convert(
                 place = "" if is_url(out) else " It is kept for inspection"
                 raise FeaturesError(f"{out} does not hold what was written: {', '.join(faults)}.{place}")
             return Converted(
-                sum(len(stream.videos) for stream in after.streams),
-                sum(stream.num_clips for stream in after.streams),
-                largest,
-                before.num_bytes,
-                after.num_bytes,
-            )
+                sum(len(stream.videos) for stream in after.streams), sum(stream.num_clips for stream in after.streams),
+                largest, before.num_bytes, after.num_bytes,
+            )  # fmt: skip
 
 
 def _plan(stream: Stream, dtype: np.dtype) -> StreamPlan:
@@ -104,7 +101,7 @@ def _compare(before: Store, after: Store) -> tuple[list[str], float]:
     for one, other in zip(before.streams, after.streams, strict=True):
         if not np.array_equal(one.offsets, other.offsets) or repr(one.records) != repr(other.records):
             faults.append(f"the table of videos of {one.name}")
-        for ours, theirs in zip(_blocks(one), _blocks(other)):
+        for ours, theirs in zip(*(stream.blocks(0, stream.num_clips) for stream in (one, other))):
             with np.errstate(over="ignore"):
                 narrow = ours[0].astype(theirs[0].dtype)
             if not all(map(np.array_equal, (narrow, *ours[1:]), theirs)):
@@ -116,9 +113,3 @@ def _compare(before: Store, after: Store) -> tuple[list[str], float]:
         if same_width and one.videos.checksums != other.videos.checksums:
             faults.append(f"checksums of {one.name}")
     return faults, largest
-
-
-def _blocks(stream: Stream) -> Iterator[Clips]:
-    step = max(1, BLOCK_BYTES // (stream.header.dim * 4))
-    for begin in range(0, stream.num_clips, step):
-        yield stream.read_clips(begin, min(begin + step, stream.num_clips))

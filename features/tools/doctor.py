@@ -34,8 +34,8 @@ class Finding:
     """What to do about it; empty if the check passed."""
 
 
-class _Failed(Exception):
-    """What was found."""
+class _Failed(OSError):
+    """What was found, where the operating system reports no error."""
 
 
 def examine(folder: Path) -> list[Finding]:
@@ -48,12 +48,9 @@ def examine(folder: Path) -> list[Finding]:
         for check, advice, step in CHECKS:
             try:
                 place.mkdir(exist_ok=True)
-                found = step(place)
-                findings.append(Finding(check, True, found, ""))
-            except _Failed as error:
-                findings.append(Finding(check, False, str(error), advice))
+                findings.append(Finding(check, True, step(place), ""))
             except OSError as error:
-                findings.append(Finding(check, False, f"{error.strerror or error}", advice))
+                findings.append(Finding(check, False, error.strerror or str(error), advice))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return findings

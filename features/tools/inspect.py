@@ -20,6 +20,7 @@ from longtake.manifests.pretrained import licence_of
 def describe(store: Store) -> dict[str, Any]:
     """The facts that `features info` prints."""
     labels = store.labels
+    with_boundary = np.sum(~np.isnan(labels.boundaries), axis=0).tolist()
     return {
         "path": str(store.path),
         "bytes": store.num_bytes,
@@ -30,12 +31,8 @@ def describe(store: Store) -> dict[str, Any]:
         "videos_labelled": len(labels),
         "splits": _counts(labels.splits),
         "categories": _counts(labels.categories),
-        "scores": {
-            name: int(np.sum(~np.isnan(labels.scores[:, column]))) for column, name in enumerate(labels.score_names)
-        },
-        "boundaries": {
-            str(number): int(count) for number, count in enumerate(np.sum(~np.isnan(labels.boundaries), axis=0), 1)
-        },
+        "scores": dict(zip(labels.score_names, np.sum(~np.isnan(labels.scores), axis=0).tolist())),
+        "boundaries": {str(number): count for number, count in enumerate(with_boundary, 1)},
         "random_weights": any(s.header.weights_random for s in store.streams)
         or any(t.header.weights_random for t in store.texts),
         "streams": [_describe_stream(store, stream) for stream in store.streams],
@@ -109,10 +106,7 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
             faults.append(f"{stream.name}: a video is in it twice")
         faults += _damaged(stream)
         faults += _boundaries_outside(store.labels, stream)
-    card = store.card
-    if card is not None:
-        faults += _out_of_range(store, card)
-    return faults
+    return faults + (_out_of_range(store.labels, store.card) if store.card else [])
 
 
 def _damaged(stream: Stream) -> list[str]:
@@ -163,8 +157,8 @@ def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:
     return faults
 
 
-def _out_of_range(store: Store, card: Card) -> list[str]:
-    labels, faults = store.labels, []
+def _out_of_range(labels: Labels, card: Card) -> list[str]:
+    faults = []
     for kind, values, allowed in (
         ("split", labels.splits, card.splits),
         ("category", labels.categories, card.categories),
@@ -172,15 +166,12 @@ def _out_of_range(store: Store, card: Card) -> list[str]:
     ):
         unknown = sorted({value for value in values if value and value not in allowed}) if allowed else ()
         faults += [f"labels: the card of {card.name} has no {kind} {value!r}" for value in unknown]
-    for column, name in enumerate(store.labels.score_names):
-        if name not in card.scores:
-            continue
-        limits = card.scores[name]
-        for video_id, score in zip(store.labels.video_ids, store.labels.scores[:, column]):
-            if not np.isnan(score) and not limits.minimum <= score <= limits.maximum:
-                faults.append(
-                    f"{video_id}: score {name} is {score:g}, outside {limits.minimum:g} to {limits.maximum:g}"
-                )
+    for video_id, row in labels.rows().items():
+        for name, score in row.scores.items():
+            limits = card.scores.get(name)
+            if limits and not limits.minimum <= score <= limits.maximum:
+                outside = f"outside {limits.minimum:g} to {limits.maximum:g}"
+                faults.append(f"{video_id}: score {name} is {score:g}, {outside}")
     return faults
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from longtake.features import content
+from longtake.features import stream
 from longtake.features.content import Storage, StreamItem, StreamPlan, StreamRows, consecutive
 from longtake.features.errors import InvalidFeatures
 from longtake.features.store import open_store, write_store
@@ -12,19 +12,19 @@ from tests.features.fakes import header, labels, make_store, video
 
 def test_adjacent_rows_of_one_stream_become_one_copy(tmp_path):
     with open_store(make_store(tmp_path / "s.h5", {"a": 3, "b": 2, "c": 4})) as store:
-        stream, single = store.stream(), StreamItem(video("d", 1).record, 1, lambda: video("d", 1))
-        found = consecutive([(stream, 0), (stream, 1), single, (stream, 2), (stream, 0)])
+        rows, single = store.stream(), StreamItem(video("d", 1).record, 1, lambda: video("d", 1))
+        found = consecutive([(rows, 0), (rows, 1), single, (rows, 2), (rows, 0)])
         assert [item.counts for item in found] == [[3, 2], [1], [4], [3]]
 
 
 def test_rows_are_copied_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(content, "BLOCK_BYTES", 4 * 3 * 4)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 4 * 3 * 4)
     with open_store(make_store(tmp_path / "s.h5", {"a": 6, "b": 5})) as store:
-        stream = store.stream()
-        blocks = list(StreamRows(stream, 1, 2).blocks())
+        rows = store.stream()
+        blocks = list(StreamRows(rows, 1, 2).blocks())
         assert [len(block.features) for block in blocks] == [4, 1, 0] and blocks[-1].videos.video_ids == ("b",)
         copied = np.concatenate([block.features for block in blocks])
-        np.testing.assert_array_equal(copied, stream.read("b").features)
+        np.testing.assert_array_equal(copied, rows.read("b").features)
 
 
 def test_plans_that_do_not_match_their_videos(tmp_path):
