@@ -126,6 +126,13 @@ class Packed:
         kept = f"{self.num_waiting} finished parts are kept in {parts_folder(store_path)}"
         return f"{said}. {kept}; run the same command again to publish them"
 
+    def require_published(self, store_path: Path) -> None:
+        """Raise `FeaturesError` if nothing could be published, `KeyboardInterrupt` if Ctrl-C ended the wait."""
+        if self.stopped:
+            raise KeyboardInterrupt
+        if not self.published:
+            raise FeaturesError(self.trouble(store_path))
+
 
 def pack(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = ()
@@ -183,20 +190,10 @@ def pack_or_wait(
             return replace(packed, stopped=True)
 
 
-def pack_or_refuse(
-    store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = ()
-) -> None:
-    """`pack_or_wait` that raises `FeaturesError` if the store could not be published."""
-    packed = pack_or_wait(store_path, dataset=dataset, card=card, labels=labels, texts=texts)
-    if packed.stopped:
-        raise KeyboardInterrupt
-    if not packed.published:
-        raise FeaturesError(packed.trouble(store_path))
-
-
 def add_text(store_path: Path, dataset: str, card: Card | None, text: TextFeatures) -> None:
     """Put a prompt set into the store, which is made if it does not exist; it replaces one of the same name and recipe."""
-    pack_or_refuse(store_path, dataset=dataset, card=card, labels=no_labels(), texts=[text])
+    packed = pack_or_wait(store_path, dataset=dataset, card=card, labels=no_labels(), texts=[text])
+    packed.require_published(store_path)
 
 
 def _compose(

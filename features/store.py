@@ -78,11 +78,8 @@ class Store:
         """
         have = ", ".join(stream.name for stream in self.streams) or "none"
         backbone, _, recipe = (choice or "").partition("@")
-        found = [
-            stream
-            for stream in self.streams
-            if (not backbone or stream.header.backbone == backbone) and stream.header.recipe_id.startswith(recipe)
-        ]
+        named = [stream for stream in self.streams if backbone in ("", stream.header.backbone)]
+        found = [stream for stream in named if stream.header.recipe_id.startswith(recipe)]
         if not found:
             wanted = f"features of {choice!r}" if choice else "features"
             raise NotInStore(f"{self.path} holds no {wanted}; it holds {have}")

@@ -71,9 +71,8 @@ class FeatureHeader:
             raise InvalidFeatures(f"a backbone needs a name without '/' or '@', got {self.backbone!r}")
         if self.dim < 1:
             raise InvalidFeatures(f"{self.backbone}: dim must be 1 or more, got {self.dim}")
-        object.__setattr__(
-            self, "preprocessing", MappingProxyType(json.loads(canonical_json(dict(self.preprocessing))))
-        )
+        frozen = MappingProxyType(json.loads(canonical_json(dict(self.preprocessing))))
+        object.__setattr__(self, "preprocessing", frozen)
 
     def __hash__(self) -> int:
         return hash(self.recipe_id)

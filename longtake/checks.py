@@ -174,10 +174,8 @@ def _one_of(kinds: tuple[Any, ...], value: object, place: str, faults: list[str]
 
 
 def _is_container(kind: Any, value: object) -> bool:
-    origin = get_origin(kind) or kind
-    if origin in (tuple, list):
-        return isinstance(value, tuple | list)
-    return isinstance(value, Mapping) and (_is_dataclass(kind) or origin in (dict, Mapping))
+    origin = dict if _is_dataclass(kind) else get_origin(kind) or kind
+    return origin in (tuple, list, dict, Mapping) and _fits(origin, value)
 
 
 def _is_dataclass(kind: Any) -> bool:

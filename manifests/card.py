@@ -183,10 +183,7 @@ def card_path(name: str) -> Path:
 
 def find_card(name: str) -> Card:
     """Raises `UnknownDataset`, or `ManifestError` for a card that is not valid."""
-    return _own_name(card_path(name))
-
-
-def _own_name(path: Path) -> Card:
+    path = card_path(name)
     card = load_card(path)
     if card.name != path.stem:
         raise ManifestError(f"{path} has the name {card.name!r}: a card must be named as its file is, {path.stem!r}")

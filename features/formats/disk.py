@@ -57,9 +57,6 @@ class DiskFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
 
-    def tell(self) -> int:
-        return self._file.tell()
-
     def truncate(self, size: int | None = None) -> int:
         try:
             return self._file.truncate(size) if self._failure is None else size or 0

@@ -118,11 +118,8 @@ def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
         # Zarr warns that consolidated metadata are not yet in its specification. FORMAT.md describes them.
         warnings.simplefilter("ignore", ZarrUserWarning)
         with zarr.config.set({"array.write_empty_chunks": True, "json_indent": None}):
-            yield (
-                FsspecStore.from_url(path, read_only=read_only)
-                if isinstance(path, str)
-                else LocalStore(path, read_only=read_only)
-            )
+            kind = FsspecStore.from_url if isinstance(path, str) else LocalStore
+            yield kind(path, read_only=read_only)
 
 
 def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes:

@@ -18,7 +18,7 @@ from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
-from longtake.features.parts import PART_SUFFIX, add_text, pack_or_refuse, parts_folder
+from longtake.features.parts import PART_SUFFIX, add_text, pack_or_wait, parts_folder
 from longtake.features.store import open_store, store_exists, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import file_sha256
@@ -172,4 +172,4 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
     # The new stream is written as a part and packed: another process may publish the same store.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
-    pack_or_refuse(out, dataset=manifest.name, card=manifest.card, labels=labels)
+    pack_or_wait(out, dataset=manifest.name, card=manifest.card, labels=labels).require_published(out)

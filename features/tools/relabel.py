@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longtake.features.errors import FeaturesError
 from longtake.features.labels import labels_of
-from longtake.features.parts import pack_or_refuse
+from longtake.features.parts import pack_or_wait
 from longtake.features.store import open_store
 from longtake.manifests.card import dataset_names, find_card
 from longtake.manifests.table import find_manifest, read_manifest
@@ -35,7 +35,7 @@ def relabel(path: Path, source: str | Path) -> Relabelled:
     is_other_dataset = isinstance(source, str) and corrected.name != dataset
     if is_other_dataset or not {row.video_id for row in corrected.rows}.intersection(before):
         raise FeaturesError(f"{path} is a store of {dataset}; these labels are of {corrected.name}")
-    pack_or_refuse(path, dataset=dataset, card=corrected.card, labels=labels_of(corrected))
+    pack_or_wait(path, dataset=dataset, card=corrected.card, labels=labels_of(corrected)).require_published(path)
     with open_store(path) as store:
         after = store.labels.rows()
         return Relabelled(
