@@ -20,7 +20,7 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import DiskFile, sync
-from longtake.features.formats.tree import StoredArray, Write, check_array, check_bytes, check_chunks, damage, one_line
+from longtake.features.formats.tree import StoredArray, Write, check_array, check_bytes, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import open_binary
@@ -150,11 +150,10 @@ class _Group:
 
     def array(self, name: str, kinds: str, num_axes: int) -> ArrayLike:
         data = self._own(name, h5py.Dataset)
-        check_array(data.name, data.shape, data.dtype, kinds, num_axes)
+        check_array(data.name, data.shape, data.chunks or (), data.dtype, kinds, num_axes)
         if data.external or data.is_virtual:
             raise NotAStore(f"{data.name} keeps its data in another file")
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
-        check_chunks(data.name, data.chunks or (0,), data.dtype)
         _check_stored_chunks(data)
         return StoredArray(data.name, data.shape, data.dtype, data.__getitem__)
 

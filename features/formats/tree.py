@@ -94,7 +94,9 @@ class StoredArray:
             raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
 
 
-def check_array(name: str, shape: Sequence[int], dtype: np.dtype, kinds: str, num_axes: int) -> None:
+def check_array(
+    name: str, shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype, kinds: str, num_axes: int
+) -> None:
     if len(shape) != num_axes or dtype.kind not in kinds:
         raise NotAStore(f"{name} has type {dtype} and {len(shape)} axes; {num_axes} axes of kind {kinds} expected")
     if max(shape, default=0) > MAX_ROWS:
@@ -102,9 +104,6 @@ def check_array(name: str, shape: Sequence[int], dtype: np.dtype, kinds: str, nu
     if kinds != "f" or num_axes < 2:
         # Everything except the features is read as a whole.
         require_memory(name, 4 * int(np.prod(shape, dtype=float)) * dtype.itemsize)
-
-
-def check_chunks(name: str, chunks: Sequence[int], dtype: np.dtype) -> None:
     if int(np.prod(chunks, dtype=float)) * dtype.itemsize > MAX_CHUNK_BYTES:
         raise NotAStore(f"{name} declares chunks of {tuple(chunks)}, more than {MAX_CHUNK_BYTES >> 20} MiB")
 

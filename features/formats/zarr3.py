@@ -32,16 +32,7 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import sync
-from longtake.features.formats.tree import (
-    MAGIC,
-    StoredArray,
-    Write,
-    check_array,
-    check_bytes,
-    check_chunks,
-    damage,
-    one_line,
-)
+from longtake.features.formats.tree import MAGIC, StoredArray, Write, check_array, check_bytes, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import plain_errors
@@ -284,7 +275,8 @@ class _Group:
         array = self._member(name, zarr.Array)
         full_name = f"{self.name.rstrip('/')}/{name}"
         is_text = kinds == "S"
-        check_array(full_name, array.shape, array.dtype, "u" if is_text else kinds, 2 if is_text else num_axes)
+        own_kinds, own_axes = ("u", 2) if is_text else (kinds, num_axes)
+        check_array(full_name, array.shape, array.chunks, array.dtype, own_kinds, own_axes)
         _check_codecs_and_chunks(full_name, array)
         num_bytes = int(np.prod(array.shape, dtype=float)) * array.dtype.itemsize
         # Equal features can be compressed beyond any limit; they are only read on request.
@@ -311,6 +303,5 @@ def _check_codecs_and_chunks(name: str, array: zarr.Array) -> None:
     whole = array.shards or array.chunks
     if any(size < 1 for size in array.chunks) or int(np.prod(whole, dtype=float)) * array.dtype.itemsize > 1 << 30:
         raise NotAStore(f"{name} declares chunks of {whole}")
-    check_chunks(name, array.chunks, array.dtype)
     if np.prod([-(-size // chunk) for size, chunk in zip(array.shape, array.chunks)], dtype=float) > MAX_CHUNKS:
         raise NotAStore(f"{name} declares more than {MAX_CHUNKS} chunks")
