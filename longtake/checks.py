@@ -104,7 +104,7 @@ def read_value(kind: Any, value: Any, place: str, faults: list[str]) -> Any:
     origin = get_origin(kind) or kind
     if origin in (Union, UnionType):
         return _one_of(get_args(kind), value, place, faults)
-    if _is_dataclass(kind):
+    if dataclasses.is_dataclass(kind):
         return _dataclass(kind, value, place, faults)
     if kind in (object, Any):
         return value
@@ -145,13 +145,13 @@ def _dataclass(kind: Any, values: object, place: str, faults: list[str]) -> Any:
 
 
 def _table(kind: Any, values: Mapping[object, Any], place: str, faults: list[str]) -> dict[str, Any]:
-    fields: Mapping[str, Any] = _field_types(kind) if _is_dataclass(kind) else {}
+    has_name = dataclasses.is_dataclass(kind) and any(field.name == "name" for field in dataclasses.fields(kind))
     table: dict[str, Any] = {}
     for key, value in values.items():
         if not isinstance(key, str):
             faults.append(_must_be("a table with texts as keys", values, place))
             break
-        if "name" in fields and isinstance(value, Mapping):
+        if has_name and isinstance(value, Mapping):
             value = {**value, "name": key}
         table[key] = read_value(kind, value, _inside(place, key), faults)
     return table
@@ -174,12 +174,8 @@ def _one_of(kinds: tuple[Any, ...], value: object, place: str, faults: list[str]
 
 
 def _is_container(kind: Any, value: object) -> bool:
-    origin = dict if _is_dataclass(kind) else get_origin(kind) or kind
+    origin = dict if dataclasses.is_dataclass(kind) else get_origin(kind) or kind
     return origin in (tuple, list, dict, Mapping) and _fits(origin, value)
-
-
-def _is_dataclass(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longtake.errors import ManifestError
 from longtake.manifests.card import Card
-from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest
+from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest, read_text
 
 
 def read_labels(files: Sequence[Path], card: Card) -> Manifest:
@@ -32,14 +32,7 @@ def read_labels(files: Sequence[Path], card: Card) -> Manifest:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ManifestError(f"no label file at {path}") from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read the label file {path}: {error}") from error
+    text = read_text(path, "label file")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise ManifestError(f"the label file {path} is empty")

@@ -71,9 +71,8 @@ class CountedTexts:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple(
-            self.template.replace("{value}", str(number)) for number in range(self.first, self.last + 1, self.step)
-        )
+        numbers = range(self.first, self.last + 1, self.step)
+        return tuple(self.template.replace("{value}", str(number)) for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,11 @@ class PromptEntry:
             raise ManifestError(f"template {self.template!r} has no {{text}}")
         if self.terminology:
             return {category: _in_words(self.terminology, self.template, category) for category in categories}
-        return {
-            category: CategoryTexts(
-                grades=tuple(self.template.replace("{text}", f"{grade} {category.lower()}") for grade in self.grades)
-            )
-            for category in categories
-        }
+        own = {}
+        for category in categories:
+            texts = (self.template.replace("{text}", f"{grade} {category.lower()}") for grade in self.grades)
+            own[category] = CategoryTexts(grades=tuple(texts))
+        return own
 
 
 def read_prompts(values: object, categories: tuple[str, ...], faults: list[str]) -> dict[str, PromptSet]:

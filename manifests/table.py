@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import unicodedata
@@ -76,18 +77,25 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
-    """Read and check a CSV. Raises `ManifestError` with all faults."""
+def read_text(path: Path, what: str) -> str:
+    """A text with the line ends of the file. Raises `ManifestError`; `what` names the file in its message."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            lines = [(reader.line_num, row) for row in reader if row]
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise ManifestError(f"no manifest at {path}") from None
+        raise ManifestError(f"no {what} at {path}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
-    except (OSError, csv.Error) as error:
+    except OSError as error:
+        raise ManifestError(f"cannot read the {what} {path}: {error}") from error
+
+
+def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
+    """Read and check a CSV. Raises `ManifestError` with all faults."""
+    reader = csv.reader(io.StringIO(read_text(path, "manifest"), newline=""))
+    try:
+        header = next(reader, [])
+        lines = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
         raise ManifestError(f"cannot read the manifest {path}: {error}") from error
     faults = _header_faults(header, card)
     if faults:
