@@ -62,5 +62,5 @@ def card_differences(one: Card | None, other: Card | None) -> list[str]:
 def combine_texts(new: Iterable[TextFeatures], held: Iterable[TextFeatures]) -> list[TextFeatures]:
     """All prompt sets; a new one replaces one of the same name and recipe."""
     new = list(new)
-    replaced = {(text.name, text.header.recipe_id) for text in new}
-    return [*new, *(text for text in held if (text.name, text.header.recipe_id) not in replaced)]
+    replaced = {text.full_name for text in new}
+    return [*new, *(text for text in held if text.full_name not in replaced)]

@@ -91,7 +91,7 @@ class Store:
 
     def text(self, name: str) -> TextFeatures:
         """The prompt set of `name` or `name@recipe`. Raises `NotInStore` as `stream` does."""
-        have = ", ".join(f"{text.name}@{text.header.recipe_id}" for text in self.texts) or "none"
+        have = ", ".join(text.full_name for text in self.texts) or "none"
         wanted, _, recipe = name.partition("@")
         found = [t for t in self.texts if t.name == wanted and t.header.recipe_id.startswith(recipe)]
         if not found:

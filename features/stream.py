@@ -56,7 +56,7 @@ class Stream:
 
     @property
     def name(self) -> str:
-        return f"{self.header.backbone}@{self.header.recipe_id}"
+        return self.header.stream_name
 
     @property
     def num_clips(self) -> int:

@@ -98,6 +98,11 @@ class FeatureHeader:
         """First 16 hex digits of the SHA-256 of the canonical JSON."""
         return recipe_hash(self.to_dict())
 
+    @property
+    def stream_name(self) -> str:
+        """`backbone@recipe_id`, as stores and messages name the stream of these features."""
+        return f"{self.backbone}@{self.recipe_id}"
+
     def differences(self, other: FeatureHeader) -> dict[str, tuple[object, object]]:
         """Field -> (ours, theirs), for messages that explain why two streams may not be mixed. Like the recipe id, it takes 25 and 25.0
         for different."""
@@ -238,6 +243,11 @@ class TextFeatures:
             )
         if not np.isfinite(self.features).all():
             raise InvalidFeatures(f"prompt set {self.name}: text features contain NaN or infinity")
+
+    @property
+    def full_name(self) -> str:
+        """`name@recipe_id`, as stores and messages name these features."""
+        return f"{self.name}@{self.header.recipe_id}"
 
     def equals(self, other: TextFeatures) -> bool:
         same = self.name, self.header, self.texts, self.groups

@@ -105,7 +105,7 @@ def _require_name(name: str, group: Tree, expected: str) -> None:
 
 def _read_stream(name: str, group: Tree) -> Stream:
     header = FeatureHeader.from_json(_text_attribute(group, "header"), f"the header of {group.name}")
-    _require_name(name, group, f"{header.backbone}@{header.recipe_id}")
+    _require_name(name, group, header.stream_name)
     features = group.array("features", "f", 2)
     offsets = np.asarray(group.array("offsets", "iu", 1)[:], np.int64)
     if features.shape[1] != header.dim:
@@ -129,8 +129,8 @@ def _require_length(group: Tree, arrays: Iterable[ArrayLike], length: int, what:
 
 
 def _read_prompt_set(name: str, group: Tree) -> TextFeatures:
-    prompt_set = name.rsplit("@", 1)[0]
     header = TextHeader.from_json(_text_attribute(group, "header"), f"the header of {group.name}")
+    prompt_set = name.rsplit("@", 1)[0]
     _require_name(name, group, f"{prompt_set}@{header.recipe_id}")
     features = np.asarray(group.array("features", "fiu", 2)[:])
     return TextFeatures(prompt_set, header, _text(group, "text"), _text(group, "group"), features)

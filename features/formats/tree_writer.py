@@ -36,10 +36,10 @@ def write_tree(root: NewTree, content: Content) -> None:
         group.array("boundary_seconds", labels.boundaries.astype("<f8"))
     group = root.child("streams")
     for plan in content.streams:
-        _write_stream(group.child(f"{plan.header.backbone}@{plan.header.recipe_id}"), plan, storage)
+        _write_stream(group.child(plan.header.stream_name), plan, storage)
     group = root.child("text")
     for text in content.texts:
-        _write_prompt_set(group.child(f"{text.name}@{text.header.recipe_id}"), text)
+        _write_prompt_set(group.child(text.full_name), text)
 
 
 def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:

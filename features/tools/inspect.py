@@ -204,12 +204,11 @@ def diff(one: Store, other: Store) -> list[Difference]:
             found.append(Difference("stream", name, f"recipes differ in {detail}"))
     for name in sorted(set(ours) & set(theirs)):
         found += _diff_stream(ours[name], theirs[name])
-    our_texts, their_texts = ({(t.name, t.header.recipe_id): t for t in store.texts} for store in (one, other))
-    found += _only("text", {"@".join(key) for key in our_texts}, {"@".join(key) for key in their_texts})
-    for key in sorted(set(our_texts) & set(their_texts)):
-        a, b = our_texts[key], their_texts[key]
-        if not a.equals(b):
-            found.append(Difference("text", "@".join(key), "texts or their features differ"))
+    our_texts, their_texts = ({text.full_name: text for text in store.texts} for store in (one, other))
+    found += _only("text", set(our_texts), set(their_texts))
+    for name in sorted(set(our_texts) & set(their_texts)):
+        if not our_texts[name].equals(their_texts[name]):
+            found.append(Difference("text", name, "texts or their features differ"))
     return found
 
 

@@ -110,10 +110,10 @@ def _one_plan_per_stream(stores: Sequence[Store], labels: Labels) -> list[Stream
 
 
 def _one_text_each(stores: Sequence[Store]) -> list[TextFeatures]:
-    taken: dict[tuple[str, str], TextFeatures] = {}
+    taken: dict[str, TextFeatures] = {}
     for store in stores:
         for text in store.texts:
-            other = taken.setdefault((text.name, text.header.recipe_id), text)
+            other = taken.setdefault(text.full_name, text)
             if not other.equals(text):
-                raise StoreConflict(f"{store.path}: prompt set {text.name}@{text.header.recipe_id} with other values")
+                raise StoreConflict(f"{store.path}: prompt set {text.full_name} with other values")
     return list(taken.values())
