@@ -6,6 +6,7 @@ Importing this package, and reading a spec, imports neither torch nor a network;
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import resolve_name
 
 from longtake.errors import there_are
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
@@ -31,16 +32,11 @@ TABLE: dict[str, str] = {
 PRECISIONS = ("float32", "bfloat16")
 
 
-def _check_name(name: str) -> None:
-    if name not in TABLE:
-        raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
-
-
 def get_spec(name: str) -> BackboneSpec:
     """The spec of one backbone, without its network. `ExtractError` for a name that is not in the table."""
-    _check_name(name)
-    module, _, attribute = TABLE[name].partition(":")
-    spec: BackboneSpec = getattr(import_module(module), attribute)
+    if name not in TABLE:
+        raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
+    spec: BackboneSpec = resolve_name(TABLE[name])
     return spec
 
 
@@ -55,7 +51,7 @@ def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str =
     `precision` is one of `PRECISIONS` and part of the recipe, because it changes the numbers.
     """
     spec = get_spec(spec) if isinstance(spec, str) else spec
-    _check_name(spec.name)
+    get_spec(spec.name)  # raises for a name that is not in the table
     if precision not in PRECISIONS:
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
     module = import_module(TABLE[spec.name].partition(":")[0])

@@ -71,12 +71,8 @@ def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
         record = _record_path(entry)
         record.write_text(f"{found}  {entry.file_name}\n", encoding="utf-8")
         logger.warning(
-            "no checksum is registered for the weights %s: the file from %s is trusted at its first use, and its "
-            "sha256 %s is kept in %s",
-            entry.name,
-            url,
-            found,
-            record,
+            f"no checksum is registered for the weights {entry.name}: the file from {url} is trusted at its first use, and its "
+            f"sha256 {found} is kept in {record}"
         )
     return path
 

@@ -22,10 +22,8 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 State = dict[str, torch.Tensor]
-
-
-def as_they_are(state: State) -> State:
-    return state
+COUNTERS = ".num_batches_tracked"
+"""Of batch normalisation. Files from before PyTorch 0.4.1 lack them, and only training reads them."""
 
 
 class Frozen:
@@ -43,7 +41,7 @@ class Frozen:
         features: Callable[[nn.Module, torch.Tensor], torch.Tensor],
         logits: Callable[[nn.Module, torch.Tensor], torch.Tensor] | None = None,
         classifier: str = "",
-        rename: Callable[[State], State] = as_they_are,
+        rename: Callable[[State], State] = lambda state: state,
         optional: tuple[str, ...] = (),
         prepare: Callable[[nn.Module], nn.Module] = lambda network: network,
         initialise: Callable[[nn.Module, torch.Generator], None] | None = None,
@@ -80,7 +78,9 @@ class Frozen:
         weight = state.get(self._classifier)
         num_classes = self.spec.num_classes if weight is None or not weight.ndim else len(weight)
         network = self._build(num_classes, seed=0)
-        optional = (*self._optional, *((self._classifier.rpartition(".")[0] + ".",) if self._classifier else ()))
+        optional = (*self._optional, COUNTERS)
+        if self._classifier:
+            optional += (self._classifier.rpartition(".")[0] + ".",)
         check_state(network.state_dict(), state, what=self.spec.title, optional=optional)
         network.load_state_dict(state, strict=False)
         self._has_classifier = weight is not None
@@ -113,20 +113,14 @@ class Frozen:
         self._features = torch.compile(self._features, dynamic=False)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
         state: State = self._loaded(self._original).state_dict()
         return state
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 RGB frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` -> float32
-        features `(batch, dim)` on the device.
-
-        `ValueError` for another type or shape, `WeightsError` before weights are given.
-        """
+        """`ValueError` for another type or shape than the protocol's, `WeightsError` before weights are given."""
         return self._run(self._features, clips)
 
     def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
-        """Class logits `(batch, classes)` float32; None if the network or its weights have no classifier."""
         if self._logits is None or not self._has_classifier:
             return None
         return self._run(self._logits, clips)

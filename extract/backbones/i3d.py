@@ -6,6 +6,7 @@ The features are the last map, `Mixed_5c`, averaged over time and space: 1024 va
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     import torch
 
-_CITATION = "Carreira and Zisserman, Quo Vadis, Action Recognition? CVPR 2017, arXiv:1705.07750"
-
 RGB = BackboneSpec(
     name="i3d",
     title="Inception I3D (RGB)",
@@ -27,24 +26,18 @@ RGB = BackboneSpec(
     frames=FrameRule(short_side=256, crop_height=224, crop_width=224, mean=(127.5,) * 3, std=(127.5,) * 3),
     clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
     default_weights="i3d_rgb_imagenet",
-    citation=_CITATION,
+    citation="Carreira and Zisserman, Quo Vadis, Action Recognition? CVPR 2017, arXiv:1705.07750",
     batch_size=8,
     bfloat16_error=0.006,
     num_classes=400,
 )
-FLOW = BackboneSpec(
+FLOW = replace(
+    RGB,
     name="i3d-flow",
     title="Inception I3D (optical flow; DIS in place of TV-L1)",
-    modality="video",
-    dim=1024,
     # Flow is computed between pictures as they are: nothing is subtracted or divided.
     frames=FrameRule(short_side=256, crop_height=224, crop_width=224, mean=(0.0,) * 3, std=(1.0,) * 3),
-    clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
     default_weights="i3d_flow_imagenet",
-    citation=_CITATION,
-    batch_size=8,
-    bfloat16_error=0.006,
-    num_classes=400,
 )
 
 FLOW_BOUND = 20.0
@@ -58,7 +51,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
     0.2 to 0.4% (relative, L2), measured on a CPU with two sets of random weights.
     """
     from longtake.extract.backbones.frozen import Frozen
-    from longtake.extract.backbones.i3d_network import InceptionI3d, init_he, prepare
+    from longtake.extract.backbones.i3d_network import InceptionI3d, fold_batch_norms, init_he
 
     channels = 3 if spec.name == RGB.name else 2
     as_input: Callable[[torch.Tensor], torch.Tensor] = (lambda pictures: pictures) if channels == 3 else optical_flow
@@ -74,9 +67,7 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
         features=lambda network, pictures: network.features(as_input(pictures)),
         logits=logits,
         classifier="logits.conv3d.weight",
-        # Files from before PyTorch 0.4.1 lack these counters, which only training reads.
-        optional=(".num_batches_tracked",),
-        prepare=prepare,
+        prepare=fold_batch_norms,
         initialise=init_he,
         precision=precision,
         device=device,

@@ -7,6 +7,7 @@ frame give frame features.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
@@ -22,29 +23,26 @@ _MEAN = (0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255)
 _STD = (0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255)
 
 
-def _spec(name: str, title: str, length: int, weights: str, citation: str) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        title=title,
-        modality="image",
-        dim=512,
-        frames=FrameRule(224, 224, 224, _MEAN, _STD, resize=PILLOW_BICUBIC),
-        clips=ClipRule(length=length, stride=length, tail="pad", fps=None),
-        default_weights=weights,
-        citation=citation,
-        batch_size=16,
-        bfloat16_error=0.012,
-    )
-
-
-CLIP = _spec(
-    "clip", "CLIP ViT-B/16 (frames)", 1, "clip_vit_b16_openai",
-    "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
-)  # fmt: skip
-VIFI_CLIP = _spec(
-    "vifi-clip", "ViFi-CLIP ViT-B/16 (16 frames)", 16, "vifi_clip_k400",
-    "Rasheed et al., Fine-tuned CLIP Models are Efficient Video Learners, CVPR 2023, arXiv:2212.03640",
-)  # fmt: skip
+CLIP = BackboneSpec(
+    name="clip",
+    title="CLIP ViT-B/16 (frames)",
+    modality="image",
+    dim=512,
+    frames=FrameRule(224, 224, 224, _MEAN, _STD, resize=PILLOW_BICUBIC),
+    clips=ClipRule(length=1, stride=1, tail="pad", fps=None),
+    default_weights="clip_vit_b16_openai",
+    citation="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
+    batch_size=16,
+    bfloat16_error=0.012,
+)
+VIFI_CLIP = replace(
+    CLIP,
+    name="vifi-clip",
+    title="ViFi-CLIP ViT-B/16 (16 frames)",
+    clips=ClipRule(length=16, stride=16, tail="pad", fps=None),
+    default_weights="vifi_clip_k400",
+    citation="Rasheed et al., Fine-tuned CLIP Models are Efficient Video Learners, CVPR 2023, arXiv:2212.03640",
+)
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:

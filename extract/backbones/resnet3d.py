@@ -46,20 +46,17 @@ SLOW_STEP = 4
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
-    """The network without weights."""
     from pytorchvideo.models.hub import i3d_r50, slowfast_r50
 
     from longtake.extract.backbones.frozen import Frozen
 
     make = i3d_r50 if spec.name == I3D_R50.name else slowfast_r50
-
     return Frozen(
         spec,
         lambda num_classes: make(pretrained=False, model_num_class=num_classes),
         features=features,
         logits=lambda network, pictures: network.blocks[-1].proj(features(network, pictures).to(pictures.dtype)),
         classifier="blocks.6.proj.weight",
-        optional=(".num_batches_tracked",),
         precision=precision,
         device=device,
     )

@@ -29,7 +29,6 @@ SPEC = BackboneSpec(
 
 
 def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
-    """The network without weights."""
     from torchvision.models import resnet50
 
     from longtake.extract.backbones.frozen import Frozen, flatten_frames, mean_over_frames
@@ -47,7 +46,6 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
         features=features,
         logits=lambda network, pictures: network.fc(features(network, pictures).to(pictures.dtype)),
         classifier="fc.weight",
-        optional=(".num_batches_tracked",),
         precision=precision,
         device=device,
     )

@@ -1,4 +1,4 @@
-"""What a backbone is: its numbers (`BackboneSpec`) and the network behind them (`Backbone`).
+"""What a backbone is: its numbers (`BackboneSpec`) and the network behind them (`Backbone`); and the numbers of a text encoder.
 
 The preprocessing travels with the weights: a spec is the only place that says how frames become the tensors that the weights were
 trained on.
@@ -50,6 +50,20 @@ class BackboneSpec:
             raise ValueError(f"{self.name}: modality {self.modality!r} is not one of {', '.join(MODALITIES)}")
         if self.dim < 1:
             raise ValueError(f"{self.name}: dim must be 1 or more, got {self.dim}")
+
+
+@dataclass(frozen=True)
+class TextEncoderSpec:
+    """A text encoder of open_clip."""
+
+    name: str
+    model: str
+    """Name of open_clip's configuration."""
+    dim: int
+    context_length: int
+    """Tokens, the start and end of the text included."""
+    default_weights: str
+    """Name in the table of manifests/pretrained.py."""
 
 
 class Backbone(Protocol):

@@ -11,13 +11,14 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from longtake.extract.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
 
+State: TypeAlias = "Mapping[str, torch.Tensor]"
 DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AssertionError, struct.error)
 """What torch's safe reader raises for truncated or corrupt files, found by trying some thousands of them."""
 
@@ -87,13 +88,7 @@ def unwrap_state(state: object) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def check_state(
-    expected: Mapping[str, torch.Tensor],
-    state: Mapping[str, torch.Tensor],
-    *,
-    what: str,
-    optional: tuple[str, ...] = (),
-) -> None:
+def check_state(expected: State, state: State, *, what: str, optional: tuple[str, ...] = ()) -> None:
     """Raise `WeightsError` if keys are missing or unexpected or shapes differ from `expected`, with the list of them.
 
     Keys that begin or end with one of `optional` may be missing.
@@ -114,7 +109,7 @@ def check_state(
         raise WeightsError(f"these weights do not fit {what}. " + "; ".join(faults))
 
 
-def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+def state_sha256(state: State) -> str:
     """SHA-256 over names, types, shapes and little-endian bytes of the tensors, in the order of their names."""
     import torch
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
 from longtake.errors import there_are
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.openai_clip import MODEL, from_vifi
+from longtake.extract.backbones.spec import TextEncoderSpec
 from longtake.extract.backbones.state_dict import check_state, load_state, state_sha256
 from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError
@@ -20,26 +18,10 @@ if TYPE_CHECKING:
     import open_clip
 
 
-@dataclass(frozen=True)
-class TextEncoderSpec:
-    """A text encoder of open_clip."""
-
-    name: str
-    model: str
-    """Name of open_clip's configuration."""
-    dim: int
-    context_length: int
-    """Tokens, the start and end of the text included."""
-    default_weights: str
-    """Name in the table of manifests/pretrained.py."""
-
-
 ENCODERS: dict[str, TextEncoderSpec] = {
     "clip": TextEncoderSpec("clip", MODEL, 512, 77, "clip_vit_b16_openai"),
     "vifi-clip": TextEncoderSpec("vifi-clip", MODEL, 512, 77, "vifi_clip_k400"),
 }
-
-
 TOKENS = "token_embedding.weight"
 
 
@@ -78,9 +60,13 @@ def encode_texts(
     if batch_size < 1:
         raise ExtractError(f"the batch size must be 1 or more, got {batch_size}")
     spec = ENCODERS[encoder]
-    import torch
-
-    open_clip = _open_clip()
+    try:
+        import open_clip
+        import torch
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
+        ) from error
     # Before the download and the network, since this check is quick.
     tokenizer = open_clip.get_tokenizer(spec.model)
     _check_lengths(texts, tokenizer, spec)
@@ -103,15 +89,6 @@ def encode_texts(
     )
 
 
-def _open_clip() -> ModuleType:
-    try:
-        return import_module("open_clip")
-    except ModuleNotFoundError as error:
-        raise ExtractError(
-            f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
-        ) from error
-
-
 def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
     too_long = []
     for index, text in enumerate(texts):
@@ -127,9 +104,9 @@ def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, s
 
 def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
     """The model in evaluation mode on the CPU. open_clip.create_model would log that it starts from random weights."""
+    import open_clip
     import torch
 
-    open_clip = _open_clip()
     config = open_clip.get_model_config(spec.model)
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from torch's global generator
         torch.manual_seed(weights.seed or 0)

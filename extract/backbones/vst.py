@@ -7,6 +7,7 @@ of the original repository, whose keys are `backbone.layers.*`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
@@ -17,27 +18,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _spec(name: str, title: str, dim: int, weights: str, num_classes: int) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        title=title,
-        modality="video",
-        dim=dim,
-        frames=FrameRule(256, 224, 224, IMAGENET_MEAN, IMAGENET_STD),
-        clips=ClipRule(length=32, stride=32, tail="centre", fps=None),
-        default_weights=weights,
-        citation="Liu et al., Video Swin Transformer, CVPR 2022, arXiv:2106.13230",
-        batch_size=2,
-        bfloat16_error=0.01,
-        num_classes=num_classes,
-    )
-
-
-BASE = _spec("vst", "Video Swin-B", 1024, "vst_b_kinetics600_22k", 600)
-SMALL = _spec("vst-s", "Video Swin-S", 768, "vst_s_kinetics400", 400)
-TINY = _spec("vst-t", "Video Swin-T", 768, "vst_t_kinetics400", 400)
-
-
+BASE = BackboneSpec(
+    name="vst",
+    title="Video Swin-B",
+    modality="video",
+    dim=1024,
+    frames=FrameRule(256, 224, 224, IMAGENET_MEAN, IMAGENET_STD),
+    clips=ClipRule(length=32, stride=32, tail="centre", fps=None),
+    default_weights="vst_b_kinetics600_22k",
+    citation="Liu et al., Video Swin Transformer, CVPR 2022, arXiv:2106.13230",
+    batch_size=2,
+    bfloat16_error=0.01,
+    num_classes=600,
+)
+SMALL = replace(BASE, name="vst-s", title="Video Swin-S", dim=768, default_weights="vst_s_kinetics400", num_classes=400)
+TINY = replace(SMALL, name="vst-t", title="Video Swin-T", default_weights="vst_t_kinetics400")
 _INDEX = ".relative_position_index"
 """A table that follows from the window; files contain it, networks compute their own."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from longtake.errors import there_are
 from longtake.extract.backbones.download import Progress, fetch, recorded_sha256
+from longtake.extract.backbones.spec import BackboneSpec, TextEncoderSpec
 from longtake.extract.errors import WeightsError
 from longtake.files import file_sha256
 from longtake.manifests.pretrained import TABLE, WeightsEntry
@@ -30,16 +30,6 @@ class Weights:
     seed: int | None
 
 
-class TakesWeights(Protocol):
-    """What `resolve` needs of a backbone's spec or a text encoder."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def default_weights(self) -> str: ...
-
-
 def list_entries() -> list[WeightsEntry]:
     return list(TABLE.values())
 
@@ -51,7 +41,9 @@ def find_entry(name: str) -> WeightsEntry:
     return TABLE[name]
 
 
-def resolve(argument: str | None, spec: TakesWeights, *, on_progress: Progress | None = None) -> Weights:
+def resolve(
+    argument: str | None, spec: BackboneSpec | TextEncoderSpec, *, on_progress: Progress | None = None
+) -> Weights:
     """`random`, `random:SEED`, a registered name or a path -> weights on this machine.
 
     None takes the default of `spec`. Registered weights that are not in the cache are downloaded. `WeightsError` if the argument is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 from longtake.errors import there_are
 from longtake.extract.decode.base import Decoder
@@ -48,9 +48,8 @@ def get_decoder(name: str) -> Decoder:
     """
     if name not in TABLE:
         raise ExtractError(f"no decoder is called {name!r}{there_are(name, TABLE)}")
-    module, _, attribute = TABLE[name].partition(":")
     try:
-        return Guarded(getattr(import_module(module), attribute)())
+        return Guarded(resolve_name(TABLE[name])())
     except ModuleNotFoundError as error:
         needs = PACKAGES[name]
         raise ExtractError(

@@ -7,6 +7,7 @@ is that of `pyav`. decord and torchcodec on the CPU are never chosen: they are n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from longtake.extract.decode import get_decoder
@@ -18,12 +19,15 @@ LAST = "pyav"
 """Right on every file."""
 
 
-class AutoDecoder:
+class AutoDecoder(Decoder):
     name = "auto"
 
     def __init__(self) -> None:
-        found = [_if_usable(name) for name in PREFERRED]
-        self._candidates: list[Decoder] = [*(decoder for decoder in found if decoder), get_decoder(LAST)]
+        self._candidates: list[Decoder] = []
+        for name in PREFERRED:
+            with suppress(ExtractError):  # not usable on this machine
+                self._candidates.append(get_decoder(name))
+        self._candidates.append(get_decoder(LAST))
 
     def description(self) -> str:
         said = [candidate.description() for candidate in self._candidates]
@@ -38,15 +42,5 @@ class AutoDecoder:
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         return [candidate for candidate in self._candidates if not candidate.unfit(info)]
 
-    def unfit(self, info: VideoInfo) -> str:
-        return ""
-
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         return self.for_file(info)[0].pictures(info, wanted, num_threads=num_threads)
-
-
-def _if_usable(name: str) -> Decoder | None:
-    try:
-        return get_decoder(name)
-    except ExtractError:
-        return None

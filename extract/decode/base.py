@@ -75,9 +75,11 @@ class Decoder(Protocol):
 
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         """The decoders to try on this file, in order: this decoder itself, except for `auto`."""
+        return (self,)
 
     def unfit(self, info: VideoInfo) -> str:
         """Why this decoder must not read the file, as a clause about "it"; empty if it may."""
+        return ""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """Yield the wanted frames in order, one at a time; frames after the last of them may be left unread. `num_threads` 0 uses all

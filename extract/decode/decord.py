@@ -12,7 +12,7 @@ import decord
 import numpy as np
 from decord._ffi.base import DECORDError
 
-from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, last_wanted, require_fit
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, last_wanted
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, resized, rgb_frame
@@ -27,14 +27,13 @@ PIXEL_FORMATS = ("yuv420p",)
 decord.logging.set_level(decord.logging.QUIET)
 
 
-class DecordDecoder:
+class DecordDecoder(Decoder):
     name = "decord"
-    probe, promised_seconds, for_file = PyAVDecoder.probe, PyAVDecoder.promised_seconds, PyAVDecoder.for_file
+    probe, promised_seconds = PyAVDecoder.probe, PyAVDecoder.promised_seconds
 
     def description(self) -> str:
-        return (
-            f"decord {decord.__version__}, with its own libswscale for the first resize; {PyAVDecoder().description()}"
-        )
+        own = f"decord {decord.__version__}, with its own libswscale for the first resize"
+        return f"{own}; {PyAVDecoder().description()}"
 
     def unfit(self, info: VideoInfo) -> str:
         if info.container in CONTAINERS_WRONG:
@@ -49,7 +48,6 @@ class DecordDecoder:
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """Each size has its own reader, so that a rule's pictures do not depend on the other rules."""
-        require_fit(self, info)
         # decord returns pictures for packets that cannot be decoded; PyAV's first picture shows whether they can.
         next(PyAVDecoder().pictures(info, {next(iter(wanted)): {0}}, num_threads=1), None)
         index = -1
@@ -73,18 +71,14 @@ class DecordDecoder:
 
 def _size(info: VideoInfo, rule: FrameRule) -> tuple[int, int]:
     """Width and height to ask of decord: its resize is bit for bit FFmpeg's bilinear; other filters need the whole frame."""
-    return (
-        resized(info.width, info.height, rule.short_side)
-        if rule.resize == SWSCALE_BILINEAR
-        else (info.width, info.height)
-    )
+    if rule.resize == SWSCALE_BILINEAR:
+        return resized(info.width, info.height, rule.short_side)
+    return info.width, info.height
 
 
 def _open(info: VideoInfo, width: int, height: int, num_threads: int) -> decord.VideoReader:
     try:
-        reader = decord.VideoReader(
-            str(info.path), ctx=decord.cpu(0), width=width, height=height, num_threads=num_threads
-        )
+        reader = decord.VideoReader(str(info.path), decord.cpu(0), width, height, num_threads)
     except DECORDError as error:
         raise VideoUnreadable(
             f"{info.path.name}: decord cannot open it, though PyAV can; use --decoder pyav"

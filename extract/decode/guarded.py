@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from longtake.errors import LongtakeError
-from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, require_fit
 from longtake.extract.errors import DecoderFailed
 
 
@@ -32,8 +32,8 @@ def unexpected_errors(path: Path, description: Callable[[], str], stage: str = "
         ) from error
 
 
-class Guarded:
-    """A decoder that raises only `VideoError` and `OSError` when it reads a file."""
+class Guarded(Decoder):
+    """A decoder that raises only `VideoError` and `OSError` when it reads a file, and refuses files that it is unfit for."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.name, self._decoder = decoder.name, decoder
@@ -58,4 +58,5 @@ class Guarded:
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         with unexpected_errors(info.path, self.description):
+            require_fit(self._decoder, info)
             yield from self._decoder.pictures(info, wanted, num_threads=num_threads)

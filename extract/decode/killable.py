@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from longtake.errors import LongtakeError
 from longtake.extract.decode.shared_memory import POLL_SECONDS, Inbox, Outbox, receive, send, shared_file
@@ -26,7 +26,8 @@ MOST_STALL_SECONDS = 7 * 24 * 3600.0
 """Timers take finite numbers only."""
 
 T = TypeVar("T")
-_Function = Callable[..., Any]
+_Question: TypeAlias = "tuple[str, Callable[..., Any], tuple[object, ...], dict[str, object]]"
+"""`call` or `stream`, the function, its arguments and its options."""
 
 
 class DecoderHost(Protocol):
@@ -70,17 +71,15 @@ class KillableProcess:
         self._end()
 
     def call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
-        (answer,) = self._answers("call", function, arguments, options)
+        (answer,) = self._answers(("call", function, arguments, options))
         return cast(T, answer)
 
     def stream(self, function: Callable[..., Iterator[T]], *arguments: object, **options: object) -> Iterator[T]:
-        return self._answers("stream", function, arguments, options)
+        return self._answers(("stream", function, arguments, options))
 
-    def _answers(
-        self, how: str, function: _Function, arguments: tuple[object, ...], options: dict[str, object]
-    ) -> Iterator[Any]:
+    def _answers(self, question: _Question) -> Iterator[Any]:
         child = self._child = self._child or _Child(self._stall_seconds, self._stop)
-        kind, value = self._exchange(child, (how, function, arguments, options))
+        kind, value = self._exchange(child, question)
         try:
             while kind == "item":
                 yield value
@@ -92,7 +91,7 @@ class KillableProcess:
         if kind == "error":
             raise value
 
-    def _exchange(self, child: _Child, question: object = None) -> tuple[str, Any]:
+    def _exchange(self, child: _Child, question: _Question | None = None) -> tuple[str, Any]:
         try:
             if question is not None:
                 send(child.socket, question, self._stop)
@@ -165,12 +164,10 @@ def serve(descriptor: int, memory: int, stall_seconds: float) -> None:
     outbox = Outbox(link, memory)
     try:
         while True:
-            how, function, arguments, options = cast(
-                "tuple[str, _Function, tuple[object, ...], dict[str, object]]", receive(link)
-            )
+            question = receive(link)
             _stall_seconds = stall_seconds
             report_alive()
-            for reply in _replies(how, function, arguments, options):
+            for reply in _replies(question):
                 # Waiting for the parent is not a stall.
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 outbox.put(reply, last=reply[0] != "item")
@@ -182,9 +179,8 @@ def serve(descriptor: int, memory: int, stall_seconds: float) -> None:
         os._exit(0)
 
 
-def _replies(
-    how: str, function: _Function, arguments: tuple[object, ...], options: dict[str, object]
-) -> Iterator[tuple[str, object]]:
+def _replies(question: _Question) -> Iterator[tuple[str, object]]:
+    how, function, arguments, options = question
     try:
         answer = function(*arguments, **options)
         for item in answer if how == "stream" else (answer,):

@@ -7,13 +7,14 @@ file, and some truncated MP4 files, as a normal end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
 
 from longtake.extract.clips import Timeline
 from longtake.extract.decode.base import (
@@ -50,7 +51,7 @@ MOST_SECONDS = 7 * 24 * 3600.0
 _ANY_TITLES = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
-class PyAVDecoder:
+class PyAVDecoder(Decoder):
     name = "pyav"
 
     def description(self) -> str:
@@ -73,12 +74,6 @@ class PyAVDecoder:
                 return float((container.duration or 0) / av.time_base)
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
-
-    def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
-        return (self,)
-
-    def unfit(self, info: VideoInfo) -> str:
-        return ""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         last = last_wanted(wanted)
@@ -110,7 +105,7 @@ class PyAVDecoder:
             )
 
 
-def open_media(path: Path) -> av.container.InputContainer:
+def open_media(path: Path) -> InputContainer:
     """Open a file with titles in any encoding. PyAV 19 reads them all; earlier versions need an option."""
     return av.open(str(path), **_ANY_TITLES)
 
@@ -124,7 +119,7 @@ def _num_threads(codec: str) -> int:
     return min(processors + 2, MOST_THREADS) if processors > 1 else 1
 
 
-def _probe(container: av.container.InputContainer, path: Path, exact: bool) -> VideoInfo:
+def _probe(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
     stream = container.streams.best("video")
     if stream is None:
         kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
@@ -212,7 +207,7 @@ class _Shown:
         return min((time for time in self.seconds if time is not None), default=0.0)
 
 
-def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+def sound_stream(container: InputContainer) -> av.AudioStream | None:
     """The first sound stream that can be decoded."""
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
@@ -252,9 +247,7 @@ def _rotation_of_first(path: Path, stream_index: int) -> int:
     return 0
 
 
-def _header_seconds(
-    container: av.container.InputContainer, stream: av.VideoStream, begin_seconds: float
-) -> float | None:
+def _header_seconds(container: InputContainer, stream: av.VideoStream, begin_seconds: float) -> float | None:
     """The picture stream's own duration. A container is as long as its longest stream, which may be the sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)

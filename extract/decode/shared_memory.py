@@ -25,6 +25,7 @@ where others follow soon."""
 POLL_SECONDS = 0.2
 """How often a waiting call checks whether the run was stopped."""
 _READ = b"r"
+_NEVER = threading.Event()
 
 _Answer: TypeAlias = "tuple[bytes, list[Any]]"
 """A pickled answer and its arrays: the size of each in the shared memory, or a buffer that travels with the message."""
@@ -124,7 +125,7 @@ class Inbox:
         return bytearray(self._memory[begin : self._position])
 
 
-def send(link: socket.socket, message: object, stop: threading.Event | None = None) -> None:
+def send(link: socket.socket, message: object, stop: threading.Event = _NEVER) -> None:
     """Send anything that can be pickled. Raises `ConnectionError`, and `Stopped` once `stop` is set."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
@@ -135,10 +136,11 @@ def send(link: socket.socket, message: object, stop: threading.Event | None = No
             try:
                 part = part[link.send(part) :]
             except TimeoutError:
-                _raise_if_stopped(stop)
+                if stop.is_set():
+                    raise Stopped from None
 
 
-def receive(link: socket.socket, stop: threading.Event | None = None) -> Any:
+def receive(link: socket.socket, stop: threading.Event = _NEVER) -> Any:
     """Return what `send` sent. Raises `EOFError` when the other side is gone, `Stopped` once `stop` is set."""
     (count,) = struct.unpack("<Q", _read(link, 8, stop))
     sizes = struct.unpack(f"<{count}Q", _read(link, 8 * count, stop))
@@ -146,21 +148,17 @@ def receive(link: socket.socket, stop: threading.Event | None = None) -> Any:
     return pickle.loads(pickled, buffers=buffers)
 
 
-def _read(link: socket.socket, size: int, stop: threading.Event | None = None) -> bytearray:
+def _read(link: socket.socket, size: int, stop: threading.Event = _NEVER) -> bytearray:
     found = bytearray(size)
     rest = memoryview(found)
     while rest:
         try:
             count = link.recv_into(rest)
         except TimeoutError:
-            _raise_if_stopped(stop)
+            if stop.is_set():
+                raise Stopped from None
             continue
         if not count:
             raise EOFError
         rest = rest[count:]
     return found
-
-
-def _raise_if_stopped(stop: threading.Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise Stopped

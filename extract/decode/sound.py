@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing, contextmanager
 from itertools import chain
 
 import av
@@ -22,8 +22,8 @@ Span = tuple[float, float]
 
 def original_rate(info: VideoInfo) -> int:
     """Hz of the first sound stream. Raises `SoundMissing`."""
-    with _unexpected_errors(info), open_media(info.path) as container:
-        return int(_stream(container, info).rate)
+    with _open_sound(info) as stream:
+        return int(stream.rate)
 
 
 def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iterator[np.ndarray]:
@@ -84,25 +84,24 @@ def _forget(kept: np.ndarray, first: int, waiting: Sequence[tuple[int, int]]) ->
     return kept[needed - first :], needed
 
 
-def _unexpected_errors(info: VideoInfo) -> AbstractContextManager[None]:
-    return unexpected_errors(info.path, PyAVDecoder().description, SoundUnreadable.stage)
-
-
-def _stream(container: av.container.InputContainer, info: VideoInfo) -> av.AudioStream:
-    if not container.streams.audio:
-        raise SoundMissing(f"{info.path.name} has no sound")
-    stream = sound_stream(container)
-    if stream is None:
-        raise SoundUnreadable(f"{info.path.name}: FFmpeg has no decoder for its sound")
-    return stream
+@contextmanager
+def _open_sound(info: VideoInfo) -> Iterator[av.AudioStream]:
+    guard = unexpected_errors(info.path, PyAVDecoder().description, SoundUnreadable.stage)
+    with guard, open_media(info.path) as container:
+        if not container.streams.audio:
+            raise SoundMissing(f"{info.path.name} has no sound")
+        stream = sound_stream(container)
+        if stream is None:
+            raise SoundUnreadable(f"{info.path.name}: FFmpeg has no decoder for its sound")
+        yield stream
 
 
 def _blocks(info: VideoInfo, sample_rate: int) -> Generator[tuple[int, np.ndarray], None, None]:
     """Yield `(number of the first sample on the pictures' clock, samples)` of each decoded block."""
     try:
-        with _unexpected_errors(info), open_media(info.path) as container:
+        with _open_sound(info) as stream:
             begin: int | None = None
-            for seconds, samples in _resampled(container, _stream(container, info), sample_rate):
+            for seconds, samples in _resampled(stream, sample_rate):
                 if seconds is not None:
                     expected = round((seconds - info.origin_seconds) * sample_rate)
                     # The resampler's delay shifts blocks by some samples; only real holes count.
@@ -115,13 +114,11 @@ def _blocks(info: VideoInfo, sample_rate: int) -> Generator[tuple[int, np.ndarra
         raise SoundUnreadable(f"{info.path.name}: the sound cannot be decoded: {error.strerror}") from error
 
 
-def _resampled(
-    container: av.container.InputContainer, stream: av.AudioStream, sample_rate: int
-) -> Iterator[tuple[float | None, np.ndarray]]:
+def _resampled(stream: av.AudioStream, sample_rate: int) -> Iterator[tuple[float | None, np.ndarray]]:
     """Yield `(seconds by the file's clock, samples)` of each frame, and at the end the resampler's remaining samples. A recording may
     switch from stereo to surround; a resampler accepts one format only, so a new one follows the old."""
     resampler, format_taken = None, None
-    for frame in chain(container.decode(stream), [None]):
+    for frame in chain(stream.container.decode(stream), [None]):
         report_alive()
         kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler and kind != format_taken:

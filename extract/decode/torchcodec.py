@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from longtake.extract.decode.base import Pictures, VideoInfo, Wanted, require_fit, require_time
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, require_time
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame
@@ -41,21 +41,20 @@ LARGEST_DIFFERENCE = 3.0
 differ by more."""
 
 
-class TorchCodecDecoder:
+class TorchCodecDecoder(Decoder):
     name = "torchcodec"
     device = "cpu"
-    probe, promised_seconds, for_file = PyAVDecoder.probe, PyAVDecoder.promised_seconds, PyAVDecoder.for_file
+    probe, promised_seconds = PyAVDecoder.probe, PyAVDecoder.promised_seconds
 
     def description(self) -> str:
         return f"torchcodec {torchcodec.__version__} on {self.device}, resized from RGB; {PyAVDecoder().description()}"
 
     def unfit(self, info: VideoInfo) -> str:
-        return (
-            f"it gives frames of {info.container} at wrong times, or none" if info.container in CONTAINERS_WRONG else ""
-        )
+        if info.container in CONTAINERS_WRONG:
+            return f"it gives frames of {info.container} at wrong times, or none"
+        return ""
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
-        require_fit(self, info)
         index = -1
         try:
             decoder = self.open(info, num_threads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +18,7 @@ import numpy as np
 from longtake.extract.demo.render import RENDER_VERSION, render_routine
 from longtake.extract.demo.routine import CATEGORIES, DURATION_SECONDS, KINDS, Element, Routine
 from longtake.extract.errors import ExtractError
+from longtake.files import write_whole
 from longtake.processes import end_with_starter
 
 SHIPPED_VIDEOS = 128
@@ -204,6 +204,4 @@ def _claim(folder: Path, plan: Mapping[str, object]) -> None:
     elif any((folder / "videos").glob("*.mp4")):
         raise ExtractError(f"{folder / 'videos'} holds videos that `extract demo` did not make; name another folder")
     else:
-        partial = folder / ".demo.json.partial"
-        partial.write_text(json.dumps(plan) + "\n", encoding="utf-8")
-        os.replace(partial, marker)
+        write_whole(marker, json.dumps(plan) + "\n")

@@ -6,8 +6,10 @@ the plane she faces, 0 hangs down, 90 points forward, 180 up; `open` and `out` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -25,75 +27,29 @@ JOINTS = ("pelvis", "chest", "head", "shoulder_r", "elbow_r", "hand_r", "shoulde
           "knee_r", "ankle_r", "toe_r", "hip_l", "knee_l", "ankle_l", "toe_l", "grip", "tip")  # fmt: skip
 NUM_RIBBON_POINTS = 56
 
-Pose: TypeAlias = "Mapping[str, float | tuple[float, float]]"
-"""Angles in degrees by name. A pair `(low, high)` is a value at amplitude 0 and at amplitude 1."""
-
-STAND: Pose = dict(lean=2, head=0, hip_r=4, knee_r=2, out_r=2, hip_l=-6, knee_l=0, out_l=2, arm_r=75, open_r=25, elbow_r=8,
-             arm_l=-20, open_l=55, elbow_l=10)  # fmt: skip
-LYING: Pose = dict(lean=84, head=-25, hip_r=-84, knee_r=4, out_r=6, hip_l=-80, knee_l=45, out_l=12, arm_r=84, open_r=20,
-             elbow_r=20, arm_l=70, open_l=25, elbow_l=40)  # fmt: skip
-FINAL: Pose = dict(lean=-8, head=-15, hip_r=55, knee_r=95, out_r=5, hip_l=-38, knee_l=88, arm_r=150, open_r=15, arm_l=-70,
-             open_l=40, elbow_r=0)  # fmt: skip
+Value: TypeAlias = "float | Sequence[float]"
+"""A number, or a pair `(low, high)`: the values at amplitude 0 and at amplitude 1."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of element. Pairs are as in `Pose`, but for `airborne`."""
+    """One kind of element."""
 
-    keys: tuple[tuple[float, Pose], ...]
-    """`(fraction of the element, angles that differ from standing)`."""
+    keys: Sequence[tuple[float, str]]
+    """`(fraction of the element, name of the pose)`."""
     ribbon: str
-    travel_m: tuple[float, float] = (0.0, 0.0)
-    turns: tuple[int, int] = (0, 0)
-    lift_m: tuple[float, float] = (0.0, 0.0)
-    airborne: tuple[float, float] = (0.0, 0.0)
+    travel_m: Value = 0.0
+    turns: Value = 0
+    lift_m: Value = 0.0
+    airborne: Sequence[float] = (0.0, 0.0)
     """Fractions between which she (or, in a throw, the stick) flies."""
-    throw_m: tuple[float, float] = (0.0, 0.0)
+    throw_m: Value = 0.0
 
 
-_STEP_R: Pose = dict(hip_r=(18, 50), knee_r=10, hip_l=(-14, -34), knee_l=(4, 10), arm_l=45, arm_r=100)
-_STEP_L: Pose = dict(hip_l=(18, 50), knee_l=10, hip_r=(-14, -34), knee_r=(4, 10), arm_l=-45, arm_r=60)
-_PASSE: Pose = dict(hip_r=(25, 100), knee_r=(50, 140), hip_l=0, arm_r=(110, 165), open_r=20, arm_l=(60, 160), open_l=35,
-              elbow_l=30)  # fmt: skip
-_KICK: Pose = dict(hip_r=(35, 165), knee_r=0, hip_l=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80)
-_KICK_L: Pose = dict(
-    hip_l=(35, 165), knee_l=0, hip_r=(-2, -6), lean=(0, -10), arm_r=120, open_r=70, arm_l=90, open_l=80
-)
-_ARABESQUE: Pose = dict(hip_l=(-35, -150), knee_l=0, hip_r=0, knee_r=0, lean=(8, 48), head=(-5, -35), arm_r=(85, 120),
-                  open_r=5, elbow_r=0, arm_l=-60, open_l=60)  # fmt: skip
-_SPLIT: Pose = dict(hip_r=(35, 92), knee_r=(8, 0), hip_l=(-30, -88), knee_l=(12, 0), lean=(4, -6), arm_r=(100, 150),
-              arm_l=-80, open_l=50, head=-8)  # fmt: skip
-_CROUCH: Pose = dict(hip_r=35, knee_r=60, hip_l=20, knee_l=55, lean=20, arm_r=-20, arm_l=-60)
-_OUT_RIGHT: Pose = dict(arm_r=95, open_r=10, elbow_r=0, hip_l=(-10, -30), hip_r=(6, 30), knee_r=(8, 40), arm_l=-70)
-_HIGH: Pose = dict(arm_r=(110, 165), open_r=10, elbow_r=0, lean=(0, -14), head=-12, arm_l=(20, 120), open_l=60)
-
-FIGURES = {
-    "steps": Figure(((0.125, _STEP_R), (0.375, _STEP_L), (0.625, _STEP_R), (0.875, _STEP_L)), "snake", (0.6, 1.3)),
-    "leap": Figure(
-        ((0.125, _STEP_R), (0.3, _CROUCH), (0.44, _SPLIT), (0.56, _SPLIT), (0.7, _CROUCH), (0.86, {})),
-        "trail", (0.7, 1.5), lift_m=(0.08, 0.55), airborne=(0.32, 0.68),
-    ),
-    "pirouette": Figure(((0.14, _CROUCH), (0.25, _PASSE), (0.82, _PASSE), (0.94, {})), "spiral", turns=(1, 3)),
-    "balance": Figure(((0.25, _ARABESQUE), (0.8, _ARABESQUE), (0.97, {})), "trail"),
-    "kicks": Figure(
-        ((0.125, _CROUCH), (0.27, _KICK), (0.5, {}), (0.625, _CROUCH), (0.77, _KICK_L), (0.97, {})), "snake"
-    ),
-    "spirals": Figure(((0.125, _OUT_RIGHT), (0.5, {**_OUT_RIGHT, "arm_r": (100, 125)}), (0.9, _OUT_RIGHT)), "spiral"),
-    "eights": Figure(((0.125, _OUT_RIGHT), (0.375, _HIGH), (0.625, _OUT_RIGHT), (0.875, _HIGH)), "eight"),
-    "throw": Figure(
-        ((0.125, _CROUCH), (0.25, _HIGH), (0.5, _PASSE), (0.75, _HIGH), (0.92, {})),
-        "trail", turns=(1, 1), throw_m=(0.4, 1.0), airborne=(0.25, 0.75),
-    ),
-}  # fmt: skip
-
-# Shares of (snake, spiral, eight) and the direction (forward, up) in which the ribbon leads away from the tip.
-RIBBONS = {
-    "rest": (0.35, 0.0, 0.0, -0.45, -0.75),
-    "trail": (0.3, 0.0, 0.0, -0.95, -0.1),
-    "snake": (1.0, 0.0, 0.0, 0.85, -0.45),
-    "spiral": (0.0, 1.0, 0.0, 0.95, -0.25),
-    "eight": (0.0, 0.0, 1.0, 0.3, 0.05),
-}
+_CHOREOGRAPHY = tomllib.loads(Path(__file__).with_name("choreography.toml").read_text(encoding="utf-8"))
+POSES: dict[str, dict[str, Value]] = _CHOREOGRAPHY["poses"]
+RIBBONS: dict[str, Sequence[float]] = _CHOREOGRAPHY["ribbons"]
+FIGURES = {kind: Figure(**values) for kind, values in _CHOREOGRAPHY["figures"].items()}
 
 
 @dataclass(frozen=True)
@@ -153,14 +109,14 @@ def move(routine: Routine) -> Motion:
     return Motion(joints, ribbon)
 
 
-def _between(value: float | tuple[float, float], amplitude: float) -> float:
-    low, high = value if isinstance(value, tuple) else (value, value)
+def _between(value: Value, amplitude: float) -> float:
+    low, high = (value, value) if isinstance(value, int | float) else value
     return low + (high - low) * amplitude
 
 
-def _pose(changes: Pose, amplitude: float) -> np.ndarray:
-    pose: Pose = {**STAND, **changes}
-    return np.array([_between(pose[name], amplitude) for name in ANGLES], float)
+def _pose(name: str, amplitude: float) -> np.ndarray:
+    pose = POSES["stand"] | POSES[name]
+    return np.array([_between(pose[angle], amplitude) for angle in ANGLES], float)
 
 
 def _tracks(routine: Routine, clock: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -169,15 +125,15 @@ def _tracks(routine: Routine, clock: np.ndarray) -> tuple[np.ndarray, ...]:
     starts = routine.starts_seconds()
     finish = beat * (CATEGORIES[routine.category].intro_beats + BEATS_PER_ELEMENT * len(starts))
     x, yaw = -0.7, 0.0
-    angles, place, style = _Track(0.0, _pose({}, size)), _Track(0.0, (x, yaw)), _Track(0.0, RIBBONS["rest"])
+    angles, place, style = _Track(0.0, _pose("stand", size)), _Track(0.0, (x, yaw)), _Track(0.0, RIBBONS["rest"])
     lift, throw = np.zeros_like(clock), np.zeros_like(clock)
     for index, (element, start) in enumerate(zip(routine.elements, starts)):
         figure = FIGURES[element.kind]
         stop = min(start + BEATS_PER_ELEMENT * beat, starts[index + 1] if index + 1 < len(starts) else finish) - 0.04
         length = stop - start
         angles.key(start, angles.values[-1])
-        for fraction, changes in figure.keys:
-            angles.key(start + fraction * length, _pose(changes, size))
+        for fraction, name in figure.keys:
+            angles.key(start + fraction * length, _pose(name, size))
         travel, turns = _between(figure.travel_m, size), round(_between(figure.turns, size))
         if element.falls:  # a fall ends the element's travel and turns, not its time
             travel, turns = FALL_AT * travel, 0
@@ -201,7 +157,7 @@ def _tracks(routine: Routine, clock: np.ndarray) -> tuple[np.ndarray, ...]:
             lift += _between(figure.lift_m, size) * arc
             throw += _between(figure.throw_m, size) * arc
     angles.key(finish, angles.values[-1])
-    angles.key(finish + 2 * beat, _pose(FINAL, size))
+    angles.key(finish + 2 * beat, _pose("final", size))
     style.key(finish, style.values[-1])
     style.key(finish + beat, RIBBONS["spiral"])
     return angles.at(clock), place.at(clock), lift, throw, style.at(clock)
@@ -215,7 +171,7 @@ def _fall(routine: Routine, clock: np.ndarray, angles: np.ndarray, lift: np.ndar
         down = np.maximum(down, np.clip(np.minimum(since / 0.28, (FALL_SECONDS - since) / 0.32), 0, 1))
     down = down * down * (3 - 2 * down)
     share = down[:, None]
-    return angles * (1 - share) + _pose(LYING, 0) * share, lift * (1 - down), down
+    return angles * (1 - share) + _pose("lying", 0) * share, lift * (1 - down), down
 
 
 def _joints(angles: np.ndarray, x: np.ndarray, yaw: np.ndarray, lift: np.ndarray) -> np.ndarray:

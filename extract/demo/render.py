@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,6 @@ from longtake.extract.demo.routine import FPS, Routine
 from longtake.extract.demo.scene import HEIGHT, WIDTH, draw_frames
 from longtake.extract.demo.sound import SAMPLE_RATE_HZ, play
 from longtake.extract.errors import ExtractError
-
-if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container import OutputContainer
 
 RENDER_VERSION = 3
 """Increase it whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
@@ -62,14 +57,9 @@ def _encode(routine: Routine, path: Path) -> None:
             container.mux(video.encode(frame))
             if index % FPS == 0:  # a second of sound per second of picture keeps the muxer's queue short
                 first = index // FPS * SAMPLE_RATE_HZ
-                _encode_sound(container, audio, sound[first : first + SAMPLE_RATE_HZ], first)
+                second = np.ascontiguousarray(sound[None, first : first + SAMPLE_RATE_HZ])
+                samples = av.AudioFrame.from_ndarray(second, format="fltp", layout="mono")
+                samples.sample_rate, samples.pts = SAMPLE_RATE_HZ, first
+                container.mux(audio.encode(samples))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
-
-
-def _encode_sound(container: OutputContainer, stream: AudioStream, samples: np.ndarray, first: int) -> None:
-    import av
-
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
-    frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, first
-    container.mux(stream.encode(frame))

@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer, OutputContainer
 from PIL import Image, ImageDraw, ImageFont
 
 from longtake.extract.decode import get_decoder
@@ -88,17 +89,14 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
 class _Sound:
     """Copies packets of the first sound stream as the pictures advance; none if MP4 cannot hold its codec."""
 
-    def __init__(
-        self, source: av.container.InputContainer, target: av.container.OutputContainer, info: VideoInfo
-    ) -> None:
-        self._target, self._stream = target, None
+    def __init__(self, source: InputContainer, target: OutputContainer, info: VideoInfo) -> None:
+        self._target = target
         self._packets: Iterator[av.Packet] = iter(())
         audio = sound_stream(source)
-        if audio is None or audio.codec_context.name not in ("aac", "mp3", "ac3", "opus", "flac"):
-            return
-        self._stream = target.add_stream_from_template(audio)
-        self._shift = round(info.origin_seconds / audio.time_base)
-        self._packets = (p for p in source.demux(audio) if p.pts is not None and p.pts >= self._shift)
+        if audio and audio.codec_context.name in ("aac", "mp3", "ac3", "opus", "flac"):
+            self._stream = target.add_stream_from_template(audio)
+            self._shift = round(info.origin_seconds / audio.time_base)
+            self._packets = (p for p in source.demux(audio) if p.pts is not None and p.pts >= self._shift)
 
     def copy_until(self, seconds: float) -> None:
         for packet in self._packets:
@@ -135,17 +133,14 @@ class Panel:
         return min(int(seconds / self._end * self._width), self._width - 1)
 
     def _boxes(self, track: Track, top: int) -> list[tuple[int, int, int, int]]:
+        """Left, top, right and bottom of each clip's bar."""
         highest = max(track.shares, default=1.0) or 1.0
         foot = top + self._line * 5 // 4 + self._bars
-        return [
-            (
-                self._x(start),
-                foot - max(round(share / highest * self._bars), 1),
-                max(self._x(end) - 1, self._x(start)),
-                foot,
-            )
-            for start, end, share in zip(track.start_seconds, track.end_seconds, track.shares)
-        ]
+        boxes = []
+        for start, end, share in zip(track.start_seconds, track.end_seconds, track.shares):
+            left, height = self._x(start), max(round(share / highest * self._bars), 1)
+            boxes.append((left, foot - height, max(self._x(end) - 1, left), foot))
+        return boxes
 
     def at(self, seconds: float) -> np.ndarray:
         """uint8 `(height, width, 3)`: the strip at a moment."""

@@ -49,12 +49,10 @@ class TopClasses:
 
 def class_name(published: int, found: int, index: int) -> str:
     """Name by torchvision's lists of Kinetics-400 and ImageNet, whose order all published weights share; else a number."""
-    if found == published == 400:
-        from torchvision.models.video import Swin3D_T_Weights
+    from torchvision.models import ResNet50_Weights
+    from torchvision.models.video import Swin3D_T_Weights
 
-        return str(Swin3D_T_Weights.KINETICS400_V1.meta["categories"][index])
-    if found == published == 1000:
-        from torchvision.models import ResNet50_Weights
-
-        return str(ResNet50_Weights.IMAGENET1K_V1.meta["categories"][index])
-    return f"class {index}"
+    tables = {400: Swin3D_T_Weights.KINETICS400_V1, 1000: ResNet50_Weights.IMAGENET1K_V1}
+    if found != published or found not in tables:
+        return f"class {index}"
+    return str(tables[found].meta["categories"][index])

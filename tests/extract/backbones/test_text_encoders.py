@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from longtake.extract.backbones import weights
-from longtake.extract.backbones.text_encoders import ENCODERS, TextEncoderSpec, TextRecipe, _build, encode_texts
+from longtake.extract.backbones.spec import TextEncoderSpec
+from longtake.extract.backbones.text_encoders import ENCODERS, TextRecipe, _build, encode_texts
 from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError, WeightsError
 from longtake.files import file_sha256

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtake.extract.decode import get_decoder
+from longtake.extract.decode import TABLE, get_decoder
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.errors import DecoderUnfit
 from longtake.extract.plan.plan import Job
@@ -30,7 +30,7 @@ class Refuses(PyAVDecoder):
 
 def test_auto_reads_again_what_the_first_decoder_refuses(tmp_path, numbers_backbone, monkeypatch):
     make_dataset(tmp_path, [16, 16])
-    monkeypatch.setattr("longtake.extract.decode.auto._if_usable", lambda name: Refuses())
+    monkeypatch.setitem(TABLE, "nvdec", f"{__name__}:Refuses")
     done = extract(tmp_path, "--decoder", "auto", "--stall-timeout", "0")
     assert "2 new" in done.output
     extract(tmp_path, out="pyav.h5")
