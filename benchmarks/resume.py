@@ -18,7 +18,6 @@ import torch
 from measured import Machine, Ratio, Result, Row, Table
 
 from longtake.extract.backbones import build, get_spec
-from longtake.extract.decode import get_decoder
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.settle import clip_rule, settle
 from longtake.features.content import StreamItem, StreamPlan
@@ -45,8 +44,7 @@ def make(folder: Path, num_videos: int, backbone: str) -> list[str]:
     network = build(spec)
     network.init_random(0)
     torch.save(network.state_dict(), weights)
-    decoder = get_decoder(options.decoder).description()
-    header = settle(spec, clip_rule(spec, None, options), str(weights), options, decoder).header
+    header, _ = settle(spec, clip_rule(spec, None, options), str(weights), options)
     rng = np.random.default_rng(0)
     times = np.arange(float(CLIPS))
 

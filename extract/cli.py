@@ -17,7 +17,7 @@ from longtake.extract.find_videos import default_store, default_videos, find_sou
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES
 from longtake.manifests.card import dataset_names
-from longtake.progress import how_shown, progress_options
+from longtake.progress import Progress, how_shown, progress_options
 from longtake.terminal import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
 
 if TYPE_CHECKING:
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from longtake.extract.run import Extraction
 
 FILE = click.Path(path_type=Path)
-DEFAULTS = RunOptions()
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(cls=Console)
+@click.group(cls=Console, context_settings={"show_default": True})
 @click.version_option(package_name="longtake")
 def main() -> None:
     """Extract features of videos with frozen backbones, and text features of prompts."""
@@ -60,8 +59,7 @@ out_option = click.option("--out", type=LocalStorePath(), help="Store to write. 
 decoder_option = click.option(
     "--decoder",
     shell_complete=completes(lambda: DECODERS),
-    default=DEFAULTS.decoder,
-    show_default=True,
+    default=RunOptions.decoder,
     help="Decoder to read videos with; see `extract list decoders`. Part of the recipe.",
 )
 source_options = _together(
@@ -79,8 +77,7 @@ recipe_options = _together(
         "backbones",
         shell_complete=completes(lambda: BACKBONES),
         multiple=True,
-        default=DEFAULTS.backbones,
-        show_default=True,
+        default=RunOptions.backbones,
         help="Backbone; repeat the option for several, which share one decode.",
     ),
     click.option(
@@ -97,11 +94,10 @@ recipe_options = _together(
     click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip."),
     click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next."),
     click.option("--fps", type=float, help="Frames per second to sample. Default: every frame."),
-    click.option("--device", default=DEFAULTS.device, show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--device", default=RunOptions.device, help="auto, cpu, cuda, cuda:1, ..."),
     click.option(
         "--precision",
-        default=DEFAULTS.precision,
-        show_default=True,
+        default=RunOptions.precision,
         help="float32, bfloat16, or auto: bfloat16 where it is faster and its error is known. Part of the recipe.",
     ),
 )
@@ -116,8 +112,7 @@ recipe_options = _together(
 @click.option(
     "--stall-timeout",
     type=click.FloatRange(0),
-    default=DEFAULTS.stall_timeout,
-    show_default=True,
+    default=RunOptions.stall_timeout,
     metavar="SECONDS",
     help="Kill a decoder that returns nothing for SECONDS and record the video as failed. 0 disables the timeout.",
 )
@@ -157,9 +152,8 @@ recipe_options = _together(
 @progress_options
 @json_option
 def run(
-    dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, out: Path | None,
-    weights: tuple[str, ...], workers: int | None, show_pred: bool, quiet: bool, verbose: bool, as_json: bool,
-    **options: Any,
+    dataset: str | None, manifest: Path | None, videos: Path | None, out: Path | None, show_pred: bool, quiet: bool,
+    verbose: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
@@ -171,7 +165,7 @@ def run(
     """
     shown = how_shown(quiet, verbose, as_json)
     source = find_source(dataset, manifest)
-    settings = RunOptions(backbones=backbones, weights=weights, workers=workers, **options)
+    settings = RunOptions(**options)
     if show_pred and settings.cluster:
         raise click.UsageError("--show-pred needs the models in this process; it does not work with --cluster")
     # Decoders and networks take a second to import: after the call is checked.
@@ -232,12 +226,11 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
 @main.command("plan")
 @source_options
 @recipe_options
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Machines or GPUs like this one.")
-@click.option("--sample", type=click.IntRange(1), default=3, show_default=True, help="Videos to measure.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Machines or GPUs like this one.")
+@click.option("--sample", type=click.IntRange(1), default=3, help="Videos to measure.")
 @json_option
 def plan_run(
-    dataset: str | None, manifest: Path | None, backbones: tuple[str, ...], videos: Path | None, workers: int, sample: int,
-    weights: tuple[str, ...], as_json: bool, **options: Any,
+    dataset: str | None, manifest: Path | None, videos: Path | None, workers: int, sample: int, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
     """Estimate the hours and gigabytes of `extract run` from a sample of your own videos; nothing is stored.
 
@@ -247,7 +240,7 @@ def plan_run(
     """
     source = find_source(dataset, manifest)
     videos = videos or default_videos(source.name)
-    settings = RunOptions(backbones=backbones, weights=weights, **options)
+    settings = RunOptions(**options)
     from longtake.extract.estimate import estimate
     from longtake.extract.progress import DownloadProgress
 
@@ -270,7 +263,7 @@ def plan_run(
 
 @main.command()
 @dataset_option(required=True, help="Dataset whose prompts to encode.")
-@click.option("--encoder", default="clip", show_default=True, help="Text encoder; see `extract list encoders`.")
+@click.option("--encoder", default="clip", help="Text encoder; see `extract list encoders`.")
 @click.option("--weights", help="PATH, random, or a registered name. Default: the encoder's published weights.")
 @click.option(
     "--prompts", "prompt_sets", multiple=True, help="Encode only this prompt set; repeat for several. Default: all."
@@ -349,19 +342,20 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=FILE)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--num-videos", default=128, show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Videos drawn at a time.")
+@click.option("--seed", default=0)
+@click.option("--num-videos", default=128)
+@click.option("--workers", type=click.IntRange(1), default=1, help="Videos drawn at a time.")
 def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
     """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv.
 
     Example: extract demo demo --num-videos 16
     """
     from longtake.extract.demo.dataset import write_demo
-    from longtake.extract.progress import CountProgress
 
-    with CountProgress(num_videos, "video") as progress:
-        path = write_demo(folder, seed=seed, num_videos=num_videos, workers=workers, on_video=progress.count)
+    with Progress(num_videos, "video") as progress:
+        path = write_demo(
+            folder, seed=seed, num_videos=num_videos, workers=workers, on_video=lambda *_: progress.step()
+        )
     click.echo(f"{num_videos} simulated videos in {folder / 'videos'}, their scores in {path}")
 
 

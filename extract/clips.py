@@ -83,29 +83,25 @@ def sample_frames(
     return timeline.shown_at(times), np.append(times, min(begin + num_samples / fps, end))
 
 
-def _full_starts(num_samples: int, length: int, stride: int) -> list[int]:
+def _drop(num_samples: int, length: int, stride: int) -> list[int]:
     return list(range(0, num_samples - length + 1, stride))
 
 
-def _drop(num_samples: int, length: int, stride: int) -> list[int]:
-    return _full_starts(num_samples, length, stride)
-
-
 def _centre(num_samples: int, length: int, stride: int) -> list[int]:
-    starts = _full_starts(num_samples, length, stride)
+    starts = _drop(num_samples, length, stride)
     left_over = num_samples - (starts[-1] + length) if starts else 0
     return [start + left_over // 2 for start in starts]
 
 
 def _pad(num_samples: int, length: int, stride: int) -> list[int]:
-    starts = _full_starts(num_samples, length, stride)
+    starts = _drop(num_samples, length, stride)
     following = starts[-1] + stride if starts else 0
     covered = starts[-1] + length if starts else 0
     return [*starts, following] if max(covered, following) < num_samples else starts
 
 
 def _overlap(num_samples: int, length: int, stride: int) -> list[int]:
-    starts = _full_starts(num_samples, length, stride)
+    starts = _drop(num_samples, length, stride)
     if not starts:
         return [0] if num_samples else []
     last = num_samples - length

@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from longtake.extract.backbones.download import Progress
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.executors.local import run_locally
@@ -56,8 +54,8 @@ def estimate(
         if not sizes:
             raise ExtractError(f"{videos_folder} holds none of the videos of {manifest.name}")
         by_size = sorted(sizes, key=sizes.__getitem__)
-        places = (np.arange(min(sample, len(by_size))) + 0.5) / min(sample, len(by_size)) * len(by_size)
-        chosen = {by_size[int(place)] for place in places}
+        num_sampled = min(sample, len(by_size))
+        chosen = {by_size[int((number + 0.5) / num_sampled * len(by_size))] for number in range(num_sampled)}
         few = replace(plan, jobs=tuple(job for job in plan.jobs if job.row.video_id in chosen))
         began = time.perf_counter()
         done = list(run_locally(few))

@@ -47,29 +47,22 @@ def extract_like(
     """
     if not video.is_file():
         raise ExtractError(f"no video at {video}")
-    specs = [replace(_spec_like(header), clips=_rule_like(header)) for header in headers]
+    specs = [_spec_like(header) for header in headers]
     asked = choose_weights(specs, weights)
-    options = RunOptions(backbones=tuple(spec.name for spec in specs), device=device)
-    decoder = get_decoder(
-        next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), options.decoder)
-    )
-    extractors = [
-        settle(
-            spec,
-            spec.clips,
-            asked[spec.name] or _weights_like(header),
-            replace(options, precision=header.precision or options.precision),
-            decoder.description(),
-        ).extractor()
-        for spec, header in zip(specs, headers)
-    ]
+    decoder = next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), RunOptions.decoder)
+    extractors = []
+    for spec, header in zip(specs, headers):
+        precision = header.precision or RunOptions.precision
+        options = RunOptions((spec.name,), device=device, decoder=decoder, precision=precision)
+        _, load = settle(spec, _rule_like(header, spec.clips), asked[spec.name] or _weights_like(header), options)
+        extractors.append(load())
     video_id = video.stem
     try:
         check_video_id(video_id)
     except ManifestError:
         video_id = "video"
     job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
-    (extracted,) = run_jobs([job], Files(video.parent, {}, decoder))
+    (extracted,) = run_jobs([job], Files(video.parent, {}, get_decoder(decoder)))
     streams = []
     for header, found in extracted.features.items():
         if found.record.status == FAILED:
@@ -100,8 +93,7 @@ def _spec_like(header: FeatureHeader) -> BackboneSpec:
     return get_spec(header.backbone)
 
 
-def _rule_like(header: FeatureHeader) -> ClipRule:
-    own = _spec_like(header).clips
+def _rule_like(header: FeatureHeader, own: ClipRule) -> ClipRule:
     length, stride, tail = header.clip_length or own.length, header.clip_stride or own.stride, header.tail or own.tail
     try:
         if tail not in TAILS:

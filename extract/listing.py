@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,26 +37,13 @@ def _backbones() -> list[dict[str, object]]:
 def _decoders() -> list[dict[str, object]]:
     rows = []
     for name, needs in decode.PACKAGES.items():
-        found = _version(needs.package)
+        found = None
+        with suppress(PackageNotFoundError):
+            found = version(needs.package)
         state = f"{needs.package} {found}" if found else f"not installed: pip install 'longtake[{needs.extra}]'"
-        rows.append(
-            {
-                "name": name,
-                "about": f"{state}; {needs.about}",
-                "package": needs.package,
-                "extra": needs.extra,
-                "installed": bool(found),
-                "version": found,
-            }
-        )
+        about = {"about": f"{state}; {needs.about}", "installed": bool(found), "version": found}
+        rows.append({"name": name, **asdict(needs), **about})
     return rows
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _encoders() -> list[dict[str, object]]:

@@ -8,16 +8,6 @@ from longtake.progress import Progress, Shown
 RANDOM_NOTE = "RANDOM weights: these features are for trials, not for results; the store is marked accordingly"
 
 
-class CountProgress(Progress):
-    """Items of one kind, counted one by one."""
-
-    def __init__(self, total: int, unit: str) -> None:
-        super().__init__(total, unit)
-
-    def count(self, *_: object) -> None:
-        self.step()
-
-
 class VideoProgress(Progress):
     """Videos, with the clips done so far."""
 

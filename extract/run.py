@@ -74,13 +74,8 @@ def extract_videos(
     shown = Shown.AUTO if show_progress else Shown.QUIET
     settings = RunOptions(backbones=_names(backbones), weights=_names(weights), workers=workers, **options)
     with DownloadProgress(shown) as download:
-        plan = make_plan(
-            source,
-            Path(videos) if videos is not None else default_videos(source.name),
-            Path(out) if out is not None else default_store(source.name),
-            settings,
-            on_download=download,
-        )
+        folder, store = Path(videos or default_videos(source.name)), Path(out or default_store(source.name))
+        plan = make_plan(source, folder, store, settings, on_download=download)
     if any(header.weights_random for header in plan.headers):
         warnings.warn(RANDOM_NOTE, LongtakeWarning, stacklevel=2)
     done = run_plan(plan, shown=shown)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -45,11 +45,7 @@ that often before it reports one."""
 
 
 class WorkerCannotStore(Exception):
-    """A worker's disk is full or not mounted; raised on the worker, handled by the process that distributes the videos."""
-
-    def __init__(self, worker: str, reason: str) -> None:
-        super().__init__(worker, reason)
-        self.worker, self.reason = worker, reason
+    """The address of a worker and a reason: its disk is full or not mounted. Handled by the process that distributes the videos."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +60,14 @@ class Request:
     recipe_ids: tuple[str, ...]
 
 
-def run_on_cluster(plan: Plan, cluster: str, note: Note = lambda line: None) -> Iterator[VideoResult]:
+def run_on_cluster(plan: Plan, cluster: str, note: Note) -> Iterator[VideoResult]:
     """Yield each video as a worker finishes it. Raises `ExtractError` when the cluster cannot be reached, differs, or is lost.
 
     A video whose worker died, or could not store it, is tried by another, `MOST_TRIES` times in all; then it is a failure row.
     """
     options = plan.options
     device = str(plan.extractors[0].backbone.device)
-    with connected(cluster, options.workers, options.cluster_options, device=device, note=note) as client:
+    with connected(cluster, options.workers, options.cluster_options, note, device) as client:
         yield from spread(plan, client, device)
 
 
@@ -80,9 +76,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     from distributed import CancelledError, KilledWorker, as_completed
     from distributed.comm import CommClosedError
 
-    run_id = uuid4().hex
     request = Request(
-        run_id,
+        uuid4().hex,
         plan.manifest,
         plan.videos_folder.absolute(),
         plan.out.absolute(),
@@ -99,10 +94,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     )
     offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
-    submitted = count()
     deaths: Counter[str] = Counter()
     retired: set[str] = set()
-
     futures: dict[Future, Job] = {}
     running = as_completed(loop=client.loop)
     waiting = iter(longest_first(plan))
@@ -115,7 +108,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
         shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
         for job in jobs:
             wanted = tuple(extractor.header.recipe_id for extractor in job.extractors)
-            key = f"video-{job.row.video_id}-{next(submitted)}-{run_id}"
+            key = f"video-{job.row.video_id}-{uuid4().hex}"
             future = client.submit(extract_video, shared, job.row, wanted, key=key, resources=resources)
             futures[future] = job
             running.add(future)
@@ -132,10 +125,9 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
                     yield future.result()
                 except KilledWorker as error:
                     deaths[job.row.video_id] += error.allowed_failures + 1
-                    if alone and deaths[job.row.video_id] >= MOST_TRIES:
-                        message = (
-                            f"the process that read it died, {deaths[job.row.video_id]} times, without a Python error"
-                        )
+                    times = deaths[job.row.video_id]
+                    if alone and times >= MOST_TRIES:
+                        message = f"the process that read it died, {times} times, without a Python error"
                         yield write_failure(plan, job, "KilledWorker", message)
                     else:
                         suspects.append(job)
@@ -154,15 +146,16 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
 
 def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:
     """Send no more videos to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
+    worker, reason = error.args
     workers = set(client.scheduler_info(n_workers=-1)["workers"])
-    if workers <= retired | {error.worker}:
+    if workers <= retired | {worker}:
         raise ExtractError(
-            f"no worker is left that can store features: {error.reason}. What was finished is kept; run the same command again to resume"
+            f"no worker is left that can store features: {reason}. What was finished is kept; run the same command again to resume"
         )
-    if error.worker not in retired:
-        retired.add(error.worker)
-        logger.warning("worker %s takes no more videos: %s", error.worker, error.reason)
-        client.retire_workers(workers=[error.worker], close_workers=True)
+    if worker not in retired:
+        retired.add(worker)
+        logger.warning("worker %s takes no more videos: %s", worker, reason)
+        client.retire_workers(workers=[worker], close_workers=True)
 
 
 def longest_first(plan: Plan) -> list[Job]:

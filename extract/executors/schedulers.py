@@ -38,12 +38,7 @@ Note = Callable[[str], None]
 
 @contextmanager
 def connected(
-    cluster: str,
-    num_workers: int | None,
-    options: Path | None = None,
-    *,
-    device: str = "cpu",
-    note: Note = lambda line: None,
+    cluster: str, num_workers: int | None, options: Path | None, note: Note, device: str = "cpu"
 ) -> Iterator[Client]:
     """A client of the scheduler that `--cluster` names; workers that it starts end with the context.
 
@@ -61,11 +56,10 @@ def connected(
         # Dask counts a worker's death against every video that waited there. Our own schedulers report it at the first death:
         # each video is then tried alone, which shows the one that caused it.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            made = (
-                _local(num_workers, device)
-                if cluster == LOCAL
-                else _batch(cluster, num_workers or 1, options, device, note)
-            )
+            if cluster == LOCAL:
+                made = _local(num_workers, device)
+            else:
+                made = _batch(cluster, num_workers or 1, options, device, note)
     elif "://" in cluster:
         made = cluster
     else:
@@ -81,7 +75,7 @@ def connected(
         ) from error
     try:
         with _silenced(), client:
-            if client.dashboard_link and _has_dashboard():
+            if client.dashboard_link and find_spec("bokeh"):
                 note(f"dashboard of the workers: {client.dashboard_link}")
             yield client
     finally:
@@ -112,7 +106,7 @@ def _silenced() -> Iterator[None]:
 @contextmanager
 def executor(cluster: str, num_workers: int | None, options: Path | None, note: Note) -> Iterator[Executor]:
     """The cluster as an executor of the standard library, for callers that do not import dask."""
-    with connected(cluster, num_workers, options, note=note) as client, client.get_executor() as made:
+    with connected(cluster, num_workers, options, note) as client, client.get_executor() as made:
         yield made
 
 
@@ -120,10 +114,6 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _has_dashboard() -> bool:
-    return find_spec("bokeh") is not None
 
 
 def _local(num_workers: int | None, device: str) -> Any:
@@ -147,7 +137,7 @@ def _local(num_workers: int | None, device: str) -> Any:
             environment["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
             choices["resources"] = {GPU: 1}
         workers[number] = {"cls": Nanny, "options": {**choices, "env": environment}}
-    dashboard = {"dashboard": True, "dashboard_address": ":0"} if _has_dashboard() else {"dashboard": False}
+    dashboard = {"dashboard": True, "dashboard_address": ":0"} if find_spec("bokeh") else {"dashboard": False}
     scheduler = {"cls": Scheduler, "options": {**dashboard, "host": "127.0.0.1"}}
     # By default a nanny overrides our numbers of threads with 1.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
@@ -161,7 +151,10 @@ def _batch(cluster: str, num_workers: int, options: Path | None, device: str, no
         raise ExtractError(f"--cluster {cluster} needs dask-jobqueue: python -m pip install 'longtake[cluster]'")
     from importlib import import_module
 
-    settings: dict[str, Any] = _read_options(options) if options else {}
+    try:
+        settings = tomllib.loads(options.read_text(encoding="utf-8")) if options else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ExtractError(f"cannot read --cluster-options {options}: {error}") from error
     if device.startswith("cuda"):
         extra = list(settings.get("worker_extra_args", []))
         settings["worker_extra_args"] = extra if "--resources" in extra else [*extra, "--resources", f"{GPU}=1"]
@@ -176,10 +169,3 @@ def _batch(cluster: str, num_workers: int, options: Path | None, device: str, no
     made.scale(jobs=num_workers)
     note(f"{num_workers} jobs submitted; videos wait until the first one starts")
     return made
-
-
-def _read_options(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ExtractError(f"cannot read --cluster-options {path}: {error}") from error

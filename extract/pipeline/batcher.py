@@ -20,7 +20,7 @@ import numpy as np
 from longtake.extract.clips import Clip
 from longtake.extract.errors import VideoError
 from longtake.extract.pipeline.device import CudaRunner, HostRunner, Started, runner_for
-from longtake.extract.pipeline.reader import Crash, End, Files, Message, NoSound, ReadClip, Restart, read_videos
+from longtake.extract.pipeline.reader import End, Files, Message, NoSound, ReadClip, Restart, read_videos
 from longtake.extract.plan.plan import Job
 from longtake.extract.plan.settle import Extractor
 from longtake.extract.records import failed_record, failed_with
@@ -116,8 +116,8 @@ class _Batcher:
                 # The decoder is behind: meanwhile, fetch what the device has computed.
                 yield from self._collect(0)
                 message = self._messages.get()
-            if isinstance(message, Crash):
-                raise message.error
+            if isinstance(message, BaseException):
+                raise message
             video = self._videos.setdefault(message.job.row.video_id, _Gathered())
             if isinstance(message, ReadClip):
                 recipe = message.extractor.header.recipe_id

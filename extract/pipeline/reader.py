@@ -67,14 +67,8 @@ class Restart:
     job: Job
 
 
-@dataclass(frozen=True)
-class Crash:
-    """A decoding thread met an unexpected error, which must end the run."""
-
-    error: BaseException
-
-
-Message: TypeAlias = ReadClip | End | NoSound | Restart | Crash
+Message: TypeAlias = ReadClip | End | NoSound | Restart | BaseException
+"""An exception is an unexpected error of a decoding thread, which must end the run."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def read_videos(
             except Stopped:
                 return
             except BaseException as error:  # raised again in the models' thread
-                put(Crash(error))
+                put(error)
                 return
 
 
@@ -188,11 +182,19 @@ class VideoReader:
         self, job: Job, extractor: Extractor, rule: SoundRule, clips: tuple[Clip, ...], info: VideoInfo
     ) -> None:
         from longtake.extract.decode.filter_banks import filter_banks
-        from longtake.extract.decode.sound import original_rate, read_sound
+        from longtake.extract.decode.sound import original_rate, read_sound, sound_seconds
 
+        spans = [(clip.start_seconds, clip.end_seconds) for clip in clips]
         try:
             rate = self._host.call(original_rate, info)
-            spans = self._sound_spans(job, rule, clips, info)
+            if rule.spans == "equal parts" and clips:
+                begin, end = self._host.call(sound_seconds, info, rule.sample_rate)
+                begin = max(begin, job.row.start_seconds or begin)
+                end = end if job.row.end_seconds is None else min(end, job.row.end_seconds)
+                if begin >= end:
+                    raise SoundMissing(f"{info.path.name} has no sound in the span of this routine")
+                edges = np.linspace(begin, end, len(clips) + 1)
+                spans = list(zip(edges, edges[1:]))
             # `zip` takes the samples first, so that the end of the sound is read too.
             for samples, clip in zip(self._host.stream(read_sound, info, spans, rule.sample_rate), clips):
                 self._put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rate), len(clips)))
@@ -207,22 +209,6 @@ class VideoReader:
                 self._put(ReadClip(job, extractor, clip, filter_banks(samples, rule, rule.sample_rate), len(clips)))
         except VideoError as error:
             self._put(NoSound(job, extractor, error))
-
-    def _sound_spans(
-        self, job: Job, rule: SoundRule, clips: tuple[Clip, ...], info: VideoInfo
-    ) -> list[tuple[float, float]]:
-        """The seconds of sound for each clip. Raises `SoundMissing` where the routine has none."""
-        from longtake.extract.decode.sound import sound_seconds
-
-        if rule.spans != "equal parts" or not clips:
-            return [(clip.start_seconds, clip.end_seconds) for clip in clips]
-        begin, end = self._host.call(sound_seconds, info, rule.sample_rate)
-        begin = max(begin, job.row.start_seconds or begin)
-        end = end if job.row.end_seconds is None else min(end, job.row.end_seconds)
-        if begin >= end:
-            raise SoundMissing(f"{info.path.name} has no sound in the span of this routine")
-        edges = np.linspace(begin, end, len(clips) + 1)
-        return list(zip(edges, edges[1:]))
 
 
 class _Assembler:

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 from longtake.extract.backbones.download import Progress
-from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.find_videos import require_videos
 from longtake.extract.plan.options import RunOptions
@@ -85,17 +84,14 @@ def make_plan(
     specs = [choose_spec(name, options) for name in dict.fromkeys(options.backbones)]
     weights = choose_weights(specs, options.weights)
     rules = clip_rules(specs, manifest.card.clips if manifest.card else None, options)
-    decoder = get_decoder(options.decoder).description()
     stems = require_videos(manifest, videos_folder)
-    settled = [
-        settle(spec, rule, weights[spec.name], options, decoder, on_download) for spec, rule in zip(specs, rules)
-    ]
-    headers = tuple(one.header for one in settled)
+    settled = [settle(spec, rule, weights[spec.name], options, on_download) for spec, rule in zip(specs, rules)]
+    headers = tuple(header for header, _ in settled)
     if not options.beside:
         require_one_recipe(finished.headers, headers, out)
     missing, failures = _missing(rows, headers, finished, options.retry_failed)
     # Networks take long to build: without a missing video, there is no need for them.
-    extractors = tuple(one.extractor() for one in settled) if missing or networks else ()
+    extractors = tuple(load() for _, load in settled) if missing or networks else ()
     jobs = tuple(Job(row, tuple(extractors[index] for index in lacking)) for row, lacking in missing)
     num_done = len(rows) - len({row.video_id for row, _ in missing} | failures.keys())
     return Plan(

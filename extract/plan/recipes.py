@@ -55,19 +55,12 @@ RECIPES: dict[str, Recipe] = {
     "pamfn": Recipe(
         "Pictures as in gdlt; sound in as many equal parts as there are clips, with the released banks' rate and offset",
         "Features of RG and Fis-V released with PAMFN (Zeng and Zheng, IEEE TIP 2024)",
-        {
-            "vst": _GDLT_VST,
-            "ast": Change(_GDLT_CLIPS, _PAMFN_SOUND),
-            "i3d-flow": Change(_GDLT_CLIPS),
-        },
+        {"vst": _GDLT_VST, "ast": Change(_GDLT_CLIPS, _PAMFN_SOUND), "i3d-flow": Change(_GDLT_CLIPS)},
     ),
     "fs1000": Recipe(
         "TimeSformer on 8 frames a second, and the sound of the same second",
         "Skating-Mixer (Xia et al., AAAI 2023); the text names networks and 768 values; the rate is not stated, so it is ours",
-        {
-            "timesformer": Change(ClipRule(8, 8, "pad", fps=8.0)),
-            "ast": Change(ClipRule(8, 8, "pad", fps=8.0)),
-        },
+        {name: Change(ClipRule(8, 8, "pad", fps=8.0)) for name in ("timesformer", "ast")},
     ),
     "mvla-finediving": Recipe("96 frames of a dive; 9 clips of 16", "MVLA, implementation details", _short(96, 9, 10)),
     "mvla-mtl-aqa": Recipe(
@@ -86,17 +79,13 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise ExtractError(f"no recipe is called {name!r}{there_are(name, RECIPES)}")
-    return RECIPES[name]
-
-
 def apply_recipe(name: str | None, spec: BackboneSpec) -> BackboneSpec:
-    """The spec with the recipe's changes. Raises `ExtractError` for a backbone that the recipe does not have."""
+    """The spec with the recipe's changes. Raises `ExtractError` for an unknown recipe and for a backbone that it does not have."""
     if name is None:
         return spec
-    recipe = find_recipe(name)
+    if name not in RECIPES:
+        raise ExtractError(f"no recipe is called {name!r}{there_are(name, RECIPES)}")
+    recipe = RECIPES[name]
     if spec.name not in recipe.backbones:
         raise ExtractError(
             f"the recipe {name} does not have the backbone {spec.name}; it has {', '.join(recipe.backbones)}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from longtake.extract.backbones import build, get_spec
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.spec import Backbone, BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
-from longtake.extract.backbones.weights import Weights, resolve
+from longtake.extract.backbones.weights import resolve
 from longtake.extract.clips import TAILS
+from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.recipes import apply_recipe
@@ -32,43 +33,19 @@ class Extractor:
     """Clips per step."""
 
 
-@dataclass(frozen=True)
-class Settled:
-    """One backbone with every choice made, and the header of its features."""
-
-    spec: BackboneSpec
-    rule: ClipRule
-    header: FeatureHeader
-    precision: str
-    batch_size: int
-    weights: Weights
-    options: RunOptions
-    drawn: Backbone | None
-    """The network of random weights, built already because the header holds the checksum of its tensors."""
-
-    def extractor(self) -> Extractor:
-        """Build the network and load its weights. Raises `ExtractError`, `WeightsError`."""
-        backbone = self.drawn
-        if backbone is None:
-            assert self.weights.path is not None, "weights that are not random are a file"
-            backbone = _network(self.spec, self.precision, self.options)
-            backbone.load_weights(load_state(self.weights.path))
-        return Extractor(self.spec, self.rule, self.header, backbone, self.batch_size)
-
-
 def settle(
-    spec: BackboneSpec,
-    rule: ClipRule,
-    asked: str | None,
-    options: RunOptions,
-    decoder: str,
-    on_download: Progress | None = None,
-) -> Settled:
-    """`asked` is what `longtake.extract.backbones.weights.resolve` takes, `decoder` the decoder's description."""
+    spec: BackboneSpec, rule: ClipRule, asked: str | None, options: RunOptions, on_download: Progress | None = None
+) -> tuple[FeatureHeader, Callable[[], Extractor]]:
+    """The header of one backbone's features, and a function that builds its network and loads the weights.
+
+    `asked` is what `longtake.extract.backbones.weights.resolve` takes. Both raise `ExtractError`, `WeightsError`.
+    """
+    decoder = get_decoder(options.decoder)
     weights = resolve(asked, spec, on_progress=on_download)
     precision = choose_precision(options.precision, spec, options.device)
-    drawn = None
+    drawn: Backbone | None = None
     if weights.is_random:
+        # Built already, because the header holds the checksum of its tensors.
         drawn = _network(spec, precision, options)
         drawn.init_random(weights.seed or 0)
         weights = replace(weights, sha256=state_sha256(drawn.state_dict()))
@@ -84,12 +61,22 @@ def settle(
         tail=rule.tail,
         fps=rule.fps,
         preprocessing=spec.frames.facts() | rule.extra_facts(),
-        decoder=decoder,
+        decoder=decoder.description(),
         precision=precision,
     )
     # An image network computes frames, so clips of many frames make small batches.
     usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
-    return Settled(spec, rule, header, precision, options.batch_size or usual, weights, options, drawn)
+    batch_size = options.batch_size or usual
+
+    def load() -> Extractor:
+        backbone = drawn
+        if backbone is None:
+            assert weights.path is not None, "weights that are not random are a file"
+            backbone = _network(spec, precision, options)
+            backbone.load_weights(load_state(weights.path))
+        return Extractor(spec, rule, header, backbone, batch_size)
+
+    return header, load
 
 
 def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbone:

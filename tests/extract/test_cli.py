@@ -49,7 +49,7 @@ def test_calls_that_name_no_videos(arguments, message, tmp_path, monkeypatch):
         (("--device", "abacus"), "--device abacus"),
         (("--weights", "nowhere.pt"), "nowhere.pt"),
         (("--out", "small.txt"), "must end in .h5"),
-        (("--out", "s3://lab/small.zarr"), "features convert HERE s3://lab/small.zarr"),
+        (("--out", "s3://lab/small.zarr"), "features convert PATH s3://lab/small.zarr"),
     ],
 )
 def test_settings_that_cannot_be(arguments, message, tmp_path, numbers_backbone):
