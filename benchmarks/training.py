@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from measured import WITHOUT_BFLOAT16, Machine, Result, Row, Table, has_bfloat16, ratios
 from torch import nn
 
-from longtake.train.engine.losses import LossWeights, alignment, total_loss
+from longtake.train.engine.losses import alignment, total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.blocks.action_graph import MAG2
 from longtake.train.heads.blocks.layers import project
@@ -143,7 +144,7 @@ def step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, precis
     began = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         output = head(batch)
-    loss, _ = total_loss(output, batch.target01, LossWeights())
+    loss, _ = total_loss(output, batch.target01, TrainSettings())
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -151,17 +152,19 @@ def step(head: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, precis
 
 
 def plain_loss(head: nn.Module, batch: Batch) -> torch.Tensor:
-    output, weights = head(batch), LossWeights()
-    loss = weights.mse * F.mse_loss(output.score01, batch.target01)
-    loss = loss + weights.triplet * sum(dense_triplet(patterns, weights.margin) for patterns in output.patterns)
-    return loss + weights.cross_entropy * sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
+    output, settings = head(batch), TrainSettings()
+    loss = settings.mse_weight * F.mse_loss(output.score01, batch.target01)
+    loss = loss + settings.triplet_weight * sum(
+        dense_triplet(patterns, settings.margin) for patterns in output.patterns
+    )
+    return loss + settings.ce_weight * sum(alignment(logits, settings.label_smoothing) for logits in output.logits)
 
 
 def require_equal(ours: MLAVL, plain: nn.Module, batch: Batch) -> None:
     """A yardstick that computes something else ends the command: scores, loss, or gradients of what both have under one name."""
     ours.eval(), plain.eval()
     scores = [head(batch).score01.detach() for head in (ours, plain)]
-    losses = total_loss(ours(batch), batch.target01, LossWeights())[0], plain_loss(plain, batch)
+    losses = total_loss(ours(batch), batch.target01, TrainSettings())[0], plain_loss(plain, batch)
     found = {
         "scores": (float((scores[0] - scores[1]).abs().max()), 1e-5),
         "losses": (abs((losses[0] - losses[1]).item()), 1e-4 * abs(losses[1].item())),

@@ -181,7 +181,7 @@ class _OneModel:
     def losses(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss and terms, scalars."""
         (batch,) = batches
-        return batch_loss(self._head, batch, self._settings.loss_weights, self._settings.precision)
+        return batch_loss(self._head, batch, self._settings)
 
     def clip_gradients(self, largest: float) -> None:
         nn.utils.clip_grad_norm_(self.parameters, largest)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from longtake.train.engine.precision import autocast
+from longtake.train.engine.settings import BATCH_HARD, BFLOAT16, EQUATION16, TrainSettings
 from longtake.train.heads.base import Batch, HeadOutput
-
-BATCH_HARD = "batch_hard"
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    mse: float = 10.0
-    triplet: float = 1.0
-    cross_entropy: float = 0.5
-    triplet_form: str = BATCH_HARD
-    margin: float = 1.0
-    label_smoothing: float = 0.1
 
 
 def batch_hard_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
@@ -59,7 +46,7 @@ def equation16_triplet(patterns: torch.Tensor, margin: float) -> torch.Tensor:
     return F.relu(largest - smallest + margin).sum(-1).mean()
 
 
-TRIPLETS = {BATCH_HARD: batch_hard_triplet, "equation16": equation16_triplet}
+TRIPLETS = {BATCH_HARD: batch_hard_triplet, EQUATION16: equation16_triplet}
 
 
 def alignment(logits: torch.Tensor, label_smoothing: float) -> torch.Tensor:
@@ -70,17 +57,17 @@ def alignment(logits: torch.Tensor, label_smoothing: float) -> torch.Tensor:
 
 
 def total_loss(
-    output: HeadOutput, target01: torch.Tensor, weights: LossWeights
+    output: HeadOutput, target01: torch.Tensor, settings: TrainSettings
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The weighted sum, and its terms before weighting for the log."""
     terms = {"mse": F.mse_loss(output.score01, target01)}
-    loss = weights.mse * terms["mse"]
-    if weights.triplet and output.patterns:
-        terms["triplet"] = sum(TRIPLETS[weights.triplet_form](p, weights.margin) for p in output.patterns)
-        loss = loss + weights.triplet * terms["triplet"]
-    if weights.cross_entropy and output.logits:
-        terms["cross_entropy"] = sum(alignment(logits, weights.label_smoothing) for logits in output.logits)
-        loss = loss + weights.cross_entropy * terms["cross_entropy"]
+    loss = settings.mse_weight * terms["mse"]
+    if settings.triplet_weight and output.patterns:
+        terms["triplet"] = sum(TRIPLETS[settings.triplet](p, settings.margin) for p in output.patterns)
+        loss = loss + settings.triplet_weight * terms["triplet"]
+    if settings.ce_weight and output.logits:
+        terms["cross_entropy"] = sum(alignment(logits, settings.label_smoothing) for logits in output.logits)
+        loss = loss + settings.ce_weight * terms["cross_entropy"]
     for name, term in output.losses.items():
         terms[name] = term
         loss = loss + term
@@ -88,9 +75,14 @@ def total_loss(
 
 
 def batch_loss(
-    head: Callable[[Batch], HeadOutput], batch: Batch, weights: LossWeights, precision: str
+    head: Callable[[Batch], HeadOutput], batch: Batch, settings: TrainSettings
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """`total_loss` of a head on a batch."""
-    with autocast(batch.clips.device, precision):
+    with autocast(batch.clips.device, settings):
         output = head(batch)
-    return total_loss(output, batch.target01, weights)
+    return total_loss(output, batch.target01, settings)
+
+
+def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
+    """Matrix products of the head in bfloat16, where the settings say so; losses and scores stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == BFLOAT16)

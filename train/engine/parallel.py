@@ -19,13 +19,12 @@ from typing import Any
 
 import torch
 
-from longtake.errors import there_are
 from longtake.processes import end_with_starter
 from longtake.train.engine.job import Job
 from longtake.train.engine.loop import fit, fit_together
 from longtake.train.engine.stacked import can_stack, stacks
 from longtake.train.engine.state import Epoch, Fitted
-from longtake.train.errors import SettingsError, TrainError
+from longtake.train.errors import SettingsError, TrainError, require_one_of
 
 AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
 WAYS = (AUTO, NONE, STACKED, PROCESSES)
@@ -49,8 +48,7 @@ OnEpoch = Callable[[int, Epoch], None]
 
 def require_way(jobs: Sequence[Job], way: str) -> None:
     """Raises `SettingsError` for an unknown way, or one that does not work for these models."""
-    if way not in WAYS:
-        raise SettingsError(f"--parallel takes one of {', '.join(WAYS)}, got {way!r}{there_are(way, WAYS)}")
+    require_one_of("--parallel", way, WAYS)
     if way == STACKED and not all(map(can_stack, jobs)):
         raise SettingsError(
             "--parallel stacked: these models cannot be stacked. Heads usdl and i3d-mlp can, and gdlt where no training video is "

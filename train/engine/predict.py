@@ -9,7 +9,7 @@ import torch
 
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import ScoreScale
-from longtake.train.engine.precision import autocast
+from longtake.train.engine.losses import autocast
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, aiou, boundary_iou
@@ -35,7 +35,7 @@ def predict_stages(
         rows, np.zeros(len(rows)), window=window, test_window=settings.test_window, batch_size=settings.batch_size
     )
     for batch in batches:
-        with autocast(batch.clips.device, settings.precision):
+        with autocast(batch.clips.device, settings):
             output = head(batch)
         here = [place[row] for row in batch.rows]
         scores01[here] = output.score01.double().cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,7 @@ def describe(pool: ExemplarPool) -> tuple[dict[str, torch.Tensor], ExemplarLabel
         "boundaries": data.boundaries, "terms": data.terms, "audio": audio.features if audio else None,
     }  # fmt: skip
     if frames:
-        tensors |= {
-            "frames/features": frames.features,
-            "frames/offsets": frames.offsets,
-            "frames/seconds": frames.seconds,
-        }
+        tensors |= {f"frames/{name}": getattr(frames, name) for name in ("features", "offsets", "seconds")}
     labels = ExemplarLabels(
         video_ids=data.video_ids,
         categories=tuple(data.categories.tolist()),
@@ -65,15 +62,13 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> ExemplarPool
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         header = FeatureHeader.from_json(config.feature_header)
         clips = ClipTable(header, tensors["clips"], arrays["offsets"], arrays["seconds"])
-        audio = second_stream = None
-        if config.audio_header and "audio" in tensors:
-            second_header = FeatureHeader.from_json(config.audio_header)
-            audio = ClipTable(second_header, tensors["audio"], clips.offsets, clips.seconds)
-        if config.audio_header and "frames/features" in tensors:
-            second_header = FeatureHeader.from_json(config.audio_header)
-            second_stream = ClipTable(
-                second_header, tensors["frames/features"], arrays["frames/offsets"], arrays["frames/seconds"]
-            )
+        second = FeatureHeader.from_json(config.audio_header) if config.audio_header else None
+        audio = frames = None
+        if second and "audio" in tensors:
+            audio = replace(clips, header=second, features=tensors["audio"])
+        if second and "frames/features" in tensors:
+            parts = tensors["frames/features"], arrays["frames/offsets"], arrays["frames/seconds"]
+            frames = ClipTable(second, *parts)
         data = FeatureSet(
             clips=clips,
             video_ids=labels.video_ids,
@@ -81,7 +76,7 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> ExemplarPool
             categories=np.array(labels.categories, dtype=object),
             scores={name: np.array(values, dtype=float) for name, values in labels.scores.items()},
             audio=audio,
-            second_stream=second_stream,
+            second_stream=frames,
             boundaries=arrays.get("boundaries"),
             terms=arrays.get("terms"),
         )

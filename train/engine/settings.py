@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longtake.train.data.windows import CONTIGUOUS, SAMPLINGS, TEST_WINDOWS, WHOLE
-from longtake.train.engine.losses import BATCH_HARD, TRIPLETS, LossWeights
-from longtake.train.engine.precision import FLOAT32, PRECISIONS
-from longtake.train.errors import SettingsError
+from longtake.train.errors import SettingsError, require_at_least, require_one_of
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+BATCH_HARD, EQUATION16 = "batch_hard", "equation16"
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,16 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         choices = {
-            "optimizer": OPTIMIZERS,
-            "triplet": tuple(TRIPLETS),
+            "optimizer": ("sgd", "adam", "adamw"),
+            "triplet": (BATCH_HARD, EQUATION16),
             "sampling": SAMPLINGS,
             "test_window": TEST_WINDOWS,
-            "precision": PRECISIONS,
+            "precision": (FLOAT32, BFLOAT16),
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} takes one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name, lowest in {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "window": 0}.items():
-            if getattr(self, name) < lowest:
-                raise SettingsError(f"{name} must be {lowest} or more, got {getattr(self, name)}")
+            require_one_of(name, getattr(self, name), allowed)
+        require_at_least(self, epochs=1, batch_size=2, warmup_epochs=0, window=0)
         if not 0 <= self.validation <= 0.5:
             raise SettingsError(f"validation takes a share from 0 to 0.5, got {self.validation}")
         if not 0 < self.lr < 100:
             raise SettingsError(f"lr must lie above 0 and below 100, got {self.lr}")
-
-    @property
-    def loss_weights(self) -> LossWeights:
-        return LossWeights(
-            self.mse_weight, self.triplet_weight, self.ce_weight, self.triplet, self.margin, self.label_smoothing
-        )

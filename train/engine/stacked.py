@@ -74,7 +74,7 @@ class Stack:
         def head(batch: Batch) -> HeadOutput:
             return functional_call(self._first, (parameters, buffers), (batch,))
 
-        return batch_loss(head, made, self._settings.loss_weights, self._settings.precision)
+        return batch_loss(head, made, self._settings)
 
     def clip_gradients(self, largest: float) -> None:
         """As `clip_grad_norm_` does, for every model by itself."""

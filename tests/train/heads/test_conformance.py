@@ -6,7 +6,8 @@ from torch import nn
 
 from longtake.manifests import table
 from longtake.manifests.card import find_card
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads import TABLE, base, get_head
 from longtake.train.heads.base import Batch, Head, HeadOutput, Prototypes
@@ -96,7 +97,7 @@ def test_without_a_mask_padding_matters(name):
 def test_gradient_reaches_every_parameter(name):
     head = make_head(name).train()
     batch = make_batch([9, 7, 5, 8])
-    loss, _ = total_loss(head(batch), batch.target01, LossWeights())
+    loss, _ = total_loss(head(batch), batch.target01, TrainSettings())
     loss.backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), parameter_name

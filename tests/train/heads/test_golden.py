@@ -10,7 +10,8 @@ from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.gdlt import GDLT, GDLTSettings
 from longtake.train.heads.gslm import GSLM, GSLMSettings
@@ -48,15 +49,15 @@ def published(request, shared):
     numbers = golden(shared, request.param)
     if request.param == "gdlt":
         head = GDLT(96, GDLTSettings(width=64, heads=4, dropout=0.0))
-        losses = LossWeights(mse=1.0, triplet=1.0, cross_entropy=0.0)
+        losses = TrainSettings(mse_weight=1.0, triplet_weight=1.0, ce_weight=0.0)
     elif request.param == "mlavl":
         settings = MLAVLSettings(width=64, heads=4, grading_layers=2, dropout=0.0)
         head = MLAVL(96, settings, Prototypes(mlavl_texts(numbers), False), audio_dim=768)
-        losses = LossWeights(mse=10.0, triplet=1.0, cross_entropy=0.01)
+        losses = TrainSettings(ce_weight=0.01)
     else:
         texts = {"grades": numbers["text"][NUM_SCORES:], "scores": numbers["text"][:NUM_SCORES]}
         head = GSLM(96, GSLMSettings(heads=4, dropout=0.0), Prototypes(texts, False))
-        losses = LossWeights(mse=10.0, triplet=1.0, cross_entropy=0.5)
+        losses = TrainSettings()
     missing, unexpected = head.load_state_dict(rename(weights_of(numbers), head.KEY_MAP), strict=False)
     assert not unexpected and all(name.endswith("_texts") for name in missing)
     clips = torch.from_numpy(numbers["clips"])

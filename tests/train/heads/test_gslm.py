@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Batch, Head, Prototypes
@@ -25,7 +26,7 @@ def test_every_row_of_qgvls_ablation_can_be_trained(switches):
     head = make_head("gslm", **switches)
     check_that_padding_changes_nothing(ready(head))
     batch = make_batch([9, 7, 5, 8])
-    loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())
+    loss, _ = total_loss(head.train()(batch), batch.target01, TrainSettings())
     loss.backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
@@ -69,7 +70,7 @@ def test_one_space_ranks_before_it_is_trained():
             score01 = head_of(order).eval()(batch).score01
         assert spearman(quality[:, 0], score01.numpy()) * sign > 0.9
     head = head_of(slice(None)).train()
-    loss, _ = total_loss(head(batch), batch.target01, LossWeights())
+    loss, _ = total_loss(head(batch), batch.target01, TrainSettings())
     loss.backward()
     reached = {name for name, p in head.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     silent = {name for name, _ in head.named_parameters()} - reached

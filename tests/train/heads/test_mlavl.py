@@ -14,7 +14,8 @@ from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
@@ -37,7 +38,7 @@ SWITCHES = [
 def test_every_row_of_the_ablation_can_be_trained(name, switches):
     head = make_head(name, **switches).train()
     batch = make_batch([9, 7, 5, 8])
-    loss, _ = total_loss(head(batch), batch.target01, LossWeights(cross_entropy=0.01))
+    loss, _ = total_loss(head(batch), batch.target01, TrainSettings(ce_weight=0.01))
     loss.backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
@@ -55,7 +56,7 @@ def test_language_off_needs_no_texts():
 
 
 def test_an_unknown_form_of_mag2():
-    with pytest.raises(SettingsError, match="sage, gcn or none"):
+    with pytest.raises(SettingsError, match="takes one of sage, gcn, none"):
         make_head("pgt", mag2="gat")
 
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import SettingsError
 from longtake.train.heads.base import SecondStream
 from longtake.train.heads.mvla import (
@@ -142,10 +143,10 @@ def test_what_the_switches_switch():
         with torch.no_grad():
             scores[str(switches)] = tuple(head(batch).score01.tolist())
     assert len(set(scores.values())) == len(scores)
-    _, terms = total_loss(make_head("sca").train()(batch), batch.target01, LossWeights())
+    _, terms = total_loss(make_head("sca").train()(batch), batch.target01, TrainSettings())
     assert set(terms) == {"mse", "similarity", "divergence"}
     off = make_head("sca", similarity_weight=0.0, divergence_weight=0.0).train()
-    assert set(total_loss(off(batch), batch.target01, LossWeights())[1]) == {"mse"}
+    assert set(total_loss(off(batch), batch.target01, TrainSettings())[1]) == {"mse"}
     for wrong in ({"texts": "best"}, {"stages": 0}, {"temperature": 0.0}):
         with pytest.raises(SettingsError):
             MVLASettings(**wrong)
@@ -193,7 +194,7 @@ def test_the_plugin_before_a_host(host):
     batch = make_batch([9, 7, 5, 8])
     output = head.train()(batch)
     assert set(output.losses) >= {"similarity", "divergence"}
-    loss, _ = total_loss(output, batch.target01, LossWeights())
+    loss, _ = total_loss(output, batch.target01, TrainSettings())
     loss.backward()
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

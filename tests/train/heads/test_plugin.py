@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from tests.train.heads.kit import (
     AUDIO_DIM,
     DIM,
@@ -26,7 +27,7 @@ def test_plugins_before_the_hosts_of_mvla(name, plugin):
     head = plugin.kind(make_head(name), DIM, texts, AUDIO_DIM, plugin.kind.Settings(**small))
     check_that_padding_changes_nothing(ready(head))
     batch = make_batch([9, 7, 5, 8])
-    loss, _ = total_loss(head.train()(batch), batch.target01, LossWeights())
+    loss, _ = total_loss(head.train()(batch), batch.target01, TrainSettings())
     loss.backward()
     silent = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent, silent

@@ -15,7 +15,7 @@ from longtake.features.formats.tree import NUM_BOUNDARIES
 from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.data.prompts import PrototypeSettings
-from longtake.train.engine.losses import LossWeights, total_loss
+from longtake.train.engine.losses import total_loss
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads.base import SecondStream
@@ -141,7 +141,7 @@ def test_equation_7():
 def test_equations_9_and_11():
     head, batch = make_head("mvla").train(), make_batch([9, 7, 5, 8])
     output = head(batch)
-    _, terms = total_loss(output, batch.target01, LossWeights())
+    _, terms = total_loss(output, batch.target01, TrainSettings())
     assert set(terms) == {"mse", "boundaries", "similarity"}
     scores, true = output.score01.detach().numpy(), batch.target01.numpy()
     assert float(terms["mse"]) == pytest.approx(np.mean((scores - true) ** 2), abs=1e-6)
@@ -175,7 +175,7 @@ def test_what_the_switches_switch():
         assert (output.boundaries is None) == (switches.get("boundaries") == "fixed") and not output.losses
     assert len(set(scores.values())) == len(scores)
     off = make_head("mvla", similarity_weight=0.0, boundary_weight=0.0).train()
-    assert set(total_loss(off(batch), batch.target01, LossWeights())[1]) == {"mse"}
+    assert set(total_loss(off(batch), batch.target01, TrainSettings())[1]) == {"mse"}
     for wrong in ({"texts": "best"}, {"boundaries": "some"}, {"stages": 1}, {"edges": "0.3"}, {"edges": "0.8,0.3"},
                   {"edges": "a,b"}):  # fmt: skip
         with pytest.raises(SettingsError):
