@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from longtake.errors import LongtakeWarning
 from longtake.extract.clips import Clip
@@ -14,7 +14,7 @@ from longtake.extract.executors import execute
 from longtake.extract.executors.local import publish
 from longtake.extract.find_videos import default_store, default_videos, find_source
 from longtake.extract.pipeline.batcher import OnBatch
-from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.options import OptionValues, RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
 from longtake.extract.plan.settle import Extractor
 from longtake.extract.progress import RANDOM_NOTE, DownloadProgress, VideoProgress
@@ -60,7 +60,7 @@ def extract_videos(
     weights: str | Sequence[str] = RunOptions.weights,
     workers: int | None = None,
     show_progress: bool = True,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> Extraction:
     """Extract features of every video that the store does not have yet, as `extract run` does.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from longtake.extract.backbones import PRECISIONS
 from longtake.extract.decode.killable import MOST_STALL_SECONDS, STALL_SECONDS
@@ -73,3 +74,27 @@ class RunOptions:
             raise ExtractError(f"--shard takes I/N with I from 1 to N, got {self.shard[0]}/{self.shard[1]}")
         if self.cluster_options and not self.cluster:
             raise ExtractError("--cluster-options needs --cluster: without it, videos are extracted in this process")
+
+
+class OptionValues(TypedDict, total=False):
+    """Fields of `RunOptions` as keyword arguments of `longtake.extract_videos`, so that editors and type checkers know them."""
+
+    recipe: str | None
+    clip_length: int | None
+    clip_stride: int | None
+    fps: float | None
+    tail: str | None
+    decoder: str
+    stall_timeout: float
+    device: str
+    precision: str
+    compile: bool
+    missing_sound: str | None
+    batch_size: int | None
+    only: tuple[str, ...]
+    limit: int | None
+    shard: tuple[int, int] | None
+    retry_failed: bool
+    beside: bool
+    cluster: str | None
+    cluster_options: Path | None

@@ -7,7 +7,7 @@ import pytest
 
 from longtake.extract.cli import run
 from longtake.extract.errors import ExtractError
-from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.options import OptionValues, RunOptions
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_the_command_has_the_same_defaults():
 def test_a_whole_rate_from_python_is_that_of_the_command():
     """A recipe is a hash of its JSON: 25 would be another recipe than the 25.0 of `--fps 25`."""
     assert isinstance(RunOptions(fps=25).fps, float)
+
+
+def test_the_python_call_knows_every_option():
+    own = {"backbones", "weights", "workers"}
+    assert {field.name for field in fields(RunOptions)} == set(OptionValues.__annotations__) | own
