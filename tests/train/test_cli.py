@@ -3,17 +3,12 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.errors import SettingsError
 from longtake.train.heads import get_head
-from longtake.train.protocol.experiment import prepare
-from longtake.train.protocol.options import Options
-from longtake.train.protocol.splits import splits
 from longtake.train.runs.fit import fit
 from longtake.train.runs.tables import RANDOM_NOTE
 from tests.calls import invoke
@@ -79,26 +74,6 @@ def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
     assert "validation" not in done.output
 
 
-@pytest.mark.parametrize(
-    "head, setting, message",
-    [
-        ("i3d-mlp", "width=-4", "width must be above 0, got -4"),
-        ("i3d-mlp", "dropout=3", "dropout must be from 0 to below 1, got 3.0"),
-        ("i3d-mlp", "weight_decay=-1", "weight_decay must be 0 or more, got -1.0"),
-        ("i3d-mlp", "mse_weight=nan", "mse_weight must be 0 or more, got nan"),
-        ("gdlt", "heads=5", "head gdlt cannot be built with these settings: embed_dim must be divisible"),
-        ("gdlt", "grades=0", "grades must be above 0"),
-        ("gdlt", "decoder_layers=0", "decoder_layers must be above 0"),
-        ("gdlt", "encoder_layers=-1", "encoder_layers must be 0 or more"),
-        ("kernel", "penalty_min=0", "penalty_min must be above 0"),
-        ("usdl", "width=0", "width must be above 0"),
-    ],
-)
-def test_settings_out_of_range(tmp_path, store, head, setting, message):
-    done = run("heads", "--features", store, "--head", head, "--set", setting, "--out", tmp_path / "r", status=2)
-    assert message in done.output and done.output.count("error:") == 1 and not (tmp_path / "r").exists()
-
-
 def test_a_fitted_head_whose_scores_are_no_numbers(tmp_path, store, monkeypatch):
     forward = get_head("ridge").forward
     monkeypatch.setattr(
@@ -108,29 +83,6 @@ def test_a_fitted_head_whose_scores_are_no_numbers(tmp_path, store, monkeypatch)
     )
     done = run("heads", "--features", store, "--head", "ridge", "--no-floor", "--out", tmp_path / "r", status=2)
     assert "scores that are no numbers" in done.output
-
-
-def test_the_default_head(tmp_path, store):
-    assert (
-        "head gslm"
-        in run("heads", "--features", store, "--epochs", 1, "--set", "scores=11", "--out", tmp_path / "a").output
-    )
-    without = planted_store(tmp_path / "w.h5", num_train=8, num_test=4, with_text=False)
-    done = run("heads", "--features", without, "--epochs", 1, "--out", tmp_path / "b")
-    assert "head gdlt" in done.output and "no card states its range" in done.output
-
-
-def test_folds_are_disjoint_complete_and_the_documented_ones(store):
-    with open_store(store) as opened:
-        experiment = prepare(opened, Options(head="gdlt", folds=3))
-    everything = experiment.data.rows(split="train", category="A")
-    held_out = []
-    expected = np.array_split(np.random.RandomState(0).permutation(len(everything)), 3)
-    for split, part in zip(splits(experiment.data, "A", "total", 3), expected):
-        assert set(split.rows) == set(everything) and not set(split.train_rows) & set(split.test_rows)
-        assert set(split.test_rows) == set(everything[part])
-        held_out += split.test_rows.tolist()
-    assert sorted(held_out) == everything.tolist()
 
 
 def test_random_weights_are_marked_everywhere(tmp_path):
@@ -161,15 +113,6 @@ def test_random_weights_are_marked_everywhere(tmp_path):
 def test_wrong_calls(tmp_path, store, arguments, message):
     done = run("heads", "--features", store, *arguments, "--out", tmp_path / "run", status=2)
     assert message in done.output
-
-
-def test_a_run_refuses_features_of_another_recipe(tmp_path, store):
-    out = tmp_path / "run"
-    run("heads", "--features", store, "--head", "ridge", "--out", out)
-    other = planted_store(tmp_path / "other.h5", num_train=8, num_test=4, weights="others")
-    done = run("evaluate", "--run", out, "--features", other, status=2)
-    assert "weights: trained on 'planted', here 'others'" in done.output
-    assert "no checkpoints" in run("evaluate", "--run", tmp_path, "--features", store, status=2).output
 
 
 def test_settings_of_fit_that_cannot_be(store):

@@ -1,6 +1,5 @@
 """Exemplars: which videos may be compared, and a saved run compares as it did in training."""
 
-import csv
 import json
 from dataclasses import replace
 
@@ -8,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
@@ -24,7 +21,6 @@ from longtake.train.heads.base import ANY, CATEGORY, ExemplarRule, Needs
 from longtake.train.heads.core import CoRe, CoReSettings
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
-from longtake.train.runs.predict import predict_run
 from tests.train.planted import planted_store
 
 DIFFICULTIES = (1.5, 2.0, 3.5)
@@ -218,49 +214,6 @@ def test_no_exemplar_is_a_tested_video(store, folds):
             bound = pooled(experiment.data, CATEGORY, rows=split.train_rows)
             voting = set(bound.candidates.pool.rows[bound.candidates.vote(split.test_rows)].ravel())
             assert voting <= set(split.train_rows) and not voting & set(split.test_rows)
-
-
-@pytest.mark.parametrize("head", ["core", "tpt"])
-def test_a_saved_run_compares_as_it_did(store, tmp_path, head):
-    out = tmp_path / head
-    call(
-        "heads", "--features", store, "--head", head, "--score", "total", "--epochs", 3, "--no-floor", "--seeds", 2,
-        "--set", "width=16", "--set", "exemplars=score_difficulty", "--set", "divide=difficulty", "--set", "voters=4", "--out", out,
-    )  # fmt: skip
-    with (out / "predictions.csv").open() as file:
-        saved = {
-            (row["category"], row["seed"], row["video_id"]): float(row["predicted"]) for row in csv.DictReader(file)
-        }
-    evaluated = json.loads(call("evaluate", "--run", out, "--features", store, "--json"))
-    assert len(evaluated) == 4
-    for row in evaluated:
-        category, seed = row["checkpoint"][0], row["checkpoint"][-1]
-        assert row["unmatched"] == 0 and len(row["predicted"]) == 10
-        for video_id, predicted in row["predicted"].items():
-            assert predicted == pytest.approx(saved[category, seed, video_id], abs=1e-3)
-    for one in json.loads(
-        call("predict", "--run", out, "--features", store, "--json", "--only", "A_030", "--only", "B_030")
-    ):
-        mine = [saved[one["category"], seed, one["video_id"]] for seed in "01"]
-        assert one["predicted"] == pytest.approx(np.mean(mine), abs=1e-3) and not one["unmatched"]
-    with open_store(store) as opened:
-        for one in predict_run(out, opened, ["A_030"], running=True):
-            assert one.timeline.running[-1] == pytest.approx(one.predicted, abs=1e-3)
-    (path, *_) = sorted((out / "checkpoints").glob("*.safetensors"))
-    with safe_open(path, "pt") as file:
-        config, tensors = json.loads(file.metadata()["config"]), load_file(path)
-    # At most the voters of three difficulties and of all.
-    assert len(config["exemplars"]["video_ids"]) <= 4 * 4 and set(config["exemplars"]["categories"]) == {"A"}
-    for name, exemplars, message in (
-        ("without", None, "compares videos with exemplars, which this checkpoint does not have"),
-        ("damaged", {**config["exemplars"], "everyone": [99]}, "its exemplars are damaged"),
-        ("lost", {"video_ids": []}, "exemplars.categories is missing"),
-    ):
-        broken = tmp_path / name / "checkpoints" / path.name
-        broken.parent.mkdir(parents=True)
-        metadata = {"format": "longtake-head-1", "config": json.dumps({**config, "exemplars": exemplars})}
-        save_file(tensors, broken, metadata)
-        assert message in call("predict", "--run", tmp_path / name, "--features", store, status=2)
 
 
 def test_videos_of_which_nothing_is_known(store, data, tmp_path):

@@ -13,7 +13,6 @@ import longtake.features.cli as features_cli
 from longtake.manifests.card import Protocol, find_card
 from longtake.train import extras as bridge
 from longtake.train.cli import main
-from longtake.train.runs import figures
 from longtake.train.runs.page import _scored
 from tests.calls import invoke
 from tests.train.planted import planted_store, write_random
@@ -201,21 +200,3 @@ def test_heads_for_all_categories_show_each(tmp_path):
     run("report", tmp_path / "run", "--features", tmp_path / "s.h5", "--out", tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert text.count("patterns of 4 grades") == 2 and text.count("<figcaption>") >= 4
-
-
-def test_a_run_of_another_release(lab, tmp_path):
-    folder, _ = lab
-    shutil.copytree(folder / "ridge", tmp_path / "run")
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    metrics["table"][0]["kendall"] = 0.5
-    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
-    run("report", tmp_path / "run")
-    del metrics["table"][0]["spearman"]
-    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
-    assert "metrics.table[0].spearman is missing" in run("report", tmp_path / "run", status=2)
-
-
-def test_names_are_no_mathematics():
-    values = np.arange(3.0)
-    assert ">price $x_1$</text>" in figures.scatter("price $x_1$", values, values, "points")
-    assert ">$x_1$</text>" in figures.attention("$x_1$", [0, 1], [1, 2], np.ones((1, 2)), ["grade"])

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from longtake.train.runs import predict as predicting
 from longtake.train.runs.evaluate import load_run
 from longtake.train.runs.predict import predict_run
 from tests.calls import invoke
-from tests.train.planted import planted_store, with_headers
+from tests.train.planted import planted_store
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -158,27 +157,6 @@ def test_another_recipe_is_refused(trained, tmp_path):
     other = planted_store(tmp_path / "o.h5", num_train=4, num_test=4, weights="others")
     done = run("predict", "--run", folder / "gdlt", "--features", other, status=2)
     assert "weights: trained on 'planted', here 'others'" in done.output
-
-
-def test_none_of_several_recipes(trained, tmp_path):
-    folder, store = trained
-    others = lambda header: [replace(header, tail="drop"), replace(header, weights="others")]  # noqa: E731
-    path = with_headers(tmp_path / "o.h5", store, others)
-    call = ("--run", folder / "ridge", "--features", path)
-    for command in ("evaluate", "predict"):
-        said = run(command, *call, status=2).output
-        assert "made by other recipes than the head's features" in said and "--backbone" not in said
-        assert "tail: trained on 'pad', here 'drop'" in said and "weights: trained on 'planted', here 'others'" in said
-    assert "A_000" in run("predict", *call, "--accept", "tail").output, "one is left"
-
-
-def test_a_category_without_videos(trained, tmp_path):
-    folder, _ = trained
-    path = planted_store(tmp_path / "a.h5", num_train=4, num_test=2)
-    call = ("evaluate", "--run", folder / "ridge", "--features", path)
-    said = run(*call, "--split", "all", status=2).output
-    assert "no videos of category 'B' have the score total; `features relabel`" in said and "--split" not in said
-    assert "no videos of split 'later' of category 'A'" in run(*call, "--split", "later", status=2).output
 
 
 @pytest.mark.parametrize("head, settings", [("gdlt", ("width=16",)), ("i3d-mlp", ()), ("core", ("voters=3",))])

@@ -1,0 +1,45 @@
+"""A store is written in whole blocks of chunks, and features that do not fit their plan are refused."""
+
+import numpy as np
+import pytest
+
+from longtake.features.content import StreamItem, StreamPlan
+from longtake.features.errors import InvalidFeatures
+from longtake.features.formats.tree_writer import _Blocks
+from longtake.features.store import write_store
+from tests.features.fakes import header, labels, video
+
+
+class Recorder:
+    """A table that keeps what is written to it."""
+
+    def __init__(self, block_rows):
+        self.block_rows, self.written = block_rows, []
+
+    def __setitem__(self, key, rows):
+        self.written.append((key.start, key.stop, rows))
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 9, 1], [4, 4], [13], [1] * 13])
+def test_rows_are_written_once_in_whole_blocks(lengths):
+    table, buffer = Recorder(4), np.zeros((13, 2))
+    rows, blocks = np.arange(2.0 * sum(lengths)).reshape(-1, 2), _Blocks(table)
+    begin = 0
+    for length in lengths:
+        buffer[:length] = rows[begin : begin + length]
+        blocks.add(buffer[:length].copy() if length >= 4 else buffer[:length])
+        begin += length
+    blocks.finish()
+    assert blocks.num_rows == len(rows)
+    starts = [start for start, _, _ in table.written]
+    assert starts == list(range(0, len(rows), 4)), "chunks are not written twice"
+    np.testing.assert_array_equal(np.concatenate([part for _, _, part in table.written]), rows)
+
+
+@pytest.mark.parametrize("features", [{"dim": 4}, {"dtype": "float16"}])
+def test_features_that_are_not_those_of_the_plan(tmp_path, features):
+    wrong = video("a", 2, **{"dim": 3, **features})
+    plan = StreamPlan(header(dim=3), np.dtype("float32"), [StreamItem(wrong.record, 2, lambda: wrong)])
+    with pytest.raises(InvalidFeatures, match="fake: float32 features 3 wide expected, got"):
+        write_store(tmp_path / "s.h5", dataset="d", card=None, labels=labels(["a"]), streams=[plan])
+    assert not (tmp_path / "s.h5").exists()
