@@ -12,7 +12,7 @@ SOURCE = ("longtake", "manifests", "features", "extract", "train")
 WITHOUT_TESTS = {
     "extract/errors.py": "exception classes only",
     "features/errors.py": "exception classes only",
-    "train/errors.py": "exception classes only",
+    "train/errors.py": "exceptions, and checks of settings that the tests of every settings class hold",
     "train/engine/state.py": "dataclasses without methods",
     "train/heads/base.py": "the interface of a head: tests/train/heads/test_conformance.py holds it for every head",
     "extract/backbones/timesformer.py": "a table entry around a network of transformers: test_every_backbone.py",

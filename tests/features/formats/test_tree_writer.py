@@ -10,20 +10,11 @@ from longtake.features.store import write_store
 from tests.features.fakes import header, labels, video
 
 
-class Recorder:
-    """A table that keeps what is written to it."""
-
-    def __init__(self, block_rows):
-        self.block_rows, self.written = block_rows, []
-
-    def __setitem__(self, key, rows):
-        self.written.append((key.start, key.stop, rows))
-
-
 @pytest.mark.parametrize("lengths", [[3, 0, 9, 1], [4, 4], [13], [1] * 13])
 def test_rows_are_written_once_in_whole_blocks(lengths):
-    table, buffer = Recorder(4), np.zeros((13, 2))
-    rows, blocks = np.arange(2.0 * sum(lengths)).reshape(-1, 2), _Blocks(table)
+    written, buffer = [], np.zeros((13, 2))
+    blocks = _Blocks(4, lambda place, part: written.append((place.start, part)))
+    rows = np.arange(2.0 * sum(lengths)).reshape(-1, 2)
     begin = 0
     for length in lengths:
         buffer[:length] = rows[begin : begin + length]
@@ -31,9 +22,8 @@ def test_rows_are_written_once_in_whole_blocks(lengths):
         begin += length
     blocks.finish()
     assert blocks.num_rows == len(rows)
-    starts = [start for start, _, _ in table.written]
-    assert starts == list(range(0, len(rows), 4)), "chunks are not written twice"
-    np.testing.assert_array_equal(np.concatenate([part for _, _, part in table.written]), rows)
+    assert [start for start, _ in written] == list(range(0, len(rows), 4)), "chunks are not written twice"
+    np.testing.assert_array_equal(np.concatenate([part for _, part in written]), rows)
 
 
 @pytest.mark.parametrize("features", [{"dim": 4}, {"dtype": "float16"}])

@@ -354,5 +354,5 @@ def card_of_a_new_run(call):
 
 def test_a_folder_is_asked_for(store):
     assert "--resume needs --out" in run("heads", "--features", store, "--resume", status=2)
-    with pytest.raises(SettingsError, match="resume=True goes with out=FOLDER"):
+    with pytest.raises(SettingsError, match="resume=True needs out=FOLDER"):
         fit(store, resume=True)

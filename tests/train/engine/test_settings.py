@@ -22,8 +22,3 @@ from longtake.train.errors import SettingsError
 def test_values_that_are_refused(name, value, message):
     with pytest.raises(SettingsError, match=message):
         TrainSettings(**{name: value})
-
-
-def test_weights_of_losses():
-    found = TrainSettings(mse_weight=2.0, triplet_weight=3.0, ce_weight=4.0, margin=5.0, label_smoothing=0.5)
-    assert [*vars(found.loss_weights).values()] == [2.0, 3.0, 4.0, "batch_hard", 5.0, 0.5]
