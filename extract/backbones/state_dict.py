@@ -26,7 +26,7 @@ DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError
 def load_state(path: Path | str) -> dict[str, torch.Tensor]:
     """Tensors by name, on the CPU, from a safetensors or torch file, recognised by the first bytes.
 
-    Wrappers are taken off, see `longtake.extract.backbones.unwrap_state`. `WeightsError` for a corrupt file, and for one
+    Wrappers are taken off, see `unwrap_state`. `WeightsError` for a corrupt file, and for one
     that could only be read by executing code from it.
     """
     import safetensors.torch
