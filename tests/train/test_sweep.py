@@ -169,7 +169,9 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
     call = ("sweep", "--features", path, "--out", tmp_path / "sw", "--head")
     run(*call, "ridge")
     if left == "begun":
-        for mark in (tmp_path / "sw").glob("*/done.json"):
+        marks = list((tmp_path / "sw").glob("*/done.json"))
+        assert marks
+        for mark in marks:
             mark.unlink()
     planted_store(path, **made, seed=1)
     wanted = "kernel" if left == "of another head" else "ridge"

@@ -36,6 +36,7 @@ def test_a_trained_run_is_not_written_into(lab, tmp_path):
     out = tmp_path / "run"
     run("heads", "--features", store, "--head", "gdlt", "--epochs", 1, "--set", "width=16", "--no-floor", "--out", out)
     before = {path: path.read_bytes() for path in (out / "checkpoints").iterdir()}
+    assert before
     assert "holds a run of `train heads`" in run(*call, "--category", "A", "--out", out, status=2)
     assert {path: path.read_bytes() for path in (out / "checkpoints").iterdir()} == before
 
