@@ -57,7 +57,7 @@ def calls(store: Path) -> dict[str, list[str]]:
 
     def command(words: str) -> list[str]:
         program, *arguments = words.split()
-        code = f"import sys; sys.argv[0] = {program!r}; from {program}.cli import main; main()"
+        code = f"import sys; sys.argv[0] = {program!r}; from longtake.{program}.cli import main; main()"
         return [sys.executable, "-c", code, *arguments]
 
     found = {"python -c pass": [sys.executable, "-c", "pass"], "extract list": command("extract list")}

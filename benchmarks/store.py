@@ -117,13 +117,12 @@ def write_flat_hdf5(path: Path, made: Made) -> None:
 
 def write_flat_zarr(path: Path, like: Path, made: Made) -> None:
     """With the chunks, shards and codec of our own store."""
-    with open_store(like) as store:
-        ours = store.stream().features._array
-        compressors = ours.compressors
-        data = zarr.create_array(
-            path, shape=ours.shape, dtype=ours.dtype, chunks=ours.chunks, shards=ours.shards, compressors=compressors
-        )
-        data[:] = made.features
+    (stream,) = (group for _, group in zarr.open_group(like, mode="r")["streams"].groups())
+    ours = stream["features"]
+    data = zarr.create_array(
+        path, shape=ours.shape, dtype=ours.dtype, chunks=ours.chunks, shards=ours.shards, compressors=ours.compressors
+    )
+    data[:] = made.features
 
 
 def seconds(action: Callable[[], object]) -> list[float]:
