@@ -1,10 +1,16 @@
-"""Atomic writes. A temporary file is named after the process and machine that write it, so files of killed processes can be removed."""
+"""Files of users: only regular ones are read, and writes are atomic.
+
+A temporary file is named after the process and machine that write it, so files of killed processes can be removed.
+"""
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,6 +68,29 @@ def is_url(path: Path | str) -> bool:
     return isinstance(path, str) and "://" in path
 
 
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def require_regular(path: Path) -> Path:
+    """`path`, if it is a regular file or a link to one. Every file of a user goes through this before it is opened: to open a named pipe
+    waits for ever, and a device has no end. Raises `OSError`."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"not a regular file but {kind}", str(path))
+    return path
+
+
+def write_target(path: Path) -> Path:
+    """The file to replace in a write to `path`: for a link, its target, which keeps the link. Raises `OSError` if something other than a
+    regular file is there."""
+    with suppress(FileNotFoundError):
+        require_regular(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def temporary_path(path: Path) -> Path:
     """The file that this process writes and then renames to `path`."""
     return path.with_name(f".{path.name}.{Writer.current()}.tmp")
@@ -69,6 +98,7 @@ def temporary_path(path: Path) -> Path:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a small file atomically. Raises `OSError`; the file that was there is then unchanged."""
+    path = write_target(path)
     clear_dead(path.parent, path.name)
     temporary = temporary_path(path)
     try:
@@ -95,5 +125,5 @@ def clear_dead(folder: Path, name: str | None = None) -> None:
 def file_sha256(path: Path) -> str:
     import hashlib  # a lazy import keeps `--help` fast
 
-    with open(path, "rb") as file:
+    with require_regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,14 +1,27 @@
 """Atomic writes, and what killed processes leave."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from longtake import files
-from longtake.files import Writer, clear_dead, file_sha256, is_url, temporary_path, write_whole, writer_of
+from longtake.files import (
+    Writer,
+    clear_dead,
+    file_sha256,
+    is_url,
+    require_regular,
+    temporary_path,
+    write_target,
+    write_whole,
+    writer_of,
+)
 from longtake.manifests.table import MAX_ID_BYTES
 
 
@@ -36,6 +49,43 @@ def test_a_write_that_fails_changes_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_whole(tmp_path / "a", "after")
     assert (tmp_path / "a").read_text() == "before" and os.listdir(tmp_path) == ["a"]
+
+
+@pytest.fixture
+def irregular(tmp_path) -> Iterator[dict[str, Path]]:
+    """What is at a path and is not a regular file, by the words that name it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind(str(tmp_path / "socket"))
+        yield {
+            "a named pipe": tmp_path / "pipe", "a folder, not a file": tmp_path / "folder", "a socket": tmp_path / "socket",
+            "a device": Path("/dev/zero"),
+        }  # fmt: skip
+
+
+def test_only_regular_files_are_read_and_replaced(tmp_path, irregular):
+    for words, path in irregular.items():
+        link = tmp_path / f"link to {path.name}"
+        link.symlink_to(path)
+        for one in (path, link):
+            for use in (require_regular, file_sha256, write_target, lambda path: write_whole(path, "x")):
+                with pytest.raises(OSError, match=words):
+                    use(one)
+    with pytest.raises(FileNotFoundError):
+        require_regular(tmp_path / "missing")
+
+
+def test_a_write_through_a_link_rewrites_its_target(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    (tmp_path / "step").symlink_to("folder/a")
+    link.symlink_to("step")
+    for content in ("made", "replaced"):
+        write_whole(link, content)
+        assert link.is_symlink() and (folder / "a").read_text() == content
+    assert require_regular(link) == link
+    assert os.listdir(folder) == ["a"]
 
 
 def test_only_files_of_dead_processes_are_removed(tmp_path, dead_pid):
