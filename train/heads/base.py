@@ -144,6 +144,24 @@ class HeadOutput:
     """The head's own loss terms, scalars, already weighted; only in training."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a head comes from, for `train list` and the docs."""
+
+    paper: str
+    """Authors, title or short name, venue; empty for a head of ours."""
+    year: int = 0
+    code: str = ""
+    """The published code that was followed, as `owner/repository`; empty where none was published."""
+    golden: tuple[str, ...] = ()
+    """Files of numbers of the published code with which tests compare the head, without their suffix."""
+
+    @property
+    def described(self) -> bool:
+        """It was re-implemented from the description alone."""
+        return bool(self.paper and not self.code)
+
+
 class Comparable(Protocol):
     """The training videos that a video may be compared with, as `Head.learn_groups` gets them."""
 
@@ -165,6 +183,7 @@ class Head(nn.Module):
     A head has a docstring whose first line says what it is, `Settings`, `needs`, `build`, and `forward`.
     """
 
+    SOURCE: ClassVar[Source] = Source("")
     Settings: ClassVar[type]
     """A frozen dataclass whose fields have defaults; `--set` reaches each."""
     KEY_MAP: ClassVar[Mapping[str, str | None]] = {}

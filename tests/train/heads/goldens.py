@@ -1,0 +1,78 @@
+"""Numbers of the published implementations of baselines: how tests read them, and the user's road to them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from longtake.features.content import StreamItem, StreamPlan
+from longtake.features.labels import Labels
+from longtake.features.store import open_store, write_store
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
+from longtake.train.cli import main
+from longtake.train.heads.base import Batch, Head
+from longtake.train.runs.evaluate import evaluate_run
+from tests.calls import invoke
+
+
+def numbers_of(shared: Path, name: str) -> dict[str, np.ndarray]:
+    with np.load(shared / "golden" / "baselines" / f"{name}.npz") as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def tensors(numbers: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): torch.from_numpy(v) for key, v in numbers.items() if key.startswith(prefix)}
+
+
+def load(head: Head, state: Mapping[str, torch.Tensor]) -> Head:
+    head.load_state_dict(head.from_published(state))
+    return head
+
+
+def batch_of(clips: np.ndarray, target01: np.ndarray, lengths: Sequence[int] = (), **more: object) -> Batch:
+    """Whole videos, or those of these lengths."""
+    features = torch.from_numpy(np.asarray(clips, np.float32))
+    ends = torch.tensor(list(lengths) or [features.shape[1]] * len(features))
+    mask = torch.arange(features.shape[1])[None] < ends[:, None]
+    rows = tuple(range(len(features)))
+    return Batch(features, mask, torch.from_numpy(np.asarray(target01, np.float32)), rows, **more)
+
+
+def check_gradients(module: nn.Module, expected: Mapping[str, torch.Tensor]) -> None:
+    """Norms of gradients by our names, to 1e-3; those that are zero but for rounding to 1e-6."""
+    found = {name: 0.0 if one.grad is None else float(one.grad.norm()) for name, one in module.named_parameters()}
+    assert set(found) == set(expected)
+    for name, norm in expected.items():
+        assert found[name] == pytest.approx(float(norm), rel=1e-3, abs=1e-6), name
+
+
+def golden_store(path: Path, streams: Mapping[str, Sequence[np.ndarray]], scores: Mapping[str, np.ndarray]) -> Path:
+    """A store of test videos; `streams` maps a name to the clips of each video, `(clips, dim)`."""
+    plans = []
+    for name, videos in streams.items():
+        modality = "audio" if name == "audio" else "video"
+        header = FeatureHeader(name, modality, videos[0].shape[1], "none", None, False, None, None, None, None)
+        items = []
+        for row, clips in enumerate(videos):
+            times = np.arange(len(clips), dtype=float)
+            made = VideoFeatures(VideoRecord(f"v{row}"), np.asarray(clips, np.float32), times, times + 1)
+            items.append(StreamItem(made.record, len(clips), lambda made=made: made))
+        plans.append(StreamPlan(header, np.dtype(np.float32), items))
+    columns = np.stack([np.asarray(values, float) for values in scores.values()], 1)
+    ids = tuple(f"v{row}" for row in range(len(columns)))
+    labels = Labels(ids, ("test",) * len(ids), ("",) * len(ids), tuple(scores), columns)
+    write_store(path, dataset="golden", card=None, labels=labels, streams=plans)
+    return path
+
+
+def evaluated(folder: Path, state: Mapping[str, torch.Tensor], head: str, store: Path, *words: object) -> np.ndarray:
+    """What `train evaluate` gives for the score `total` of a store after `train import-checkpoint`, in judges' units."""
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, folder / "best.pth")
+    call = ("import-checkpoint", folder / "best.pth", "--head", head, "--features", store, "--score", "total")
+    invoke(main, *call, *words, "--out", folder / "run")
+    with open_store(store) as opened:
+        (row,) = evaluate_run(folder / "run", opened, None)
+    return np.array([row.predicted[f"v{index}"] for index in range(len(row.predicted))])
