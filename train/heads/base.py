@@ -16,6 +16,7 @@ from torch import nn
 
 from longtake.errors import there_are
 from longtake.train.errors import DataError, SettingsError, require_at_least
+from longtake.train.heads.published import rename
 
 ANY, CATEGORY = "any", "category"
 SCORE_PREFIX = "score_"
@@ -55,6 +56,9 @@ class Needs:
     """Groups of a prompt set, such as `grades`; their features become buffers `<group>_texts` of the head."""
     audio: bool = False
     """Features of the sound, one row a clip."""
+    streams: tuple[str, ...] = ()
+    """Further streams that have the clips of the first, by the names that `--stream NAME=BACKBONE` gives them, such as `flow`: they
+    are in `Batch.streams`, and their widths in `Head.stream_dims`."""
     second_stream: bool = False
     """It can read a second stream that has a clock of its own; other heads refuse one."""
     boundaries: int = 0
@@ -112,6 +116,8 @@ class Batch:
     """Rows of the dataset, in the order of the batch."""
     audio: torch.Tensor | None = None
     """float32, `(batch, clips, audio_dim)`; the sound of the same clips."""
+    streams: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Name -> float32, `(batch, clips, dim of the stream)`; padding is zero."""
     seconds: torch.Tensor | None = None
     """float32, `(batch, clips, 2)`: start and end of each clip; zero in the padding."""
     second_stream: SecondStream | None = None
@@ -187,7 +193,8 @@ class Head(nn.Module):
     Settings: ClassVar[type]
     """A frozen dataclass whose fields have defaults; `--set` reaches each."""
     KEY_MAP: ClassVar[Mapping[str, str | None]] = {}
-    """Key, or prefix of keys ending in a dot, of the published checkpoint -> ours; None for weights that are left out."""
+    """Key, or prefix of keys ending in a dot, of the published checkpoint -> ours; None for weights that are left out. See
+    `from_published`."""
     closed_form: ClassVar[bool] = False
     """It is fitted by `fit_closed_form`, not trained by gradient."""
     stacks: ClassVar[bool] = False
@@ -198,13 +205,29 @@ class Head(nn.Module):
     """It reads the mean of a video's clips alone, so that means can be computed once. Not with `Needs.sees_padding`."""
     settings: Any
     """What it was made with."""
+    stream_dims: Mapping[str, int]
+    """Name of a further stream -> its width; those that it needs are there when `build` is called."""
 
-    def __init__(self, dim: int, settings: Any, prototypes: Prototypes | None = None, audio_dim: int = 0) -> None:
-        """For clips of `dim` values and a second stream of `audio_dim`. Raises `DataError` when a text that it needs is missing."""
+    def __init__(
+        self,
+        dim: int,
+        settings: Any,
+        prototypes: Prototypes | None = None,
+        audio_dim: int = 0,
+        stream_dims: Mapping[str, int] | None = None,
+    ) -> None:
+        """For clips of `dim` values, a second stream of `audio_dim` and further ones. Raises `DataError` when a text or stream that it needs
+        is missing."""
         super().__init__()
-        self.settings = settings
+        self.settings, self.stream_dims = settings, dict(stream_dims or {})
+        needs = self.needs(settings)
+        if needs.audio and not audio_dim:
+            raise DataError("this head needs sound: name its features with --audio BACKBONE")
+        for name in needs.streams:
+            if name not in self.stream_dims:
+                raise DataError(f"this head reads the stream {name!r}: name its features with --stream {name}=BACKBONE")
         known = prototypes.texts if prototypes else {}
-        for group in self.needs(settings).texts:
+        for group in needs.texts:
             if group not in known:
                 raise DataError(f"this head needs the texts {group!r}, got {', '.join(known) or 'none'}")
             self.register_buffer(f"{group}_texts", torch.as_tensor(known[group], dtype=torch.float32))
@@ -233,6 +256,16 @@ class Head(nn.Module):
     def mask(self, batch: Batch) -> torch.Tensor:
         """bool, `(batch, clips)`: which clips it reads; all of them, padding included, where it sees padding."""
         return torch.ones_like(batch.mask) if self.batch_needs.sees_padding else batch.mask
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of a published checkpoint under our names and in our shapes: by `KEY_MAP`, and 1x1 convolutions become linear."""
+        return rename(state, cls.KEY_MAP)
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        """Settings that show in the shapes of weights that `from_published` has returned."""
+        return {}
 
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
         """Fit on whole training videos, if `closed_form`."""

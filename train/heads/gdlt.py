@@ -5,6 +5,7 @@ Learnable grade prototypes ask the encoded clips for the evidence of each grade;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from longtake.train.errors import SettingsError
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
+from longtake.train.heads.published import num_modules, size
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ class GDLT(Head):
         self.prototypes = nn.Parameter(torch.randn(s.grades, s.width))
         self.grade_score = DiagonalScore(s.width, s.grades)
         xavier_(self.decoder)
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        return {
+            "encoder_layers": num_modules(state, "context.encoder.layers."),
+            "decoder_layers": num_modules(state, "decoder.layers.") or None,
+            "grades": size(state, "prototypes"),
+            "width": size(state, "prototypes", 1),
+        }
 
     def forward(self, batch: Batch) -> HeadOutput:
         mask = self.mask(batch)

@@ -7,6 +7,7 @@ texts that belong to a grade ask that grade's pattern. Sharing the weights makes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from longtake.train.errors import DataError, require_one_of
 from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
+from longtake.train.heads.published import num_modules
 
 TEXT, LEARNABLE, POSITIONAL = "text", "learnable", "positional"
 TYPICAL_GRADES = 4
@@ -82,8 +84,6 @@ class GSLM(Head):
         num_grades, num_scores, width = self._make_queries()
         if s.score_level and num_scores < num_grades:
             raise DataError(f"{num_scores} score texts cannot refine {num_grades} grades: give more scores")
-        if s.audio and not audio_dim:
-            raise DataError("audio=true needs sound: name its features with --audio BACKBONE")
         common: dict[str, Any] = {"heads": s.heads, "dropout": s.dropout}
         self.context = ContextEncoder(
             dim, width, layers=s.encoder_layers, audio_dim=audio_dim if s.audio else 0, **common
@@ -140,6 +140,14 @@ class GSLM(Head):
 
     def _queries(self, name: str) -> torch.Tensor:
         return self.texts(name) if self.settings.queries == TEXT else getattr(self, f"{name}_queries")
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        # Without any layer of an encoder it may be one of the paper's variants; without a decoder's, the file lacks them.
+        return {
+            "encoder_layers": num_modules(state, "context.encoder.layers."),
+            "decoder_layers": num_modules(state, "decoder.layers.") or None,
+        }
 
     def forward(self, batch: Batch) -> HeadOutput:
         s = self.settings

@@ -6,6 +6,7 @@ numbers: the shared encoder is `transformer.encoder`, PGT is `transformer.decode
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import DataError, require_one_of
+from longtake.train.errors import require_one_of
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
 from longtake.train.heads.blocks.action_graph import GCN, MAG2, NONE, SAGE
 from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
 from longtake.train.heads.blocks.packing import Places
 from longtake.train.heads.blocks.transformer import decoder, encoder
+from longtake.train.heads.published import num_modules, size
 
 VISUAL_GRADES, AUDIO_VISUAL_GRADES = 6, 12
 """Number of learnable grades that replace the texts where language is switched off: as many as there are texts."""
@@ -160,13 +162,20 @@ class MLAVL(Head):
         texts = actions + (grades if settings.language and settings.dpg else ())
         return Needs(texts, audio=cls.has_audio, sees_padding=not settings.mask)
 
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        return {
+            "encoder_layers": num_modules(state, "s2ce.encoder.layers."),
+            "fusion_layers": num_modules(state, "avcf.decoder.layers.") or None,
+            "grading_layers": num_modules(state, "pgt.decoder.layers.") or None,
+            "width": size(state, "visual_score.linear.weight", 1),
+        }
+
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         common: dict[str, Any] = {"heads": s.heads, "dropout": s.dropout}
         self.visual = Projection(dim, s.width)
         if self.has_audio:
-            if not audio_dim:
-                raise DataError("this head needs sound: name its features with --audio BACKBONE")
             self.audio = Projection(audio_dim, s.width)
             self.avcf = AVCF(s.width, layers=s.fusion_layers, **common) if s.avcf else CrossAttention(s.width, **common)
         if texts := self.needs(s).texts:

@@ -68,45 +68,6 @@ def _holds_arrays(path: Path) -> bool:
         return any(name.endswith(".npy") for name in archive.namelist())
 
 
-def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None]) -> dict[str, torch.Tensor]:
-    """Published names to ours; 1x1 convolutions become linear layers. Names that the map lacks stay as they are, and those
-    that it maps to None are left out: weights that no path from clips to score meets."""
-    renamed = {}
-    for name, value in state.items():
-        new: str | None = name
-        for published, ours in key_map.items():
-            if name == published or (published.endswith(".") and name.startswith(published)):
-                new = None if ours is None else ours + name[len(published) :]
-                break
-        if new is None:
-            continue
-        renamed[new] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
-    return renamed
-
-
-def shape_settings(state: Mapping[str, torch.Tensor]) -> dict[str, object]:
-    """Settings that show in the shapes of renamed weights."""
-
-    def layers(prefix: str) -> int:
-        return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
-
-    depths = {
-        "encoder_layers": ("context.encoder.layers.", "s2ce.encoder.layers."),
-        "decoder_layers": ("decoder.layers.",),
-        "fusion_layers": ("avcf.decoder.layers.",),
-        "grading_layers": ("pgt.decoder.layers.",),
-    }
-    found: dict[str, object] = {name: sum(map(layers, prefixes)) for name, prefixes in depths.items()} | {
-        "dropout": 0.0
-    }
-    if "prototypes" in state and state["prototypes"].dim() == 2:
-        grades, width = state["prototypes"].shape
-        found |= {"grades": grades, "width": width}
-    if "visual_score.linear.weight" in state and state["visual_score.linear.weight"].dim() == 2:
-        found["width"] = state["visual_score.linear.weight"].shape[1]
-    return found
-
-
 def import_published(
     source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, audio: str | None,
     text: str | None, overrides: Mapping[str, object], out: Path,
@@ -118,7 +79,7 @@ def import_published(
         raise SettingsError(
             f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"
         )
-    state = rename(load_tensors(source), head_class.KEY_MAP)
+    state = head_class.from_published(load_tensors(source))
     data = FeatureSet.load(store, backbone, audio)
     if score not in data.scores:
         raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
@@ -130,12 +91,9 @@ def import_published(
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
     kinds = settings_kinds(head)
     known = {field.name for kind in kinds.values() for field in fields(kind)}
-    # A file without any layer of a decoder lacks them; without those of an encoder it may be one of the papers' variants.
-    from_shapes = {
-        name: value
-        for name, value in shape_settings(state).items()
-        if name in known and (value or name == "encoder_layers")
-    }
+    from_shapes = {name: value for name, value in head_class.settings_in(state).items() if value is not None}
+    if "dropout" in known:
+        from_shapes["dropout"] = 0.0
     overrides = {**from_shapes, **({"text": text} if text else {}), **overrides}
     settings = build_settings(head, store.dataset, category, overrides, kinds)
     text_features = prototypes = None

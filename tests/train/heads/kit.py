@@ -14,6 +14,7 @@ from longtake.train.heads.base import Batch, Head, Prototypes
 from longtake.train.heads.plugin import PLUGINS, Plugin
 
 DIM, AUDIO_DIM = 12, 10
+STREAM_DIMS = {"flow": 9}
 
 
 RNG = np.random.default_rng(0)
@@ -36,7 +37,7 @@ def make_head(name: str, **settings: object) -> Head:
     small = {"judges": "b,c,d", "drop": 1, "times": "a", "times_maximum": 3.0, "score_maximum": 10.0, **small}
     torch.manual_seed(0)
     chosen = head_class.Settings(**{key: value for key, value in small.items() if key in known})
-    return head_class(DIM, chosen, PROTOTYPES, AUDIO_DIM)
+    return head_class(DIM, chosen, PROTOTYPES, AUDIO_DIM, STREAM_DIMS)
 
 
 def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batch:
@@ -45,12 +46,16 @@ def make_batch(lengths: list[int], seed: int = 0, compared: bool = True) -> Batc
     clips = torch.tensor(rng.normal(size=(*mask.shape, DIM)), dtype=torch.float32) * mask[..., None]
     target = torch.tensor(rng.uniform(size=len(lengths)), dtype=torch.float32)
     audio = torch.tensor(rng.normal(size=(*mask.shape, AUDIO_DIM)), dtype=torch.float32) * mask[..., None]
+    streams = {
+        name: torch.tensor(rng.normal(size=(*mask.shape, dim)), dtype=torch.float32) * mask[..., None]
+        for name, dim in STREAM_DIMS.items()
+    }
     starts = torch.arange(mask.shape[1], dtype=torch.float32)[None].expand(mask.shape)
     seconds = torch.stack([starts, starts + 1], -1) * mask[..., None]
     shares = torch.tensor(np.sort(rng.uniform(0.2, 0.8, size=(len(lengths), 2)), 1), dtype=torch.float32)
     scores = np.concatenate([rng.uniform(1, 3, (len(lengths), 1)), rng.integers(0, 21, (len(lengths), 3)) / 2], 1)
     made = Batch(
-        clips, mask, target, tuple(range(len(lengths))), audio, seconds=seconds,
+        clips, mask, target, tuple(range(len(lengths))), audio, streams, seconds=seconds,
         boundaries=shares * torch.tensor(lengths)[:, None], scores=torch.tensor(scores, dtype=torch.float32),
         terms=torch.tensor(rng.integers(0, 4, size=(len(lengths), 4))),
     )  # fmt: skip
@@ -77,7 +82,8 @@ def pad_to(batch: Batch, num_clips: int) -> Batch:
     pad = torch.nn.functional.pad
     padded = replace(
         batch, clips=pad(batch.clips, (0, 0, 0, missing)), mask=pad(batch.mask, (0, missing)),
-        audio=pad(batch.audio, (0, 0, 0, missing)), seconds=pad(batch.seconds, (0, 0, 0, missing)),
+        audio=pad(batch.audio, (0, 0, 0, missing)),
+        streams={name: pad(values, (0, 0, 0, missing)) for name, values in batch.streams.items()}, seconds=pad(batch.seconds, (0, 0, 0, missing)),
     )  # fmt: skip
     return padded if batch.exemplar is None else replace(padded, exemplar=pad_to(batch.exemplar, num_clips + 1))
 
@@ -91,7 +97,8 @@ def check_that_padding_changes_nothing(head: Head) -> None:
             one = slice(row, row + 1)
             cut = (one, slice(length))
             alone = Batch(
-                batch.clips[cut], batch.mask[cut], batch.target01[one], (0,), batch.audio[cut], seconds=batch.seconds[cut],
+                batch.clips[cut], batch.mask[cut], batch.target01[one], (0,), batch.audio[cut],
+                {name: values[cut] for name, values in batch.streams.items()}, seconds=batch.seconds[cut],
                 boundaries=batch.boundaries[one], terms=batch.terms[one], scores=batch.scores[one], exemplar=batch.exemplar,
                 voters=batch.voters[one],
             )  # fmt: skip

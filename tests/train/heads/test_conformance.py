@@ -16,6 +16,7 @@ from tests.train.heads.kit import (
     AUDIO_DIM,
     DIM,
     PROTOTYPES,
+    STREAM_DIMS,
     by_gradient,
     check_abilities,
     check_outputs,
@@ -56,7 +57,7 @@ def test_a_saved_head_is_the_same(name):
 @pytest.mark.parametrize("name", TABLE)
 def test_stated_abilities_are_true(name):
     torch.manual_seed(1)
-    other = get_head(name)(DIM, make_head(name).settings, PROTOTYPES, AUDIO_DIM)
+    other = get_head(name)(DIM, make_head(name).settings, PROTOTYPES, AUDIO_DIM, STREAM_DIMS)
     check_abilities(ready(make_head(name)), other.eval())
 
 

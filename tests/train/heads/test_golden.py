@@ -16,8 +16,8 @@ from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.gdlt import GDLT, GDLTSettings
 from longtake.train.heads.gslm import GSLM, GSLMSettings
 from longtake.train.heads.mlavl import MLAVL, MLAVLSettings
+from longtake.train.heads.published import rename
 from longtake.train.runs.evaluate import evaluate_run
-from longtake.train.runs.import_checkpoint import rename
 
 NUM_SCORES = 101
 MLAVL_GROUPS = {"visual_actions": 7, "audio_actions": 7, "audio_visual_grades": 12, "visual_grades": 6}
