@@ -23,6 +23,7 @@ TABLE: dict[str, str] = {
     "core": "longtake.train.heads.core:CoRe",
     "tsa": "longtake.train.heads.tsa:TSA",
     "tpt": "longtake.train.heads.tpt:TPT",
+    "skating-mixer": "longtake.train.heads.skating_mixer:SkatingMixer",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",

@@ -25,7 +25,7 @@ from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build
-from longtake.train.protocol.settings import build_settings, settings_kinds
+from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
 from longtake.train.protocol.units import score_scale
 from longtake.train.runs.folder import versions
 from longtake.train.runs.records import CONFIG
@@ -94,7 +94,9 @@ def import_published(
     from_shapes = {name: value for name, value in head_class.settings_in(state).items() if value is not None}
     if "dropout" in known:
         from_shapes["dropout"] = 0.0
-    overrides = {**from_shapes, **({"text": text} if text else {}), **overrides}
+    scale = score_scale(store.card, score, data.scores[score][rows])
+    facts = card_settings(store.card, scale, head_class.Settings)
+    overrides = {**facts, **from_shapes, **({"text": text} if text else {}), **overrides}
     settings = build_settings(head, store.dataset, category, overrides, kinds)
     text_features = prototypes = None
     wanted = head_class.needs(settings.head).texts
@@ -108,7 +110,7 @@ def import_published(
     random |= bool(prototypes and prototypes.random)
     config = HeadConfig(
         head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=settings.train,
-        dataset=store.dataset, category=category, score=score_scale(store.card, score, data.scores[score][rows]),
+        dataset=store.dataset, category=category, score=scale,
         parts=(),
         window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
         seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,

@@ -57,6 +57,18 @@ PUBLISHED = {
     ("core", "mtl-aqa"): {**COMPARED, **BY_DIFFICULTY, "depth": 5},
     ("tpt", "jigsaws"): TPT,
     ("tpt", "mtl-aqa"): {**TPT, **BY_DIFFICULTY},
+    ("skating-mixer", "fs1000"): {
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "weight_decay": 5e-6,
+        "batch_size": 16,
+        "epochs": 500,
+        "mse_weight": 1,
+        "final_lr_ratio": 1,
+        "width": 512,
+        "layers": 2,
+        "published_defects": False,
+    },  # fmt: skip
     ("tsa", "finediving"): {**COMPARED, "boundaries": "predicted", "stages": 3, "points": 5, "frames": 96},
     ("tsa", "mtl-aqa"): {**COMPARED, **BY_DIFFICULTY, "boundaries": "fixed"},
     ("tsa", "jigsaws"): {**COMPARED, "boundaries": "fixed"},
