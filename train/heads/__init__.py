@@ -24,6 +24,7 @@ TABLE: dict[str, str] = {
     "tsa": "longtake.train.heads.tsa:TSA",
     "tpt": "longtake.train.heads.tpt:TPT",
     "skating-mixer": "longtake.train.heads.skating_mixer:SkatingMixer",
+    "m-bert": "longtake.train.heads.mbert:MBERT",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",

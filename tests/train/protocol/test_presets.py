@@ -69,6 +69,18 @@ PUBLISHED = {
         "layers": 2,
         "published_defects": False,
     },  # fmt: skip
+    ("m-bert", "fs1000"): {
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "test_window": "centre",
+        "width": 768,
+        "heads": 12,
+        "layers": 6,
+        "feed_forward": 3072,
+        "orthogonal": 128,
+        "fusion": "late",
+        "dropout": 0.1,
+    },  # fmt: skip
     ("tsa", "finediving"): {**COMPARED, "boundaries": "predicted", "stages": 3, "points": 5, "frames": 96},
     ("tsa", "mtl-aqa"): {**COMPARED, **BY_DIFFICULTY, "boundaries": "fixed"},
     ("tsa", "jigsaws"): {**COMPARED, "boundaries": "fixed"},
