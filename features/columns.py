@@ -5,7 +5,7 @@ A store of a hundred thousand videos opens as fast as one of five hundred, becau
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, Protocol
@@ -60,6 +60,11 @@ class VideoTable:
         columns |= {name: encode([getattr(record, name) for record, _ in videos]) for name in TEXT_FIELDS}
         columns |= {name: np.array([getattr(record, name) for record, _ in videos], "<f8") for name in NUMBER_FIELDS}
         return cls(columns)
+
+    @staticmethod
+    def unknown(names: Collection[str], length: int) -> dict[str, ArrayLike]:
+        """Columns without a value in any row: empty text and nan."""
+        return {name: np.zeros(length, "S1") if name in TEXT_FIELDS else np.full(length, np.nan) for name in names}
 
     @classmethod
     def joined(cls, tables: Sequence[VideoTable]) -> VideoTable:

@@ -137,6 +137,8 @@ class VideoRecord:
     finished_utc: str = ""
     decoder: str = ""
     """Name of the decoder that read the file; the recipe has its version. Empty if not recorded."""
+    damaged_frames: float = float("nan")
+    """Number of damaged or lost pictures in the part of the file that was used; nan if not recorded."""
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)

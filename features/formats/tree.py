@@ -20,8 +20,8 @@ from longtake.features.stream import require_memory
 MAGIC = "longtake-features"
 NUM_BOUNDARIES = "num_boundaries"
 """Attribute of labels that have boundaries of stages; other labels have neither this attribute nor the array."""
-HAS_DECODER = "has_decoder"
-"""Attribute of the table of videos; stores of earlier writers have neither this attribute nor the column."""
+LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames")}
+"""Column -> attribute of the table of videos; stores of earlier writers have neither the attribute nor the column."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips is refused before anything is allocated."""
 MAX_CHUNK_BYTES = 1 << 26

@@ -14,7 +14,7 @@ from longtake.checks import build, read_json, read_value, refuse
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, decode
 from longtake.features.content import Storage
 from longtake.features.errors import NotAStore
-from longtake.features.formats.tree import HAS_DECODER, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
+from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
 from longtake.features.labels import Labels
 from longtake.features.store import Store
 from longtake.features.stream import Stream
@@ -113,10 +113,10 @@ def _read_stream(name: str, group: Tree) -> Stream:
     if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != features.shape[0]:
         raise NotAStore(f"{group.name}: offsets do not divide its {features.shape[0]} clips")
     table = group.child("videos")
-    missing = () if HAS_DECODER in table.attributes else ("decoder",)
-    columns = {name: table.array(name, "S", 1) for name in (*TEXT_FIELDS, CHECKSUM) if name not in missing}
-    columns |= {name: np.zeros(len(offsets) - 1, "S1") for name in missing}
-    columns |= {name: table.array(name, "fiu", 1) for name in NUMBER_FIELDS}
+    missing = {name for name, attribute in LATER_COLUMNS.items() if attribute not in table.attributes}
+    kinds = {**dict.fromkeys((*TEXT_FIELDS, CHECKSUM), "S"), **dict.fromkeys(NUMBER_FIELDS, "fiu")}
+    columns = VideoTable.unknown(missing, len(offsets) - 1)
+    columns |= {name: table.array(name, kind, 1) for name, kind in kinds.items() if name not in missing}
     _require_length(group, columns.values(), len(offsets) - 1, "videos")
     starts, ends = group.array("start_seconds", "f", 1), group.array("end_seconds", "f", 1)
     _require_length(group, (starts, ends), features.shape[0], "clips")

@@ -11,7 +11,7 @@ import numpy as np
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, VideoTable, encode
 from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import InvalidFeatures
-from longtake.features.formats.tree import HAS_DECODER, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Write
+from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Write
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
 
 
@@ -75,7 +75,8 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     group.array("end_seconds", end_seconds.astype("<f8"), by_row=True)
     videos = VideoTable.joined(tables)
     columns = group.child("videos")
-    columns.attribute(HAS_DECODER, 1)
+    for attribute in LATER_COLUMNS.values():
+        columns.attribute(attribute, 1)
     columns.array("video_id", np.asarray(videos.columns["video_id"][:]))
     for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
         if name != "video_id":

@@ -69,6 +69,9 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
             if r.status == FAILED
         ],
         "decoders": _counts(tuple(record.decoder for record in stream.records)),
+        "damaged": {
+            r.video_id: int(r.damaged_frames) for r in stream.records if r.status == OK and r.damaged_frames > 0
+        },
         "missing": [video_id for video_id in store.labels.video_ids if video_id not in held],
     }
 

@@ -35,6 +35,9 @@ def _stream(stream: Mapping[str, Any]) -> Iterator[str]:
     yield f"    {_clips_of(recipe)}"
     if len(stream["decoders"]) > 1:
         yield f"    videos read: {', '.join(f'{count} by {name}' for name, count in stream['decoders'].items())}"
+    if stream["damaged"]:
+        counts = first([f"{video_id} ({count})" for video_id, count in stream["damaged"].items()])
+        yield f"    damaged pictures in {counts}"
     if stream["missing"]:
         yield f"    missing {len(stream['missing'])}: {first(stream['missing'])}"
     for failure in stream["failed"]:

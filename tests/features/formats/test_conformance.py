@@ -69,15 +69,29 @@ def test_others_can_read_what_we_write(tmp_path, suffix, other, dtype):
 
 @pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize("other", KINDS)
-def test_stores_from_before_decoders_were_recorded(tmp_path, suffix, other):
+@pytest.mark.parametrize("missing", [("decoder",), ("damaged_frames",), ("decoder", "damaged_frames")])
+def test_stores_from_before_a_column_was_recorded(tmp_path, suffix, other, missing):
     tree = raw.example()
     (stream,) = tree["streams"].values()
-    del stream["videos"]["@"], stream["videos"]["decoder"]
+    for name in missing:
+        del stream["videos"]["@"][f"has_{name}"], stream["videos"][name]
     raw.write(tmp_path / f"raw{other}", tree)
     copy(tmp_path / f"raw{other}", tmp_path / f"ours{suffix}")
     for name in (f"raw{other}", f"ours{suffix}"):
         with open_store(tmp_path / name) as store:
-            assert {record.decoder for record in store.stream().records} == {""}
+            records = store.stream().records
+            assert [not record.decoder for record in records] == [
+                "decoder" in missing,
+                "decoder" in missing,
+                True,
+                "decoder" in missing,
+            ]
+            assert [record.damaged_frames == 3 for record in records] == [
+                False,
+                "damaged_frames" not in missing,
+                False,
+                False,
+            ]
             assert verify(store) == []
 
 

@@ -3,7 +3,9 @@
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import describe
 from longtake.features.tools.summary import RANDOM_NOTE, first, size, summary
+from tests.features import raw
 from tests.features.fakes import header, make_store
+from tests.features.raw import IDS
 
 
 def lines(path, **changes):
@@ -27,3 +29,11 @@ def test_what_is_not_known_is_called_unknown(tmp_path):
 def test_long_lists_are_cut():
     assert first(list("abc")) == "a, b, c" and first(list("abcdef")) == "a, b, c, d, e, ..."
     assert size(None) == "" and size(1_500_000) == " (1.5 MB)"
+
+
+def test_damaged_videos_are_listed(tmp_path):
+    raw.write(tmp_path / "s.h5", raw.example())
+    with open_store(tmp_path / "s.h5") as store:
+        facts = describe(store)
+    assert facts["streams"][0]["damaged"] == {IDS[1]: 3}
+    assert f"damaged pictures in {IDS[1]} (3)" in "\n".join(summary(facts))
