@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
-from longtake.extract.backbones.spec import Backbone
+from longtake.extract.backbones.frozen import Backbone
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from longtake.extract.backbones import TABLE as BACKBONES
+from longtake.extract.backbones import download
+from longtake.extract.backbones.weights import find_entry
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.find_videos import default_store, default_videos, find_source
 from longtake.extract.plan.options import RunOptions
@@ -36,13 +38,7 @@ def main() -> None:
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator, in the order in which `--help` shows them."""
-
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -391,8 +387,6 @@ def fetch(name: str) -> None:
 
     Example: extract weights fetch i3d_rgb_imagenet
     """
-    from longtake.extract.backbones import download
-    from longtake.extract.backbones.weights import find_entry
     from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as progress:
@@ -406,9 +400,6 @@ def verify(name: str) -> None:
 
     Example: extract weights verify i3d_rgb_imagenet
     """
-    from longtake.extract.backbones import download
-    from longtake.extract.backbones.weights import find_entry
-
     click.echo(f"{name}: sha256 {download.verify(find_entry(name))} is correct")
 
 
@@ -418,8 +409,6 @@ def where() -> None:
 
     Example: extract weights where
     """
-    from longtake.extract.backbones import download
-
     click.echo(download.where())
 
 

@@ -25,7 +25,7 @@ from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import write_store
-from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, canonical_json
+from longtake.features.types import FAILED, FeatureHeader, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id
 
@@ -67,13 +67,9 @@ def extract_like(
     for header, found in extracted.features.items():
         if found.record.status == FAILED:
             raise ExtractError(f"{video} gives no features ({found.record.error_stage}): {found.record.error_message}")
-        streams.append(_stream(header, found))
+        streams.append(StreamPlan(header, found.features.dtype, [StreamItem.of(found)]))
     labels = Labels((video_id,), ("",), ("",), (), np.zeros((1, 0)))
     write_store(out, dataset=dataset or video_id, card=None, labels=labels, streams=streams)
-
-
-def _stream(header: FeatureHeader, video: VideoFeatures) -> StreamPlan:
-    return StreamPlan(header, video.features.dtype, [StreamItem(video.record, len(video.features), lambda: video)])
 
 
 def _specs(name: str) -> Iterator[BackboneSpec]:

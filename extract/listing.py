@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +11,8 @@ from pathlib import Path
 from longtake.extract import decode
 from longtake.extract.backbones import list_specs
 from longtake.extract.backbones.download import cached_path
-from longtake.extract.backbones.weights import list_entries
 from longtake.manifests.card import Card, list_cards
+from longtake.manifests.pretrained import TABLE as REGISTERED
 
 
 def _datasets() -> list[dict[str, object]]:
@@ -28,7 +29,7 @@ def _backbones() -> list[dict[str, object]]:
         {
             "about": f"{s.title}: {s.dim} values a clip of {s.clips.length} frame{'s' * (s.clips.length > 1)}",
             **asdict(s),
-            "weights": [asdict(entry) for entry in list_entries() if entry.backbone == s.name],
+            "weights": [asdict(entry) for entry in REGISTERED.values() if entry.backbone == s.name],
         }
         for s in list_specs()
     ]
@@ -52,10 +53,6 @@ def _encoders() -> list[dict[str, object]]:
     return [{"about": f"{e.model} of open_clip, {e.dim} values a text", **asdict(e)} for e in ENCODERS.values()]
 
 
-def _weights() -> list[dict[str, object]]:
-    return [{"about": entry.note, **asdict(entry)} for entry in list_entries()]
-
-
 def _recipes() -> list[dict[str, object]]:
     from longtake.extract.plan.recipes import RECIPES
 
@@ -65,13 +62,13 @@ def _recipes() -> list[dict[str, object]]:
     ]
 
 
-KINDS = {
+KINDS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
     "recipes": _recipes,
     "decoders": _decoders,
     "encoders": _encoders,
-    "weights": _weights,
+    "weights": lambda: [{"about": entry.note, **asdict(entry)} for entry in REGISTERED.values()],
 }
 
 
@@ -82,7 +79,7 @@ def listing(kind: str | None) -> dict[str, list[dict[str, object]]]:
 
 def weights_rows() -> list[dict[str, object]]:
     """The registered weights, and whether this machine has them."""
-    return [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in list_entries()]
+    return [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in REGISTERED.values()]
 
 
 def probe_facts(video: Path, decoder: str) -> dict[str, object]:

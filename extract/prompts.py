@@ -11,7 +11,7 @@ from longtake.extract.errors import ExtractError
 from longtake.features.joins import require_may_join
 from longtake.features.parts import add_text
 from longtake.features.store import check_store_name, open_store, store_exists
-from longtake.features.types import TextFeatures, TextHeader
+from longtake.features.types import TextFeatures
 from longtake.manifests.card import find_card
 from longtake.manifests.prompts import PromptSet
 
@@ -41,13 +41,9 @@ def encode_prompts(
     require_may_join(out, card.name, card)
     for name in prompt_sets or card.prompts:
         prompts = _composed(card.prompts[name], card.name, out)
-        features, recipe = text_encoders.encode_texts(
+        features, header = text_encoders.encode_texts(
             prompts.texts, encoder=encoder, weights=weights, on_progress=on_download
         )
-        header = TextHeader(
-            encoder, recipe["dim"], recipe["weights"], recipe["weights_sha256"], recipe["is_random"],
-            library=f"{recipe['library']}, {recipe['model']}",
-        )  # fmt: skip
         groups = tuple(group for group, texts in prompts.groups.items() for _ in texts)
         encoded = TextFeatures(name, header, prompts.texts, groups, features)
         add_text(out, card.name, card, encoded)

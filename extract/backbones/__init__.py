@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from longtake.errors import there_are
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import ExtractError
+
+if TYPE_CHECKING:
+    from longtake.extract.backbones.frozen import Backbone
 
 TABLE: dict[str, str] = {
     "i3d": "longtake.extract.backbones.i3d:RGB",
@@ -27,7 +31,7 @@ TABLE: dict[str, str] = {
     "vifi-clip": "longtake.extract.backbones.openai_clip:VIFI_CLIP",
     "ast": "longtake.extract.backbones.audio_spectrogram:SPEC",
 }
-"""Name -> its spec. The module must import without torch, and has `build(spec, precision, device)` for the network."""
+"""Name -> its spec. The module must import without torch, and has `build(spec)` for the network."""
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -56,9 +60,11 @@ def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str =
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
     module = import_module(TABLE[spec.name].partition(":")[0])
     try:
-        backbone: Backbone = module.build(spec, precision=precision, device=device)
+        network = module.build(spec)
     except ModuleNotFoundError as error:
         raise ExtractError(
             f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
         ) from error
-    return backbone
+    from longtake.extract.backbones.frozen import Backbone
+
+    return Backbone(spec, network, precision=precision, device=device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ CONVOLUTIONS = (("conv1", 3, 64), ("conv2", 64, 128), ("conv3a", 128, 256), ("co
 POOL_AFTER = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     """The network without weights. Its wide layers fix the input: 16 frames of 112x112."""
     from torch import nn
 
-    from longtake.extract.backbones.frozen import Frozen
     from longtake.extract.backbones.i3d_network import init_he
 
     def make(num_classes: int) -> nn.Module:
@@ -46,13 +45,13 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
         layers |= {"fc6": nn.Linear(8192, 4096), "fc7": nn.Linear(4096, 4096), "fc8": nn.Linear(4096, num_classes)}
         return nn.ModuleDict(layers)
 
-    def logits(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
-        return network["fc8"](network["fc7"](features(network, pictures)).relu())
-
-    return Frozen(
-        spec, make, features=features, logits=logits, classifier="fc8.weight", initialise=init_he, precision=precision,
-        device=device,
-    )  # fmt: skip
+    return Network(
+        make,
+        features=features,
+        logits=lambda network, features: network["fc8"](network["fc7"](features).relu()),
+        classifier="fc8.weight",
+        initialise=init_he,
+    )
 
 
 def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:

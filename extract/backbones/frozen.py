@@ -1,5 +1,5 @@
-"""A frozen network behind the `Backbone` protocol: weights in, normalised pictures through, features out. What differs between
-networks is handed in; what all have in common, refusals included, is here once."""
+"""A frozen network: weights in, normalised pictures through, features out. What differs between networks is a `Network`; what all have
+in common, refusals included, is here once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from longtake.extract.backbones.spec import BackboneSpec
-from longtake.extract.backbones.state_dict import check_state, unwrap_state
+from longtake.extract.backbones.spec import BackboneSpec, Network
+from longtake.extract.backbones.state_dict import check_state, renamed, unwrap_state
 from longtake.extract.errors import ExtractError, WeightsError
 from longtake.extract.preprocessing import SoundRule
 
@@ -26,37 +26,17 @@ COUNTERS = ".num_batches_tracked"
 """Of batch normalisation. Files from before PyTorch 0.4.1 lack them, and only training reads them."""
 
 
-class Frozen:
-    """The `Backbone` of a table line. A clip's features do not depend on its place in a batch or on its neighbours.
+class Backbone:
+    """A frozen network of a table line. A clip's features do not depend on its place in a batch or on its neighbours.
 
     They do depend, in the last bits of float32, on the size of the batch and on the number of threads: for equal
     bits keep both, and fill up the last batch.
     """
 
-    def __init__(
-        self,
-        spec: BackboneSpec,
-        make: Callable[[int], nn.Module],
-        *,
-        features: Callable[[nn.Module, torch.Tensor], torch.Tensor],
-        logits: Callable[[nn.Module, torch.Tensor], torch.Tensor] | None = None,
-        classifier: str = "",
-        rename: Callable[[State], State] = lambda state: state,
-        optional: tuple[str, ...] = (),
-        prepare: Callable[[nn.Module], nn.Module] = lambda network: network,
-        initialise: Callable[[nn.Module, torch.Generator], None] | None = None,
-        precision: str,
-        device: str,
-    ) -> None:
-        """`make(num_classes)` builds the network; `features` and `logits` run it on pictures `(batch, channels, length, height,
-        width)` or filter banks `(batch, frames, bins)`, normalised. `classifier` names the weight whose first size is the number of
-        classes. `rename` turns any published key layout into the network's. Keys that begin or end with one of `optional` may
-        be missing. `prepare` makes the copy that is run. `initialise` replaces the network's own random weights.
-        """
+    def __init__(self, spec: BackboneSpec, network: Network, *, precision: str, device: str) -> None:
         self.spec, self.precision, self.device = spec, precision, torch.device(device)
-        self._make, self._features, self._logits, self._classifier = make, features, logits, classifier
-        self._rename, self._optional, self._prepare, self._initialise = rename, optional, prepare, initialise
-        self._dtype = DTYPES[precision]
+        """`device` is where `forward` computes, and where its features are."""
+        self._parts, self._features, self._dtype = network, network.features, DTYPES[precision]
         if not isinstance(spec.frames, SoundRule):
             # Made once: copying them for each batch would make a GPU wait.
             self._mean, self._std = (
@@ -69,18 +49,19 @@ class Frozen:
         self._has_classifier = False
 
     def load_weights(self, state: State) -> None:
-        """Take a state dict, bare or wrapped. `WeightsError` lists keys and shapes that do not fit.
+        """Take a state dict, bare or wrapped, in any published key layout. `WeightsError` lists keys and shapes that do not fit.
 
         Features do not use the classifier: one with another number of classes than published is accepted, with a warning in the log;
         so are weights without one.
         """
-        state = self._rename(unwrap_state(state))
-        weight = state.get(self._classifier)
+        parts = self._parts
+        state = renamed(unwrap_state(state), parts.names)
+        weight = state.get(parts.classifier)
         num_classes = self.spec.num_classes if weight is None or not weight.ndim else len(weight)
         network = self._build(num_classes, seed=0)
-        optional = (*self._optional, COUNTERS)
-        if self._classifier:
-            optional += (self._classifier.rpartition(".")[0] + ".",)
+        optional = (*parts.optional, COUNTERS)
+        if parts.classifier:
+            optional += (parts.classifier.rpartition(".")[0] + ".",)
         check_state(network.state_dict(), state, what=self.spec.title, optional=optional)
         network.load_state_dict(state, strict=False)
         self._has_classifier = weight is not None
@@ -94,9 +75,9 @@ class Frozen:
     def init_random(self, seed: int) -> None:
         """Random weights, bit for bit the same for one seed."""
         network = self._build(self.spec.num_classes, seed)
-        if self._initialise is not None:
-            self._initialise(network, torch.Generator(device="cpu").manual_seed(seed))
-        self._has_classifier = bool(self._classifier)
+        if self._parts.initialise is not None:
+            self._parts.initialise(network, torch.Generator(device="cpu").manual_seed(seed))
+        self._has_classifier = bool(self._parts.classifier)
         self._use(network)
 
     def compile(self) -> None:
@@ -113,17 +94,23 @@ class Frozen:
         self._features = torch.compile(self._features, dynamic=False)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
         state: State = self._loaded(self._original).state_dict()
         return state
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """`ValueError` for another type or shape than the protocol's, `WeightsError` before weights are given."""
+        """uint8 frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` of sound -> float32 features
+        `(batch, dim)`. `ValueError` for another type or shape, `WeightsError` before weights are given."""
         return self._run(self._features, clips)
 
     def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
-        if self._logits is None or not self._has_classifier:
+        """The same input -> class logits `(batch, classes)`; None without a classifier."""
+        logits = self._parts.logits
+        if logits is None or not self._has_classifier:
             return None
-        return self._run(self._logits, clips)
+        return self._run(
+            lambda network, inputs: logits(network, self._features(network, inputs).to(self._dtype)), clips
+        )
 
     def _run(self, step: Callable[[nn.Module, torch.Tensor], torch.Tensor], clips: torch.Tensor) -> torch.Tensor:
         network = self._loaded(self._network)
@@ -153,11 +140,12 @@ class Frozen:
         # Libraries initialise from torch's global generator, which is the user's.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self._make(num_classes)
+            made: nn.Module = self._parts.make(num_classes)
+            return made
 
     def _use(self, network: nn.Module) -> None:
         self._original = network.eval().requires_grad_(False)
-        prepared = self._prepare(self._original)
+        prepared = self._parts.prepare(self._original)
         # Moving a network moves its parameters in place: the original stays as it is.
         if self.device.type != "cpu" or self._dtype != torch.float32:
             prepared = copy.deepcopy(prepared)

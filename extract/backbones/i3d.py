@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -44,33 +44,24 @@ FLOW_BOUND = 20.0
 """Pixels per frame at which flow is clipped, as for the published weights; then it is divided by the same number."""
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     """The network without weights. See `longtake.extract.backbones.build` for the settings.
 
     `precision="bfloat16"` runs weights and maps in bfloat16 and averages in float32; features differ from float32 by
     0.2 to 0.4% (relative, L2), measured on a CPU with two sets of random weights.
     """
-    from longtake.extract.backbones.frozen import Frozen
     from longtake.extract.backbones.i3d_network import InceptionI3d, fold_batch_norms, init_he
 
     channels = 3 if spec.name == RGB.name else 2
     as_input: Callable[[torch.Tensor], torch.Tensor] = (lambda pictures: pictures) if channels == 3 else optical_flow
-
-    def logits(network: InceptionI3d, pictures: torch.Tensor) -> torch.Tensor:
-        # The last map of a clip of 16 frames is 2 long; smaller maps are averaged whole.
-        maps = network.maps(as_input(pictures)).float().mean(dim=(2, 3, 4), keepdim=True)
-        return network.logits(maps.to(pictures.dtype)).flatten(1)
-
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: InceptionI3d(num_classes, in_channels=channels),
         features=lambda network, pictures: network.features(as_input(pictures)),
-        logits=logits,
+        # The last map of a clip of 16 frames is 2 long; smaller maps are averaged whole.
+        logits=lambda network, features: network.logits(features[:, :, None, None, None]).flatten(1),
         classifier="logits.conv3d.weight",
         prepare=fold_batch_norms,
         initialise=init_he,
-        precision=precision,
-        device=device,
     )
 
 

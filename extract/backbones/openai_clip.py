@@ -7,10 +7,11 @@ frame give frame features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
 from longtake.extract.preprocessing import PILLOW_BICUBIC, ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -43,38 +44,30 @@ VIFI_CLIP = replace(
     default_weights="vifi_clip_k400",
     citation="Rasheed et al., Fine-tuned CLIP Models are Efficient Video Learners, CVPR 2023, arXiv:2212.03640",
 )
+VIFI_NAMES: Sequence[NameRule] = (
+    (r"^prompt_learner\.|^(input_resolution|context_length|vocab_size)$", None),
+    (r"^image_encoder\.", "visual."),
+    (r"^text_encoder\.", ""),
+)
+"""ViFi-CLIP's names to open_clip's. The embedded class names of Kinetics are left out; so are the three numbers that OpenAI's own files
+contain besides the tensors."""
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     """The network without weights. bfloat16 changes features by about 0.9% (relative, L2)."""
     import open_clip
 
-    from longtake.extract.backbones.frozen import Frozen, flatten_frames, mean_over_frames
+    from longtake.extract.backbones.frozen import flatten_frames, mean_over_frames
 
     config = open_clip.get_model_config(MODEL)
 
     def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
         return mean_over_frames(network.encode_image(flatten_frames(pictures), normalize=False), len(pictures))
 
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: open_clip.CLIP(**config),
         features=features,
-        rename=from_vifi,
+        names=VIFI_NAMES,
         # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files. Pictures do not need them.
         optional=("token_embedding.weight",) if spec.name == VIFI_CLIP.name else (),
-        precision=precision,
-        device=device,
     )
-
-
-def from_vifi(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """ViFi-CLIP's names to open_clip's. The embedded class names of Kinetics are left out; so are the three numbers that
-    OpenAI's own files contain besides the tensors."""
-    renamed = {}
-    for key, value in state.items():
-        if key.startswith("prompt_learner.") or key in ("input_resolution", "context_length", "vocab_size"):
-            continue
-        name = "visual." + key.removeprefix("image_encoder.") if key.startswith("image_encoder.") else key
-        renamed[name.removeprefix("text_encoder.")] = value
-    return renamed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -45,20 +45,15 @@ SLOW_STEP = 4
 """The slow path sees a quarter of the frames (alpha of the published model), first and last included."""
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     from pytorchvideo.models.hub import i3d_r50, slowfast_r50
 
-    from longtake.extract.backbones.frozen import Frozen
-
     make = i3d_r50 if spec.name == I3D_R50.name else slowfast_r50
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: make(pretrained=False, model_num_class=num_classes),
         features=features,
-        logits=lambda network, pictures: network.blocks[-1].proj(features(network, pictures).to(pictures.dtype)),
+        logits=lambda network, features: network.blocks[-1].proj(features),
         classifier="blocks.6.proj.weight",
-        precision=precision,
-        device=device,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.preprocessing import IMAGENET_MEAN, IMAGENET_STD, ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ SPEC = BackboneSpec(
 )
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     from torchvision.models import resnet50
 
-    from longtake.extract.backbones.frozen import Frozen, flatten_frames, mean_over_frames
+    from longtake.extract.backbones.frozen import flatten_frames, mean_over_frames
 
     def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
         maps = flatten_frames(pictures)
@@ -40,12 +40,9 @@ def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
             maps = layer(maps)
         return mean_over_frames(maps.float().mean(dim=(2, 3)), len(pictures))
 
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: resnet50(weights=None, num_classes=num_classes),
         features=features,
-        logits=lambda network, pictures: network.fc(features(network, pictures).to(pictures.dtype)),
+        logits=lambda network, features: network.fc(features),
         classifier="fc.weight",
-        precision=precision,
-        device=device,
     )

@@ -1,4 +1,4 @@
-"""What a backbone is: its numbers (`BackboneSpec`) and the network behind them (`Backbone`); and the numbers of a text encoder.
+"""What a backbone is: its numbers (`BackboneSpec`) and the network behind them (`Network`); and the numbers of a text encoder.
 
 The preprocessing travels with the weights: a spec is the only place that says how frames become the tensors that the weights were
 trained on.
@@ -6,14 +6,19 @@ trained on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from longtake.extract.preprocessing import ClipRule, FrameRule, SoundRule
 
 if TYPE_CHECKING:
+    import re
+
     import torch
+
+NameRule: TypeAlias = "tuple[str, str | Callable[[re.Match[str]], str] | None]"
+"""A regular expression in names of weights, and its replacement; None leaves such weights out."""
 
 MODALITIES = ("video", "audio", "image", "text")
 
@@ -66,28 +71,26 @@ class TextEncoderSpec:
     """Name in the table of manifests/pretrained.py."""
 
 
-class Backbone(Protocol):
-    """A frozen network. Built by the `build` function named in `longtake.extract.backbones.TABLE`."""
+@dataclass(frozen=True)
+class Network:
+    """What differs between networks; `longtake.extract.backbones.frozen.Backbone` does the rest.
 
-    spec: BackboneSpec
-    device: torch.device
-    """Where `forward` computes, and where its features are."""
+    The functions take the network that `make` built.
+    """
 
-    def load_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Take a state dict in any published key layout. `WeightsError` lists missing and unexpected keys."""
-
-    def init_random(self, seed: int) -> None:
-        """Seeded random weights that keep the scale of activations; for tests and demonstrations only."""
-
-    def compile(self) -> None:
-        """Compile the network with torch at the next `forward`, which then takes a minute longer."""
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 frames `(batch, length, height, width, 3)`, or float32 filter banks `(batch, frames, bins)` of sound ->
-        float32 features `(batch, dim)`."""
-
-    def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
-        """The same input -> class logits `(batch, classes)`; None without a classifier."""
+    make: Callable[[int], Any]
+    """Builds it for a number of classes."""
+    features: Callable[[Any, torch.Tensor], torch.Tensor]
+    """From pictures `(batch, channels, length, height, width)` or filter banks `(batch, frames, bins)`, normalised: `(batch, dim)`."""
+    logits: Callable[[Any, torch.Tensor], torch.Tensor] | None = None
+    """From the features: `(batch, classes)`; None without a classifier."""
+    classifier: str = ""
+    """Name of the weight whose first size is the number of classes."""
+    names: Sequence[NameRule] = ()
+    """From published names of weights to the network's."""
+    optional: tuple[str, ...] = ()
+    """Weights whose names begin or end with one of these may be missing."""
+    prepare: Callable[[Any], Any] = lambda network: network
+    """Makes the copy that is run."""
+    initialise: Callable[[Any, torch.Generator], None] | None = None
+    """Replaces the network's own random weights."""

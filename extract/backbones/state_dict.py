@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from longtake.extract.backbones.spec import NameRule
 from longtake.extract.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -86,6 +88,20 @@ def unwrap_state(state: object) -> dict[str, torch.Tensor]:
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)
+
+
+def renamed(state: State, rules: Sequence[NameRule]) -> dict[str, torch.Tensor]:
+    """The tensors under new names: every rule is applied to every name, in order."""
+    found = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            if replacement is not None:
+                name = re.sub(pattern, replacement, name)
+            elif re.search(pattern, name):
+                break
+        else:
+            found[name] = tensor
+    return found
 
 
 def check_state(expected: State, state: State, *, what: str, optional: tuple[str, ...] = ()) -> None:

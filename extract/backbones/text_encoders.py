@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from longtake.errors import there_are
 from longtake.extract.backbones.download import Progress
-from longtake.extract.backbones.openai_clip import MODEL, from_vifi
+from longtake.extract.backbones.openai_clip import MODEL, VIFI_NAMES
 from longtake.extract.backbones.spec import TextEncoderSpec
-from longtake.extract.backbones.state_dict import check_state, load_state, state_sha256
+from longtake.extract.backbones.state_dict import check_state, load_state, renamed, state_sha256
 from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError
 
@@ -17,27 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     import open_clip
 
+    from longtake.features.types import TextHeader
+
 
 ENCODERS: dict[str, TextEncoderSpec] = {
     "clip": TextEncoderSpec("clip", MODEL, 512, 77, "clip_vit_b16_openai"),
     "vifi-clip": TextEncoderSpec("vifi-clip", MODEL, 512, 77, "vifi_clip_k400"),
 }
 TOKENS = "token_embedding.weight"
-
-
-class TextRecipe(TypedDict):
-    """Everything that decides the numbers."""
-
-    encoder: str
-    model: str
-    weights: str
-    weights_sha256: str
-    is_random: bool
-    seed: int | None
-    dim: int
-    context_length: int
-    library: str
-    """open_clip and its version."""
+BATCH_TEXTS = 64
 
 
 def encode_texts(
@@ -45,10 +33,9 @@ def encode_texts(
     *,
     encoder: str = "clip",
     weights: str | None = None,
-    batch_size: int = 64,
     on_progress: Progress | None = None,
-) -> tuple[np.ndarray, TextRecipe]:
-    """Features float32 `(texts, dim)`, not normalised, and the recipe behind them.
+) -> tuple[np.ndarray, TextHeader]:
+    """Features float32 `(texts, dim)`, not normalised, and everything that decides them.
 
     `weights` is what `--weights` takes, see `longtake.extract.backbones.weights.resolve`; `on_progress` reports a download. `ExtractError`
     for an unknown encoder and for texts that the encoder would cut; `WeightsError` if the weights are not available.
@@ -57,8 +44,6 @@ def encode_texts(
         raise ExtractError(f"no text encoder is called {encoder!r}{there_are(encoder, ENCODERS)}")
     if isinstance(texts, str) or not texts:
         raise ExtractError("encode_texts takes a sequence of one text or more")
-    if batch_size < 1:
-        raise ExtractError(f"the batch size must be 1 or more, got {batch_size}")
     spec = ENCODERS[encoder]
     try:
         import open_clip
@@ -67,6 +52,8 @@ def encode_texts(
         raise ExtractError(
             f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
         ) from error
+    from longtake.features.types import TextHeader
+
     # Before the download and the network, since this check is quick.
     tokenizer = open_clip.get_tokenizer(spec.model)
     _check_lengths(texts, tokenizer, spec)
@@ -74,19 +61,13 @@ def encode_texts(
     model = _build(spec, chosen)
     tokens = tokenizer(list(texts), context_length=spec.context_length)
     with torch.inference_mode():
-        rows = [model.encode_text(batch, normalize=False).float() for batch in tokens.split(batch_size)]
+        rows = [model.encode_text(batch, normalize=False).float() for batch in tokens.split(BATCH_TEXTS)]
     features = torch.cat(rows).numpy()
-    return features, TextRecipe(
-        encoder=spec.name,
-        model=spec.model,
-        weights=chosen.name,
-        weights_sha256=chosen.sha256 or state_sha256(model.state_dict()),
-        is_random=chosen.is_random,
-        seed=chosen.seed,
-        dim=features.shape[1],
-        context_length=spec.context_length,
-        library=f"open_clip {open_clip.__version__}",
-    )
+    header = TextHeader(
+        spec.name, features.shape[1], chosen.name, chosen.sha256 or state_sha256(model.state_dict()), chosen.is_random,
+        library=f"open_clip {open_clip.__version__}, {spec.model}",
+    )  # fmt: skip
+    return features, header
 
 
 def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
@@ -112,7 +93,7 @@ def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
         torch.manual_seed(weights.seed or 0)
         model = open_clip.CLIP(**config)
     if weights.path is not None:
-        state = from_vifi(load_state(weights.path))
+        state = renamed(load_state(weights.path), VIFI_NAMES)
         if spec.name == "vifi-clip" and TOKENS not in state:
             # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files.
             openai = resolve(None, ENCODERS["clip"]).path

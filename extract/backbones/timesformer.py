@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -27,23 +27,18 @@ SPEC = BackboneSpec(
 )
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     """The network without weights. Clips of another length than 8 frames get their time embeddings from the nearest of the 8, as the
     library does it."""
     from transformers import TimesformerConfig, TimesformerForVideoClassification
-
-    from longtake.extract.backbones.frozen import Frozen
 
     def run(network: TimesformerForVideoClassification, pictures: torch.Tensor) -> torch.Tensor:
         network.config.num_frames = pictures.shape[2]  # the layers cut their tokens by it
         return network.timesformer(pixel_values=pictures.transpose(1, 2)).last_hidden_state[:, 0]
 
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: TimesformerForVideoClassification(TimesformerConfig(num_labels=num_classes)),
         features=run,
-        logits=lambda network, pictures: network.classifier(run(network, pictures)),
+        logits=lambda network, features: network.classifier(features),
         classifier="classifier.weight",
-        precision=precision,
-        device=device,
     )

@@ -7,10 +7,11 @@ of the original repository, whose keys are `backbone.layers.*`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
 from longtake.extract.preprocessing import IMAGENET_MEAN, IMAGENET_STD, ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -35,25 +36,30 @@ SMALL = replace(BASE, name="vst-s", title="Video Swin-S", dim=768, default_weigh
 TINY = replace(SMALL, name="vst-t", title="Video Swin-T", default_weights="vst_t_kinetics400")
 _INDEX = ".relative_position_index"
 """A table that follows from the window; files contain it, networks compute their own."""
+FROM_ORIGINAL: Sequence[NameRule] = (
+    (r"^backbone\.", ""),
+    (rf"^layers\..*{re.escape(_INDEX)}$", None),
+    (r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}."),
+    (r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.3."),
+    (r"^cls_head\.fc_cls\.", "head."),
+)
+"""Names of the original repository to torchvision's. There, stage i is `features.2i` and the layer after it `features.2i+1`."""
 
 
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Backbone:
+def build(spec: BackboneSpec) -> Network:
     """The network without weights. bfloat16 changes features by 0.4 to 0.8% (relative, L2)."""
     from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
-    from longtake.extract.backbones.frozen import Frozen
-
     make = {"vst": swin3d_b, "vst-s": swin3d_s, "vst-t": swin3d_t}[spec.name]
-    return Frozen(
-        spec,
+    return Network(
         lambda num_classes: make(weights=None, num_classes=num_classes),
         features=features,
-        logits=lambda network, pictures: network.head(features(network, pictures).to(pictures.dtype)),
+        logits=lambda network, features: network.head(features),
         classifier="head.weight",
-        rename=from_original,
+        names=FROM_ORIGINAL,
         optional=(_INDEX,),
-        precision=precision,
-        device=device,
     )
 
 
@@ -61,19 +67,3 @@ def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """`(batch, 3, length, height, width)` -> `(batch, dim)` float32."""
     maps = network.norm(network.features(network.pos_drop(network.patch_embed(pictures))))
     return maps.float().mean(dim=(1, 2, 3))
-
-
-def from_original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Names of the original repository to torchvision's. There, stage i is `features.2i` and the layer after it `features.2i+1`."""
-    if not any(key.startswith(("backbone.layers.", "layers.")) for key in state):
-        return state
-    renamed = {}
-    for key, value in state.items():
-        if key.endswith(_INDEX):
-            continue
-        name = key.removeprefix("backbone.")
-        name = re.sub(r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}.", name)
-        name = re.sub(r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}.", name)
-        name = name.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
-        renamed[name.replace("cls_head.fc_cls.", "head.")] = value
-    return renamed

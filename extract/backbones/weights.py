@@ -26,12 +26,12 @@ class Weights:
     """None for random weights."""
     sha256: str | None
     """Of the file. None for random weights, which `longtake.extract.backbones.state_dict.state_sha256` identifies once they are made."""
-    is_random: bool
-    seed: int | None
+    seed: int | None = None
+    """Of random weights."""
 
-
-def list_entries() -> list[WeightsEntry]:
-    return list(TABLE.values())
+    @property
+    def is_random(self) -> bool:
+        return self.path is None
 
 
 def find_entry(name: str) -> WeightsEntry:
@@ -52,17 +52,17 @@ def resolve(
     argument = spec.default_weights if argument is None else argument
     if argument == "random" or argument.startswith("random:"):
         seed = _parse_seed(argument)
-        return Weights(f"random:{seed}", None, None, is_random=True, seed=seed)
+        return Weights(f"random:{seed}", None, None, seed)
     if argument in TABLE:
         entry = TABLE[argument]
         if entry.backbone != spec.name:
             raise WeightsError(f"the weights {argument!r} are for {entry.backbone}, not for {spec.name}")
         path = fetch(entry, on_progress)
         sha256 = entry.sha256 or recorded_sha256(entry)  # fetch has just compared the file with it
-        return Weights(entry.name, path, sha256, is_random=False, seed=None)
+        return Weights(entry.name, path, sha256)
     path = Path(argument).expanduser()
     if path.is_file():
-        return Weights(path.name, path, file_sha256(path), is_random=False, seed=None)
+        return Weights(path.name, path, file_sha256(path))
     names = [entry.name for entry in TABLE.values() if entry.backbone == spec.name]
     raise WeightsError(
         f"--weights {argument}: neither a file nor registered weights of {spec.name}{there_are(argument, names)}. "

@@ -36,9 +36,6 @@ class AutoDecoder(Decoder):
     def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
         return self._candidates[-1].probe(path, exact=exact)
 
-    def promised_seconds(self, path: Path) -> float:
-        return self._candidates[-1].promised_seconds(path)
-
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         return [candidate for candidate in self._candidates if not candidate.unfit(info)]
 

@@ -70,9 +70,6 @@ class Decoder(Protocol):
     def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
         """Read the file's packets without decoding; `exact` decodes all of them, for files whose packets are not its frames."""
 
-    def promised_seconds(self, path: Path) -> float:
-        """Length by the file's header: quick to read, often wrong; 0 where the header has none."""
-
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         """The decoders to try on this file, in order: this decoder itself, except for `auto`."""
         return (self,)

@@ -29,7 +29,7 @@ decord.logging.set_level(decord.logging.QUIET)
 
 class DecordDecoder(Decoder):
     name = "decord"
-    probe, promised_seconds = PyAVDecoder.probe, PyAVDecoder.promised_seconds
+    probe = PyAVDecoder.probe
 
     def description(self) -> str:
         own = f"decord {decord.__version__}, with its own libswscale for the first resize"

@@ -45,10 +45,6 @@ class Guarded(Decoder):
         with unexpected_errors(path, self.description):
             return self._decoder.probe(path, exact=exact)
 
-    def promised_seconds(self, path: Path) -> float:
-        with unexpected_errors(path, self.description):
-            return self._decoder.promised_seconds(path)
-
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         readers = self._decoder.for_file(info)
         return [self if reader is self._decoder else reader for reader in readers]

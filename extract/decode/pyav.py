@@ -68,13 +68,6 @@ class PyAVDecoder(Decoder):
         except av.error.FFmpegError as error:
             raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
 
-    def promised_seconds(self, path: Path) -> float:
-        try:
-            with open_media(path) as container:
-                return float((container.duration or 0) / av.time_base)
-        except av.error.FFmpegError as error:
-            raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
-
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         last = last_wanted(wanted)
         index = -1

@@ -44,7 +44,7 @@ differ by more."""
 class TorchCodecDecoder(Decoder):
     name = "torchcodec"
     device = "cpu"
-    probe, promised_seconds = PyAVDecoder.probe, PyAVDecoder.promised_seconds
+    probe = PyAVDecoder.probe
 
     def description(self) -> str:
         return f"torchcodec {torchcodec.__version__} on {self.device}, resized from RGB; {PyAVDecoder().description()}"

@@ -106,31 +106,20 @@ def _plan_routine(draws: _Draws, video_id: str, category: str, split: str, skill
     )
 
 
-def manifest_text(routines: Sequence[Routine]) -> str:
-    """The routines as a manifest (CSV): what a model may know."""
-    return _csv_text(
-        ("video_id", "split", "category", "score_total"),
-        [(r.video_id, r.split, r.category, f"{r.score:.2f}") for r in routines],
-    )
-
-
-def truth_text(routines: Sequence[Routine]) -> str:
-    """The routines with the parameters behind their scores (CSV): for checking results, not for training."""
-    header = ("video_id", "split", "category", "score_total", "amplitude", "smoothness", "timing", "falls", "elements")
-    rows = []
+def tables(routines: Sequence[Routine]) -> tuple[str, str]:
+    """The routines as a manifest (CSV), what a model may know; and with the parameters behind their scores (CSV), for checking results."""
+    manifest, truth = io.StringIO(), io.StringIO()
+    known = ("video_id", "split", "category", "score_total")
+    to_manifest, to_truth = (csv.writer(text, lineterminator="\n") for text in (manifest, truth))
+    to_manifest.writerow(known)
+    to_truth.writerow((*known, "amplitude", "smoothness", "timing", "falls", "elements"))
     for r in routines:
-        hidden = (f"{r.amplitude:.2f}", f"{r.smoothness:.2f}", f"{r.timing:.2f}", r.num_falls)
+        row = (r.video_id, r.split, r.category, f"{r.score:.2f}")
+        to_manifest.writerow(row)
         elements = " ".join(element.kind + "!" * element.falls for element in r.elements)
-        rows.append((r.video_id, r.split, r.category, f"{r.score:.2f}", *hidden, elements))
-    return _csv_text(header, rows)
-
-
-def _csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+        hidden = (f"{r.amplitude:.2f}", f"{r.smoothness:.2f}", f"{r.timing:.2f}", r.num_falls)
+        to_truth.writerow((*row, *hidden, elements))
+    return manifest.getvalue(), truth.getvalue()
 
 
 def write_demo(
@@ -152,9 +141,9 @@ def write_demo(
     videos = folder / "videos"
     plan = {"seed": seed, "num_videos": num_videos, "duration_seconds": duration_seconds}
     _claim(folder, {"simulated": True, **plan, "render_version": RENDER_VERSION})
-    (folder / "truth.csv").write_text(truth_text(routines), encoding="utf-8", newline="")
     manifest = folder / "demo.csv"
-    manifest.write_text(manifest_text(routines), encoding="utf-8", newline="")
+    for path, text in zip((manifest, folder / "truth.csv"), tables(routines)):
+        path.write_text(text, encoding="utf-8", newline="")
     report = on_video or (lambda routine, path: None)
 
     missing = []

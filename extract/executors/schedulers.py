@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from longtake.errors import there_are
@@ -146,11 +147,8 @@ def _local(num_workers: int | None, device: str) -> Any:
 
 def _batch(cluster: str, num_workers: int, options: Path | None, device: str, note: Note) -> Any:
     """A dask cluster whose workers the batch system starts."""
-    module, _, name = BATCH_SYSTEMS[cluster].partition(":")
-    if find_spec(module.partition(".")[0]) is None:
+    if find_spec("dask_jobqueue") is None:
         raise ExtractError(f"--cluster {cluster} needs dask-jobqueue: python -m pip install 'longtake[cluster]'")
-    from importlib import import_module
-
     try:
         settings = tomllib.loads(options.read_text(encoding="utf-8")) if options else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -159,7 +157,7 @@ def _batch(cluster: str, num_workers: int, options: Path | None, device: str, no
         extra = list(settings.get("worker_extra_args", []))
         settings["worker_extra_args"] = extra if "--resources" in extra else [*extra, "--resources", f"{GPU}=1"]
     try:
-        made = getattr(import_module(module), name)(**settings)
+        made = resolve_name(BATCH_SYSTEMS[cluster])(**settings)
     except (TypeError, ValueError) as error:
         raise ExtractError(
             f"--cluster {cluster}: {error}. Give the options of your site in a TOML file with --cluster-options, such as "

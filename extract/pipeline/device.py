@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from longtake.extract.backbones.spec import Backbone
+    from longtake.extract.backbones.frozen import Backbone
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from longtake.extract.backbones import build, get_spec
 from longtake.extract.backbones.download import Progress
-from longtake.extract.backbones.spec import Backbone, BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import resolve
 from longtake.extract.clips import TAILS
@@ -19,6 +20,9 @@ from longtake.extract.plan.recipes import apply_recipe
 from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.types import FeatureHeader
 from longtake.manifests.card import ClipDefaults
+
+if TYPE_CHECKING:
+    from longtake.extract.backbones.frozen import Backbone
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
     """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` if it cannot be written, and `VideoError`; an existing `out`
     is then unchanged."""
     decoder = get_decoder("pyav")
-    decoder.promised_seconds(video)
     if out.is_dir() or (out.exists() and out.samefile(video)):
         raise ExtractError(f"the overlay would take the place of {out}: name another file")
     temporary = temporary_path(out)

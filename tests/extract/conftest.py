@@ -11,8 +11,7 @@ from tests.extract.media import groups_of_25, without_the_first
 def numbers_backbone(monkeypatch):
     """The fake backbone in the table, for one test; changes to it end with the test."""
     monkeypatch.setattr(backbones, "TABLE", dict(backbones.TABLE))
-    numbers = fake_backbone.Numbers
-    for owner, name in ((fake_backbone, "SPEC"), (numbers, "spec"), (numbers, "seconds_per_batch")):
+    for owner, name in ((fake_backbone, "SPEC"), (fake_backbone.Numbers, "seconds_per_batch")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     fake_backbone.install()
     return fake_backbone.NAME

@@ -9,8 +9,10 @@ import sys
 import time
 from dataclasses import replace
 
+import torch
+
 from longtake.extract import backbones
-from longtake.extract.backbones.spec import BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.pipeline import reader as reading
 from longtake.extract.preprocessing import ClipRule, FrameRule
 from tests.extract.media import HEIGHT
@@ -30,45 +32,32 @@ SPEC = BackboneSpec(
 )
 
 
-class Numbers:
+class Numbers(torch.nn.Module):
     """float32 `(batch, 4)`: mean brightness of the first, second, third and last picture of each clip."""
 
-    spec = SPEC
     seconds_per_batch = 0.0
 
     def __init__(self) -> None:
-        import torch
-
-        self.device = torch.device("cpu")
-
-    def load_weights(self, state: dict) -> None:
-        raise AssertionError("it has none")
-
-    def init_random(self, seed: int) -> None:
-        pass
-
-    def state_dict(self) -> dict:
-        import torch
-
-        return {"none": torch.zeros(1)}
+        super().__init__()
+        self.register_buffer("none", torch.zeros(1))
 
     def forward(self, clips):
+        """Pictures `(batch, length, height, width, 3)`."""
         time.sleep(self.seconds_per_batch)
         return clips.float().mean(dim=(2, 3, 4))[:, [0, 1, 2, -1]]
 
-    def classify(self, clips):
-        return None
 
-
-def build(spec: BackboneSpec, *, precision: str, device: str) -> Numbers:
-    return Numbers()
+def build(spec: BackboneSpec) -> Network:
+    return Network(
+        lambda num_classes: Numbers(),
+        features=lambda network, pictures: network.forward(pictures.permute(0, 2, 3, 4, 1)),
+    )
 
 
 def install(seconds_per_batch: float = 0.0, **changes: object) -> None:
     backbones.TABLE[NAME] = f"{__name__}:SPEC"
     Numbers.seconds_per_batch = seconds_per_batch
     globals()["SPEC"] = replace(SPEC, **changes)
-    Numbers.spec = globals()["SPEC"]
 
 
 def die_over(video_id: str) -> None:

@@ -33,13 +33,6 @@ class Hanging(PyAVDecoder):
             yield found
 
 
-class HangsOverHeaders(PyAVDecoder):
-    def promised_seconds(self, path):
-        if path.stem == "hangs":
-            hang()
-        return super().promised_seconds(path)
-
-
 class Faulty(PyAVDecoder):
     """Fails like a decoder whose library has changed: at the header or at the fourth frame, as the file's name says."""
 
@@ -50,11 +43,6 @@ class Faulty(PyAVDecoder):
         if path.stem == "header":
             raise TypeError("open() got an unexpected\nkeyword")
         return super().probe(path, exact=exact)
-
-    def promised_seconds(self, path):
-        if path.stem == "header":
-            raise AttributeError("no duration")
-        return super().promised_seconds(path)
 
     def pictures(self, info, wanted, *, num_threads):
         for number, found in enumerate(super().pictures(info, wanted, num_threads=num_threads)):

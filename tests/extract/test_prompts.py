@@ -8,6 +8,7 @@ import pytest
 from longtake.features.labels import Labels
 from longtake.features.parts import list_parts
 from longtake.features.store import open_store, write_store
+from longtake.features.types import TextHeader
 from longtake.manifests.card import find_card
 from longtake.train.data.prompts import terms_of
 from longtake.train.errors import DataError
@@ -34,15 +35,7 @@ def encoded(monkeypatch):
 
     def encode(texts, **_):
         found.extend(texts)
-        recipe = {
-            "dim": 4,
-            "weights": "random:0",
-            "weights_sha256": "ab",
-            "is_random": True,
-            "library": "l",
-            "model": "m",
-        }
-        return np.ones((len(texts), 4), np.float32), recipe
+        return np.ones((len(texts), 4), np.float32), TextHeader("clip", 4, "random:0", "ab", True, library="l, m")
 
     monkeypatch.setattr("longtake.extract.backbones.text_encoders.encode_texts", encode)
     return found

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from longtake.extract.backbones import get_spec
+from longtake.extract.backbones.spec import Network
 from longtake.extract.errors import ExtractError
 
 
@@ -22,16 +23,14 @@ def test_channels_last_changes_the_layout_only():
 
 def tiny_backbone():
     """A network of one convolution behind the machinery of the real ones."""
-    from longtake.extract.backbones.frozen import Frozen
+    from longtake.extract.backbones.frozen import Backbone
 
     spec = replace(get_spec("i3d"), dim=4)
-    return Frozen(
-        spec,
+    network = Network(
         lambda num_classes: torch.nn.Conv3d(3, 4, 3),
         features=lambda network, pictures: network(pictures).relu().mean(dim=(2, 3, 4)),
-        precision="float32",
-        device="cpu",
     )
+    return Backbone(spec, network, precision="float32", device="cpu")
 
 
 @pytest.mark.slow

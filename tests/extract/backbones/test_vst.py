@@ -43,7 +43,7 @@ def test_video_swin_on_whole_pictures(shared) -> None:
     golden = np.load(shared / "golden" / "video_swin_b.npz")
     vst = build("vst")
     vst.load_weights(video_swin_state(json.loads(str(golden["keys"]))))
-    assert sum(p.numel() for p in build("vst")._make(400).parameters()) == 88_048_984
+    assert sum(p.numel() for p in build("vst")._parts.make(400).parameters()) == 88_048_984
     assert swin_error(vst, golden, 0, (32, 224, 224)) < 1e-4
     assert swin_error(vst, golden, 1, (16, 224, 224)) < 1e-4
 

@@ -42,7 +42,7 @@ def test_resolve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_weights_that_must_be_downloaded_by_hand(cache: Path) -> None:
-    by_hand = [entry for entry in weights.list_entries() if entry.by_hand]
+    by_hand = [entry for entry in weights.TABLE.values() if entry.by_hand]
     assert by_hand
     for entry in by_hand:
         with pytest.raises(
@@ -52,9 +52,9 @@ def test_weights_that_must_be_downloaded_by_hand(cache: Path) -> None:
 
 
 def test_registered_entries_are_complete() -> None:
-    names = [entry.file_name for entry in weights.list_entries()]
+    names = [entry.file_name for entry in weights.TABLE.values()]
     assert len(set(names)) == len(names)
-    for entry in weights.list_entries():
+    for entry in weights.TABLE.values():
         assert weights.TABLE[entry.name] is entry
         assert entry.url.startswith("https://") and entry.licence and entry.citation
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)

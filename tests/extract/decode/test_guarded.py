@@ -15,15 +15,11 @@ from longtake.extract.decode import get_decoder
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.sound import original_rate, sound_seconds
 from longtake.extract.errors import DecoderFailed, VideoTruncated, VideoUnreadable
-from longtake.extract.executors.dask import longest_first
 from longtake.extract.pipeline import reader as reading
-from longtake.extract.plan.options import RunOptions
-from longtake.extract.plan.plan import make_plan
 from longtake.extract.preprocessing import FrameRule
 from longtake.extract.views.overlay import Track, draw_overlay
 from longtake.extract.views.thumbnails import thumbnails
 from longtake.features.store import open_store
-from longtake.manifests.table import read_manifest
 from tests.extract.media import write_av, write_video
 
 
@@ -66,12 +62,6 @@ def test_probe_reports_one_line(tmp_path, faulty, options):
     assert good.exit_code == 0 and json.loads(good.stdout)["num_frames"] == 12
 
 
-def test_a_cluster_puts_such_a_video_last(tmp_path, faulty):
-    options = RunOptions(backbones=(faulty[faulty.index("--backbone") + 1],), weights=("random",), decoder="faulty")
-    plan = make_plan(read_manifest(tmp_path / "m.csv"), tmp_path / "videos", tmp_path / "m.h5", options)
-    assert longest_first(plan)[-1].row.video_id == "header"
-
-
 @pytest.mark.parametrize("seconds", ["0", "60"], ids=["here", "apart"])
 def test_an_unexpected_error_outside_a_decoder_ends_the_run(faulty, monkeypatch, seconds):
     def defect(*arguments):
@@ -109,7 +99,6 @@ def test_an_unknown_version_of_the_library(tmp_path, monkeypatch):
     assert version.startswith(f"pyav {av.__version__}")
     for call in (
         lambda: decoder.probe(path),
-        lambda: decoder.promised_seconds(path),
         lambda: list(decoder.pictures(info, {FrameRule(8, 8, 8, (0.0,) * 3, (1.0,) * 3): {0}}, num_threads=1)),
         lambda: original_rate(info),
         lambda: sound_seconds(info, 16_000),

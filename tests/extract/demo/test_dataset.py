@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.extract.demo.dataset import manifest_text, plan_demo, truth_text, write_demo
+from longtake.extract.demo.dataset import plan_demo, tables, write_demo
 from longtake.extract.demo.routine import CATEGORIES, KINDS
 from longtake.extract.errors import ExtractError
 from longtake.manifests.table import find_manifest
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_shipped_table_is_the_default_plan():
-    assert (ROOT / "manifests" / "demo.csv").read_bytes().decode() == manifest_text(plan_demo())
+    assert (ROOT / "manifests" / "demo.csv").read_bytes().decode() == tables(plan_demo())[0]
 
 
 def test_card_says_simulated_and_fits_the_table():
@@ -61,7 +61,7 @@ def test_another_plan_has_its_own_ids(seed, num_videos):
 
 def test_plan_depends_on_the_seed_alone():
     assert plan_demo(3, 10) == plan_demo(3, 10)
-    assert manifest_text(plan_demo(3, 10)) != manifest_text(plan_demo(4, 10))
+    assert tables(plan_demo(3, 10))[0] != tables(plan_demo(4, 10))[0]
 
 
 def test_qualities_share_a_skill_and_falls_follow_it():
@@ -94,8 +94,8 @@ def test_write_demo_resumes_and_is_the_same_with_processes(tmp_path):
     plan = plan_demo(2, 4, duration_seconds=0.6)
     assert manifest == tmp_path / "one" / "demo.csv"
     assert [routine for routine, _ in seen] == list(plan)
-    assert manifest.read_bytes().decode() == manifest_text(plan)
-    assert (tmp_path / "one" / "truth.csv").read_bytes().decode() == truth_text(plan)
+    assert manifest.read_bytes().decode() == tables(plan)[0]
+    assert (tmp_path / "one" / "truth.csv").read_bytes().decode() == tables(plan)[1]
     videos = {path.name: path.read_bytes() for path in (tmp_path / "one" / "videos").iterdir()}
     assert sorted(videos) == sorted(f"{routine.video_id}.mp4" for routine in plan)
 
