@@ -13,7 +13,8 @@ import numpy as np
 from longtake.extract.decode.base import VideoInfo
 from longtake.extract.decode.guarded import unexpected_errors
 from longtake.extract.decode.killable import report_alive
-from longtake.extract.decode.pyav import PyAVDecoder, open_media, sound_stream
+from longtake.extract.decode.pyav import PyAVDecoder
+from longtake.extract.decode.streams import open_media, sound_stream
 from longtake.extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
-from longtake.extract.decode.pyav import open_media, sound_stream
 from longtake.extract.decode.scale import resized
+from longtake.extract.decode.streams import open_media, sound_stream
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.preprocessing import FrameRule
 from longtake.files import temporary_path

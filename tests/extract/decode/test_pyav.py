@@ -8,8 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.extract.cli import main
-from longtake.extract.clips import Timeline, plan_clips
-from longtake.extract.decode import pyav
 from longtake.extract.decode.base import FRAMES, PACKETS
 from longtake.extract.decode.sound import original_rate, read_sound
 from longtake.extract.errors import (
@@ -17,7 +15,6 @@ from longtake.extract.errors import (
     VideoTruncated,
     VideoUnreadable,
 )
-from longtake.extract.preprocessing import ClipRule
 from longtake.extract.views.overlay import Track, draw_overlay
 from tests.extract.media import (
     HEIGHT,
@@ -28,7 +25,6 @@ from tests.extract.media import (
     numbered_picture,
     read,
     remux,
-    repeated,
     write_av,
     write_video,
 )
@@ -99,16 +95,6 @@ def test_pictures_that_begin_late(tmp_path):
         PYAV.probe(cut)
 
 
-def test_two_pictures_with_one_time_stamp(tmp_path):
-    """They share the time until the next one, so that clips of single frames have a duration."""
-    info = PYAV.probe(repeated(tmp_path / "repeated.mkv"))
-    np.testing.assert_allclose(info.timeline.seconds[3:7], [0.12, 0.16, 0.20, 0.24], atol=1e-6)
-    clips = plan_clips(info.timeline, ClipRule(1, 1, "pad"))
-    assert len(clips) == 20
-    with pytest.raises(ValueError, match="ascends"):
-        Timeline(np.array([0.0, 0.1, 0.1]), 1.0)
-
-
 @pytest.mark.parametrize(
     "title",
     ["Zéro à".encode("latin-1"), "体操の演技".encode("cp932"), b"\xff\xfe\xf0"],
@@ -125,13 +111,6 @@ def test_titles_in_another_encoding(tmp_path, title, suffix):
     assert original_rate(info) == 48_000 and len(next(read_sound(info, [(0.0, 1.0)], 16_000))) == 16_000
     draw_overlay(path, tmp_path / "overlay.mp4", [Track("total", (0.0,), (2.0,), (), ("1",))])
     assert PYAV.probe(tmp_path / "overlay.mp4").audio
-
-
-def test_time_stamps_too_large_to_be_in_order(tmp_path):
-    shown = pyav._Shown()
-    shown.seconds, shown.durations = [0.0, 0.04, 9.2e15, 9.2e15], [0.04] * 4
-    with pytest.raises(VideoUnreadable, match="a.mkv: its time stamps go up to .*, so the file is damaged"):
-        pyav._timeline(tmp_path / "a.mkv", shown, 25.0, None)
 
 
 def test_wild_time_stamps(tmp_path):
@@ -160,16 +139,6 @@ def test_pictures_without_a_decoder(tmp_path, numbers_backbone, known):
     assert "1 new" in extract(tmp_path, status=1).output
     shown = CliRunner().invoke(main, ["probe", str(path)])
     assert shown.exit_code == 2 and "Traceback" not in shown.output and "convert the file" in shown.output
-
-
-def test_joined_recordings_are_refused(tmp_path, numbers_backbone):
-    """A clock that starts again does not give the order of pictures."""
-    (tmp_path / "videos").mkdir()
-    one = groups_of_25(tmp_path / "one.ts", 50).read_bytes()
-    (tmp_path / "videos" / "v0.ts").write_bytes(one + one)
-    (tmp_path / "small.csv").write_text("video_id\nv0\n")
-    said = extract(tmp_path, status=1).output
-    assert "its clock goes back at frame 50" in said and "convert it with ffmpeg" in said
 
 
 def test_a_cut_at_the_end_by_an_edit_list(tmp_path):

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from longtake.extract import backbones
 from longtake.extract.cli import main
-from longtake.extract.decode import get_decoder, pyav, sound
+from longtake.extract.decode import clock, get_decoder, sound
 from longtake.extract.decode.base import RATE
 from longtake.extract.decode.killable import InProcess
 from longtake.extract.decode.sound import original_rate, read_sound, sound_seconds
@@ -219,14 +219,14 @@ def test_sound_keeps_its_clock_where_pictures_have_none(tmp_path, monkeypatch):
             if packet.size:
                 packet.stream = streams[packet.stream.index]
                 after.mux(packet)
-    add = pyav._Shown.add
+    add = clock.Shown.add
 
     def without_every_third(shown, packet, time_base):
         add(shown, packet, time_base)
         if len(shown.seconds) % 3 == 0:
             shown.seconds[-1] = None
 
-    monkeypatch.setattr(pyav._Shown, "add", without_every_third)
+    monkeypatch.setattr(clock.Shown, "add", without_every_third)
     info = PYAV.probe(path)
     assert info.times_from == RATE and info.origin_seconds > 3599
     (samples,) = read_sound(info, [(0, 2)], 16_000)
