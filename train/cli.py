@@ -27,6 +27,7 @@ head_option = partial(click.option, "--head", shell_complete=completes(lambda: T
 set_option = partial(click.option, "--set", "settings", multiple=True, metavar="KEY=VALUE")
 audio_option = partial(click.option, "--audio", help="Features of the sound, for heads that hear.")
 text_option = partial(click.option, "--text")
+stream_option = partial(click.option, "--stream", "streams", multiple=True, metavar="NAME=BACKBONE")
 seeds_option = partial(click.option, "--seeds", type=click.IntRange(1), default=Options.seeds, show_default=True)
 preset_option = partial(click.option, "--preset", default=Options.preset, show_default=True)
 run_option = click.option("--run", "run_folder", type=PATH, required=True, help="Folder of a run.")
@@ -74,6 +75,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     "--second",
     help="A second stream, clip for clip, NAME or NAME@RECIPE: the sound for heads that hear (avcf), CLIP's pictures for MVLA.",
 )
+@stream_option(help="A further stream that a head reads by name, such as flow=i3d-flow; may be repeated.")
 @text_option(help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
 @click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before the head.")
 @category_option
@@ -309,6 +311,7 @@ def report(
 @folds_option
 @preset_option(help="Settings to start from.")
 @audio_option()
+@stream_option(help="A further stream that heads read by name; may be repeated.")
 @text_option(help="Prompt set of the store. Default: the head's.")
 @click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before all heads.")
 @set_option(help="Any other setting, for all heads; may be repeated.")
@@ -340,7 +343,7 @@ def sweep(
     if cluster_options and not cluster:
         raise click.UsageError("--cluster-options goes with --cluster: without it, this machine trains")
     shown = how_shown(quiet, verbose, as_json)
-    chosen = {name: value for name, value in choices.items() if value is not None}
+    chosen = {name: value for name, value in choices.items() if value not in (None, ())}
     if settings:
         options = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
         options |= {"head": options["heads"], "backbone": options["backbones"]}
@@ -383,6 +386,7 @@ def sweep(
 @click.option("--category", default="", help="Category that it was trained for.")
 @backbone_option
 @audio_option()
+@stream_option(help="A further stream, such as flow=i3d-flow; may be repeated.")
 @text_option(help="Prompt set it was trained with. Default: the head's.")
 @set_option(help="Settings that no weight shows, such as heads=1.")
 @click.option("--out", type=PATH, required=True, help="Folder of the run that is made.")

@@ -109,6 +109,7 @@ class BatchMaker:
             torch.from_numpy(np.asarray(targets01, np.float32)).to(device),
             tuple(int(row) for row in rows),
             audio=data.audio.gather(index, mask_tensor) if data.audio else None,
+            streams={name: table.gather(index, mask_tensor) for name, table in data.streams.items()},
             seconds=torch.from_numpy(np.where(mask[..., None], seconds, 0.0).astype(np.float32)).to(device),
             second_stream=frames_within(second, rows, begins, ends, device) if second else None,
             boundaries=None if boundaries is None else torch.from_numpy(boundaries.astype(np.float32)).to(device),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,6 +42,17 @@ class ScoreScale:
 
 
 @dataclass(frozen=True)
+class Widths:
+    """Values of a clip in each stream."""
+
+    dim: int
+    second_dim: int
+    """Of the second stream; 0 where there is none."""
+    stream_dims: Mapping[str, int]
+    """Of further streams, by name."""
+
+
+@dataclass(frozen=True)
 class FeatureSet:
     """Videos with features and labels, a row each; failed, empty and unlabelled videos are left out."""
 
@@ -57,25 +68,41 @@ class FeatureSet:
     """A second stream that has the clips of the first, such as the sound."""
     second_stream: ClipTable | None = None
     """A second stream that has clips of its own, called frames."""
+    streams: Mapping[str, ClipTable] = field(default_factory=dict)
+    """Further streams by name, which have the clips of the first."""
     boundaries: np.ndarray | None = None
     """float64, `(videos, boundaries)` seconds; nan where missing. None where no video has any."""
     terms: np.ndarray | None = None
     """int64, `(videos, stages + 1)`; see `Batch`."""
     checksums: tuple[str, ...] = ()
-    """Of the features of each video, as the store has them, and those of a second stream."""
+    """Of the features of each video, as the store has them, and those of the other streams."""
     without_second: tuple[str, ...] = ()
-    """Videos of the first stream that are left out because they lack the second."""
+    """Videos of the first stream that are left out because they lack another."""
 
     @classmethod
-    def load(cls, store: Store, backbone: str | None = None, second: str | None = None) -> FeatureSet:
-        """Read one stream of a store, or one and a second.
+    def load(
+        cls,
+        store: Store,
+        backbone: str | None = None,
+        second: str | None = None,
+        streams: Mapping[str, str] | None = None,
+    ) -> FeatureSet:
+        """Read one stream of a store, or one and others: a second, and further ones by name.
 
-        Videos that the second stream lacks are left out, and named. Raises `DataError` when no video has features and labels, when
-        sound and picture do not have the same clips, or when two streams are not in the same clock.
+        Videos that one of the others lacks are left out, and named. Raises `DataError` when no video has features and labels, when a
+        further stream or sound does not have the clips of the pictures, or when two streams are not in the same clock.
         """
-        if second is None:
-            return _read(store, backbone)
-        return _with_second(store, _read(store, backbone or _other_stream(store, second)), _read(store, second))
+        streams = streams or {}
+        named = [*([second] if second else []), *streams.values()]
+        data = _read(store, backbone or (_only_other(store, named) if named else None))
+        if second:
+            data, table = _aligned(store, data, second)
+            data = _with_second(store, data, table)
+        for name, backbone in streams.items():
+            data, table = _aligned(store, data, backbone)
+            _require_same_clips(store, data, table, f"the stream {name}")
+            data = replace(data, streams={**data.streams, name: table})
+        return data
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -99,17 +126,23 @@ class FeatureSet:
         return self.second.header if self.second else None
 
     @property
+    def widths(self) -> Widths:
+        further = {name: table.header.dim for name, table in self.streams.items()}
+        return Widths(self.header.dim, self.second.header.dim if self.second else 0, further)
+
+    @property
     def left_out(self) -> str:
         """A line about `without_second`; empty where there are none."""
-        if not self.without_second or self.second is None:
+        if not self.without_second:
             return ""
         names = f"{', '.join(self.without_second[:5])}{', ...' if len(self.without_second) > 5 else ''}"
-        return f"{len(self.without_second)} videos have no features of {self.second.header.backbone} and are left out: {names}"
+        lacking = " or ".join(table.header.backbone for table in self.tables[1:])
+        return f"{len(self.without_second)} videos have no features of {lacking} and are left out: {names}"
 
     def data_id(self) -> str:
         """Hash of all features, times and labels in this set."""
         digest = hashlib.sha256()
-        headers = [header.recipe_id for header in (self.header, self.second_header) if header]
+        headers = [table.header.recipe_id for table in self.tables] + list(self.streams)
         for names in (headers, self.video_ids, self.checksums, self.splits, self.categories, self.scores):
             digest.update(canonical_json([str(name) for name in names]).encode())
         times = self.clips.seconds, self.second_stream.seconds if self.second_stream else None
@@ -132,10 +165,7 @@ class FeatureSet:
     def take(self, rows: np.ndarray) -> FeatureSet:
         """These videos alone, in this order, with clips of their own."""
         return replace(
-            self,
-            clips=self.clips.take(rows),
-            audio=self.audio.take(rows) if self.audio else None,
-            second_stream=self.second_stream.take(rows) if self.second_stream else None,
+            self.map_tables(lambda table: table.take(rows)),
             boundaries=None if self.boundaries is None else self.boundaries[rows],
             terms=None if self.terms is None else self.terms[rows],
             video_ids=tuple(self.video_ids[row] for row in rows),
@@ -146,16 +176,18 @@ class FeatureSet:
 
     @property
     def tables(self) -> list[ClipTable]:
-        return [table for table in (self.clips, self.audio, self.second_stream) if table]
+        """All streams, the first one first."""
+        return [table for table in (self.clips, self.audio, self.second_stream, *self.streams.values()) if table]
 
     def map_tables(self, change: Callable[[ClipTable], ClipTable]) -> FeatureSet:
         audio, second = (change(table) if table else None for table in (self.audio, self.second_stream))
-        return replace(self, clips=change(self.clips), audio=audio, second_stream=second)
+        streams = {name: change(table) for name, table in self.streams.items()}
+        return replace(self, clips=change(self.clips), audio=audio, second_stream=second, streams=streams)
 
     @cached_property
     def means(self) -> FeatureSet:
         """Every video as one clip, the mean of its clips; of the first stream only."""
-        return replace(self, clips=self.clips.means(), audio=None, second_stream=None)
+        return replace(self, clips=self.clips.means(), audio=None, second_stream=None, streams={})
 
     def with_terms(self, terms: Mapping[str, Sequence[int]]) -> FeatureSet:
         """Category -> which texts are those of its stages, and of the whole, as `Batch.terms` has them."""
@@ -220,32 +252,43 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
     )
 
 
-def _with_second(store: Store, first: FeatureSet, second: FeatureSet) -> FeatureSet:
-    checksums = first.checksums + second.checksums
-    row_of = {video_id: row for row, video_id in enumerate(second.video_ids)}
+def _aligned(store: Store, first: FeatureSet, name: str) -> tuple[FeatureSet, ClipTable]:
+    """The videos of `first` that another stream has as well, and their clips in that stream. Raises `DataError` where there are none."""
+    other = _read(store, name)
+    row_of = {video_id: row for row, video_id in enumerate(other.video_ids)}
     both = np.array([video_id in row_of for video_id in first.video_ids])
     if not both.any():
         raise DataError(
-            f"{store.path}: no video has features of both {first.header.backbone} and {second.header.backbone}"
+            f"{store.path}: no video has features of both {first.header.backbone} and {other.header.backbone}"
         )
     if not both.all():
         without = tuple(video_id for video_id, there in zip(first.video_ids, both) if not there)
-        first = replace(first.take(np.flatnonzero(both)), without_second=without)
-    table = second.clips.take([row_of[video_id] for video_id in first.video_ids])
-    uneven = np.flatnonzero(table.num_clips != first.num_clips)
-    if not len(uneven):
-        return replace(first, audio=table, checksums=checksums)
+        first = replace(first.take(np.flatnonzero(both)), without_second=first.without_second + without)
+    table = other.clips.take([row_of[video_id] for video_id in first.video_ids])
+    return replace(first, checksums=first.checksums + other.checksums), table
+
+
+def _with_second(store: Store, first: FeatureSet, table: ClipTable) -> FeatureSet:
+    if (table.num_clips == first.num_clips).all():
+        return replace(first, audio=table)
     if table.header.modality == AUDIO:
+        _require_same_clips(store, first, table, "sound")
+    require_same_clock(str(store.path), first.video_ids, first.clips, table)
+    return replace(first, second_stream=table)
+
+
+def _require_same_clips(store: Store, first: FeatureSet, table: ClipTable, what: str) -> None:
+    uneven = np.flatnonzero(table.num_clips != first.num_clips)
+    if len(uneven):
         row = int(uneven[0])
         raise DataError(
-            f"{store.path}: {len(uneven)} videos have other clips of sound than of pictures, such as "
+            f"{store.path}: {len(uneven)} videos have other clips of {what} than of pictures, such as "
             f"{first.video_ids[row]} with {table.num_clips[row]} and {first.num_clips[row]}: extract both with the same clip rule"
         )
-    require_same_clock(str(store.path), first.video_ids, first.clips, table)
-    return replace(first, second_stream=table, checksums=checksums)
 
 
-def _other_stream(store: Store, second: str) -> str | None:
-    """The stream that is not `second` where there are two, so that `--audio ast` alone is enough."""
-    others = [stream.name for stream in store.streams if stream.name != store.stream(second).name]
+def _only_other(store: Store, named: Sequence[str]) -> str | None:
+    """The one stream that is not named, so that `--audio ast` alone is enough; None where there are several."""
+    taken = {store.stream(name).name for name in named}
+    others = [stream.name for stream in store.streams if stream.name not in taken]
     return others[0] if len(others) == 1 else None

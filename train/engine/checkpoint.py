@@ -89,13 +89,13 @@ def _build(config: HeadConfig, state: dict[str, torch.Tensor]) -> Head:
         for name, value in state.items()
         if name.endswith(TEXTS) and not name.startswith(PREFIX)
     }
-    audio_dim = FeatureHeader.from_json(config.audio_header).dim if config.audio_header else 0
     prototypes = Prototypes(texts, config.random_weights) if texts else None
-    head = head_class(config.dim, head_class.Settings(**config.head_settings), prototypes, audio_dim)
+    settings = head_class.Settings(**config.head_settings)
+    head = head_class(config.dim, settings, prototypes, config.audio_dim, config.stream_dims)
     if config.plugin:
         plugin, plugin_texts = plugin_of_state(config.plugin, state)
-        settings = plugin.kind.Settings(**config.plugin_settings)
-        head = plugin.kind(head, config.dim, plugin_texts, audio_dim, settings)
+        plugin_settings = plugin.kind.Settings(**config.plugin_settings)
+        head = plugin.kind(head, config.dim, plugin_texts, config.audio_dim, plugin_settings)
     return head
 
 

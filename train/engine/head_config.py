@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from longtake.checks import read_fields, read_json, read_value, refuse
@@ -70,15 +70,26 @@ class HeadConfig:
     folds: int = 0
     """Folds of the training split; 0 is the dataset's own split."""
     exemplars: ExemplarLabels | None = None
+    stream_headers: dict[str, str] = field(default_factory=dict)
+    """The same as `feature_header` of further streams, by name."""
+
+    @property
+    def audio_dim(self) -> int:
+        return FeatureHeader.from_json(self.audio_header).dim if self.audio_header else 0
+
+    @property
+    def stream_dims(self) -> dict[str, int]:
+        return {name: FeatureHeader.from_json(text).dim for name, text in self.stream_headers.items()}
 
     @classmethod
     def from_json(cls, text: str, where: str) -> HeadConfig:
         """Raises `CheckpointError` with every fault; `where` names the text in the message."""
         faults: list[str] = []
         made = read_fields(cls, read_json(text, where, CheckpointError), "", faults)
-        for name in ("feature_header", "audio_header"):
-            if made.get(name):
-                _check(partial(FeatureHeader.from_json, made[name], name), faults)
+        headers = {name: made.get(name) for name in ("feature_header", "audio_header")} | made.get("stream_headers", {})
+        for name, header in headers.items():
+            if header:
+                _check(partial(FeatureHeader.from_json, header, name), faults)
         if "head" in made and "head_settings" in made:
             _check(partial(_check_settings, made["head"], made["head_settings"], faults), faults)
         refuse(faults, where, CheckpointError)

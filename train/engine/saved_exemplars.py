@@ -31,6 +31,7 @@ def describe(pool: ExemplarPool) -> tuple[dict[str, torch.Tensor], ExemplarLabel
     }  # fmt: skip
     if frames:
         tensors |= {f"frames/{name}": getattr(frames, name) for name in ("features", "offsets", "seconds")}
+    tensors |= {f"streams/{name}": table.features for name, table in data.streams.items()}
     labels = ExemplarLabels(
         video_ids=data.video_ids,
         categories=tuple(data.categories.tolist()),
@@ -63,6 +64,10 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> ExemplarPool
         header = FeatureHeader.from_json(config.feature_header)
         clips = ClipTable(header, tensors["clips"], arrays["offsets"], arrays["seconds"])
         second = FeatureHeader.from_json(config.audio_header) if config.audio_header else None
+        streams = {
+            name: replace(clips, header=FeatureHeader.from_json(text), features=tensors[f"streams/{name}"])
+            for name, text in config.stream_headers.items()
+        }
         audio = frames = None
         if second and "audio" in tensors:
             audio = replace(clips, header=second, features=tensors["audio"])
@@ -77,6 +82,7 @@ def load_exemplars(path: Path, config: HeadConfig, needs: Needs) -> ExemplarPool
             scores={name: np.array(values, dtype=float) for name, values in labels.scores.items()},
             audio=audio,
             second_stream=frames,
+            streams=streams,
             boundaries=arrays.get("boundaries"),
             terms=arrays.get("terms"),
         )

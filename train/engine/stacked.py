@@ -24,7 +24,7 @@ MOST_BYTES = 2**28
 def can_stack(job: Job) -> bool:
     """Whether the head can be stacked, on videos such as these; a head with a plug-in never can."""
     head = job.head_class
-    if head is None or not head.stacks or job.task.data.second_stream is not None:
+    if head is None or not head.stacks or job.task.data.second_stream is not None or job.task.data.streams:
         return False
     return head.stacks_padded or bool(job.task.data.num_clips[job.task.train_rows].min() >= job.task.window)
 

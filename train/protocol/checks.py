@@ -63,6 +63,11 @@ def _second_stream(experiment: Experiment) -> Iterator[str]:
     """A second stream that nothing reads, though videos without it are left out."""
     second = experiment.data.second_header
     needs = [one for unit in experiment.units for one in experiment.needs(unit)]
+    unread = experiment.data.streams.keys() - {name for one in needs for name in one.streams}
+    for name in sorted(unread):
+        yield (
+            f"head {experiment.head} does not read the stream {name}, and videos without it are left out all the same: leave out --stream {name}="
+        )
     if second is None or any(one.audio or one.second_stream for one in needs):
         return
     settings = get_head(experiment.head).Settings

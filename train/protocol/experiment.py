@@ -17,7 +17,7 @@ from longtake.features.store import Store
 from longtake.features.types import recipe_hash
 from longtake.manifests.card import Card
 from longtake.train.data.batches import CPU, put_on_device
-from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.dataset import FeatureSet, Widths
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.names import model_name
 from longtake.train.errors import DataError, SettingsError
@@ -76,8 +76,10 @@ class Experiment:
 
     @property
     def random_weights(self) -> bool:
-        headers = (self.data.header, self.data.second_header, *(text.header for text in self.texts.sets))
-        return any(header.weights_random for header in headers if header)
+        streams, texts = self.data.tables, self.texts.sets
+        return any(table.header.weights_random for table in streams) or any(
+            text.header.weights_random for text in texts
+        )
 
     @property
     def tested(self) -> tuple[Unit, ...]:
@@ -151,36 +153,28 @@ class Experiment:
 
     def head_builder(self, unit: Unit) -> Callable[[], Head]:
         """Builds the unit's head in its first state, here or in another process."""
-        return partial(_build_head, self.head, self.plugin, *self._widths, unit.settings, self.texts)
+        return partial(_build_head, self.head, self.plugin, self.data.widths, unit.settings, self.texts)
 
     def baseline_builder(self) -> Callable[[], Head]:
-        dim, second_dim = self._widths
-        return partial(build, BASELINE, dim, get_head(BASELINE).Settings(), self.texts.prototypes, second_dim)
-
-    @property
-    def _widths(self) -> tuple[int, int]:
-        second = self.data.second_header
-        return self.data.header.dim, second.dim if second else 0
+        return partial(build, BASELINE, self.data.widths, get_head(BASELINE).Settings(), self.texts.prototypes)
 
 
-def build(head: str, dim: int, settings: object, prototypes: Prototypes | None, second_dim: int) -> Head:
+def build(head: str, widths: Widths, settings: object, prototypes: Prototypes | None) -> Head:
     """Raises `SettingsError` in place of what torch raises for sizes that do not fit each other."""
     try:
-        return get_head(head)(dim, settings, prototypes, second_dim)
+        return get_head(head)(widths.dim, settings, prototypes, widths.second_dim, widths.stream_dims)
     except LongtakeError:
         raise
     except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError) as error:
         raise SettingsError(f"head {head} cannot be built with these settings: {error}") from error
 
 
-def _build_head(
-    head: str, plugin: Plugin | None, dim: int, second_dim: int, settings: RunSettings, texts: Texts
-) -> Head:
-    built = build(head, dim, settings.head, texts.prototypes, second_dim)
+def _build_head(head: str, plugin: Plugin | None, widths: Widths, settings: RunSettings, texts: Texts) -> Head:
+    built = build(head, widths, settings.head, texts.prototypes)
     if plugin is None or texts.of_plugin is None:
         return built
     groups = {group: torch.as_tensor(texts.of_plugin.group(group)) for group in plugin.groups}
-    return plugin.kind(built, dim, groups, second_dim, settings.plugin)
+    return plugin.kind(built, widths.dim, groups, widths.second_dim, settings.plugin)
 
 
 def task_of(data: FeatureSet, unit: Unit, split: Split, device: torch.device) -> Task:
@@ -206,7 +200,7 @@ def prepare(store: Store, options: Options) -> Experiment:
     """Choose the targets, attach the texts, and return the experiment. Nothing is trained. Raises `DataError` or `SettingsError`."""
     head = options.head or _default_head(store, options)
     device = choose_device(options.device)
-    data = put_on_device(FeatureSet.load(store, options.backbone, options.audio), device)
+    data = put_on_device(FeatureSet.load(store, options.backbone, *options.all_streams), device)
     plugin = _plugin(store, options, head)
     units = choose_units(store, data, options, head, settings_kinds(head, plugin.kind if plugin else None))
     settings = units[0].settings
@@ -246,6 +240,11 @@ def _require_streams(
     """Raises `DataError` where the streams or labels are not those that head and plug-in read."""
     if needs.audio and data.audio is None:
         raise DataError(f"head {head} needs sound: name its features with --audio BACKBONE, or take head pgt")
+    for name in needs.streams:
+        if name not in data.streams:
+            raise DataError(
+                f"head {head} reads the streams {', '.join(needs.streams)}: name the features of {name} with --stream {name}=BACKBONE"
+            )
     if data.second_stream is not None and not (needs.second_stream or plugin_needs.second_stream):
         raise DataError(
             f"head {head} reads a second stream clip for clip, and {data.second_stream.header.backbone} has other clips than "

@@ -10,6 +10,9 @@ BASELINE = "ridge"
 """The head that is fitted as a baseline for every result."""
 DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS = "gdlt", "gslm"
 """The second where the store has the texts for it."""
+SECOND = "second"
+SECOND_NAMES = (SECOND, "audio")
+"""Names of the second stream in `--stream NAME=BACKBONE`."""
 PUBLISHED = "published"
 """One of the presets in presets.toml."""
 
@@ -23,6 +26,9 @@ class Options:
     backbone: str | None = None
     audio: str | None = None
     """Backbone of the second stream: sound, or pictures in a clock of their own."""
+    streams: tuple[str, ...] = ()
+    """Further streams as NAME=BACKBONE, such as `flow=i3d-flow`, by the names that heads give them; `audio=` and `second=` are the second
+    stream as well."""
     text: str | None = None
     plugin: str | None = None
     """Of `longtake.train.heads.plugin.PLUGINS`, put before the head."""
@@ -50,7 +56,27 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, int) or value < lowest:
                 raise SettingsError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
-        for name in ("categories", "scores"):
+        for name in ("categories", "scores", "streams"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(one, str) for one in value):
                 raise SettingsError(f"{name} must be a list of names, such as [{value!r}], got {value!r}")
+        _ = self.all_streams
+
+    @property
+    def all_streams(self) -> tuple[str | None, dict[str, str]]:
+        """Backbone of the second stream, and those of further ones by name. Raises `SettingsError`."""
+        return parse_streams(self.audio, self.streams)
+
+
+def parse_streams(audio: str | None, streams: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:
+    """Backbone of the second stream, and name -> backbone of further ones. Raises `SettingsError`."""
+    found = {} if audio is None else {SECOND: audio}
+    for pair in streams:
+        name, equals, backbone = pair.partition("=")
+        if not (name and equals and backbone):
+            raise SettingsError(f"--stream takes NAME=BACKBONE, such as flow=i3d-flow, got {pair!r}")
+        name = SECOND if name in SECOND_NAMES else name
+        if name in found:
+            raise SettingsError(f"--stream {pair}: {found[name]} is named for it already")
+        found[name] = backbone
+    return found.pop(SECOND, None), found

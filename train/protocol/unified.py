@@ -89,8 +89,8 @@ def _with_scores(options: Options, store: Store) -> Options:
 
 
 def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, other: FeatureSet) -> None:
-    for mine, theirs in ((first.header, other.header), (first.second_header, other.second_header)):
-        if mine is not None and theirs is not None and mine.recipe_id != theirs.recipe_id:
+    for mine, theirs in zip([table.header for table in first.tables], [table.header for table in other.tables]):
+        if mine.recipe_id != theirs.recipe_id:
             lines = [f"  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
             raise DataError(
                 f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"
@@ -140,6 +140,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         scores=scores,
         audio=joined([one.audio for one in sets]),
         second_stream=joined([one.second_stream for one in sets]),
+        streams={name: join_tables([one.streams[name] for one in sets]) for name in sets[0].streams},
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
         without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )

@@ -75,13 +75,15 @@ def load_run(
 
     Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
     """
-    loaded: dict[tuple[str, str | None], FeatureSet] = {}
+    loaded: dict[str, FeatureSet] = {}
     for path in checkpoints(run_folder):
         head, config = load_checkpoint(path)
-        key = config.feature_header, config.audio_header
+        key = repr((config.feature_header, config.audio_header, config.stream_headers))
         if key not in loaded:
-            names = [_same_stream(store, header, accept) if header else None for header in key]
-            loaded[key] = FeatureSet.load(store, *names)
+            backbone = _same_stream(store, config.feature_header, accept)
+            second = _same_stream(store, config.audio_header, accept) if config.audio_header else None
+            streams = {name: _same_stream(store, header, accept) for name, header in config.stream_headers.items()}
+            loaded[key] = FeatureSet.load(store, backbone, second, streams)
             if loaded[key].left_out:
                 warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
         data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]

@@ -89,6 +89,7 @@ def head_config(experiment: Experiment, result: Result) -> HeadConfig:
         terms={category: list(index) for category, index in experiment.texts.terms.items()},
         random_weights=experiment.random_weights,
         versions=versions(),
+        stream_headers={name: table.header.to_json() for name, table in experiment.data.streams.items()},
     )
 
 

@@ -25,6 +25,7 @@ from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build
+from longtake.train.protocol.options import parse_streams
 from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
 from longtake.train.protocol.units import score_scale
 from longtake.train.runs.folder import versions
@@ -70,6 +71,7 @@ def _holds_arrays(path: Path) -> bool:
 
 def import_published(
     source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, audio: str | None,
+    streams: tuple[str, ...] = (),
     text: str | None, overrides: Mapping[str, object], out: Path,
 ) -> Path:  # fmt: skip
     """Write a run of one checkpoint, or one more of a run that was imported. Raises `CheckpointError` with every key that is missing,
@@ -80,7 +82,7 @@ def import_published(
             f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"
         )
     state = head_class.from_published(load_tensors(source))
-    data = FeatureSet.load(store, backbone, audio)
+    data = FeatureSet.load(store, backbone, *parse_streams(audio, streams))
     if score not in data.scores:
         raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
     if category and category not in data.categories:
@@ -104,9 +106,9 @@ def import_published(
         text_features = store.text(settings.prototypes.text)
         prototypes = build_prototypes(text_features, settings.prototypes, wanted)
     audio_header = data.second_header
-    module = build(head, data.header.dim, settings.head, prototypes, audio_header.dim if audio_header else 0)
+    module = build(head, data.widths, settings.head, prototypes)
     _load(module, state, source)
-    random = any(header.weights_random for header in (data.header, audio_header) if header)
+    random = any(table.header.weights_random for table in data.tables)
     random |= bool(prototypes and prototypes.random)
     config = HeadConfig(
         head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=settings.train,
@@ -117,6 +119,7 @@ def import_published(
         audio_header=audio_header.to_json() if audio_header else None,
         text_recipe_id=text_features.header.recipe_id if text_features else None,
         plugin=None, plugin_settings={}, terms={}, random_weights=random, versions=versions(),
+        stream_headers={name: table.header.to_json() for name, table in data.streams.items()},
     )  # fmt: skip
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config)

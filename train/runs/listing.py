@@ -67,7 +67,9 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         second, given = AUDIO_DIM, batch
         if set(GROUPS) <= set(needs.terms):
             given, second = _with_frames(batch, needs.boundaries), TEXT_DIM
-        head = head_class(dim, settings, Prototypes(arrays, random=False), second).eval()
+        streams = {name: torch.zeros(1, num_clips, dim) for name in needs.streams}
+        given = replace(given, streams=streams)
+        head = head_class(dim, settings, Prototypes(arrays, random=False), second, dict.fromkeys(streams, dim)).eval()
         row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
         # With gradients, because without them torch takes a fused path whose operations its counter does not know.
         with FlopCounterMode(display=False) as counter:

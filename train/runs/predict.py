@@ -172,10 +172,9 @@ def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str])
     """Videos of a head's category, and those without one where the heads were named; all, for a head of no category."""
     unknown = [video_id for video_id in only if video_id not in data.video_ids]
     alone = [video_id for video_id in unknown if video_id in data.without_second]
-    if alone and data.second_header is not None:
-        raise DataError(
-            f"no {data.second_header.backbone} features of {', '.join(alone)}, which the heads need as well"
-        )
+    if alone:
+        lacking = " or ".join(table.header.backbone for table in data.tables[1:])
+        raise DataError(f"no {lacking} features of {', '.join(alone)}, which the heads need as well")
     if unknown:
         raise DataError(f"no features of {', '.join(unknown)}{there_are(unknown[0], data.video_ids)}")
     rows = data.rows(category=own_category or None)
@@ -296,7 +295,8 @@ def predict_video(
         (category,) = names
     elif category not in names:
         raise DataError(f"{run_folder} has no heads for category {category!r}{there_are(category, sorted(names))}")
-    headers = [FeatureHeader.from_json(text) for text in (config.feature_header, config.audio_header) if text]
+    streams = (config.feature_header, config.audio_header, *config.stream_headers.values())
+    headers = [FeatureHeader.from_json(text) for text in streams if text]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.h5"
         extract_like(headers, video, path, dataset=config.dataset.partition("+")[0], weights=weights, device=device)

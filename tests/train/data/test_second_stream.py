@@ -1,18 +1,27 @@
 """A second stream in its own clock: windows and padding in both."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
+from longtake.train.cli import main
 from longtake.train.data.batches import BatchMaker
-from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.dataset import FeatureSet, Widths
 from longtake.train.data.windows import CENTRE
 from longtake.train.errors import DataError
+from longtake.train.heads import TABLE
+from longtake.train.heads.base import Head, HeadOutput, Needs
+from longtake.train.heads.gdlt import GDLTSettings
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
+from tests.calls import invoke
 
 SECONDS = (4.0, 9.0, 2.5)
 """Of the videos; clips of 1 s every half second, frames at 8 a second."""
@@ -133,3 +142,79 @@ def test_a_head_that_reads_clip_for_clip_refuses_frames(tmp_path):
             DataError, match="reads a second stream clip for clip, and frames has other clips than clips"
         ):
             prepare(opened, Options(head="gdlt", backbone="clips", audio="frames"))
+
+
+class Sum(Head):
+    """The mean of pictures, flow and sound."""
+
+    Settings = GDLTSettings
+
+    @classmethod
+    def needs(cls, settings):
+        return Needs(audio=True, streams=("flow",))
+
+    def build(self, dim, audio_dim):
+        self.layer = torch.nn.Linear(dim + audio_dim + self.stream_dims["flow"], 1)
+
+    def forward(self, batch):
+        values = torch.cat([batch.clips, batch.audio, batch.streams["flow"]], -1) * batch.mask[..., None]
+        return HeadOutput(torch.sigmoid(self.layer(values.sum(1))[:, 0]))
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """A store of pictures, flow without the second video, and sound, and a head that reads them."""
+    monkeypatch.setitem(TABLE, "sum", f"{__name__}:Sum")
+    counts = [7, 17, 4, 5, 6, 5, 4]
+    streams = [stream(name, counts, 1.0, 2) for name in ("clips", "flow3d")]
+    streams.append(stream("sound", counts, 1.0, 2, modality="audio"))
+    streams[1] = replace(streams[1], items=[item for video, item in enumerate(streams[1].items) if video != 1])
+    ids = tuple(f"v{video}" for video in range(7))
+    labels = Labels(ids, ("train",) * 7, ("",) * 7, ("total",), np.arange(7.0)[:, None], NONE)
+    write_store(tmp_path / "s.h5", dataset="d", card=None, labels=labels, streams=streams)
+    return tmp_path / "s.h5"
+
+
+def test_three_streams_of_one_store(three):
+    with open_store(three) as opened:
+        data = FeatureSet.load(opened, None, "sound", {"flow": "flow3d"})
+        assert data.header.backbone == "clips", "the one that is not named"
+        assert data.without_second == ("v1",) and "no features of sound or flow3d" in data.left_out
+        assert data.widths == Widths(1, 1, {"flow": 1}) and len(data.tables) == 3
+        alone = FeatureSet.load(opened, "clips", "sound")
+        assert (
+            len({data.data_id(), alone.data_id(), FeatureSet.load(opened, "clips", None, {"flow": "flow3d"}).data_id()})
+            == 3
+        )
+    batch = next(BatchMaker(data).test(np.arange(2), np.zeros(2), window=9, test_window="whole", batch_size=2))
+    for place, row in enumerate(batch.rows):
+        assert torch.equal(batch.streams["flow"][place], batch.clips[place]) and torch.equal(
+            batch.audio[place], batch.clips[place]
+        )
+        assert batch.clips[place].max() >= 200 * row
+
+
+def test_a_run_of_three_streams(three, tmp_path):
+    call = ("--features", three, "--head", "sum", "--backbone", "clips", "--epochs", 2, "--folds", 2, "--no-floor")
+    out = ("--out", tmp_path / "run")
+    assert "reads the streams flow" in invoke(main, "heads", *call, "--audio", "sound", *out, status=2).output
+    with_sound = ("--stream", "flow=flow3d", "--stream", "audio=sound")
+    assert "is named for it already" in invoke(main, "heads", *call, "--audio", "sound", *with_sound, status=2).output
+    assert "takes NAME=BACKBONE" in invoke(main, "heads", *call, "--stream", "flow", status=2).output
+    invoke(main, "heads", *call, *with_sound, *out)
+    scored = invoke(main, "predict", "--run", tmp_path / "run", "--features", three, "--json").stdout
+    assert {row["video_id"] for row in json.loads(scored)} == {f"v{video}" for video in (0, 2, 3, 4, 5, 6)}
+    said = invoke(
+        main,
+        "heads",
+        *call[:2],
+        "--head",
+        "gdlt",
+        *call[4:],
+        *with_sound,
+        "--set",
+        "width=4",
+        "--out",
+        tmp_path / "gdlt",
+    )
+    assert "does not read the stream flow" in said.stderr

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from longtake.features.store import open_store
+from longtake.train.data.dataset import Widths
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build, choose_device, prepare
@@ -64,7 +65,7 @@ def test_what_a_head_needs_and_the_store_lacks(store):
 
 def test_sizes_that_do_not_fit_each_other():
     with pytest.raises(SettingsError, match="head gdlt cannot be built with these settings: embed_dim must be divis"):
-        build("gdlt", 8, get_head("gdlt").Settings(width=16, heads=5), None, 0)
+        build("gdlt", Widths(8, 0, {}), get_head("gdlt").Settings(width=16, heads=5), None)
 
 
 def test_devices():

@@ -18,9 +18,10 @@ class Projection(nn.Module):
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(dim, dim // 2)
-        self.norm1 = nn.BatchNorm1d(dim // 2)
-        self.linear2 = nn.Linear(dim // 2, width)
+        half = max(dim // 2, 1)
+        self.linear1 = nn.Linear(dim, half)
+        self.norm1 = nn.BatchNorm1d(half)
+        self.linear2 = nn.Linear(half, width)
         self.norm2 = nn.BatchNorm1d(width)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
