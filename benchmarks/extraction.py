@@ -265,6 +265,7 @@ def write_manifest(path: Path, names: list[str]) -> Path:
 @click.option("--precision", default="float32", show_default=True)
 @click.option("--compile", is_flag=True, help="As extract run --compile.")
 @click.option("--fps", type=float, help="Frames per second to sample.  [default: the backbone's own]")
+@click.option("--batch-size", type=int, help="Clips or frames per step.  [default: the backbone's own]")
 @click.option("--each/--no-each", default=True, show_default=True, help="Also each of several backbones by itself.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Else only what needs no network.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
@@ -295,6 +296,7 @@ def main(
         measured += [measure_together(bench, rounds)] * (len(backbones) > 1 and model)
         words = [f"--backbone {name}" for name in backbones] + ([f"--fps {options['fps']:g}"] if options["fps"] else [])
         words += [f"--num-videos {num_videos}", f"--seconds {seconds:g}"] if made else ["--videos FOLDER"]
+        words += [f"--batch-size {options['batch_size']}"] if options["batch_size"] else []
         words += ["--no-each"] * (not each) + ["--no-model"] * (not model) + ["--compile"] * bool(options["compile"])
         words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")
         words += [f"--workers {workers}"] * (workers != 1) + [f"--device {options['device']}"] * (

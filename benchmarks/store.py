@@ -117,7 +117,8 @@ def write_flat_hdf5(path: Path, made: Made) -> None:
 
 def write_flat_zarr(path: Path, like: Path, made: Made) -> None:
     """With the chunks, shards and codec of our own store."""
-    (stream,) = (group for _, group in zarr.open_group(like, mode="r")["streams"].groups())
+    root = zarr.open_group(like, mode="r")
+    ((_, stream),) = root[root.attrs["current"]]["streams"].groups()
     ours = stream["features"]
     data = zarr.create_array(
         path, shape=ours.shape, dtype=ours.dtype, chunks=ours.chunks, shards=ours.shards, compressors=ours.compressors
