@@ -25,6 +25,8 @@ TABLE: dict[str, str] = {
     "tpt": "longtake.train.heads.tpt:TPT",
     "skating-mixer": "longtake.train.heads.skating_mixer:SkatingMixer",
     "m-bert": "longtake.train.heads.mbert:MBERT",
+    "action-net": "longtake.train.heads.action_net:ActionNet",
+    "hgcn": "longtake.train.heads.hgcn:HGCN",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",

@@ -1,10 +1,25 @@
-"""Weights of published checkpoints: from their names and shapes to ours."""
+"""What published implementations share: how their weights come under our names and shapes, and the setting for their defects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True)
+class WithDefects:
+    """Base of the settings of heads whose published code has defects, which are off unless they are asked for."""
+
+    mask: bool = True
+    """False feeds the zeros of padding to the network, as the published code does."""
+    published_defects: bool = False
+    """Do what the published code does and did not mean to do: unmasked padding, and what the head's docstring names."""
+
+    @property
+    def sees_padding(self) -> bool:
+        return self.published_defects or not self.mask
 
 
 def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None]) -> dict[str, torch.Tensor]:

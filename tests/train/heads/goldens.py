@@ -1,5 +1,7 @@
 """Numbers of the published implementations of baselines: how tests read them, and the user's road to them."""
 
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,16 +51,23 @@ def check_gradients(module: nn.Module, expected: Mapping[str, torch.Tensor]) -> 
         assert found[name] == pytest.approx(float(norm), rel=1e-3, abs=1e-6), name
 
 
-def golden_store(path: Path, streams: Mapping[str, Sequence[np.ndarray]], scores: Mapping[str, np.ndarray]) -> Path:
-    """A store of test videos; `streams` maps a name to the clips of each video, `(clips, dim)`."""
+def golden_store(
+    path: Path,
+    streams: Mapping[str, Sequence[np.ndarray]],
+    scores: Mapping[str, np.ndarray],
+    seconds: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """A store of test videos; `streams` maps a name to the clips of each video, `(clips, dim)`, `seconds` a name to their times,
+    `(clips, 2)`, which are a second each unless they are given."""
     plans = []
     for name, videos in streams.items():
         modality = "audio" if name == "audio" else "video"
         header = FeatureHeader(name, modality, videos[0].shape[1], "none", None, False, None, None, None, None)
         items = []
         for row, clips in enumerate(videos):
-            times = np.arange(len(clips), dtype=float)
-            made = VideoFeatures(VideoRecord(f"v{row}"), np.asarray(clips, np.float32), times, times + 1)
+            starts = np.arange(len(clips), dtype=float)
+            times = (seconds or {}).get(name, np.stack([starts, starts + 1], 1))
+            made = VideoFeatures(VideoRecord(f"v{row}"), np.asarray(clips, np.float32), times[:, 0], times[:, 1])
             items.append(StreamItem(made.record, len(clips), lambda made=made: made))
         plans.append(StreamPlan(header, np.dtype(np.float32), items))
     columns = np.stack([np.asarray(values, float) for values in scores.values()], 1)
@@ -76,3 +85,29 @@ def evaluated(folder: Path, state: Mapping[str, torch.Tensor], head: str, store:
     with open_store(store) as opened:
         (row,) = evaluate_run(folder / "run", opened, None)
     return np.array([row.predicted[f"v{index}"] for index in range(len(row.predicted))])
+
+
+def by_rule(numbers: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Weights of a file that has the shapes of all and the values of few: the rest follow from their names. Integers start at 0."""
+    state = {}
+    for name, shape in json.loads(str(numbers["keys"])).items():
+        z = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+        if f"weight/{name}" in numbers:
+            z = numbers[f"weight/{name}"]
+        elif name.endswith("num_batches_tracked"):
+            z = np.zeros(shape)
+        elif name.endswith("running_var"):
+            z = 1 + 0.2 * np.abs(z)
+        elif name.endswith("running_mean"):
+            z = 0.1 * z
+        elif len(shape) == 1:
+            z = 1 + 0.1 * z if name.endswith("weight") else 0.05 * z
+        elif len(shape) > 1:
+            z = z / np.sqrt(np.prod(shape[1:]))
+        state[name] = torch.tensor(z, dtype=torch.float32)
+    return state
+
+
+def features_by_rule(seed: int, *shape: int) -> np.ndarray:
+    """Inputs `(batch, clips, dim)` of such a file."""
+    return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)

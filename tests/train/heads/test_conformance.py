@@ -94,6 +94,10 @@ def test_without_a_mask_padding_matters(name):
         check_that_padding_changes_nothing(head)
 
 
+SHIFTS = {"action-net": ("dynamic.att.2.bias", "static.att.2.bias")}
+"""Published parameters that shift all logits of a softmax alike, which changes nothing: their gradient is zero but for rounding."""
+
+
 @pytest.mark.parametrize("name", by_gradient())
 def test_gradient_reaches_every_parameter(name):
     head = make_head(name).train()
@@ -102,7 +106,7 @@ def test_gradient_reaches_every_parameter(name):
     loss.backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), parameter_name
-        assert parameter.grad.abs().sum() > 0, parameter_name
+        assert parameter.grad.abs().sum() > 0 or parameter_name in SHIFTS.get(name, ()), parameter_name
 
 
 @pytest.mark.parametrize("name", by_gradient())

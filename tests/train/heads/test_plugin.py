@@ -16,8 +16,12 @@ from tests.train.heads.kit import (
 )
 
 
+HOSTS = ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
+HOSTS += ["hgcn"]
+
+
 @pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)
-@pytest.mark.parametrize("name", ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"])
+@pytest.mark.parametrize("name", HOSTS)
 def test_plugins_before_the_hosts_of_mvla(name, plugin):
     """Both sides of a comparison are informed, padding stays hidden, and everything learns."""
     torch.manual_seed(0)
