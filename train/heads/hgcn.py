@@ -26,11 +26,12 @@ from torch import nn
 
 from longtake.train.errors import SettingsError, require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
+from longtake.train.heads.blocks.units import UnitSettings
 from longtake.train.heads.published import WithDefects, size
 
 
 @dataclass(frozen=True)
-class HGCNSettings(WithDefects):
+class HGCNSettings(UnitSettings, WithDefects):
     clips: int = 68
     """Nodes of the graphs of clips and shots."""
     scenes: int = 7
@@ -184,6 +185,7 @@ class HGCN(Head):
             "groups": groups,
             "factor": part * groups // states if states and part and groups else None,
             "motion": "action.adaptive.C" in state,
+            "judges_units": True,
         }
 
     def build(self, dim: int, audio_dim: int) -> None:
@@ -224,4 +226,4 @@ class HGCN(Head):
         mean, deviation = self.scores(batch)
         if self.training or self.settings.published_defects:
             mean = mean + deviation * torch.randn_like(mean)
-        return HeadOutput(mean.sum(-1))
+        return HeadOutput(self.settings.to01(mean.sum(-1)))

@@ -15,7 +15,6 @@ from tests.train.heads.kit import (
     ready,
 )
 
-
 HOSTS = ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
 HOSTS += ["hgcn"]
 

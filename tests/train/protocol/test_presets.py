@@ -85,6 +85,18 @@ PUBLISHED = {
     ("tsa", "mtl-aqa"): {**COMPARED, **BY_DIFFICULTY, "boundaries": "fixed"},
     ("tsa", "jigsaws"): {**COMPARED, "boundaries": "fixed"},
 }
+# ../shared/papers/BASELINES.md, part I.
+ALONE = {"mse_weight": 1, "triplet_weight": 0, "ce_weight": 0}
+HGCN = {**ALONE, "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100, "final_lr_ratio": 1, "clips": 68, "window": 68,
+        "groups": 1, "motion": True, "test_window": "centre", "judges_units": False, "published_defects": False}  # fmt: skip
+PUBLISHED |= {
+    ("action-net", "rg"): {**ALONE, **SGD, "weight_decay": 1e-4, "width": 256, "dropout": 0.5, "window": 0},
+    ("hgcn", "rg"): {**HGCN, "batch_size": 64},
+    ("hgcn", "fisv"): {**HGCN, "batch_size": 8},
+    ("hgcn", "logo"): {**HGCN, "batch_size": 8, "clips": 48, "window": 48},
+    ("hgcn", "mtl-aqa"): {**HGCN, "batch_size": 4, "weight_decay": 1e-5, "epochs": 200, "mse_weight": 4, "clips": 10,
+                          "window": 10, "groups": 4, "motion": False},
+}  # fmt: skip
 RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
