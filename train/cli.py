@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -25,20 +26,54 @@ PATH = click.Path(path_type=Path)
 store_option = partial(click.option, "--features", "store_path", type=StorePath())
 head_option = partial(click.option, "--head", shell_complete=completes(lambda: TABLE))
 set_option = partial(click.option, "--set", "settings", multiple=True, metavar="KEY=VALUE")
-audio_option = partial(click.option, "--audio", help="Features of the sound, for heads that hear.")
-text_option = partial(click.option, "--text")
-stream_option = partial(click.option, "--stream", "streams", multiple=True, metavar="NAME=BACKBONE")
-seeds_option = partial(click.option, "--seeds", type=click.IntRange(1), default=Options.seeds, show_default=True)
-preset_option = partial(click.option, "--preset", default=Options.preset, show_default=True)
 run_option = click.option("--run", "run_folder", type=PATH, required=True, help="Folder of a run.")
 backbone_option = click.option("--backbone", help="NAME or NAME@RECIPE, when the store holds several.")
-device_option = click.option("--device", default=Options.device, show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-category_option = click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each."
+audio_option = click.option(
+    "--audio",
+    "--second",
+    help="A second stream, clip for clip, NAME or NAME@RECIPE: the sound for heads that hear (avcf), CLIP's pictures for MVLA.",
 )
-folds_option = click.option(
-    "--folds", type=click.IntRange(0), default=Options.folds, help="Cross-validation inside the training split."
+stream_option = click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    metavar="NAME=BACKBONE",
+    help="A further stream that a head reads by name, such as flow=i3d-flow; may be repeated.",
 )
+text_option = click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
+
+
+def training_options(command: Callable) -> Callable:
+    """What `heads` and `sweep` share."""
+    for option in (
+        set_option(help="Any other setting; may be repeated."),
+        click.option("--device", default=Options.device, show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+        click.option(
+            "--preset",
+            default=Options.preset,
+            show_default=True,
+            help="Settings to start from: docs/heads.md lists them.",
+        ),
+        click.option(
+            "--folds", type=click.IntRange(0), default=Options.folds, help="Cross-validation inside the training split."
+        ),
+        click.option(
+            "--seeds",
+            type=click.IntRange(1),
+            default=Options.seeds,
+            show_default=True,
+            help="Train each model this many times, with seeds 0, 1, ...",
+        ),
+        click.option(
+            "--category", "categories", multiple=True, help="Only this category; may be repeated. Default: each."
+        ),
+        click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before the head."),
+        text_option,
+        stream_option,
+        audio_option,
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Console)
@@ -57,6 +92,14 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     return overrides
 
 
+def print_result(as_json: bool, value: object, text: Callable[[], str]) -> None:
+    """A result, for programs or for people."""
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(text())
+
+
 @main.command()
 @click.option(
     "--features",
@@ -71,22 +114,11 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     help=f"One of {', '.join(TABLE)}. Default: {DEFAULT_HEAD_WITH_TEXTS} where the store has text features, else {DEFAULT_HEAD}.",
 )
 @backbone_option
-@audio_option(
-    "--second",
-    help="A second stream, clip for clip, NAME or NAME@RECIPE: the sound for heads that hear (avcf), CLIP's pictures for MVLA.",
-)
-@stream_option(help="A further stream that a head reads by name, such as flow=i3d-flow; may be repeated.")
-@text_option(help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
-@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before the head.")
-@category_option
+@training_options
 @click.option("--score", "scores", multiple=True, help="Only this score; may be repeated. Default: the dataset's.")
-@seeds_option(help="Train each model this many times.")
-@folds_option
-@preset_option(help="Settings to start from: docs/heads.md lists them.")
 @click.option("--epochs", type=int, help="Default: the published number for the head and dataset.")
 @click.option("--lr", type=float, help="Learning rate. Default: the published one.")
 @click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
-@set_option(help="Any other setting; may be repeated.")
 @click.option("--control", is_flag=True, help="Also train on shuffled labels, to show what chance alone gives.")
 @click.option(
     "--floor/--no-floor",
@@ -101,7 +133,6 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, object]:
     show_default=True,
     help="Epochs between tests for best_on_test.",
 )
-@device_option
 @click.option(
     "--parallel",
     default="auto",
@@ -176,10 +207,7 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool
 
     with open_store(store_path) as store:
         rows = evaluate_run(run_folder, store, None if split == "all" else split)
-    if as_json:
-        print_json([asdict(row) for row in rows])
-    else:
-        click.echo(format_evaluations(rows))
+    print_result(as_json, [asdict(row) for row in rows], lambda: format_evaluations(rows))
 
 
 @main.command()
@@ -205,9 +233,13 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool
 @click.option("--csv", "csv_path", type=PATH, help="Also write the scores there.")
 @json_option
 def predict(
-    run_folder: Path, store_path: Path | str | None, video: Path | None, only: tuple[str, ...], category: str | None,
-    weights: tuple[str, ...], device: str, accept: tuple[str, ...], overlay: Path | None, csv_path: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    run_folder: Path,
+    store_path: Path | str | None,
+    video: Path | None,
+    csv_path: Path | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
     """Score videos with the heads of a run: in judges' units, with the spread over seeds, grades, and the moments that mattered.
 
     Features of another recipe than the run was trained on are refused.
@@ -216,28 +248,16 @@ def predict(
     """
     if (store_path is None) == (video is None):
         raise click.UsageError("name what to score with either --features STORE or --video FILE")
-    if video is None and (overlay or weights):
+    if video is None and (how["overlay"] or how["weights"]):
         raise click.UsageError("--overlay and --weights go with --video")
-    if video is not None and only:
+    if video is not None and how["only"]:
         raise click.UsageError("--only goes with --features: it names videos of a store")
-    from longtake.features.store import open_store
     from longtake.train.runs import predict as predicting
 
-    if video is not None:
-        found = predicting.predict_video(
-            run_folder, video, category, weights=weights, device=device, accept=accept, running=overlay is not None
-        )
-        if overlay:
-            predicting.overlay(video, overlay, found)
-    elif store_path is not None:
-        with open_store(store_path) as store:
-            found = predicting.predict_run(run_folder, store, only, category, accept=accept)
+    found = predicting.predict(run_folder, features=store_path, video=video, **how)
     if csv_path:
         predicting.write_scores(csv_path, found)
-    if as_json:
-        print_json([asdict(prediction) for prediction in found])
-    else:
-        click.echo(predicting.format_predictions(found))
+    print_result(as_json, [asdict(one) for one in found], lambda: predicting.format_predictions(found))
 
 
 @main.command("compare")
@@ -259,13 +279,9 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
     if paired and len(runs) < 2:
         raise click.UsageError("--test needs two runs or more: the first is what the others are compared with")
     differences = [compare_pair(run, runs[0]) for run in runs[1:]] if paired else []
-    if as_json:
-        named = [line.to_dict() for line in lines]
-        print_json({"lines": named, "tests": [asdict(one) for one in differences]} if paired else named)
-        return
-    click.echo(format_lines(lines, form))
-    for one in differences:
-        click.echo(format_difference(one))
+    named = [line.to_dict() for line in lines]
+    value = {"lines": named, "tests": [asdict(one) for one in differences]} if paired else named
+    print_result(as_json, value, lambda: "\n".join([format_lines(lines, form), *map(format_difference, differences)]))
 
 
 @main.command()
@@ -294,10 +310,9 @@ def report(
     out.write_text(page, encoding="utf-8")
     for line in missing:
         click.echo(line, err=True)
-    if as_json:
-        print_json({"out": str(out), "missing": missing})
-    else:
-        click.echo(f"{out}: open it in a browser; it needs nothing else")
+    print_result(
+        as_json, {"out": str(out), "missing": missing}, lambda: f"{out}: open it in a browser; it needs nothing else"
+    )
 
 
 @main.command()
@@ -306,16 +321,7 @@ def report(
 @click.option(
     "--backbone", "backbones", multiple=True, help="May be repeated. Default: all of the store but the sound."
 )
-@category_option
-@seeds_option(help="Runs of each, by seeds 0, 1, ...")
-@folds_option
-@preset_option(help="Settings to start from.")
-@audio_option()
-@stream_option(help="A further stream that heads read by name; may be repeated.")
-@text_option(help="Prompt set of the store. Default: the head's.")
-@click.option("--plugin", help="mag2 (MLAVL) or mvla (MVLA): guidance by texts before all heads.")
-@set_option(help="Any other setting, for all heads; may be repeated.")
-@device_option
+@training_options
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
 @click.option(
     "--cluster", help="local, slurm, pbs, ..., or tcp://HOST:PORT, as for extract run; needs the extract extra."
@@ -368,9 +374,7 @@ def sweep(
     if as_json:
         print_json({"lines": [asdict(line) for line in lines], "failed": [asdict(one) for one in failed]})
     elif not quiet:
-        click.echo(sweeping.format_sweep(lines))
-        if random_weights:
-            click.echo(RANDOM_NOTE)
+        click.echo("\n".join([sweeping.format_sweep(lines), *([RANDOM_NOTE] if random_weights else [])]))
     for one in failed:
         click.echo(f"failed: {one.cell.folder}: {one.error}", err=True)
     sys.exit(1 if failed else 0)
@@ -385,9 +389,9 @@ def sweep(
 @click.option("--score", required=True, help="Score that it predicts.")
 @click.option("--category", default="", help="Category that it was trained for.")
 @backbone_option
-@audio_option()
-@stream_option(help="A further stream, such as flow=i3d-flow; may be repeated.")
-@text_option(help="Prompt set it was trained with. Default: the head's.")
+@audio_option
+@stream_option
+@text_option
 @set_option(help="Settings that no weight shows, such as heads=1.")
 @click.option("--out", type=PATH, required=True, help="Folder of the run that is made.")
 def import_checkpoint(
@@ -433,15 +437,11 @@ def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: b
         rows = listing.describe_heads(card, dim)
         text = listing.format_heads(rows)
     else:
-        found = listing.read_runs(runs_folder)
-        rows = listing.describe_runs(found)
+        rows = listing.describe_runs(runs_folder)
         if not rows and not as_json:
             raise DataError(f"{runs_folder} holds no run of `train heads`; name another folder with --runs")
-        text = listing.format_runs(found)
-    if as_json:
-        print_json(rows)
-    else:
-        click.echo(text)
+        text = listing.format_runs(rows)
+    print_result(as_json, rows, lambda: text)
 
 
 add_completion(main, "train")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
 from longtake.checks import build
 from longtake.errors import LongtakeError, LongtakeWarning
@@ -25,15 +24,15 @@ from longtake.processes import end_with_starter
 from longtake.terminal import finite
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError, TrainError
-from longtake.train.metrics import Seeds, average, deviation, join_seeds
+from longtake.train.metrics import average, deviation, join_seeds
 from longtake.train.protocol.checks import require_trainable, warnings_of
 from longtake.train.protocol.experiment import Experiment, prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.settings import settings_kinds
 from longtake.train.protocol.summary import AVERAGE
-from longtake.train.protocol.units import Unit
+from longtake.train.runs import compare
 from longtake.train.runs.fit import fit, options_of
-from longtake.train.runs.records import CONFIG, number, only_known, read_config, read_metrics, read_values
+from longtake.train.runs.records import CONFIG, Tested, number, only_known, read_config, read_metrics, read_values
 
 DONE = "done.json"
 """Of a cell that is finished; written last."""
@@ -84,13 +83,9 @@ class Line:
 
 
 def cells_of(
-    store_path: Path | str,
-    heads: Sequence[str],
-    backbones: Sequence[str],
-    categories: Sequence[str],
-    seeds: int,
+    store_path: Path | str, heads: Sequence[str], backbones: Sequence[str], categories: Sequence[str], seeds: int,
     choices: dict[str, Any],
-) -> list[Cell]:
+) -> list[Cell]:  # fmt: skip
     """Every cell, checked before any is trained; warns once of what all of them meet. Raises a `LongtakeError` for one that cannot be."""
     found_warnings: list[str] = []
     cells: list[Cell] = []
@@ -154,10 +149,10 @@ def require_same_data(out: Path, store_path: Path | str, choices: dict[str, Any]
 def _data_ids(store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, Any]) -> dict[str, str]:
     """Category -> `Experiment.data_id` of its cells. Raises a `LongtakeError` where the store no longer has what they learnt from."""
     experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
-    units: dict[str, list[Unit]] = {}
-    for unit in experiment.units:
-        units.setdefault(unit.category, []).append(unit)
-    return {category: replace(experiment, units=tuple(mine)).data_id for category, mine in units.items()}
+    return {
+        category: replace(experiment, units=tuple(u for u in experiment.units if u.category == category)).data_id
+        for category in {unit.category for unit in experiment.units}
+    }
 
 
 def processes(number: int) -> Executor:
@@ -188,19 +183,16 @@ def run_sweep(
     Raises `TrainError` when `out` holds a sweep of other settings or of other data, whose cells would not compare with these.
     """
     out.mkdir(parents=True, exist_ok=True)
+    settings = choices.get("settings", {})
     chosen = {name: value for name, value in choices.items() if name != "settings"}
     # Beside the choices, but for a setting that has the name of one.
-    chosen |= {
-        f"set {n}" if n in Options.__dataclass_fields__ else n: v for n, v in choices.get("settings", {}).items()
-    }
+    chosen |= {f"set {n}" if n in Options.__dataclass_fields__ else n: value for n, value in settings.items()}
     same = {"features": str(store_path), "choices": chosen}
     stamp = out / "sweep.json"
     text = json.dumps(finite(same), indent=2, default=str) + "\n"
     if stamp.exists() and (there := stamp.read_text(encoding="utf-8")) != text:
-        raise TrainError(
-            f"{out} holds a sweep with other settings: {' '.join(there.split())} there, {' '.join(text.split())} asked for. Take another "
-            f"--out"
-        )
+        both = f"{' '.join(there.split())} there, {' '.join(text.split())} asked for"
+        raise TrainError(f"{out} holds a sweep with other settings: {both}. Take another --out")
     require_same_data(out, store_path, choices)
     write_whole(stamp, text)
     waiting = not_done(out, cells)
@@ -221,17 +213,13 @@ def run_sweep(
             future.cancel()
 
 
-_LAST_ONLY = 1_000_000
-"""Epochs between tests."""
-
-
 def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, Any]) -> Outcome:
     """One run, in a process that may be on another machine."""
     folder = out / cell.folder
     try:
         categories = (cell.category,) if cell.category else ()
         # The sweep's table has the last epoch alone. Videos that were held out choose among all.
-        every = 1 if float(choices.get("settings", {}).get("validation", 0)) else _LAST_ONLY
+        every = 1 if float(choices.get("settings", {}).get("validation", 0)) else 1_000_000
         # Of what all cells meet, `cells_of` has warned.
         with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
             run = fit(
@@ -246,7 +234,7 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, A
 
 def read_sweep(out: Path) -> tuple[list[Line], bool]:
     """The lines of all cells that are done, averages over categories and scores included, and whether any weights were random."""
-    models: dict[tuple[str, str, str, str], dict[int, list[tuple[float, float, int]]]] = {}
+    tests: dict[tuple[str, str, str, str], dict[int, list[Tested]]] = {}
     random_weights = False
     for path in sorted(out.glob(f"*/{DONE}")):
         done = build(Done, only_known(Done, read_values(path)), str(path), DataError)
@@ -254,43 +242,30 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
         for model in read_metrics(path.parent).models:
             if not model.control:
                 key = done.cell.head, done.cell.backbone, model.category, model.score
-                test = number(model.test.spearman), number(model.test.mse), model.test.num_videos
-                models.setdefault(key, {}).setdefault(model.seed, []).append(test)
-    of_seeds: dict[tuple[str, str, str, str], Seeds] = {
-        key: {seed: average((rho, count) for rho, _, count in tests) for seed, tests in by_seed.items()}
-        for key, by_seed in models.items()
-    }
-    lines = []
-    for key, seeds in of_seeds.items():
-        mse = float(np.mean([mse for tests in models[key].values() for _, mse, _ in tests]))
+                tests.setdefault(key, {}).setdefault(model.seed, []).append(model.test)
+    lines, seeds_of = [], {}
+    for key, by_seed in tests.items():
+        seeds = {seed: average((number(t.spearman), t.num_videos) for t in mine) for seed, mine in by_seed.items()}
+        mse = float(np.mean([number(test.mse) for mine in by_seed.values() for test in mine]))
         lines.append(Line(*key, len(seeds), average(seeds.values())[0], deviation(seeds), mse))
+        seeds_of[key] = seeds
     for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
         mine = [line for line in lines if (line.head, line.backbone) == (head, backbone)]
-        if len(mine) > 1:
-            rows = [of_seeds[head, backbone, line.category, line.score] for line in mine]
-            seeds = join_seeds(rows)
-            if not seeds:  # an interrupted sweep may have none in all rows yet
-                continue
+        rows = [seeds_of[head, backbone, line.category, line.score] for line in mine]
+        # An interrupted sweep may have no seed in all rows yet.
+        if len(mine) > 1 and (shared := join_seeds(rows)):
             spearman, _ = average(average(row.values()) for row in rows)
             mse = float(np.mean([line.mse for line in mine]))
-            lines.append(Line(head, backbone, AVERAGE, "", len(seeds), spearman, deviation(seeds), mse))
+            lines.append(Line(head, backbone, AVERAGE, "", len(shared), spearman, deviation(shared), mse))
     return lines, random_weights
 
 
-def format_sweep(lines: Sequence[Line], form: str = "simple") -> str:
+def format_sweep(lines: Sequence[Line], form: str = "text") -> str:
     """Heads and backbones down, categories and scores across: rank correlation, with its deviation over seeds, and MSE."""
-    columns = list(dict.fromkeys((line.category, line.score) for line in lines))
-    columns.sort(key=lambda key: key[0] == AVERAGE)
-    table = []
-    for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
-        mine = {(line.category, line.score): line for line in lines if (line.head, line.backbone) == (head, backbone)}
-        table.append([head, backbone, *(_cell(mine.get(key)) for key in columns)])
-    names = [" ".join(filter(None, key)) + " rho / MSE" for key in columns]
-    return tabulate(table, headers=["head", "features", *names], tablefmt=form, disable_numparse=True)
-
-
-def _cell(line: Line | None) -> str:
-    if line is None:
-        return ""
-    spread = f" ± {line.deviation:.3f}" if np.isfinite(line.deviation) else ""
-    return f"{line.spearman:.3f}{spread} / {line.mse:.2f}"
+    rows: dict[tuple[str, str], compare.Line] = {}
+    for line in lines:
+        row = rows.setdefault((line.head, line.backbone), compare.Line(line.head, line.backbone, ""))
+        for figures, value in ((row.spearman, line.spearman), (row.deviation, line.deviation), (row.mse, line.mse)):
+            if np.isfinite(value):
+                figures[line.category, line.score] = value
+    return compare.format_lines(list(rows.values()), form, "head")

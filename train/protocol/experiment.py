@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,16 @@ class Model:
     def seed(self) -> int:
         return self.job.seed
 
+    def facts(self, unit: Unit) -> dict[str, Any]:
+        """What distinguishes its result for a unit, that of one of its parts, in messages and files."""
+        return {
+            "category": unit.category,
+            "score": unit.scale.name,
+            "seed": self.seed,
+            "fold": self.fold,
+            "control": self.control,
+        }
+
     @property
     def name(self) -> str:
         """Of its files."""
@@ -76,10 +87,7 @@ class Experiment:
 
     @property
     def random_weights(self) -> bool:
-        streams, texts = self.data.tables, self.texts.sets
-        return any(table.header.weights_random for table in streams) or any(
-            text.header.weights_random for text in texts
-        )
+        return random_weights(self.data, self.texts)
 
     @property
     def tested(self) -> tuple[Unit, ...]:
@@ -120,26 +128,15 @@ class Experiment:
         head_class = get_head(self.head) if self.plugin is None else None
         for of_parts in zip(*rounds):
             tasks = [task_of(self.data, part.unit, split, self.device) for part, split in zip(parts, of_parts)]
-            joined = replace(
-                tasks[0],
-                scale=unit.scale,
-                train_rows=np.concatenate([task.train_rows for task in tasks]),
-                test_rows=np.concatenate([task.test_rows for task in tasks]),
-                window=unit.window,
+            train_rows, test_rows = (
+                np.concatenate([getattr(task, of) for task in tasks]) for of in ("train_rows", "test_rows")
             )
+            joined = replace(tasks[0], scale=unit.scale, window=unit.window, train_rows=train_rows, test_rows=test_rows)
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 for control in (False, True) if options.control else (False,):
-                    task = replace(joined, shuffle_labels=control)
-                    settings = unit.settings
-                    job = Job(
-                        task,
-                        self.head_builder(unit),
-                        settings.train,
-                        seed,
-                        head_class,
-                        settings.head,
-                        options.evaluate_every,
-                    )
+                    task, builder = replace(joined, shuffle_labels=control), self.head_builder(unit)
+                    of_head = head_class, unit.settings.head
+                    job = Job(task, builder, unit.settings.train, seed, *of_head, options.evaluate_every)
                     yield Model(job, unit, parts, tasks, of_parts[0].fold, control)
 
     @property
@@ -157,6 +154,11 @@ class Experiment:
 
     def baseline_builder(self) -> Callable[[], Head]:
         return partial(build, BASELINE, self.data.widths, get_head(BASELINE).Settings(), self.texts.prototypes)
+
+
+def random_weights(data: FeatureSet, texts: Texts) -> bool:
+    """Whether some of the features or texts are from random weights, so that results say nothing about a method."""
+    return any(one.header.weights_random for one in (*data.tables, *texts.sets))
 
 
 def build(head: str, widths: Widths, settings: object, prototypes: Prototypes | None) -> Head:
@@ -250,19 +252,15 @@ def _require_streams(
             f"head {head} reads a second stream clip for clip, and {data.second_stream.header.backbone} has other clips than "
             f"{data.header.backbone}: extract both with the same clip rule, or take one that does not, such as sca"
         )
-    _require_boundaries(store, data, head, needs.boundaries)
-    _require_boundaries(store, data, f"{head} with plug-in {options.plugin}", plugin_needs.boundaries)
-
-
-def _require_boundaries(store: Store, data: FeatureSet, head: str, number: int) -> None:
     have = 0 if data.boundaries is None else data.boundaries.shape[1]
-    if number and have != number:
-        raise DataError(
-            f"head {head} learns {number} boundaries of stages, and the labels of {store.path} have "
-            f"{have or 'none'}: put them into the columns boundary_1_seconds, boundary_2_seconds, ... of the manifest and "
-            f"`features relabel` the store, set the number of stages, --set stages=N, or take fixed ones, --set boundaries=fixed "
-            f"(of a plug-in: plugin.stages, plugin.boundaries)"
-        )
+    for name, number in ((head, needs.boundaries), (f"{head} with plug-in {options.plugin}", plugin_needs.boundaries)):
+        if number and have != number:
+            raise DataError(
+                f"head {name} learns {number} boundaries of stages, and the labels of {store.path} have "
+                f"{have or 'none'}: put them into the columns boundary_1_seconds, boundary_2_seconds, ... of the manifest and "
+                f"`features relabel` the store, set the number of stages, --set stages=N, or take fixed ones, --set boundaries=fixed "
+                f"(of a plug-in: plugin.stages, plugin.boundaries)"
+            )
 
 
 def choose_device(name: str) -> torch.device:

@@ -44,18 +44,6 @@ class Result:
     def unit(self) -> Unit:
         return self.part.unit
 
-    @property
-    def seed(self) -> int:
-        return self.model.seed
-
-    @property
-    def fold(self) -> int | None:
-        return self.model.fold
-
-    @property
-    def control(self) -> bool:
-        return self.model.control
-
 
 def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -> Iterator[Result]:
     """Train and test every model, yielding each when it is done. Models that are finished in the folder of a run come first, and those in

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure
 from longtake.train.protocol.run import Result
+from longtake.train.protocol.units import Unit
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Row:
 
 
 AVERAGE = "average"
+CORRELATIONS = (
+    "spearman", "ensemble_spearman", "best_on_test", "validation_selected", "floor_spearman", "control_spearman",
+)  # fmt: skip
+"""Columns that are averaged by Fisher's z."""
 
 
 @dataclass(frozen=True)
@@ -58,38 +64,10 @@ def summarise(results: Sequence[Result]) -> list[Row]:
     """
     rows: dict[str, list[_Seeded]] = {}
     for unit in dict.fromkeys(result.unit for result in results):
-        mine = [result for result in results if result.unit == unit and not result.control]
-        controls = [result for result in results if result.unit == unit and result.control]
-        if not mine:
-            continue
-        seeds = {
-            seed: average((r.fitted.test.spearman, r.fitted.test.num_videos) for r in mine if r.seed == seed)
-            for seed in {r.seed for r in mine}
-        }
-        num_test = round(np.mean([len(r.task.test_rows) for r in mine]))
-        baselines = [r.baseline for r in mine if r.baseline]
-        ensembles = _ensembles(mine) if len(seeds) > 1 else []
-        row = Row(
-            unit.category,
-            unit.scale.name,
-            round(np.mean([len(r.task.train_rows) for r in mine])),
-            num_test,
-            average(seeds.values())[0],
-            deviation(seeds),
-            float(np.mean([r.fitted.test.mse for r in mine])),
-            float(np.mean([r.fitted.test.relative_l2 for r in mine])),
-            _rank_correlation(ensembles),
-            float(np.mean([metrics.mse for metrics in ensembles])) if ensembles else float("nan"),
-            _rank_correlation(r.fitted.best_on_test[1] for r in mine if r.fitted.best_on_test),
-            _rank_correlation(r.fitted.validation_selected[1] for r in mine if r.fitted.validation_selected),
-            _rank_correlation(baselines),
-            float(np.mean([b.mse for b in baselines])) if baselines else float("nan"),
-            _rank_correlation(r.fitted.test for r in controls),
-            float(np.mean([r.fitted.test.aiou_50 for r in mine])),
-            float(np.mean([r.fitted.test.aiou_75 for r in mine])),
-            float(np.mean([r.fitted.seconds_per_epoch for r in mine])),
-        )
-        rows.setdefault(mine[0].part.dataset, []).append(_Seeded(row, seeds))
+        mine = [result for result in results if result.unit == unit and not result.model.control]
+        controls = [result.fitted.test for result in results if result.unit == unit and result.model.control]
+        if mine:
+            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls))
     table: list[_Seeded] = []
     datasets: list[_Seeded] = []
     for dataset, own in rows.items():
@@ -100,35 +78,68 @@ def summarise(results: Sequence[Result]) -> list[Row]:
     return [one.row for one in table]
 
 
-def _rank_correlation(tests: Iterable[Metrics]) -> float:
+def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Metrics]) -> _Seeded:
+    """Of a category and score; `controls` are tests of models that were trained on shuffled labels."""
+    fitted = [result.fitted for result in results]
+    by_seed: dict[int, list[Metrics]] = {}
+    for result in results:
+        by_seed.setdefault(result.model.seed, []).append(result.fitted.test)
+    seeds = {seed: average((t.spearman, t.num_videos) for t in tests) for seed, tests in by_seed.items()}
+    tests = [one.test for one in fitted]
+    baselines = [result.baseline for result in results if result.baseline]
+    ensembles = _ensembles(results) if len(seeds) > 1 else []
+    row = Row(
+        unit.category,
+        unit.scale.name,
+        num_train=round(np.mean([len(result.task.train_rows) for result in results])),
+        num_test=round(np.mean([len(result.task.test_rows) for result in results])),
+        spearman=average(seeds.values())[0],
+        spearman_deviation=deviation(seeds),
+        mse=_mean(tests, "mse"),
+        relative_l2=_mean(tests, "relative_l2"),
+        ensemble_spearman=_correlation(ensembles),
+        ensemble_mse=_mean(ensembles, "mse"),
+        best_on_test=_correlation([one.best_on_test[1] for one in fitted if one.best_on_test]),
+        validation_selected=_correlation([one.validation_selected[1] for one in fitted if one.validation_selected]),
+        floor_spearman=_correlation(baselines),
+        floor_mse=_mean(baselines, "mse"),
+        control_spearman=_correlation(controls),
+        aiou_50=_mean(tests, "aiou_50"),
+        aiou_75=_mean(tests, "aiou_75"),
+        seconds_per_epoch=_mean(fitted, "seconds_per_epoch"),
+    )
+    return _Seeded(row, seeds)
+
+
+def _mean(records: Sequence[object], name: str) -> float:
+    """Of a field; nan for no records."""
+    return float(np.mean([getattr(one, name) for one in records])) if records else float("nan")
+
+
+def _correlation(tests: Sequence[Metrics]) -> float:
     """The average over folds, or folds and seeds."""
-    tests = list(tests)
     return fisher_mean((test.spearman for test in tests), (test.num_videos for test in tests))
 
 
 def _ensembles(results: Sequence[Result]) -> list[Metrics]:
     """For each fold, the test of the mean of the seeds' scores."""
-    found = []
-    for fold in dict.fromkeys(result.fold for result in results):
-        mine = [result for result in results if result.fold == fold]
-        task = mine[0].task
-        predicted = np.mean([result.fitted.predicted for result in mine], axis=0)
-        found.append(measure(task.data.scores[task.scale.name][task.test_rows], predicted, task.label_range))
-    return found
+    folds: dict[int | None, list[Result]] = {}
+    for result in results:
+        folds.setdefault(result.model.fold, []).append(result)
+    return [
+        measure(
+            mine[0].task.scores(mine[0].task.test_rows),
+            np.mean([r.fitted.predicted for r in mine], axis=0),
+            mine[0].task.label_range,
+        )
+        for mine in folds.values()
+    ]
 
 
 def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
-
-    def fisher(field: str) -> float:
-        return fisher_mean((getattr(row, field) for row in rows), (row.num_test for row in rows))
-
-    def mean(field: str) -> float:
-        return float(np.mean([getattr(row, field) for row in rows]))
-
-    row = Row(
-        name, "", sum(r.num_train for r in rows), sum(r.num_test for r in rows), fisher("spearman"), deviation(seeds),
-        mean("mse"), mean("relative_l2"), fisher("ensemble_spearman"), mean("ensemble_mse"), fisher("best_on_test"), fisher("validation_selected"), fisher("floor_spearman"), mean("floor_mse"),
-        fisher("control_spearman"), mean("aiou_50"), mean("aiou_75"), mean("seconds_per_epoch"),
-    )  # fmt: skip
-    return _Seeded(row, seeds)
+    counts = [row.num_test for row in rows]
+    averages: dict[str, Any] = {field.name: _mean(rows, field.name) for field in fields(Row)[2:]}
+    averages |= {one: fisher_mean((getattr(row, one) for row in rows), counts) for one in CORRELATIONS}
+    averages |= {one: sum(getattr(row, one) for row in rows) for one in ("num_train", "num_test")}
+    return _Seeded(Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)}), seeds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -91,10 +91,9 @@ def _with_scores(options: Options, store: Store) -> Options:
 def _require_same_recipes(first_store: Store, first: FeatureSet, store: Store, other: FeatureSet) -> None:
     for mine, theirs in zip([table.header for table in first.tables], [table.header for table in other.tables]):
         if mine.recipe_id != theirs.recipe_id:
-            lines = [f"  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
+            lines = [f"\n  {name}: {a!r} and {b!r}" for name, (a, b) in mine.differences(theirs).items()]
             raise DataError(
-                f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:\n"
-                + "\n".join(lines)
+                f"{first_store.path} and {store.path} hold features of different recipes, which one head cannot read:{''.join(lines)}"
             )
     if (first.second_stream is None) != (other.second_stream is None):
         raise DataError(
@@ -110,23 +109,19 @@ def _part(single: Experiment, unit: Unit) -> Part:
 
 def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]) -> FeatureSet:
     """All videos as one set. Scores that a dataset lacks are nan; `unified` holds each part's score from 0 to 1."""
+    of_dataset = dict(zip(names, sets))
+    begins = dict(zip(names, np.cumsum([0, *map(len, sets)])))
     total = sum(map(len, sets))
     score_names = dict.fromkeys(part.unit.scale.name for part in parts)
     scores = {name: np.full(total, np.nan) for name in (*score_names, UNIFIED)}
     categories = np.full(total, "", dtype=object)
-    begin = 0
-    for one, dataset in zip(sets, names):
-        here = slice(begin, begin + len(one))
-        for part in parts:
-            if part.dataset != dataset:
-                continue
-            scale = part.unit.scale
-            rows = one.rows(category=part.category or None, score=scale.name)
-            values = one.scores[scale.name][rows]
-            categories[here][rows] = part.unit.category
-            scores[scale.name][here][rows] = values
-            scores[UNIFIED][here][rows] = scale.to01(values)
-        begin += len(one)
+    for part in parts:
+        one, scale = of_dataset[part.dataset], part.unit.scale
+        rows = one.rows(category=part.category or None, score=scale.name)
+        values, here = one.scores[scale.name][rows], begins[part.dataset] + rows
+        categories[here] = part.unit.category
+        scores[scale.name][here] = values
+        scores[UNIFIED][here] = scale.to01(values)
 
     def joined(tables: list[ClipTable | None]) -> ClipTable | None:
         there = [table for table in tables if table]
@@ -146,26 +141,9 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
     )
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """Videos of two datasets that have the same scores, hence may be the same performance."""
-
-    datasets: tuple[str, str]
-    pairs: tuple[tuple[str, str], ...]
-    num_leaking: int
-    """Pairs of which one is a training video and the other a test video."""
-
-    def __str__(self) -> str:
-        a, b = self.datasets
-        shown = ", ".join(f"{x} = {y}" for x, y in self.pairs[:3])
-        return (
-            f"{len(self.pairs)} videos of {a} and {b} have the same scores and are likely the same performances "
-            f"({shown}, ...); {self.num_leaking} of them teach in one dataset and test in the other, which flatters the result"
-        )
-
-
-def overlaps(stores: Sequence[Store]) -> list[Overlap]:
-    """Equal score signatures: two or more scores in common, equal to a hundredth, where one may be a factored PCS."""
+def overlaps(stores: Sequence[Store]) -> list[str]:
+    """A warning for each two datasets with videos that may be the same performance, by their scores: two or more in common, equal to a
+    hundredth, where one may be a factored PCS."""
     found = []
     for a, b in itertools.combinations(stores, 2):
         mine, theirs = _by_kind(a), _by_kind(b)
@@ -177,10 +155,13 @@ def overlaps(stores: Sequence[Store]) -> list[Overlap]:
         equal = np.abs(x - y) < 0.005
         # The element score is never factored: one score at least has to be equal without a factor.
         same = np.argwhere(equal.any(-1) & (equal | _factored(x, y)).all(-1))
-        pairs = tuple((a.labels.video_ids[i], b.labels.video_ids[j]) for i, j in same)
-        splits = [{a.labels.splits[i], b.labels.splits[j]} for i, j in same]
-        if pairs:
-            found.append(Overlap((a.dataset, b.dataset), pairs, sum(split == {"train", "test"} for split in splits)))
+        num_leaking = sum({a.labels.splits[i], b.labels.splits[j]} == {"train", "test"} for i, j in same)
+        if len(same):
+            shown = ", ".join(f"{a.labels.video_ids[i]} = {b.labels.video_ids[j]}" for i, j in same[:3])
+            found.append(
+                f"{len(same)} videos of {a.dataset} and {b.dataset} have the same scores and are likely the same performances "
+                f"({shown}, ...); {num_leaking} of them teach in one dataset and test in the other, which flatters the result"
+            )
     return found
 
 

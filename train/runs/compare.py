@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from tabulate import tabulate
 
 from longtake.train.errors import DataError
@@ -20,25 +19,28 @@ from longtake.train.protocol.significance import Difference, Group, difference
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.records import METRICS, read_metrics, read_run
-from longtake.train.runs.tables import read_predictions
+from longtake.train.runs.tables import by_video, read_predictions
 
 PAPERS = Path(__file__).with_name("papers.csv")
 FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
+COLUMNS = ("spearman", "mse", "relative_l2")
+Figures = dict[tuple[str, str], float]
+"""(category, score) -> value."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One method's figures: (category, score) -> value. The average is under (`average`, empty)."""
+    """One method's figures. The average is under (`average`, empty)."""
 
     method: str
     features: str
     source: str
-    """Where the figures are from, and of which epoch."""
-    spearman: dict[tuple[str, str], float]
-    mse: dict[tuple[str, str], float]
-    deviation: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Where the figures are from, and of which epoch; empty in a table of figures of one kind."""
+    spearman: Figures = field(default_factory=dict)
+    mse: Figures = field(default_factory=dict)
+    deviation: Figures = field(default_factory=dict)
     """Of the rank correlation over seeds, where there are several."""
-    relative_l2: dict[tuple[str, str], float] = field(default_factory=dict)
+    relative_l2: Figures = field(default_factory=dict)
     """R-l2, times 100."""
 
     def to_dict(self) -> dict[str, object]:
@@ -59,18 +61,14 @@ def line_of(folder: Path) -> tuple[str, Line]:
         "RANDOM weights" if metrics.random_weights else "",
         metrics.unfinished,
     ]
-    line = Line(f"{metrics.head} ({folder.name})", config.features.backbone, ", ".join(filter(None, marks)), {}, {})
-    columns = {
-        "spearman": line.spearman,
-        "spearman_deviation": line.deviation,
-        "mse": line.mse,
-        "relative_l2": line.relative_l2,
+    figures: dict[str, Figures] = {
+        name: {
+            (row.category, row.score): value for row in metrics.rows if not math.isnan(value := getattr(row, column))
+        }
+        for name, column in {**dict(zip(COLUMNS, COLUMNS)), "deviation": "spearman_deviation"}.items()
     }
-    for row in metrics.rows:
-        for name, values in columns.items():
-            if not math.isnan(value := getattr(row, name)):
-                values[row.category, row.score] = value
-    return metrics.dataset, line
+    source = ", ".join(filter(None, marks))
+    return metrics.dataset, Line(f"{metrics.head} ({folder.name})", config.features.backbone, source, **figures)
 
 
 def published_lines(dataset: str) -> list[Line]:
@@ -84,11 +82,10 @@ def published_lines(dataset: str) -> list[Line]:
                 continue
             name = row["method"], row["features"], row["paper"], row["table"]
             source = f"{row['paper']}, {row['table']}, best epoch on test"
-            line = lines.setdefault(name, Line(row["method"], row["features"], source, {}, {}))
-            columns = {"spearman": line.spearman, "mse": line.mse, "relative_l2": line.relative_l2}
-            for column, values in columns.items():
+            line = lines.setdefault(name, Line(row["method"], row["features"], source))
+            for column in COLUMNS:
                 if row[column]:
-                    values[row["category"], row["score"]] = float(row[column])
+                    getattr(line, column)[row["category"], row["score"]] = float(row[column])
     return list(lines.values())
 
 
@@ -104,8 +101,9 @@ def compare(runs: Sequence[Path], with_papers: bool) -> list[Line]:
     return [*published, *(line for _, line in found)]
 
 
-def format_lines(lines: Sequence[Line], form: str) -> str:
-    """Spearman / MSE for every category and score that any line has, the average last; and R-l2 where a paper prints it instead."""
+def format_lines(lines: Sequence[Line], form: str, method: str = "method") -> str:
+    """Spearman / MSE for every category and score that any line has, the average last; and R-l2 where a paper prints it instead. `method`
+    is the name of the first column."""
     keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
     with_l2 = any(line.relative_l2 and not line.mse for line in lines)
     keys.sort(key=lambda key: key[0] == AVERAGE)
@@ -120,10 +118,11 @@ def format_lines(lines: Sequence[Line], form: str) -> str:
                 l2 = line.relative_l2.get(key)
                 both.append("" if l2 is None else f"{l2:.3f}")
             cells.append(" / ".join(one or "-" for one in both) if any(both) else "")
-        table.append([*cells, line.source])
+        table.append([*cells, line.source] if line.source else cells)
     names = [" ".join(part for part in key if part) for key in keys]
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
-    headers = ["method", "features", *(f"{name} {figures}" for name in names), "figures of"]
+    headers = [method, "features", *(f"{name} {figures}" for name in names), "figures of"]
+    headers = headers[: max(map(len, table), default=0)]
     return tabulate(table, headers, tablefmt=FORMATS[form], disable_numparse=True)
 
 
@@ -150,12 +149,6 @@ def _scores_of_all(folder: Path) -> set[str]:
 
 def _predictions(folder: Path, of_all: set[str]) -> dict[Group, dict[str, tuple[float, float]]]:
     """Of each group, averaged over seeds; `of_all` are the scores of which one model serves all categories."""
-    found: dict[Group, dict[str, tuple[float, list[float]]]] = {}
-    for row in read_predictions(folder):
-        if not row.control:
-            group = found.setdefault(("" if row.score in of_all else row.category, row.score, row.fold), {})
-            group.setdefault(row.video_id, (row.true, []))[1].append(row.predicted)
-    return {
-        group: {video: (true, float(np.mean(predicted))) for video, (true, predicted) in videos.items()}
-        for group, videos in found.items()
-    }
+    return by_video(
+        read_predictions(folder), lambda row: ("" if row.score in of_all else row.category, row.score, row.fold)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,21 +33,15 @@ class Curves:
 
 
 class EpochLog:
-    """Appends to the file of a run; a context. A resumed run keeps the rows of earlier epochs, and replaces those it trains again."""
+    """Appends to the file of a run. A resumed run keeps the rows of earlier epochs, and replaces those it trains again."""
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self._path = folder / EPOCHS
-        columns, rows = _read(self._path) if resume else (list(COLUMNS), [])
+        self._columns, rows = _read(self._path) if resume else (list(COLUMNS), [])
         self._last = {_model_of(row): int(row["epoch"]) for row in rows}
         """Model of an earlier training -> its last epoch in the file."""
         self._failed = False
-        self._rewrite(columns, rows)
-
-    def __enter__(self) -> EpochLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._rewrite(rows)
 
     def epoch(self, model: Model, epoch: Epoch) -> None:
         """A full disk is a warning and does not end the training; the rest of the curves is then missing."""
@@ -64,56 +58,45 @@ class EpochLog:
         again = self._last.pop(model, 0) >= index
         new = [name for name in row if name not in self._columns]
         if again or new:
-            columns, rows = _read(self._path)
-            kept = [one for one in rows if not again or _model_of(one) != model or int(one["epoch"]) < index]
-            self._file.close()
-            self._rewrite([*columns, *new], kept)
-        csv.DictWriter(self._file, self._columns, restval="").writerow(row)
-        self._file.flush()
+            rows = _read(self._path)[1]
+            self._columns += new
+            self._rewrite([one for one in rows if not again or _model_of(one) != model or int(one["epoch"]) < index])
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, self._columns, restval="").writerow(row)
 
-    def _rewrite(self, columns: list[str], rows: Sequence[Row]) -> None:
+    def _rewrite(self, rows: Sequence[Row]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="")
+        writer = csv.DictWriter(text, self._columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self._path, text.getvalue())
-        self._columns = columns
-        self._file = self._path.open("a", encoding="utf-8", newline="")
 
 
 def read_curves(run: Path) -> dict[str, Curves]:
     """Name of a model, as its files have it -> its curves. Raises `DataError` for a damaged file."""
     found: dict[str, Curves] = {}
-    for name, epoch, row in _epochs(run / EPOCHS):
-        curves = found.setdefault(name, Curves())
+    for row in _read(run / EPOCHS)[1]:
+        fold = int(row["fold"]) if row["fold"] else None
+        name = model_name(row["category"], row["score"], int(row["seed"]), fold, row["control"] == "1")
+        curves, epoch = found.setdefault(name, Curves()), int(row["epoch"])
         curves.loss[epoch] = float(row["loss"])
         if row["test_spearman"]:
             curves.test_spearman[epoch] = float(row["test_spearman"])
     return found
 
 
-def _epochs(path: Path) -> Iterator[tuple[str, int, Row]]:
-    for row in _read(path)[1]:
-        fold = int(row["fold"]) if row["fold"] else None
-        name = model_name(row["category"], row["score"], int(row["seed"]), fold, row["control"] == "1")
-        yield name, int(row["epoch"]), row
-
-
 def _row(model: Model, epoch: Epoch) -> Row:
     values: dict[str, object] = {
-        "category": model.unit.category,
-        "score": model.unit.scale.name,
-        "seed": model.seed,
-        "fold": "" if model.fold is None else model.fold,
+        **model.facts(model.unit),
         "control": int(model.control),
         "epoch": epoch.index,
         "lr": epoch.lr,
         "loss": epoch.loss,
-        "test_spearman": epoch.test.spearman if epoch.test else "",
-        "test_mse": epoch.test.mse if epoch.test else "",
+        "test_spearman": epoch.test.spearman if epoch.test else None,
+        "test_mse": epoch.test.mse if epoch.test else None,
         **{f"loss_{name}": value for name, value in epoch.terms.items()},
     }
-    return {name: str(value) for name, value in values.items()}
+    return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
 def _model_of(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -48,13 +48,11 @@ def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
         same = [name for name, fields in differences.items() if not fields.keys() - set(accept)]
         if len(same) != 1:
             lines = [
-                f"  {name}: {field}: trained on {a!r}, here {b!r}"
+                f"\n  {name}: {field}: trained on {a!r}, here {b!r}"
                 for name, fields in differences.items()
                 for field, (a, b) in fields.items()
             ]
-            raise CheckpointError(
-                f"{store.path} was made by other recipes than the head's features:\n" + "\n".join(lines)
-            )
+            raise CheckpointError(f"{store.path} was made by other recipes than the head's features:{''.join(lines)}")
     stream = store.stream(same[0] if same else header.backbone)
     require_same_recipe(trained_on, stream.header, str(store.path), accept)
     return stream.name
@@ -132,16 +130,11 @@ def format_evaluations(rows: Sequence[Evaluation]) -> str:
         "Spearman": [f"{row.metrics.spearman:.3f}" for row in rows],
         "MSE": [f"{row.metrics.mse:.2f}" for row in rows],
     }
-    for name, values in (
-        ("AIoU@0.5", [row.metrics.aiou_50 for row in rows]),
-        ("AIoU@0.75", [row.metrics.aiou_75 for row in rows]),
-    ):
+    for name, field in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):
+        values = [getattr(row.metrics, field) for row in rows]
         if not all(map(math.isnan, values)):
             table[name] = ["" if math.isnan(value) else f"{value:.3f}" for value in values]
-    notes = [
-        f"{row.checkpoint}: {row.unmatched} videos agree with no exemplar and are compared with any"
-        for row in rows
-        if row.unmatched
-    ]
+    compared = "videos agree with no exemplar and are compared with any"
+    notes = [f"{row.checkpoint}: {row.unmatched} {compared}" for row in rows if row.unmatched]
     random = [RANDOM_NOTE] if any(row.random_weights for row in rows) else []
     return "\n".join([tabulate(table, headers="keys", disable_numparse=True), *notes, *random])

@@ -52,13 +52,13 @@ def scatter(title: str, true: np.ndarray, predicted: np.ndarray, unit: str) -> s
         return _svg(figure, f"{title}: predicted against true scores of {len(true)} videos")
 
 
-def curves(title: str, label: str, lines: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
-    """One line per model over epochs."""
+def curves(title: str, label: str, lines: Mapping[str, Mapping[int, float]]) -> str:
+    """One line per model over epochs: epoch -> value."""
     with context(STYLE):
         figure, axes = _figure(3.4, 3.0, title, "epoch", label)
-        for index, (name, (epochs, values)) in enumerate(lines.items()):
-            mark = "." if len(epochs) == 1 else None
-            axes.plot(epochs, values, color=COLOURS[index % len(COLOURS)], linewidth=1.2, label=name, marker=mark)
+        for index, (name, line) in enumerate(lines.items()):
+            mark, colour = "." if len(line) == 1 else None, COLOURS[index % len(COLOURS)]
+            axes.plot(list(line), list(line.values()), color=colour, linewidth=1.2, label=name, marker=mark)
         if 1 < len(lines) <= len(COLOURS):
             axes.legend()
         return _svg(figure, f"{title}: {label} over epochs")

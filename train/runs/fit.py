@@ -42,7 +42,7 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
             experiment, shared = prepare_unified(stores, options), overlaps(stores)
     require_trainable(experiment)
     require_heads(experiment)
-    return experiment, [*map(str, shared), *warnings_of(experiment)]
+    return experiment, [*shared, *warnings_of(experiment)]
 
 
 def described(experiment: Experiment) -> str:
@@ -65,9 +65,9 @@ def default_folder(experiment: Experiment) -> Path:
         folder = Path("runs") / f"{name}{ending}"
         try:
             folder.mkdir()
+            break
         except FileExistsError:
             continue
-        break
     return folder
 
 
@@ -77,18 +77,12 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
     With `resume`, continue what an interruption left in the folder: finished models are kept and come first, and others continue from
     the last saved epoch. Otherwise every model is trained from the start.
     """
-    with locked(out):
-        yield from _train_into(out, experiment, on_epoch, resume)
-
-
-def _train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: bool) -> Iterator[Result]:
-    folder = RunFolder(out, experiment, resume)
-    with EpochLog(out, resume) as epochs, TensorBoardLog(out) as scalars:
+    with locked(out), TensorBoardLog(out) as scalars:
+        folder, epochs = RunFolder(out, experiment, resume), EpochLog(out, resume)
 
         def log(model: Model, epoch: Epoch) -> None:
-            epochs.epoch(model, epoch)
-            scalars.epoch(model, epoch)
-            on_epoch(model, epoch)
+            for report in (epochs.epoch, scalars.epoch, on_epoch):
+                report(model, epoch)
 
         for result in run(experiment, log, out):
             scalars.done(result.model)
@@ -113,15 +107,15 @@ class Run:
         scores = [f"{row.category} {row.score}".strip() + f" {row.spearman:.3f}" for row in self.table]
         return f"Run({str(self.folder)!r}: Spearman {', '.join(scores)})"
 
+    def __str__(self) -> str:
+        return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
+
     def _repr_html_(self) -> str:
         return format_table(self.table, "html") + (f"<p>{RANDOM_NOTE}</p>" if self.random_weights else "")
 
     def to_pandas(self) -> Any:
         """The table, one row per category and score: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
         return data_frame({field.name: [getattr(row, field.name) for row in self.table] for field in fields(Row)})
-
-    def __str__(self) -> str:
-        return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
 
 
 def fit(
@@ -163,9 +157,8 @@ def options_of(choices: Mapping[str, Any]) -> Options:
 def _predictions(experiment: Experiment, results: Sequence[Result]) -> dict[tuple[str, str], dict[str, float]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for result in results:
-        if result.control:
-            continue
-        videos = found.setdefault((result.unit.category, result.unit.scale.name), {})
-        for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
-            videos.setdefault(experiment.data.video_ids[row], []).append(float(predicted))
+        if not result.model.control:
+            videos = found.setdefault((result.unit.category, result.unit.scale.name), {})
+            for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
+                videos.setdefault(experiment.data.video_ids[row], []).append(float(predicted))
     return {key: {name: float(np.mean(values)) for name, values in videos.items()} for key, videos in found.items()}

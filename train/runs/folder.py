@@ -20,16 +20,19 @@ from longtake.features.tools.card import Whole, one_line
 from longtake.files import write_whole
 from longtake.manifests.pretrained import licence_of
 from longtake.terminal import finite
+from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.checkpoint import save_checkpoint
 from longtake.train.engine.head_config import HeadConfig, ScoredPart
 from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
-from longtake.train.protocol.experiment import Experiment
+from longtake.train.protocol.experiment import Experiment, random_weights
 from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import summarise
+from longtake.train.protocol.texts import Texts
+from longtake.train.protocol.units import Unit
 from longtake.train.runs.records import CONFIG, METRICS, read_config, read_values, unfinished
 from longtake.train.runs.tables import RANDOM_NOTE, format_table, write_predictions
 
@@ -65,31 +68,32 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("longtake", "torch", "numpy", "h5py")}
 
 
-def head_config(experiment: Experiment, result: Result) -> HeadConfig:
-    unit, settings = result.model.unit, result.model.unit.settings
+def head_config(
+    head: str, data: FeatureSet, dataset: str, unit: Unit, texts: Texts, seed: int = 0, fold: int | None = None, **others: Any
+) -> HeadConfig:  # fmt: skip
+    """Of a head that learnt a unit from the data and texts. `others` are fields of unified heads, folds and plug-ins."""
+    second, settings = data.second_header, unit.settings
     return HeadConfig(
-        head=experiment.head,
-        dim=experiment.data.header.dim,
+        head=head,
+        dim=data.header.dim,
         head_settings=asdict(settings.head),
         train_settings=settings.train,
-        dataset=experiment.dataset,
+        dataset=dataset,
         category=unit.category,
         score=unit.scale,
-        parts=tuple(ScoredPart(part.dataset, part.category, part.unit.scale) for part in experiment.parts),
         window=unit.window,
-        seed=result.seed,
-        fold=result.fold,
-        folds=experiment.options.folds,
-        feature_header=experiment.data.header.to_json(),
-        recipe_id=experiment.data.header.recipe_id,
-        audio_header=experiment.data.second_header.to_json() if experiment.data.second_header else None,
-        text_recipe_id=experiment.texts.of_head.header.recipe_id if experiment.texts.of_head else None,
-        plugin=experiment.options.plugin,
+        seed=seed,
+        fold=fold,
+        feature_header=data.header.to_json(),
+        recipe_id=data.header.recipe_id,
+        audio_header=second.to_json() if second else None,
+        text_recipe_id=texts.of_head.header.recipe_id if texts.of_head else None,
         plugin_settings=asdict(settings.plugin) if settings.plugin else {},
-        terms={category: list(index) for category, index in experiment.texts.terms.items()},
-        random_weights=experiment.random_weights,
+        terms={category: list(index) for category, index in texts.terms.items()},
+        random_weights=random_weights(data, texts),
         versions=versions(),
-        stream_headers={name: table.header.to_json() for name, table in experiment.data.streams.items()},
+        stream_headers={name: table.header.to_json() for name, table in data.streams.items()},
+        **{"parts": (), "plugin": None, **others},
     )
 
 
@@ -99,7 +103,6 @@ class RunFolder:
     def __init__(self, folder: Path, experiment: Experiment, resume: bool = False) -> None:
         self.folder, self.experiment = folder, experiment
         self.results: list[Result] = []
-        self.num_models = len(experiment.models)
         options = {**asdict(experiment.options), "overrides": dict(experiment.options.overrides)}
         settings = {unit.category or "all": asdict(unit.settings) for unit in experiment.units}
         config: dict[str, Any] = {
@@ -158,9 +161,15 @@ class RunFolder:
     def add(self, result: Result) -> Result:
         """Write a result and return it without its head, which is on disk now and would fill the memory of a long run. A model that was
         kept is written with the next one, or by `close`."""
-        first = result.part in (self.experiment.parts or (result.part,))[:1]
-        if first and not result.control and result.fitted.head is not None:
-            config = head_config(self.experiment, result)
+        model, experiment = result.model, self.experiment
+        first = result.part in (experiment.parts or (result.part,))[:1]
+        if first and not model.control and result.fitted.head is not None:
+            config = head_config(
+                experiment.head, experiment.data, experiment.dataset, model.unit, experiment.texts, model.seed, model.fold,
+                folds=experiment.options.folds,
+                plugin=experiment.options.plugin,
+                parts=tuple(ScoredPart(part.dataset, part.category, part.unit.scale) for part in experiment.parts),
+            )  # fmt: skip
             path = self.folder / CHECKPOINTS / f"{config.file_name}.safetensors"
             save_checkpoint(path, result.fitted.head, config, result.fitted.exemplars)
         result = replace(result, fitted=replace(result.fitted, head=None, exemplars=None))
@@ -179,38 +188,32 @@ class RunFolder:
         write_predictions(self.folder, self.experiment.data, self.results)
         self._write_card(metrics)
 
-    def _write_card(self, metrics: dict[str, object]) -> None:
+    def _write_card(self, metrics: dict[str, Any]) -> None:
         config = read_config(self.folder)
-        template = Environment(
-            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=one_line
-        ).from_string(CARD.read_text(encoding="utf-8"))
+        environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=one_line)
         rows = [
             replace(row, category=str(one_line(row.category)), score=str(one_line(row.score)))
             for row in summarise(self.results)
         ]
-        page = template.render(
+        page = environment.from_string(CARD.read_text(encoding="utf-8")).render(
             metrics=metrics,
             config=config,
             table=Whole(format_table(rows, "github")),
-            models=sum(not result.control for result in self.results),
-            unfinished=unfinished(self.num_done, self.num_models),
+            models=sum(not result.model.control for result in self.results),
+            unfinished=unfinished(metrics["num_done"], metrics["num_models"]),
             random_note=RANDOM_NOTE,
         )
         write_whole(self.folder / "README.md", page)
 
-    @property
-    def num_done(self) -> int:
-        """Models; a unified one has a result for each of its parts."""
-        return len(self.results) // max(len(self.experiment.parts), 1)
-
-    def metrics(self) -> dict[str, object]:
+    def metrics(self) -> dict[str, Any]:
         return {
             "head": self.experiment.head,
             "dataset": self.experiment.dataset,
             "result": "last epoch",
             "random_weights": self.experiment.random_weights,
-            "num_models": self.num_models,
-            "num_done": self.num_done,
+            "num_models": len(self.experiment.models),
+            # A unified model has a result for each of its parts.
+            "num_done": len(self.results) // max(len(self.experiment.parts), 1),
             "table": [asdict(row) for row in summarise(self.results)],
             "models": [_model(result) for result in self.results],
         }
@@ -249,11 +252,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def _model(result: Result) -> dict[str, object]:
     return {
-        "category": result.unit.category,
-        "score": result.unit.scale.name,
-        "seed": result.seed,
-        "fold": result.fold,
-        "control": result.control,
+        **result.model.facts(result.unit),
         "test": asdict(result.fitted.test),
         BEST_ON_TEST: _chosen(result.fitted.best_on_test),
         "validation_selected": _chosen(result.fitted.validation_selected),

@@ -18,17 +18,16 @@ from safetensors.torch import load_file
 from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet
-from longtake.train.data.prompts import build_prototypes
 from longtake.train.engine.checkpoint import TEXTS, save_checkpoint
-from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import build
 from longtake.train.protocol.options import parse_streams
 from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
-from longtake.train.protocol.units import score_scale
-from longtake.train.runs.folder import versions
+from longtake.train.protocol.texts import attach_texts
+from longtake.train.protocol.units import Unit, score_scale
+from longtake.train.runs.folder import head_config
 from longtake.train.runs.records import CONFIG
 
 
@@ -83,11 +82,12 @@ def import_published(
         )
     state = head_class.from_published(load_tensors(source))
     data = FeatureSet.load(store, backbone, *parse_streams(audio, streams))
-    if score not in data.scores:
-        raise SettingsError(f"{store.path} has no score {score!r}; it has {', '.join(data.scores)}")
-    if category and category not in data.categories:
-        there = sorted({str(name) for name in data.categories} - {""})
-        raise SettingsError(f"{store.path} has no category {category!r}{there_are(category, there)}")
+    for kind, name, there in (
+        ("score", score, set(data.scores)),
+        ("category", category, {str(name) for name in data.categories} | {""}),
+    ):
+        if name not in there:
+            raise SettingsError(f"{store.path} has no {kind} {name!r}{there_are(name, sorted(there - {''}))}")
     rows = data.rows(category=category or None, score=score)
     if not len(rows):
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
@@ -100,27 +100,11 @@ def import_published(
     facts = card_settings(store.card, scale, head_class.Settings)
     overrides = {**facts, **from_shapes, **({"text": text} if text else {}), **overrides}
     settings = build_settings(head, store.dataset, category, overrides, kinds)
-    text_features = prototypes = None
-    wanted = head_class.needs(settings.head).texts
-    if wanted:
-        text_features = store.text(settings.prototypes.text)
-        prototypes = build_prototypes(text_features, settings.prototypes, wanted)
-    audio_header = data.second_header
-    module = build(head, data.widths, settings.head, prototypes)
+    texts = attach_texts(store, data, settings, (head, head_class.needs(settings.head)), None)
+    module = build(head, data.widths, settings.head, texts.prototypes)
     _load(module, state, source)
-    random = any(table.header.weights_random for table in data.tables)
-    random |= bool(prototypes and prototypes.random)
-    config = HeadConfig(
-        head=head, dim=data.header.dim, head_settings=vars(settings.head), train_settings=settings.train,
-        dataset=store.dataset, category=category, score=scale,
-        parts=(),
-        window=settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max()),
-        seed=0, fold=None, feature_header=data.header.to_json(), recipe_id=data.header.recipe_id,
-        audio_header=audio_header.to_json() if audio_header else None,
-        text_recipe_id=text_features.header.recipe_id if text_features else None,
-        plugin=None, plugin_settings={}, terms={}, random_weights=random, versions=versions(),
-        stream_headers={name: table.header.to_json() for name, table in data.streams.items()},
-    )  # fmt: skip
+    window = settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max())
+    config = head_config(head, data, store.dataset, Unit(category, scale, settings, window), texts)
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config)
     return path

@@ -19,7 +19,7 @@ from longtake.train.heads.base import Batch, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
 from longtake.train.protocol.settings import card_settings
 from longtake.train.protocol.summary import AVERAGE
-from longtake.train.runs.compare import Line, line_of
+from longtake.train.runs.compare import line_of
 from longtake.train.runs.records import METRICS
 
 AUDIO_DIM, TEXT_DIM = 768, 512
@@ -86,43 +86,28 @@ def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
     return replace(batch, audio=None, second_stream=frames, terms=torch.zeros(1, num_boundaries + 2, dtype=torch.long))
 
 
-def read_runs(folder: Path) -> list[tuple[str, Line]]:
-    """(dataset, line) of every run in a folder, the newest last; what is not a run with results is left out."""
+def describe_runs(folder: Path) -> list[dict[str, Any]]:
+    """Every run in a folder, the newest last, with its average or its only result; what is not a run with results is left out."""
     found = []
     for path in sorted(folder.glob(f"*/{METRICS}"), key=lambda path: path.stat().st_mtime_ns):
         try:
-            found.append(line_of(path.parent))
+            dataset, line = line_of(path.parent)
         except DataError:
             continue
+        key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), ("", ""))
+        facts = {"dataset": dataset, "run": line.method, "features": line.features, "figures_of": line.source}
+        found.append({**facts, "spearman": line.spearman.get(key), "mse": line.mse.get(key)})
     return found
 
 
-def summary_of(line: Line) -> dict[str, float | None]:
-    """The average row, or the only one."""
-    key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), ("", ""))
-    return {"spearman": line.spearman.get(key), "mse": line.mse.get(key)}
-
-
-def describe_runs(found: list[tuple[str, Line]]) -> list[dict[str, object]]:
-    return [
-        {"dataset": dataset, "run": line.method, "figures_of": line.source, **summary_of(line)}
-        for dataset, line in found
+def format_runs(runs: list[dict[str, Any]]) -> str:
+    """A line for each row of `describe_runs`."""
+    names = {"dataset": "dataset", "run": "run", "features": "features", "spearman": "Spearman", "mse": "MSE"}
+    shown = [
+        {n: "" if v is None else f"{v:.3f}" if isinstance(v, float) else v for n, v in one.items()} for one in runs
     ]
-
-
-def format_runs(found: list[tuple[str, Line]]) -> str:
-    rows = [
-        [
-            dataset,
-            line.method,
-            line.features,
-            *("" if v is None else f"{v:.3f}" for v in summary_of(line).values()),
-            line.source,
-        ]
-        for dataset, line in found
-    ]
-    headers = ["dataset", "run", "features", "Spearman", "MSE", "figures of"]
-    return tabulate(rows, headers, disable_numparse=True)
+    rows = [[one[name] for name in (*names, "figures_of")] for one in shown]
+    return tabulate(rows, [*names.values(), "figures of"], disable_numparse=True)
 
 
 def format_heads(rows: list[dict[str, Any]]) -> str:

@@ -29,7 +29,7 @@ from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import checkpoints, load_run
 from longtake.train.runs.predict import Prediction, predict_run
 from longtake.train.runs.records import read_run
-from longtake.train.runs.tables import RANDOM_NOTE, format_table, read_predictions
+from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, read_predictions
 from longtake.train.runs.tensorboard import logged_models, read_log
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -71,10 +71,14 @@ class Looked:
 class Section:
     """A category and score."""
 
-    name: str
+    key: tuple[str, str]
     scored: list[Scored]
     figures: list[str]
     looked: list[Looked] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, self.key))
 
     @property
     def worst(self) -> list[Scored]:
@@ -91,13 +95,7 @@ def make_page(
     """
     metrics, config = read_run(run)
     dataset, line = line_of(run)
-    sections = {key: Section(" ".join(filter(None, key)), scored, []) for key, scored in _scored(run)}
-    for section in sections.values():
-        true = np.array([one.true for one in section.scored])
-        predicted = np.array([one.predicted for one in section.scored])
-        section.figures.append(
-            figures.scatter(f"{section.name}, {len(true)} test videos", true, predicted, "judges' units")
-        )
+    sections = {section.key: section for section in _sections(run)}
     missing: list[str] = []
     _add_curves(run, sections, missing)
     if store is not None:
@@ -125,19 +123,16 @@ def make_page(
     return page, missing
 
 
-def _scored(run: Path) -> Iterator[tuple[tuple[str, str], list[Scored]]]:
-    """From predictions.csv, in its order."""
-    found: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
-    for row in read_predictions(run):
-        if not row.control:
-            unit = found.setdefault((row.category, row.score), {})
-            unit.setdefault(row.video_id, []).append((row.true, row.predicted))
-    for key, videos in found.items():
-        true = np.array([values[0][0] for values in videos.values()])
-        predicted = np.array([np.mean([value for _, value in values]) for values in videos.values()])
+def _sections(run: Path) -> Iterator[Section]:
+    """From predictions.csv, in its order, with predicted against true scores."""
+    for key, videos in by_video(read_predictions(run), lambda row: (row.category, row.score)).items():
+        true, predicted = np.array(list(videos.values())).T
         ranks = rankdata(-true), rankdata(-predicted)
         columns = zip(videos, *(column.tolist() for column in (true, predicted, *ranks)))
-        yield key, [Scored(*values) for values in columns]
+        section = Section(key, [Scored(*values) for values in columns], [])
+        title = f"{section.name}, {len(true)} test videos"
+        section.figures.append(figures.scatter(title, true, predicted, "judges' units"))
+        yield section
 
 
 def _add_curves(run: Path, sections: dict[tuple[str, str], Section], missing: list[str]) -> None:
@@ -149,14 +144,9 @@ def _add_curves(run: Path, sections: dict[tuple[str, str], Section], missing: li
             mine = {name: found for name, found in curves.items() if name.startswith(f"{unit}-seed")}
             if mine:
                 break
-        for title, values in (
-            ("loss", {name: found.loss for name, found in mine.items()}),
-            ("test Spearman", {name: found.test_spearman for name, found in mine.items()}),
-        ):
+        for title, kind in (("loss", "loss"), ("test Spearman", "test_spearman")):
             lines = {
-                name.removeprefix(f"{unit}-"): (list(points), list(points.values()))
-                for name, points in sorted(values.items())
-                if points
+                name.removeprefix(f"{unit}-"): points for name in sorted(mine) if (points := getattr(mine[name], kind))
             }
             if lines:
                 section.figures.append(figures.curves(section.name, title, lines))
@@ -217,24 +207,16 @@ def _add_patterns(
             explained = float((values[:2] ** 2).sum() / max((values**2).sum(), 1e-12))
             grades = np.tile(np.arange(count), len(patterns))
             points = left[:, :2] * values[:2]
-            section.figures.append(
-                figures.embedding(f"{section.name}, {config.file_name}", points, grades, _grade_names(count), explained)
-            )
+            title = f"{section.name}, {config.file_name}"
+            section.figures.append(figures.embedding(title, points, grades, _grade_names(count), explained))
 
 
 def _patterns(head: Head, config: HeadConfig, maker: BatchMaker, video_ids: Sequence[str]) -> np.ndarray | None:
     """float `(videos, grades, width)`; None for a head without patterns."""
-    place = {video_id: row for row, video_id in enumerate(maker.data.video_ids)}
-    rows = np.array([place[video_id] for video_id in video_ids if video_id in place], int)
-    found = []
-    settings = config.train_settings
-    for batch in maker.test(
-        rows,
-        np.zeros(len(rows)),
-        window=config.window,
-        test_window=settings.test_window,
-        batch_size=settings.batch_size,
-    ):
+    rows = np.flatnonzero(np.isin(maker.data.video_ids, video_ids))
+    found, settings = [], config.train_settings
+    nothing, size = np.zeros(len(rows)), settings.batch_size
+    for batch in maker.test(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=size):
         output = head(batch)
         if not output.patterns or output.patterns[0].shape[1] < 2:
             return None
@@ -243,14 +225,9 @@ def _patterns(head: Head, config: HeadConfig, maker: BatchMaker, video_ids: Sequ
 
 
 def _add_looks(
-    run: Path,
-    store: Store,
-    videos: Path | None,
-    show: Sequence[str],
-    sections: dict[tuple[str, str], Section],
-    own: dict[tuple[str, str], str],
-    missing: list[str],
-) -> None:
+    run: Path, store: Store, videos: Path | None, show: Sequence[str], sections: dict[tuple[str, str], Section],
+    own: dict[tuple[str, str], str], missing: list[str],
+) -> None:  # fmt: skip
     tested = [one.video_id for section in sections.values() for one in section.scored]
     for video_id in show:
         if video_id not in tested:

@@ -84,9 +84,7 @@ class Prediction:
 
     def __repr__(self) -> str:
         spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.3f}"
-        return f"Prediction({self.video_id!r}: {self.category} {self.score} {self.predicted:.3f}{spread})".replace(
-            "  ", " "
-        )
+        return f"Prediction({self.video_id!r}: {self.name} {self.predicted:.3f}{spread})"
 
 
 class Predictions(list[Prediction]):
@@ -118,14 +116,9 @@ class _Votes:
 
 
 def predict_run(
-    run_folder: Path,
-    store: Store,
-    only: Sequence[str] = (),
-    category: str | None = None,
-    *,
-    accept: Sequence[str] = (),
-    running: bool = False,
-) -> list[Prediction]:
+    run_folder: Path, store: Store, only: Sequence[str] = (), category: str | None = None,
+    *, accept: Sequence[str] = (), running: bool = False,
+) -> list[Prediction]:  # fmt: skip
     """Every video of the store that the run has a head for. Where `category` names the heads, its videos and those without a category.
 
     `accept` names fields of the recipe that may differ. Raises `CheckpointError` when another does, naming how, and
@@ -161,9 +154,8 @@ def predict_run(
         named = ", ".join(f"{video_id} ({known[video_id] or 'no category'})" for video_id in unscored[:5])
         which = f"{named}{', ...' if len(unscored) > 5 else ''}" if only else f"the videos of {store.path}"
         have = category or ", ".join(sorted(asked_of))
-        remedy = "`features relabel` gives videos another category"
-        if not all(known[video_id] for video_id in unscored):
-            remedy = "Name the heads with --category"
+        all_known = all(known[video_id] for video_id in unscored)
+        remedy = "`features relabel` gives videos another category" if all_known else "Name the heads with --category"
         raise DataError(f"{run_folder} has no head for {which}: their categories are not among {have}. {remedy}")
     return [_prediction(key, found, *spans[key[0]]) for key, found in votes.items()]
 
@@ -239,14 +231,14 @@ def watched_attention(head: nn.Module) -> Iterator[list[torch.Tensor]]:
 def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, ends: np.ndarray) -> Prediction:
     grades = np.mean(votes.grades, axis=0) if votes.grades else np.zeros(0)
     moments: tuple[Moment, ...] = ()
-    by_grade = np.zeros((0, len(starts)))
-    shares = np.zeros(0)
+    by_grade, shares = np.zeros((0, len(starts))), np.zeros(0)
     if votes.attention:
         by_grade = np.mean(votes.attention, axis=0)
         shares = np.mean([weights @ seen for weights, seen in zip(votes.grades, votes.attention)], axis=0)
         shares = shares / max(shares.sum(), 1e-12)
         best = np.argsort(-shares, kind="stable")[:MOMENTS]
         moments = tuple(Moment(float(starts[i]), float(ends[i]), float(shares[i])) for i in best)
+    running = np.mean(votes.running, axis=0) if votes.running else np.zeros(0)
     return Prediction(
         *key,
         predicted=float(np.mean(votes.scores)),
@@ -255,11 +247,7 @@ def _prediction(key: tuple[str, str, str], votes: _Votes, starts: np.ndarray, en
         grades=_floats(grades),
         moments=moments,
         timeline=Timeline(
-            _floats(starts),
-            _floats(ends),
-            _floats(shares),
-            tuple(map(_floats, by_grade)),
-            _floats(np.mean(votes.running, axis=0)) if votes.running else (),
+            _floats(starts), _floats(ends), _floats(shares), tuple(map(_floats, by_grade)), _floats(running)
         ),
         random_weights=votes.random_weights,
         unmatched=votes.unmatched,
@@ -271,15 +259,9 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
 
 
 def predict_video(
-    run_folder: Path,
-    video: Path,
-    category: str | None = None,
-    *,
-    weights: Sequence[str] = (),
-    device: str = "auto",
-    accept: Sequence[str] = (),
-    running: bool = False,
-) -> list[Prediction]:
+    run_folder: Path, video: Path, category: str | None = None, weights: Sequence[str] = (), device: str = "auto",
+    *, accept: Sequence[str] = (), running: bool = False,
+) -> list[Prediction]:  # fmt: skip
     """The scores of a video file, whose features are made by the recipe of the run and then forgotten.
 
     `category` may be left out where the run has heads for one only. Raises `TrainError` where the extract extra is not
@@ -314,18 +296,22 @@ def predict(
     weights: Sequence[str] = (),
     device: str = "auto",
     accept: Sequence[str] = (),
+    overlay: Path | str | None = None,
 ) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
     `category` names the heads for videos without a category, `accept` fields of the recipe that may differ; `weights` and `device` are
-    the backbone's, as `extract run` takes them. Raises a `LongtakeError` where something cannot be scored.
+    the backbone's, as `extract run` takes them; `overlay` is a file to write the video to, with attention and score. Raises a
+    `LongtakeError` where something cannot be scored.
     """
     if features is None and video is not None:
         if only:
             raise DataError("only= goes with features=: it names videos of a store")
-        return Predictions(
-            predict_video(Path(run), Path(video), category, weights=weights, device=device, accept=accept)
-        )
+        running = overlay is not None
+        found = predict_video(Path(run), Path(video), category, weights, device, accept=accept, running=running)
+        if overlay is not None:
+            draw(Path(video), Path(overlay), found)
+        return Predictions(found)
     if features is None or video is not None:
         raise DataError("name what to score with either features= or video=")
     with open_store(features) as store:
@@ -360,14 +346,13 @@ def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
             writer.writerow([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
 
 
-def overlay(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
+def draw(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
     """Write `out`, the video with the attention of each clip and the score so far; of predictions with `running`."""
-    draw = from_extract("draw_overlay", "drawing on a video")
-    track = from_extract("track", "drawing on a video")
+    draw_overlay, track = (from_extract(name, "drawing on a video") for name in ("draw_overlay", "track"))
     tracks = []
     for one in predictions:
         line = one.timeline
         running = [f"so far {score:.2f}, whole {one.predicted:.2f}" for score in line.running]
         note = ", RANDOM weights" if one.random_weights else ""
         tracks.append(track(f"{one.name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
-    draw(video, out, tracks)
+    draw_overlay(video, out, tracks)

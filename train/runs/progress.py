@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from longtake.progress import Progress, Shown
 from longtake.train.engine.state import Epoch
 from longtake.train.protocol.experiment import Experiment, Model
@@ -22,16 +20,11 @@ class EpochProgress(Progress):
         name = _name(model, model.unit)
         self._begin(name, epoch.index - 1)
         self.step(name, loss=f"{epoch.loss:.4f}")
-        test = f", test Spearman {epoch.test.spearman:.3f}" if epoch.test else ""
-        self.say(
-            "epoch",
-            f"{name}, epoch {epoch.index}/{model.job.settings.epochs}: loss {epoch.loss:.4f}{test}",
-            detail=True,
-            **_facts(model, model.unit),
-            epoch=epoch.index,
-            loss=epoch.loss,
-            test_spearman=epoch.test.spearman if epoch.test else None,
-        )
+        spearman = epoch.test.spearman if epoch.test else None
+        test = "" if spearman is None else f", test Spearman {spearman:.3f}"
+        line = f"{name}, epoch {epoch.index}/{model.job.settings.epochs}: loss {epoch.loss:.4f}{test}"
+        facts = {**model.facts(model.unit), "epoch": epoch.index, "loss": epoch.loss, "test_spearman": spearman}
+        self.say("epoch", line, detail=True, **facts)
 
     def _begin(self, name: str, num_epochs: int) -> None:
         """At the first report of a model, count the epochs that it has done before."""
@@ -41,27 +34,12 @@ class EpochProgress(Progress):
 
     def result(self, result: Result) -> None:
         test, model = result.fitted.test, result.model
-        ends = ", finished before" if result.kept else ""
+        line = f"{_name(model, result.unit)}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
         if result.kept:
             self._begin(_name(model, model.unit), model.job.settings.epochs)
-        self.say(
-            "model",
-            f"{_name(model, result.unit)}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch{ends}",
-            **_facts(model, result.unit),
-            spearman=test.spearman,
-            mse=test.mse,
-            kept=result.kept,
-        )
-
-
-def _facts(model: Model, unit: Unit) -> dict[str, Any]:
-    return {
-        "category": unit.category,
-        "score": unit.scale.name,
-        "seed": model.seed,
-        "fold": model.fold,
-        "control": model.control,
-    }
+            line += ", finished before"
+        facts = {**model.facts(result.unit), "spearman": test.spearman, "mse": test.mse, "kept": result.kept}
+        self.say("model", line, **facts)
 
 
 def _name(model: Model, unit: Unit) -> str:

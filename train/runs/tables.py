@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 from tabulate import tabulate
 
 from longtake.files import write_whole
@@ -18,6 +20,7 @@ from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import Row
 
+K = TypeVar("K", bound=Hashable)
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 PREDICTIONS = "predictions.csv"
 COLUMNS = ("video_id", "category", "score", "seed", "fold", "control", "true", "predicted")
@@ -43,14 +46,10 @@ def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result])
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for result in results:
-        name = result.unit.scale.name
-        fold = "" if result.fold is None else result.fold
-        for row, predicted in zip(result.task.test_rows, result.fitted.predicted):
-            true = data.scores[name][row]
-            writer.writerow(
-                [data.video_ids[row], data.categories[row], name, result.seed, fold, int(result.control),
-                 f"{true:g}", f"{predicted:.6f}"]
-            )  # fmt: skip
+        rows, model = result.task.test_rows, result.model
+        names = result.unit.scale.name, model.seed, model.fold, int(model.control)
+        for row, true, predicted in zip(rows, result.task.scores(rows), result.fitted.predicted):
+            writer.writerow([data.video_ids[row], data.categories[row], *names, f"{true:g}", f"{predicted:.6f}"])
     write_whole(folder / PREDICTIONS, text.getvalue())
 
 
@@ -74,6 +73,18 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
         raise DataError(
             f"{folder} is not a finished run of `train heads`: {error!r}{where} of its {PREDICTIONS}"
         ) from error
+
+
+def by_video(rows: Iterable[Predicted], group: Callable[[Predicted], K]) -> dict[K, dict[str, tuple[float, float]]]:
+    """Group -> video -> true score, and the mean of those that all models but shuffled-label controls predict."""
+    found: dict[K, dict[str, list[tuple[float, float]]]] = {}
+    for row in rows:
+        if not row.control:
+            found.setdefault(group(row), {}).setdefault(row.video_id, []).append((row.true, row.predicted))
+    return {
+        key: {video: (pairs[0][0], float(np.mean([p for _, p in pairs]))) for video, pairs in videos.items()}
+        for key, videos in found.items()
+    }
 
 
 def format_table(rows: Sequence[Row], form: str = "simple") -> str:

@@ -28,11 +28,11 @@ def results(store, epochs=None, folder=None, **options):
 def test_every_model_gives_a_result_and_reports_its_epochs(store):
     epochs = []
     found = results(store, epochs, seeds=2, floor=False)
-    assert [(one.unit.category, one.seed) for one in found] == [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
+    assert [(one.unit.category, one.model.seed) for one in found] == [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
     assert epochs == [(one.model.name, index) for one in found for index in (1, 2)]
     for one in found:
         assert one.fitted.predicted.shape == (6,) and np.isfinite(one.fitted.predicted).all()
-        assert one.baseline is None and not one.kept and one.fold is None
+        assert one.baseline is None and not one.kept and one.model.fold is None
 
 
 def test_the_baseline_is_that_of_the_unit_and_a_control_has_none(store):
@@ -40,14 +40,14 @@ def test_the_baseline_is_that_of_the_unit_and_a_control_has_none(store):
     alone = {one.unit.category: one.fitted.test for one in results(store, head="ridge", overrides=())}
     assert len(found) == 8
     for one in found:
-        assert one.baseline == (None if one.control else alone[one.unit.category])
+        assert one.baseline == (None if one.model.control else alone[one.unit.category])
 
 
 def test_models_that_are_finished_in_the_folder_are_kept(store, tmp_path):
     options = {"floor": False, "control": True, "folder": tmp_path}
     first, epochs = results(store, **options, categories=("A",)), []
     again = results(store, epochs, **options, categories=("A",))
-    assert [one.control for one in again if one.kept] == [True], (
+    assert [one.model.control for one in again if one.kept] == [True], (
         "a model whose checkpoint was not written is trained again"
     )
     assert {name for name, _ in epochs} == {one.model.name for one in again if not one.kept}

@@ -13,7 +13,7 @@ import longtake.features.cli as features_cli
 from longtake.manifests.card import Protocol, find_card
 from longtake.train import extras as bridge
 from longtake.train.cli import main
-from longtake.train.runs.page import _scored
+from longtake.train.runs.page import _sections
 from tests.calls import invoke
 from tests.train.planted import planted_store, write_random
 
@@ -101,7 +101,9 @@ def test_without_a_store_and_for_a_head_without_epochs(lab):
 def test_videos_that_are_asked_for(lab, tmp_path):
     folder, store = lab
     call = ("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
-    ids = [one.video_id for _, scored in _scored(folder / "gslm") for one in scored if one.video_id.startswith("A")]
+    ids = [
+        one.video_id for section in _sections(folder / "gslm") for one in section.scored if one.video_id.startswith("A")
+    ]
     run(*call, *(word for video_id in ids for word in ("--show", video_id)))
     text = (tmp_path / "r.html").read_text()
     assert all(f"<figcaption>{video_id}, " in text for video_id in ids) and "asked for" in text
@@ -110,8 +112,8 @@ def test_videos_that_are_asked_for(lab, tmp_path):
 
 def test_a_video_that_has_another_category_by_now(lab, tmp_path):
     folder, store = lab
-    (_, scored), *_ = _scored(folder / "gslm")
-    best = max(scored, key=lambda one: one.true).video_id
+    first, *_ = _sections(folder / "gslm")
+    best = max(first.scored, key=lambda one: one.true).video_id
     moved = shutil.copy(store, tmp_path / "s.h5")
     (tmp_path / "planted.csv").write_text(f"video_id,category\n{best},C\n")
     invoke(features_cli.main, "relabel", moved, "--manifest", tmp_path / "planted.csv")
@@ -123,7 +125,8 @@ def test_a_video_that_has_another_category_by_now(lab, tmp_path):
 
 def test_ranks_and_errors(lab):
     folder, _ = lab
-    for _, scored in _scored(folder / "gslm"):
+    for section in _sections(folder / "gslm"):
+        scored = section.scored
         assert len(scored) == 8
         true = np.array([one.true for one in scored])
         assert [one.true_rank for one in scored] == [float((true > t).sum() + 1) for t in true]
