@@ -15,7 +15,7 @@ import torch
 
 from longtake.errors import LongtakeError
 from longtake.features.store import Store
-from longtake.features.types import recipe_hash
+from longtake.features.types import FeatureHeader, TextHeader, recipe_hash
 from longtake.manifests.card import Card
 from longtake.train.data.batches import CPU, put_on_device
 from longtake.train.data.dataset import FeatureSet, Widths
@@ -158,7 +158,8 @@ class Experiment:
 
 def random_weights(data: FeatureSet, texts: Texts) -> bool:
     """Whether some of the features or texts are from random weights, so that results say nothing about a method."""
-    return any(one.header.weights_random for one in (*data.tables, *texts.sets))
+    headers: list[FeatureHeader | TextHeader] = [table.header for table in data.tables]
+    return any(header.weights_random for header in [*headers, *(text.header for text in texts.sets)])
 
 
 def build(head: str, widths: Widths, settings: object, prototypes: Prototypes | None) -> Head:

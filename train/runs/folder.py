@@ -28,7 +28,7 @@ from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
 from longtake.train.protocol.experiment import Experiment, random_weights
-from longtake.train.protocol.options import BASELINE
+from longtake.train.protocol.options import BASELINE, Options
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import summarise
 from longtake.train.protocol.texts import Texts
@@ -243,9 +243,11 @@ def _earlier_versions(there: Mapping[str, Any], now: Mapping[str, str]) -> list[
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names of the entries that make two configurations those of different runs; `run_id` alone only when nothing else differs."""
     names = [name for name in _SAME if one.get(name) != other.get(name)]
-    options = one["options"].keys() | other["options"].keys()
+    # A run of an earlier release lacks options of later ones, which it had at their defaults.
+    defaults = json.loads(json.dumps(asdict(Options())))
+    mine, theirs = ({**defaults, **known["options"]} for known in (one, other))
     names += sorted(
-        name for name in options if name not in _ANYWHERE and one["options"].get(name) != other["options"].get(name)
+        name for name in mine.keys() | theirs.keys() if name not in _ANYWHERE and mine.get(name) != theirs.get(name)
     )
     return [name for name in names if name != "run_id"] or names
 
