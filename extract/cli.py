@@ -122,6 +122,11 @@ recipe_options = _together(
     type=click.Choice(["fail", "silence"]),
     help="For a file without sound, record a failure of the audio backbones (default), or extract features of silence.",
 )
+@click.option(
+    "--square-pixels",
+    is_flag=True,
+    help="Stretch pictures whose pixels are not square to their shown shape. Part of the recipe.",
+)
 @click.option("--show-pred", is_flag=True, help="Print the top classes of the first clips, to check the weights.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step. Default: the backbone's.")
 @click.option(

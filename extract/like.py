@@ -78,6 +78,8 @@ def _specs(name: str) -> Iterator[BackboneSpec]:
         yield spec
         if isinstance(spec.frames, SoundRule):
             yield replace(spec, frames=replace(spec.frames, missing="silence"))
+        else:
+            yield replace(spec, frames=replace(spec.frames, square_pixels=True))
 
 
 def _spec_like(header: FeatureHeader) -> BackboneSpec:

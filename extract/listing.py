@@ -87,8 +87,11 @@ def probe_facts(video: Path, decoder: str) -> dict[str, object]:
     opened = decode.get_decoder(decoder)
     info = opened.probe(video)
     return {
-        **{name: value for name, value in asdict(info).items() if name not in ("timeline", "path")},
+        **{name: value for name, value in asdict(info).items() if name not in ("timeline", "path", "orientation")},
         "path": str(info.path),
+        "rotation_degrees": 90 * info.orientation.quarter_turns,
+        "mirrored": info.orientation.mirrored,
+        "pixel_aspect": f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
         "num_frames": len(info.timeline),
         "duration_seconds": info.timeline.end_seconds,
         "fps": info.timeline.fps,

@@ -32,6 +32,8 @@ class FrameRule:
     final_height: int = 0
     """Pixels after a second resize that ignores the aspect ratio; 0 for none."""
     final_width: int = 0
+    square_pixels: bool = False
+    """Pictures whose pixels are not square, by the file, are stretched to their shown shape by the first resize."""
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
@@ -58,6 +60,8 @@ class FrameRule:
         found = asdict(self)
         if not self.final_height:
             del found["final_height"], found["final_width"]
+        if not self.square_pixels:
+            del found["square_pixels"]
         return found
 
 

@@ -26,6 +26,8 @@ class VideoResult:
     failure: VideoRecord | None
     remark: str = ""
     """Something about the file that the user may want to check."""
+    warnings: tuple[str, ...] = ()
+    """What many files may have; each is printed once a run."""
 
 
 def unread_record(row: ManifestRow) -> VideoRecord:

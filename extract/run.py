@@ -92,6 +92,7 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
     """Execute a plan and publish its store, which also happens when it is interrupted or ends with an error."""
     failures = {record.video_id: record for record in plan.earlier_failures}
     interrupted, num_new = False, 0
+    warned: set[str] = set()
     # After an interruption or an error, do not wait for another process that publishes the same store.
     wait_seconds = 0.0
     with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
@@ -104,6 +105,9 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
         try:
             for video in execute(plan, count_clips, progress.note):
                 progress.video(video)
+                for text in set(video.warnings) - warned:
+                    warned.add(text)
+                    warnings.warn(f"{video.video_id}, and perhaps others: {text}", LongtakeWarning, stacklevel=2)
                 if video.failure:
                     failures[video.video_id] = video.failure
                 else:

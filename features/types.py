@@ -139,6 +139,10 @@ class VideoRecord:
     """Name of the decoder that read the file; the recipe has its version. Empty if not recorded."""
     damaged_frames: float = float("nan")
     """Number of damaged or lost pictures in the part of the file that was used; nan if not recorded."""
+    pixel_aspect: float = float("nan")
+    """Width of a shown pixel by its height, as the file says; nan if not recorded."""
+    transfer: str = ""
+    """`PQ` or `HLG` for pictures of high dynamic range, `SDR` for others; empty if not recorded."""
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
+from longtake.extract.decode.orientation import Orientation
 from longtake.extract.errors import DecoderUnfit, FramesNotPackets
 from longtake.extract.preprocessing import FrameRule
 
@@ -32,10 +34,14 @@ class VideoInfo:
     codec: str
     pixel_format: str
     width: int
-    """As shown, after rotation."""
+    """As shown, upright."""
     height: int
-    rotation_degrees: int
-    """Clockwise turn that the file asks for; already applied to the pictures."""
+    orientation: Orientation
+    """What the file asks for; already applied to the pictures."""
+    pixel_aspect: Fraction
+    """Width of a shown pixel by its height; 1 for square pixels, and where the file does not say."""
+    transfer: str
+    """`PQ` or `HLG` for pictures of high dynamic range, which are taken as they are stored; `SDR` for others."""
     timeline: Timeline
     """Of the picture stream, not from the header."""
     times_from: str
@@ -109,6 +115,11 @@ def require_time(info: VideoInfo, index: int, seconds: float | None) -> None:
 def last_wanted(wanted: Wanted) -> int:
     """Index of the last wanted frame; -1 if none is."""
     return max((max(frames, default=-1) for frames in wanted.values()), default=-1)
+
+
+def unfit_turn(info: VideoInfo) -> str:
+    """`Decoder.unfit` of libraries that turn pictures by themselves: they know quarter turns only."""
+    return "" if info.orientation.plain else "it does not show mirrored pictures, or odd turns, as the file asks"
 
 
 def require_fit(decoder: Decoder, info: VideoInfo) -> None:

@@ -12,10 +12,10 @@ import decord
 import numpy as np
 from decord._ffi.base import DECORDError
 
-from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, last_wanted
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, last_wanted, unfit_turn
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
-from longtake.extract.decode.scale import Scaler, resized, rgb_frame
+from longtake.extract.decode.scale import Scaler, rgb_frame, shown_size
 from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
 from longtake.extract.preprocessing import SWSCALE_BILINEAR, FrameRule
 
@@ -44,7 +44,7 @@ class DecordDecoder(Decoder):
             return f"its colours of {info.pixel_format} are not those of FFmpeg"
         if info.num_video_streams > 1:
             return f"of {info.num_video_streams} picture streams it takes one of its own choice"
-        return ""
+        return unfit_turn(info)
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """Each size has its own reader, so that a rule's pictures do not depend on the other rules."""
@@ -53,7 +53,7 @@ class DecordDecoder(Decoder):
         index = -1
         try:
             readers = {size: _open(info, *size, num_threads) for size in {_size(info, rule) for rule in wanted}}
-            scaler = Scaler(0)
+            whole, scaled = Scaler(pixel_aspect=info.pixel_aspect), Scaler()
             for index in range(last_wanted(wanted) + 1):
                 report_alive()
                 rules = [rule for rule, frames in wanted.items() if index in frames]
@@ -62,7 +62,15 @@ class DecordDecoder(Decoder):
                         reader.skip_frames(1)
                     continue
                 frames = {size: rgb_frame(reader.next().asnumpy()) for size, reader in readers.items()}
-                yield index, {rule: scaler.picture(frames[_size(info, rule)], rule) for rule in rules}
+                yield (
+                    index,
+                    {
+                        rule: (scaled if rule.resize == SWSCALE_BILINEAR else whole).picture(
+                            frames[_size(info, rule)], rule
+                        )
+                        for rule in rules
+                    },
+                )
         except (DECORDError, StopIteration) as error:
             raise VideoTruncated(
                 f"{info.path.name} breaks after frame {index} of {len(info.timeline)}: decord reads no further"
@@ -72,7 +80,7 @@ class DecordDecoder(Decoder):
 def _size(info: VideoInfo, rule: FrameRule) -> tuple[int, int]:
     """Width and height to ask of decord: its resize is bit for bit FFmpeg's bilinear; other filters need the whole frame."""
     if rule.resize == SWSCALE_BILINEAR:
-        return resized(info.width, info.height, rule.short_side)
+        return shown_size(info.width, info.height, info.pixel_aspect, rule)
     return info.width, info.height
 
 

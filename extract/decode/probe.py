@@ -5,6 +5,7 @@ FFmpeg reports a truncated Matroska file, and some truncated MP4 files, as a nor
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,11 +15,16 @@ from av.container import InputContainer
 from longtake.extract.decode.base import FRAMES, PACKETS, RATE, VideoInfo
 from longtake.extract.decode.clock import Shown, require_clock, timeline_of
 from longtake.extract.decode.killable import report_alive
+from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
 from longtake.extract.decode.streams import open_media, sound_stream
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
 
 MISSING_SECONDS = 0.5
 """Headers round: a file may end this much earlier than its header says, or two frames if that is longer."""
+HIGH_RANGE = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics by their numbers in ITU-T H.273."""
+MOST_ASPECT = 8
+"""Pixels that are wider or higher than this are damage, not a shape."""
 UNTIMED_CONTAINERS = ("avi",)
 """They store when a picture is decoded, not when it is shown. FFmpeg guesses the latter, differently for packets and frames, so the two
 are not compared. Their headers count frame intervals, including those without a picture."""
@@ -44,7 +50,7 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
         raise VideoUnreadable(f"{path.name} has no picture stream; it holds {kinds}")
     if stream.codec_context is None:
         raise VideoUnreadable(f"{path.name}: FFmpeg has no decoder for its pictures; convert the file, say to H.264")
-    rotation, first_format = 0, stream.codec_context.pix_fmt
+    orientation, first_format = UPRIGHT, stream.codec_context.pix_fmt
     packets, frames = Shown(), Shown()
     num_packets = 0
     for packet in container.demux(stream):
@@ -57,10 +63,10 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
         if exact or num_packets == 1:
             for frame in packet.decode():
                 if not frames.seconds:
-                    rotation, first_format = _clockwise(frame), frame.format.name
+                    orientation, first_format = orientation_of(frame), frame.format.name
                 frames.add(frame, stream.time_base)
-    if not exact and not rotation:
-        rotation = _rotation_of_first(path, stream.index)
+    if not exact and orientation == UPRIGHT:
+        orientation = _orientation_of_first(path, stream.index)
     shown = frames if exact else packets
     if not shown.seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
@@ -86,16 +92,18 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
             f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {timeline.end_seconds + lacking:.2f} s "
             f"({counted} are there): the file is cut off"
         )
-    turned = rotation % 180 != 0
+    width, height = orientation.shown(stream.width, stream.height)
     audio = sound_stream(container)
     return VideoInfo(
         path=path,
         container=kind,
         codec=stream.codec_context.name,
         pixel_format=str(first_format),
-        width=stream.height if turned else stream.width,
-        height=stream.width if turned else stream.height,
-        rotation_degrees=rotation,
+        width=width,
+        height=height,
+        orientation=orientation,
+        pixel_aspect=_pixel_aspect(stream, orientation),
+        transfer=HIGH_RANGE.get(stream.codec_context.color_trc, "SDR"),
         timeline=timeline,
         times_from=FRAMES if exact else RATE if counted_only else PACKETS,
         origin_seconds=shown.begin,
@@ -118,17 +126,19 @@ def _lacking_of_all(path: Path) -> float:
         return float((container.duration or 0) / av.time_base) - end
 
 
-def _clockwise(frame: av.VideoFrame) -> int:
-    """Clockwise turn, 0 to 359. PyAV reports the display matrix's counter-clockwise turn, -180 to 180."""
-    return int(-getattr(frame, "rotation", 0)) % 360
+def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
+    stored = stream.sample_aspect_ratio or Fraction(1)
+    if not 1 / MOST_ASPECT <= stored <= MOST_ASPECT:
+        return Fraction(1)
+    return 1 / stored if orientation.quarter_turns % 2 else Fraction(stored)
 
 
-def _rotation_of_first(path: Path, stream_index: int) -> int:
-    """Rotation of the first decoded picture: a codec with delay returns none for the first packet."""
+def _orientation_of_first(path: Path, stream_index: int) -> Orientation:
+    """Orientation of the first decoded picture: a codec with delay returns none for the first packet."""
     with open_media(path) as container:
         for frame in container.decode(container.streams[stream_index]):
-            return _clockwise(frame)
-    return 0
+            return orientation_of(frame)
+    return UPRIGHT
 
 
 def _header_seconds(container: InputContainer, stream: av.VideoStream, begin_seconds: float) -> float | None:

@@ -17,7 +17,7 @@ from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.probe import probe
 from longtake.extract.decode.scale import Scaler
 from longtake.extract.decode.streams import open_media
-from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
+from longtake.extract.errors import FramesNotPackets, VideoTruncated
 
 MOST_THREADS = 16
 """FFmpeg's own limit; each thread holds a few pictures."""
@@ -37,7 +37,7 @@ class PyAVDecoder(Decoder):
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         last = last_wanted(wanted)
         index = -1
-        scaler = Scaler(info.rotation_degrees)
+        scaler = Scaler(info.orientation, info.pixel_aspect)
         try:
             with open_media(info.path) as container:
                 stream = container.streams[info.stream_index]

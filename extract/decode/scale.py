@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from fractions import Fraction
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from longtake.extract.decode.orientation import UPRIGHT, Orientation
 from longtake.extract.preprocessing import PILLOW_BICUBIC, SWSCALE_BILINEAR, FrameRule
+
+SQUARE = Fraction(1)
 
 
 class Scaler:
     """Scales the frames of one file. libswscale computes tables per pair of sizes, so its contexts are kept between frames."""
 
-    def __init__(self, rotation_degrees: int) -> None:
-        """`rotation_degrees`: clockwise turn that makes the frames upright; 0 if the decoder has applied it."""
-        self._turn = -rotation_degrees // 90
+    def __init__(self, orientation: Orientation = UPRIGHT, pixel_aspect: Fraction = SQUARE) -> None:
+        """`orientation` of the frames, `UPRIGHT` if the decoder has turned them; `pixel_aspect` of the upright pictures."""
+        self._orientation, self._pixel_aspect = orientation, pixel_aspect
         self._contexts: defaultdict[tuple[int, int, int], VideoReformatter] = defaultdict(VideoReformatter)
 
     def picture(self, frame: av.VideoFrame, rule: FrameRule) -> np.ndarray:
         """uint8 `(height, width, 3)` of the rule."""
-        width, height = resized(frame.width, frame.height, rule.short_side)
+        turn = self._orientation
+        width, height = shown_size(*turn.shown(frame.width, frame.height), self._pixel_aspect, rule)
         if rule.resize == SWSCALE_BILINEAR:
-            upright = np.rot90(self._rgb(frame, width, height), self._turn)
+            upright = turn.upright(self._rgb(frame, *turn.shown(width, height)))
         else:
-            if self._turn % 2:
-                width, height = height, width
-            whole = np.rot90(self._rgb(frame, frame.width, frame.height), self._turn)
+            whole = turn.upright(self._rgb(frame, frame.width, frame.height))
             upright = resize_with_pillow(whole, width, height, rule)
         cropped = centre_crop(upright, rule.crop_height, rule.crop_width)
         if not rule.final_height or cropped.shape[:2] == (rule.final_height, rule.final_width):
@@ -49,6 +52,14 @@ class Scaler:
 def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
     """A frame over the memory of a uint8 picture `(height, width, 3)`."""
     return av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), "rgb24")
+
+
+def shown_size(width: int, height: int, pixel_aspect: Fraction, rule: FrameRule) -> tuple[int, int]:
+    """Width and height after the first resize of a rule, before its crop."""
+    if rule.square_pixels and pixel_aspect != SQUARE:
+        # Larger numbers in the same ratio, so that rounding them does not change it.
+        return resized(width * pixel_aspect.numerator, height * pixel_aspect.denominator, rule.short_side)
+    return resized(width, height, rule.short_side)
 
 
 def resized(width: int, height: int, short_side: int) -> tuple[int, int]:

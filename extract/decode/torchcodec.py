@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, require_time
+from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, require_time, unfit_turn
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame
@@ -52,13 +52,13 @@ class TorchCodecDecoder(Decoder):
     def unfit(self, info: VideoInfo) -> str:
         if info.container in CONTAINERS_WRONG:
             return f"it gives frames of {info.container} at wrong times, or none"
-        return ""
+        return unfit_turn(info)
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         index = -1
         try:
             decoder = self.open(info, num_threads)
-            scaler = Scaler(0)
+            scaler = Scaler(pixel_aspect=info.pixel_aspect)
             for index in sorted(set().union(*wanted.values())):
                 report_alive()
                 found = decoder.get_frame_at(index)
@@ -112,7 +112,7 @@ class NVDECDecoder(TorchCodecDecoder):
         whole = FrameRule(side, side, side, (0.0,) * 3, (1.0,) * 3)
         index = min(COMPARED_FRAME, len(info.timeline) - 1)
         _, expected = next(PyAVDecoder().pictures(info, {whole: {index}}, num_threads=1))
-        found = Scaler(0).picture(rgb_frame(decoder.get_frame_at(index).data.cpu().numpy()), whole)
+        found = Scaler().picture(rgb_frame(decoder.get_frame_at(index).data.cpu().numpy()), whole)
         difference = float(np.abs(found.astype(np.int16) - expected[whole]).mean())
         if difference > LARGEST_DIFFERENCE:
             raise DecoderUnfit(

@@ -57,6 +57,7 @@ def write_video(plan: Plan, video: ExtractedVideo) -> VideoResult:
         num_values=sum(one.features.size for one in found),
         failure=next((one.record for one in found if one.record.status == FAILED), None),
         remark=_remark(found[0].record),
+        warnings=tuple(_warnings(found[0].record, plan.options.square_pixels)),
     )
 
 
@@ -65,6 +66,13 @@ def write_failure(plan: Plan, job: Job, kind: str, message: str) -> VideoResult:
     record = failed_record(unread_record(job.row), "crash", kind, message)
     failures = {e.header: VideoFeatures.failure(record, e.spec.dim) for e in job.extractors}
     return write_video(plan, ExtractedVideo(job.row, failures))
+
+
+def _warnings(record: VideoRecord, square_pixels: bool) -> Iterator[str]:
+    if not square_pixels and abs(record.pixel_aspect - 1) > 0:
+        yield "pixels that are not square are taken as square: --square-pixels stretches pictures to their shown shape"
+    if record.transfer in ("PQ", "HLG"):
+        yield f"pictures of high dynamic range ({record.transfer}) are taken as they are stored, so they look pale to the networks"
 
 
 def _remark(record: VideoRecord) -> str:

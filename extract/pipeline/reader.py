@@ -146,8 +146,9 @@ class VideoReader:
                     # Some faults show only while decoding, such as wrong pictures: the next decoder reads the file from its start.
                     self._put(Restart(job))
             return replace(
-                record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name
-            )
+                record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name,
+                pixel_aspect=float(info.pixel_aspect), transfer=info.transfer,
+            )  # fmt: skip
 
         return with_true_times(partial(self._host.call, decoder.probe, path), send)
 

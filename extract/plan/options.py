@@ -37,6 +37,8 @@ class RunOptions:
     number of threads does."""
     missing_sound: str | None = None
     """`fail` or `silence`: what audio backbones do with a file without sound."""
+    square_pixels: bool = False
+    """Stretch pictures whose pixels are not square, by the file, to their shown shape. Part of the recipe."""
     batch_size: int | None = None
     workers: int | None = None
     """Videos decoded at a time, or processes of a cluster; None is one, or what the cluster has."""
@@ -90,6 +92,7 @@ class OptionValues(TypedDict, total=False):
     precision: str
     compile: bool
     missing_sound: str | None
+    square_pixels: bool
     batch_size: int | None
     only: tuple[str, ...]
     limit: int | None

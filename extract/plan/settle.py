@@ -17,7 +17,7 @@ from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.recipes import apply_recipe
-from longtake.extract.preprocessing import ClipRule, SoundRule
+from longtake.extract.preprocessing import ClipRule, FrameRule, SoundRule
 from longtake.features.types import FeatureHeader
 from longtake.manifests.card import ClipDefaults
 
@@ -91,8 +91,10 @@ def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbon
 
 
 def choose_spec(name: str, options: RunOptions) -> BackboneSpec:
-    """The spec of a backbone as the recipe and `--missing-sound` change it. Raises `ExtractError`."""
+    """The spec of a backbone as the recipe, `--missing-sound` and `--square-pixels` change it. Raises `ExtractError`."""
     spec = apply_recipe(options.recipe, get_spec(name))
+    if options.square_pixels and isinstance(spec.frames, FrameRule):
+        spec = replace(spec, frames=replace(spec.frames, square_pixels=True))
     if options.missing_sound and isinstance(spec.frames, SoundRule):
         spec = replace(spec, frames=replace(spec.frames, missing=options.missing_sound))
     return spec

@@ -20,7 +20,7 @@ from longtake.features.stream import require_memory
 MAGIC = "longtake-features"
 NUM_BOUNDARIES = "num_boundaries"
 """Attribute of labels that have boundaries of stages; other labels have neither this attribute nor the array."""
-LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames")}
+LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames", "pixel_aspect", "transfer")}
 """Column -> attribute of the table of videos; stores of earlier writers have neither the attribute nor the column."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips is refused before anything is allocated."""

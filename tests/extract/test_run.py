@@ -5,8 +5,10 @@ import random
 import signal
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
-from tests.extract.runs import ForkedRun, extract, make_dataset, wait_for_parts
+from tests.extract.runs import ForkedRun, extract, make_dataset, run, wait_for_parts
 
 
 def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
@@ -217,3 +219,42 @@ def test_an_interrupted_python_call_stores_what_is_finished(tmp_path, numbers_ba
         )  # fmt: skip
     with open_store(tmp_path / "small.h5") as store:
         assert store.stream().videos.video_ids == ("v0", "v1")
+
+
+def wide_pixels_of_high_range(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 180, 144, "yuv420p"
+        stream.codec_context.sample_aspect_ratio, stream.codec_context.color_trc = Fraction(64, 45), 16
+        for number in range(4):
+            picture = np.full((144, 180, 3), 20, np.uint8)
+            picture[:, :40] = 200
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_the_shape_and_the_light_of_pictures_are_kept_and_said_once(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [4, 4, 4])
+    for name in ("v1", "v2"):
+        wide_pixels_of_high_range(tmp_path / "videos" / f"{name}.mp4")
+    done = extract(tmp_path)
+    assert done.output.count("warning:") == 2
+    assert done.output.count("--square-pixels stretches") == 1 and done.output.count("high dynamic range (PQ)") == 1
+    with open_store(tmp_path / "small.h5") as store:
+        plain = store.stream()
+        assert {(r.video_id, round(r.pixel_aspect, 3), r.transfer) for r in plain.records} == {
+            ("v0", 1.0, "SDR"), ("v1", 1.422, "PQ"), ("v2", 1.422, "PQ")
+        }  # fmt: skip
+        before = plain.header.recipe_id
+        taken_as_square = plain.read("v1").features
+    done = extract(tmp_path, "--square-pixels", out="square.h5")
+    assert done.output.count("warning:") == 1 and "--square-pixels" not in done.output
+    with open_store(tmp_path / "square.h5") as store:
+        assert store.stream().header.recipe_id != before
+        assert store.stream().header.preprocessing["square_pixels"] is True
+        # The bright part is farther from the middle, so less of it is in the crop.
+        assert (store.stream().read("v1").features < taken_as_square - 1).all()
+    facts = json.loads(run("probe", tmp_path / "videos" / "v1.mp4", "--json"))
+    assert (facts["pixel_aspect"], facts["transfer"]) == ("64:45", "PQ")

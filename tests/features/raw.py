@@ -64,9 +64,11 @@ def example(dtype="float32"):
                 "start_seconds": starts,
                 "end_seconds": starts + 16 / 25,
                 "videos": {
-                    "@": {"has_decoder": 1, "has_damaged_frames": 1},
+                    "@": {"has_decoder": 1, "has_damaged_frames": 1, "has_pixel_aspect": 1, "has_transfer": 1},
                     "decoder": text(["pyav", "nvdec", "", "pyav"]),
                     "damaged_frames": np.array([0.0, 3, np.nan, np.nan]),
+                    "pixel_aspect": np.array([1.0, 64 / 45, np.nan, np.nan]),
+                    "transfer": text(["SDR", "PQ", "", ""]),
                     "video_id": text(IDS),
                     "status": text(["ok", "ok", "failed", "ok"]),
                     "error_stage": text(["", "", "decode", ""]),

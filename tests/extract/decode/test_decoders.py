@@ -13,6 +13,7 @@ import pytest
 
 from longtake.extract.decode import TABLE, get_decoder
 from longtake.extract.decode.base import with_true_times
+from longtake.extract.decode.orientation import Orientation
 from longtake.extract.errors import (
     DecoderUnfit,
     ExtractError,
@@ -149,7 +150,7 @@ def test_real_files(decoder, shared):
 def test_rotation(decoder, shared):
     """The file stores 568x320 and asks for a quarter turn clockwise, which makes its letters readable."""
     info = decoder.probe(shared / "videos" / "video_90.mov")
-    assert (info.width, info.height, info.rotation_degrees) == (320, 568, 90)
+    assert (info.width, info.height, info.orientation) == (320, 568, Orientation(quarter_turns=1))
     with av.open(str(info.path)) as container:
         stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
     rule = FrameRule(320, 320, 320, (0.0,) * 3, (1.0,) * 3)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from longtake.extract.decode.orientation import Orientation
 from longtake.extract.decode.scale import Scaler, centre_crop, resized, rgb_frame
 from longtake.extract.preprocessing import PILLOW_BILINEAR, SWSCALE_BILINEAR, FrameRule
 
@@ -30,6 +34,30 @@ def test_frames_are_turned_clockwise_before_the_crop(resize):
     picture = np.zeros((16, 32, 3), np.uint8)
     picture[:, :16] = 200  # the left half is at the top after a quarter turn clockwise
     rule = FrameRule(16, 16, 16, (0.0,) * 3, (1.0,) * 3, resize)
-    found = Scaler(90).picture(rgb_frame(picture), rule)
+    found = Scaler(Orientation(quarter_turns=1)).picture(rgb_frame(picture), rule)
     assert found.shape == (16, 16, 3)
     assert (found[:8] == 200).all() and not found[8:].any()
+
+
+@pytest.mark.parametrize("resize", [SWSCALE_BILINEAR, PILLOW_BILINEAR])
+@pytest.mark.parametrize("turns", [0, 1])
+def test_pixels_that_are_not_square_are_stretched_when_asked(resize, turns):
+    """45x64 pixels of 64:45 are shown as a square, upright or turned; without the option they are scaled as they are."""
+    picture = np.zeros((64, 45, 3), np.uint8)
+    picture[:, 20:25] = 200
+    orientation = Orientation(quarter_turns=turns)
+    aspect = Fraction(45, 64) if turns else Fraction(64, 45)
+    rule = FrameRule(64, 64, 64, (0.0,) * 3, (1.0,) * 3, resize)
+    scaler = Scaler(orientation, aspect)
+    square = np.rot90(scaler.picture(rgb_frame(picture), replace(rule, square_pixels=True)), turns)
+    bright = np.flatnonzero(square[32, :, 0] > 100)
+    assert 5 * 64 / 45 - 2 < len(bright) < 5 * 64 / 45 + 2
+    np.testing.assert_array_equal(
+        scaler.picture(rgb_frame(picture), rule), Scaler(orientation).picture(rgb_frame(picture), rule)
+    )
+
+
+def test_the_shape_of_pixels_is_in_the_recipe_only_when_it_is_used():
+    rule = FrameRule(64, 64, 64, (0.0,) * 3, (1.0,) * 3)
+    assert "square_pixels" not in rule.facts()
+    assert replace(rule, square_pixels=True).facts()["square_pixels"] is True

@@ -69,7 +69,9 @@ def test_others_can_read_what_we_write(tmp_path, suffix, other, dtype):
 
 @pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize("other", KINDS)
-@pytest.mark.parametrize("missing", [("decoder",), ("damaged_frames",), ("decoder", "damaged_frames")])
+@pytest.mark.parametrize(
+    "missing", [("decoder",), ("damaged_frames",), ("decoder", "damaged_frames", "pixel_aspect", "transfer")]
+)
 def test_stores_from_before_a_column_was_recorded(tmp_path, suffix, other, missing):
     tree = raw.example()
     (stream,) = tree["streams"].values()
@@ -92,6 +94,7 @@ def test_stores_from_before_a_column_was_recorded(tmp_path, suffix, other, missi
                 False,
                 False,
             ]
+            assert [record.transfer for record in records] == [""] * 4 or "transfer" not in missing
             assert verify(store) == []
 
 
