@@ -16,6 +16,7 @@ from tests.train.heads.kit import (
 )
 
 HOSTS = ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
+HOSTS += ["t2cr"]
 HOSTS += ["hgcn"]
 
 
