@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from longtake.extract.errors import ExtractError, VideoMissing
+from longtake.files import require_regular
 from longtake.manifests.table import Manifest, ManifestRow, composed, find_manifest, read_manifest
+
+SIDECARS = (
+    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".md", ".log", ".nfo", ".html", ".pdf", ".description",
+    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".svg", ".thm",
+    ".srt", ".vtt", ".ass", ".ssa", ".sub", ".idx", ".sbv", ".lrc", ".ttml", ".smi",
+    ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".mat", ".md5", ".sha256", ".part", ".tmp", ".bak",
+)  # fmt: skip
+"""Endings of files that stand for no video: texts, pictures, subtitles, arrays, checksums, and what is not finished."""
 
 
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
@@ -21,17 +30,23 @@ def index_by_stem(folder: Path) -> dict[str, list[str]]:
 
 
 def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -> Path:
-    """The row's own path, or the one file of that stem. Raises `VideoMissing`."""
+    """The row's own path, or the one video of that stem. Raises `VideoMissing`, and `OSError` for what is not a file."""
     if row.path is not None:
         path = folder / row.path
-        if not path.is_file():
+        if not path.exists():
             raise VideoMissing(f"no file {path}")
-        return path
-    names = stems.get(composed(row.video_id), [])
-    if len(names) == 1:
-        return folder / names[0]
+        return require_regular(path)
+    names = sorted(stems.get(composed(row.video_id), []))
+    # Text or pictures of the same name, as many tools write them next to a video, are no second video.
+    videos = [name for name in names if not name.lower().endswith(SIDECARS)]
+    if len(videos) == 1:
+        return folder / videos[0]
+    if videos:
+        raise VideoMissing(f"{folder} holds {', '.join(videos)}: name one of them in the manifest's column path")
     if names:
-        raise VideoMissing(f"{folder} holds {', '.join(sorted(names))}: name one of them in the manifest's column path")
+        raise VideoMissing(
+            f"{folder} holds {', '.join(names)}, which is no video by its ending, and no other file of that name"
+        )
     raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
 
 

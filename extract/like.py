@@ -45,7 +45,7 @@ def extract_like(
     stream carries the recipe that was really used, which the caller compares. Raises `LongtakeError` when the video cannot be
     read or the weights cannot be loaded.
     """
-    if not video.is_file():
+    if not video.exists():
         raise ExtractError(f"no video at {video}")
     specs = [_spec_like(header) for header in headers]
     asked = choose_weights(specs, weights)

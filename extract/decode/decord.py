@@ -16,6 +16,7 @@ from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, l
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame, shown_size
+from longtake.extract.decode.streams import file_url
 from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
 from longtake.extract.preprocessing import SWSCALE_BILINEAR, FrameRule
 
@@ -86,7 +87,7 @@ def _size(info: VideoInfo, rule: FrameRule) -> tuple[int, int]:
 
 def _open(info: VideoInfo, width: int, height: int, num_threads: int) -> decord.VideoReader:
     try:
-        reader = decord.VideoReader(str(info.path), decord.cpu(0), width, height, num_threads)
+        reader = decord.VideoReader(file_url(info.path), decord.cpu(0), width, height, num_threads)
     except DECORDError as error:
         raise VideoUnreadable(
             f"{info.path.name}: decord cannot open it, though PyAV can; use --decoder pyav"

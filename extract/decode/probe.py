@@ -14,10 +14,12 @@ from av.container import InputContainer
 
 from longtake.extract.decode.base import FRAMES, PACKETS, RATE, VideoInfo
 from longtake.extract.decode.clock import Shown, require_clock, timeline_of
+from longtake.extract.decode.encrypted import is_encrypted
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
 from longtake.extract.decode.streams import open_media, sound_stream
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
+from longtake.files import require_regular
 
 MISSING_SECONDS = 0.5
 """Headers round: a file may end this much earlier than its header says, or two frames if that is longer."""
@@ -34,8 +36,10 @@ TRUSTED_CONTAINERS = ("flv", "asf")
 
 def probe(path: Path, exact: bool) -> VideoInfo:
     """See `longtake.extract.decode.base.Decoder.probe`."""
-    if not path.is_file():
+    if not path.exists():
         raise VideoMissing(f"no file {path}")
+    if is_encrypted(require_regular(path)):
+        raise VideoUnreadable(f"{path.name} is encrypted: its pictures cannot be read without the key")
     try:
         with open_media(path) as container:
             return _read(container, path, exact)

@@ -15,6 +15,7 @@ from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, r
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.pyav import PyAVDecoder
 from longtake.extract.decode.scale import Scaler, rgb_frame
+from longtake.extract.decode.streams import file_url
 from longtake.extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
 from longtake.extract.preprocessing import FrameRule
 
@@ -73,7 +74,7 @@ class TorchCodecDecoder(Decoder):
     def open(self, info: VideoInfo, num_threads: int) -> VideoDecoder:
         try:
             decoder = VideoDecoder(
-                str(info.path), stream_index=info.stream_index, dimension_order="NHWC", num_ffmpeg_threads=num_threads,
+                file_url(info.path), stream_index=info.stream_index, dimension_order="NHWC", num_ffmpeg_threads=num_threads,
                 device=self.device, seek_mode="exact",
             )  # fmt: skip
         except (RuntimeError, ValueError) as error:

@@ -18,7 +18,7 @@ import numpy as np
 from longtake.extract.demo.render import RENDER_VERSION, render_routine
 from longtake.extract.demo.routine import CATEGORIES, DURATION_SECONDS, KINDS, Element, Routine
 from longtake.extract.errors import ExtractError
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.processes import end_with_starter
 
 SHIPPED_VIDEOS = 128
@@ -143,7 +143,7 @@ def write_demo(
     _claim(folder, {"simulated": True, **plan, "render_version": RENDER_VERSION})
     manifest = folder / "demo.csv"
     for path, text in zip((manifest, folder / "truth.csv"), tables(routines)):
-        path.write_text(text, encoding="utf-8", newline="")
+        write_whole(path, text)
     report = on_video or (lambda routine, path: None)
 
     missing = []
@@ -184,7 +184,7 @@ def _claim(folder: Path, plan: Mapping[str, object]) -> None:
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     if marker.exists():
         try:
-            found = dict(json.loads(marker.read_text(encoding="utf-8")))
+            found = dict(json.loads(require_regular(marker).read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             found = {}
         others = [f"{key} is {found.get(key)}, asked for {plan[key]}" for key in plan if found.get(key) != plan[key]]

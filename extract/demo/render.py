@@ -41,7 +41,7 @@ def _encode(routine: Routine, path: Path) -> None:
 
     sound = play(routine)
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
+    with av.open(f"file:{path.absolute()}", "w", format="mp4", options=options) as container:
         video = container.add_stream("libx264", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
         # For identical bytes. One thread: with several, x264's rate control may depend on scheduling. No macroblock tree: with it, about
         # one file in a hundred differed for the same pictures.

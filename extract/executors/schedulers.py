@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.errors import there_are
 from longtake.extract.errors import ExtractError
+from longtake.files import require_regular
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -150,7 +151,7 @@ def _batch(cluster: str, num_workers: int, options: Path | None, device: str, no
     if find_spec("dask_jobqueue") is None:
         raise ExtractError(f"--cluster {cluster} needs dask-jobqueue: python -m pip install 'longtake[cluster]'")
     try:
-        settings = tomllib.loads(options.read_text(encoding="utf-8")) if options else {}
+        settings = tomllib.loads(require_regular(options).read_text(encoding="utf-8")) if options else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ExtractError(f"cannot read --cluster-options {options}: {error}") from error
     if device.startswith("cuda"):

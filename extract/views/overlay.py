@@ -19,10 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
 from longtake.extract.decode.scale import resized
-from longtake.extract.decode.streams import open_media, sound_stream
+from longtake.extract.decode.streams import file_url, open_media, sound_stream
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.preprocessing import FrameRule
-from longtake.files import temporary_path
+from longtake.files import temporary_path, write_target
 
 MOST_PIXELS = 540
 """Of the shorter side; larger videos are scaled down."""
@@ -47,7 +47,11 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
     """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` if it cannot be written, and `VideoError`; an existing `out`
     is then unchanged."""
     decoder = get_decoder("pyav")
-    if out.is_dir() or (out.exists() and out.samefile(video)):
+    try:
+        out = write_target(out)
+    except OSError as error:
+        raise ExtractError(f"cannot write the video {out}: {error.strerror}") from error
+    if out.exists() and out.samefile(video):
         raise ExtractError(f"the overlay would take the place of {out}: name another file")
     temporary = temporary_path(out)
     try:
@@ -68,7 +72,7 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
     width, height = (side - side % 2 for side in resized(info.width, info.height, short))
     rule = FrameRule(short, height, width, (0.0,) * 3, (1.0,) * 3)
     panel = Panel(width, tracks)
-    with av.open(str(out), "w", format="mp4") as target, open_media(info.path) as source:
+    with av.open(file_url(out), "w", format="mp4") as target, open_media(info.path) as source:
         stream = target.add_stream("libx264", rate=Fraction(info.timeline.fps or 25).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height + panel.height, "yuv420p"
         stream.codec_context.time_base = CLOCK

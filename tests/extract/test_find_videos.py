@@ -1,5 +1,6 @@
 """Finding the table and the files of a dataset."""
 
+import os
 import unicodedata
 
 from click.testing import CliRunner
@@ -24,6 +25,27 @@ def test_two_files_of_one_id(tmp_path, numbers_backbone):
     assert "holds v0.mkv, v0.mp4: name one of them in the manifest's column path" in done.output
     (tmp_path / "small.csv").write_text("video_id,path\nv0,v0.mp4\nv1,\n")
     assert "1 new, 1 were there, 0 failed" in extract(tmp_path).output
+
+
+def test_files_of_the_same_name_that_are_no_videos(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    for name in ("v0.txt", "v0.json", "v0.JPG", "v0.srt", "v1.vtt"):
+        (tmp_path / "videos" / name).write_text("no video")
+    assert "2 new" in extract(tmp_path).output
+    (tmp_path / "videos" / "v1.mp4").unlink()
+    done = extract(tmp_path, out="other.h5", status=1)
+    assert "holds v1.vtt, which is no video by its ending" in done.output and "1 new" in done.output
+
+
+def test_a_pipe_in_place_of_a_video_is_refused_at_once(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    os.mkfifo(tmp_path / "videos" / "pipe.mp4")
+    (tmp_path / "videos" / "folder.mp4").mkdir()
+    (tmp_path / "small.csv").write_text("video_id,path\nv0,pipe.mp4\nv1,v1.mp4\nv2,folder.mp4\n")
+    done = extract(tmp_path, status=1)
+    assert "not a regular file but a named pipe" in done.output and "1 new" in done.output
+    assert "a folder, not a file" in done.output
+    assert "not a regular file but a named pipe" in refused("probe", tmp_path / "videos" / "pipe.mp4")
 
 
 def test_a_dataset_without_its_videos_says_what_to_put_where(tmp_path, monkeypatch):
