@@ -27,6 +27,7 @@ TABLE: dict[str, str] = {
     "m-bert": "longtake.train.heads.mbert:MBERT",
     "action-net": "longtake.train.heads.action_net:ActionNet",
     "hgcn": "longtake.train.heads.hgcn:HGCN",
+    "ms-lstm": "longtake.train.heads.ms_lstm:MSLSTM",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
     "kernel": "longtake.train.heads.kernel:Kernel",
