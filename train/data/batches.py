@@ -77,8 +77,8 @@ class BatchMaker:
         self.data.require_scores(rows, self.needs.scores)
         counts = self.data.num_clips[rows]
         equal = self.needs.sees_padding and test_window == WHOLE
-        if equal and self.candidates is not None:
-            # Exemplars are padded to the longest of all that vote in a batch.
+        # Exemplars are padded to the longest of all that vote in a batch.
+        if self.needs.alone or (equal and self.candidates is not None):
             batch_size = 1
         for places in batches_by_length(counts, batch_size, equal):
             made = self.batch(rows[places], *clips_to_test(counts[places], window, test_window), targets01[places])

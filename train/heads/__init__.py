@@ -28,6 +28,7 @@ TABLE: dict[str, str] = {
     "action-net": "longtake.train.heads.action_net:ActionNet",
     "hgcn": "longtake.train.heads.hgcn:HGCN",
     "ms-lstm": "longtake.train.heads.ms_lstm:MSLSTM",
+    "cofinal": "longtake.train.heads.cofinal:CoFInAl",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
     "kernel": "longtake.train.heads.kernel:Kernel",

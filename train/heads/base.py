@@ -73,6 +73,8 @@ class Needs:
     """Training videos, with their scores, to compare each video with."""
     sees_padding: bool = False
     """It reads the zeros after a video's last clip as clips, as published code does (`mask=false`)."""
+    alone: bool = False
+    """Videos of a batch change each other's scores, so each is tested in a batch of its own."""
 
     @property
     def columns(self) -> tuple[str, ...]:

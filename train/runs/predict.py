@@ -204,7 +204,7 @@ def _running(head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, s
     """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
     scores, num_clips = [], int(maker.data.num_clips[row])
     centred = config.train_settings.test_window == CENTRE
-    together = 1 if maker.needs.sees_padding and not centred else PREFIXES
+    together = 1 if maker.needs.alone or (maker.needs.sees_padding and not centred) else PREFIXES
     for counts in np.array_split(np.arange(1, num_clips + 1), math.ceil(num_clips / together)):
         clips = clips_to_test(counts, config.window, config.train_settings.test_window)
         batch = maker.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))

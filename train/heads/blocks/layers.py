@@ -69,13 +69,13 @@ def project(projection: Projection, clips: torch.Tensor, mask: torch.Tensor) -> 
 class DiagonalScore(nn.Module):
     """Patterns to a score: pattern i is weighed by row i of a linear layer, a sigmoid and a sum to 1.
 
-    The score is the expectation of `linspace(0, 1, n)` under these weights (GDLT, equation 6; QGVL, equations 9-11).
+    The score is the expectation under these weights of `values`, `linspace(0, 1, n)` unless they are given (GDLT, equation 6; QGVL, equations 9-11).
     """
 
-    def __init__(self, width: int, num_patterns: int) -> None:
+    def __init__(self, width: int, num_patterns: int, values: torch.Tensor | None = None) -> None:
         super().__init__()
         self.linear = nn.Linear(width, num_patterns)
-        self.register_buffer("values", torch.linspace(0, 1, num_patterns), persistent=False)
+        self.register_buffer("values", torch.linspace(0, 1, num_patterns) if values is None else values, persistent=False)
 
     def forward(self, patterns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(batch, n, width)` -> scores `(batch,)` and weights `(batch, n)`."""
