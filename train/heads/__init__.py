@@ -29,6 +29,7 @@ TABLE: dict[str, str] = {
     "hgcn": "longtake.train.heads.hgcn:HGCN",
     "ms-lstm": "longtake.train.heads.ms_lstm:MSLSTM",
     "cofinal": "longtake.train.heads.cofinal:CoFInAl",
+    "qtd": "longtake.train.heads.qtd:QTD",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
     "kernel": "longtake.train.heads.kernel:Kernel",

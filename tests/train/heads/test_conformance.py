@@ -94,7 +94,7 @@ def test_without_a_mask_padding_matters(name):
         check_that_padding_changes_nothing(head)
 
 
-SHIFTS = {"action-net": ("dynamic.att.2.bias", "static.att.2.bias")}
+SHIFTS = {"action-net": ("dynamic.att.2.bias", "static.att.2.bias"), "qtd": ("weight.4.bias",)}
 """Published parameters that shift all logits of a softmax alike, which changes nothing: their gradient is zero but for rounding."""
 
 
