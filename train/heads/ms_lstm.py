@@ -127,7 +127,10 @@ class Descriptors(nn.Module):
 
     def __init__(self, width: int, attention: int, descriptors: int) -> None:
         super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(width, attention, bias=False), nn.Linear(attention, descriptors, bias=False)
+        self.linear_1, self.linear_2 = (
+            nn.Linear(width, attention, bias=False),
+            nn.Linear(attention, descriptors, bias=False),
+        )
         self.bn = nn.BatchNorm1d(width)
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,6 +204,8 @@ class MSLSTM(Head):
         states = [last[0], *(scale(clips, lengths, s.published_defects)[0] for scale in self.scales)]
         parts = [torch.relu(branch(state)) for branch, state in zip(self.branches, states)]
         merged = torch.relu(self.merge(torch.cat([*parts[1:], parts[0]], -1)))
-        # The penalty is weighed against errors in judges' units; ours are on the scale 0 to 1.
-        losses = {"penalty": s.penalty_weight * penalty / s.span**2} if self.training and s.penalty_weight else {}
+        losses = {}
+        if self.training and s.penalty_weight:
+            # The penalty is weighed against errors in judges' units; those of the loop are on the scale 0 to 1.
+            losses["penalty"] = s.penalty_weight * penalty / (s.score_maximum - s.score_minimum) ** 2
         return HeadOutput(s.to01(self.score(merged)[:, 0]), losses=losses)

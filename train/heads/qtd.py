@@ -96,7 +96,12 @@ class QueryLayer(nn.Module):
         self.dropout = settings.dropout
 
     def forward(
-        self, queries: torch.Tensor, places: torch.Tensor, keys: torch.Tensor, clips: torch.Tensor, mask: torch.Tensor | None
+        self,
+        queries: torch.Tensor,
+        places: torch.Tensor,
+        keys: torch.Tensor,
+        clips: torch.Tensor,
+        mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries, and what both attentions give."""
         normed = self.norm1(queries)
@@ -154,13 +159,19 @@ class QTD(Head):
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         if dim % s.heads or dim % 2:
-            raise SettingsError(f"clips of {dim} values cannot have heads={s.heads}, whose number must divide them, and must be even")
+            raise SettingsError(
+                f"clips of {dim} values cannot have heads={s.heads}, whose number must divide them, and must be even"
+            )
         self.queries = nn.Parameter(torch.randn(s.queries, dim) * s.query_std)
         self.layers = nn.ModuleList(QueryLayer(dim, s) for _ in range(s.layers))
         self.norm = nn.LayerNorm(dim)
         self.score, self.weight = (
             nn.Sequential(
-                nn.Linear(dim, s.hidden), nn.ReLU(), nn.Linear(s.hidden, s.hidden // 2), nn.ReLU(), nn.Linear(s.hidden // 2, 1)
+                nn.Linear(dim, s.hidden),
+                nn.ReLU(),
+                nn.Linear(s.hidden, s.hidden // 2),
+                nn.ReLU(),
+                nn.Linear(s.hidden // 2, 1),
             )
             for _ in range(2)
         )

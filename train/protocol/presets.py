@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from longtake.errors import there_are
-from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import SettingsError
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -26,8 +25,11 @@ def preset_row(preset: str, head: str, dataset: str, category: str) -> dict[str,
     table = _presets()[preset]
     name = f"{head} {dataset}"
     row = _whole(table, name if name in table else head)
-    per_category = {name: value for name, value in row.items() if isinstance(value, Mapping)}
-    return {**row, **{name: values.get(category, TrainSettings.epochs) for name, values in per_category.items()}}
+    return {
+        name: value[category] if isinstance(value, Mapping) else value
+        for name, value in row.items()
+        if not isinstance(value, Mapping) or category in value
+    }
 
 
 def _whole(table: Mapping[str, Mapping[str, object]], name: str) -> dict[str, object]:

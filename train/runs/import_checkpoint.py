@@ -53,11 +53,26 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
+    if isinstance(state, dict) and not any(isinstance(value, torch.Tensor) for value in state.values()):
+        # Some keep the parts of a network in dictionaries of their own, next to numbers and the state of the optimizer.
+        parts = {name: part for name, part in state.items() if isinstance(name, str) and _is_state(part)}
+        state = {
+            f"{name}.{key.removeprefix('module.')}": value
+            for name, part in parts.items()
+            for key, value in part.items()
+        }
+    if not _is_state(state):
         raise CheckpointError(f"{path} does not hold a state dict")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _is_state(value: object) -> bool:
+    """Whether it is a dictionary of tensors by name, and not empty."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in value.items())
+    )
 
 
 def _holds_arrays(path: Path) -> bool:

@@ -77,9 +77,20 @@ def golden_store(
     return path
 
 
-def evaluated(folder: Path, state: Mapping[str, torch.Tensor], head: str, store: Path, *words: object) -> np.ndarray:
-    """What `train evaluate` gives for the score `total` of a store after `train import-checkpoint`, in judges' units."""
-    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, folder / "best.pth")
+def evaluated(
+    folder: Path, state: Mapping[str, torch.Tensor], head: str, store: Path, *words: object, parts: bool = False
+) -> np.ndarray:
+    """What `train evaluate` gives for the score `total` of a store after `train import-checkpoint`, in judges' units.
+    With `parts` the checkpoint has a dictionary for each first part of the names."""
+    saved: dict[str, object] = {"state_dict": {f"module.{key}": value for key, value in state.items()}}
+    if parts:
+        names = {key.partition(".")[0] for key in state}
+        saved = {
+            name: {f"module.{k[len(name) + 1 :]}": v for k, v in state.items() if k.startswith(f"{name}.")}
+            for name in names
+        }
+        saved |= {"epoch": 3, "optimizer": {"param_groups": [], "state": {}}}
+    torch.save(saved, folder / "best.pth")
     call = ("import-checkpoint", folder / "best.pth", "--head", head, "--features", store, "--score", "total")
     invoke(main, *call, *words, "--out", folder / "run")
     with open_store(store) as opened:

@@ -76,7 +76,7 @@ def test_the_penalty_is_of_errors_in_judges_units():
     torch.manual_seed(0)
     batch = batch_of(np.random.default_rng(0).normal(size=(3, 9, 5)), np.zeros(3))
     terms = []
-    for settings in ({}, {"judges_units": True, "score_minimum": 5.0, "score_maximum": 25.0}, {"penalty_weight": 0.0}):
+    for settings in ({}, {"score_minimum": 5.0, "score_maximum": 25.0}, {"penalty_weight": 0.0}):
         torch.manual_seed(0)
         terms.append(MSLSTM(5, MSLSTMSettings(width=8, **settings)).train()(batch).losses)
     terms = [{name: float(value.detach()) for name, value in one.items()} for one in terms]

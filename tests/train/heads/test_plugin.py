@@ -18,7 +18,6 @@ from tests.train.heads.kit import (
 HOSTS = ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
 HOSTS += ["t2cr"]
 HOSTS += ["hgcn", "ms-lstm", "cofinal", "qtd"]
-HOSTS += ["hgcn", "ms-lstm", "cofinal", "qtd"]
 
 
 @pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.kind.__name__)

@@ -108,6 +108,8 @@ PUBLISHED = {
 ALONE = {"mse_weight": 1, "triplet_weight": 0, "ce_weight": 0}
 HGCN = {**ALONE, "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100, "final_lr_ratio": 1, "clips": 68, "window": 68,
         "groups": 1, "motion": True, "test_window": "centre", "judges_units": False, "published_defects": False}  # fmt: skip
+QTD = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "layers": 2, "heads": 4, "feed_forward": 1024, "dropout": 0.7,
+       "places": "query", "attention_weight": 1, "published_defects": False}  # fmt: skip
 PUBLISHED |= {
     ("action-net", "rg"): {**ALONE, **SGD, "weight_decay": 1e-4, "width": 256, "dropout": 0.5, "window": 0},
     ("hgcn", "rg"): {**HGCN, "batch_size": 64},
@@ -115,7 +117,24 @@ PUBLISHED |= {
     ("hgcn", "logo"): {**HGCN, "batch_size": 8, "clips": 48, "window": 48},
     ("hgcn", "mtl-aqa"): {**HGCN, "batch_size": 4, "weight_decay": 1e-5, "epochs": 200, "mse_weight": 4, "clips": 10,
                           "window": 10, "groups": 4, "motion": False},
+    ("ms-lstm", "fisv"): {**ALONE, "optimizer": "adam", "lr": 5e-4, "weight_decay": 0, "final_lr_ratio": 1, "batch_size": 128,
+                          "epochs": 500, "penalty_weight": 1, "published_defects": False},
+    ("cofinal", "fisv"): {**COMMON, **SGD, "mse_weight": 0, "triplet_weight": 0.5, "values": 3, "align": 1, "width": 448, "heads": 7,
+                          "epochs": 200, "window": 68, "encoder_layers": 1, "decoder_layers": 2},
+    ("cofinal", "logo"): {"batch_size": 8, "dropout": 0.1, "values": 2, "reverted": False, "epochs": 100, "triplet_weight": 0.5},
+    ("qtd", "rg"): {**ALONE, **QTD, "batch_size": 48, "queries": 68, "query_std": 2, "score_noise": 0.05, "judges_units": False},
+    ("qtd", "fisv"): {**ALONE, **QTD, "batch_size": 32, "queries": 136, "window": 136, "query_std": 5, "score_noise": 0.05,
+                      "judges_units": True, "unit": 43},
+    ("qtd", "logo"): {**ALONE, **QTD, "batch_size": 48, "queries": 48, "window": 48, "query_std": 0.5, "score_noise": 0},
 }  # fmt: skip
+COFINAL = {
+    "Ball": {"epochs": 250, "values": 2, "align": 1, "reverted": True},
+    "Clubs": {"epochs": 400, "values": 3, "align": 1, "reverted": True},
+    "Hoop": {"epochs": 300, "values": 2, "align": 2, "reverted": True},
+    "Ribbon": {"epochs": 150, "values": 3, "align": 1, "reverted": False},
+    "": {"epochs": 100, "values": 2, "align": 1, "reverted": True},
+}
+ACTION_NET = {"Ball": 400, "Clubs": 300, "Hoop": 500, "Ribbon": 300}
 RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
@@ -146,6 +165,14 @@ def test_published_settings(head, dataset):
 @pytest.mark.parametrize("category", RG_EPOCHS)
 def test_published_epochs_of_an_apparatus(head, category):
     assert chosen(head, "rg", ["epochs"], category) == {"epochs": RG_EPOCHS[category]}
+
+
+@pytest.mark.parametrize("category", COFINAL)
+def test_published_settings_of_an_apparatus(category):
+    expected = COFINAL[category]
+    assert chosen("cofinal", "rg", expected, category) == expected
+    if category:
+        assert chosen("action-net", "rg", ["epochs"], category) == {"epochs": ACTION_NET[category]}
 
 
 @pytest.mark.parametrize("head", TUNED_HEADS)

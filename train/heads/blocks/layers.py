@@ -75,7 +75,9 @@ class DiagonalScore(nn.Module):
     def __init__(self, width: int, num_patterns: int, values: torch.Tensor | None = None) -> None:
         super().__init__()
         self.linear = nn.Linear(width, num_patterns)
-        self.register_buffer("values", torch.linspace(0, 1, num_patterns) if values is None else values, persistent=False)
+        self.register_buffer(
+            "values", torch.linspace(0, 1, num_patterns) if values is None else values, persistent=False
+        )
 
     def forward(self, patterns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(batch, n, width)` -> scores `(batch,)` and weights `(batch, n)`."""
