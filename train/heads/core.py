@@ -4,25 +4,28 @@ Action Quality Assessment, ICCV 2021, section 3). A host that MVLA is plugged in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from longtake.train.errors import require_at_least
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
-from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Source
+from longtake.train.heads.blocks.contrast import Differences, GroupSettings, exemplars_of, judge
+from longtake.train.heads.published import num_modules, size
 from longtake.train.heads.usdl import mean_of_clips
 
 
-@dataclass(frozen=True)
-class CoReSettings(ContrastSettings):
+@dataclass(frozen=True, repr=False)
+class CoReSettings(GroupSettings):
     width: int = 256
     depth: int = 5
     """Levels of nodes, the root and the leaves included: 16 leaves."""
     mask: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, depth=2)
 
 
@@ -62,9 +65,42 @@ class RegressionTree(nn.Module):
 
 
 class CoRe(Head):
-    """CoRe: the mean of the clips, that of an exemplar and its score, to a tree of differences."""
+    """CoRe: the mean of the clips, that of an exemplar and its score, to a tree of differences. 2,510,382 parameters for 1024-wide features."""
 
+    SOURCE = Source(
+        "Yu et al., Group-aware Contrastive Regression for Action Quality Assessment, ICCV 2021",
+        2021, "yuxumin/CoRe", ("core",),
+    )  # fmt: skip
     Settings = CoReSettings
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The published code compares [exemplar, query], and has the nodes of a level in one grouped convolution."""
+        found = {}
+        for name, value in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "first_layer":
+                half = value.shape[-1] // 2
+                if rest.endswith("weight"):
+                    value = torch.cat([value[:, half : 2 * half], value[:, :half], value[:, 2 * half :]], 1)
+                found[f"tree.root.{rest.removeprefix('0.')}"] = value
+            elif kind in ("feature_layers", "clf_layers", "reg_layer"):
+                level, _, parameter = rest.rpartition(".")
+                level = level.partition(".")[0]
+                nodes = 2 ** int(level) if level else len(value)
+                value = value.reshape(nodes, -1, *value.shape[1:2])
+                ours = {"feature_layers": f"descents.{level}", "clf_layers": f"choices.{level}", "reg_layer": "leaves"}[
+                    kind
+                ]
+                found[f"tree.{ours}.{parameter}"] = value.transpose(1, 2) if value.dim() == 3 else value
+            else:
+                found[name] = value
+        return found
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        levels = num_modules(state, "tree.choices.")
+        return {"width": size(state, "tree.root.weight"), "depth": levels + 1 if levels else None}
 
     @classmethod
     def needs(cls, settings: CoReSettings) -> Needs:

@@ -16,11 +16,16 @@ def later(default: Any) -> Any:
     return field(default=default, metadata={LATER: True})
 
 
+def fact(default: Any) -> Any:
+    """A field of a class of settings that the dataset's card fills. The id of the data covers it, so that of the settings does not."""
+    return field(default=default, repr=False)
+
+
 class WithLater:
     """Base of settings with such fields; they are decorated with `@dataclass(frozen=True, repr=False)`."""
 
     def __repr__(self) -> str:
-        shown = [(one, getattr(self, one.name)) for one in fields(self)]  # type: ignore[arg-type]
+        shown = [(one, getattr(self, one.name)) for one in fields(self) if one.repr]  # type: ignore[arg-type]
         words = [
             f"{one.name}={value!r}" for one, value in shown if not (one.metadata.get(LATER) and value == one.default)
         ]

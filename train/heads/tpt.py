@@ -7,19 +7,22 @@ layer lets the queries attend to each other, the temperature begins at 0.07 and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
-from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, exemplars_of, judge
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Source
+from longtake.train.heads.blocks.contrast import Differences, GroupSettings, exemplars_of, judge
 from longtake.train.heads.blocks.layers import two_layers, xavier_
+from longtake.train.heads.published import num_modules, rename, size
+from longtake.train.heads.settings import later
 
 
-@dataclass(frozen=True)
-class TPTSettings(ContrastSettings):
+@dataclass(frozen=True, repr=False)
+class TPTSettings(GroupSettings):
     width: int = 512
     heads: int = 8
     """Of the queries' attention to each other."""
@@ -31,8 +34,9 @@ class TPTSettings(ContrastSettings):
     temperature: float = 0.07
     """Learnt; it begins here."""
     margin: float = 1.0
-    """Clips that the centres of neighbouring queries should be apart. The published option is 20, for as many short clips; with ten clips
-    that can never be reached, so ours is 1."""
+    """Clips that the centres of neighbouring queries should be apart, where `spacing` is 0. Published for 20 clips and 5 queries: 3.2."""
+    spacing: float = later(0.0)
+    """The margin as a share of the distance at which a video's clips space the queries evenly, `(clips - 1) / (queries + 1)`."""
     ranking_weight: float = 1.0
     sparsity_weight: float = 0.05
     """Both as published."""
@@ -73,13 +77,14 @@ def centres_of(looks: torch.Tensor) -> torch.Tensor:
     return looks @ torch.arange(1, looks.shape[-1] + 1, device=looks.device, dtype=looks.dtype)
 
 
-def ranking_loss(looks: torch.Tensor, lengths: torch.Tensor, margin: float) -> torch.Tensor:
+def ranking_loss(looks: torch.Tensor, lengths: torch.Tensor, margin: float, spacing: float = 0.0) -> torch.Tensor:
     """Queries look one after the other, at least a margin apart, the first after the first clip and the last before the last (TPT, section
     3): what neighbours lack of it, summed over queries, the mean over videos. `looks` as above, `lengths` `(batch,)`."""
+    apart = spacing * (lengths[:, None] - 1) / (looks.shape[1] + 1) if spacing else margin
     centres = centres_of(looks)
     ends = torch.stack([torch.ones_like(lengths), lengths], -1).to(centres)
     line = torch.cat([ends[:, :1], centres, ends[:, 1:]], -1)
-    return F.relu(margin - line.diff(dim=-1)).sum(-1).mean()
+    return F.relu(apart - line.diff(dim=-1)).sum(-1).mean()
 
 
 def sparsity_loss(looks: torch.Tensor) -> torch.Tensor:
@@ -89,9 +94,38 @@ def sparsity_loss(looks: torch.Tensor) -> torch.Tensor:
 
 
 class TPT(Head):
-    """TPT: five queries parse the clips into parts, which are compared with those of an exemplar."""
+    """TPT: five queries parse the clips into parts, compared with those of an exemplar. 5,656,354 parameters for 1024-wide features."""
 
+    SOURCE = Source(
+        "Bai et al., Action Quality Assessment with Temporal Parsing Transformer, ECCV 2022",
+        2022, "baiyang4/aqa_tpt", ("tpt", "tpt_full_rule"),
+    )  # fmt: skip
     Settings = TPTSettings
+    KEY_MAP = {"action_decoder.query_embed.weight": "places", "action_decoder.layers.": "layers.", "pair_encoder.mlp.": "pair.",
+               "cls.": "group.", "reg.": "place."}  # fmt: skip
+    IN_LAYER = {"temp": "temperature", "key_embed": "key", "value_embed": "value", "query_embed": "query", "linear1": "mlp.0",
+                "linear2": "mlp.3", "self_attn": "attention"}  # fmt: skip
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The published code compares [exemplar, query]."""
+        found = {}
+        for name, value in rename(state, cls.KEY_MAP).items():
+            parts = name.split(".")
+            if parts[0] == "layers":
+                parts[2] = cls.IN_LAYER.get(parts[2], parts[2])
+            found[".".join(parts)] = value.roll(value.shape[1] // 2, 1) if name == "pair.0.weight" else value
+        return found
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        return {
+            "queries": size(state, "places"),
+            "width": size(state, "places", 1),
+            "layers": num_modules(state, "layers.") or None,
+            "feed_forward": size(state, "layers.0.mlp.0.weight"),
+            "groups": size(state, "group.2.weight"),
+        }
 
     @classmethod
     def needs(cls, settings: TPTSettings) -> Needs:
@@ -129,7 +163,8 @@ class TPT(Head):
             # Layer by layer over both sides, whose videos weigh the same.
             shares = [len(lengths) for _, _, lengths in parsed]
             terms = [(len(lengths) / sum(shares), seen, lengths) for _, looks, lengths in parsed for seen in looks]
-            losses["ranking"] = s.ranking_weight * sum(w * ranking_loss(seen, n, s.margin) for w, seen, n in terms)
+            ranked = [w * ranking_loss(seen, n, s.margin, s.spacing) for w, seen, n in terms]
+            losses["ranking"] = s.ranking_weight * sum(ranked)
             losses["sparsity"] = s.sparsity_weight * sum(w * sparsity_loss(seen) for w, seen, _ in terms)
         return HeadOutput(score01, losses=losses)
 

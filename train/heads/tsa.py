@@ -30,9 +30,10 @@ from longtake.train.heads.blocks.segmentation import (
     require_stages,
     true_or_predicted,
 )
+from longtake.train.heads.settings import later
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TSASettings(ContrastSettings):
     width: int = 64
     heads: int = 8
@@ -48,11 +49,16 @@ class TSASettings(ContrastSettings):
     """Of each stage, at even distances from its first frame to its last."""
     comparison_weight: float = 10.0
     boundary_weight: float = 0.1
-    """Both weigh equally in the paper, where scores are in points and the cross-entropy is a mean over frames; here scores are between 0 and 1, and it is a
-    sum."""
+    """Both weigh 1 in the published code, where scores are in judges' units, `score_range=1`, and the cross-entropy is a mean,
+    `boundary_mean=true`, over both videos of a pair, which are added here: 0.5. The defaults are for scores from 0 to 1, and a sum."""
+    boundary_mean: bool = later(False)
+    """The cross-entropy is the mean over frames and boundaries, not the sum."""
     dropout: float = 0.0
+    bias: bool = later(True)
+    """Queries, keys and values have biases; the published ones have none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_stages(self.boundaries, self.stages, self.frames)
         require_at_least(self, points=1, layers=1)
 
@@ -61,10 +67,12 @@ class CrossAttention(nn.Module):
     """A layer of procedure-aware cross-attention (FineDiving, section 4): points of a stage ask those of the exemplar's, then a perceptron;
     both pre-norm, added to what came in."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
         self.query_norm, self.key_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+        if not bias:
+            self.attention.register_parameter("in_proj_bias", None)
         self.mlp = nn.Sequential(*two_layers(width, 4 * width, width, dropout, nn.GELU), nn.Dropout(dropout))
 
     def forward(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -113,7 +121,7 @@ class TSA(Head):
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
-        self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout) for _ in range(s.layers))
+        self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout, s.bias) for _ in range(s.layers))
         self.difference = nn.Sequential(
             nn.Linear(s.width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)
         )
@@ -132,7 +140,7 @@ class TSA(Head):
             return stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None
         labelled = self.training or s.boundaries == TRUE
         index = true_or_predicted(found, grid, batch.boundaries) if labelled else found.index
-        loss = boundary_loss(found.logits, grid, batch.boundaries)
+        loss = boundary_loss(found.logits, grid, batch.boundaries, mean=s.boundary_mean)
         return stage_points(found.frames, grid, index, s.points), boundary_seconds(grid, found.index), loss
 
     def compare(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:

@@ -27,6 +27,7 @@ from longtake.train.protocol.summary import Row, summarise
 from longtake.train.protocol.unified import overlaps, prepare_unified
 from longtake.train.runs.epochs import EpochLog
 from longtake.train.runs.folder import RunFolder, locked
+from longtake.train.runs.resumed import with_recorded_settings
 from longtake.train.runs.tables import RANDOM_NOTE, format_table
 from longtake.train.runs.tensorboard import TensorBoardLog
 
@@ -78,6 +79,8 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
     the last saved epoch. Otherwise every model is trained from the start.
     """
     with locked(out), TensorBoardLog(out) as scalars:
+        if resume:
+            experiment = with_recorded_settings(out, experiment)
         folder, epochs = RunFolder(out, experiment, resume), EpochLog(out, resume)
 
         def log(model: Model, epoch: Epoch) -> None:

@@ -243,6 +243,9 @@ def _earlier_versions(there: Mapping[str, Any], now: Mapping[str, str]) -> list[
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names of the entries that make two configurations those of different runs; `run_id` alone only when nothing else differs."""
     names = [name for name in _SAME if one.get(name) != other.get(name)]
+    if one.get("run_id") == other.get("run_id"):
+        # A later release may have more settings, which do not change the id while they have their defaults.
+        names = [name for name in names if name != "settings"]
     # A run of an earlier release lacks options of later ones, which it had at their defaults.
     defaults = json.loads(json.dumps(asdict(Options())))
     mine, theirs = ({**defaults, **known["options"]} for known in (one, other))

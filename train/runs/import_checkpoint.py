@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 from longtake.errors import there_are
 from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet
+from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.engine.checkpoint import TEXTS, save_checkpoint
 from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.errors import CheckpointError, DataError, SettingsError
 from longtake.train.heads import get_head
+from longtake.train.heads.blocks.contrast import FROM_STORE
 from longtake.train.protocol.experiment import build
 from longtake.train.protocol.options import parse_streams
 from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
@@ -117,11 +119,23 @@ def import_published(
     settings = build_settings(head, store.dataset, category, overrides, kinds)
     texts = attach_texts(store, data, settings, (head, head_class.needs(settings.head)), None)
     module = build(head, data.widths, settings.head, texts.prototypes)
+    pool = None
+    if (needs := module.batch_needs).exemplars is not None:
+        # The groups of differences and the exemplars follow from training videos; a published checkpoint has neither.
+        learnt = data.rows(split="train", category=category or None, score=score)
+        if not len(learnt):
+            raise DataError(
+                f"{store.path}: head {head} compares with training videos, and the store has none with {score!r}"
+            )
+        data.require_scores(learnt, needs.columns)
+        pool = ExemplarPool.of(needs, data, learnt, scale.to01(data.scores[score][learnt]))
+        module.learn_groups(pool)
+        state |= {name: value for name, value in module.named_buffers() if name.startswith(FROM_STORE)}
     _load(module, state, source)
     window = settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max())
     config = head_config(head, data, store.dataset, Unit(category, scale, settings, window), texts)
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
-    save_checkpoint(path, module, config)
+    save_checkpoint(path, module, config, pool.voting() if pool else None)
     return path
 
 

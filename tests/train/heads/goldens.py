@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ def tensors(numbers: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.T
     return {key.removeprefix(prefix): torch.from_numpy(v) for key, v in numbers.items() if key.startswith(prefix)}
 
 
+def norms(head: Head, numbers: Mapping[str, np.ndarray], prefix: str = "grad_norm/") -> dict[str, torch.Tensor]:
+    """Norms of gradients by our names."""
+    weights, found = tensors(numbers, "weight/"), tensors(numbers, prefix)
+    return {name: norm for key, norm in found.items() for name in head.from_published({key: weights[key]})}
+
+
 def load(head: Head, state: Mapping[str, torch.Tensor]) -> Head:
     head.load_state_dict(head.from_published(state))
     return head
@@ -51,11 +58,43 @@ def check_gradients(module: nn.Module, expected: Mapping[str, torch.Tensor]) -> 
         assert found[name] == pytest.approx(float(norm), rel=1e-3, abs=1e-6), name
 
 
+@dataclass(frozen=True)
+class Training:
+    """The training videos that edges of groups follow from, all of which may be compared."""
+
+    targets01: np.ndarray
+    scores: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def differences(self, values: np.ndarray) -> np.ndarray:
+        return np.sort(np.abs(np.subtract.outer(values, values))[np.triu_indices(len(values), 1)])
+
+
+def compared(numbers: Mapping[str, np.ndarray], largest: float) -> Batch:
+    """Every query with its own exemplar."""
+    clips = {
+        name: numbers[name] if numbers[name].ndim == 3 else numbers[name][:, None] for name in ("query", "exemplar")
+    }
+    exemplar = batch_of(clips["exemplar"], numbers["exemplar_score"] / largest)
+    voters = torch.arange(len(exemplar.mask))[:, None]
+    return batch_of(clips["query"], numbers["query_score"] / largest, exemplar=exemplar, voters=voters)
+
+
+def pair_store(path: Path, numbers: Mapping[str, np.ndarray]) -> Path:
+    """A store in which every query, the first of the videos, has its exemplar alone in its category, for training."""
+    clips = [one if one.ndim == 2 else one[None] for name in ("query", "exemplar") for one in numbers[name]]
+    scores = np.concatenate([numbers["query_score"], numbers["exemplar_score"]])
+    count = len(scores) // 2
+    splits, categories = ("test",) * count + ("train",) * count, tuple("abcdefgh"[:count] * 2)
+    return golden_store(path, {"video": clips}, {"total": scores}, splits=splits, categories=categories)
+
+
 def golden_store(
     path: Path,
     streams: Mapping[str, Sequence[np.ndarray]],
     scores: Mapping[str, np.ndarray],
     seconds: Mapping[str, np.ndarray] | None = None,
+    splits: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
 ) -> Path:
     """A store of test videos; `streams` maps a name to the clips of each video, `(clips, dim)`, `seconds` a name to their times,
     `(clips, 2)`, which are a second each unless they are given."""
@@ -72,7 +111,7 @@ def golden_store(
         plans.append(StreamPlan(header, np.dtype(np.float32), items))
     columns = np.stack([np.asarray(values, float) for values in scores.values()], 1)
     ids = tuple(f"v{row}" for row in range(len(columns)))
-    labels = Labels(ids, ("test",) * len(ids), ("",) * len(ids), tuple(scores), columns)
+    labels = Labels(ids, splits or ("test",) * len(ids), categories or ("",) * len(ids), tuple(scores), columns)
     write_store(path, dataset="golden", card=None, labels=labels, streams=plans)
     return path
 

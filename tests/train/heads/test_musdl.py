@@ -20,6 +20,7 @@ from longtake.train.data.dataset import ScoreScale
 from longtake.train.errors import SettingsError
 from longtake.train.heads.musdl import MUSDL, MUSDLSettings
 from longtake.train.protocol.settings import card_settings
+from tests.train.heads.goldens import batch_of, check_gradients, evaluated, golden_store, load, numbers_of, tensors
 from tests.train.heads.kit import make_batch, make_head
 from tests.train.planted import planted_store
 
@@ -191,3 +192,38 @@ def test_judges_and_difficulty_from_a_store(tmp_path):
             assert "the head needs the score 'difficulty', which the store lacks" in call(*done, status=2)
     out = call("heads", "--features", path, "--head", "musdl", "--score", "total", "--out", tmp_path / "no", status=2)
     assert "no card says which these are" in out and not (tmp_path / "no").exists()
+
+
+RULE = {"judges": "a,b,c,d,e,f,g", "drop": 2, "times": "difficulty"}
+
+
+@pytest.fixture
+def numbers(shared):
+    return numbers_of(shared, "musdl")
+
+
+@pytest.mark.parametrize("per_bin, loss", [(True, "train/loss"), (False, "train/loss_batchmean")])
+def test_published_outputs_loss_and_gradients(numbers, per_bin, loss):
+    settings = MUSDLSettings(**RULE, dropout=0.0, read="mode", per_bin=per_bin)
+    head = load(MUSDL(48, settings), tensors(numbers, "weight/")).train()
+    scores = np.concatenate([numbers["difficulty"][:, None], numbers["judge_scores"]], 1)
+    output = head(batch_of(numbers["clips"], np.zeros(5), scores=torch.from_numpy(scores)))
+    np.testing.assert_allclose(output.score01, numbers["train/output"], atol=1e-5)
+    assert float(output.losses["distribution"].detach()) == pytest.approx(float(numbers[loss]), abs=1e-5)
+    output.losses["distribution"].backward()
+    norms = head.from_published(tensors(numbers, "grad_norm/"))
+    check_gradients(head, {name: norm * (1 if per_bin else 21) for name, norm in norms.items()})
+
+
+def test_import_and_evaluate(numbers, tmp_path):
+    scores = {"total": numbers["eval/score"], "difficulty": numbers["difficulty"]}
+    scores |= dict(zip("abcdefg", numbers["judge_scores"].T))
+    store = golden_store(tmp_path / "golden.h5", {"video": numbers["clips"]}, scores)
+    words = [word for name, value in RULE.items() for word in ("--set", f"{name}={value}")]
+    predicted = evaluated(tmp_path, tensors(numbers, "weight/"), "musdl", store, *words)
+    np.testing.assert_allclose(predicted, numbers["eval/score"], atol=1e-4)
+
+
+@pytest.mark.parametrize("judges, bins, published", [("a,b,c,d,e,f,g", 21, 2_086_035), ("a,b,c,d,e,f", 5, 1_775_646)])
+def test_the_published_number_of_parameters(judges, bins, published):
+    assert sum(one.numel() for one in MUSDL(1024, MUSDLSettings(judges=judges, bins=bins)).parameters()) == published

@@ -5,7 +5,17 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from longtake.train.heads.tpt import ParsingLayer, TPTSettings, ranking_loss, sparsity_loss
+from longtake.train.heads.tpt import TPT, ParsingLayer, TPTSettings, ranking_loss, sparsity_loss
+from tests.train.heads.goldens import (
+    Training,
+    check_gradients,
+    compared,
+    evaluated,
+    norms,
+    numbers_of,
+    pair_store,
+    tensors,
+)
 from tests.train.heads.kit import DIM, arrays_of, layer_norm
 
 RNG = np.random.default_rng(5)
@@ -54,3 +64,74 @@ def test_ranking_and_sparsity():
     seen = torch.tensor(looks, dtype=torch.float32)
     assert float(ranking_loss(seen, torch.tensor(lengths), margin)) == pytest.approx(np.mean(ranking), abs=1e-5)
     assert float(sparsity_loss(seen)) == pytest.approx(np.mean(sparsity), abs=1e-5)
+
+
+def test_a_margin_by_the_number_of_clips():
+    """Centres that are spaced evenly over a video's own clips lack nothing at spacing 1."""
+    lengths = torch.tensor([13, 7])
+    looks = torch.zeros(2, 5, 13)
+    for row, length in enumerate(lengths.tolist()):
+        for query in range(5):
+            looks[row, query, (query + 1) * (length - 1) // 6] = 1.0
+    assert float(ranking_loss(looks, lengths, 0.0, 1.0)) == pytest.approx(0.0, abs=1e-6)
+    assert float(ranking_loss(looks, lengths, 0.0, 1.5)) == pytest.approx(6 * 0.5 * (12 / 6 + 6 / 6) / 2)
+
+
+def load(head, numbers, state):
+    head.learn_groups(Training(numbers["training_scores"] / 30.0))
+    head.load_state_dict(head.state_dict() | head.from_published(state))
+    return head
+
+
+def golden_head(numbers, **settings):
+    settings = {"score_range": 30.0, "score_maximum": 30.0, "edges": "order", "place_weight": "leaves", **settings}
+    made = TPTSettings(width=32, feed_forward=24, dropout=0.0, margin=3.2, **settings)
+    return load(TPT(1024, made), numbers, tensors(numbers, "weight/"))
+
+
+@pytest.fixture
+def numbers(shared):
+    return numbers_of(shared, "tpt")
+
+
+@pytest.mark.parametrize("weight, which", [("leaves", ""), ("pairs", "_batch_of_one")])
+def test_published_outputs_losses_and_gradients(numbers, weight, which):
+    head, batch = golden_head(numbers, place_weight=weight).train(), compared(numbers, 30.0)
+    edges = np.append(numbers["eval/groups"][:, 0], numbers["eval/groups"][-1, 1])
+    np.testing.assert_allclose(head.differences.edges * 30, edges, atol=1e-5)
+    with torch.no_grad():
+        (parts, looks, _), (theirs, *_) = (head.parse(one) for one in (batch, batch.exemplar))
+        logs, places = head._compare(parts, theirs, batch.target01)
+    np.testing.assert_allclose(parts, numbers["eval/parts"], atol=1e-5)
+    np.testing.assert_allclose(torch.cat(looks, 2).transpose(1, 2), numbers["eval/attention"], atol=1e-5)
+    np.testing.assert_allclose(logs, numbers["eval/group_log_probability"], atol=1e-5)
+    np.testing.assert_allclose(places, numbers["eval/place"], atol=1e-5)
+    output = head(batch)
+    np.testing.assert_allclose(output.score01.detach() * 30, numbers["train/output"], atol=1e-4)
+    ranking, sparsity = (float(output.losses[name].detach()) for name in ("ranking", "sparsity"))
+    assert ranking == pytest.approx(float(numbers["train/loss_ranking"]), abs=1e-5)
+    assert sparsity == pytest.approx(0.05 * float(numbers["train/loss_sparsity"]), abs=1e-5)
+    total = sum(output.losses.values())
+    assert float(total.detach()) == pytest.approx(float(numbers[f"train/loss{which}"]), abs=1e-5)
+    total.backward()
+    check_gradients(head, norms(head, numbers, f"grad_norm{which}/"))
+
+
+def test_import_and_evaluate(numbers, tmp_path):
+    store = pair_store(tmp_path / "golden.h5", numbers)
+    words = [word for name in ("score_range=30", "edges=order") for word in ("--set", name)]
+    predicted = evaluated(tmp_path, tensors(numbers, "weight/"), "tpt", store, *words)[:6]
+    found = Training(numbers["exemplar_score"]).differences(numbers["exemplar_score"])
+    positive = [0, *(found[int(i / 8 * (len(found) - 1))] for i in range(1, 8)), 30]
+    edges = np.array([*(-one for one in positive[:0:-1]), *positive])
+    group = numbers["eval/group_log_probability"].argmax(1)
+    place = numbers["eval/place"][np.arange(6), group]
+    expected = numbers["exemplar_score"] + edges[group] + (edges[group + 1] - edges[group]) * place
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("width, published", [(512, 5_656_354), (1024, 16_025_890)])
+def test_the_published_number_of_parameters(width, published):
+    with torch.device("meta"):
+        head = TPT(1024, TPTSettings(width=width, feed_forward=512))
+    assert sum(one.numel() for one in head.parameters()) == published

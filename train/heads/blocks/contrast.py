@@ -11,12 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import DataError, SettingsError
+from longtake.train.errors import DataError, SettingsError, require_one_of
 from longtake.train.heads.base import CATEGORY, Batch, Comparable, ExemplarRule, Needs
+from longtake.train.heads.settings import WithLater, fact, later
+
+QUANTILES, ORDER = "quantiles", "order"
+PAIRS, LEAVES = "pairs", "leaves"
+FROM_STORE = ("differences.", "qualities.")
+"""Beginnings of the names of buffers that follow from the training videos; published checkpoints do not have them."""
+SAME = 1e-6
+"""Differences that are nearer to each other are equal: float32 scores divided by difficulties differ by their rounding."""
 
 
-@dataclass(frozen=True)
-class ContrastSettings:
+@dataclass(frozen=True, repr=False)
+class ContrastSettings(WithLater):
     exemplars: str = CATEGORY
     """Manifest column in which a video and its exemplars agree: `category` (a dive's number: `w/ DN`), `score_<name>`
     (`score_difficulty`: `w/ DD`), or `any` (`w/o`)."""
@@ -25,11 +33,37 @@ class ContrastSettings:
     divide: str = ""
     """A score that is known beforehand, such as `difficulty`: scores are compared after they are divided by it, and multiplied back, as
     the published code does with difficulties. Empty compares scores as they are."""
+    score_range: float = later(0.0)
+    """The largest difference, in judges' units, and the unit of what is compared, as the published code of CoRe has it: 30 on MTL-AQA, where scores
+    are divided by difficulties. 0 takes the range of the scores."""
+    score_minimum: float = fact(0.0)
+    score_maximum: float = fact(1.0)
+
+    def __post_init__(self) -> None:
+        if self.score_range < 0:
+            raise SettingsError(f"score_range must be 0 or more, got {self.score_range}")
 
     @property
     def needs(self) -> Needs:
         scores = (self.divide,) if self.divide else ()
         return Needs(scores=scores, exemplars=ExemplarRule(self.exemplars, self.voters))
+
+
+@dataclass(frozen=True, repr=False)
+class GroupSettings(ContrastSettings):
+    """Of heads with groups of differences. The published code has `order`, `leaves`, and the defects."""
+
+    edges: str = later(QUANTILES)
+    """Of groups: `quantiles` of the differences, interpolated, or differences that occur, by their place in the `order` of all."""
+    place_weight: str = later(PAIRS)
+    """The error of places is the mean over `pairs`, or the sum over the groups, or `leaves`, of the mean in each: then it grows with the batch."""
+    published_defects: bool = later(False)
+    """A difference beyond the last edge counts as the lowest group, and has no place."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("edges", self.edges, (QUANTILES, ORDER))
+        require_one_of("place_weight", self.place_weight, (PAIRS, LEAVES))
 
 
 NO_EXEMPLARS = "this head compares videos with exemplars, and the batch has none"
@@ -63,13 +97,16 @@ def exemplars_of(batch: Batch) -> Batch:
 
 
 class Qualities(nn.Module):
-    """What is compared: scores on the scale 0 to 1, divided by a score that is known beforehand where the settings name one. Its unit is
-    its mean over the training videos, so that qualities stay near that scale."""
+    """What is compared: scores, divided by a score that is known beforehand where the settings name one. With a `score_range` they are in
+    judges' units, divided by it; otherwise on the scale 0 to 1, and the unit of the divisor is its mean over the training videos, so that
+    qualities stay near that scale."""
 
     def __init__(self, settings: ContrastSettings) -> None:
         super().__init__()
-        self.divide = settings.divide
-        self.register_buffer("unit", torch.ones(()))
+        self.divide, self.score_range = settings.divide, settings.score_range
+        span = settings.score_maximum - settings.score_minimum
+        self.offset = settings.score_minimum / span if self.score_range else 0.0
+        self.register_buffer("unit", torch.tensor(span / self.score_range if self.score_range else 1.0))
 
     def learn_groups(self, training: Comparable) -> None:
         """Raises `DataError` where a score to divide by is not above 0."""
@@ -78,15 +115,18 @@ class Qualities(nn.Module):
         known = training.scores[:, 0]
         if not (known > 0).all():
             raise DataError(f"divide={self.divide} takes a score above 0, got {known.min():g}")
-        self.unit.fill_(float(known.mean()))
+        if not self.score_range:
+            self.unit.fill_(float(known.mean()))
 
     def of(self, values01: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return values01 * self.unit / self._divisor(scores) if self.divide else values01
+        return (values01 + self.offset) * self.unit / self._divisor(scores)
 
     def back(self, qualities: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
-        return qualities * self._divisor(scores) / self.unit if self.divide else qualities
+        return qualities * self._divisor(scores) / self.unit - self.offset
 
-    def _divisor(self, scores: torch.Tensor | None) -> torch.Tensor:
+    def _divisor(self, scores: torch.Tensor | None) -> torch.Tensor | float:
+        if not self.divide:
+            return 1.0
         if scores is None:
             raise DataError(f"divide={self.divide} takes a score that the batch does not have")
         return scores[:, 0]
@@ -98,44 +138,62 @@ class Differences(nn.Module):
     A difference is encoded as its group and its place in it, from 0 at the left edge to 1 at the right one.
     """
 
-    def __init__(self, settings: ContrastSettings, groups: int) -> None:
+    def __init__(self, settings: GroupSettings, groups: int) -> None:
         super().__init__()
+        self.settings = settings
         if groups < 2 or groups % 2:
             raise SettingsError(f"differences take an even number of groups, got {groups}")
         self.qualities = Qualities(settings)
         self.register_buffer("edges", torch.linspace(-1, 1, groups + 1))
 
     def learn_groups(self, training: Comparable) -> None:
-        """Edges at even shares of the absolute differences of training pairs, from 0 to the whole scale."""
+        """Edges at even shares of the absolute differences of training pairs, from 0 to the largest difference; equal ones are the same."""
         self.qualities.learn_groups(training)
         targets01, scores = (
             torch.from_numpy(values).to(self.edges) for values in (training.targets01, training.scores)
         )
         found = training.differences(self.qualities.of(targets01, scores).cpu().numpy())
         half = len(self.edges) // 2
-        positive = np.quantile(found, np.linspace(0, 1, half + 1)) if len(found) else np.linspace(0, 1, half + 1)
-        positive[0], positive[-1] = 0.0, max(1.0, positive[-1])
+        positive = np.linspace(0, 1, half + 1)
+        if len(found) and self.settings.edges == ORDER:
+            positive = found[(positive * (len(found) - 1)).astype(int)].astype(float)
+        elif len(found):
+            positive = np.quantile(found, positive)
+        positive[0], positive[-1] = 0.0, 1.0 if self.settings.score_range else max(1.0, positive[-1])
+        for index in range(1, half + 1):
+            apart = positive[index] - positive[index - 1] >= SAME
+            positive[index] = min(positive[index], positive[-1]) if apart else positive[index - 1]
         self.edges.copy_(torch.from_numpy(np.concatenate([-positive[:0:-1], positive])))
 
     def encode(self, differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(pairs,)` -> groups, int64, and places in them. A group holds the edge of it that is nearer to 0."""
         half = len(self.edges) // 2
         positive = self.edges[half:].contiguous()
-        index = torch.searchsorted(positive[1:-1].contiguous(), differences.abs().contiguous(), right=True)
-        group = torch.where(differences >= 0, half + index, half - 1 - index)
+        index = torch.searchsorted(positive[1:-1] - SAME, differences.abs().contiguous(), right=True)
+        group = torch.where(differences > -SAME, half + index, half - 1 - index)
+        return group, (differences - self.edges[group]) / self._width(group)
+
+    def _width(self, group: torch.Tensor) -> torch.Tensor:
         width = self.edges[group + 1] - self.edges[group]
-        return group, (differences - self.edges[group]) / torch.where(width > 0, width, 1.0)
+        return torch.where(width > 0, width, 1.0)
 
     def decode(self, group: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Group `(pairs,)` and places `(pairs, groups)` -> differences `(pairs,)`."""
         place = places.gather(1, group[:, None])[:, 0]
-        return self.edges[group] + (self.edges[group + 1] - self.edges[group]) * place
+        return self.edges[group] + self._width(group) * place
 
     def loss(self, log_probabilities: torch.Tensor, places: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the groups and squared error of the places in the right ones, means over pairs (CoRe, section 3)."""
+        """Cross-entropy of the groups, mean over pairs, and squared error of the places in the right ones (CoRe, section 3)."""
         group, place = self.encode(differences)
-        error = places.gather(1, group[:, None])[:, 0] - place
-        return F.nll_loss(log_probabilities, group) + (error**2).mean()
+        counted = torch.ones_like(differences)
+        if self.settings.published_defects:
+            inside = differences.abs() < self.edges[-1] - SAME
+            group, counted = torch.where(inside, group, 0), inside.to(differences.dtype)
+        error = counted * (places.gather(1, group[:, None])[:, 0] - place) ** 2
+        if self.settings.place_weight == PAIRS:
+            return F.nll_loss(log_probabilities, group) + error.mean()
+        in_group = counted.new_zeros(len(self.edges) - 1).index_add(0, group, counted)
+        return F.nll_loss(log_probabilities, group) + (error / in_group[group].clamp(min=1)).sum()
 
 
 Compare = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]

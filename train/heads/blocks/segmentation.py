@@ -187,16 +187,18 @@ def boundary_frames(grid: Grid, boundaries: torch.Tensor) -> tuple[torch.Tensor,
     return index.clamp(min=1).minimum(lengths - 1).clamp(min=0), inside
 
 
-def boundary_loss(logits: torch.Tensor, grid: Grid, boundaries: torch.Tensor | None) -> torch.Tensor:
-    """Equation 4 on logits `(batch, frames, boundaries)`: binary cross-entropy, summed over frames and boundaries as the text has it, the mean over the videos
-    of which boundaries are known; 0 where none is."""
+def boundary_loss(
+    logits: torch.Tensor, grid: Grid, boundaries: torch.Tensor | None, mean: bool = False
+) -> torch.Tensor:
+    """Equation 4 on logits `(batch, frames, boundaries)`: binary cross-entropy, summed over frames and boundaries as the text has it, or their
+    `mean`, as published code of TSA has it; the mean over the videos of which boundaries are known; 0 where none is."""
     if boundaries is None:
         return logits.sum() * 0
     index, known = boundary_frames(grid, boundaries)
     label = F.one_hot(index, logits.shape[1]).transpose(1, 2).to(logits.dtype)
     terms = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
     counted = grid.mask[..., None] & known[:, None]
-    return (terms * counted).sum() / known.any(1).sum().clamp(min=1)
+    return (terms * counted).sum() / (counted if mean else known.any(1)).sum().clamp(min=1)
 
 
 def true_or_predicted(found: Segmented, grid: Grid, boundaries: torch.Tensor | None) -> torch.Tensor:

@@ -6,7 +6,8 @@ import torch
 from scipy.special import log_softmax
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.blocks.contrast import ContrastSettings, Differences, Pairs
+from longtake.train.heads.blocks.contrast import Differences, GroupSettings, Pairs
+from tests.train.heads.goldens import Training
 from tests.train.heads.kit import make_batch
 
 RNG = np.random.default_rng(5)
@@ -22,20 +23,10 @@ def encoded_by_hand(edges, difference):
     return last, (difference - edges[last]) / (edges[last + 1] - edges[last])
 
 
-class Compared:
-    """Training videos that may all be compared, without further scores."""
-
-    def __init__(self, targets01):
-        self.targets01, self.scores = targets01, np.zeros((len(targets01), 0), np.float32)
-
-    def differences(self, values):
-        return np.sort([abs(a - b) for i, a in enumerate(values) for b in values[:i]])
-
-
 def test_groups_hold_as_many_training_pairs():
     targets = RNG.uniform(size=40) ** 2
-    module = Differences(ContrastSettings(), 16)
-    module.learn_groups(Compared(targets))
+    module = Differences(GroupSettings(), 16)
+    module.learn_groups(Training(targets))
     edges = module.edges.double().numpy()
     np.testing.assert_allclose(edges, -edges[::-1])
     assert edges[8] == 0 and edges[-1] == 1
@@ -55,18 +46,18 @@ def test_groups_hold_as_many_training_pairs():
 
 def test_differences_with_ties():
     """Ratings that are whole numbers: many pairs of no difference at all, and groups without width, to which no pair belongs."""
-    module = Differences(ContrastSettings(), 16)
-    module.learn_groups(Compared(np.repeat([0.2, 0.4], 10)))
+    module = Differences(GroupSettings(), 16)
+    module.learn_groups(Training(np.repeat([0.2, 0.4], 10)))
     group, place = module.encode(torch.tensor([0.0, 0.2, -0.2, 0.1]))
     assert torch.isfinite(place).all()
     places = torch.zeros(4, 16).scatter(1, group[:, None], place[:, None])
     np.testing.assert_allclose(module.decode(group, places), [0.0, 0.2, -0.2, 0.1], atol=1e-6)
     with pytest.raises(SettingsError, match="an even number of groups, got 5"):
-        Differences(ContrastSettings(), 5)
+        Differences(GroupSettings(), 5)
 
 
 def test_the_loss_of_comparisons():
-    module = Differences(ContrastSettings(), 4)
+    module = Differences(GroupSettings(), 4)
     logits, places, differences = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4)), RNG.uniform(-1, 1, 6)
     terms = []
     for row, difference in enumerate(differences):
@@ -80,3 +71,31 @@ def test_pairs():
     pairs = Pairs.of(make_batch([6, 9, 4]))
     assert pairs.query.tolist() == [0, 1, 1, 2, 2] and pairs.exemplar.tolist() == [0, 1, 2, 2, 0]
     np.testing.assert_allclose(pairs.votes, [[1, 0, 0, 0, 0], [0, 0.5, 0.5, 0, 0], [0, 0, 0, 0.5, 0.5]])
+
+
+def test_equal_differences_fall_into_equal_groups():
+    """Qualities of diving are multiples of a half, and scores are these times a difficulty: float32 has many values for one difference."""
+    halves = RNG.integers(20, 60, 80)
+    difficulty = RNG.choice([2.7, 2.9, 3.1, 3.3, 3.7], 80).astype(np.float32)
+    scores01 = (halves / 2 * difficulty / 104.5).astype(np.float32)
+    module = Differences(GroupSettings(divide="difficulty", edges="order"), 16)
+    module.learn_groups(Training(scores01, difficulty[:, None]))
+    quality = module.qualities.of(torch.from_numpy(scores01), torch.from_numpy(difficulty[:, None]))
+    group, _ = module.encode((quality[:, None] - quality[None]).flatten())
+    exact = np.subtract.outer(halves, halves).flatten()
+    values = [set(group[torch.from_numpy(exact == one)].tolist()) for one in np.unique(exact)]
+    assert all(len(one) == 1 for one in values) and len(set().union(*values)) > 8
+    assert len(np.unique((quality[:, None] - quality[None]).numpy())) > 2 * len(np.unique(exact))
+
+
+def test_the_published_defect():
+    """A difference beyond the last edge counts as the lowest group, and has no place."""
+    logs, places = torch.log(torch.full((2, 4), 0.25)), torch.zeros(2, 4)
+    differences, inside = torch.tensor([0.75, 1.5]), torch.tensor([0.75])
+    sensible, published = (
+        Differences(GroupSettings(published_defects=defects), 4).loss(logs, places, differences)
+        for defects in (False, True)
+    )
+    alone = Differences(GroupSettings(), 4).loss(logs[:1], places[:1], inside)
+    assert float(published) == pytest.approx(np.log(4) + (float(alone) - np.log(4)) / 2)
+    assert float(sensible) == pytest.approx(np.log(4) + (0.5**2 + 2.0**2) / 2)
