@@ -31,7 +31,7 @@ def listed(faults: Sequence[str]) -> str:
 
 def printable(text: str) -> str:
     """Untrusted text, such as a file's name, on one line: it can neither move the cursor nor hide what is before it."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
 
 
 class LongtakeError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +10,9 @@ from typing import Any, Self
 
 import click
 
-from longtake.terminal import finite
+from longtake.errors import printable
+from longtake.safe_text import printable_lines
+from longtake.terminal import echo, to_json
 
 
 class Shown(Enum):
@@ -68,7 +69,7 @@ class Progress:
     def step(self, description: str = "", **numbers: object) -> None:
         self._done += 1
         if description:
-            self.bar.set_description(description, refresh=False)
+            self.bar.set_description(printable(description), refresh=False)
         if numbers:
             self.bar.set_postfix(numbers, refresh=False)
         self.bar.update()
@@ -88,9 +89,12 @@ class Progress:
             times = {"done": self._done, "of": self._total, "seconds": round(time.monotonic() - self._began, 3)}
             left = self.seconds_left
             times["seconds_left"] = None if left is None else round(left, 3)
-            click.echo(json.dumps(finite({"event": event, **facts, **times}), allow_nan=False), err=True)
+            echo(to_json({"event": event, **facts, **times}), err=True)
         elif self._shown is Shown.VERBOSE or (
             self._shown is Shown.AUTO and not detail and (always or not self.on_terminal)
         ):
             # Print above the bar, which stays the last line.
-            self.bar.write(line, file=sys.stderr) if self.on_terminal else click.echo(line, err=True)
+            if self.on_terminal:
+                self.bar.write(printable_lines(line), file=sys.stderr)
+            else:
+                echo(line, err=True)

@@ -6,6 +6,7 @@ Exit status: 0 all done; 1 some videos failed or could not be published, or two 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import sys
@@ -19,13 +20,27 @@ import click
 
 from longtake.errors import LongtakeError, LongtakeWarning, printable
 from longtake.files import is_url
+from longtake.safe_text import printable_lines
 
 WRONG_CALL = 2
 INTERRUPTED = 130
 
 
+def echo(message: object = "", err: bool = False) -> None:
+    """Print a message. Every command prints with this function: parts of messages come from untrusted files, whose control characters must
+    not reach a terminal."""
+    click.echo(printable_lines(str(message)), err=err)
+
+
 class Console(click.Group):
     """A group of commands that turns our errors into one message and an exit status."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # A locale such as C or latin-1 lacks characters of names and messages: they are printed as \\u2265.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -34,8 +49,12 @@ class Console(click.Group):
         except LongtakeError as error:
             raise Refused(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("stopped; finished work is kept", err=True)
+            echo("stopped; finished work is kept", err=True)
             ctx.exit(INTERRUPTED)
+        except UnicodeEncodeError as error:
+            raise Refused(
+                f"this locale ({error.encoding}) has no name for the file {ascii(error.object)}: set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+            ) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # The reader of our output closed it, as `head` does: click exits silently.
@@ -64,7 +83,7 @@ def _printed_warnings() -> Iterator[None]:
                 if str(message) in said:
                     return
                 said.add(str(message))
-                click.echo(f"warning: {printable(str(message))}", err=True)
+                echo(f"warning: {printable(str(message))}", err=True)
             else:
                 usual(message, category, *where, **more)
 
@@ -78,8 +97,7 @@ class Refused(click.ClickException):
     exit_code = WRONG_CALL
 
     def show(self, file: Any = None) -> None:
-        lines = map(printable, self.message.split("\n"))
-        click.echo("error: " + "\n".join(lines), file=file or sys.stderr)
+        echo(f"error: {self.message}", err=True)
 
 
 def _plain(error: OSError) -> str:
@@ -121,7 +139,12 @@ Example, in ~/.bashrc: eval "$({program} completion bash)"
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(finite(value), indent=2, default=str, allow_nan=False))
+    echo(to_json(value, indent=2))
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """JSON in ASCII, without control characters, and with null for NaN and infinity."""
+    return json.dumps(finite(value), indent=indent, default=str, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def finite(value: object) -> object:

@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
+from longtake.errors import printable
 from longtake.manifests.card import dataset_names, find_card
 from longtake.progress import Progress, how_shown, progress_options
-from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, json_option, print_json
+from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, echo, json_option, print_json
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, Options
@@ -97,7 +98,7 @@ def print_result(as_json: bool, value: object, text: Callable[[], str]) -> None:
     if as_json:
         print_json(value)
     else:
-        click.echo(text())
+        echo(text())
 
 
 @main.command()
@@ -165,10 +166,10 @@ def heads(
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
     experiment, warnings = open_experiment(store_paths, Options(**choices, overrides=tuple(sorted(overrides.items()))))
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {printable(warning)}", err=True)
     out = out or default_folder(experiment)
     if not (as_json or quiet):
-        click.echo(described(experiment))
+        echo(described(experiment))
     results, interrupted = [], False
     with EpochProgress(experiment, shown) as progress:
         try:
@@ -178,14 +179,14 @@ def heads(
         except KeyboardInterrupt:
             interrupted = True
     if as_json:
-        print_json(json.loads((out / METRICS).read_text()) if results else {})
+        print_json(json.loads((out / METRICS).read_text(encoding="utf-8")) if results else {})
     elif results and not quiet:
-        click.echo(format_table(summarise(results)))
+        echo(format_table(summarise(results)))
         if experiment.random_weights:
-            click.echo(RANDOM_NOTE)
-        click.echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
+            echo(RANDOM_NOTE)
+        echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
     if interrupted:
-        click.echo(
+        echo(
             f"stopped; {len(results)} finished models are in {out}. Run the same command with --resume --out {out} to resume",
             err=True,
         )
@@ -309,7 +310,7 @@ def report(
     out = out or run / "report.html"
     out.write_text(page, encoding="utf-8")
     for line in missing:
-        click.echo(line, err=True)
+        echo(line, err=True)
     print_result(
         as_json, {"out": str(out), "missing": missing}, lambda: f"{out}: open it in a browser; it needs nothing else"
     )
@@ -374,9 +375,9 @@ def sweep(
     if as_json:
         print_json({"lines": [asdict(line) for line in lines], "failed": [asdict(one) for one in failed]})
     elif not quiet:
-        click.echo("\n".join([sweeping.format_sweep(lines), *([RANDOM_NOTE] if random_weights else [])]))
+        echo("\n".join([sweeping.format_sweep(lines), *([RANDOM_NOTE] if random_weights else [])]))
     for one in failed:
-        click.echo(f"failed: {one.cell.folder}: {one.error}", err=True)
+        echo(f"failed: {one.cell.folder}: {one.error}", err=True)
     sys.exit(1 if failed else 0)
 
 
@@ -406,7 +407,7 @@ def import_checkpoint(
 
     with open_store(store_path) as store:
         path = import_published(source, head, store, overrides=parse_overrides(settings), **choices)
-    click.echo(f"{path}: every weight found its place")
+    echo(f"{path}: every weight found its place")
 
 
 @main.command("list")

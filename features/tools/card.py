@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from longtake.errors import printable
 from longtake.features.store import Store
 from longtake.features.tools.inspect import describe
 from longtake.manifests.pretrained import TABLE
+from longtake.safe_text import Whole, in_markdown
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -18,7 +18,8 @@ TEMPLATE = Path(__file__).with_name("card.md")
 def store_card(store: Store) -> str:
     facts = describe(store)
     used = [stream.header.weights for stream in store.streams] + [text.header.weights for text in store.texts]
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, finalize=one_line, keep_trailing_newline=True)
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, finalize=in_markdown, keep_trailing_newline=True)
+    environment.filters["own"] = Whole
     environment.filters["counts"] = lambda counts: ", ".join(f"{name} {count}" for name, count in counts.items())
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         facts=facts,
@@ -27,14 +28,3 @@ def store_card(store: Store) -> str:
         recipes=Whole(json.dumps({s["name"]: s["recipe"] for s in facts["streams"]}, indent=2)),
         name=Path(facts["path"]).name,
     )
-
-
-class Whole(str):
-    """Text whose lines are kept."""
-
-
-def one_line(value: object) -> object:
-    """Keep untrusted text in its cell of the table."""
-    if isinstance(value, Whole) or not isinstance(value, str):
-        return value
-    return printable(" ".join(value.split())).replace("|", "\\|").replace("<", "&lt;")

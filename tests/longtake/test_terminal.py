@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.errors import LongtakeError, LongtakeWarning
-from longtake.terminal import INTERRUPTED, Console, LocalStorePath, NamesOf, StorePath, print_json
+from longtake.terminal import INTERRUPTED, Console, LocalStorePath, NamesOf, StorePath, echo, print_json
 from tests.calls import invoke
 
 
@@ -105,3 +108,40 @@ def test_stores_are_paths_or_urls():
     assert LocalStorePath().convert("a.h5", None, None) == Path("a.h5")
     with pytest.raises(click.UsageError, match="is remote; write the store to a local path"):
         LocalStorePath().convert("s3://lab/a.h5", None, None)
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    @click.command()
+    def prints():
+        echo("A\x1b[2J\tB\u202e\nC\x07")
+        print_json({"A\x1b\x7f": "\x9b"})
+
+    done = invoke(Console("group", commands=[prints]), "prints")
+    assert done.stdout.startswith("A [2J\tB \nC \n") and not any(c in done.stdout for c in "\x1b\x7f\x9b")
+    assert json.loads(done.stdout.partition("{")[2].join(["{", ""])) == {"A\x1b\x7f": "\x9b"}
+
+
+@pytest.mark.parametrize(
+    "encoding, out, err",
+    [
+        ("latin-1", b"0.5 \xb1 0.1 \\u2265\n", b"error: no \\u65e5\n"),
+        # click takes a stream in ASCII for a wrong setting, and writes UTF-8.
+        ("ascii", "0.5 ± 0.1 ≥\n".encode(), "error: no 日\n".encode()),
+    ],
+)
+def test_a_locale_that_lacks_a_character_prints_its_number(encoding, out, err):
+    """Of a result and of an error."""
+    code = (
+        "import click, sys; from longtake.terminal import Console, echo; from longtake.errors import LongtakeError\n"
+        "@click.command()\ndef works():\n    echo('0.5 \\xb1 0.1 \\u2265'); raise LongtakeError('no \\u65e5')\n"
+        "Console('g', commands=[works])(['works'])"
+    )
+    here = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=here)
+    assert (done.returncode, done.stdout, done.stderr) == (2, out, err)
+
+
+def test_a_name_that_the_locale_cannot_write_is_one_message():
+    error = UnicodeEncodeError("ascii", "/data/É.h5", 6, 7, "ordinal not in range(128)")
+    done = invoke(group_that_raises(error), "works", status=2)
+    assert done.stderr.startswith("error: this locale (ascii) has no name for the file '/data/\\xc9.h5': set LC_ALL")

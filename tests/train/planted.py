@@ -45,7 +45,7 @@ def planted_store(
     ids, split_of, category_of, qualities, items = [], [], [], [], []
     for category in categories:
         for number in range(num_train + num_test):
-            video_id = f"{re.sub(r'[^ -~]|[./<>|]', '_', category)}_{number:03d}"
+            video_id = f"{re.sub(r'[^ -~]|[./<>|:]', '_', category)}_{number:03d}"
             quality = rng.uniform()
             length = int(rng.integers(*num_clips))
             table = rng.normal(size=(length, dim)) * noise

@@ -1,5 +1,6 @@
 """`train` as a user meets it, on planted features."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -7,10 +8,12 @@ import pytest
 import torch
 
 from longtake.train.cli import main
+from longtake.train.engine.names import unit_name
 from longtake.train.errors import SettingsError
 from longtake.train.heads import get_head
+from longtake.train.runs.epochs import read_curves
 from longtake.train.runs.fit import fit
-from longtake.train.runs.tables import RANDOM_NOTE
+from longtake.train.runs.tables import RANDOM_NOTE, read_predictions
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -128,3 +131,48 @@ def test_a_category_that_is_called_as_its_dataset(tmp_path):
     path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, dataset="Ball", categories=("Ball",))
     made = fit(path, head="ridge", floor=False, out=tmp_path / "run")
     assert list(made.predictions) == [("Ball", "total")] and len(made.predictions["Ball", "total"]) == 4
+
+
+HOSTILE = "=A\x1b[2J\x9b[x](https://evil.example)<b>"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    store = planted_store(
+        folder / "s.h5", num_train=6, num_test=4, categories=(HOSTILE, "@B"), dataset="d\x1b[2J", scores=("-tes\x07",)
+    )
+    head = ("--head", "i3d-mlp", "--epochs", 1, "--set", "width=8", "--no-floor")
+    done = invoke(main, "heads", "--features", store, *head, "--out", folder / "run", "--verbose")
+    return store, folder / "run", done
+
+
+def has_control(text):
+    return any(not character.isprintable() and character not in "\n\t" for character in text)
+
+
+def test_control_characters_of_a_store_reach_no_terminal(hostile, tmp_path):
+    store, run, done = hostile
+    assert "=A [2J" in done.stdout and "epoch 1/1" in done.stderr and not has_control(done.output)
+    for call in (
+        ("compare", run), ("compare", run, "--format", "markdown"), ("compare", run, "--format", "html"),
+        ("evaluate", "--run", run, "--features", store), ("predict", "--run", run, "--features", store),
+        ("list", "runs", "--runs", run.parent), ("compare", run, "--json"), ("heads", "--features", store, "--category", "\x1bC"),
+    ):  # fmt: skip
+        said = invoke(main, *call, status=2 if "--category" in call else 0)
+        assert said.output and not has_control(said.output), call
+    assert r"\[x\](https\://evil" in invoke(main, "compare", run, "--format", "markdown").stdout
+
+
+def test_files_of_a_run_are_harmless_and_read_back_the_same(hostile, tmp_path):
+    store, run, _ = hostile
+    invoke(main, "report", run, "--features", store)
+    invoke(main, "predict", "--run", run, "--features", store, "--csv", tmp_path / "scores.csv")
+    card, page = (run / "README.md").read_text(), (run / "report.html").read_text()
+    assert "[2J" in card and "[2J" in page and not has_control(card) and not has_control(page)
+    assert "[x](" not in card and "https://evil" not in card and "<b>" not in card + page.partition("</style>")[2]
+    assert {row.category for row in read_predictions(run)} == {HOSTILE, "@B"}
+    assert {name.partition("--tes")[0] for name in read_curves(run)} == {unit_name(one, "") for one in (HOSTILE, "@B")}
+    for file in (run / "predictions.csv", run / "epochs.csv", tmp_path / "scores.csv"):
+        cells = [cell for row in csv.reader(file.read_text().splitlines()) for cell in row]
+        assert "'@B" in cells and not any(has_control(cell) or cell.startswith(("=", "@", "-tes")) for cell in cells)

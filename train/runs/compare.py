@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tabulate import tabulate
-
 from longtake.train.errors import DataError
 from longtake.train.protocol.significance import Difference, Group, difference
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.records import METRICS, read_metrics, read_run
-from longtake.train.runs.tables import by_video, read_predictions
+from longtake.train.runs.tables import by_video, read_predictions, text_table
 
 PAPERS = Path(__file__).with_name("papers.csv")
 FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
@@ -123,7 +121,7 @@ def format_lines(lines: Sequence[Line], form: str, method: str = "method") -> st
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
     headers = [method, "features", *(f"{name} {figures}" for name in names), "figures of"]
     headers = headers[: max(map(len, table), default=0)]
-    return tabulate(table, headers, tablefmt=FORMATS[form], disable_numparse=True)
+    return text_table(headers, table, FORMATS[form])
 
 
 def format_difference(one: Difference) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longtake.files import write_whole
+from longtake.safe_text import csv_text, read_cell
 from longtake.train.engine.names import model_name
 from longtake.train.engine.state import Epoch
 from longtake.train.errors import DataError
@@ -62,14 +63,13 @@ class EpochLog:
             self._columns += new
             self._rewrite([one for one in rows if not again or _model_of(one) != model or int(one["epoch"]) < index])
         with self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, self._columns, restval="").writerow(row)
+            file.write(csv_text(None, self._cells([row])))
 
     def _rewrite(self, rows: Sequence[Row]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(self._path, text.getvalue())
+        write_whole(self._path, csv_text(self._columns, self._cells(rows)))
+
+    def _cells(self, rows: Sequence[Row]) -> list[list[str]]:
+        return [[row.get(name, "") for name in self._columns] for row in rows]
 
 
 def read_curves(run: Path) -> dict[str, Curves]:
@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
         columns, *lines = csv.reader(io.StringIO(text, newline=""), strict=False)
         if lines and (len(lines[-1]) < len(columns) or not text.endswith("\n")):
             lines.pop()
-        rows = [dict(zip(columns, line, strict=True)) for line in lines]
+        rows = [dict(zip(columns, map(read_cell, line), strict=True)) for line in lines]
         for row in rows:
             int(row["epoch"]), int(row["seed"]), int(row["fold"] or 0), float(row["loss"])
             float(row["test_spearman"] or 0), _model_of(row)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import Store
@@ -25,7 +24,7 @@ from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.splits import labelled_rows
-from longtake.train.runs.tables import RANDOM_NOTE
+from longtake.train.runs.tables import RANDOM_NOTE, text_table
 
 
 @dataclass(frozen=True)
@@ -137,4 +136,4 @@ def format_evaluations(rows: Sequence[Evaluation]) -> str:
     compared = "videos agree with no exemplar and are compared with any"
     notes = [f"{row.checkpoint}: {row.unmatched} {compared}" for row in rows if row.unmatched]
     random = [RANDOM_NOTE] if any(row.random_weights for row in rows) else []
-    return "\n".join([tabulate(table, headers="keys", disable_numparse=True), *notes, *random])
+    return "\n".join([text_table(list(table), zip(*table.values())), *notes, *random])

@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from jinja2 import Environment
 
 from longtake.errors import LongtakeWarning
-from longtake.features.tools.card import Whole, one_line
 from longtake.files import write_whole
 from longtake.manifests.pretrained import licence_of
+from longtake.safe_text import Whole, in_markdown
 from longtake.terminal import finite
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.checkpoint import save_checkpoint
@@ -190,15 +190,13 @@ class RunFolder:
 
     def _write_card(self, metrics: dict[str, Any]) -> None:
         config = read_config(self.folder)
-        environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=one_line)
-        rows = [
-            replace(row, category=str(one_line(row.category)), score=str(one_line(row.score)))
-            for row in summarise(self.results)
-        ]
+        environment = Environment(
+            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=in_markdown
+        )
         page = environment.from_string(CARD.read_text(encoding="utf-8")).render(
             metrics=metrics,
             config=config,
-            table=Whole(format_table(rows, "github")),
+            table=Whole(format_table(summarise(self.results), "github")),
             models=sum(not result.model.control for result in self.results),
             unfinished=unfinished(metrics["num_done"], metrics["num_models"]),
             random_note=RANDOM_NOTE,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.manifests.card import Card
@@ -21,6 +20,7 @@ from longtake.train.protocol.settings import card_settings
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.runs.compare import line_of
 from longtake.train.runs.records import METRICS
+from longtake.train.runs.tables import text_table
 
 AUDIO_DIM, TEXT_DIM = 768, 512
 """Of AST and of CLIP, which the papers use."""
@@ -107,7 +107,7 @@ def format_runs(runs: list[dict[str, Any]]) -> str:
         {n: "" if v is None else f"{v:.3f}" if isinstance(v, float) else v for n, v in one.items()} for one in runs
     ]
     rows = [[one[name] for name in (*names, "figures_of")] for one in shown]
-    return tabulate(rows, [*names.values(), "figures of"], disable_numparse=True)
+    return text_table([*names.values(), "figures of"], rows)
 
 
 def format_heads(rows: list[dict[str, Any]]) -> str:

@@ -13,8 +13,9 @@ import torch
 from jinja2 import Environment
 from scipy.stats import rankdata
 
-from longtake.errors import LongtakeError, there_are
+from longtake.errors import LongtakeError, printable, there_are
 from longtake.features.store import Store
+from longtake.safe_text import in_page
 from longtake.train.data.batches import BatchMaker
 from longtake.train.engine.checkpoint import load_checkpoint
 from longtake.train.engine.head_config import HeadConfig
@@ -78,7 +79,7 @@ class Section:
 
     @property
     def name(self) -> str:
-        return " ".join(filter(None, self.key))
+        return printable(" ".join(filter(None, self.key)))
 
     @property
     def worst(self) -> list[Scored]:
@@ -103,10 +104,8 @@ def make_page(
         _add_patterns(run, store, sections, own)
         _add_looks(run, store, videos, show, {key: sections[key] for key in own}, own, missing)
     papers = published_lines(dataset)
-    text = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
-    page = text.render(
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_page)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run.resolve().name,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         dataset=dataset,

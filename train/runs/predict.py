@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,9 @@ from torch import nn
 from longtake.errors import there_are
 from longtake.features.store import Store, open_store
 from longtake.features.types import FeatureHeader
+from longtake.files import write_whole
 from longtake.notebooks import data_frame, html_table
+from longtake.safe_text import csv_text
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.windows import CENTRE, clips_to_test
@@ -337,13 +338,12 @@ def format_predictions(predictions: Sequence[Prediction]) -> str:
 
 
 def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
-    """The scores of `train predict` as CSV."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video_id", "category", "score", "predicted", "deviation", "heads"])
-        for one in predictions:
-            deviation = "" if math.isnan(one.deviation) else f"{one.deviation:.6f}"
-            writer.writerow([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
+    """The scores of `train predict` as CSV, whose texts `longtake.safe_text.read_cell` reads back."""
+    rows = []
+    for one in predictions:
+        deviation = "" if math.isnan(one.deviation) else f"{one.deviation:.6f}"
+        rows.append([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
+    write_whole(path, csv_text(("video_id", "category", "score", "predicted", "deviation", "heads"), rows))
 
 
 def draw(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:

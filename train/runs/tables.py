@@ -6,14 +6,15 @@ import csv
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tabulate import tabulate
 
+from longtake.errors import printable
 from longtake.files import write_whole
+from longtake.safe_text import csv_text, in_markdown, read_cell
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import BASELINE
@@ -42,15 +43,13 @@ class Predicted:
 
 def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result]) -> None:
     """predictions.csv: a line for each test video of each model, in judges' units."""
-    text = StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    lines: list[list[object]] = []
     for result in results:
         rows, model = result.task.test_rows, result.model
         names = result.unit.scale.name, model.seed, model.fold, int(model.control)
         for row, true, predicted in zip(rows, result.task.scores(rows), result.fitted.predicted):
-            writer.writerow([data.video_ids[row], data.categories[row], *names, f"{true:g}", f"{predicted:.6f}"])
-    write_whole(folder / PREDICTIONS, text.getvalue())
+            lines.append([data.video_ids[row], data.categories[row], *names, f"{true:g}", f"{predicted:.6f}"])
+    write_whole(folder / PREDICTIONS, csv_text(COLUMNS, lines))
 
 
 def read_predictions(folder: Path) -> Iterator[Predicted]:
@@ -65,7 +64,8 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
                 if not (math.isfinite(true) and math.isfinite(predicted)):
                     raise ValueError("a score must be a finite number")
                 control = row["control"] == "1"
-                yield Predicted(row["video_id"], row["category"], row["score"], row["fold"], control, true, predicted)
+                names = {name: read_cell(row[name]) for name in ("video_id", "category", "score", "fold")}
+                yield Predicted(**names, control=control, true=true, predicted=predicted)
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: no {PREDICTIONS} in it") from error
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
@@ -110,7 +110,15 @@ def format_table(rows: Sequence[Row], form: str = "simple") -> str:
     shown = {
         n if form == "simple" else n.replace("-\n", "-").replace("\n", " "): v for n, v in columns.items() if any(v)
     }
-    return tabulate(shown, headers="keys", disable_numparse=True, tablefmt=form)
+    return text_table(list(shown), list(zip(*shown.values())), form)
+
+
+def text_table(headers: Sequence[str], rows: Iterable[Iterable[object]], form: str = "simple") -> str:
+    """A table in a format of tabulate, with names from untrusted files."""
+    shown: Callable[[str], Any] = in_markdown if form == "github" else printable
+    cells = [[shown(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    lines = [shown(name) if form == "github" else "\n".join(map(printable, name.split("\n"))) for name in headers]
+    return tabulate(cells, lines, tablefmt=form, disable_numparse=True)
 
 
 def _number(value: float, digits: int = 3) -> str:

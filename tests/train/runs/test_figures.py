@@ -13,7 +13,7 @@ def test_every_figure_is_one_element_that_takes_its_colours_from_the_page():
     drawn = [
         figures.scatter("a & b", VALUES, VALUES, "points"),
         figures.scatter("equal", np.ones(3), np.ones(3), "points"),
-        figures.curves("a", "loss", {"one": ([1, 2], [0.5, 0.25]), "two": ([1], [0.5])}),
+        figures.curves("a", "loss", {"one": {1: 0.5, 2: 0.25}, "two": {1: 0.5}}),
         figures.attention("a", [0, 1], [1, 2], np.ones((2, 2)), ["low", "high"]),
         figures.embedding("a", np.eye(2), np.array([0, 1]), ["low", "high"], 0.5),
     ]
