@@ -21,7 +21,8 @@ class Timeline:
     """When each frame of a video is shown."""
 
     seconds: np.ndarray
-    """float64 `(frames,)`, strictly ascending, relative to the first frame of the file."""
+    """float64 `(frames,)`, strictly ascending. Second 0 is the start of the file, as for players and `ffmpeg -ss`; pictures may begin
+    later."""
     end_seconds: float
     """When the last frame ends."""
 
@@ -70,7 +71,8 @@ def sample_frames(
     With `fps` None every frame of the span is a sample. Otherwise the frame shown every `1 / fps` seconds is a sample, at any rate of
     the file, constant or variable.
     """
-    begin = float(timeline.seconds[0]) if start_seconds is None and len(timeline) else start_seconds or 0.0
+    first = float(timeline.seconds[0]) if len(timeline) else 0.0
+    begin = first if start_seconds is None else max(start_seconds, first)
     end = timeline.end_seconds if end_seconds is None else min(end_seconds, timeline.end_seconds)
     if not len(timeline) or begin >= end - _EPSILON_SECONDS:
         return np.zeros(0, int), np.zeros(1)

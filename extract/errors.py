@@ -28,11 +28,19 @@ class VideoUnreadable(VideoError, ValueError):
 
 
 class VideoTruncated(VideoError, ValueError):
-    """The file ends before the duration in its header."""
+    """Parts of the file are missing at its end."""
+
+
+class VideoDamaged(VideoError, ValueError):
+    """Too many pictures of the file are damaged."""
 
 
 class FramesNotPackets(VideoUnreadable):
     """The pictures of a file are not its packets one by one (hidden or split frames): their times have to be decoded."""
+
+
+class DamageSeen(FramesNotPackets):
+    """Pictures are damaged, which was not known: an exact probe counts them."""
 
 
 class DecoderUnfit(VideoError):

@@ -128,7 +128,7 @@ class VideoRecord:
     """File name without folders."""
     source_sha256: str = ""
     duration_seconds: float = float("nan")
-    """Duration of the picture stream, from its frames."""
+    """When the last picture ends, in the seconds of the clips, from the frames."""
     fps: float = float("nan")
     """Average frame rate of the source."""
     span_start_seconds: float = float("nan")

@@ -43,20 +43,23 @@ class VideoInfo:
     transfer: str
     """`PQ` or `HLG` for pictures of high dynamic range, which are taken as they are stored; `SDR` for others."""
     timeline: Timeline
-    """Of the picture stream, not from the header."""
+    """Of the picture stream: times of packets or pictures. The header only says how long the last picture stays."""
     times_from: str
     """Source of the timeline: time stamps of `PACKETS`; of `FRAMES`, for which every picture was decoded; or the frame `RATE`, where the
     file has no time stamps."""
     origin_seconds: float
-    """The first picture's time by the file's own clock, which its sound shares."""
+    """Second 0 of the timeline by the file's own time stamps, which its sound shares: the container's start, as for players and
+    `ffmpeg -ss`. Where pictures begin late, the timeline begins after 0."""
     num_frames_from_header: int | None
     duration_seconds_from_header: float | None
     """Of the picture stream; None where the file does not say."""
     num_video_streams: int
     stream_index: int
-    """Of the decoded stream: the best one, which is the largest."""
+    """Of the decoded stream: the best one, which is the largest; never a cover."""
     audio: str
-    """Codec, rate and channels of the first sound stream; empty when there is none that can be decoded."""
+    """Codec, rate and channels of the first sound stream; empty when there is none with packets that can be decoded."""
+    damaged_seconds: tuple[float, ...] | None = None
+    """When damaged or lost pictures are shown, in the seconds of the timeline; None if the pictures were not decoded."""
 
 
 Wanted = Mapping[FrameRule, Set[int]]
@@ -69,12 +72,15 @@ class Decoder(Protocol):
     """Reads video files. Raises `VideoError` for any fault of a file."""
 
     name: str
+    sees_damage: bool = True
+    """Whether damaged pictures make it raise `DamageSeen` or `DecoderUnfit`."""
 
     def description(self) -> str:
         """Name and versions of everything that decides a pixel; part of the recipe."""
 
     def probe(self, path: Path, *, exact: bool = False) -> VideoInfo:
-        """Read the file's packets without decoding; `exact` decodes all of them, for files whose packets are not its frames."""
+        """Read the file's packets without decoding; `exact` decodes all of them, for files whose packets are not its frames, or which
+        are damaged."""
 
     def for_file(self, info: VideoInfo) -> Sequence[Decoder]:
         """The decoders to try on this file, in order: this decoder itself, except for `auto`."""
@@ -88,7 +94,7 @@ class Decoder(Protocol):
         """Yield the wanted frames in order, one at a time; frames after the last of them may be left unread. `num_threads` 0 uses all
         processors.
 
-        Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong.
+        Raises `FramesNotPackets` when the timeline of `info` turns out to be wrong, `DamageSeen` for damage that `info` does not know.
         """
 
 

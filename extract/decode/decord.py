@@ -14,7 +14,7 @@ from decord._ffi.base import DECORDError
 
 from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, last_wanted, unfit_turn
 from longtake.extract.decode.killable import report_alive
-from longtake.extract.decode.pyav import PyAVDecoder
+from longtake.extract.decode.pyav import PyAVDecoder, require_undamaged
 from longtake.extract.decode.scale import Scaler, rgb_frame, shown_size
 from longtake.extract.decode.streams import file_url
 from longtake.extract.errors import FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -49,8 +49,7 @@ class DecordDecoder(Decoder):
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         """Each size has its own reader, so that a rule's pictures do not depend on the other rules."""
-        # decord returns pictures for packets that cannot be decoded; PyAV's first picture shows whether they can.
-        next(PyAVDecoder().pictures(info, {next(iter(wanted)): {0}}, num_threads=1), None)
+        require_undamaged(info, wanted, num_threads, self.name)
         index = -1
         try:
             readers = {size: _open(info, *size, num_threads) for size in {_size(info, rule) for rule in wanted}}
@@ -93,8 +92,8 @@ def _open(info: VideoInfo, width: int, height: int, num_threads: int) -> decord.
             f"{info.path.name}: decord cannot open it, though PyAV can; use --decoder pyav"
         ) from error
     times = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0] if len(reader) == len(info.timeline) else None
-    gap = 1 / info.timeline.fps
-    if times is None or np.abs(times - times[0] - info.timeline.seconds).max() > gap / 2:
+    planned, gap = info.timeline.seconds - info.timeline.seconds[0], 1 / info.timeline.fps
+    if times is None or np.abs(times - times[0] - planned).max() > gap / 2:
         raise FramesNotPackets(
             f"{info.path.name}: decord's frames are not those of the file, or at other times; use --decoder pyav"
         )

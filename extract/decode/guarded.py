@@ -36,7 +36,7 @@ class Guarded(Decoder):
     """A decoder that raises only `VideoError` and `OSError` when it reads a file, and refuses files that it is unfit for."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self.name, self._decoder = decoder.name, decoder
+        self.name, self.sees_damage, self._decoder = decoder.name, decoder.sees_damage, decoder
 
     def description(self) -> str:
         return self._decoder.description()

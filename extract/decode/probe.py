@@ -1,7 +1,4 @@
-"""Read what a file holds, without decoding its pictures: PyAV's probe, which all decoders share.
-
-FFmpeg reports a truncated Matroska file, and some truncated MP4 files, as a normal end.
-"""
+"""Read what a file holds, without decoding its pictures: PyAV's probe, which all decoders share."""
 
 from __future__ import annotations
 
@@ -13,25 +10,29 @@ import av.error
 from av.container import InputContainer
 
 from longtake.extract.decode.base import FRAMES, PACKETS, RATE, VideoInfo
-from longtake.extract.decode.clock import Shown, require_clock, timeline_of
+from longtake.extract.decode.clock import Shown, origin_of, require_clock, timeline_of
+from longtake.extract.decode.damage import Damage
 from longtake.extract.decode.encrypted import is_encrypted
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
-from longtake.extract.decode.streams import open_media, sound_stream
+from longtake.extract.decode.promise import promise_of
+from longtake.extract.decode.streams import is_cover, open_media, picture_stream, sound_stream
+from longtake.extract.decode.structure import parts_of
+from longtake.extract.decode.whole import Ending
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
 from longtake.files import require_regular
 
-MISSING_SECONDS = 0.5
-"""Headers round: a file may end this much earlier than its header says, or two frames if that is longer."""
 HIGH_RANGE = {16: "PQ", 18: "HLG"}
 """Transfer characteristics by their numbers in ITU-T H.273."""
 MOST_ASPECT = 8
 """Pixels that are wider or higher than this are damage, not a shape."""
 UNTIMED_CONTAINERS = ("avi",)
 """They store when a picture is decoded, not when it is shown. FFmpeg guesses the latter, differently for packets and frames, so the two
-are not compared. Their headers count frame intervals, including those without a picture."""
-TRUSTED_CONTAINERS = ("flv", "asf")
-"""Their streams have no length of their own, but the header says when the last stream ends."""
+are not compared."""
+STORED_DURATIONS = ("mov,mp4,m4a,3gp,3g2,mj2",)
+"""Containers that store how long each picture lasts; for others FFmpeg guesses."""
+_CLOCK_MAY_JUMP = 0x200
+"""FFmpeg's AVFMT_TS_DISCONT."""
 
 
 def probe(path: Path, exact: bool) -> VideoInfo:
@@ -42,62 +43,69 @@ def probe(path: Path, exact: bool) -> VideoInfo:
         raise VideoUnreadable(f"{path.name} is encrypted: its pictures cannot be read without the key")
     try:
         with open_media(path) as container:
-            return _read(container, path, exact)
+            info = _read(container, path, exact)
+        if info is None:
+            with open_media(path) as container:
+                info = _read(container, path, exact=True)
     except av.error.FFmpegError as error:
         raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
+    assert info is not None, "an exact probe always has a result"
+    return info
 
 
-def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
-    stream = container.streams.best("video")
-    if stream is None:
-        kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
-        raise VideoUnreadable(f"{path.name} has no picture stream; it holds {kinds}")
-    if stream.codec_context is None:
-        raise VideoUnreadable(f"{path.name}: FFmpeg has no decoder for its pictures; convert the file, say to H.264")
+def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | None:
+    """None if packets are marked as corrupt, so that `exact` is needed."""
+    stream = _require_pictures(container, path)
     orientation, first_format = UPRIGHT, stream.codec_context.pix_fmt
-    packets, frames = Shown(), Shown()
-    num_packets = 0
+    packets, frames, damage = Shown(), Shown(), Damage()
+    kind, num_packets = container.format.name, 0
+    # Damaged pictures depend on the number of threads.
+    stream.codec_context.thread_count = 1
     for packet in container.demux(stream):
         report_alive()
         if packet.size:
             # Packets that an edit list discards are in the file, but never shown.
             num_packets += 1
+            if packet.is_corrupt and not exact:
+                return None
             if not packet.is_discard:
-                packets.add(packet, stream.time_base)
+                packets.add(packet, stream.time_base, timed=kind not in UNTIMED_CONTAINERS)
         if exact or num_packets == 1:
-            for frame in packet.decode():
+            for frame in damage.decode(packet):
                 if not frames.seconds:
                     orientation, first_format = orientation_of(frame), frame.format.name
                 frames.add(frame, stream.time_base)
     if not exact and orientation == UPRIGHT:
         orientation = _orientation_of_first(path, stream.index)
-    shown = frames if exact else packets
+    same = exact and kind in UNTIMED_CONTAINERS and len(frames.seconds) == len(packets.seconds)
+    shown = frames if exact and not same else packets
     if not shown.seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
+    if kind not in UNTIMED_CONTAINERS:
+        require_clock(path, shown, back=exact, ahead=bool(container.format.flags & _CLOCK_MAY_JUMP))
     rate = float(stream.average_rate or 25)
-    header_frames, header_seconds = stream.frames or None, _header_seconds(container, stream, packets.begin)
-    # Packets before the first picture that can be decoded do not count.
-    promised = None if header_seconds is None else header_seconds - (shown.begin - packets.begin)
-    kind = container.format.name
-    if exact and kind not in UNTIMED_CONTAINERS:
-        require_clock(path, frames)
-    timeline = timeline_of(path, shown, rate, promised)
-    counted_only = kind in UNTIMED_CONTAINERS or None in shown.seconds
-    if kind in UNTIMED_CONTAINERS:
-        # FFmpeg scales the duration to the bytes that are there, but not the number of intervals.
-        lacking = (header_frames or 0) / rate - (shown.begin + timeline.end_seconds)
-    elif promised is not None:
-        lacking = promised - timeline.end_seconds
-    else:
-        lacking = _lacking_of_all(path) if kind in TRUSTED_CONTAINERS else 0.0
-    if lacking > max(MISSING_SECONDS, 2 / timeline.fps):
-        counted = f"{num_packets} of {header_frames} frames" if header_frames else f"{num_packets} frames"
-        raise VideoTruncated(
-            f"{path.name} ends at {timeline.end_seconds:.2f} s, but its header promises {timeline.end_seconds + lacking:.2f} s "
-            f"({counted} are there): the file is cut off"
-        )
+    parts = parts_of(path, kind, stream.index)
+    last_seconds, own, gap = packets.last(rate)
+    promise = promise_of(container, stream, path, packets.begin, last_seconds + max(own, gap), parts)
+    ending = Ending(
+        parts=parts,
+        num_bytes=path.stat().st_size,
+        index_end=max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        if kind in STORED_DURATIONS
+        else 0,
+        last_seconds=last_seconds,
+        own_seconds=own,
+        gap_seconds=gap,
+        given_seconds=packets.durations[-1] if kind in STORED_DURATIONS else None,
+        promised_seconds=promise.end_seconds,
+        reached_seconds=promise.reached_seconds,
+    )
+    _require_whole(path, ending, num_packets, stream.frames, packets.begin)
+    origin = origin_of(shown, None if container.start_time is None else container.start_time / av.time_base)
+    # The last pictures may be lost: the one before them stays.
+    stays = ending.stays_seconds + (last_seconds - shown.last(rate)[0])
     width, height = orientation.shown(stream.width, stream.height)
-    audio = sound_stream(container)
+    audio = sound_stream(container, path)
     return VideoInfo(
         path=path,
         container=kind,
@@ -108,26 +116,37 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo:
         orientation=orientation,
         pixel_aspect=_pixel_aspect(stream, orientation),
         transfer=HIGH_RANGE.get(stream.codec_context.color_trc, "SDR"),
-        timeline=timeline,
-        times_from=FRAMES if exact else RATE if counted_only else PACKETS,
-        origin_seconds=shown.begin,
-        num_frames_from_header=header_frames,
-        duration_seconds_from_header=header_seconds,
+        timeline=timeline_of(path, shown, rate, origin, stays),
+        times_from=FRAMES if exact else RATE if kind in UNTIMED_CONTAINERS or None in shown.seconds else PACKETS,
+        origin_seconds=origin,
+        num_frames_from_header=stream.frames or None,
+        duration_seconds_from_header=promise.header_seconds,
         num_video_streams=len(container.streams.video),
         stream_index=stream.index,
         audio=f"{audio.codec_context.name} {audio.rate} Hz {audio.layout.name}" if audio else "",
+        damaged_seconds=damage.by_clock(origin, rate) if exact else None,
     )
 
 
-def _lacking_of_all(path: Path) -> float:
-    """Seconds by which the last stream ends earlier than the header says."""
-    end = 0.0
-    with open_media(path) as container:
-        for packet in container.demux():
-            report_alive()
-            if packet.size and packet.pts is not None and packet.time_base:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        return float((container.duration or 0) / av.time_base) - end
+def _require_pictures(container: InputContainer, path: Path) -> av.VideoStream:
+    stream = picture_stream(container, path)
+    if stream is None:
+        kinds = [
+            "a cover" if isinstance(stream, av.VideoStream) and is_cover(container, path, stream) else stream.type
+            for stream in container.streams
+        ]
+        raise VideoUnreadable(f"{path.name} has no picture stream; it holds {', '.join(kinds) or 'nothing'}")
+    if stream.codec_context is None:
+        raise VideoUnreadable(f"{path.name}: FFmpeg has no decoder for its pictures; convert the file, say to H.264")
+    return stream
+
+
+def _require_whole(path: Path, ending: Ending, num_packets: int, num_from_header: int, begin: float) -> None:
+    missing = ending.missing
+    if missing:
+        counted = f"{num_packets} of {num_from_header} pictures" if num_from_header else f"{num_packets} pictures"
+        end = ending.end_seconds - begin
+        raise VideoTruncated(f"{path.name} is cut off: {missing}. {counted} are there, which end at {end:.2f} s")
 
 
 def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
@@ -140,25 +159,8 @@ def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
 def _orientation_of_first(path: Path, stream_index: int) -> Orientation:
     """Orientation of the first decoded picture: a codec with delay returns none for the first packet."""
     with open_media(path) as container:
-        for frame in container.decode(container.streams[stream_index]):
-            return orientation_of(frame)
+        damage = Damage()
+        for packet in container.demux(container.streams[stream_index]):
+            for frame in damage.decode(packet):
+                return orientation_of(frame)
     return UPRIGHT
-
-
-def _header_seconds(container: InputContainer, stream: av.VideoStream, begin_seconds: float) -> float | None:
-    """The picture stream's own duration. A container is as long as its longest stream, which may be the sound."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    # Matroska counts from the start of its clock, not from the first picture, except in files of mkvmerge, which writes these tags.
-    marked = any(key.startswith("_STATISTICS") for key in stream.metadata)
-    before = begin_seconds if "matroska" in container.format.name and not marked else 0.0
-    tag = stream.metadata.get("DURATION", "")
-    try:
-        hours, minutes, seconds = (float(part) for part in tag.split(":"))
-        return hours * 3600 + minutes * 60 + seconds - before
-    except ValueError:
-        pass
-    if len(container.streams) == 1 and container.duration:
-        from_zero = "mpeg" not in container.format.name
-        return float(container.duration / av.time_base) - (begin_seconds if from_zero else 0.0)
-    return None

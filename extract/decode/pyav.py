@@ -13,14 +13,17 @@ import av
 import av.error
 
 from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, last_wanted, require_time
+from longtake.extract.decode.damage import REPORTED_CODECS, Damage
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.probe import probe
 from longtake.extract.decode.scale import Scaler
 from longtake.extract.decode.streams import open_media
-from longtake.extract.errors import FramesNotPackets, VideoTruncated
+from longtake.extract.errors import DamageSeen, DecoderUnfit, FramesNotPackets
 
 MOST_THREADS = 16
 """FFmpeg's own limit; each thread holds a few pictures."""
+LOOK_AHEAD = 16
+"""Pictures read after the last wanted one, which may depend on them: no codec reorders more."""
 
 
 class PyAVDecoder(Decoder):
@@ -39,29 +42,55 @@ class PyAVDecoder(Decoder):
         index = -1
         scaler = Scaler(info.orientation, info.pixel_aspect)
         try:
-            with open_media(info.path) as container:
-                stream = container.streams[info.stream_index]
-                stream.thread_type = "AUTO"
-                stream.codec_context.thread_count = num_threads or _num_threads(stream.codec_context.codec.name)
-                for frame in container.decode(stream):
-                    report_alive()
-                    index += 1
-                    if index < len(info.timeline):
-                        require_time(info, index, frame.time)
-                    found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
-                    if found:
-                        yield index, found
-                    elif index > last and index + 1 < len(info.timeline):
-                        # The rest of the file is outside the routine and need not be whole.
-                        return
+            for frame in _frames(info, num_threads):
+                report_alive()
+                index += 1
+                if index < len(info.timeline):
+                    require_time(info, index, frame.time)
+                found = {rule: scaler.picture(frame, rule) for rule, frames in wanted.items() if index in frames}
+                if found:
+                    yield index, found
+                elif index > last + LOOK_AHEAD and index + 1 < len(info.timeline):
+                    # The rest of the file is outside the routine and need not be whole.
+                    return
         except av.error.FFmpegError as error:
-            raise VideoTruncated(
-                f"{info.path.name} breaks after frame {index + 1} of {len(info.timeline)}: {error.strerror}"
-            ) from error
+            message = f"{info.path.name} breaks after frame {index + 1} of {len(info.timeline)}: {error.strerror}"
+            raise DamageSeen(message) from error
         if index + 1 != len(info.timeline):
             raise FramesNotPackets(
                 f"{info.path.name}: {len(info.timeline)} packets gave {index + 1} frames; the file is damaged"
             )
+
+
+def _frames(info: VideoInfo, num_threads: int) -> Iterator[av.VideoFrame]:
+    """All pictures of a file. Raises `DamageSeen` unless the probe has decoded them; then damaged ones are returned too, the same as by
+    the probe, with one thread."""
+    with open_media(info.path) as container:
+        stream = container.streams[info.stream_index]
+        codec = stream.codec_context.codec.name
+        if info.damaged_seconds or codec not in REPORTED_CODECS:
+            num_threads = 1
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = num_threads or _num_threads(codec)
+        damage = Damage()
+        for packet in container.demux(stream):
+            if info.damaged_seconds is None:
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise DamageSeen(f"{info.path.name}: a picture at {frame.time} s is damaged")
+                    yield frame
+            else:
+                yield from damage.decode(packet)
+
+
+def require_undamaged(info: VideoInfo, wanted: Wanted, num_threads: int, name: str) -> None:
+    """For decoders that fill damaged pictures without a word, or return pictures for packets that cannot be decoded: decode the file once
+    with PyAV. Raises `DamageSeen`, `FramesNotPackets`, `DecoderUnfit`."""
+    if info.damaged_seconds:
+        raise DecoderUnfit(f"{name} is not for {info.path.name}: it has damaged pictures; use --decoder pyav or auto")
+    last = last_wanted(wanted)
+    for _ in PyAVDecoder().pictures(info, {rule: {last} for rule in list(wanted)[:1]}, num_threads=num_threads):
+        pass
 
 
 def _num_threads(codec: str) -> int:

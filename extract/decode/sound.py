@@ -18,7 +18,7 @@ from longtake.extract.decode.streams import open_media, sound_stream
 from longtake.extract.errors import SoundMissing, SoundUnreadable
 
 Span = tuple[float, float]
-"""Seconds, from the first picture on; half-open."""
+"""Seconds of the timeline; half-open."""
 
 
 def original_rate(info: VideoInfo) -> int:
@@ -33,12 +33,15 @@ def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iter
     Seconds before the sound begins and after it ends are zeros. Only samples of open spans are kept in memory. Raises `SoundMissing`
     and `SoundUnreadable`.
     """
-    kept, first = np.zeros(0, np.float32), 0
-    waiting = [(round(start * sample_rate), round((end - start) * sample_rate)) for start, end in spans]
+    kept, first, late = np.zeros(0, np.float32), 0, _late(info)
+    # Samples are counted from the first picture on.
+    waiting = [(round((start - late) * sample_rate), round((end - start) * sample_rate)) for start, end in spans]
     if any(a > b for (a, _), (b, _) in zip(waiting, waiting[1:])):
         raise ValueError("spans must be in order of their starts")
+    silent = True
     with closing(_blocks(info, sample_rate)) as blocks:
         for begin, samples in blocks:
+            silent = False
             if not waiting:
                 return
             # Samples are placed by their time stamps, across holes and overlapping packets. Holes are filled only inside a span: a wrong
@@ -53,12 +56,14 @@ def read_sound(info: VideoInfo, spans: Sequence[Span], sample_rate: int) -> Iter
             while waiting and sum(waiting[0]) <= first + len(kept):
                 yield _cut(kept, first, *waiting.pop(0))
             kept, first = _forget(kept, first, waiting)
+    if silent:
+        raise SoundMissing(f"{info.path.name} has a sound stream without sound")
     for begin, count in waiting:
         yield _cut(kept, first, begin, count)
 
 
 def sound_seconds(info: VideoInfo, sample_rate: int) -> Span:
-    """When the sound begins and ends; decodes all of it."""
+    """When the sound begins and ends, in seconds of the timeline; decodes all of it."""
     begin: int | None = None
     end = 0
     with closing(_blocks(info, sample_rate)) as blocks:
@@ -67,7 +72,12 @@ def sound_seconds(info: VideoInfo, sample_rate: int) -> Span:
             end = first + len(samples)
     if begin is None:
         raise SoundMissing(f"{info.path.name} has a sound stream without sound")
-    return begin / sample_rate, end / sample_rate
+    return begin / sample_rate + _late(info), end / sample_rate + _late(info)
+
+
+def _late(info: VideoInfo) -> float:
+    """When the first picture is shown."""
+    return float(info.timeline.seconds[0])
 
 
 def _cut(kept: np.ndarray, first: int, begin: int, count: int) -> np.ndarray:
@@ -91,20 +101,22 @@ def _open_sound(info: VideoInfo) -> Iterator[av.AudioStream]:
     with guard, open_media(info.path) as container:
         if not container.streams.audio:
             raise SoundMissing(f"{info.path.name} has no sound")
-        stream = sound_stream(container)
-        if stream is None:
+        stream = sound_stream(container, info.path)
+        if stream is None and all(stream.codec_context is None for stream in container.streams.audio):
             raise SoundUnreadable(f"{info.path.name}: FFmpeg has no decoder for its sound")
+        if stream is None:
+            raise SoundMissing(f"{info.path.name} has a sound stream without sound")
         yield stream
 
 
 def _blocks(info: VideoInfo, sample_rate: int) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield `(number of the first sample on the pictures' clock, samples)` of each decoded block."""
+    """Yield `(number of the first sample, counted from the first picture on, samples)` of each decoded block."""
     try:
         with _open_sound(info) as stream:
             begin: int | None = None
             for seconds, samples in _resampled(stream, sample_rate):
                 if seconds is not None:
-                    expected = round((seconds - info.origin_seconds) * sample_rate)
+                    expected = round((seconds - info.origin_seconds - _late(info)) * sample_rate)
                     # The resampler's delay shifts blocks by some samples; only real holes count.
                     if begin is None or abs(expected - begin) > sample_rate // 10:
                         begin = expected

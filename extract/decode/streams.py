@@ -1,4 +1,4 @@
-"""Open a file, and say which of its streams can be used."""
+"""Open a file, and say which of its streams can be used: those with content, not those that the file only mentions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from longtake.extract.decode.killable import report_alive
 from longtake.extract.errors import VideoUnreadable
 from longtake.files import require_regular
 
@@ -16,6 +17,8 @@ av.logging.restore_default_callback()
 av.logging.set_libav_level(av.logging.PANIC)
 
 _ANY_TITLES = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+STILL_CODECS = ("mjpeg", "png", "bmp", "gif", "tiff", "webp")
+"""Covers are pictures of these. Some muxers do not mark them as covers."""
 
 
 REFUSED_FORMATS = {
@@ -49,6 +52,40 @@ def open_media(path: Path) -> InputContainer:
     return av.open(file_url(path), options=_OPTIONS, **_ANY_TITLES)
 
 
-def sound_stream(container: InputContainer) -> av.AudioStream | None:
-    """The first sound stream that can be decoded."""
-    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+def picture_stream(container: InputContainer, path: Path) -> av.VideoStream | None:
+    """FFmpeg's best picture stream, which is the largest, unless it is a cover or has no pictures; then the largest of the others."""
+    best = container.streams.best("video")
+    streams = sorted(container.streams.video, key=lambda stream: (stream is not best, -_num_pixels(stream)))
+    usable = [stream for stream in streams if not is_cover(container, path, stream)]
+    if len(usable) > 1 and not has_packets(path, usable[0].index):
+        usable = [stream for stream in usable[1:] if has_packets(path, stream.index)] or usable
+    return usable[0] if usable else None
+
+
+def sound_stream(container: InputContainer, path: Path) -> av.AudioStream | None:
+    """The first sound stream that can be decoded and has packets. Recorders list streams that never came."""
+    known = (stream for stream in container.streams.audio if stream.codec_context is not None)
+    return next((stream for stream in known if has_packets(path, stream.index)), None)
+
+
+def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> bool:
+    """Whether the stream is the picture on a record's sleeve: marked so, or a single still picture next to sound."""
+    if stream.disposition & av.stream.Disposition.attached_pic:
+        return True
+    codec = stream.codec_context.name if stream.codec_context else ""
+    return bool(container.streams.audio) and codec in STILL_CODECS and not has_packets(path, stream.index, 2)
+
+
+def has_packets(path: Path, stream_index: int, count: int = 1) -> bool:
+    """Whether a stream has at least so many packets. Looks no further than these; without them, through the whole file."""
+    with open_media(path) as container:
+        for packet in container.demux(container.streams[stream_index]):
+            report_alive()
+            count -= packet.size > 0
+            if count == 0:
+                return True
+    return False
+
+
+def _num_pixels(stream: av.VideoStream) -> int:
+    return stream.width * stream.height if stream.codec_context else 0

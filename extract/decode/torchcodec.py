@@ -13,7 +13,7 @@ import torch
 
 from longtake.extract.decode.base import Decoder, Pictures, VideoInfo, Wanted, require_time, unfit_turn
 from longtake.extract.decode.killable import report_alive
-from longtake.extract.decode.pyav import PyAVDecoder
+from longtake.extract.decode.pyav import PyAVDecoder, require_undamaged
 from longtake.extract.decode.scale import Scaler, rgb_frame
 from longtake.extract.decode.streams import file_url
 from longtake.extract.errors import DecoderUnfit, ExtractError, FramesNotPackets, VideoTruncated, VideoUnreadable
@@ -57,6 +57,8 @@ class TorchCodecDecoder(Decoder):
 
     def pictures(self, info: VideoInfo, wanted: Wanted, *, num_threads: int) -> Iterator[tuple[int, Pictures]]:
         index = -1
+        if self.sees_damage:
+            require_undamaged(info, wanted, num_threads, self.name)
         try:
             decoder = self.open(info, num_threads)
             scaler = Scaler(pixel_aspect=info.pixel_aspect)
@@ -88,10 +90,12 @@ class TorchCodecDecoder(Decoder):
 
 
 class NVDECDecoder(TorchCodecDecoder):
-    """The GPU's video unit. Its pixels differ from the CPU's, so one frame of every file is compared with PyAV's."""
+    """The GPU's video unit. Its pixels differ from the CPU's, so one frame of every file is compared with PyAV's. It does not report
+    damaged pictures, and to look for them would take the processor as long as to decode the file; damage of packets is seen."""
 
     name = "nvdec"
     device = "cuda"
+    sees_damage = False
 
     def __init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -76,11 +76,15 @@ def _warnings(record: VideoRecord, square_pixels: bool) -> Iterator[str]:
 
 
 def _remark(record: VideoRecord) -> str:
-    """About a span that ends after the file: the table has other units, or the file is cut."""
-    end = record.span_end_seconds
-    if record.status == FAILED or not end > record.duration_seconds + CLOCK_SECONDS:
+    """About a file that was read: a span that ends after it, as if the table had other units or the file were cut, and damage."""
+    end, remarks = record.span_end_seconds, []
+    if record.status == FAILED:
         return ""
-    return f"end_seconds is {end:g}, but the file ends at {record.duration_seconds:.1f} s"
+    if end > record.duration_seconds + CLOCK_SECONDS:
+        remarks.append(f"end_seconds is {end:g}, but the file ends at {record.duration_seconds:.1f} s")
+    if record.damaged_frames > 0:
+        remarks.append(f"{record.damaged_frames:.0f} pictures are damaged or lost")
+    return "; ".join(remarks)
 
 
 def publish(

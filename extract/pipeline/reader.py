@@ -15,6 +15,7 @@ import numpy as np
 from longtake.errors import printable
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode.base import FRAMES, Decoder, VideoInfo, with_true_times
+from longtake.extract.decode.damage import num_damaged
 from longtake.extract.decode.killable import STALL_SECONDS, DecoderHost, InProcess, KillableProcess
 from longtake.extract.decode.shared_memory import Stopped
 from longtake.extract.errors import SoundMissing, VideoError
@@ -135,6 +136,8 @@ class VideoReader:
         def send(info: VideoInfo) -> VideoRecord:
             if info.times_from == FRAMES:
                 self._put(Restart(job))
+            damaged = num_damaged(info, job.row.start_seconds, job.row.end_seconds)
+            is_decoded = any(isinstance(extractor.spec.frames, FrameRule) for extractor in job.extractors)
             readers = decoder.for_file(info)
             for chosen in readers:
                 try:
@@ -148,6 +151,7 @@ class VideoReader:
             return replace(
                 record, duration_seconds=info.timeline.end_seconds, fps=info.timeline.fps, decoder=chosen.name,
                 pixel_aspect=float(info.pixel_aspect), transfer=info.transfer,
+                damaged_frames=damaged if is_decoded and chosen.sees_damage or info.damaged_seconds else float("nan"),
             )  # fmt: skip
 
         return with_true_times(partial(self._host.call, decoder.probe, path), send)

@@ -95,7 +95,7 @@ class _Sound:
     def __init__(self, source: InputContainer, target: OutputContainer, info: VideoInfo) -> None:
         self._target = target
         self._packets: Iterator[av.Packet] = iter(())
-        audio = sound_stream(source)
+        audio = sound_stream(source, info.path)
         if audio and audio.codec_context.name in ("aac", "mp3", "ac3", "opus", "flac"):
             self._stream = target.add_stream_from_template(audio)
             self._shift = round(info.origin_seconds / audio.time_base)

@@ -27,7 +27,7 @@ def test_time_stamps_too_large_to_be_in_order(tmp_path):
     shown = Shown()
     shown.seconds, shown.durations = [0.0, 0.04, 9.2e15, 9.2e15], [0.04] * 4
     with pytest.raises(VideoUnreadable, match="a.mkv: its time stamps go up to .*, so the file is damaged"):
-        timeline_of(tmp_path / "a.mkv", shown, 25.0, None)
+        timeline_of(tmp_path / "a.mkv", shown, 25.0, 0.0, 0.04)
 
 
 def test_joined_recordings_are_refused(tmp_path, numbers_backbone):

@@ -13,14 +13,16 @@ import pytest
 
 from longtake.extract.decode import TABLE, get_decoder
 from longtake.extract.decode.base import with_true_times
+from longtake.extract.decode.damage import num_damaged
 from longtake.extract.decode.orientation import Orientation
 from longtake.extract.errors import (
+    DamageSeen,
     DecoderUnfit,
     ExtractError,
     FramesNotPackets,
+    VideoDamaged,
     VideoError,
     VideoMissing,
-    VideoTruncated,
     VideoUnreadable,
 )
 from longtake.extract.preprocessing import PILLOW_BILINEAR, FrameRule
@@ -142,9 +144,11 @@ def test_real_files(decoder, shared):
             continue
         found = [index for index, _ in decoder.pictures(info, {WHOLE: set(range(count))}, num_threads=1)]
         assert found == list(range(count)), name
-    with pytest.raises(VideoTruncated, match="breaks after frame 28 of 50|breaks at frame 29 of 50"):
-        info = decoder.probe(shared / "videos" / "corrupted.mp4")
-        list(decoder.pictures(info, {WHOLE: set(range(50))}, num_threads=1))
+    broken = shared / "videos" / "corrupted.mp4"
+    with pytest.raises(DamageSeen, match="breaks after frame 28 of 50"):
+        list(decoder.pictures(decoder.probe(broken), {WHOLE: set(range(50))}, num_threads=1))
+    with pytest.raises(VideoDamaged, match="pictures are damaged or lost"):
+        num_damaged(decoder.probe(broken, exact=True), None, None)
 
 
 def test_rotation(decoder, shared):

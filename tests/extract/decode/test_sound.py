@@ -7,6 +7,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from click.testing import CliRunner
 
 from longtake.extract import backbones
-from longtake.extract.cli import main
-from longtake.extract.decode import clock, get_decoder, sound
 from longtake.extract.backbones.spec import Network
+from longtake.extract.cli import main
+from longtake.extract.clips import Timeline
+from longtake.extract.decode import clock, get_decoder, sound
 from longtake.extract.decode.base import RATE
 from longtake.extract.decode.killable import InProcess
 from longtake.extract.decode.sound import original_rate, read_sound, sound_seconds
@@ -210,8 +212,8 @@ def test_sound_keeps_its_clock_where_pictures_have_none(tmp_path, monkeypatch):
                 after.mux(packet)
     add = clock.Shown.add
 
-    def without_every_third(shown, packet, time_base):
-        add(shown, packet, time_base)
+    def without_every_third(shown, packet, time_base, **options):
+        add(shown, packet, time_base, **options)
         if len(shown.seconds) % 3 == 0:
             shown.seconds[-1] = None
 
@@ -236,6 +238,7 @@ def test_a_hole_in_the_sound_takes_no_memory(tmp_path, monkeypatch):
         return zeros(shape, *arguments, **options)
 
     monkeypatch.setattr(sound.np, "zeros", watched)
-    first, second, third = read_sound(None, [(0, 0.5), (0.5, 1.5), (259_200, 259_200.5)], 16_000)
+    info = SimpleNamespace(timeline=Timeline(np.array([0.0]), 1.0))
+    first, second, third = read_sound(info, [(0, 0.5), (0.5, 1.5), (259_200, 259_200.5)], 16_000)
     assert largest <= 16_000
     assert first.all() and second[:8000].all() and not second[8000:].any() and third.all()
