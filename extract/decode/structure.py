@@ -103,10 +103,9 @@ def _indexed_bytes(file: _Bytes, position: int) -> int:
 
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
-_IN_SEGMENT = {
-    0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, 0xBF,
-}  # fmt: skip
-_IN_CLUSTER = {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854, 0xEC, 0xBF}
+_IN_SEGMENT = {0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_IN_CLUSTER = {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854}
+_ANYWHERE = {0xEC, 0xBF}
 
 
 def _matroska(file: _Bytes, stream_index: int) -> Parts:
@@ -123,17 +122,17 @@ def _matroska(file: _Bytes, stream_index: int) -> Parts:
             end = None if size is None else position + head + size
             position, last = position + head, kind
             continue
-        if last and kind not in _IN_SEGMENT and not (last == _CLUSTER and kind in _IN_CLUSTER):
+        if last and kind not in _IN_SEGMENT | _ANYWHERE and not (last == _CLUSTER and kind in _IN_CLUSTER):
             return NOT_KNOWN
-        if size is None:
-            if kind != _CLUSTER:
-                return NOT_KNOWN
-            size = 0  # its blocks follow, and are walked like the parts of the segment
+        if kind == _CLUSTER:
+            size = 0  # its blocks follow, and are visited like the parts of the segment
+        elif size is None:
+            return NOT_KNOWN
         position += head + size
-        if last:
-            last = _CLUSTER if kind in (_CLUSTER, *_IN_CLUSTER - _IN_SEGMENT) else kind
+        if last and kind in _IN_SEGMENT:
+            last = kind
     if position > file.size and last == _CLUSTER:
-        return _ends_early("last cluster", position, file.size)
+        return _ends_early("last block", position, file.size)
     if open_ended or end is None:
         return NOT_KNOWN
     if end > file.size and last in (_CLUSTER, _SEGMENT):
@@ -203,7 +202,7 @@ def _flv(file: _Bytes, stream_index: int) -> Parts:
             codec, what = file.numbers(position + 11, ">BB")
             ended = (codec & 0x8F == 7 and what == 2) or codec & 0x8F == 0x82
         position += 11 + (high << 16 | low) + 4
-    if position - 4 > file.size or position < file.size:
+    if position not in (file.size, file.size + 4):
         return _ends_early("last tag", max(position, file.size + 1), file.size)
     return Parts(WHOLE) if ended or said == file.size else NOT_KNOWN
 

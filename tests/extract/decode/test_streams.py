@@ -1,13 +1,18 @@
-"""A path is a file, whatever its name is; and which streams of a file are used."""
+"""A path is a file, whatever its name is; and which streams of a file are used: those with content."""
 
+from __future__ import annotations
+
+from fractions import Fraction
 from pathlib import Path
 
-import av.error
+import av
+import numpy as np
 import pytest
 
 from longtake.extract.decode import get_decoder
-from longtake.extract.decode.streams import open_media, sound_stream
-from longtake.extract.errors import ExtractError, VideoError, VideoUnreadable
+from longtake.extract.decode.sound import original_rate, read_sound
+from longtake.extract.decode.streams import has_packets, open_media, picture_stream, sound_stream
+from longtake.extract.errors import ExtractError, SoundMissing, VideoError, VideoUnreadable
 from longtake.extract.views.overlay import draw_overlay
 from tests.extract.media import PYAV, WHOLE, write_av, write_video
 
@@ -75,12 +80,93 @@ def test_formats_that_refer_to_other_files_are_not_opened(tmp_path):
             PYAV.probe(tmp_path / name)
 
 
+def with_cover(path, *, marked, pictures=0):
+    """A second of sound, one still picture, and a video of so many pictures."""
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16_000, layout="mono")
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
+        if marked:
+            cover.disposition = av.stream.Disposition.attached_pic
+        if pictures:
+            video = container.add_stream("libx264", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.mux(cover.encode(av.VideoFrame(640, 480, "yuvj420p")))
+        container.mux(cover.encode(None))
+        for _ in range(pictures):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        if pictures:
+            container.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), "fltp", "mono")
+        frame.rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix, marked", [("mkv", False), ("mp4", True)])
+def test_a_cover_is_no_video(tmp_path, suffix, marked):
+    path = with_cover(tmp_path / f"song.{suffix}", marked=marked)
+    with pytest.raises(VideoUnreadable, match="song.* has no picture stream; it holds audio, a cover"):
+        PYAV.probe(path)
+
+
+@pytest.mark.parametrize("suffix, marked", [("mkv", False), ("mp4", True)])
+def test_a_video_next_to_a_larger_cover(tmp_path, suffix, marked):
+    info = PYAV.probe(with_cover(tmp_path / f"a.{suffix}", marked=marked, pictures=10))
+    assert (info.codec, info.width, len(info.timeline)) == ("h264", 64, 10)
+
+
+def test_motion_jpeg_with_sound_is_a_video(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("mjpeg", rate=25), container.add_stream("aac", rate=16_000, layout="mono")
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        for _ in range(3):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuvj420p")))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    with open_media(path) as container:
+        assert picture_stream(container, path).index == 0
+    assert len(PYAV.probe(path).timeline) == 3
+
+
 def test_the_first_sound_stream_that_can_be_decoded(tmp_path):
     path = write_av(tmp_path / "a.mkv", seconds=1)
     with open_media(path) as container:
-        assert sound_stream(container).index == 1
+        assert sound_stream(container, path).index == 1
+    assert has_packets(path, 1, 2) and not has_packets(path, 1, 10_000)
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
     with open_media(path) as container:
-        assert sound_stream(container) is None
-    with open_media(write_video(tmp_path / "m.mp4", 5)) as container:
-        assert sound_stream(container) is None
+        assert sound_stream(container, path) is None
+    silent = write_video(tmp_path / "m.mp4", 5)
+    with open_media(silent) as container:
+        assert sound_stream(container, silent) is None
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+@pytest.mark.parametrize("with_second", [False, True])
+def test_a_sound_stream_without_packets_is_missing_sound(tmp_path, suffix, with_second):
+    """As recorders list one that never came. A second stream with sound is taken."""
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.add_stream("mp2", rate=48_000, layout="mono")
+        second = container.add_stream("mp2", rate=32_000, layout="mono")
+        for _ in range(25):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(video.encode(None))
+        if with_second:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 32_000), np.int16), "s16", "mono")
+            frame.rate, frame.pts, frame.time_base = 32_000, 0, Fraction(1, 32_000)
+            container.mux(second.encode(frame))
+            container.mux(second.encode(None))
+    info = PYAV.probe(path)
+    if with_second:
+        assert original_rate(info) == 32_000 and info.audio.startswith("mp2")
+        return
+    assert info.audio == ""
+    for hear in (lambda: original_rate(info), lambda: list(read_sound(info, [(0, 1)], 16_000))):
+        with pytest.raises(SoundMissing, match="a sound stream without sound"):
+            hear()

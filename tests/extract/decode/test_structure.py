@@ -1,0 +1,162 @@
+"""Whether all parts of a file are there, by its own structure: whole files, cut ones, and ones with a hole of zeros."""
+
+from __future__ import annotations
+
+import struct
+
+import av
+import pytest
+
+from longtake.extract.decode import structure
+from longtake.extract.decode.structure import CUT, UNKNOWN, WHOLE, parts_of
+from tests.extract.media import write_video
+
+NAMES = {
+    "mkv": "matroska,webm", "avi": "avi", "mp4": "mov,mp4,m4a,3gp,3g2,mj2", "flv": "flv", "wmv": "asf", "ogg": "ogg",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A whole file of each kind, and the name of its kind."""
+    folder = tmp_path_factory.mktemp("whole")
+    codecs = {"wmv": "wmv2", "ogg": "libvpx"}
+
+    def make(suffix):
+        path = folder / f"a.{suffix}"
+        if not path.exists():
+            write_video(path, 100, codec=codecs.get(suffix, "libx264"))
+        return path
+
+    return make
+
+
+def state(path, suffix, stream_index=0):
+    return parts_of(path, NAMES[suffix], stream_index)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi", "mp4", "flv", "wmv"])
+def test_whole_files(whole, suffix):
+    assert state(whole(suffix), suffix).state == WHOLE
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi", "flv", "wmv"])
+@pytest.mark.parametrize("lost", [0.25, 0.5, 0.75])
+def test_cut_files(whole, tmp_path, suffix, lost):
+    content = whole(suffix).read_bytes()
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(content[: int(len(content) * (1 - lost))])
+    parts = state(cut, suffix)
+    assert parts.state == CUT and parts.missing.startswith("its ")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi", "flv"])
+def test_a_hole_of_zeros_gives_no_answer(whole, tmp_path, suffix):
+    """As partial downloads leave it: the size is right."""
+    content = whole(suffix).read_bytes()
+    half = len(content) // 2
+    holed = tmp_path / f"holed.{suffix}"
+    holed.write_bytes(content[:half] + bytes(len(content) - half))
+    assert state(holed, suffix).state == UNKNOWN
+
+
+def test_matroska_cut_after_its_pictures(whole, tmp_path):
+    """Only the index is cut."""
+    content = whole("mkv").read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(content[:-10])
+    assert content.rindex(b"\x1c\x53\xbb\x6b") < len(content) - 10, "the cut is in the index"
+    assert state(cut, "mkv").state == WHOLE
+
+
+def test_matroska_of_unknown_length(tmp_path):
+    """As browsers record: sizes are unknown, and the end of the file is the end."""
+    path = tmp_path / "live.mkv"
+    with av.open(str(path), "w", format="matroska", options={"live": "1"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(50):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert state(path, "mkv").state == UNKNOWN
+    cluster = content.index(b"\x1f\x43\xb6\x75")
+    endless = (
+        content[: cluster + 4]
+        + b"\x01"
+        + b"\xff" * 7
+        + content[cluster + 5 + (8 - content[cluster + 4].bit_length()) :]
+    )
+    path.write_bytes(endless)
+    assert state(path, "mkv").state == UNKNOWN
+    path.write_bytes(endless[:-3])
+    assert state(path, "mkv").state in (CUT, UNKNOWN)
+
+
+def test_fragments(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "25"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(75):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    assert state(path, "mp4").state == UNKNOWN, "no index says where the last fragment is"
+    content = path.read_bytes()
+    last = content.rindex(b"mdat")
+    path.write_bytes(content[: last + 20])
+    assert state(path, "mp4").state == CUT
+
+
+def test_an_index_of_fragments(tmp_path):
+    """A segment index in front lists the bytes of all fragments."""
+
+    def box(kind, content):
+        return struct.pack(">I4s", len(content) + 8, kind) + content
+
+    fragment = box(b"moof", bytes(8)) + box(b"mdat", bytes(100))
+    entries = struct.pack(">III", len(fragment), 90_000, 0) * 3
+    index = box(b"sidx", struct.pack(">IIIIIHH", 0, 1, 90_000, 0, 0, 0, 3) + entries)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(index + fragment * 3)
+    assert state(path, "mp4").state == WHOLE
+    path.write_bytes(index + fragment * 2)
+    assert state(path, "mp4").state == CUT
+
+
+def test_empty_chunks_of_avi_are_counted(whole, tmp_path):
+    """Each stands for a moment in which the last picture stays."""
+    content = whole("avi").read_bytes()
+    assert state(whole("avi"), "avi").num_intervals == 100
+    at = content.index(b"idx1")
+    path = tmp_path / "stays.avi"
+    path.write_bytes(content[:at] + struct.pack("<4sI", b"00dc", 0) * 7 + content[at:])
+    assert state(path, "avi").num_intervals == 107
+    assert state(path, "avi", stream_index=1).num_intervals == 0
+
+
+def test_other_files_give_no_answer(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(100))
+    assert {state(path, suffix).state for suffix in NAMES if suffix != "mp4"} == {UNKNOWN}
+    assert parts_of(path, "mpegts", 0).state == UNKNOWN
+    path.write_bytes(b"")
+    assert {state(path, suffix).state for suffix in NAMES if suffix not in ("mp4", "avi")} == {UNKNOWN}
+
+
+def test_a_file_of_endless_parts_is_given_up(whole, monkeypatch):
+    monkeypatch.setattr(structure, "MOST_PARTS", 10)
+    assert state(whole("avi"), "avi").state == UNKNOWN
+
+
+def test_ogg(tmp_path):
+    def page(serial, flags, size):
+        return struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, serial, 0, 0, 1) + bytes([size]) + bytes(size)
+
+    path = tmp_path / "a.ogg"
+    path.write_bytes(page(1, 2, 50) + page(2, 2, 50) + page(1, 4, 50) + page(2, 4, 50))
+    assert state(path, "ogg").state == WHOLE
+    path.write_bytes(path.read_bytes()[:-10])
+    assert state(path, "ogg").state == CUT
+    path.write_bytes(page(1, 2, 50) + page(1, 0, 50))
+    assert state(path, "ogg").state == UNKNOWN
