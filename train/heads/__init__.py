@@ -32,6 +32,7 @@ TABLE: dict[str, str] = {
     "qtd": "longtake.train.heads.qtd:QTD",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
+    "pamfn": "longtake.train.heads.pamfn:PAMFN",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
 }

@@ -15,7 +15,6 @@ modalities, a linear layer without bias each, summed, norm, linear; the mean ove
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from longtake.train.errors import DataError, SettingsError, require_at_least, re
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.dropout import Dropout
 from longtake.train.heads.blocks.factored import FactoredLinear
-from longtake.train.heads.published import size
+from longtake.train.heads.published import size, substitute
 
 LATE, MID, EARLY = "late", "mid", "early"
 MODALITIES = {LATE: 2, MID: 3, EARLY: 1}
@@ -127,11 +126,7 @@ class MBERT(Head):
 
     @classmethod
     def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        made = {}
-        for name, value in state.items():
-            for pattern, ours in NAMES:
-                name = re.sub(pattern, ours, name)
-            made[name] = value
+        made = substitute(state, NAMES)
         summaries = made.pop("summaries", None)
         if summaries is not None and summaries.dim() == 2:
             made |= {f"embeddings.{index}.summary": row for index, row in enumerate(summaries)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,16 @@ def rename(state: Mapping[str, torch.Tensor], key_map: Mapping[str, str | None])
             continue
         renamed[new] = value.squeeze(-1) if value.dim() == 3 and value.shape[-1] == 1 else value
     return renamed
+
+
+def substitute(state: Mapping[str, torch.Tensor], patterns: Sequence[tuple[str, str]]) -> dict[str, torch.Tensor]:
+    """Published names to ours by regular expressions, one after the other on each name."""
+    made = {}
+    for name, value in state.items():
+        for pattern, ours in patterns:
+            name = re.sub(pattern, ours, name)
+        made[name] = value
+    return made
 
 
 def num_modules(state: Mapping[str, torch.Tensor], prefix: str) -> int:

@@ -105,7 +105,7 @@ def _check_range(name: str, value: object) -> None:
     the ends of a range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
-    if name in _SHARES:
+    if name in _SHARES or name.endswith("_dropout"):
         allowed, fits = "must be from 0 to below 1", 0 <= value < 1
     elif name in _POSITIVE:
         allowed, fits = "must be above 0", 0 < value < math.inf

@@ -33,7 +33,13 @@ def make_head(name: str, **settings: object) -> Head:
     head_class = get_head(name)
     known = head_class.Settings.__dataclass_fields__
     small = {"width": 16, "dropout": 0.0, **({"heads": 2} if "heads" in known else {}), **settings}
-    small = {"rows": 10, "thin": 5, **small}
+    small = {
+        "rows": 10,
+        "thin": 5,
+        "orthogonal": 8,
+        **dict.fromkeys(("feature_dropout", "base_dropout", "head_dropout"), 0.0),
+        **small,
+    }
     # Of three judges, the middle one times the first score.
     small = {"judges": "b,c,d", "drop": 1, "times": "a", "times_maximum": 3.0, "score_maximum": 10.0, **small}
     torch.manual_seed(0)

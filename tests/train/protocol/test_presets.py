@@ -111,6 +111,17 @@ PUBLISHED = {
     ("tsa", "mtl-aqa"): {**TSA, **BY_DIFFICULTY, "boundaries": "fixed"},
     ("tsa", "jigsaws"): {**TSA, "boundaries": "fixed"},
 }
+PUBLISHED |= {
+    ("pamfn", "rg"): {"optimizer": "adamw", "lr": 5e-4, "final_lr_ratio": 0.01, "fusions": 10, "window": 70},
+    ("pamfn", "fisv"): {
+        "lr": 8e-4,
+        "final_lr_ratio": 1,
+        "epochs": 500,
+        "fusions": 6,
+        "window": 130,
+        "clip_gradient": 2,
+    },
+}
 # ../shared/papers/BASELINES.md, part I.
 ALONE = {"mse_weight": 1, "triplet_weight": 0, "ce_weight": 0}
 HGCN = {**ALONE, "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100, "final_lr_ratio": 1, "clips": 68, "window": 68,
