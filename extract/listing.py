@@ -11,6 +11,7 @@ from pathlib import Path
 from longtake.extract import decode
 from longtake.extract.backbones import list_specs
 from longtake.extract.backbones.download import cached_path
+from longtake.extract.errors import WeightsError
 from longtake.manifests.card import Card, list_cards
 from longtake.manifests.pretrained import TABLE as REGISTERED
 
@@ -79,7 +80,13 @@ def listing(kind: str | None) -> dict[str, list[dict[str, object]]]:
 
 def weights_rows() -> list[dict[str, object]]:
     """The registered weights, and whether this machine has them."""
-    return [{**asdict(entry), "here": cached_path(entry).is_file()} for entry in REGISTERED.values()]
+    rows = []
+    for entry in REGISTERED.values():
+        here = False
+        with suppress(WeightsError):  # no home folder
+            here = cached_path(entry).is_file()
+        rows.append({**asdict(entry), "here": here})
+    return rows
 
 
 def probe_facts(video: Path, decoder: str) -> dict[str, object]:

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import time
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
+from longtake.errors import printable
 from longtake.extract.errors import WeightsError
-from longtake.files import file_sha256
+from longtake.files import file_sha256, require_regular, write_whole
 from longtake.manifests.pretrained import WeightsEntry
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0
 """A connection without data for this long counts as lost."""
 CHUNK_BYTES = 1 << 20
+MOST_BYTES = 20 * 10**9
+"""Of weights whose size is not registered; none are half as large."""
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received and the bytes of the whole file, None if the server does not say."""
 
 
 def where() -> Path:
-    """Folder of downloaded weights: the user's cache folder, or `$LONGTAKE_CACHE/weights`. It may not exist yet."""
+    """Folder of downloaded weights: the user's cache folder, or `$LONGTAKE_CACHE/weights`. It may not exist yet. Raises `WeightsError`
+    where the user has no home folder."""
     override = os.environ.get("LONGTAKE_CACHE")
-    return (Path(override).expanduser() if override else platformdirs.user_cache_path("longtake")) / "weights"
+    # Without a home folder, `~` stays in the path.
+    found = Path(os.path.expanduser(override)) if override else platformdirs.user_cache_path("longtake")
+    if str(found).startswith("~"):
+        raise WeightsError("there is no home folder for downloaded weights: name a folder with LONGTAKE_CACHE")
+    return found / "weights"
 
 
 def cached_path(entry: WeightsEntry) -> Path:
@@ -60,20 +73,24 @@ def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
         )
     url = f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
     expected = entry.sha256 or recorded_sha256(entry)
+
+    def keep(found: str) -> None:
+        """Before the file has its name: a file with its name has a record."""
+        if not found.startswith(expected or entry.sha256_prefix):
+            wanted = expected or f"{entry.sha256_prefix}..."
+            raise OSError(f"the file has the sha256 {found}, expected {wanted}; it was not kept")
+        if expected is None:
+            write_whole(_record_path(entry), f"{found}  {entry.file_name}\n")
+            logger.warning(
+                f"no checksum is registered for the weights {entry.name}: the file from {url} is trusted at its first use, and its "
+                f"sha256 {found} is kept in {_record_path(entry)}"
+            )
+
     try:
-        found = _download(url, path, expected, on_progress)
-        if not found.startswith(entry.sha256_prefix):
-            path.unlink()
-            raise OSError(f"the file has the sha256 {found}, expected {entry.sha256_prefix}...; it was not kept")
-    except OSError as error:
-        raise WeightsError(f"could not download the weights {entry.name} from {url} ({error}). {advice}") from error
-    if expected is None:
-        record = _record_path(entry)
-        record.write_text(f"{found}  {entry.file_name}\n", encoding="utf-8")
-        logger.warning(
-            f"no checksum is registered for the weights {entry.name}: the file from {url} is trusted at its first use, and its "
-            f"sha256 {found} is kept in {record}"
-        )
+        _download(url, path, expected is not None, entry.size_bytes or MOST_BYTES, keep, on_progress)
+    except (OSError, ValueError) as error:
+        reason = printable(str(error))
+        raise WeightsError(f"could not download the weights {entry.name} from {url} ({reason}). {advice}") from error
     return path
 
 
@@ -103,36 +120,50 @@ def _record_path(entry: WeightsEntry) -> Path:
 
 
 def recorded_sha256(entry: WeightsEntry) -> str | None:
+    """None without a record. Raises `WeightsError` for a damaged one."""
     path = _record_path(entry)
-    return path.read_text(encoding="utf-8").split()[0] if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = re.match(rb"[0-9a-f]{64}(?=\s)", path.read_bytes()[:100])
+    if not found:
+        raise WeightsError(
+            f"{path} is damaged: it has no sha256. Remove it and {path.with_suffix('').name}, and fetch the weights again"
+        )
+    return found[0].decode()
 
 
-def _download(url: str, path: Path, sha256: str | None, on_progress: Progress | None) -> str:
-    """Download `url` (http, https, file) to `path`, whole or not at all, and return its sha256. `OSError` says why not.
+def _download(
+    url: str, path: Path, resume: bool, most_bytes: int, keep: Callable[[str], None], on_progress: Progress | None
+) -> None:
+    """Download `url` (http, https, file) to `path`, whole or not at all. `OSError` and `ValueError` say why not.
 
-    `NAME.partial`, left by a lost connection, is resumed, but only if `sha256` is given: otherwise halves of two different files
-    would go unnoticed.
+    `keep` gets the sha256 before the file has its name; if it raises, the file is removed. `NAME.partial`, left by a lost connection, is
+    continued, but only if `resume`, where the checksum is known: otherwise halves of two different files would go unnoticed.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
-        raise OSError("not an http, https or file address")
+    _require_scheme(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     shared = path.with_name(path.name + ".partial")
     # Processes that download the same file at once must not write into each other's: each owns the partial file that it has renamed.
     own = path.with_name(f"{shared.name}.{socket.gethostname()}-{os.getpid()}")
     _claim_partial(shared, own)
     try:
-        if sha256 is None:
+        if not resume or (own.exists() and own.stat().st_size > most_bytes):
             own.unlink(missing_ok=True)
-        _receive(url, own, on_progress)
-        found = file_sha256(own)
-        if sha256 is not None and found != sha256:
+        _receive(url, own, most_bytes, on_progress)
+        try:
+            keep(file_sha256(own))
+        except OSError:
             own.unlink()
-            raise OSError(f"the file has the sha256 {found}, expected {sha256}; it was not kept")
+            raise
         os.replace(own, path)
     finally:
         if own.exists():
             os.replace(own, shared)
-    return found
+
+
+def _require_scheme(url: str) -> None:
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
+        raise OSError("not an http, https or file address")
 
 
 def _claim_partial(shared: Path, own: Path) -> None:
@@ -147,16 +178,19 @@ def _claim_partial(shared: Path, own: Path) -> None:
             continue
 
 
-def _receive(url: str, own: Path, on_progress: Progress | None) -> None:
+def _receive(url: str, own: Path, most_bytes: int, on_progress: Progress | None) -> None:
     # Imported here to keep `extract list` fast.
     import http.client
     import urllib.error
     import urllib.request
 
     offset = own.stat().st_size if own.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "longtake"})
+    # Compressed bytes would be stored as they come.
+    request = urllib.request.Request(url, headers={"User-Agent": "longtake", "Accept-Encoding": "identity"})
     if offset:
         request.add_header("Range", f"bytes={offset}-")
+    if request.type == "file":
+        require_regular(Path(urllib.request.url2pathname(request.selector)))
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
@@ -167,17 +201,39 @@ def _receive(url: str, own: Path, on_progress: Progress | None) -> None:
     except http.client.HTTPException as error:
         raise OSError(f"the server does not speak HTTP: {type(error).__name__}") from error
     with response:
+        _require_scheme(response.geturl())
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
         offset = offset if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else offset + int(length)
+        length = _checked_length(response.status, response.headers, resumed)
+        total = None if length is None else offset + length
+        if (total or 0) > most_bytes:
+            raise OSError(f"the server announces {total} bytes, at most {most_bytes} are expected")
         with open(own, "ab" if resumed else "wb") as stream:
             try:
                 while chunk := response.read(CHUNK_BYTES):
                     offset += stream.write(chunk)
+                    if offset > most_bytes:
+                        raise OSError(f"the server sends more than {most_bytes} bytes, which are expected at most")
                     if on_progress is not None:
                         on_progress(offset, total)
-            except http.client.IncompleteRead as error:
+            except http.client.HTTPException as error:
                 raise OSError(f"the connection was cut after {offset} bytes; try again to continue") from error
     if total is not None and offset < total:
         raise OSError(f"the connection was cut after {offset} of {total} bytes; try again to continue")
+    if not offset:
+        raise OSError("the server sent an empty file")
+
+
+def _checked_length(status: int | None, headers: Message, resumed: bool) -> int | None:
+    """Bytes that the server announces; None if it does not. Raises `OSError` for an answer that is not the file."""
+    if status not in (None, 200) and not resumed:
+        raise OSError(f"the server answers with status {status}")
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("identity", ""):
+        raise OSError(f"the server sends the file compressed, as {encoding!r}")
+    if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise OSError("the server sends a web page in place of the file, such as a page for signing in")
+    length = headers.get("Content-Length")
+    if length is not None and not re.fullmatch(r"[0-9]{1,18}", length.strip()):
+        raise OSError(f"the server announces {length!r} bytes")
+    return None if length is None else int(length)

@@ -5,6 +5,7 @@ There are no silent fallbacks: weights that are not available are a `WeightsErro
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def resolve(
         path = fetch(entry, on_progress)
         sha256 = entry.sha256 or recorded_sha256(entry)  # fetch has just compared the file with it
         return Weights(entry.name, path, sha256)
-    path = Path(argument).expanduser()
+    path = Path(os.path.expanduser(argument))
     if path.is_file():
         return Weights(path.name, path, file_sha256(path))
     names = [entry.name for entry in TABLE.values() if entry.backbone == spec.name]

@@ -20,6 +20,8 @@ class Server:
         self.content = CONTENT
         self.cut_after: int | None = None
         self.knows_ranges = True
+        self.status, self.headers = 200, {}
+        """Of every answer that is not part of a file; a header replaces the usual one, None leaves it out."""
         self.requests: list[tuple[str, str | None]] = []
         owner = self
 
@@ -31,10 +33,13 @@ class Server:
                 if start and start >= len(owner.content):
                     self.send_error(416)
                     return
-                self.send_response(206 if start else 200)
+                self.send_response(206 if start else owner.status)
+                headers = {"Content-Length": str(len(owner.content) - start), **owner.headers}
                 if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(owner.content) - 1}/{len(owner.content)}")
-                self.send_header("Content-Length", str(len(owner.content) - start))
+                    headers["Content-Range"] = f"bytes {start}-{len(owner.content) - 1}/{len(owner.content)}"
+                for name, value in headers.items():
+                    if value is not None:
+                        self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(owner.content[start : owner.cut_after])
 

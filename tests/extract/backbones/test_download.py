@@ -162,3 +162,100 @@ def test_the_first_digits_of_a_checksum_are_compared(server: Server, cache: Path
     with pytest.raises(WeightsError, match="expected 00000000...; it was not kept"):
         fetch(other)
     assert not any("other" in name for name in files(cache))
+
+
+@pytest.mark.parametrize(
+    "status, headers, message",
+    [
+        (200, {"Content-Length": "many"}, "announces 'many' bytes"),
+        (200, {"Content-Length": "-5"}, "announces '-5' bytes"),
+        (200, {"Content-Length": str(10**15)}, f"announces {10**15} bytes, at most {len(CONTENT)} are expected"),
+        (200, {"Content-Encoding": "gzip"}, "compressed, as 'gzip'"),
+        (200, {"Content-Type": "text/html; charset=utf-8"}, "a web page in place of the file"),
+        (204, {}, "answers with status 204"),
+        (206, {"Content-Range": "bytes 5-9/10"}, "answers with status 206"),
+        (302, {"Location": "ftp://127.0.0.1/x"}, "could not download"),
+        (302, {"Location": "file:///etc/passwd"}, "could not download"),
+        (302, {"Location": "/some/where/rgb.pt"}, "could not download"),
+        (500, {}, "HTTP Error 500"),
+    ],
+)
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_odd_answers_are_one_line_and_leave_nothing(
+    server: Server, cache: Path, status, headers, message, sha256
+) -> None:
+    server.status, server.headers = status, headers
+    with pytest.raises(WeightsError, match=message) as caught:
+        fetch(entry_for(server.url, sha256))
+    assert "\n" not in str(caught.value)
+    assert not {"toy.pt", "toy.pt.sha256"} & files(cache)
+
+
+def test_a_body_without_end_is_cut(server: Server, cache: Path) -> None:
+    server.headers, server.content = {"Content-Length": None}, CONTENT * 20
+    with pytest.raises(WeightsError, match=f"sends more than {len(CONTENT)} bytes"):
+        fetch(entry_for(server.url))
+    assert sum(path.stat().st_size for path in cache.iterdir()) < 4 * (1 << 20)
+    server.content = CONTENT
+    assert fetch(entry_for(server.url)).read_bytes() == CONTENT
+
+
+def test_an_empty_file_is_no_file(server: Server, cache: Path) -> None:
+    server.content = b""
+    with pytest.raises(WeightsError, match="an empty file"):
+        fetch(entry_for(server.url, None))
+    assert not {"toy.pt", "toy.pt.sha256"} & files(cache)
+
+
+def test_a_file_always_has_its_record(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is written before the file gets its name, in one step."""
+    entry, replace_file = entry_for(server.url, sha256=None), os.replace
+
+    def killed(source, target):
+        if Path(target).name == "toy.pt":
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    monkeypatch.setattr("longtake.extract.backbones.download.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(entry)
+    monkeypatch.undo()
+    monkeypatch.setenv("LONGTAKE_CACHE", str(cache.parent))
+    assert (cache / "toy.pt.sha256").read_text().startswith(SHA256) and not (cache / "toy.pt").exists()
+    assert fetch(entry).exists() and verify(entry) == SHA256
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"not a checksum\n", b"0" * 63])
+def test_a_damaged_record_is_one_line(server: Server, cache: Path, content: bytes) -> None:
+    entry = entry_for(server.url, sha256=None)
+    fetch(entry)
+    (cache / "toy.pt.sha256").write_bytes(content)
+    with pytest.raises(WeightsError, match="toy.pt.sha256 is damaged: it has no sha256. Remove it and toy.pt"):
+        fetch(entry)
+
+
+@pytest.mark.parametrize(
+    "mirror", ["http://[bad", "http://host:port", "no address", "http://" + "a" * 300, "ftp://host"]
+)
+def test_a_mirror_that_is_no_address(cache: Path, monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
+    monkeypatch.setenv("LONGTAKE_MIRROR", mirror)
+    with pytest.raises(WeightsError, match="could not download the weights toy"):
+        fetch(entry_for("https://unused.invalid/rgb.pt"))
+
+
+def test_a_mirror_of_pipes(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "toy.pt")
+    monkeypatch.setenv("LONGTAKE_MIRROR", tmp_path.as_uri())
+    with pytest.raises(WeightsError, match="a named pipe"):
+        fetch(entry_for("https://unused.invalid/rgb.pt"))
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LONGTAKE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
+    message = "no home folder for downloaded weights: name a folder with LONGTAKE_CACHE"
+    assert message in invoke(main, "weights", "where", status=2).output
+    assert message in invoke(main, "weights", "fetch", "i3d_rgb_imagenet", status=2).output
+    assert json.loads(invoke(main, "weights", "list", "--json").stdout)
