@@ -218,7 +218,7 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
         click.echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
     if not quiet:
         click.echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed")
-    if not done.packed.published:
+    if done.packed.num_waiting or not done.packed.published:
         click.echo(done.packed.trouble(done.store), err=True)
     if done.interrupted:
         click.echo("stopped; run the same command again to resume", err=True)

@@ -114,32 +114,41 @@ class Packed:
     holder: str = ""
     """The process that holds the lock, and the lock file."""
     num_waiting: int = 0
-    """Parts that are not yet in the store because another process holds the lock."""
+    """Parts that are not yet in the store: another process holds the lock or, where this one has published, the store got another recipe
+    of the same backbone in the meantime."""
     stopped: bool = False
     """True if Ctrl-C ended the wait."""
 
     def trouble(self, store_path: Path) -> str:
-        """The message if nothing could be published."""
+        """The message if not everything could be published."""
+        folder = parts_folder(store_path)
+        if self.published:
+            return (
+                f"{self.num_waiting} finished parts are kept in {folder}: {store_path} has got features of another recipe of the same "
+                f"backbone while this ran; run the same command again with --beside to publish them too, or delete the folder"
+            )
         said = f"{store_path} is locked by {self.holder}. If that process is gone, delete the lock file"
         if not self.num_waiting:
             return said
-        kept = f"{self.num_waiting} finished parts are kept in {parts_folder(store_path)}"
+        kept = f"{self.num_waiting} finished parts are kept in {folder}"
         return f"{said}. {kept}; run the same command again to publish them"
 
     def require_published(self, store_path: Path) -> None:
-        """Raise `FeaturesError` if nothing could be published, `KeyboardInterrupt` if Ctrl-C ended the wait."""
+        """Raise `FeaturesError` if not everything could be published, `KeyboardInterrupt` if Ctrl-C ended the wait."""
         if self.stopped:
             raise KeyboardInterrupt
-        if not self.published:
+        if not self.published or self.num_waiting:
             raise FeaturesError(self.trouble(store_path))
 
 
 def pack(
-    store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = ()
-) -> Packed:
+    store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
+    headers: Sequence[FeatureHeader] = (), beside: bool = False,
+) -> Packed:  # fmt: skip
     """Publish the store with its parts and `texts`, with the labels of the manifest; then remove the parts.
 
-    Videos are in the order of the manifest, so the order in which they were finished does not change the store.
+    A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside`: a process with
+    another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in which they were finished does not change the store.
     """
     with locked(lock_file(store_path)) as may_publish:
         if not may_publish:
@@ -153,7 +162,9 @@ def pack(
                 dataset = base.dataset
                 labels = combine_labels(labels, base.labels)
                 card = card or base.card
-            plans, labels = _compose(base.streams if base else (), parts, dataset, card, labels, opened)
+            streams = base.streams if base else ()
+            parts, waiting = _joinable(parts, [stream.header for stream in streams], headers, beside)
+            plans, labels = _compose(streams, parts, dataset, card, labels, opened)
             changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
             if changed or parts or texts:
                 write_store(
@@ -166,19 +177,43 @@ def pack(
     # The folder stays if it holds new parts or another lock.
     with suppress(OSError):
         parts_folder(store_path).rmdir()
-    return Packed(True, len(parts))
+    return Packed(True, len(parts), num_waiting=len(waiting))
+
+
+def _joinable(
+    parts: Sequence[Path], held: Iterable[FeatureHeader], own: Sequence[FeatureHeader], beside: bool
+) -> tuple[list[Path], list[Path]]:
+    """The parts to join, and those of `own` recipes that have to wait, because the store has another recipe of their backbone."""
+    recipes: dict[str, set[str]] = {}
+    for header in held:
+        recipes.setdefault(header.backbone, set()).add(header.recipe_id)
+    for header in own:
+        known = recipes.setdefault(header.backbone, set())
+        if beside or not known:
+            known.add(header.recipe_id)
+    joinable, waiting = [], []
+    for path in parts:
+        with open_store(path) as part:
+            found = [stream.header for stream in part.streams]
+        if all(header.recipe_id in recipes.setdefault(header.backbone, {header.recipe_id}) for header in found):
+            joinable.append(path)
+        elif any(header in own for header in found):
+            waiting.append(path)
+    return joinable, waiting
 
 
 def pack_or_wait(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None,
 ) -> Packed:  # fmt: skip
     """`pack`, after waiting for another process that publishes: it may have started before our last part existed. `on_wait` gets one
     line when the wait begins."""
     until = time.monotonic() + wait_seconds
     waited = False
     while True:
-        packed = pack(store_path, dataset=dataset, card=card, labels=labels, texts=texts)
+        packed = pack(
+            store_path, dataset=dataset, card=card, labels=labels, texts=texts, headers=headers, beside=beside
+        )
         if packed.published or time.monotonic() > until:
             return packed
         if not waited:

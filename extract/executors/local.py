@@ -93,5 +93,5 @@ def publish(
     """Merge all parts into the store that readers see, as `pack_or_wait` does."""
     return pack_or_wait(
         plan.out, wait_seconds=wait_seconds, on_wait=on_wait, dataset=plan.manifest.name, card=plan.manifest.card,
-        labels=plan.labels,
+        labels=plan.labels, headers=plan.headers, beside=plan.options.beside,
     )  # fmt: skip

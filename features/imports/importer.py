@@ -172,4 +172,7 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
     # The new stream is written as a part and packed: another process may publish the same store.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
-    pack_or_wait(out, dataset=manifest.name, card=manifest.card, labels=labels).require_published(out)
+    packed = pack_or_wait(
+        out, dataset=manifest.name, card=manifest.card, labels=labels, headers=[header], beside=beside
+    )
+    packed.require_published(out)

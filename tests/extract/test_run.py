@@ -15,13 +15,14 @@ import pytest
 import longtake
 from longtake.errors import LongtakeWarning
 from longtake.extract.errors import ExtractError
+from longtake.extract.run import run_plan
 from longtake.features import parts
 from longtake.features.parts import lock_file, read_finished
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
-from tests.extract.runs import ForkedRun, extract, make_dataset, run, wait_for_parts
+from tests.extract.runs import ForkedRun, extract, make_dataset, plan_of, run, wait_for_parts
 
 
 def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
@@ -258,3 +259,19 @@ def test_the_shape_and_the_light_of_pictures_are_kept_and_said_once(tmp_path, nu
         assert (store.stream().read("v1").features < taken_as_square - 1).all()
     facts = json.loads(run("probe", tmp_path / "videos" / "v1.mp4", "--json"))
     assert (facts["pixel_aspect"], facts["transfer"]) == ("64:45", "PQ")
+
+
+def test_two_recipes_that_are_planned_at_the_same_time(tmp_path, numbers_backbone):
+    """Both find an empty store; the second one to publish keeps its parts, and publishes them when it is asked to."""
+    one, other = (plan_of(tmp_path, [8, 8], clip_length=length) for length in (4, 5))
+    assert run_plan(one).complete
+    done = run_plan(other)
+    assert (done.num_new, done.packed.published, done.packed.num_waiting, done.complete) == (2, True, 2, False)
+    assert "2 finished parts are kept" in done.packed.trouble(one.out)
+    with open_store(one.out) as store:
+        assert [stream.header.clip_length for stream in store.streams] == [4]
+    assert "another recipe" in extract(tmp_path, "--clip-length", "5", status=2).output
+    assert "0 new, 2 were there" in extract(tmp_path, "--clip-length", "5", "--beside").output
+    with open_store(one.out) as store:
+        assert sorted(stream.header.clip_length for stream in store.streams) == [4, 5]
+    assert not (tmp_path / "small.h5.parts").exists()
