@@ -1,36 +1,48 @@
 """TSA: a performance is cut into its stages, and each stage is compared with the same stage of an exemplar (Xu et al., FineDiving, Temporal
 Segmentation Attention, CVPR 2022, section 4). A host that MVLA is plugged into.
 
-Segmentation is that of `train/heads/blocks/segmentation.py`. The published code lets stages look at the exemplar's feature maps; what is cached has one vector a clip,
-so both sides are frames here. It trains the first quarter of its epochs on stages as they are labelled and the rest on those that it
-finds; here training takes the labelled ones throughout, where there are any, and tests take those that are found.
+Segmentation is that of `train/heads/blocks/segmentation.py`, by the times of clips, or the published one, whose channels are the clips of a video:
+`segmentation=channels`. The published code lets stages look at the exemplar's feature maps; what is cached has one vector a clip, so both sides are
+frames here. It trains the first quarter of its epochs on stages as they are labelled and the rest on those that it finds; here training takes the
+labelled ones throughout, where there are any, or those that are found, `stages_in_training=predicted`; tests take those that are found.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import require_at_least
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs
+from longtake.train.errors import SettingsError, require_at_least, require_one_of
+from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.contrast import ContrastSettings, Pairs, Qualities, exemplars_of
 from longtake.train.heads.blocks.layers import two_layers
+from longtake.train.heads.blocks.procedure import POOLED, ProcedureSegmentation
 from longtake.train.heads.blocks.segmentation import (
     FIXED,
     PREDICTED,
     TRUE,
     Grid,
     Segmentation,
+    Segmented,
     boundary_loss,
     boundary_seconds,
     frame_grid,
     require_stages,
     true_or_predicted,
 )
+from longtake.train.heads.published import num_modules, size
 from longtake.train.heads.settings import later
+
+TIMES, CHANNELS = "times", "channels"
+LABELLED = "labelled"
+IN_PERCEPTRON = {"layer1": "0", "layer2": "2", "layer3": "4"}
+IN_LAYER = {"norm_q": "query_norm", "norm_v": "key_norm", "norm2": "norm", "attn.q_map": "attention.in_proj",
+            "attn.proj": "attention.out_proj", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"}  # fmt: skip
+"""Published names -> ours; `k_map` and `v_map` join `q_map`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,9 +68,17 @@ class TSASettings(ContrastSettings):
     dropout: float = 0.0
     bias: bool = later(True)
     """Queries, keys and values have biases; the published ones have none."""
+    segmentation: str = later(TIMES)
+    """By the `times` of clips, or, as published, with clips as `channels`: then every video has `clips` clips, frames are a sixteenth as wide as
+    clips, and each boundary is the most confident frame of its own equal part of the video."""
+    clips: int = later(9)
+    stages_in_training: str = later(LABELLED)
+    """Stages that comparisons are trained on: as `labelled`, where they are, or as `predicted`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_one_of("segmentation", self.segmentation, (TIMES, CHANNELS))
+        require_one_of("stages_in_training", self.stages_in_training, (LABELLED, PREDICTED))
         require_stages(self.boundaries, self.stages, self.frames)
         require_at_least(self, points=1, layers=1)
 
@@ -107,10 +127,62 @@ def equal_parts(grid: Grid, stages: int) -> torch.Tensor:
     return (grid.mask.sum(1, keepdim=True) * shares).long()
 
 
-class TSA(Head):
-    """TSA: stages are found, and each is compared with the same stage of an exemplar."""
+@dataclass(frozen=True)
+class Stages:
+    """Of the videos of a batch."""
 
+    points: torch.Tensor
+    """`(batch, stages, points, width)`."""
+    boundaries: torch.Tensor | None
+    """Predicted, `(batch, stages - 1)` seconds; None where they are fixed."""
+    loss: torch.Tensor | None
+    """Of equation 4 of MVLA; None as above."""
+
+
+class TSA(Head):
+    """TSA: stages are found, and each is compared with the same stage of an exemplar. 311,759 parameters as published, for 1024-wide features."""
+
+    SOURCE = Source(
+        "Xu et al., FineDiving: A Fine-grained Dataset for Procedure-aware Action Quality Assessment, CVPR 2022",
+        2022, "xujinglin/FineDiving", ("tsa",),
+    )  # fmt: skip
     Settings = TSASettings
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = {}
+        for name, value in state.items():
+            part, *rest = name.split(".")
+            if part == "psnet_model" and rest[0] == "tas":
+                name = f"segmentation.confidence.{IN_PERCEPTRON[rest[1]]}.{rest[2]}"
+            elif part == "psnet_model":
+                name = f"segmentation.blocks.{rest[0].removeprefix('down').replace('inc', '0')}.{'.'.join(rest[-2:])}"
+            elif part == "regressor_delta":
+                name = f"difference.{IN_PERCEPTRON[rest[0]]}.{rest[1]}"
+            elif part == "decoder" and rest[-2] in ("k_map", "v_map"):
+                continue
+            elif part == "decoder":
+                name = f"layers.{rest[1]}.{IN_LAYER['.'.join(rest[2:-1])]}.{rest[-1]}"
+                if rest[-2] == "q_map":
+                    name = name.replace(".weight", "_weight")
+                    both = [state.get(".".join([part, *rest[:-2], other, "weight"])) for other in ("k_map", "v_map")]
+                    value = torch.cat([value, *(one for one in both if one is not None)])
+            found[name] = value
+        return found
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        boundaries = size(state, "segmentation.confidence.4.weight")
+        return {
+            "segmentation": CHANNELS,
+            "clips": size(state, "segmentation.blocks.0.0.weight", 1),
+            "frames": size(state, "segmentation.blocks.4.3.weight"),
+            "stages": boundaries and boundaries + 1,
+            "width": size(state, "difference.0.weight", 1),
+            "layers": num_modules(state, "layers.") or None,
+            "bias": any(name.endswith("in_proj_bias") for name in state),
+            "score_range": 1.0,
+        }
 
     @classmethod
     def needs(cls, settings: TSASettings) -> Needs:
@@ -120,7 +192,14 @@ class TSA(Head):
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
-        self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
+        if s.segmentation == CHANNELS:
+            if dim != POOLED * s.width:
+                raise SettingsError(
+                    f"segmentation=channels takes width={dim // POOLED} for clips of {dim} values, got {s.width}"
+                )
+            self.segmentation: nn.Module = ProcedureSegmentation(dim, s.clips, s.frames, s.stages - 1)
+        else:
+            self.segmentation = Segmentation(dim, s.width, s.stages - 1, dropout=s.dropout)
         self.layers = nn.ModuleList(CrossAttention(s.width, s.heads, s.dropout, s.bias) for _ in range(s.layers))
         self.difference = nn.Sequential(
             nn.Linear(s.width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)
@@ -130,18 +209,25 @@ class TSA(Head):
     def learn_groups(self, training: Comparable) -> None:
         self.qualities.learn_groups(training)
 
-    def segment(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Points of stages, `(batch, stages, points, width)`; predicted boundaries, `(batch, stages - 1)` seconds; and the loss of equation 4 of MVLA.
-        No boundaries and no loss where they are fixed."""
+    def segment(self, batches: Sequence[Batch]) -> list[Stages]:
         s = self.settings
-        grid = frame_grid(batch, s.frames)
-        found = self.segmentation(batch, grid)
+        if s.segmentation == CHANNELS:
+            grids = [frame_grid(replace(batch, second_stream=None), s.frames) for batch in batches]
+            found = self.segmentation(batches)
+        else:
+            grids = [frame_grid(batch, s.frames) for batch in batches]
+            found = [self.segmentation(batch, grid) for batch, grid in zip(batches, grids)]
+        return [self._stages(*one) for one in zip(batches, grids, found)]
+
+    def _stages(self, batch: Batch, grid: Grid, found: Segmented) -> Stages:
+        s = self.settings
         if s.boundaries == FIXED:
-            return stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None
-        labelled = self.training or s.boundaries == TRUE
+            return Stages(stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None)
+        labelled = self.training and s.stages_in_training == LABELLED or s.boundaries == TRUE
         index = true_or_predicted(found, grid, batch.boundaries) if labelled else found.index
         loss = boundary_loss(found.logits, grid, batch.boundaries, mean=s.boundary_mean)
-        return stage_points(found.frames, grid, index, s.points), boundary_seconds(grid, found.index), loss
+        points = stage_points(found.frames, grid, index, s.points)
+        return Stages(points, boundary_seconds(grid, found.index), loss)
 
     def compare(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
         """How much better the one is, `(pairs,)`: the mean over stages and points, of features `(pairs, stages, points, width)`."""
@@ -153,11 +239,10 @@ class TSA(Head):
 
     def forward(self, batch: Batch) -> HeadOutput:
         s, pairs = self.settings, Pairs.of(batch)
-        query, boundaries, loss = self.segment(batch)
         others = exemplars_of(batch)
-        exemplar, _, their_loss = self.segment(others)
+        query, exemplar = self.segment((batch, others))
         known = self.qualities.of(others.target01, others.scores)[pairs.exemplar]
-        mine, theirs = query[pairs.query], exemplar[pairs.exemplar]
+        mine, theirs = query.points[pairs.query], exemplar.points[pairs.exemplar]
         better = self.compare(mine, theirs)
         score01 = self.qualities.back(pairs.votes @ (known + better), batch.scores)
         losses = {}
@@ -165,6 +250,6 @@ class TSA(Head):
             true = self.qualities.of(batch.target01, batch.scores)[pairs.query] - known
             back = self.compare(theirs, mine)
             losses["comparison"] = s.comparison_weight * (F.mse_loss(better, true) + F.mse_loss(back, -true))
-            if loss is not None:
-                losses["boundaries"] = s.boundary_weight * (loss + their_loss)
-        return HeadOutput(score01, boundaries=boundaries, losses=losses)
+            if query.loss is not None and exemplar.loss is not None:
+                losses["boundaries"] = s.boundary_weight * (query.loss + exemplar.loss)
+        return HeadOutput(score01, boundaries=query.boundaries, losses=losses)

@@ -93,7 +93,7 @@ def build_settings(
 
 
 _POSITIVE = {
-    "width", "heads", "bins", "blocks", "decoder_layers", "depth", "feed_forward", "frames", "fusion_layers",
+    "width", "heads", "bins", "blocks", "clips", "decoder_layers", "depth", "feed_forward", "frames", "fusion_layers",
     "grading_layers", "groups", "unit", "layers", "points", "queries", "scores", "stages", "voters", "sigma", "temperature",
     "logit_scale", "penalty_min", "penalty_max",
 }  # fmt: skip

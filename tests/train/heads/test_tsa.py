@@ -16,9 +16,10 @@ from longtake.features.labels import Labels
 from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
-from longtake.train.errors import SettingsError
-from longtake.train.heads.blocks.segmentation import Grid
-from longtake.train.heads.tsa import CrossAttention, TSASettings, equal_parts, stage_points
+from longtake.train.errors import DataError, SettingsError
+from longtake.train.heads.blocks.segmentation import Grid, frame_grid, true_or_predicted
+from longtake.train.heads.tsa import TSA, CrossAttention, TSASettings, equal_parts, stage_points
+from tests.train.heads.goldens import check_gradients, compared, evaluated, norms, numbers_of, pair_store, tensors
 from tests.train.heads.kit import arrays_of, layer_norm, make_batch, make_head
 
 RNG = np.random.default_rng(6)
@@ -78,7 +79,7 @@ def test_cross_attention():
 def test_scores_are_exemplars_scores_and_the_mean_difference_of_stages():
     head, batch = make_head("tsa", frames=24).eval(), make_batch([6, 9, 4])
     with torch.no_grad():
-        stages, theirs = head.segment(batch)[0], head.segment(batch.exemplar)[0]
+        stages, theirs = (one.points for one in head.segment((batch, batch.exemplar)))
         scores = []
         for row, places in enumerate(batch.voters.tolist()):
             votes = []
@@ -204,3 +205,131 @@ def test_a_store_with_other_boundaries(tmp_path):
         ("unused", lambda two: np.column_stack([two, np.full(len(two), np.nan)]), (true, aiou)),
     ):
         assert evaluated(staged_store(tmp_path / f"{name}.h5", cuts=cuts, **made)) == expected
+
+
+PUBLISHED = {
+    "segmentation": "channels", "bias": False, "score_range": 1.0, "score_maximum": 100.0, "comparison_weight": 1.0,
+    "boundary_weight": 0.5, "boundary_mean": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def numbers(shared):
+    return numbers_of(shared, "tsa")
+
+
+def golden(numbers, **settings):
+    """The head, and a batch of 9 s in which frames are 96 parts."""
+    head = TSA(1024, TSASettings(**PUBLISHED, **settings))
+    head.load_state_dict(head.state_dict() | head.from_published(tensors(numbers, "weight/")))
+    batch = compared(numbers, 100.0)
+    times = torch.arange(10.0)
+    seconds = torch.stack([times[:-1], times[1:]], -1).expand(3, -1, -1)
+
+    def timed(one, name):
+        return replace(one, seconds=seconds, boundaries=torch.from_numpy(numbers[f"{name}_transitions"]) / 96 * 9)
+
+    return head, replace(timed(batch, "query"), exemplar=timed(batch.exemplar, "exemplar"))
+
+
+def published_maps(head, numbers):
+    """Frames of both videos at the four places of the published maps, `(3, frames, width x places)` each, axes reshaped as published."""
+    maps = torch.cat([torch.from_numpy(numbers[f"{name}_map"]) for name in ("query", "exemplar")])
+    frames = maps.reshape(-1, 9, 1024)
+    for index, block in enumerate(head.segmentation.blocks):
+        frames = block(torch.nn.functional.max_pool1d(frames, 2) if index else frames)
+    return frames.reshape(6, 96, -1).split(3)
+
+
+def published_scores(head, batch, numbers, labelled):
+    """Differences both ways of the published module, whose keys are the places of maps, and the loss of boundaries."""
+    s = head.settings
+    stages = head.segment((batch, batch.exemplar))
+    tokens, indices = [], []
+    found = head.segmentation((batch, batch.exemplar))
+    for one, frames, seen in zip((batch, batch.exemplar), published_maps(head, numbers), found):
+        grid = frame_grid(one, s.frames)
+        index = true_or_predicted(seen, grid, one.boundaries) if labelled else seen.index
+        points = stage_points(frames, grid, index, s.points)
+        tokens.append(points.unflatten(-1, (s.width, 4)).transpose(3, 4).flatten(2, 3))
+        indices.append(stage_points(seen.frames, grid, index, s.points))
+    better, back = head.compare(indices[0], tokens[1]), head.compare(indices[1], tokens[0])
+    return better, back, (stages[0].loss + stages[1].loss) / 2, found
+
+
+def test_published_segmentation_and_scores(numbers):
+    head, batch = golden(numbers)
+    head.eval()
+    with torch.no_grad():
+        better, _, _, found = published_scores(head, batch, numbers, labelled=False)
+        labelled, *_ = published_scores(head, batch, numbers, labelled=True)
+    np.testing.assert_allclose(torch.cat([one.frames for one in found]), numbers["eval/frames"], atol=1e-5)
+    confident = torch.cat([one.logits for one in found]).sigmoid()
+    np.testing.assert_allclose(confident, numbers["eval/transition_probability"], atol=1e-5)
+    np.testing.assert_allclose(better + torch.from_numpy(numbers["exemplar_score"]), numbers["eval/score"], atol=1e-4)
+    true = numbers["eval/score_true_transitions"]
+    np.testing.assert_allclose(labelled + torch.from_numpy(numbers["exemplar_score"]), true, atol=1e-4)
+
+
+@pytest.mark.parametrize("labelled, which, suffix", [(True, "train", ""), (False, "train_late", "_late")])
+def test_published_losses_and_gradients(numbers, labelled, which, suffix):
+    head, batch = golden(numbers)
+    head.train()
+    better, back, boundaries, _ = published_scores(head, batch, numbers, labelled)
+    true = torch.from_numpy(numbers["query_score"] - numbers["exemplar_score"])
+    np.testing.assert_allclose(
+        better.detach() + torch.from_numpy(numbers["exemplar_score"]), numbers[f"{which}/output"], atol=1e-4
+    )
+    loss = torch.nn.functional.mse_loss(better, true) + torch.nn.functional.mse_loss(back, -true) + boundaries
+    assert float(loss.detach()) == pytest.approx(float(numbers[f"{which}/loss"]), rel=1e-6)
+    loss.backward()
+    prefix = f"grad_norm{suffix}/"
+    expected = norms(head, numbers, prefix)
+    for layer in range(3):
+        parts = [numbers[f"{prefix}decoder.model.{layer}.attn.{one}_map.weight"] for one in "qkv"]
+        expected[f"layers.{layer}.attention.in_proj_weight"] = torch.tensor(np.linalg.norm(parts))
+    # A batch norm takes the shift of these biases away again: their gradients are rounding.
+    shifts = {
+        name for name in expected if name.startswith("segmentation.blocks") and name.endswith(("0.bias", "3.bias"))
+    }
+    parameters = dict(head.named_parameters())
+    assert len(shifts) == 10 and all(float(parameters[name].grad.norm()) < 1e-3 for name in shifts)
+    check_gradients(head, {**expected, **{name: parameters[name].grad.norm() for name in shifts}})
+
+
+def test_losses_are_those_of_the_settings(numbers):
+    """With one place a clip, comparisons are in judges' units and the boundaries' loss is the mean over both videos."""
+    head, batch = golden(numbers)
+    output = head.train()(batch)
+    with torch.no_grad():
+        query, exemplar = head.segment((batch, batch.exemplar))
+        better, back = head.compare(query.points, exemplar.points), head.compare(exemplar.points, query.points)
+    true = torch.from_numpy(numbers["query_score"] - numbers["exemplar_score"])
+    both = torch.nn.functional.mse_loss(better, true) + torch.nn.functional.mse_loss(back, -true)
+    assert float(output.losses["comparison"].detach()) == pytest.approx(float(both), rel=1e-5)
+    assert float(output.losses["boundaries"].detach()) == pytest.approx(
+        float(numbers["train/loss_transitions"]), abs=1e-5
+    )
+
+
+def test_import_and_evaluate(numbers, tmp_path):
+    """Of vectors, which are maps of one place. The store's stages have no labels, so the head finds them."""
+    store = pair_store(tmp_path / "golden.h5", numbers)
+    predicted = evaluated(tmp_path, tensors(numbers, "weight/"), "tsa", store)[:3]
+    head, batch = golden(numbers)
+    with torch.no_grad():
+        expected = head.eval()(batch).score01 * 100
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+
+
+def test_the_published_number_of_parameters():
+    head = TSA(1024, TSASettings(**PUBLISHED))
+    assert sum(one.numel() for one in head.parameters()) == 311_759
+
+
+def test_published_segmentation_takes_one_number_of_clips(numbers):
+    head, batch = golden(numbers)
+    with pytest.raises(DataError, match="takes videos of 9 clips"):
+        head(replace(batch, clips=batch.clips[:, :8], mask=batch.mask[:, :8], seconds=batch.seconds[:, :8]))
+    with pytest.raises(SettingsError, match="takes width=64 for clips of 1024 values, got 32"):
+        TSA(1024, TSASettings(width=32, segmentation="channels"))
