@@ -15,7 +15,7 @@ from tests.train.heads.kit import (
     ready,
 )
 
-HOSTS = ["usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
+HOSTS = ["gdlt", "usdl", "musdl", "core", "tpt", "tsa", "i3d-mlp", "skating-mixer"]
 HOSTS += ["t2cr"]
 HOSTS += ["hgcn", "ms-lstm", "cofinal", "qtd"]
 
