@@ -33,6 +33,8 @@ TABLE: dict[str, str] = {
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
     "pamfn": "longtake.train.heads.pamfn:PAMFN",
+    "tsa-net": "longtake.train.heads.tsa_net:TSANet",
+    "pcln": "longtake.train.heads.pcln:PCLN",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
 }

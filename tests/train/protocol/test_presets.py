@@ -112,6 +112,16 @@ PUBLISHED = {
     ("tsa", "jigsaws"): {**TSA, "boundaries": "fixed"},
 }
 PUBLISHED |= {
+    ("tsa-net", "mtl-aqa"): {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "batch_size": 4, "width": 256},
+    ("pcln", "jigsaws"): {
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "batch_size": 32,
+        "epochs": 200,
+        "hidden": 4096,
+        "rows": 160,
+    },
+    ("pcln", "mtl-aqa"): {"lr": 1e-4, "batch_size": 16, "epochs": 100, "pair_weight": 1, "consistency_weight": 1},
     ("pamfn", "rg"): {"optimizer": "adamw", "lr": 5e-4, "final_lr_ratio": 0.01, "fusions": 10, "window": 70},
     ("pamfn", "fisv"): {
         "lr": 8e-4,
