@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from longtake.train.heads import TABLE, get_head
+
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
@@ -117,6 +119,22 @@ def test_training(tmp_path):
     # A yardstick that computes something else ends the command.
     tables = json.loads((tmp_path / "t.json").read_text())["tables"]
     assert len(tables) == 3 and all(ratio["values"][0] > 0 for table in tables for ratio in table["ratios"])
+
+
+def test_heads(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "heads.py", "--batch", "2", "--clips", "9", "--dim", "64"]
+    done = subprocess.run(
+        [*call, "--rounds", "1", "--json", tmp_path / "h.json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    tables = json.loads((tmp_path / "h.json").read_text())["tables"]
+    heads = {f"`{name}`" for name in TABLE if not get_head(name).closed_form}
+    assert len(tables) >= 2 and all({row["name"] for row in table["rows"]} == heads for table in tables)
+    assert all(len(table["ratios"]) == len(heads) - 1 for table in tables)
 
 
 def test_loading(tmp_path):
