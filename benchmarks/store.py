@@ -76,6 +76,12 @@ def read_all_of_ours(path: Path) -> np.ndarray:
         return store.stream().read_all()
 
 
+def read_all_unchecked(path: Path) -> np.ndarray:
+    with open_store(path) as store:
+        stream = store.stream()
+        return stream.features.unchecked[0 : stream.num_clips]
+
+
 def append_to_ours(path: Path, made: Made, number: int) -> None:
     name = f"new_{number}"
     video = VideoFeatures(VideoRecord(name), made.features[:8], np.arange(8.0), np.arange(8.0) + 1)
@@ -180,6 +186,7 @@ def measure_ours(folder: Path, kind: str, compression: str, made: Made, append: 
         write_flat_zarr(flat, path, made)
     row["open and read one"] = seconds(lambda: read_one_of_ours(path, wanted))
     row["read all"], row["flat array"] = in_turn(lambda: read_all_of_ours(path), lambda: read_flat(flat))
+    row["checked"], row["unchecked"] = in_turn(lambda: read_all_of_ours(path), lambda: read_all_unchecked(path))
     row["MB"], row["files"] = on_disk(path)
     if append:
         numbers = iter(range(REPETITIONS))
@@ -219,6 +226,8 @@ def table(rows: dict[str, dict[str, object]]) -> str:
                 continue
             spread = f" ({min(times):.4f}-{max(times):.4f})" if len(times) > 1 else ""
             cells.append(f"{statistics.median(times):.4f}{spread}")
+        checked = [a / b - 1 for a, b in zip(row.get("checked", ()), row.get("unchecked", ()))]
+        cells.append(f"{statistics.median(checked):+.0%}" if checked else "")
         flat = row.get("flat array")
         ratios = [f / r for r, f in zip(row["read all"], flat)] if flat else []
         cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
@@ -231,6 +240,7 @@ def table(rows: dict[str, dict[str, object]]) -> str:
         "read all s",
         "append one s",
         "merge s",
+        "checksums of read all",
         "speed / flat",
         "MB",
         "files",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 
 from longtake.errors import printable
 from longtake.features.errors import FeaturesError
+from longtake.files import write_whole
 from longtake.manifests.card import dataset_names, find_card
 from longtake.manifests.table import find_manifest, read_manifest
 from longtake.terminal import (
@@ -35,16 +37,9 @@ DTYPES = click.Choice(["float32", "float16"])
 # numpy and h5py are imported by the commands, so that --help and wrong calls do not wait for them.
 
 
-def _layouts() -> Iterable[str]:
-    from longtake.features.imports.layouts import LAYOUTS
-
-    return LAYOUTS
-
-
-def _export_layouts() -> Iterable[str]:
-    from longtake.features.tools.export import LAYOUTS
-
-    return LAYOUTS
+def _layouts(module: str = "imports.layouts") -> Iterable[str]:
+    names: Iterable[str] = import_module(f"longtake.features.{module}").LAYOUTS
+    return names
 
 
 store_argument = click.argument("store", type=STORE)
@@ -297,7 +292,7 @@ def relabel_store(store: Path, dataset: str | None, manifest: Path | None, as_js
 @main.command("export")
 @store_argument
 @click.argument("folder", type=FILE)
-@click.option("--layout", type=NamesOf(_export_layouts), default="gdlt", show_default=True)
+@click.option("--layout", type=NamesOf(lambda: _layouts("tools.export")), default="gdlt", show_default=True)
 @backbone_option
 @json_option
 def export_store(store: Path | str, folder: Path, layout: str, backbone: str | None, as_json: bool) -> None:
@@ -326,7 +321,7 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
 
     page, num_stores, num_unreadable = make_catalog(folder)
     out = out or folder / "index.html"
-    out.write_text(page, encoding="utf-8")
+    write_whole(out, page)
     facts = {"out": str(out), "stores": num_stores, "unreadable": num_unreadable}
     _show(as_json, facts, [f"{out}: {num_stores} stores, {num_unreadable} cannot be read"])
 
@@ -346,7 +341,7 @@ def card(store: Path | str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_whole(out, text)
 
 
 @main.command("labels")

@@ -31,13 +31,13 @@ class Storage:
 
 @dataclass(frozen=True)
 class Block:
-    """Clips to be written to a store, and the videos that they complete."""
+    """Whole videos to be written to a store."""
 
     features: np.ndarray
     start_seconds: np.ndarray
     end_seconds: np.ndarray
-    videos: tuple[VideoRecord, str] | VideoTable | None
-    """One video with the checksum of its features, or rows of a table; None if no video is complete yet."""
+    videos: tuple[VideoRecord, str] | VideoTable
+    """One video with the checksum of its features, or rows of a table."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,8 @@ class StreamRows:
         return counts
 
     def blocks(self) -> Iterator[Block]:
-        first, last = int(self.stream.offsets[self.begin]), int(self.stream.offsets[self.end])
-        for clips in self.stream.blocks(first, last):
-            yield Block(*clips, None)
-        yield Block(*self.stream.read_clips(last, last), self.stream.videos.part(self.begin, self.end))
+        for rows, clips in self.stream.blocks(self.begin, self.end):
+            yield Block(*clips, self.stream.videos.part(rows.start, rows.stop))
 
 
 class StreamPart(Protocol):

@@ -15,6 +15,10 @@ class NotAStore(FeaturesError, ValueError):
     """The file is missing, is not a feature store, or is damaged."""
 
 
+class Damaged(NotAStore):
+    """Values that do not match their checksum: they have changed since they were stored."""
+
+
 class NotInStore(FeaturesError, KeyError):
     """A backbone, recipe, video or prompt set that the store does not hold."""
 

@@ -87,15 +87,7 @@ class Labels:
         return {video_id: self.row(index) for index, video_id in enumerate(self.video_ids)}
 
     def subset(self, indices: Sequence[int]) -> Labels:
-        chosen = list(indices)
-        return Labels(
-            tuple(self.video_ids[i] for i in chosen),
-            tuple(self.splits[i] for i in chosen),
-            tuple(self.categories[i] for i in chosen),
-            self.score_names,
-            self.scores[chosen].reshape(len(chosen), len(self.score_names)),
-            self.boundaries[chosen].reshape(len(chosen), self.boundaries.shape[1]),
-        )
+        return _from_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)
 
 
 def labels_of(manifest: Manifest) -> Labels:

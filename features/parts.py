@@ -6,6 +6,7 @@ process at a time publishes. A kill at any moment loses at most the videos in pr
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -33,6 +34,8 @@ WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
 
 
 def parts_folder(store_path: Path) -> Path:
+    """Next to the store itself where the path is a link: all writers of a store share one folder and one lock."""
+    store_path = Path(os.path.realpath(store_path)) if store_path.is_symlink() else store_path
     return store_path.with_name(store_path.name + ".parts")
 
 

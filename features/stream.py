@@ -91,24 +91,23 @@ class Stream:
         )
         return features, starts, ends
 
-    def blocks(self, begin: int, end: int) -> Iterator[Clips]:
-        """The clips `[begin, end)` of the whole stream, many at a time; as many whatever the dtype."""
-        step = max(1, BLOCK_BYTES // (self.header.dim * 4))
-        for first in range(begin, end, step):
-            yield self.read_clips(first, min(first + step, end))
+    def blocks(self, first: int, end: int) -> Iterator[tuple[range, Clips]]:
+        """The videos `[first, end)` of the table, many at a time: their rows, and the clips of them all."""
+        limit = max(1, BLOCK_BYTES // (self.header.dim * self.features.dtype.itemsize))
+        while first < end:
+            begin = int(self.offsets[first])
+            last = max(first + 1, int(np.searchsorted(self.offsets, begin + limit, side="right")) - 1)
+            rows = range(first, min(last, end))
+            yield rows, self.read_clips(begin, int(self.offsets[rows.stop]))
+            first = rows.stop
 
     def each(self) -> Iterator[tuple[VideoRecord, Clips]]:
         """All videos in order with features, start and end times, read many at a time."""
-        limit = max(1, BLOCK_BYTES // (self.header.dim * self.features.dtype.itemsize))
-        first = 0
-        while first < len(self.videos):
-            begin = int(self.offsets[first])
-            last = max(first + 1, int(np.searchsorted(self.offsets, begin + limit, side="right")) - 1)
-            features, starts, ends = self.read_clips(begin, int(self.offsets[last]))
-            for row in range(first, last):
+        for rows, (features, starts, ends) in self.blocks(0, len(self.videos)):
+            begin = int(self.offsets[rows.start])
+            for row in rows:
                 clips = slice(int(self.offsets[row]) - begin, int(self.offsets[row + 1]) - begin)
                 yield self.records[row], (features[clips], starts[clips], ends[clips])
-            first = last
 
     def read_all(self) -> np.ndarray:
         """`(total_clips, dim)` in one read."""

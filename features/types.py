@@ -18,7 +18,10 @@ from longtake.checks import build, read_json
 from longtake.features.errors import InvalidFeatures, NotInStore
 from longtake.manifests.table import check_video_id
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of stores."""
+HEADER_VERSION = 1
+"""Of recipes. It is part of them, so another number would give every recipe another id."""
 RECIPE_ID_LENGTH = 16
 
 OK = "ok"
@@ -32,6 +35,12 @@ def canonical_json(value: object) -> str:
 
 def recipe_hash(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:RECIPE_ID_LENGTH]
+
+
+def sha256_of(features: np.ndarray) -> str:
+    """SHA-256 of the features as little-endian bytes in row order."""
+    contiguous = np.ascontiguousarray(features, dtype=features.dtype.newbyteorder("<"))
+    return hashlib.sha256(contiguous.data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,15 @@ class FeatureHeader:
 
     def to_dict(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**values, "preprocessing": dict(self.preprocessing), "format_version": FORMAT_VERSION}
+        return {**values, "preprocessing": dict(self.preprocessing), "format_version": HEADER_VERSION}
 
     @classmethod
     def from_json(cls, text: str, where: str = "the recipe") -> FeatureHeader:
         """Raises `InvalidFeatures` with every fault; `where` names the text in the message."""
         values = read_json(text, where, InvalidFeatures)
-        version = values.pop("format_version", None) if isinstance(values, dict) else FORMAT_VERSION
-        if version != FORMAT_VERSION:
-            raise InvalidFeatures(f"features of format version {version}; this release reads version {FORMAT_VERSION}")
+        version = values.pop("format_version", None) if isinstance(values, dict) else HEADER_VERSION
+        if version != HEADER_VERSION:
+            raise InvalidFeatures(f"features of format version {version}; this release reads version {HEADER_VERSION}")
         return build(cls, values, where, InvalidFeatures)
 
     def to_json(self) -> str:
@@ -193,9 +202,7 @@ class VideoFeatures:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the features as little-endian bytes in row order."""
-        contiguous = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
-        return hashlib.sha256(contiguous.data).hexdigest()
+        return sha256_of(self.features)
 
     @classmethod
     def failure(cls, record: VideoRecord, dim: int) -> VideoFeatures:

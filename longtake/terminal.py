@@ -178,17 +178,16 @@ class StorePath(click.ParamType):
         return value if is_url(value) else Path(value)
 
 
-class LocalStorePath(click.ParamType):
+class LocalStorePath(StorePath):
     """A store to write to: a path, never a URL, because parts are written next to it."""
 
     name = "path"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         if is_url(value):
-            self.fail(
-                f"{value} is remote; write the store to a local path, then: features convert PATH {value}", param, ctx
-            )
-        return Path(value)
+            local = f"write the store to a local path, then: features convert PATH {value}"
+            self.fail(f"{value} is remote; {local}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def json_option(command: Callable) -> Callable:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from longtake.checks import LARGEST, read_fields, read_json, refuse
 from longtake.errors import ManifestError, UnknownDataset, there_are
+from longtake.files import require_regular
 from longtake.manifests.prompts import PromptSet, read_prompts
 
 FOLDER = Path(__file__).parent
@@ -111,7 +112,7 @@ class Card:
 def load_card(path: Path) -> Card:
     """Raises `ManifestError` with every fault of the card."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(require_regular(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"cannot read the card {path}: {error}") from error
     return _card(values, f"the card {path}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from longtake.errors import ManifestError, listed, there_are
+from longtake.files import require_regular
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
@@ -80,13 +81,13 @@ def composed(name: str) -> str:
 def read_text(path: Path, what: str) -> str:
     """A text with the line ends of the file. Raises `ManifestError`; `what` names the file in its message."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return require_regular(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(f"no {what} at {path}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
     except OSError as error:
-        raise ManifestError(f"cannot read the {what} {path}: {error}") from error
+        raise ManifestError(f"cannot read the {what} {path}: {error.strerror or error}") from error
 
 
 def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ NUM_BOUNDARIES = "num_boundaries"
 """Attribute of labels that have boundaries of stages; other labels have neither this attribute nor the array."""
 LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames", "pixel_aspect", "transfer")}
 """Column -> attribute of the table of videos; stores of earlier writers have neither the attribute nor the column."""
+PIECE_ROWS = 512
+"""Rows per chunk, and per checksum, of columns that are read by row."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips is refused before anything is allocated."""
 MAX_CHUNK_BYTES = 1 << 26
@@ -38,7 +41,8 @@ def damage() -> tuple[type[Exception], ...]:
 
 def one_line(error: BaseException) -> str:
     """The message of an error; the lines of a list of faults are separated by semicolons."""
-    return " ".join(str(error).replace(":\n", ": ").replace("\n", "; ").split()) or type(error).__name__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.replace(":\n", ": ").replace("\n", "; ").split()) or type(error).__name__
 
 
 class Tree(Protocol):
@@ -79,17 +83,33 @@ class NewTree(Protocol):
 Write = Callable[[slice, np.ndarray], None]
 
 
+ReadInto = Callable[[np.ndarray, int], None]
+"""Fills an array with the rows of another from a row on."""
+
+
 class StoredArray:
     """An array in a file that raises only `NotAStore` when it is read."""
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[slice], np.ndarray]
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[slice], np.ndarray],
+        read_into: ReadInto | None = None,
     ) -> None:  # fmt: skip
-        self._name, self.shape, self.dtype, self._read = name, shape, dtype, read
+        """`read_into` is there where reading a few rows at a time is as fast as reading all."""
+        self._name, self.shape, self.dtype, self._read, self.read_into = name, shape, dtype, read, read_into
 
     def __getitem__(self, key: slice) -> np.ndarray:
-        try:
+        with self._readable():
             return self._read(key)
+
+    def fill(self, rows: np.ndarray, first: int) -> None:
+        assert self.read_into is not None
+        with self._readable():
+            self.read_into(rows, first)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
         except damage() as error:
             raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
 

@@ -13,7 +13,8 @@ import numpy as np
 from longtake.checks import build, read_json, read_value, refuse
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, decode
 from longtake.features.content import Storage
-from longtake.features.errors import NotAStore
+from longtake.features.errors import Damaged, NotAStore
+from longtake.features.formats.checksums import ROOT_SUM, VideoRows, checked
 from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
 from longtake.features.labels import Labels
 from longtake.features.store import Store
@@ -43,15 +44,17 @@ def read_store(path: Path | str, root: Tree, close: Callable[[], None], num_byte
             if root.attributes.get("format") != MAGIC:
                 raise NotAStore("it does not say that it is one (attribute 'format')")
             version = root.attributes.get("format_version")
-            if version != FORMAT_VERSION:
-                raise NotAStore(f"format version {version}; this release reads version {FORMAT_VERSION}")
+            if version not in (1, FORMAT_VERSION):
+                raise NotAStore(f"format version {version}; this release reads versions 1 to {FORMAT_VERSION}")
+            # Version 1 has no checksums but those of the features of each video.
+            root = checked(path, root) if version == FORMAT_VERSION or ROOT_SUM in root.attributes else root
             named = {name: root.attributes[name] for name in _RootAttributes.__annotations__ if name in root.attributes}
             facts = build(_RootAttributes, named, "the root's table of attributes", NotAStore)
             labels, streams, texts = root.child("labels"), root.child("streams"), root.child("text")
             return Store(
                 path, facts.dataset, _text(root, "card")[0], facts.created_utc, num_bytes,
                 Storage(facts.chunk_rows, facts.compression), read_labels,
-                tuple(_read_stream(name, streams.child(name)) for name in streams.names()),
+                tuple(_read_stream(path, name, streams.child(name)) for name in streams.names()),
                 tuple(_read_prompt_set(name, texts.child(name)) for name in texts.names()), close,
             )  # fmt: skip
     except NotAStore:
@@ -65,6 +68,8 @@ def _whole(path: Path | str) -> Iterator[None]:
     try:
         yield
     except damage() as error:
+        if isinstance(error, Damaged) and str(error).startswith(str(path)):
+            raise
         raise NotAStore(f"{path} is not a whole Longtake feature store: {one_line(error)}") from error
 
 
@@ -103,7 +108,7 @@ def _require_name(name: str, group: Tree, expected: str) -> None:
         raise NotAStore(f"{group.name} has the header of {expected}: one of the two is damaged")
 
 
-def _read_stream(name: str, group: Tree) -> Stream:
+def _read_stream(path: Path | str, name: str, group: Tree) -> Stream:
     header = FeatureHeader.from_json(_text_attribute(group, "header"), f"the header of {group.name}")
     _require_name(name, group, header.stream_name)
     features = group.array("features", "f", 2)
@@ -120,7 +125,8 @@ def _read_stream(name: str, group: Tree) -> Stream:
     _require_length(group, columns.values(), len(offsets) - 1, "videos")
     starts, ends = group.array("start_seconds", "f", 1), group.array("end_seconds", "f", 1)
     _require_length(group, (starts, ends), features.shape[0], "clips")
-    return Stream(header, VideoTable(columns), offsets, starts, ends, features)
+    videos = VideoTable(columns)
+    return Stream(header, videos, offsets, starts, ends, VideoRows(f"{path}: {name}", features, offsets, videos))
 
 
 def _require_length(group: Tree, arrays: Iterable[ArrayLike], length: int, what: str) -> None:

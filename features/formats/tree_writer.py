@@ -11,12 +11,19 @@ import numpy as np
 from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, VideoTable, encode
 from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import InvalidFeatures
+from longtake.features.formats.checksums import SummedTree
 from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Write
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
 
 
 def write_tree(root: NewTree, content: Content) -> None:
     """Raises `InvalidFeatures` for features that do not have the dtype and width of their plan."""
+    summed = SummedTree(root)
+    _write_contents(summed, content)
+    summed.finish()
+
+
+def _write_contents(root: NewTree, content: Content) -> None:
     labels, storage = content.labels, content.storage
     root.attribute("format", MAGIC)
     root.attribute("format_version", FORMAT_VERSION)
@@ -65,7 +72,7 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
             tables += [VideoTable.of(single)] if single else []
             tables.append(block.videos)
             single = []
-        elif block.videos:
+        else:
             single.append(block.videos)
     if single or not tables:
         tables.append(VideoTable.of(single))

@@ -32,13 +32,22 @@ from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import sync
-from longtake.features.formats.tree import MAGIC, StoredArray, Write, check_array, check_bytes, damage, one_line
+from longtake.features.formats.tree import (
+    MAGIC,
+    PIECE_ROWS,
+    StoredArray,
+    Write,
+    check_array,
+    check_bytes,
+    damage,
+    one_line,
+)
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.remote import plain_errors
 from longtake.features.store import Store
 from longtake.features.stream import BLOCK_BYTES
-from longtake.files import Writer
+from longtake.files import Writer, require_regular
 
 COMPRESSIONS = {
     "default": (ZstdCodec(level=1),),
@@ -50,8 +59,6 @@ KNOWN_CODECS = (BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, Z
 """Codecs that a store may use."""
 COLUMN_ROWS = 1 << 16
 """Rows per file of a column."""
-PIECE_ROWS = 1 << 9
-"""Rows per chunk inside such a file, for columns that are read by row."""
 GRACE_SECONDS = 60.0
 """A replaced generation is removed by the first write after this time."""
 MAX_CHUNKS = 1 << 20
@@ -88,7 +95,7 @@ def write_file(path: Path | str, content: Content) -> None:
             sync(path / "zarr.json")
             sync(path)
             if before and (path / before).exists():
-                os.utime(path / before)
+                os.utime(path / before, follow_symlinks=False)
             _clear(path, current=generation)
         elif one_before:
             # At a URL the time of replacement is unknown, so one generation is kept.
@@ -105,6 +112,8 @@ def exists(path: Path | str) -> bool:
 @contextmanager
 def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
     """The files of a store, with zarr set up as we need it."""
+    if isinstance(path, Path) and (path / "zarr.json").exists():
+        require_regular(path / "zarr.json")
     with warnings.catch_warnings(), plain_errors(path) if isinstance(path, str) else nullcontext():
         # Zarr warns that consolidated metadata are not yet in its specification. FORMAT.md describes them.
         warnings.simplefilter("ignore", ZarrUserWarning)
@@ -172,7 +181,7 @@ def _clear(path: Path, current: str) -> None:
 
 def _is_complete(generation: Path) -> bool:
     try:
-        return "consolidated_metadata" in json.loads((generation / "zarr.json").read_bytes())
+        return "consolidated_metadata" in json.loads(require_regular(generation / "zarr.json").read_bytes())
     except (OSError, ValueError):
         return False
 
@@ -229,24 +238,30 @@ def open_file(path: Path | str) -> Store:
             if root.attrs.get("format") != MAGIC:
                 raise NotAStore("it does not say that it is one (attribute 'format')")
             current = str(root.attrs["current"])
+            if "/" in current or "\\" in current or current in ("", ".", ".."):
+                raise NotAStore(f"its current generation is {current[:80]!r}, which is not the name of a folder in it")
             folder = path / current if isinstance(path, Path) else None
+            num_bytes = _num_bytes(folder) if folder else None
             tree = _Group(root[current], folder)
     except FileNotFoundError as error:
         raise NotAStore(f"no feature store at {path}: it has no zarr.json") from error
     except damage() as error:
         raise NotAStore(f"{path} is not a Longtake feature store, or is damaged: {one_line(error)}") from error
-    return read_store(path, tree, files.close, _num_bytes(folder) if folder else None)
+    return read_store(path, tree, files.close, num_bytes)
 
 
 def _num_bytes(folder: Path) -> int:
-    """Size of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store."""
+    """Size of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store, and `OSError` for other
+    files than regular ones, whose reading might never end."""
     total = 0
+    if folder.is_symlink():
+        raise NotAStore(f"{folder} is a link")
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = Path(parent, name)
             if path.is_symlink():
                 raise NotAStore(f"{path} is a link")
-            total += path.stat().st_size if name in names else 0
+            total += require_regular(path).stat().st_size if name in names else 0
     return total
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from longtake.errors import ManifestError
 from longtake.features.errors import FeaturesError, InvalidFeatures
-from longtake.features.imports.safe_pickle import read_array, read_values
+from longtake.features.imports.safe_pickle import is_plain_key, read_array, read_values
+from longtake.files import require_regular
 from longtake.manifests.author_labels import read_labels
 from longtake.manifests.card import Card
 from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column, write_manifest
@@ -40,15 +41,11 @@ class Layout:
 def find_videos(layout: str, source: Path, pattern: str | None) -> dict[str, SourceVideo]:
     """The videos of a folder or of one file. Raises `FeaturesError` if there are none."""
     chosen = LAYOUTS[layout]
-    if source.is_dir():
-        files = _files(source, pattern or chosen.pattern)
-    else:
-        files = [source] if source.is_file() else []
+    if not source.exists():
+        raise FeaturesError(f"there is no file or folder {source}")
+    files = _files(source, pattern or chosen.pattern) if source.is_dir() else [source]
     if not files:
-        if not source.exists():
-            raise FeaturesError(f"there is no file or folder {source}")
-        what = f"no file {pattern or chosen.pattern}" if source.is_dir() else "nothing"
-        raise FeaturesError(f"{source} holds {what}; layout {layout} is {chosen.about}")
+        raise FeaturesError(f"{source} holds no file {pattern or chosen.pattern}; layout {layout} is {chosen.about}")
     return chosen.videos(files)
 
 
@@ -108,12 +105,8 @@ def _dictionaries(files: Sequence[Path]) -> dict[str, SourceVideo]:
                     f"{path.name} and {found[str(key)].path.name} both hold video {key}: they are of different modalities "
                     f"or backbones. Take files of one kind: `features import` with --files '*_rgb_VST.npy', other commands by their names"
                 )
-            found[str(key)] = SourceVideo(path, partial(_entry, read, path, key))
+            found[str(key)] = SourceVideo(path, partial(read(path).__getitem__, key))
     return found
-
-
-def _entry(read: Callable[[Path], dict[Any, object]], path: Path, key: object) -> object:
-    return read(path)[key]
 
 
 def _read_dictionary(path: Path) -> dict[Any, object]:
@@ -136,10 +129,10 @@ def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
     training = _finefs_training()
     for line, path in enumerate(paths, 1):
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(require_regular(path).read_text(encoding="utf-8"))
             number = int(path.stem)
             scores = {"tes": facts["total_element_score"], "pcs": facts["total_program_component_score(factored)"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             checker.add(line, f"{path.name}: {error!r}")
             continue
         category = "short" if number < SHORT_PROGRAMMES else "free"
@@ -177,7 +170,7 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, Any], d
             if split is None:
                 raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
             for key in values:
-                if not isinstance(key, (tuple, list)):
+                if not isinstance(key, (tuple, list)) or not is_plain_key(tuple(key)):
                     raise ManifestError(f"{path}: {key!r:.80} is not a key of an annotation, such as ('event', 1)")
                 splits[tuple(key)] = split
         else:
@@ -200,13 +193,20 @@ def _annotated(
         try:
             (event, number), values = key, read(facts)
         except (TypeError, ValueError, IndexError, KeyError) as error:
-            checker.add(line, f"{key!r}: {expected} expected ({error})")
+            checker.add(line, f"{key!r:.80}: {expected} expected ({error})")
             continue
         rows.append(checker.row(line, {"video_id": f"{event}_{number}", "split": splits.get(key, ""), **values}))
     checker.finish("the annotations (a line is an entry)")
     if not rows:
         raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")
     return Manifest(card.name, tuple(rows), tuple(names), card)
+
+
+def _text(field: object) -> str:
+    """A field of an annotation. Raises `TypeError` for anything but text or a number."""
+    if not isinstance(field, str | int | float):
+        raise TypeError(f"{type(field).__name__} where text or a number belongs")
+    return str(field)
 
 
 def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
@@ -216,7 +216,7 @@ def _logo_labels(files: Sequence[Path], card: Card) -> Manifest:
     """
 
     def read(facts: Any) -> dict[str, str]:
-        return {"category": str(facts[0]), f"{SCORE_PREFIX}total": repr(float(facts[1]))}
+        return {"category": _text(facts[0]), f"{SCORE_PREFIX}total": repr(float(facts[1]))}
 
     return _annotated(files, card, ["total"], "(competition, number) -> (event, score, ...)", read)
 
@@ -236,7 +236,7 @@ def _finediving_labels(files: Sequence[Path], card: Card) -> Manifest:
             number, score, difficulty, _, steps = facts[:5]
             facts = {"action_type": number, "dive_score": score, "difficulty": difficulty, "frames_labels": steps}
         values = {
-            "category": str(facts["action_type"]).upper(),
+            "category": _text(facts["action_type"]).upper(),
             f"{SCORE_PREFIX}total": repr(float(facts["dive_score"])),
             f"{SCORE_PREFIX}difficulty": repr(float(facts["difficulty"])),
         }

@@ -2,24 +2,27 @@
 
 Released files are `.npy`, torch files and pickles under any suffix, so the first bytes decide how to read them. A torch file is a zip
 with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that accepts only the few names
-that arrays and tensors need, so a file can describe values and do nothing else.
+that arrays and tensors need, so a file can describe values and do nothing else. Before that, its instructions are counted: a value that
+is stored once and used many times inside others grows without bound in a file of a hundred bytes.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from longtake.features.errors import InvalidFeatures
+from longtake.files import require_regular
 
 _DAMAGED = (
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AttributeError, EOFError,
@@ -29,6 +32,10 @@ _DAMAGED = (
 
 MAX_BYTES = 1 << 32
 """Files that declare more than 4 GiB are not the features of one video or one prompt set."""
+
+MOST_VALUES, MOST_DEPTH = 10_000_000, 50
+"""Of a pickle, with everything that is used again counted again. Annotations of 3,000 dives with a label for each frame are 500,000 values,
+in 6 levels."""
 
 _STORAGE_DTYPES = {
     "FloatStorage": "<f4",
@@ -56,7 +63,7 @@ def read_values(path: Path) -> object:
     Recognised by the first bytes. Raises `InvalidFeatures`.
     """
     try:
-        with path.open("rb") as file:
+        with require_regular(path).open("rb") as file:
             magic = file.read(12)
     except OSError as error:
         raise InvalidFeatures(f"cannot read {path}: {error.strerror}") from error
@@ -83,7 +90,7 @@ def _read_npy(path: Path) -> object:
             read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, _, dtype = read_header[version](file)
             if dtype.hasobject and shape == ():
-                return _plain(_PlainUnpickler(file).load())
+                return _load_plain(file)
     except _DAMAGED as error:
         reason = error
     raise InvalidFeatures(f"{path} is not a plain array: {reason}") from reason
@@ -92,7 +99,7 @@ def _read_npy(path: Path) -> object:
 def _read_pickle(path: Path) -> object:
     try:
         with path.open("rb") as file:
-            return _plain(_PlainUnpickler(file).load())
+            return _load_plain(file)
     except _DAMAGED as error:
         raise InvalidFeatures(f"{path} does not hold plain values: {error}") from error
 
@@ -100,12 +107,70 @@ def _read_pickle(path: Path) -> object:
 def _read_torch(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-                raise InvalidFeatures(f"{path} declares more than {MAX_BYTES >> 30} GiB")
+            # torch stores its files without compression, so they cannot be larger than the archive.
+            declared = sum(info.file_size for info in archive.infolist())
+            if declared > min(MAX_BYTES, path.stat().st_size):
+                raise InvalidFeatures(
+                    f"{path} declares {declared} bytes of tensors, more than it holds or than {MAX_BYTES >> 30} GiB"
+                )
             (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
             return _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
+    except InvalidFeatures:
+        raise
     except _DAMAGED as error:
         raise InvalidFeatures(f"{path} does not hold plain tensors: {error}") from error
+
+
+def _load_plain(file: BinaryIO) -> object:
+    begin = file.tell()
+    _refuse_growth(file)
+    file.seek(begin)
+    return _plain(_PlainUnpickler(file).load())
+
+
+def _refuse_growth(file: BinaryIO) -> None:
+    """Run the instructions of a pickle on sizes and depths instead of values. Raises `UnpicklingError` for more than `MOST_VALUES` or
+    `MOST_DEPTH`. A list or dictionary that grows after it was used counts as it was; `_plain` finds those."""
+    stack: list[tuple[int, int] | None] = []  # size and depth of each value; None is a mark
+    memo: dict[int, tuple[int, int] | None] = {}
+    for code, argument, _ in pickletools.genops(file):
+        if code.name == "MARK":
+            stack.append(None)
+        elif code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if code.name == "MEMOIZE" else int(str(argument))] = stack[-1]
+        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(str(argument))])
+        elif code.name == "DUP":
+            stack.append(stack[-1])
+        else:
+            taken = _taken(stack, code)
+            size, depth = 1 + sum(one[0] for one in taken), 1 + max((one[1] for one in taken), default=0)
+            if size > MOST_VALUES or depth > MOST_DEPTH:
+                raise pickle.UnpicklingError(
+                    f"its values grow beyond {MOST_VALUES} or are nested more than {MOST_DEPTH} deep when they are read"
+                )
+            # A longer list or dictionary is not a deeper one.
+            depth = max((one[1] for one in taken), default=0) if code.name in _ADDS else depth
+            stack += [(size, depth)] * len(code.stack_after)
+
+
+_ADDS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
+
+
+def _taken(stack: list[tuple[int, int] | None], code: pickletools.OpcodeInfo) -> list[tuple[int, int]]:
+    """What an instruction takes from the stack."""
+    before = list(code.stack_before)
+    taken: list[tuple[int, int]] = []
+    if pickletools.markobject in before:
+        while (one := stack.pop()) is not None:
+            taken.append(one)
+        before = before[: before.index(pickletools.markobject)]
+    for _ in before:
+        one = stack.pop()
+        if one is None:
+            raise pickle.UnpicklingError("it is damaged")
+        taken.append(one)
+    return taken
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -172,27 +237,52 @@ def _scalar(dtype: _PlainDtype, content: bytes) -> object:
     return np.frombuffer(content, dtype.made())[0].item()
 
 
-def _plain(value: object, seen: dict[int, object] | None = None) -> object:
+def _plain(value: object) -> object:
     """Replace the substitutes by their arrays, through dictionaries, lists and tuples. A value that occurs many times is converted once;
-    a value that contains itself ends in a recursion error, which is refused."""
-    seen = {} if seen is None else seen
+    a value that contains itself ends in a recursion error, which is refused, as are too many values."""
+    return _sized(value, {})[0]
+
+
+def _sized(value: object, seen: dict[int, tuple[object, int]]) -> tuple[object, int]:
+    """The plain value, and the number of values in it, each as often as it occurs."""
     if not isinstance(value, (_PlainArray, dict, list, tuple)):
-        return value
+        return value, 1
     if id(value) not in seen:
+        made: object
         if isinstance(value, _PlainArray):
-            seen[id(value)] = _plain(value.value, seen)
+            made, count = _sized(value.value, seen)
         elif isinstance(value, dict):
-            seen[id(value)] = {_plain(key, seen): _plain(entry, seen) for key, entry in value.items()}
+            entries = [(_key(key), _sized(entry, seen)) for key, entry in value.items()]
+            made, count = {key: entry for key, (entry, _) in entries}, sum(count for _, (_, count) in entries)
         else:
-            seen[id(value)] = type(value)(_plain(entry, seen) for entry in value)
+            parts = [_sized(entry, seen) for entry in value]
+            made, count = type(value)(part for part, _ in parts), sum(count for _, count in parts)
+        if count > MOST_VALUES:
+            raise pickle.UnpicklingError(f"it holds more than {MOST_VALUES} values")
+        seen[id(value)] = made, count + 1
     return seen[id(value)]
+
+
+def _key(key: object) -> object:
+    """A key of a dictionary, if it is one that annotations have."""
+    if not is_plain_key(key):
+        raise pickle.UnpicklingError("a key of a dictionary is neither text nor a number nor a tuple of these")
+    return key
+
+
+def is_plain_key(key: object) -> bool:
+    """Text, a number, or a tuple of these."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(isinstance(part, str | int | float | bytes | None) for part in parts)
 
 
 class _TensorUnpickler(pickle.Unpickler):
     """Accepts tensors only."""
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
-        super().__init__(io.BytesIO(archive.read(prefix + "data.pkl")))
+        content = archive.read(prefix + "data.pkl")
+        _refuse_growth(io.BytesIO(content))
+        super().__init__(io.BytesIO(content))
         self._archive, self._prefix = archive, prefix
 
     def find_class(self, module: str, name: str) -> object:

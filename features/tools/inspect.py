@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from longtake.features.errors import InvalidFeatures, NotAStore
+from longtake.errors import LongtakeError
+from longtake.features.errors import Damaged, FeaturesError, InvalidFeatures, NotAStore
 from longtake.features.joins import card_differences
 from longtake.features.labels import NO_LABELS, Labels, label_conflicts
 from longtake.features.store import Store
@@ -94,25 +98,35 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
 
     With the labels of a manifest as `expected`, also missing videos and labels that differ.
     """
-    faults = []
-    if expected is not None:
-        faults += [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
-        for stream in store.streams:
-            held = {v for v, status in zip(stream.videos.video_ids, stream.videos.statuses) if status == OK}
-            faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
-    known = set(store.labels.video_ids)
+    faults = damaged(store)
+    # What the rest would need but cannot be read is among the faults already.
+    with suppress(LongtakeError):
+        faults += _contradictions(store, expected)
+    return faults
+
+
+def damaged(store: Store) -> list[str]:
+    """What cannot be read, breaks the contract or does not match its checksum, one line each. Reads all of the store."""
+    faults = _unreadable(lambda: store.labels)
     for stream in store.streams:
-        faults += [
-            f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
-        ]
-        if len(set(stream.videos.video_ids)) != len(stream.videos):
-            faults.append(f"{stream.name}: a video is in it twice")
-        faults += _damaged(stream)
-        faults += _boundaries_outside(store.labels, stream)
-    return faults + (_out_of_range(store.labels, store.card) if store.card else [])
+        unreadable = _unreadable(partial(_read_table, stream))
+        faults += unreadable or _damaged_videos(stream)
+    return faults
 
 
-def _damaged(stream: Stream) -> list[str]:
+def _read_table(stream: Stream) -> object:
+    return stream.videos.video_ids, stream.records, stream.videos.checksums
+
+
+def _unreadable(read: Callable[[], object]) -> list[str]:
+    try:
+        read()
+        return []
+    except LongtakeError as error:
+        return [str(error)]
+
+
+def _damaged_videos(stream: Stream) -> list[str]:
     faults = []
     row = 0
     try:
@@ -127,6 +141,8 @@ def _damaged(stream: Stream) -> list[str]:
         begin, end = int(stream.offsets[later]), int(stream.offsets[later + 1])
         try:
             faults += _fault(stream, later, record, stream.read_clips(begin, end))
+        except Damaged as error:
+            faults.append(str(error))
         except NotAStore as error:
             faults.append(f"{stream.name} {record.video_id}: {error}")
     return list(dict.fromkeys(faults))
@@ -141,6 +157,25 @@ def _fault(stream: Stream, row: int, record: VideoRecord, clips: Clips) -> list[
     if video.sha256 != stream.videos.checksums[row]:
         return [f"{stream.name} {record.video_id}: its features do not match their checksum"]
     return []
+
+
+def _contradictions(store: Store, expected: Labels | None) -> list[str]:
+    """Where labels, streams, the card and the expected labels contradict each other."""
+    faults = []
+    if expected is not None:
+        faults += [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
+        for stream in store.streams:
+            held = {v for v, status in zip(stream.videos.video_ids, stream.videos.statuses) if status == OK}
+            faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
+    known = set(store.labels.video_ids)
+    for stream in store.streams:
+        faults += [
+            f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
+        ]
+        if len(set(stream.videos.video_ids)) != len(stream.videos):
+            faults.append(f"{stream.name}: a video is in it twice")
+        faults += _boundaries_outside(store.labels, stream)
+    return faults + (_out_of_range(store.labels, store.card) if store.card else [])
 
 
 def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:
@@ -183,14 +218,14 @@ class Difference:
     """One difference of two stores."""
 
     kind: str
-    """`dataset`, `card`, `labels`, `stream`, `video`, `values`, `text`."""
+    """`damage`, `dataset`, `card`, `labels`, `stream`, `video`, `values`, `times`, `text`."""
     what: str
     detail: str
 
 
 def diff(one: Store, other: Store) -> list[Difference]:
-    """All differences in content. Dates and the order of streams are ignored."""
-    found = []
+    """All differences in content, and what is damaged. Reads all of both. Dates and the order of streams are ignored."""
+    found = [Difference("damage", str(store.path), fault) for store in (one, other) for fault in damaged(store)]
     if one.dataset != other.dataset:
         found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))
     found += [Difference("card", name, "differs") for name in card_differences(one.card, other.card)]
@@ -222,19 +257,26 @@ def _only(kind: str, ours: set[str], theirs: set[str]) -> list[Difference]:
 
 def _diff_stream(ours: Stream, theirs: Stream) -> list[Difference]:
     our_rows, their_rows = ours.rows(), theirs.rows()
+    our_times, their_times = (np.stack([s.start_seconds[:], s.end_seconds[:]], 1) for s in (ours, theirs))
     found = _only("video", set(our_rows), set(their_rows))
     for video_id in (v for v in our_rows if v in their_rows):
         a, b = our_rows[video_id], their_rows[video_id]
+        clips = [slice(*stream.offsets[row : row + 2]) for stream, row in ((ours, a), (theirs, b))]
         if ours.records[a].status != theirs.records[b].status:
             detail = f"status {ours.records[a].status} against {theirs.records[b].status}"
             found.append(Difference("video", f"{ours.name} {video_id}", detail))
         elif ours.videos.checksums[a] != theirs.videos.checksums[b]:
             found.append(Difference("values", f"{ours.name} {video_id}", _compare(ours, a, theirs, b)))
+        elif not np.array_equal(our_times[clips[0]], their_times[clips[1]]):
+            found.append(Difference("times", f"{ours.name} {video_id}", "its clips start or end at other seconds"))
     return found
 
 
 def _compare(ours: Stream, a: int, theirs: Stream, b: int) -> str:
-    one, other = ours.read(a).features.astype(np.float64), theirs.read(b).features.astype(np.float64)
+    try:
+        one, other = ours.read(a).features.astype(np.float64), theirs.read(b).features.astype(np.float64)
+    except FeaturesError as error:
+        return str(error)
     if one.shape != other.shape:
         return f"{len(one)} clips against {len(other)}"
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)

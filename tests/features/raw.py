@@ -10,6 +10,7 @@ import warnings
 
 import h5py
 import numpy as np
+import xxhash
 import zarr
 
 
@@ -35,8 +36,9 @@ IDS = ("Ball_001", "日本 ä", "gone", "d")
 COUNTS = (3, 200, 0, 1)
 
 
-def example(dtype="float32"):
-    """A store with all that a store can have: a failed video, one of many clips, missing scores, text beyond ASCII."""
+def example(dtype="float32", version=2):
+    """A store with all that a store can have: a failed video, one of many clips, missing scores, text beyond ASCII. `write` adds the
+    checksums of version 2, and `read` compares and removes them."""
     rng = np.random.default_rng(5)
     features = rng.normal(size=(sum(COUNTS), 6)).astype(dtype)
     offsets = np.cumsum([0, *COUNTS]).astype("<i8")
@@ -46,7 +48,7 @@ def example(dtype="float32"):
     text_recipe = hashlib.sha256(canonical(TEXT_HEADER).encode()).hexdigest()[:16]
     nothing = ("", "", "", "")
     return {
-        "@": {"format": "longtake-features", "format_version": 1, "dataset": "raw", "created_utc": "2026-01-01T00:00:00",
+        "@": {"format": "longtake-features", "format_version": version, "dataset": "raw", "created_utc": "2026-01-01T00:00:00",
               "chunk_rows": 32, "compression": "default"},
         "card": text(["null"]),
         "labels": {
@@ -103,7 +105,75 @@ def with_stages(tree):
     return tree
 
 
-def write(path, tree):
+def sum_of(values):
+    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(values).tobytes())
+
+
+def parts_of(tree, path=""):
+    """Every array and every set of attributes of a tree, by its path as checksums name it."""
+    for name, value in tree.items():
+        inside = f"{path}/{name}".lstrip("/")
+        if name == "@":
+            plain = {key: one for key, one in value.items() if path or key != "checksum"}
+            yield f"{path}@", np.frombuffer(canonical(plain).encode(), np.uint8)
+        elif isinstance(value, dict):
+            yield from parts_of(value, inside)
+        else:
+            yield inside, value
+
+
+def sums_of(tree, rows_of):
+    """The index and the sums of a tree; `rows_of` is the rows per block by path."""
+    index, sums = {}, []
+    for path, values in parts_of(tree):
+        rows = rows_of.get(path, 7)
+        blocks = [values] if path.endswith("@") else [values[i : i + rows] for i in range(0, len(values), rows)]
+        index[path] = [0 if path.endswith("@") else rows, len(blocks)]
+        sums += map(sum_of, blocks)
+    return index, np.array(sums, "<u8")
+
+
+def sealed(tree):
+    if tree["@"].get("format_version") != 2:
+        return tree
+    index, sums = sums_of(tree, {})
+    index = text([json.dumps(index)])
+    total = xxhash.xxh3_64_hexdigest(index.tobytes() + sums.tobytes())
+    return {**tree, "@": {**tree["@"], "checksum": total}, "checksums": {"index": index, "xxh3_64": sums}}
+
+
+def unsealed(tree):
+    """The tree without its checksums, which are correct and cover all of it."""
+    if "checksums" not in tree:
+        return tree
+    rest = {name: value for name, value in tree.items() if name != "checksums"}
+    rest["@"] = dict(rest["@"])
+    total, stored = rest["@"].pop("checksum"), tree["checksums"]
+    assert total == xxhash.xxh3_64_hexdigest(stored["index"].tobytes() + stored["xxh3_64"].tobytes())
+    index = json.loads(stored["index"][0])
+    first, by_path = 0, {}
+    for path, (rows, count) in index.items():
+        by_path[path] = rows, stored["xxh3_64"][first : first + count].tolist()
+        first += count
+    own, sums = sums_of(rest, {path: rows for path, (rows, _) in index.items()})
+    first = 0
+    assert set(own) == set(index)
+    for path, (_, count) in own.items():
+        assert by_path[path][1] == sums[first : first + count].tolist(), path
+        first += count
+    return rest
+
+
+def as_version_1(path):
+    """Take the checksums out of an HDF5 store, so that a test can change it and meet the checks behind them."""
+    with h5py.File(path, "r+") as file:
+        del file["checksums"], file.attrs["checksum"]
+        file.attrs["format_version"] = 1
+    return path
+
+
+def write(path, tree, seal=True):
+    tree = sealed(tree) if seal else tree
     if path.suffix == ".zarr":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -142,9 +212,9 @@ def _write_zarr(group, tree):
 def read(path):
     if path.suffix == ".zarr":
         root = zarr.open_group(path, mode="r")
-        return _read_zarr(root[root.attrs["current"]])
+        return unsealed(_read_zarr(root[root.attrs["current"]]))
     with h5py.File(path, "r") as file:
-        return _read_hdf5(file)
+        return unsealed(_read_hdf5(file))
 
 
 def _read_hdf5(group):

@@ -19,12 +19,13 @@ def test_adjacent_rows_of_one_stream_become_one_copy(tmp_path):
 
 def test_rows_are_copied_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_BYTES", 4 * 3 * 4)
-    with open_store(make_store(tmp_path / "s.h5", {"a": 6, "b": 5})) as store:
+    with open_store(make_store(tmp_path / "s.h5", {"a": 6, "b": 2, "c": 2, "d": 5, "e": 1})) as store:
         rows = store.stream()
-        blocks = list(StreamRows(rows, 1, 2).blocks())
-        assert [len(block.features) for block in blocks] == [4, 1, 0] and blocks[-1].videos.video_ids == ("b",)
+        blocks = list(StreamRows(rows, 0, 4).blocks())
+        assert [len(block.features) for block in blocks] == [6, 4, 5]
+        assert [block.videos.video_ids for block in blocks] == [("a",), ("b", "c"), ("d",)]
         copied = np.concatenate([block.features for block in blocks])
-        np.testing.assert_array_equal(copied, rows.read("b").features)
+        np.testing.assert_array_equal(copied, rows.read_all()[:15])
 
 
 def test_plans_that_do_not_match_their_videos(tmp_path):

@@ -45,7 +45,7 @@ OF_THREE = (1 << 40, 3)
 
 
 HOSTILE = {
-    "another version": lambda file, stream: file.attrs.__setitem__("format_version", 2),
+    "another version": lambda file, stream: file.attrs.__setitem__("format_version", 9),
     "no labels": lambda file, stream: file.__delitem__("labels"),
     "labels linked outside": lambda file, stream: (
         file.__delitem__("labels"), file.__setitem__("labels", h5py.ExternalLink("/etc/passwd", "/"))),
@@ -79,7 +79,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_stores_are_refused(tmp_path, what):
-    path = make_store(tmp_path / "s.h5", {"a": 5, "b": 4})
+    path = raw.as_version_1(make_store(tmp_path / "s.h5", {"a": 5, "b": 4}))
     with h5py.File(path, "r+") as file:
         HOSTILE[what](file, next(iter(file["streams"].values())))
     reason(path)
@@ -149,7 +149,7 @@ def test_false_declarations_of_hdf5(tmp_path, what):
     """The message shows that the intended check refuses it. Memory that HDF5 takes is not measured here."""
     change, words = HDF5[what]
     path = tmp_path / "s.h5"
-    raw.write(path, raw.example())
+    raw.write(path, raw.example(version=1))
     with h5py.File(path, "r+") as file:
         change(file, next(iter(file["streams"].values())))
     refused(path, words)
@@ -172,3 +172,19 @@ def link(path):
     chunk = chunk_of(path, "features")
     chunk.unlink()
     chunk.symlink_to("/etc/passwd")
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    refused(tmp_path / "pipe.h5", "not a regular file but a named pipe")
+    (tmp_path / "device.h5").symlink_to("/dev/zero")
+    refused(tmp_path / "device.h5", "not a regular file but a device")
+
+
+def test_a_store_behind_a_link_is_rewritten(tmp_path):
+    path = make_store(tmp_path / "real.h5", {"a": 3})
+    (tmp_path / "link.h5").symlink_to("real.h5")
+    make_store(tmp_path / "link.h5", {"a": 3, "b": 2})
+    assert (tmp_path / "link.h5").is_symlink()
+    with open_store(path) as store:
+        assert store.stream().videos.video_ids == ("a", "b")

@@ -18,7 +18,7 @@ def boundaries(values):
 
 BOTH = {
     "wrong magic": changed(lambda tree: tree["@"].update(format="something else")),
-    "another version": changed(lambda tree: tree["@"].update(format_version=2)),
+    "another version": changed(lambda tree: tree["@"].update(format_version=9)),
     "no labels": changed(lambda tree: tree.pop("labels")),
     "labels of another length": changed(lambda tree: tree["labels"].update(split=raw.text(["a"]))),
     "a video labelled twice": changed(lambda tree: tree["labels"].update(video_id=raw.text(["a", "a", "b", "c"]))),

@@ -7,6 +7,7 @@ import pytest
 
 from longtake.features.errors import NotAStore
 from longtake.features.store import open_store
+from tests.features import raw
 from tests.features.fakes import header, make_store
 
 
@@ -38,7 +39,7 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_types_are_named_together(tmp_path, what):
     place, attributes, message = WRONG[what]
-    path = make_store(tmp_path / "s.h5", {"a": 2})
+    path = raw.as_version_1(make_store(tmp_path / "s.h5", {"a": 2}))
     with h5py.File(path, "r+") as file:
         groups = {"": file, "labels": file["labels"]}
         groups |= {"stream": next(iter(file["streams"].values())), "text": next(iter(file["text"].values()))}

@@ -1,6 +1,7 @@
 """Damaged and hostile Zarr stores are refused with one line."""
 
 import json
+import os
 import shutil
 import warnings
 
@@ -154,3 +155,18 @@ def test_damage_anywhere_in_a_zarr_store(tmp_path, monkeypatch):
         file.write_bytes(whole)
     assert noticed > 3 * len(chunks)
     assert zarr.open_group(path, mode="r")
+
+
+def test_a_generation_that_is_a_link_or_holds_a_pipe(tmp_path):
+    """A link would lead a reader out of the store, and a pipe would keep it waiting forever."""
+    for number, change in enumerate(("link", "pipe", "root")):
+        path = tmp_path / f"{number}.zarr"
+        raw.write(path, raw.example())
+        if change == "link":
+            (path / "any name").rename(tmp_path / "elsewhere")
+            (path / "any name").symlink_to(tmp_path / "elsewhere")
+        else:
+            file = path / "zarr.json" if change == "root" else chunk_of(path, "features")
+            file.unlink()
+            os.mkfifo(file)
+        refused(path, "is a link" if change == "link" else "not a regular file but a named pipe")

@@ -86,7 +86,8 @@ def test_pickles_that_would_fill_the_memory(tmp_path):
     for _ in range(60):
         laughs = [laughs, laughs]
     (tmp_path / "x").write_bytes(pickle.dumps(laughs))
-    assert len(read_values(tmp_path / "x")) == 2
+    with pytest.raises(InvalidFeatures, match="does not hold plain values"):
+        read_values(tmp_path / "x")
     endless = []
     endless.append(endless)
     (tmp_path / "x").write_bytes(pickle.dumps(endless))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from longtake.features.errors import InvalidFeatures
-from longtake.features.imports.safe_pickle import read_array
+from longtake.features.imports import safe_pickle
+from longtake.features.imports.safe_pickle import read_array, read_values
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -120,5 +121,52 @@ def test_an_archive_that_declares_gigabytes(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"0" * (2 << 20))
     assert (tmp_path / "a.pt").stat().st_size < 1 << 14
-    with pytest.raises(InvalidFeatures, match="declares more"):
+    with pytest.raises(InvalidFeatures, match="declares 2097152 bytes of tensors, more than"):
         read_array(tmp_path / "a.pt")
+
+
+def shared(levels, start, wrap):
+    """A value that contains the one before twice, and so on: a few bytes for each level."""
+    value = start
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+def pairs():
+    return shared(12, (1,), lambda v: (v, v))
+
+
+GROWING = {
+    "a key of tuples": lambda: {pairs(): 1},
+    "a field of tuples": lambda: {("a", 1): (pairs(), 2.0)},
+    "lists": lambda: shared(40, [], lambda v: [v, v]),
+    "dictionaries": lambda: shared(40, {}, lambda v: {1: v, 2: v}),
+    "a key that is nested deeply": lambda: {shared(60, (1,), lambda v: (v,)): 1},
+    "a key of a tuple in a tuple": lambda: {(1, (2, 3)): 1},
+}
+
+
+@pytest.mark.parametrize("what", GROWING)
+def test_small_pickles_cannot_grow(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(safe_pickle, "MOST_VALUES", 1000)
+    content = pickle.dumps(GROWING[what](), 2)
+    assert len(content) < 1000
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InvalidFeatures, match="grow beyond|holds more than|neither text nor a number"):
+        read_values(tmp_path / "x")
+
+
+def test_annotations_of_usual_size_are_read(tmp_path):
+    value = {
+        ("event", number): {"frames_labels": [7] * 200, "score": 1.0, "array": np.zeros(3)} for number in range(50)
+    }
+    (tmp_path / "x").write_bytes(pickle.dumps(value))
+    read = read_values(tmp_path / "x")
+    assert read.keys() == value.keys() and read["event", 3]["frames_labels"] == [7] * 200
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(InvalidFeatures, match="not a regular file but a named pipe"):
+        read_array(tmp_path / "x.npy")
