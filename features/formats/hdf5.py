@@ -184,7 +184,7 @@ def _read_into(data: h5py.Dataset, file: int, offset: int, rows: np.ndarray, fir
     place = offset + first * (rows.nbytes // len(rows))
     rest = rows.reshape(-1).view(np.uint8)
     while len(rest):
-        count = os.preadv(file, [rest], place)
+        count = os.preadv(file, [rest.data], place)
         if not count:
             raise NotAStore(f"{data.name} is cut off")
         rest, place = rest[count:], place + count
