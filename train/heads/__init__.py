@@ -35,6 +35,8 @@ TABLE: dict[str, str] = {
     "pamfn": "longtake.train.heads.pamfn:PAMFN",
     "tsa-net": "longtake.train.heads.tsa_net:TSANet",
     "pcln": "longtake.train.heads.pcln:PCLN",
+    "sgn": "longtake.train.heads.sgn:SGN",
+    "vatp-net": "longtake.train.heads.vatp_net:VATPNet",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
 }
