@@ -44,7 +44,7 @@ LAYERS = {
 }  # fmt: skip
 """Folder -> its layers from the bottom up. A part imports its own layer's same part and the layers below; parts of one layer do
 not import each other. What is not named here is the folder's base, which imports no layer."""
-HEADS_MAY_IMPORT = {"numpy", "torch", "longtake"}
+HEADS_MAY_IMPORT = {"numpy", "torch", "longtake", "sklearn"}
 """And `longtake.train.errors`, each other, and the standard library."""
 
 KNOWN: set[str] = set()
@@ -109,7 +109,7 @@ def fault(module: str, imported: str) -> str:
         if imported in FORBIDDEN_LIBRARIES[folder]:
             return "a library that this folder must not need"
         if module.startswith("longtake.train.heads") and imported not in HEADS_MAY_IMPORT | sys.stdlib_module_names:
-            return "heads need torch and numpy only"
+            return "heads need torch and numpy only, and scikit-learn where it is installed"
         if imported in ("dask", "distributed") and not module.startswith("longtake.extract.executors"):
             return "only executors know dask"
         return ""

@@ -30,6 +30,8 @@ TABLE: dict[str, str] = {
     "ms-lstm": "longtake.train.heads.ms_lstm:MSLSTM",
     "cofinal": "longtake.train.heads.cofinal:CoFInAl",
     "qtd": "longtake.train.heads.qtd:QTD",
+    "c3d-lstm": "longtake.train.heads.c3d_lstm:C3DLSTM",
+    "mscadc": "longtake.train.heads.mscadc:MSCADC",
     "i3d-mlp": "longtake.train.heads.usdl:MeanMLP",
     "t2cr": "longtake.train.heads.t2cr:T2CR",
     "pamfn": "longtake.train.heads.pamfn:PAMFN",
@@ -37,6 +39,7 @@ TABLE: dict[str, str] = {
     "pcln": "longtake.train.heads.pcln:PCLN",
     "sgn": "longtake.train.heads.sgn:SGN",
     "vatp-net": "longtake.train.heads.vatp_net:VATPNet",
+    "c3d-svr": "longtake.train.heads.c3d_svr:C3DSVR",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
 }
