@@ -128,7 +128,9 @@ def test_untrusted_text_stays_on_its_line(tmp_path):
         run("verify", path, status=1),
         run("diff", path, make_store(tmp_path / "d.h5", {"v": 2}), status=1),
     ):
-        assert "x [2J" in message.replace("\\[", "[") and not [line for line in message.split("\n") if line.strip().startswith("y")]
+        assert "x [2J" in message.replace("\\[", "[") and not [
+            line for line in message.split("\n") if line.strip().startswith("y")
+        ]
         assert not [c for c in message if not c.isprintable() and c not in "\n\t"]
     refused = run("ls", path, status=2)
     assert "x [2J" in refused and not [c for c in refused if not c.isprintable() and c != "\n"]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
 from longtake.train.heads.published import num_modules, size
@@ -37,6 +37,7 @@ class GDLTSettings:
 class GDLT(Head):
     """GDLT, the common baseline: learnable grades ask the clips. 3,163,396 parameters for 1024-wide features."""
 
+    SOURCE = Source("Xu et al., GDLT, CVPR 2022", 2022, "xuangch/CVPR22_GDLT", ("gdlt",))
     Settings = GDLTSettings
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
     stacks = True

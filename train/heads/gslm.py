@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import DataError, require_one_of
-from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs
+from longtake.train.heads.base import GRADES, SCORES, Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
 from longtake.train.heads.published import num_modules
@@ -71,6 +71,9 @@ def grade_of_score(num_grades: int, num_scores: int) -> torch.Tensor:
 class GSLM(Head):
     """QGVL: grade texts ask the clips, score texts their grade. 10,831,466 parameters for 1024-wide features, 4 + 101 texts."""
 
+    SOURCE = Source(
+        "Xu et al., Quality-Guided Vision-Language Learning (QGVL), IEEE TMM 2025", 2025, "XuHuangbiao/QGVL", ("qgvl",)
+    )
     Settings = GSLMSettings
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import require_one_of
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs
+from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.action_graph import GCN, MAG2, NONE, SAGE
 from longtake.train.heads.blocks.layers import DiagonalScore, Projection, project, xavier_
 from longtake.train.heads.blocks.packing import Places
@@ -126,6 +126,9 @@ class MeanScore(nn.Module):
 class MLAVL(Head):
     """MLAVL whole: S2CE, MAG2, AVCF, DPG with PGT. 6,987,155 parameters for 1024-wide clips and 768-wide sound."""
 
+    SOURCE = Source(
+        "Xu et al., Language-Guided Audio-Visual Learning (MLAVL), CVPR 2025", 2025, "XuHuangbiao/MLAVL", ("mlavl",)
+    )
     Settings = MLAVLSettings
     has_audio = True
     KEY_MAP = {

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import SettingsError, require_one_of
-from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs
+from longtake.train.heads.base import GRADES, Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.layers import ContextEncoder, Projection, project, two_layers, xavier_
 from longtake.train.heads.blocks.segmentation import frame_grid, times_of, to_clips
 from longtake.train.heads.blocks.transformer import encoder
@@ -223,6 +223,7 @@ def levels(mask: torch.Tensor, stages: int) -> tuple[torch.Tensor, torch.Tensor]
 class MVLA(Head):
     """MVLA for long programmes: grade texts guide CLIP's pictures, and these the clips of a video backbone."""
 
+    SOURCE = Source("Xu et al., Vision-Language Action Knowledge Learning (MVLA), ECCV 2024", 2024)
     Settings = MVLASettings
 
     @classmethod

@@ -34,7 +34,7 @@ from longtake.train.heads.blocks.segmentation import (
     to_frames,
     true_or_predicted,
 )
-from longtake.train.heads.mvla import HARD, SOFT, Guidance, MVLASettings, divergence, own_texts, similarity_loss
+from longtake.train.heads.mvla import HARD, MVLA, SOFT, Guidance, MVLASettings, divergence, own_texts, similarity_loss
 
 OWN = "own"
 GROUPS = ("stages", "videos")
@@ -200,6 +200,7 @@ def terms_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 class StagedMVLA(Head):
     """MVLA whole: stages of a dive by segmentation, and texts of its terms at the levels of frame, stage and video."""
 
+    SOURCE = MVLA.SOURCE
     Settings = StagedSettings
 
     @classmethod

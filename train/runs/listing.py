@@ -14,7 +14,7 @@ from longtake.manifests.card import Card
 from longtake.train.data.dataset import ScoreScale
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE, get_head
-from longtake.train.heads.base import Batch, Prototypes, SecondStream
+from longtake.train.heads.base import Batch, Head, Needs, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
 from longtake.train.protocol.settings import card_settings
 from longtake.train.protocol.summary import AVERAGE
@@ -52,7 +52,13 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         head_class = get_head(name)
         arrays = {group: np.ones((count, TEXT_DIM), np.float32) for group, count in texts.items()}
         about = (head_class.__doc__ or "").strip().splitlines()[0]
-        row: dict[str, Any] = {"head": name, "parameters": None, "flops_per_video": None, "about": about}
+        row: dict[str, Any] = {
+            "head": name,
+            "parameters": None,
+            "flops_per_video": None,
+            "about": about,
+            **_facts(head_class),
+        }
         rows.append(row)
         settings = head_class.Settings(**card_settings(card, scale, head_class.Settings))
         try:
@@ -60,6 +66,7 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         except SettingsError as error:
             row["about"] = f"{error}. {about}"
             continue
+        row["needs"] = _described(needs)
         missing = [group for group in needs.texts if group not in arrays]
         if missing:
             row["about"] = f"{card.name} has no texts {', '.join(missing)}. {about}"
@@ -76,6 +83,32 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
             head(replace(given, scores=torch.ones(1, len(needs.columns))))
         row["flops_per_video"] = counter.get_total_flops()
     return rows
+
+
+def _facts(head_class: type[Head]) -> dict[str, Any]:
+    """Where a head comes from, as it states itself; None where there is nothing."""
+    source = head_class.SOURCE
+    return {
+        "paper": source.paper or None,
+        "year": source.year or None,
+        "code": source.code or None,
+        "re_implemented_from_description": source.described,
+        "golden": list(source.golden),
+        "needs": [],
+    }
+
+
+def _described(needs: Needs) -> list[str]:
+    """What a head must be given in addition to clips."""
+    return [
+        *(["sound"] if needs.audio else []),
+        *(f"stream {name}" for name in needs.streams),
+        *(["a second stream, if there is one"] if needs.second_stream else []),
+        *(f"texts {group}" for group in needs.texts),
+        *(["exemplars"] if needs.exemplars else []),
+        *(["boundaries of stages"] if needs.boundaries else []),
+        *(f"score {name}" for name in needs.columns),
+    ]
 
 
 def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
@@ -120,5 +153,16 @@ def format_heads(rows: list[dict[str, Any]]) -> str:
             counts = f"{row['parameters']:,} parameters, {row['flops_per_video'] / 1e9:.2f} GFLOP"
         else:
             counts = "fitted in closed form"
-        lines.append(f"{row['head']:8} {counts:38} {row['about']}")
+        lines.append(f"{row['head']:13} {counts:38} {row['about']}")
+        lines += [f"{'':13} {line}" for line in _origin(row)]
     return "\n".join(lines)
+
+
+def _origin(row: dict[str, Any]) -> list[str]:
+    """The paper, its code, what proves the head, and what it needs."""
+    needs = [f"needs {', '.join(row['needs'])}"] if row["needs"] else []
+    if not row["paper"]:
+        return needs
+    code = f"code {row['code']}" if row["code"] else "no code published: re-implemented from the description"
+    golden = f"; compared with its numbers ({', '.join(row['golden'])})" if row["golden"] else ""
+    return [f"{row['paper']}; {code}{golden}", *needs]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from longtake.train.errors import DataError
 from longtake.train.heads.base import SecondStream
 from longtake.train.heads.t2cr import T2CR, T2CRSettings
-from tests.train.heads.goldens import batch_of, check_gradients, load, numbers_of, tensors
+from tests.train.heads.goldens import batch_of, check_gradients, evaluated, golden_store, load, numbers_of, tensors
 
 UNUSED = 8_212
 SIZES = {"rows": 10, "thin": 8, "second": True, "classes": 58, "class_score": "class", "judges_units": True}
@@ -119,3 +119,17 @@ def test_published_code_adds_zeros_and_cuts():
     clips = torch.randn(1, 9, 12)
     assert torch.equal(head.views(batch_of(clips, [0.5]))[0], clips[:, 1:7])
     assert torch.equal(head.views(batch_of(clips[:, :4], [0.5]))[0], F.pad(clips[:, :4], (0, 0, 0, 2)))
+
+
+def test_import_and_evaluate(shared, tmp_path):
+    """Every query has its exemplar alone in its category, for training; the thin view is a second stream over the same time."""
+    numbers = numbers_of(shared, "t2cr")
+    streams = {"video": list(numbers["full"]), "thin": list(numbers["thin"])}
+    edges = np.linspace(0, 10, 9)
+    store = golden_store(
+        tmp_path / "golden.h5", streams, {"total": np.concatenate([numbers["target"], numbers["exemplar_target"]])},
+        {"thin": np.stack([edges[:-1], edges[1:]], 1)}, ("test",) * 3 + ("train",) * 3, tuple("abcabc"),
+    )  # fmt: skip
+    words = ("--backbone", "video", "--audio", "thin", "--set", "second=true")
+    predicted = evaluated(tmp_path, tensors(numbers, "weight/"), "t2cr", store, *words)
+    np.testing.assert_allclose(predicted[:3], numbers["eval/output"], atol=1e-5)

@@ -12,8 +12,30 @@ def run(*arguments, status=0):
 
 
 def test_list():
-    rows = json.loads(run("list", "--json").output)
-    assert {row["head"] for row in rows} >= {"gslm", "gdlt", "ridge"}
+    rows = {row["head"]: row for row in json.loads(run("list", "--json").output)}
+    assert set(rows) == set(listing.TABLE)
+    pamfn, sgn, ridge = rows["pamfn"], rows["sgn"], rows["ridge"]
+    assert (pamfn["year"], pamfn["code"], pamfn["golden"][0]) == (2024, "qinghuannn/PAMFN", "pamfn")
+    assert pamfn["needs"] == ["sound", "stream flow"] and not pamfn["re_implemented_from_description"]
+    assert sgn["re_implemented_from_description"] and sgn["code"] is None and sgn["paper"] and sgn["golden"] == []
+    assert ridge["paper"] is None and not ridge["re_implemented_from_description"]
+    assert rows["vatp-net"]["needs"] == ["texts grades"] and "exemplars" in rows["t2cr"]["needs"]
+    for row in rows.values():
+        assert not row["golden"] or row["code"], "numbers of the published code are of published code"
+
+
+def test_a_head_without_published_code_says_so(monkeypatch):
+    monkeypatch.setattr(listing, "TABLE", ("sgn", "m-bert", "ridge"))
+    lines = run("list").output.splitlines()
+    assert "no code published: re-implemented from the description" in lines[1] and "needs sound" in lines[2]
+    assert "code sangho-vision/avbert; compared with its numbers (mbert_late)" in lines[4]
+
+
+def test_golden_files_are_there(shared):
+    for name in listing.TABLE:
+        for file in listing.get_head(name).SOURCE.golden:
+            folder = shared / "golden"
+            assert (folder / f"{file}.npz").is_file() or (folder / "baselines" / f"{file}.npz").is_file(), file
 
 
 def test_list_counts_for_a_dataset_and_a_width(monkeypatch):
