@@ -6,6 +6,7 @@ README's words; `never, REASON` where something is needed that no test can have.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -76,3 +77,28 @@ def test_the_readme_begins_with_the_main_job_and_the_tests():
     assert (second, tests) == ("ci", "python -m pip install tox && python -m tox\n")
     assert "[testenv:demo]" in (ROOT / "tox.ini").read_text()
     assert "python -m pip install tox && python -m tox\n" in (ROOT / ".ci" / "run").read_text()
+
+
+COMMAND = re.compile(r"`train heads --features features/([\w-]+)\.h5 ([^`]*)`")
+
+
+def test_every_row_of_the_papers_has_a_command():
+    """Commands of docs/papers.md name heads, plug-ins and settings that exist, and no method of a table is left out."""
+    from longtake.train.heads.plugin import PLUGINS
+    from longtake.train.protocol.settings import build_settings, settings_kinds
+
+    page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+    commands = COMMAND.findall(page)
+    assert len(commands) > 100
+    for dataset, words in commands:
+        options = re.findall(r"--(\S+) (\S+)", words)
+        (head,) = [value for name, value in options if name == "head"]
+        plugin = next((PLUGINS[value][0].kind for name, value in options if name == "plugin"), None)
+        overrides = dict(value.split("=", 1) for name, value in options if name == "set")
+        facts = {"judges": "a,b,c"} if head == "musdl" else {}
+        made = build_settings(head, dataset, "", {**facts, **overrides}, settings_kinds(head, plugin))
+        assert made.head is not None
+    with (ROOT / "train" / "runs" / "papers.csv").open(encoding="utf-8", newline="") as file:
+        methods = {row["method"].split(",")[0] for row in csv.DictReader(file)}
+    rows = "\n".join(line.split("| `train heads")[0] for line in page.splitlines() if COMMAND.search(line))
+    assert {method for method in methods if method not in rows} == set()
