@@ -11,6 +11,10 @@ class WeightsError(ExtractError, ValueError):
     """Weights that are missing, do not match their checksum, or do not fit the network."""
 
 
+class MachineLimit(ExtractError):
+    """This machine or account lacks what every video needs, such as file descriptors: no fault of a video, so it ends the run."""
+
+
 class VideoError(LongtakeError):
     """One video that cannot be read or is not complete. It becomes a row with its stage, type and message."""
 

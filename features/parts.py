@@ -192,7 +192,7 @@ def _joinable(
         recipes.setdefault(header.backbone, set()).add(header.recipe_id)
     for header in own:
         known = recipes.setdefault(header.backbone, set())
-        if beside or not known:
+        if not known or beside:
             known.add(header.recipe_id)
     joinable, waiting = [], []
     for path in parts:
@@ -215,7 +215,7 @@ def pack_or_wait(
     waited = False
     while True:
         packed = pack(
-            store_path, dataset=dataset, card=card, labels=labels, texts=texts, headers=headers, beside=beside
+            store_path, dataset=dataset, card=card, labels=labels, texts=texts, beside=beside, headers=headers
         )
         if packed.published or time.monotonic() > until:
             return packed

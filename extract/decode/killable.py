@@ -14,14 +14,20 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from longtake.errors import LongtakeError
-from longtake.extract.decode.shared_memory import POLL_SECONDS, Inbox, Outbox, receive, send, shared_file
-from longtake.extract.errors import DecoderDied, VideoStalled
+from longtake.errors import LongtakeError, printable
+from longtake.extract.decode.shared_memory import POLL_SECONDS, Inbox, Outbox, receive, send, shared_file, unnamed_file
+from longtake.extract.errors import DecoderDied, MachineLimit, VideoStalled
 
 STALL_SECONDS = 120.0
 """Default time without a packet or a frame after which a decoder is killed. Opening a file of some GB on a slow disk takes a minute."""
+NEEDS = (
+    "It needs file descriptors (`ulimit -n`), processes (`ulimit -u`), memory and address space (`ulimit -v`); fewer --workers need less, "
+    "and --stall-timeout 0 decodes without such processes"
+)
+MOST_SAID = 1 << 20
 MOST_STALL_SECONDS = 7 * 24 * 3600.0
 """Timers take finite numbers only."""
 
@@ -95,6 +101,9 @@ class KillableProcess:
         try:
             if question is not None:
                 send(child.socket, question, self._stop)
+            if not child.ready:
+                receive(child.socket, self._stop)
+                child.ready = True
             return cast("tuple[str, Any]", child.inbox.get())
         except (EOFError, ConnectionError) as error:
             raise self._death(child) from error
@@ -103,15 +112,18 @@ class KillableProcess:
             self._end()
             raise
 
-    def _death(self, child: _Child) -> DecoderDied | VideoStalled:
+    def _death(self, child: _Child) -> DecoderDied | VideoStalled | MachineLimit:
         code = child.process.wait()
+        said = child.last_words()
         self._end()
         if code == -signal.SIGALRM:
             return VideoStalled(
                 f"the decoder returned nothing for {self._stall_seconds:g} s and was killed, as --stall-timeout of `extract run` asks"
             )
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return DecoderDied(f"the decoder's process {how}")
+        if not child.ready:
+            return MachineLimit(f"a process for decoding {how} before it was ready{said}. {NEEDS}")
+        return DecoderDied(f"the decoder's process {how}{said}")
 
     def _end(self) -> None:
         if self._child is not None:
@@ -123,8 +135,21 @@ class _Child:
     """A running child process with its socket and its shared memory."""
 
     def __init__(self, stall_seconds: float, stop: threading.Event) -> None:
+        self.ready = False
+        """Whether it has been heard of."""
+        with ExitStack() as opened:
+            try:
+                self._start(stall_seconds, stop, opened)
+            except (OSError, MemoryError) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise MachineLimit(f"cannot start a process for decoding: {reason}. {NEEDS}") from error
+            opened.pop_all()
+
+    def _start(self, stall_seconds: float, stop: threading.Event, opened: ExitStack) -> None:
         self.socket, theirs = socket.socketpair()
+        opened.enter_context(self.socket)
         self.socket.settimeout(POLL_SECONDS)
+        self._said = opened.enter_context(unnamed_file())
         # What can be imported here can be imported there, but nothing that is only in the current folder.
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         with theirs, shared_file() as memory:
@@ -135,12 +160,20 @@ class _Child:
                 [sys.executable, "-P", "-c", code],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
+                stderr=self._said,
                 env={**os.environ, "PYTHONPATH": path},
                 # Ctrl-C is for the parent process; the child ends when its socket does.
                 process_group=0,
             )
 
+    def last_words(self) -> str:
+        """The last line of its error stream, for a message."""
+        self._said.seek(0)
+        lines = self._said.read(MOST_SAID)[-1000:].decode(errors="replace").split("\n")
+        return "".join(f" ({printable(line)})" for line in [line for line in lines if line.strip()][-1:])
+
     def end(self) -> None:
+        self._said.close()
         self.socket.close()
         self.process.kill()
         self.process.wait()
@@ -163,6 +196,7 @@ def serve(descriptor: int, memory: int, stall_seconds: float) -> None:
     link = socket.socket(fileno=descriptor)
     outbox = Outbox(link, memory)
     try:
+        send(link, "ready")
         while True:
             question = receive(link)
             _stall_seconds = stall_seconds

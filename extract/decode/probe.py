@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def probe(path: Path, exact: bool) -> VideoInfo:
             with open_media(path) as container:
                 info = _read(container, path, exact=True)
     except av.error.FFmpegError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
     assert info is not None, "an exact probe always has a result"
     return info

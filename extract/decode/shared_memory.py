@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections import deque
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 HALF_BYTES = 2 * 1024**2
 """Of the shared memory: a dozen pictures of 224x224. Larger arrays go through the socket."""
@@ -35,16 +35,23 @@ class Stopped(Exception):
     """The run is over; the answer is no longer wanted."""
 
 
-def shared_file() -> BinaryIO:
-    """An open, unnamed file of two halves; it is gone when the last process closes it."""
-    file: BinaryIO
+def unnamed_file() -> BinaryIO:
+    """An open file that is gone when the last process closes it."""
     if hasattr(os, "memfd_create"):
-        file = os.fdopen(os.memfd_create("longtake"), "r+b")
-    else:
-        import tempfile
+        return os.fdopen(os.memfd_create("longtake"), "r+b")
+    import tempfile
 
-        file = tempfile.TemporaryFile()
-    file.truncate(2 * HALF_BYTES)
+    return cast(BinaryIO, tempfile.TemporaryFile())
+
+
+def shared_file() -> BinaryIO:
+    """An unnamed file of two halves. Raises `OSError` where there is no memory for it."""
+    file = unnamed_file()
+    if hasattr(os, "posix_fallocate"):
+        # Reserved now: a process that fills a file without memory behind it is killed.
+        os.posix_fallocate(file.fileno(), 0, 2 * HALF_BYTES)
+    else:
+        file.truncate(2 * HALF_BYTES)
     return file
 
 

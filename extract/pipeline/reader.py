@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from longtake.extract.decode.base import FRAMES, Decoder, VideoInfo, with_true_t
 from longtake.extract.decode.damage import num_damaged
 from longtake.extract.decode.killable import STALL_SECONDS, DecoderHost, InProcess, KillableProcess
 from longtake.extract.decode.shared_memory import Stopped
-from longtake.extract.errors import SoundMissing, VideoError
+from longtake.extract.errors import MachineLimit, SoundMissing, VideoError
 from longtake.extract.find_videos import find_video
 from longtake.extract.plan.plan import Job
 from longtake.extract.plan.settle import Extractor
@@ -128,6 +129,10 @@ class VideoReader:
             record = replace(record, source_name=printable(path.name), source_sha256=file_sha256(path))
             return self._decode(job, path, record)
         except (VideoError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise MachineLimit(
+                    f"too few file descriptors: raise their number with `ulimit -n` ({error})"
+                ) from error
             return failed_with(record, error)
 
     def _decode(self, job: Job, path: Path, record: VideoRecord) -> VideoRecord:

@@ -173,6 +173,6 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
     packed = pack_or_wait(
-        out, dataset=manifest.name, card=manifest.card, labels=labels, headers=[header], beside=beside
+        out, dataset=manifest.name, card=manifest.card, labels=labels, beside=beside, headers=[header]
     )
     packed.require_published(out)

@@ -1,5 +1,6 @@
 """Decoding that may hang: what comes back, what is killed, and that no process is left."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from longtake.features.store import open_store
 from tests.calls import wait_until
 from tests.extract import fake_backbone, hanging
 from tests.extract.media import write_video
+from tests.extract.runs import extract, make_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -214,3 +216,56 @@ def test_zero_decodes_in_this_process(tmp_path, numbers_backbone):
         with open_store(out) as store:
             features.append(store.stream().read("a").features)
     np.testing.assert_array_equal(*features)
+
+
+@pytest.mark.parametrize(
+    "place, fault, message",
+    [
+        ("socket.socketpair", OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (
+            "subprocess.Popen",
+            OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+            "Resource temporarily unavailable",
+        ),
+        ("shared_file", OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        ("shared_file", MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_machine_without_room_for_a_decoder_is_no_fault_of_a_video(
+    tmp_path, numbers_backbone, monkeypatch, place, fault, message
+):
+    make_dataset(tmp_path, [8, 8])
+
+    def fail(*_, **__):
+        raise fault
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(f"longtake.extract.decode.killable.{place}", fail)
+    output = extract(tmp_path, status=2).output
+    assert f"cannot start a process for decoding: {message}" in output and "ulimit -n" in output
+    assert output.count("error:") == 1 and "Traceback" not in output and "failed:" not in output
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_process_that_cannot_start_is_one_line(tmp_path, numbers_backbone, monkeypatch, capfd):
+    """As without address space for its libraries: what it prints is in the message."""
+    make_dataset(tmp_path, [8, 8])
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho Traceback >&2\necho 'ImportError: cannot allocate memory' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    output = extract(tmp_path, status=2).output
+    assert "ended with status 1 before it was ready (ImportError: cannot allocate memory). It needs" in output
+    assert "Traceback" not in output + capfd.readouterr().err
+
+
+def test_too_few_file_descriptors_end_the_run(tmp_path, numbers_backbone, monkeypatch):
+    make_dataset(tmp_path, [8, 8])
+
+    def no_more(path):
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr("longtake.extract.pipeline.reader.file_sha256", no_more)
+    output = extract(tmp_path, status=2).output
+    assert "too few file descriptors: raise their number with `ulimit -n`" in output and "failed:" not in output
