@@ -112,9 +112,9 @@ def main(rounds: int, ways: tuple[str, ...], json_path: Path | None) -> None:
         tuple(tables),
         simulated="features and labels",
         notes=(
-            "`auto` stacks heads that see the mean of the clips alone and have 65,536 parameters or fewer. A larger head, or one that sees every clip, "
-            "fills the processor with numbers, so that a stack saves nothing; `auto` gives those to two processes, when what is "
-            "left to train is worth their start, which the times above include.",
+            "A head that sees every clip, or has more than some 65,536 parameters, fills the processor with numbers, so that a stack saves "
+            "nothing. The times above include the start of processes. `auto` takes only ways whose numbers are those of one by one: no "
+            "stacks, and processes with as many threads as one by one has.",
         ),
     )
     result.tell(json_path)

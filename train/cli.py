@@ -159,7 +159,7 @@ def heads(
     from longtake.train.runs.fit import default_folder, described, open_experiment, train_into
     from longtake.train.runs.progress import EpochProgress
     from longtake.train.runs.records import METRICS
-    from longtake.train.runs.tables import RANDOM_NOTE, format_table
+    from longtake.train.runs.tables import RANDOM_NOTE, format_table, undefined_note
 
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -182,8 +182,9 @@ def heads(
         print_json(json.loads((out / METRICS).read_text(encoding="utf-8")) if results else {})
     elif results and not quiet:
         echo(format_table(summarise(results)))
-        if experiment.random_weights:
-            echo(RANDOM_NOTE)
+        note = undefined_note([one.fitted.test.spearman for one in results if not one.model.control])
+        for line in filter(None, [RANDOM_NOTE if experiment.random_weights else "", note]):
+            echo(line)
         echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
     if interrupted:
         echo(

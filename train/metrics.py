@@ -17,7 +17,7 @@ class Metrics:
     """Of one set of videos, in judges' units."""
 
     spearman: float
-    """Rank correlation; 0 when all predictions are equal, since they then rank nothing; nan when a prediction is not finite."""
+    """Rank correlation; nan where it is undefined: for fewer than two videos, equal labels, equal predictions, and those not finite."""
     mse: float
     """Mean squared error in score units."""
     relative_l2: float
@@ -58,16 +58,22 @@ def measure(true: np.ndarray, predicted: np.ndarray, label_range: float) -> Metr
 
 
 def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
+    """nan where it is undefined, as `Metrics` has it."""
     if len(true) < 2 or not np.isfinite(predicted).all():
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
-        rho = float(spearmanr(true, predicted).statistic)
-    return 0.0 if np.isnan(rho) else rho
+        return float(spearmanr(true, predicted).statistic)
+
+
+def over_rows(correlations: Iterable[float], num_videos: Iterable[float]) -> float:
+    """`fisher_mean` over the rows of a table; nan where one is undefined, since an average over some of the rows would be of other videos."""
+    values = list(correlations)
+    return float("nan") if np.isnan(values).any() else fisher_mean(values, num_videos)
 
 
 def fisher_mean(correlations: Iterable[float], num_videos: Iterable[float] | None = None) -> float:
-    """Average of correlations through Fisher's z: arctanh, mean, tanh. nan for an empty set.
+    """Average of correlations through Fisher's z: arctanh, mean, tanh. Undefined ones are left out; nan where none is left.
 
     The published tables average this way: RG's 0.826, 0.829, 0.871, 0.866 average to 0.849. The z of a perfect ranking is infinite, so that
     one fold of six videos would make every average 1. With `num_videos`, the number of videos of each correlation, a perfect one counts as
@@ -96,13 +102,13 @@ def average(tests: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def join_seeds(rows: Sequence[Seeds]) -> Seeds:
-    """The average over the rows of a table, seed by seed; of the seeds that all rows have."""
-    shared = [seed for seed in rows[0] if all(seed in row for row in rows)]
+    """The average over the rows of a table, seed by seed; of the seeds that have a defined correlation in all rows."""
+    shared = [seed for seed in rows[0] if all(seed in row and not np.isnan(row[seed][0]) for row in rows)]
     return {seed: average(row[seed] for row in rows) for seed in shared}
 
 
 def deviation(seeds: Seeds) -> float:
     """The number after ± in a table; nan for a single seed. Of an average over rows it is the deviation of the seeds' averages, as
     `join_seeds` has them, not the average of the rows' deviations."""
-    correlations = [correlation for correlation, _ in seeds.values()]
+    correlations = [correlation for correlation, _ in seeds.values() if not np.isnan(correlation)]
     return float(np.std(correlations, ddof=1)) if len(correlations) > 1 else float("nan")

@@ -24,7 +24,7 @@ from longtake.processes import end_with_starter
 from longtake.terminal import finite
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError, TrainError
-from longtake.train.metrics import average, deviation, join_seeds
+from longtake.train.metrics import average, deviation, join_seeds, over_rows
 from longtake.train.protocol.checks import require_trainable, warnings_of
 from longtake.train.protocol.experiment import Experiment, prepare
 from longtake.train.protocol.options import Options
@@ -254,7 +254,7 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
         rows = [seeds_of[head, backbone, line.category, line.score] for line in mine]
         # An interrupted sweep may have no seed in all rows yet.
         if len(mine) > 1 and (shared := join_seeds(rows)):
-            spearman, _ = average(average(row.values()) for row in rows)
+            spearman = over_rows(*zip(*(average(row.values()) for row in rows)))
             mse = float(np.mean([line.mse for line in mine]))
             lines.append(Line(head, backbone, AVERAGE, "", len(shared), spearman, deviation(shared), mse))
     return lines, random_weights

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from longtake.train.metrics import average, deviation, fisher_mean, join_seeds, measure, spearman
+from longtake.train.metrics import average, deviation, fisher_mean, join_seeds, measure, over_rows, spearman
 
 RNG = np.random.default_rng(0)
 
@@ -48,4 +48,14 @@ def test_metrics():
     assert found.spearman == pytest.approx((a @ b) / np.sqrt((a @ a) * (b @ b)), abs=1e-9)
     assert found.mse == pytest.approx(np.mean((true - predicted) ** 2))
     assert found.relative_l2 == pytest.approx(100 * np.mean((np.abs(true - predicted) / 20) ** 2))
-    assert spearman(true, np.ones(30)) == 0.0, "predictions that are all equal rank nothing"
+
+
+def test_a_correlation_that_is_undefined_is_missing():
+    """Of predictions or labels that are all equal: neither ranks anything."""
+    values = np.arange(4.0)
+    assert np.isnan(spearman(values, np.ones(4))) and np.isnan(spearman(np.ones(4), values))
+    assert np.isnan(measure(values, np.ones(4), 3.0).spearman) and measure(values, np.ones(4), 3.0).mse == 1.5
+    assert fisher_mean([np.nan, 0.5, 0.7], [4, 4, 4]) == pytest.approx(fisher_mean([0.5, 0.7]))
+    assert np.isnan(over_rows([np.nan, 0.5], [4, 4])) and over_rows([0.5, 0.7], [4, 4]) == fisher_mean([0.5, 0.7])
+    rows = [{0: (0.5, 4.0), 1: (np.nan, 4.0), 2: (0.7, 4.0)}, {0: (0.5, 4.0), 1: (0.6, 4.0), 2: (0.9, 4.0)}]
+    assert join_seeds(rows).keys() == {0, 2} and deviation(rows[0]) == pytest.approx(np.std([0.5, 0.7], ddof=1))

@@ -15,6 +15,7 @@ import torch
 
 from longtake.errors import there_are
 from longtake.features.store import Store
+from longtake.features.stream import Stream
 from longtake.features.types import OK, RECIPE_ID_LENGTH, FeatureHeader, canonical_json
 from longtake.train.data.clip_table import ClipTable
 from longtake.train.data.second_stream import require_same_clock
@@ -76,6 +77,9 @@ class FeatureSet:
     """int64, `(videos, stages + 1)`; see `Batch`."""
     checksums: tuple[str, ...] = ()
     """Of the features of each video, as the store has them, and those of the other streams."""
+    contents: tuple[np.ndarray, ...] = ()
+    """Each object `(videos,)`: what tells equal videos, the hash of the file with the seconds used and the hash of the features of the first
+    stream; empty where one is not known."""
     without_second: tuple[str, ...] = ()
     """Videos of the first stream that are left out because they lack another."""
 
@@ -172,6 +176,7 @@ class FeatureSet:
             splits=self.splits[rows],
             categories=self.categories[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
+            contents=tuple(values[rows] for values in self.contents),
         )
 
     @property
@@ -249,7 +254,14 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
         scores={name: labels.scores[label_rows, column] for column, name in enumerate(labels.score_names)},
         boundaries=labels.boundaries[label_rows] if labels.boundaries.shape[1] else None,
         checksums=tuple(stream.videos.checksums[row] for row in rows),
+        contents=_contents(stream, rows),
     )
+
+
+def _contents(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
+    records, checksums = stream.videos.records, stream.videos.checksums
+    files = [f"{records[row].source_sha256} {records[row].span}" if records[row].source_sha256 else "" for row in rows]
+    return np.array(files, dtype=object), np.array([checksums[row] for row in rows], dtype=object)
 
 
 def _aligned(store: Store, first: FeatureSet, name: str) -> tuple[FeatureSet, ClipTable]:

@@ -6,6 +6,7 @@ refused, with the fields that differ.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,17 @@ def save_checkpoint(path: Path, head: Head, config: HeadConfig, exemplars: Exemp
     config = replace(config, exemplars=described)
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    write_whole(path, save(state | tensors, metadata={"format": FORMAT, "config": config.to_json()}))
+    write_whole(path, _in_order(save(state | tensors, metadata={"format": FORMAT, "config": config.to_json()})))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file of safetensors, which has its metadata in random order, with sorted metadata: equal heads give equal bytes."""
+    start, end = 8, 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[start:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # as the format has it: tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_checkpoint(path: Path) -> tuple[Head, HeadConfig]:

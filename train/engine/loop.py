@@ -239,7 +239,7 @@ def _test(model: _Model) -> Metrics:
 def _choose(model: _Model, test: Metrics) -> TrainingState:
     """The state with this epoch as the best on the test videos or on those held out, where it is."""
     state, task, rows = model.state, model.task, model.held_out
-    if state.best is None or test.spearman > state.best[1].spearman:
+    if test.spearman > (-math.inf if state.best is None else state.best[1].spearman):
         state = replace(state, best=(state.epochs, test))
     if len(rows):
         predicted = predict(model.maker, rows, model.head, task.scale, model.settings, task.window)

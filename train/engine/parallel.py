@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -30,8 +31,6 @@ AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
 WAYS = (AUTO, NONE, STACKED, PROCESSES)
 WORTH_SECONDS = 30.0
 """Of remaining training. Below it, processes cost more to start than they save."""
-MOST_PARAMETERS = 2**16
-"""Of a model that a stack trains faster on a CPU. Weights and optimizer states of larger ones do not fit in the cache."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -62,23 +61,24 @@ def require_way(jobs: Sequence[Job], way: str) -> None:
 def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tuple[int, Fitted]]:
     """Index and result of every job, as soon as it is trained.
 
-    `auto` stacks small heads that see the mean of the clips alone. Of others it trains the first; the rest go to processes if that saves
-    more time than starting them costs. Heads that see every clip keep the processor busy, and a stack of them is not faster. Raises
+    `auto` gives the same bits as one after the other. It trains the first model; where there are more processors than threads in use
+    (OMP_NUM_THREADS), the rest go to processes with as many threads, if that saves more time than starting them costs. Raises
     `TrainError` when a loss is no longer finite or a process dies.
     """
     left = list(range(len(jobs)))
     if not jobs:
         return
-    if way == STACKED or (way == AUTO and _gains(jobs)):
+    if way == STACKED:
         for group in stacks(jobs):
             if len(group) > 1:
                 mine = [jobs[index] for index in group]
                 yield from zip(group, fit_together(mine, partial(_epoch_of_stack, group, on_epoch)))
                 left = [index for index in left if index not in group]
-    workers = torch.get_num_threads()
+    threads = torch.get_num_threads()
     if way == PROCESSES:
-        yield from _in_processes(jobs, left, workers, on_epoch)
+        yield from _in_processes(jobs, left, threads, 1, on_epoch)
         return
+    workers = len(os.sched_getaffinity(0)) // threads
     for done, index in enumerate(left):
         began = time.perf_counter()
         yield index, fit(jobs[index], partial(on_epoch, index))
@@ -86,7 +86,7 @@ def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tupl
         seconds = time.perf_counter() - began
         if way == AUTO and workers > 1 and len(rest) > 1 and seconds * len(rest) > WORTH_SECONDS:
             if not _why_no_processes(jobs):
-                yield from _in_processes(jobs, rest, workers, on_epoch)
+                yield from _in_processes(jobs, rest, workers, threads, on_epoch)
                 return
 
 
@@ -94,12 +94,17 @@ def _epoch_of_stack(group: Sequence[int], on_epoch: OnEpoch, place: int, epoch: 
     on_epoch(group[place], epoch)
 
 
-def _gains(jobs: Sequence[Job]) -> bool:
-    """Whether a stack is faster: starting operations takes longer than computing them, as benchmarks/parallel.py measures on a CPU."""
-    if not all(can_stack(job) and job.head_class is not None and job.head_class.sees_means for job in jobs):
-        return False
-    parameters = sum(parameter.numel() for parameter in jobs[0].build_head().parameters())
-    return jobs[0].task.device.type != "cpu" or parameters <= MOST_PARAMETERS
+def how_numbers_differ(way: str) -> str | None:
+    """What a user should know of a way whose numbers are not those of training one after the other; None for the others."""
+    if way == STACKED:
+        return "--parallel stacked: numbers differ from those of --parallel none, by rounding and by which values dropout drops"
+    threads = torch.get_num_threads()
+    if way == PROCESSES and threads > 1:
+        return (
+            f"--parallel processes: each trains with one thread and --parallel none with {threads}, so numbers differ by rounding. "
+            f"With OMP_NUM_THREADS=1, --parallel auto takes processes and gives the same numbers"
+        )
+    return None
 
 
 def _why_no_processes(jobs: Sequence[Job]) -> str | None:
@@ -113,14 +118,14 @@ def _why_no_processes(jobs: Sequence[Job]) -> str | None:
 
 
 def _in_processes(
-    jobs: Sequence[Job], indices: Sequence[int], workers: int, on_epoch: OnEpoch
+    jobs: Sequence[Job], indices: Sequence[int], workers: int, threads: int, on_epoch: OnEpoch
 ) -> Iterator[tuple[int, Fitted]]:
-    """In processes of one thread each, which share the features in memory."""
+    """In processes of so many threads each, which share the features in memory."""
     # Not forked, since torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     epochs, stop = context.SimpleQueue(), context.Event()
     mine = {index: jobs[index] for index in indices}
-    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (mine, epochs, stop))
+    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _begin, (threads, mine, epochs, stop))
     futures: dict[Future[tuple[Fitted, dict[str, Any]]], int] = {}
     try:
         # The longest job first, so that it does not run alone at the end.
@@ -163,12 +168,12 @@ _SHARED: tuple[Any, ...] = ()
 """In a training process: jobs by index, the queue of epochs, and the stop event."""
 
 
-def _begin(*shared: object) -> None:
+def _begin(threads: int, *shared: object) -> None:
     """First call in a training process."""
     global _SHARED
     _SHARED = shared
     end_with_starter()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; only the main process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

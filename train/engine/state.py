@@ -51,8 +51,8 @@ class Fitted:
     """float64, `(test videos,)`, in judges' units, by the head as it is after the last epoch."""
     test: Metrics
     best_on_test: ChosenEpoch | None
-    """What the published code would report: chosen with the test labels, hence optimistic. None for a head without epochs, and
-    where only the last epoch was tested."""
+    """What the published code would report: chosen with the test labels, hence optimistic. None for a head without epochs,
+    where only the last epoch was tested, and where no epoch has a defined correlation."""
     validation_selected: ChosenEpoch | None
     """The epoch that videos held out of training chose; None without such videos."""
     seconds_per_epoch: float

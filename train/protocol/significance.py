@@ -26,7 +26,7 @@ class Difference:
     against: str
     num_videos: int
     spearman: float
-    """Difference of the Fisher means over categories, scores and folds."""
+    """Difference of the Fisher means over categories, scores and folds; nan, as its interval and p are, where a correlation is undefined."""
     spearman_low: float
     """95% interval of resampled videos."""
     spearman_high: float
@@ -59,26 +59,32 @@ def difference(run: str, against: str, ours: Predictions, theirs: Predictions) -
             chosen = rng.integers(0, len(true), len(true))
             drawn.append([_spearman(true[chosen], p[chosen]) for p in predicted])
         resampled[index] = _difference(np.array(drawn), counts)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    p = 2 * min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
+    spearman = float("nan") if np.isnan(found).any() else _difference(found, counts)
+    # Draws of equal values have no correlation.
+    defined = resampled[np.isfinite(resampled)] if np.isfinite(spearman) else np.full(1, np.nan)
+    low, high = np.quantile(defined, [0.025, 0.975])
+    p = 2 * min(float(np.mean(defined <= 0)), float(np.mean(defined >= 0))) if np.isfinite(spearman) else float("nan")
     ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
     same = np.allclose(ours_all, theirs_all)
     return Difference(
-        run, against, len(ours_all), _difference(found, counts), float(low), float(high),
-        min(max(p, 1 / RESAMPLES), 1.0),
+        run, against, len(ours_all), spearman, float(low), float(high),
+        float(np.clip(p, 1 / RESAMPLES, 1.0)),
         float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
     )  # fmt: skip
 
 
 def _spearman(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Pearson's correlation of ranks, ties shared; 0 where either is constant."""
+    """Pearson's correlation of ranks, ties shared; nan where either is constant."""
     a, b = rankdata(true), rankdata(predicted)
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale else 0.0
+    return float(a @ b / scale) if scale else float("nan")
 
 
 def _difference(table: np.ndarray, num_videos: Sequence[int]) -> float:
-    """`(groups, 2)` correlations, and of how many videos those of a group are -> ours minus theirs."""
+    """`(groups, 2)` correlations, and of how many videos those of a group are -> ours minus theirs, over the groups where both are
+    defined; nan where none is."""
+    defined = ~np.isnan(table).any(axis=1)
+    table, num_videos = table[defined], np.asarray(num_videos)[defined]
     return fisher_mean(table[:, 0], num_videos) - fisher_mean(table[:, 1], num_videos)

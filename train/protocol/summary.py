@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure
+from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure, over_rows
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
 
@@ -22,6 +22,7 @@ class Row:
     num_train: int
     num_test: int
     spearman: float
+    """nan where it is undefined in every fold and seed."""
     spearman_deviation: float
     """Over seeds; nan for a single one. Of an average, over the averages of the seeds."""
     mse: float
@@ -60,7 +61,8 @@ def summarise(results: Sequence[Result]) -> list[Row]:
     """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
     and the average over datasets.
 
-    Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically.
+    Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically. Undefined ones are left out
+    of averages over folds and seeds (`undefined_note`); an average over rows of which one is undefined is undefined.
     """
     rows: dict[str, list[_Seeded]] = {}
     for unit in dict.fromkeys(result.unit for result in results):
@@ -140,6 +142,6 @@ def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
     counts = [row.num_test for row in rows]
     averages: dict[str, Any] = {field.name: _mean(rows, field.name) for field in fields(Row)[2:]}
-    averages |= {one: fisher_mean((getattr(row, one) for row in rows), counts) for one in CORRELATIONS}
+    averages |= {one: over_rows((getattr(row, one) for row in rows), counts) for one in CORRELATIONS}
     averages |= {one: sum(getattr(row, one) for row in rows) for one in ("num_train", "num_test")}
     return _Seeded(Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)}), seeds)

@@ -137,6 +137,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         second_stream=joined([one.second_stream for one in sets]),
         streams={name: join_tables([one.streams[name] for one in sets]) for name in sets[0].streams},
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
+        contents=tuple(np.concatenate(of_sets) for of_sets in zip(*(one.contents for one in sets))),
         without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )
 

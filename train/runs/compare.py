@@ -125,10 +125,11 @@ def format_lines(lines: Sequence[Line], form: str, method: str = "method") -> st
 
 
 def format_difference(one: Difference) -> str:
+    interval = f"[{one.spearman_low:+.3f}, {one.spearman_high:+.3f}], p {one.spearman_p:.3g}"
+    rho = "undefined" if math.isnan(one.spearman) else f"{one.spearman:+.3f} {interval}"
     return (
-        f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos: rho {one.spearman:+.3f} "
-        f"[{one.spearman_low:+.3f}, {one.spearman_high:+.3f}], p {one.spearman_p:.3g}; squared error x {one.mse_ratio:.2f}, "
-        f"p {one.error_p:.3g}"
+        f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos: rho {rho}; "
+        f"squared error x {one.mse_ratio:.2f}, p {one.error_p:.3g}"
     )
 
 

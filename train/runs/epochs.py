@@ -96,7 +96,8 @@ def _row(model: Model, epoch: Epoch) -> Row:
         "test_mse": epoch.test.mse if epoch.test else None,
         **{f"loss_{name}": value for name, value in epoch.terms.items()},
     }
-    return {name: "" if value is None else str(value) for name, value in values.items()}
+    # An undefined correlation is nan, which does not equal itself.
+    return {name: "" if value is None or value != value else str(value) for name, value in values.items()}
 
 
 def _model_of(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.splits import labelled_rows
-from longtake.train.runs.tables import RANDOM_NOTE, text_table
+from longtake.train.runs.tables import RANDOM_NOTE, shown_correlation, text_table
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def format_evaluations(rows: Sequence[Evaluation]) -> str:
     table = {
         "head": [row.checkpoint for row in rows],
         "videos": [row.metrics.num_videos for row in rows],
-        "Spearman": [f"{row.metrics.spearman:.3f}" for row in rows],
+        "Spearman": [shown_correlation(row.metrics.spearman) for row in rows],
         "MSE": [f"{row.metrics.mse:.2f}" for row in rows],
     }
     for name, field in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):

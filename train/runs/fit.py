@@ -28,7 +28,7 @@ from longtake.train.protocol.unified import overlaps, prepare_unified
 from longtake.train.runs.epochs import EpochLog
 from longtake.train.runs.folder import RunFolder, locked
 from longtake.train.runs.resumed import with_recorded_settings
-from longtake.train.runs.tables import RANDOM_NOTE, format_table
+from longtake.train.runs.tables import RANDOM_NOTE, format_table, shown_correlation
 from longtake.train.runs.tensorboard import TensorBoardLog
 
 
@@ -107,7 +107,7 @@ class Run:
     random_weights: bool
 
     def __repr__(self) -> str:
-        scores = [f"{row.category} {row.score}".strip() + f" {row.spearman:.3f}" for row in self.table]
+        scores = [f"{row.category} {row.score}".strip() + f" {shown_correlation(row.spearman)}" for row in self.table]
         return f"Run({str(self.folder)!r}: Spearman {', '.join(scores)})"
 
     def __str__(self) -> str:

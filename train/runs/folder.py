@@ -34,7 +34,7 @@ from longtake.train.protocol.summary import summarise
 from longtake.train.protocol.texts import Texts
 from longtake.train.protocol.units import Unit
 from longtake.train.runs.records import CONFIG, METRICS, read_config, read_values, unfinished
-from longtake.train.runs.tables import RANDOM_NOTE, format_table, write_predictions
+from longtake.train.runs.tables import RANDOM_NOTE, format_table, undefined_note, write_predictions
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 CARD = Path(__file__).with_name("card.md")
@@ -198,6 +198,7 @@ class RunFolder:
             config=config,
             table=Whole(format_table(summarise(self.results), "github")),
             models=sum(not result.model.control for result in self.results),
+            undefined=undefined_note([one.fitted.test.spearman for one in self.results if not one.model.control]),
             unfinished=unfinished(metrics["num_done"], metrics["num_models"]),
             random_note=RANDOM_NOTE,
         )

@@ -29,8 +29,8 @@ from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import checkpoints, load_run
 from longtake.train.runs.predict import Prediction, predict_run
-from longtake.train.runs.records import read_run
-from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, read_predictions
+from longtake.train.runs.records import number, read_run
+from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, read_predictions, undefined_note
 from longtake.train.runs.tensorboard import logged_models, read_log
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -114,6 +114,7 @@ def make_page(
         made_of={"settings": config.settings, "features": config.features.to_dict()},
         table=format_table(metrics.rows, "html"),
         random_note=RANDOM_NOTE if metrics.random_weights else "",
+        undefined=undefined_note([number(model.test.spearman) for model in metrics.models if not model.control]),
         sections=sections.values(),
         unfinished=metrics.unfinished,
         comparison=format_lines([*papers, line], "html") if papers else "",

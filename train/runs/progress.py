@@ -7,6 +7,7 @@ from longtake.train.engine.state import Epoch
 from longtake.train.protocol.experiment import Experiment, Model
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
+from longtake.train.runs.tables import shown_correlation
 
 
 class EpochProgress(Progress):
@@ -21,7 +22,7 @@ class EpochProgress(Progress):
         self._begin(name, epoch.index - 1)
         self.step(name, loss=f"{epoch.loss:.4f}")
         spearman = epoch.test.spearman if epoch.test else None
-        test = "" if spearman is None else f", test Spearman {spearman:.3f}"
+        test = "" if spearman is None else f", test Spearman {shown_correlation(spearman)}"
         line = f"{name}, epoch {epoch.index}/{model.job.settings.epochs}: loss {epoch.loss:.4f}{test}"
         facts = {**model.facts(model.unit), "epoch": epoch.index, "loss": epoch.loss, "test_spearman": spearman}
         self.say("epoch", line, detail=True, **facts)
@@ -34,7 +35,7 @@ class EpochProgress(Progress):
 
     def result(self, result: Result) -> None:
         test, model = result.fitted.test, result.model
-        line = f"{_name(model, result.unit)}: Spearman {test.spearman:.3f}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
+        line = f"{_name(model, result.unit)}: Spearman {shown_correlation(test.spearman)}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
         if result.kept:
             self._begin(_name(model, model.unit), model.job.settings.epochs)
             line += ", finished before"

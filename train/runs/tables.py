@@ -121,10 +121,23 @@ def text_table(headers: Sequence[str], rows: Iterable[Iterable[object]], form: s
     return tabulate(cells, lines, tablefmt=form, disable_numparse=True)
 
 
+def undefined_note(tests: Sequence[float]) -> str:
+    """What to say of rank correlations that are undefined, which averages over folds and seeds leave out; empty where there are none."""
+    number = sum(map(math.isnan, tests))
+    why = "all scores of its videos, or all predictions, are equal"
+    return (
+        f"{number} of {len(tests)} tests have no rank correlation ({why}); means are over the others." if number else ""
+    )
+
+
+def shown_correlation(value: float | None) -> str:
+    return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
 def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else ""
 
 
 def _with_deviation(row: Row) -> str:
     deviation = _number(row.spearman_deviation)
-    return _number(row.spearman) + (f" ± {deviation}" if deviation else "")
+    return (_number(row.spearman) or "-") + (f" ± {deviation}" if deviation else "")

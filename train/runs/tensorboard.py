@@ -50,7 +50,8 @@ class TensorBoardLog:
         if epoch.test is not None:
             scalars |= {"test/spearman": epoch.test.spearman, "test/mse": epoch.test.mse}
         for name, value in scalars.items():
-            writer.add_scalar(name, value, epoch.index)
+            if value == value:  # an undefined correlation is nan
+                writer.add_scalar(name, value, epoch.index)
 
     def done(self, model: Model) -> None:
         """Close the file and the thread of a model that is trained."""

@@ -131,3 +131,17 @@ def test_memory_of_claimed_sizes_is_not_allocated(file, change):
     rewrite(file, change)
     with pytest.raises(CheckpointError, match="weights and settings differ in|more layers than tensors"):
         load_checkpoint(file)
+
+
+def test_equal_heads_give_equal_bytes(tmp_path):
+    """safetensors writes the entries of its metadata in an order that differs from one time to the next."""
+    head = ready(make_head("gdlt"))
+    path = tmp_path / "h.safetensors"
+    contents = set()
+    for _ in range(10):
+        save_checkpoint(path, head, config_of("gdlt", head))
+        contents.add(path.read_bytes())
+    (content,) = contents
+    assert int.from_bytes(content[:8], "little") % 8 == 0, "tensors are aligned"
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata()["format"] == "longtake-head-1" and set(file.keys()) == set(head.state_dict())

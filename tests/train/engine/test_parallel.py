@@ -76,7 +76,8 @@ def test_auto_takes_processes_when_much_is_left(job_of, monkeypatch, seconds, he
     """By the time that the first model took: processes begin to pay at 30 seconds for the other three."""
     taken = []
     monkeypatch.setattr(parallel, "_in_processes", lambda jobs, indices, *_: taken.extend(indices) or iter(()))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     clock = count()
     monkeypatch.setattr(parallel, "time", SimpleNamespace(perf_counter=lambda: next(clock) * seconds))
     jobs = [job_of("gdlt", 1, seed=seed, width=16) for seed in range(4)]
@@ -123,14 +124,43 @@ def test_processes_end_with_the_one_that_started_them(store, tmp_path):
         assert group_ends(training)
 
 
+def test_auto_gives_the_bits_of_one_after_the_other(job_of, monkeypatch):
+    """In processes with as many threads as here, since numbers depend on it. Where all processors are in use, it starts none."""
+    monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    jobs = [job_of(head, 2, seed=seed, width=16, dropout=0.3) for head in ("gdlt", "i3d-mlp") for seed in range(2)]
+    before, started = torch.get_num_threads(), []
+    real = parallel._in_processes
+    monkeypatch.setattr(parallel, "_in_processes", lambda *given: started.append(given[2:4]) or real(*given))
+    try:
+        torch.set_num_threads(2)
+        assert len(list(train_all(jobs[2:], "auto", lambda *_: None))) == 2 and not started
+        torch.set_num_threads(1)
+        done = dict(train_all(jobs, "auto", lambda *_: None))
+        assert started == [(2, 1)]
+        for index, job in enumerate(jobs):
+            assert (fit(job).predicted == done[index].predicted).all()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_ways_that_give_other_numbers_say_so(monkeypatch, store, tmp_path):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert "differ by rounding" in parallel.how_numbers_differ("processes")
+    assert parallel.how_numbers_differ("auto") is parallel.how_numbers_differ("none") is None
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert parallel.how_numbers_differ("processes") is None
+
+
 def test_the_command_stacks_and_leaves_the_same_folder(store, tmp_path):
     tables = {}
-    for way in ("none", "auto"):
+    for way in ("none", "stacked"):
         call = ("heads", "--features", store, "--head", "i3d-mlp", "--seeds", 2, "--epochs", 2, "--set", "dropout=0")
-        invoke(main, *call, "--parallel", way, "--out", tmp_path / way)
+        said = invoke(main, *call, "--parallel", way, "--out", tmp_path / way).output
+        assert ("warning: --parallel stacked: numbers differ" in said) == (way == "stacked")
         tables[way] = json.loads((tmp_path / way / "metrics.json").read_text())["table"]
         rows = [row.split(",") for row in (tmp_path / way / "epochs.csv").read_text().splitlines()[1:]]
         assert len(rows) == 4 * 2 and len({tuple(row[:5]) for row in rows}) == 4
         assert len(list((tmp_path / way / "checkpoints").iterdir())) == 4
-    for one, other in zip(tables["none"], tables["auto"]):
+    for one, other in zip(tables["none"], tables["stacked"]):
         assert one["category"] == other["category"] and one["mse"] == pytest.approx(other["mse"], rel=1e-4)

@@ -106,3 +106,19 @@ def test_too_few_for_folds(store, tmp_path):
     assert "training videos: 2 to 8 folds" in run(*call[:4], 9, *call[5:], store, status=2).output.replace(
         "--folds 2", ""
     )
+
+
+def test_identical_videos_in_training_and_test_are_a_warning(store):
+    experiment, warnings = open_experiment([store], Options(head="ridge"))
+    files, checksums = experiment.data.contents
+    assert not warnings and not any(files), "features without a file"
+    assert len(set(checksums)) == len(experiment.data) and all(checksums)
+    train, test = (experiment.data.rows(split=split, category="A") for split in ("train", "test"))
+    for column in (0, 1):
+        contents = [files.copy(), checksums.copy()]
+        contents[column][[train[3], test[1], test[2]]] = "same"
+        contents[column][experiment.data.rows(category="B")[0]] = "same"  # of another model
+        changed = replace(experiment, data=replace(experiment.data, contents=tuple(contents)))
+        (line,) = [line for line in warnings_of(changed) if "byte-identical" in line]
+        assert line.startswith("2 test videos are byte-identical to training videos (A_017 = A_003, A_018 = A_003)")
+    assert len(experiment.data.take(test).contents[1]) == len(test)

@@ -52,12 +52,19 @@ def test_the_test_is_the_same_in_every_run():
     assert difference("a", "b", ours, theirs) == difference("a", "b", ours, theirs)
 
 
-def test_predictions_that_are_all_equal_rank_nothing():
-    flat = {GROUP: {name: (true, 1.0) for name, (true, _) in scored(TRUE, 3, 1)[GROUP].items()}}
-    assert difference("a", "b", flat, flat).spearman == 0
-    assert difference("a", "b", scored(TRUE, 1, 1), flat).spearman > 0.9
-
-
 def test_runs_on_other_videos_are_refused():
     with pytest.raises(DataError, match="a and b were not tested on the same videos, scores and folds"):
         difference("a", "b", scored(TRUE, 3, 1), scored(TRUE[:-1], 3, 1))
+
+
+def test_a_correlation_that_is_undefined_has_no_difference():
+    """Of one run's equal predictions. Draws of equal values, which few videos give by chance, are left out of the interval."""
+    names = [f"v{index}" for index in range(4)]
+    good = {("", "total", ""): {name: (float(index), float(index)) for index, name in enumerate(names)}}
+    flat = {("", "total", ""): {name: (float(index), 1.0) for index, name in enumerate(names)}}
+    found = difference("flat", "good", flat, good)
+    assert all(np.isnan(value) for value in (found.spearman, found.spearman_low, found.spearman_high, found.spearman_p))
+    assert np.isfinite(found.error_p) and found.num_videos == 4
+    reverse = {group: {name: (true, -true) for name, (true, _) in videos.items()} for group, videos in good.items()}
+    again = difference("reverse", "good", reverse, good)
+    assert again.spearman == again.spearman_low == again.spearman_high == -2 and again.spearman_p == 1 / 200

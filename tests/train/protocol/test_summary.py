@@ -3,11 +3,13 @@
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
 
 from longtake.train.cli import main
 from longtake.train.metrics import fisher_mean, spearman
+from longtake.train.runs.folder import BEST_ON_TEST
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -54,3 +56,37 @@ def test_the_mean_of_seeds_is_that_of_the_predictions(tmp_path, store, seeds, fo
         assert row["ensemble_mse"] == pytest.approx(mse, rel=1e-4)
         assert row["ensemble_mse"] < row["mse"], "whose errors differ, err less together"
         assert f"{rho:.3f}" in said and f"{mse:.2f}" in said
+
+
+def test_an_undefined_correlation_is_missing_everywhere(tmp_path):
+    """The test videos of B have one score: nothing to rank."""
+    path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=("A", "B"))
+    with h5py.File(path, "r+") as file:
+        ids = [name.decode() for name in file["labels/video_id"][:]]
+        splits = [name.decode() for name in file["labels/split"][:]]
+        for row, (video_id, split) in enumerate(zip(ids, splits)):
+            if video_id.startswith("B") and split == "test":
+                file["labels/scores"][row] = 5.0
+    call = ("--features", path, "--head", "i3d-mlp", "--epochs", 2, "--set", "width=8", "--seeds", 2)
+    done = run("heads", *call, "--control", "--out", tmp_path / "run", "--verbose")
+    assert "Spearman undefined" in done.stderr and "2 of 4 tests have no rank correlation" in done.stdout
+    assert " nan" not in done.output
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    a, b, average = metrics["table"]
+    assert a["spearman"] is not None and b["mse"] is not None
+    for name in ("spearman", "spearman_deviation", "ensemble_spearman", "floor_spearman", "control_spearman"):
+        assert b[name] is average[name] is None, name
+    assert [model["test"]["spearman"] is None for model in metrics["models"]] == [False] * 4 + [True] * 4
+    assert all(model[BEST_ON_TEST] is None for model in metrics["models"][4:])
+    with (tmp_path / "run" / "epochs.csv").open() as file:
+        assert all((row["test_spearman"] == "") == (row["category"] == "B") for row in csv.DictReader(file))
+    card = (tmp_path / "run" / "README.md").read_text()
+    (line,) = [line for line in card.splitlines() if line.startswith("| B ")]
+    assert "2 of 4 tests have no rank correlation" in card and line.split("|")[4].strip() == "-"
+    run("report", tmp_path / "run", "--features", path)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "2 of 4 tests have no rank correlation" in page and ">nan<" not in page
+    said = run("evaluate", "--run", tmp_path / "run", "--features", path).output
+    assert said.count("undefined") == 2 and "nan" not in said
+    said = run("compare", tmp_path / "run", tmp_path / "run", "--test").output
+    assert "rho undefined; squared error x 1.00" in said and "nan" not in said
