@@ -14,10 +14,9 @@ from longtake.extract.decode.base import FRAMES, PACKETS, RATE, VideoInfo
 from longtake.extract.decode.clock import Shown, origin_of, require_clock, timeline_of
 from longtake.extract.decode.damage import Damage
 from longtake.extract.decode.encrypted import is_encrypted
-from longtake.extract.decode.killable import report_alive
 from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
 from longtake.extract.decode.promise import promise_of
-from longtake.extract.decode.streams import is_cover, open_media, picture_stream, sound_stream
+from longtake.extract.decode.streams import is_cover, open_media, packets_of, picture_stream, sound_stream
 from longtake.extract.decode.structure import parts_of
 from longtake.extract.decode.whole import Ending
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
@@ -58,14 +57,13 @@ def probe(path: Path, exact: bool) -> VideoInfo:
 
 def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | None:
     """None if packets are marked as corrupt, so that `exact` is needed."""
-    stream = _require_pictures(container, path)
+    stream, audio = _require_pictures(container, path), sound_stream(container, path)
     orientation, first_format = UPRIGHT, stream.codec_context.pix_fmt
     packets, frames, damage = Shown(), Shown(), Damage()
     kind, num_packets = container.format.name, 0
     # Damaged pictures depend on the number of threads.
     stream.codec_context.thread_count = 1
-    for packet in container.demux(stream):
-        report_alive()
+    for packet in packets_of(container, path, stream):
         if packet.size:
             # Packets that an edit list discards are in the file, but never shown.
             num_packets += 1
@@ -108,7 +106,6 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
     # The last pictures may be lost: the one before them stays.
     stays = ending.stays_seconds + (last_seconds - shown.last(rate)[0])
     width, height = orientation.shown(stream.width, stream.height)
-    audio = sound_stream(container, path)
     return VideoInfo(
         path=path,
         container=kind,

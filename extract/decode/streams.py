@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -57,15 +58,15 @@ def picture_stream(container: InputContainer, path: Path) -> av.VideoStream | No
     best = container.streams.best("video")
     streams = sorted(container.streams.video, key=lambda stream: (stream is not best, -_num_pixels(stream)))
     usable = [stream for stream in streams if not is_cover(container, path, stream)]
-    if len(usable) > 1 and not has_packets(path, usable[0].index):
-        usable = [stream for stream in usable[1:] if has_packets(path, stream.index)] or usable
+    if len(usable) > 1 and not num_packets(path, usable[0].index, 1):
+        usable = [stream for stream in usable[1:] if num_packets(path, stream.index, 1)] or usable
     return usable[0] if usable else None
 
 
 def sound_stream(container: InputContainer, path: Path) -> av.AudioStream | None:
     """The first sound stream that can be decoded and has packets. Recorders list streams that never came."""
     known = (stream for stream in container.streams.audio if stream.codec_context is not None)
-    return next((stream for stream in known if has_packets(path, stream.index)), None)
+    return next((stream for stream in known if num_packets(path, stream.index, 1)), None)
 
 
 def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> bool:
@@ -73,18 +74,31 @@ def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> b
     if stream.disposition & av.stream.Disposition.attached_pic:
         return True
     codec = stream.codec_context.name if stream.codec_context else ""
-    return bool(container.streams.audio) and codec in STILL_CODECS and not has_packets(path, stream.index, 2)
+    return bool(container.streams.audio) and codec in STILL_CODECS and num_packets(path, stream.index, 2) == 1
 
 
-def has_packets(path: Path, stream_index: int, count: int = 1) -> bool:
-    """Whether a stream has at least so many packets. Looks no further than these; without them, through the whole file."""
-    with open_media(path) as container:
-        for packet in container.demux(container.streams[stream_index]):
+def packets_of(container: InputContainer, path: Path, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
+    """The packets of a stream. Raises `VideoUnreadable` for joined recordings, of which the second has other streams."""
+    try:
+        for packet in container.demux(stream):
             report_alive()
-            count -= packet.size > 0
-            if count == 0:
-                return True
-    return False
+            yield packet
+    except IndexError:
+        # PyAV does not know streams that begin inside a file.
+        raise VideoUnreadable(
+            f"{path.name}: another stream begins inside the file, as in joined recordings; convert it with ffmpeg, or cut it there"
+        ) from None
+
+
+def num_packets(path: Path, stream_index: int, most: int) -> int:
+    """Packets of a stream, counted up to `most`: looks no further than these. Of a stream with less, reads the whole file."""
+    count = 0
+    with open_media(path) as container:
+        for packet in packets_of(container, path, container.streams[stream_index]):
+            count += packet.size > 0
+            if count == most:
+                break
+    return count
 
 
 def _num_pixels(stream: av.VideoStream) -> int:

@@ -89,7 +89,8 @@ def _mp4(file: _Bytes, stream_index: int) -> Parts:
         return Parts(WHOLE)
     if max(position, indexed) > file.size:
         return _ends_early("last fragment", max(position, indexed), file.size)
-    return Parts(WHOLE) if indexed else NOT_KNOWN
+    # An index may list the fragments of one segment of many.
+    return NOT_KNOWN
 
 
 def _indexed_bytes(file: _Bytes, position: int) -> int:

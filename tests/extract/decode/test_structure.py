@@ -109,7 +109,7 @@ def test_fragments(tmp_path):
 
 
 def test_an_index_of_fragments(tmp_path):
-    """A segment index in front lists the bytes of all fragments."""
+    """A segment index in front lists the bytes of its fragments."""
 
     def box(kind, content):
         return struct.pack(">I4s", len(content) + 8, kind) + content
@@ -119,7 +119,7 @@ def test_an_index_of_fragments(tmp_path):
     index = box(b"sidx", struct.pack(">IIIIIHH", 0, 1, 90_000, 0, 0, 0, 3) + entries)
     path = tmp_path / "a.mp4"
     path.write_bytes(index + fragment * 3)
-    assert state(path, "mp4").state == WHOLE
+    assert state(path, "mp4").state == UNKNOWN, "there may be other segments"
     path.write_bytes(index + fragment * 2)
     assert state(path, "mp4").state == CUT
 
