@@ -100,6 +100,7 @@ def probe_facts(video: Path, decoder: str) -> dict[str, object]:
         "mirrored": info.orientation.mirrored,
         "pixel_aspect": f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
         "num_frames": len(info.timeline),
+        "begin_seconds": float(info.timeline.seconds[0]),
         "duration_seconds": info.timeline.end_seconds,
         "fps": info.timeline.fps,
         "decoder": opened.description(),
