@@ -20,7 +20,16 @@ from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES
 from longtake.manifests.card import dataset_names
 from longtake.progress import Progress, how_shown, progress_options
-from longtake.terminal import INTERRUPTED, Console, LocalStorePath, add_completion, completes, json_option, print_json
+from longtake.terminal import (
+    INTERRUPTED,
+    Console,
+    LocalStorePath,
+    add_completion,
+    completes,
+    echo,
+    json_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from longtake.extract.plan.plan import Plan
@@ -179,9 +188,9 @@ def run(
     with DownloadProgress(shown) as download:
         plan = make_plan(source, videos, out, settings, on_download=download)
     if any(header.weights_random for header in plan.headers):
-        click.echo(RANDOM_NOTE, err=True)
+        echo(RANDOM_NOTE, err=True)
     if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     on_batch = None
     if show_pred:
         from longtake.extract.views.top_classes import TopClasses
@@ -213,15 +222,15 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
         )
         return
     for record in done.failures:
-        click.echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
+        echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
     if plan.earlier_failures:
-        click.echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
+        echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
     if not quiet:
-        click.echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed")
+        echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed")
     if done.packed.num_waiting or not done.packed.published:
-        click.echo(done.packed.trouble(done.store), err=True)
+        echo(done.packed.trouble(done.store), err=True)
     if done.interrupted:
-        click.echo("stopped; run the same command again to resume", err=True)
+        echo("stopped; run the same command again to resume", err=True)
 
 
 @main.command("plan")
@@ -250,16 +259,16 @@ def plan_run(
     if as_json:
         print_json(asdict(found))
         return
-    click.echo(
+    echo(
         f"{found.num_sampled} of {found.num_videos} videos took {found.sample_seconds:.0f} s here"
         + (f", {found.num_failed} of them failed" if found.num_failed else "")
     )
-    click.echo(
+    echo(
         f"all of them: {found.hours:.1f} hours on {workers} worker{'s' * (workers > 1)} like this machine, {found.clips:,} clips, "
         f"{found.gigabytes:.2f} GB of features before compression"
     )
     if found.num_missing:
-        click.echo(f"{found.num_missing} videos of {source.name} are not in {videos} and not counted")
+        echo(f"{found.num_missing} videos of {source.name} are not in {videos} and not counted")
 
 
 @main.command()
@@ -292,8 +301,8 @@ def text(
             if as_json:
                 continue
             if made.header.weights_random:
-                click.echo(RANDOM_NOTE, err=True)
-            click.echo(f"{out}: prompt set {made.name}@{recipe_id}, {num_texts} texts x {dim}")
+                echo(RANDOM_NOTE, err=True)
+            echo(f"{out}: prompt set {made.name}@{recipe_id}, {num_texts} texts x {dim}")
     if as_json:
         print_json({"out": str(out), "sets": rows})
 
@@ -317,9 +326,9 @@ def list_all(what: str, as_json: bool) -> None:
         print_json(found)
         return
     for kind, entries in found.items():
-        click.echo(f"{kind}:")
+        echo(f"{kind}:")
         for entry in entries:
-            click.echo(f"  {entry['name']:20} {entry['about']}")
+            echo(f"  {entry['name']:20} {entry['about']}")
 
 
 @main.command()
@@ -338,7 +347,7 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            click.echo(f"{name.replace('_', ' '):32} {'-' if value in (None, '') else value}")
+            echo(f"{name.replace('_', ' '):32} {'-' if value in (None, '') else value}")
 
 
 @main.command()
@@ -357,7 +366,7 @@ def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
         path = write_demo(
             folder, seed=seed, num_videos=num_videos, workers=workers, on_video=lambda *_: progress.step()
         )
-    click.echo(f"{num_videos} simulated videos in {folder / 'videos'}, their scores in {path}")
+    echo(f"{num_videos} simulated videos in {folder / 'videos'}, their scores in {path}")
 
 
 @main.group(cls=Console)
@@ -379,10 +388,8 @@ def list_weights(as_json: bool) -> None:
         print_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']}  for {row['backbone']}, {'here' if row['here'] else 'not fetched'}")
-        click.echo(
-            f"    {row['url']}\n    licence {row['licence']}; {row['note']}\n    sha256 {row['sha256'] or 'unknown'}"
-        )
+        echo(f"{row['name']}  for {row['backbone']}, {'here' if row['here'] else 'not fetched'}")
+        echo(f"    {row['url']}\n    licence {row['licence']}; {row['note']}\n    sha256 {row['sha256'] or 'unknown'}")
 
 
 @weights.command()
@@ -395,7 +402,7 @@ def fetch(name: str) -> None:
     from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as progress:
-        click.echo(download.fetch(find_entry(name), progress))
+        echo(download.fetch(find_entry(name), progress))
 
 
 @weights.command()
@@ -405,7 +412,7 @@ def verify(name: str) -> None:
 
     Example: extract weights verify i3d_rgb_imagenet
     """
-    click.echo(f"{name}: sha256 {download.verify(find_entry(name))} is correct")
+    echo(f"{name}: sha256 {download.verify(find_entry(name))} is correct")
 
 
 @weights.command()
@@ -414,7 +421,7 @@ def where() -> None:
 
     Example: extract weights where
     """
-    click.echo(download.where())
+    echo(download.where())
 
 
 add_completion(main, "extract")

@@ -25,7 +25,9 @@ def index_by_stem(folder: Path) -> dict[str, list[str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file() and not entry.name.startswith("."):
-                found.setdefault(composed(Path(entry.name).stem), []).append(entry.name)
+                # Names are UTF-8, also where the locale takes them for something else.
+                name = os.fsencode(entry.name).decode(errors="surrogateescape")
+                found.setdefault(composed(Path(name).stem), []).append(entry.name)
     return found
 
 

@@ -207,7 +207,8 @@ def _joinable(
 
 def pack_or_wait(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = lambda line: None,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, wait_seconds: float = WAIT_SECONDS,
+    on_wait: Callable[[str], None] = lambda line: None,
 ) -> Packed:  # fmt: skip
     """`pack`, after waiting for another process that publishes: it may have started before our last part existed. `on_wait` gets one
     line when the wait begins."""

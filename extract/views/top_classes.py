@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
 import torch
 
 from longtake.extract.clips import Clip
 from longtake.extract.plan.settle import Extractor
+from longtake.terminal import echo
 
 CLIPS_OF_A_VIDEO, VIDEOS, TOP = 2, 3, 5
 
@@ -28,7 +28,7 @@ class TopClasses:
         logits = extractor.backbone.classify(inputs)
         if logits is None:
             self._silent.add(name)
-            click.echo(f"{name}: these weights have no classifier, so there are no classes to show", err=True)
+            echo(f"{name}: these weights have no classifier, so there are no classes to show", err=True)
             return
         for index in wanted:
             video_id, clip = clips[index]
@@ -37,7 +37,7 @@ class TopClasses:
                 f"{class_name(extractor.spec.num_classes, len(shares), int(i))} {float(shares[i]):.2f}"
                 for i in shares.topk(min(TOP, len(shares))).indices
             )
-            click.echo(f"{name}, {video_id}, {clip.start_seconds:.1f}-{clip.end_seconds:.1f} s: {best}", err=True)
+            echo(f"{name}, {video_id}, {clip.start_seconds:.1f}-{clip.end_seconds:.1f} s: {best}", err=True)
 
     def _wants(self, name: str, video_id: str) -> bool:
         videos = [video for backbone, video in self._shown if backbone == name]

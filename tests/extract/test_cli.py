@@ -134,3 +134,21 @@ def test_a_store_of_another_dataset_is_refused_before_any_work(tmp_path, monkeyp
     mine = tmp_path / "mine.h5"
     write_store(mine, dataset="mine", card=None, labels=labels, streams=[])
     assert "is a store of mine, and this is of fisv" in refused(*text[:-1], mine)
+
+
+def test_control_characters_never_reach_a_terminal(tmp_path, numbers_backbone):
+    """Of a file's name, an id that is asked for, and a name that is not in a table."""
+    make_dataset(tmp_path, [8])
+    evil = "a\x1b[2J\x07\u202eb.mp4"
+    (tmp_path / evil).write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
+    outputs = [
+        run("probe", tmp_path / evil),
+        refused("probe", tmp_path / f"no{evil}"),
+        refused("run", "--dataset", evil),
+        refused("run", "--manifest", tmp_path / f"no{evil}"),
+        refused("weights", "fetch", evil),
+        extract(tmp_path, "--only", evil, status=2).output,
+        extract(tmp_path, out=f"{evil}.h5").output,
+    ]
+    for output in outputs:
+        assert not set("\x1b\x07\u202e") & set(output), ascii(output)

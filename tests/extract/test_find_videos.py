@@ -1,12 +1,14 @@
 """Finding the table and the files of a dataset."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 
 from click.testing import CliRunner
 
 from longtake.extract.cli import main
-from tests.extract.runs import extract, make_dataset, refused
+from tests.extract.runs import ROOT, extract, make_dataset, refused
 
 
 def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
@@ -15,6 +17,17 @@ def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
     (tmp_path / "videos" / "v0.mp4").rename(tmp_path / "videos" / unicodedata.normalize("NFD", "été.mp4"))
     (tmp_path / "small.csv").write_text(f"video_id\n{unicodedata.normalize('NFC', 'été')}\n")
     assert "1 new" in extract(tmp_path).output
+
+
+def test_a_locale_that_cannot_spell_a_name(tmp_path):
+    (tmp_path / "été.mp4").write_bytes(b"")
+    code = "import pathlib, longtake.extract.find_videos as f; print(ascii(f.index_by_stem(pathlib.Path('.'))))"
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"}):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **locale}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, env=environment, check=True
+        )
+        assert done.stdout.startswith(b"{'\\xe9t\\xe9': ["), done.stdout
 
 
 def test_two_files_of_one_id(tmp_path, numbers_backbone):

@@ -1,6 +1,7 @@
 """Decoding that may hang: what comes back, what is killed, and that no process is left."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -237,7 +238,7 @@ def test_a_machine_without_room_for_a_decoder_is_no_fault_of_a_video(
     make_dataset(tmp_path, [8, 8])
 
     def fail(*_, **__):
-        raise fault
+        raise type(fault)(*fault.args)  # not the object itself, which would keep its frames
 
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(f"longtake.extract.decode.killable.{place}", fail)
@@ -245,6 +246,7 @@ def test_a_machine_without_room_for_a_decoder_is_no_fault_of_a_video(
     assert f"cannot start a process for decoding: {message}" in output and "ulimit -n" in output
     assert output.count("error:") == 1 and "Traceback" not in output and "failed:" not in output
     monkeypatch.undo()
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
