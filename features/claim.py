@@ -1,40 +1,45 @@
 """The lock of a store: at most one process publishes at a time, on one machine or several.
 
-The lock is a file that a process creates exclusively and that names the process, `pid@host`. A process that is killed leaves its lock
-behind; a process of the same machine sees that the owner is gone and takes the lock over.
+The lock is a file that a process creates exclusively and that names the process, `pid-start@host`. A process that is killed leaves its lock
+behind; a process of the same machine sees that the owner is gone and takes the lock over. Only one process at a time looks and removes,
+so a lock that another process has just made is never removed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from longtake.files import Writer
+from longtake.errors import printable
+from longtake.files import Writer, require_regular
 
 NAMELESS_SECONDS = 60.0
 """A lock is named right after it is created; one that has no name after this time was left by a killed process."""
+
+MOST_NAME = 200
 
 
 @contextmanager
 def locked(lock: Path) -> Iterator[bool]:
     """Hold the lock: True if this process holds it, False if another process does. Raises `OSError` if no lock can be made."""
-    if not (_acquired(lock) or (_is_stale(lock) and _took_away(lock) and _acquired(lock))):
+    if not (_acquired(lock) or (_is_stale(lock) and _removed_stale(lock) and _acquired(lock))):
         yield False
         return
     try:
         yield True
     finally:
-        lock.unlink(missing_ok=True)
+        if _text_of(lock) == str(Writer.current()):
+            lock.unlink(missing_ok=True)
 
 
 def holder_of(lock: Path) -> str:
     """The process that holds a lock and the lock file, for a message."""
-    try:
-        name = lock.read_text()
-    except OSError:
+    name = _text_of(lock)
+    if name is None:
         return "a process that has just ended"
     return f"process {name} ({lock})" if name else f"an unnamed process ({lock})"
 
@@ -61,26 +66,41 @@ def _acquired(lock: Path) -> bool:
     return True
 
 
-def _is_stale(lock: Path) -> bool:
+def _text_of(lock: Path) -> str | None:
+    """The name of the owner; empty if the lock has none or is no file of ours, None if there is no lock."""
     try:
-        text, age = lock.read_text(), time.time() - lock.stat().st_mtime
+        return printable(require_regular(lock).read_text()[:MOST_NAME])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return ""
+
+
+def _is_stale(lock: Path) -> bool:
+    text = _text_of(lock)
+    if text is None:
+        return False
+    try:
+        written = lock.stat().st_mtime
     except OSError:
         return False
     owner = Writer.parse(text)
     if owner is None:
-        return age > NAMELESS_SECONDS
-    return owner.is_dead() or owner == Writer.current()
+        return time.time() - written > NAMELESS_SECONDS
+    return owner.is_dead(written) or owner == Writer.current()
 
 
-def _took_away(lock: Path) -> bool:
-    """Remove a stale lock. Another process may have replaced it a moment ago by its own lock, which is put back."""
-    mine = lock.with_name(f"{lock.name}.{Writer.current()}")
+def _removed_stale(lock: Path) -> bool:
+    """Remove a stale lock; False if another process is about to, or if this one may not."""
+    guard = lock.with_name(f"{lock.name}.takeover")
     try:
-        os.rename(lock, mine)
-    except FileNotFoundError:
-        return True
-    if _is_stale(mine):
-        mine.unlink(missing_ok=True)
-        return True
-    os.rename(mine, lock)
-    return False
+        with guard.open("a") as file:
+            # The system releases it when the process ends, so it is never stale itself.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), guard.stat()) or not _is_stale(lock):
+                return False
+            lock.unlink(missing_ok=True)
+            guard.unlink()
+            return True
+    except OSError:
+        return False

@@ -40,7 +40,7 @@ def parts_folder(store_path: Path) -> Path:
 
 
 def lock_file(store_path: Path) -> Path:
-    """The file that names the process that publishes the store, `pid@host`."""
+    """The file that names the process that publishes the store, `pid-start@host`."""
     return parts_folder(store_path) / ".packing"
 
 
@@ -176,7 +176,8 @@ def pack(
                 )  # fmt: skip
         # Only now that the store with their content is published.
         for part in parts:
-            part.unlink(missing_ok=True)
+            with suppress(PermissionError):  # Of another user: it is published again, which changes nothing.
+                part.unlink(missing_ok=True)
     # The folder stays if it holds new parts or another lock.
     with suppress(OSError):
         parts_folder(store_path).rmdir()

@@ -10,6 +10,7 @@ import glob
 import os
 import re
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,37 +19,82 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Writer:
+    """A process: its number alone may be given to another process later."""
+
     pid: int
     host: str
     """The machine's name, and the container's process namespace where there is one."""
+    started: int = 0
+    """When the process began, in ticks since the machine was started; 0 if that is not known, as in names made by version 0.1."""
 
     @classmethod
     def current(cls) -> Writer:
-        return cls(os.getpid(), _host())
+        return _own(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Writer:
+        """A running process of this machine."""
+        return cls(pid, _host(), _started(pid) or 0)
 
     @classmethod
     def parse(cls, text: str) -> Writer | None:
         """The inverse of `str`; None for other texts."""
-        pid, _, host = text.partition("@")
-        return cls(int(pid), host) if pid.isdecimal() and host else None
+        found = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?@([^@]+)", text)
+        return cls(int(found[1]), found[3], int(found[2] or 0)) if found else None
 
     def __str__(self) -> str:
-        return f"{self.pid}@{self.host}"
+        return f"{self.pid}-{self.started}@{self.host}" if self.started else f"{self.pid}@{self.host}"
 
-    def is_dead(self) -> bool:
-        """True only for a process of this machine that no longer runs. Processes of other machines cannot be checked from here."""
+    def is_dead(self, file_seconds: float | None = None) -> bool:
+        """True only for a process of this machine that no longer runs. Processes of other machines cannot be checked from here.
+
+        Where the name does not say when the process began, `file_seconds`, the time when its file was written, decides: a process that is
+        not Python or that began later is another one.
+        """
         if self.host != _host():
             return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except (PermissionError, OverflowError):
+        except OverflowError:
             return False
-        return False
+        except PermissionError:
+            pass  # It runs, for another user.
+        started = _started(self.pid)
+        if started is None or self.started:
+            return started is not None and started != self.started
+        return file_seconds is not None and (not _is_python(self.pid) or _began_seconds(started) > file_seconds + 1)
 
 
-MOST_HOST = 40
+@cache
+def _own(pid: int) -> Writer:
+    """Kept, so that a process has one name even when it can open no more files."""
+    return Writer.of(pid)
+
+
+def _started(pid: int) -> int | None:
+    """Ticks after the machine's start; 0 for a process that has ended and was not waited for, None where this is not known."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return 0 if state in "ZX" else int(fields[18])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _began_seconds(ticks: int) -> float:
+    up_seconds = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - up_seconds + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _is_python(pid: int) -> bool:
+    try:
+        return b"python" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+MOST_HOST = 28
 """Limit for a host's name in characters, so that the temporary name of a part fits into 255 bytes, the limit of file systems."""
 MACHINES_OWN = 0xEFFFFFFC
 """Linux's number of the initial process namespace, outside all containers."""
@@ -110,16 +156,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def writer_of(temporary: Path) -> Writer | None:
     """The process that wrote a file named by `temporary_path`; None for other files."""
-    found = re.fullmatch(r"\..+\.(\d+@[^@]+)\.tmp", temporary.name)
+    found = re.fullmatch(r"\..+\.([\d-]+@[^@]+)\.tmp", temporary.name)
     return Writer.parse(found[1]) if found else None
 
 
 def clear_dead(folder: Path, name: str | None = None) -> None:
-    """Remove the temporary files that killed processes left in a folder, for the file of this name or for all."""
+    """Remove the temporary files that killed processes left in a folder, for the file of this name or for all. Those of other users, which
+    only they can remove, stay."""
     for leftover in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
         owner = writer_of(leftover)
-        if owner is not None and owner.is_dead():
-            leftover.unlink(missing_ok=True)
+        with suppress(OSError):
+            if owner is not None and owner.is_dead(leftover.lstat().st_mtime):
+                leftover.unlink()
 
 
 def file_sha256(path: Path) -> str:

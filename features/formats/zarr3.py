@@ -154,7 +154,7 @@ def _read_root(files: Files) -> Mapping[str, object]:
 
 def _generation(name: object) -> str | None:
     """The name of a generation in an untrusted store, if it is one that our writers make."""
-    return name if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{8}\.\d+@[^/\\]+", name) else None
+    return name if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{8}\.[\d-]+@[^/\\]+", name) else None
 
 
 def _sync_tree(folder: Path) -> None:
@@ -169,13 +169,14 @@ def _clear(path: Path, current: str) -> None:
     for entry in path.iterdir():
         writer = Writer.parse(entry.name.partition(".")[2])
         if entry.suffix == ".partial":
-            entry.unlink(missing_ok=True)
+            with suppress(OSError):  # of another user
+                entry.unlink()
         elif entry.name == current or writer is None:
             continue
         elif _is_complete(entry):
             if time.time() - entry.stat().st_mtime >= GRACE_SECONDS:
                 shutil.rmtree(entry, ignore_errors=True)
-        elif writer.is_dead():
+        elif writer.is_dead(entry.stat().st_mtime):
             shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -94,5 +94,5 @@ def locked_by_another(store: Path, monkeypatch) -> str:
     """Lock a store for a living process of this machine, without a long wait; returns the holder as messages show it."""
     monkeypatch.setattr(parts, "LOOK_SECONDS", 0.01)
     monkeypatch.setitem(parts.pack_or_wait.__kwdefaults__, "wait_seconds", 0.05)
-    owner = f"{os.getppid()}@{Writer.current().host}"
+    owner = str(Writer.of(os.getppid()))
     return f"process {owner} ({lock(store, owner)})"

@@ -106,6 +106,21 @@ def test_only_files_of_dead_processes_are_removed(tmp_path, dead_pid):
     assert set(os.listdir(tmp_path)) == set(names) - {names[1], names[3]}
 
 
+def test_files_of_a_dead_process_of_another_user_do_not_block(tmp_path, dead_pid, monkeypatch):
+    theirs = tmp_path / f".a.{dead_pid}@{Writer.current().host}.tmp"
+    theirs.touch()
+    unlink = Path.unlink
+
+    def forbidden(path, missing_ok=False):
+        if path == theirs:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    write_whole(tmp_path / "a", "whole")
+    assert theirs.exists() and (tmp_path / "a").read_text() == "whole"
+
+
 @pytest.mark.parametrize("name", ["x[1].h5", "a**.h5", "a?.h5"])
 def test_a_name_with_special_characters_is_not_a_pattern(tmp_path, dead_pid, name):
     """`[` begins a set of characters in a pattern, and Python 3.11 raises `ValueError` for `a**`."""
@@ -120,7 +135,8 @@ def test_a_name_with_special_characters_is_not_a_pattern(tmp_path, dead_pid, nam
 def test_the_writer_in_a_name(tmp_path):
     assert writer_of(temporary_path(tmp_path / "a.h5")) == Writer.current()
     assert writer_of(tmp_path / "a.h5") is None
-    assert Writer.parse("12@node") == Writer(12, "node")
+    assert Writer.parse("12@node") == Writer(12, "node") and Writer.parse("12-5@node") == Writer(12, "node", 5)
+    assert Writer.parse(str(Writer.current())) == Writer.current()
     for text in ("", "12", "12@", "x@node", "@node"):
         assert Writer.parse(text) is None
 
