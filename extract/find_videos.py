@@ -38,7 +38,7 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
         if not path.exists():
             raise VideoMissing(f"no file {path}")
         return require_regular(path)
-    names = sorted(stems.get(composed(row.video_id), []))
+    names = _named(row.video_id, stems)
     # Text or pictures of the same name, as many tools write them next to a video, are no second video.
     videos = [name for name in names if not name.lower().endswith(SIDECARS)]
     if len(videos) == 1:
@@ -52,13 +52,20 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
     raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
 
 
+def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:
+    """File names whose stem is the id, or else the file whose whole name it is: many tables write the ending too."""
+    name = composed(video_id)
+    whole = [file for file in stems.get(composed(Path(video_id).stem), []) if composed(file) == name]
+    return sorted(stems.get(name, [])) or whole
+
+
 def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
     """The folder's files by stem. Raises `ExtractError` when none of the videos is in it; the message says where to put them."""
     advice = manifest.card.where_videos if manifest.card else "Name their folder with --videos DIR."
     if not folder.is_dir():
         raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")
     stems = index_by_stem(folder)
-    if not any((folder / row.path).is_file() if row.path else composed(row.video_id) in stems for row in manifest.rows):
+    if not any((folder / row.path).is_file() if row.path else _named(row.video_id, stems) for row in manifest.rows):
         raise ExtractError(
             f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
         )

@@ -150,7 +150,7 @@ def pack(
 ) -> Packed:  # fmt: skip
     """Publish the store with its parts and `texts`, with the labels of the manifest; then remove the parts.
 
-    A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside`: a process with
+    A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside=True`: a process with
     another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in which they were finished does not change the store.
     """
     with locked(lock_file(store_path)) as may_publish:

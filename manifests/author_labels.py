@@ -7,7 +7,8 @@ from pathlib import Path
 
 from longtake.errors import ManifestError
 from longtake.manifests.card import Card
-from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest, read_text
+from longtake.manifests.sheet import read_text
+from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest
 
 
 def read_labels(files: Sequence[Path], card: Card) -> Manifest:

@@ -1,9 +1,8 @@
-"""A manifest: one CSV row per video. Reading it reports all faults of all rows together, with line numbers."""
+"""A manifest: one row of a table per video. Reading it reports all faults of all rows together, with line numbers."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 import unicodedata
@@ -11,13 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from longtake.errors import ManifestError, listed, there_are
-from longtake.files import require_regular
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
+from longtake.manifests.sheet import column_name, read_sheet
+from longtake.safe_text import csv_cell
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
 BOUNDARY = re.compile(r"boundary_([1-9][0-9]?)_seconds")
 """Column n holds the time when stage n of a performance ends and stage n + 1 begins."""
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "validation": "val",
+    "valid": "val",
+}
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
 
@@ -78,41 +88,60 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read_text(path: Path, what: str) -> str:
-    """A text with the line ends of the file. Raises `ManifestError`; `what` names the file in its message."""
-    try:
-        return require_regular(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ManifestError(f"no {what} at {path}") from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read the {what} {path}: {error.strerror or error}") from error
-
-
 def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
-    """Read and check a CSV. Raises `ManifestError` with all faults."""
-    reader = csv.reader(io.StringIO(read_text(path, "manifest"), newline=""))
-    try:
-        header = next(reader, [])
-        lines = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise ManifestError(f"cannot read the manifest {path}: {error}") from error
+    """Read and check a table: CSV with commas, semicolons or tabs, or an Excel workbook. Raises `ManifestError` with all faults."""
+    sheet = read_sheet(path, "manifest", "video_id")
+    header = _columns(sheet.header, card)
     faults = _header_faults(header, card)
     if faults:
         raise ManifestError(f"{path}, line 1: " + "; ".join(faults))
-    if not lines:
+    if not sheet.rows:
         raise ManifestError(f"{path} has a header but no videos")
     score_names = tuple(c.removeprefix(SCORE_PREFIX) for c in header if c.startswith(SCORE_PREFIX))
     checker = RowChecker(card)
     rows = []
-    for line, values in lines:
+    for line, values in sheet.rows:
         if len(values) != len(header):
             checker.add(line, f"{len(values)} fields where the header has {len(header)}")
             continue
-        rows.append(checker.row(line, dict(zip(header, (value.strip() for value in values)))))
+        row = dict(zip(header, values))
+        for column in row.keys() - {"video_id", "path", "split", "category"}:
+            row[column] = _with_point(row[column], sheet.separator)
+        rows.append(checker.row(line, {**row, "split": _split(row.get("split", ""), card)}))
     checker.finish(str(path))
     return Manifest(name or path.stem, tuple(rows), score_names, card)
+
+
+def _columns(header: list[str], card: Card | None) -> list[str]:
+    """The names of columns as people write them: blanks, capitals, `score` for the only score or the total."""
+    total = (
+        "total" if card is None or "total" in card.scores else next(iter(card.scores)) if len(card.scores) == 1 else ""
+    )
+    made = []
+    for cell in header:
+        name = column_name(cell)
+        known = name in COLUMNS or BOUNDARY.fullmatch(name) or name.startswith(SCORE_PREFIX)
+        if name == "score" and total:
+            name, known = SCORE_PREFIX + total, True
+        # The name of a score is the user's own: it keeps its capitals, unless the card has it without.
+        is_own = cell.startswith(SCORE_PREFIX) and (card is None or cell.removeprefix(SCORE_PREFIX) in card.scores)
+        made.append(name if known and not is_own else cell)
+    return made
+
+
+def _split(text: str, card: Card | None) -> str:
+    """ "Train" is train and "testing" is test, unless the card names its splits otherwise."""
+    if card is not None and text in card.splits:
+        return text
+    name = _SPLITS.get(text.casefold(), text.casefold())
+    return name if name in (card.splits if card is not None else _SPLITS.values()) else text
+
+
+def _with_point(text: str, separator: str) -> str:
+    """A number with a decimal comma, where it is no thousands: in a table of semicolons, or without three digits after it."""
+    if _DECIMAL_COMMA.fullmatch(text) and (separator == ";" or len(text.partition(",")[2]) != 3):
+        return text.replace(",", ".")
+    return text
 
 
 def _header_faults(header: list[str], card: Card | None) -> list[str]:
@@ -231,11 +260,16 @@ class RowChecker:
         if not text:
             return None
         try:
-            number = float(text)
+            number = math.nan if "_" in text else float(text)  # Python reads 1_000 as 1000
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            self.add(line, f"{column} {text!r} is not a number")
+            advice = (
+                "; write it with a decimal point and without separators of thousands"
+                if re.search(r"\d[,_' ]", text)
+                else ""
+            )
+            self.add(line, f"{column} {text!r} is not a number{advice}")
             return None
         return number
 
@@ -252,12 +286,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         writer = csv.writer(file, lineterminator="\n")
         numbers = range(1, manifest.num_boundaries + 1)
         names = [*map(boundary_column, numbers), *(SCORE_PREFIX + name for name in manifest.score_names)]
-        writer.writerow([*columns, *names])
+        writer.writerow([*columns, *map(csv_cell, names)])
         for row in manifest.rows:
             values = [getattr(row, column) for column in columns]
             values += [row.boundaries[n - 1] if n <= len(row.boundaries) else None for n in numbers]
             values += [row.scores.get(name) for name in manifest.score_names]
-            writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else v for v in values])
+            writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else csv_cell(v) for v in values])
 
 
 def find_manifest(dataset: str) -> Manifest:

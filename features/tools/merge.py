@@ -44,9 +44,10 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, beside: bool = Fals
                 f"these are stores of different datasets: {', '.join(names)}. One store holds one dataset"
             )
         card, labels = _one_card(stores), _one_label_set(stores)
-        for index, store in enumerate([] if beside else stores):
-            held = [stream.header for before in stores[:index] for stream in before.streams]
-            require_one_recipe(held, [stream.header for stream in store.streams], store.path)
+        if not beside:
+            for index, store in enumerate(stores):
+                held = [stream.header for before in stores[:index] for stream in before.streams]
+                require_one_recipe(held, [stream.header for stream in store.streams], store.path)
         plans, texts = _one_plan_per_stream(stores, labels), _one_text_each(stores)
         write_store(
             out, dataset=stores[0].dataset, card=card, labels=labels, streams=plans, texts=texts,

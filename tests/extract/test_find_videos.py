@@ -82,3 +82,15 @@ def test_all_faults_of_a_manifest_at_once(tmp_path):
     (tmp_path / "m.csv").write_text("video_id,split,score_total\na,train,1\na,test,2\nb,train,3\n../c,train,x\n")
     output = refused("run", "--manifest", tmp_path / "m.csv", "--videos", tmp_path)
     assert all(f"line {number}" in output for number in (3, 5))
+
+
+def test_ids_with_the_ending_of_their_file(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    (tmp_path / "small.csv").write_text("video_id\nv0.mp4\nv1\n")
+    assert "2 new" in extract(tmp_path).output
+    assert "holds no file v1.avi" in refused_row(tmp_path)
+
+
+def refused_row(tmp_path):
+    (tmp_path / "small.csv").write_text("video_id\nv0\nv1.avi\n")
+    return extract(tmp_path, out="other.h5", status=1).output
