@@ -261,6 +261,7 @@ def convert_store(
     storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
     done = convert(store, out, dtype=dtype, storage=storage)
     change = f"largest change {done.largest_change:.3g}" if done.largest_change else "no value changed"
+    change += f", {done.num_underflows} values became 0" if done.num_underflows else ""
     sizes = f"{size(done.num_bytes_before)} ->{size(done.num_bytes_after) or ' at a URL'}"
     line = f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}{sizes}"
     _show(as_json, {"out": str(out), **asdict(done)}, [line])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.errors import LongtakeWarning
 from longtake.features.claim import holder_of, locked
 from longtake.features.content import Source, StreamItem, StreamPlan, plan_in_order
 from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
@@ -24,7 +26,7 @@ from longtake.features.joins import combine_texts, require_one_dataset
 from longtake.features.labels import Labels, combine_labels, no_labels
 from longtake.features.store import open_store, store_exists, write_store
 from longtake.features.stream import Stream
-from longtake.features.types import OK, FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
+from longtake.features.types import OK, FeatureHeader, TextFeatures, VideoFeatures, VideoRecord, underflows
 from longtake.files import clear_dead
 from longtake.manifests.card import Card
 
@@ -304,6 +306,11 @@ def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int
                 raise NotAStore(f"{path} changed while it was packed") from error
         with np.errstate(over="ignore"):
             features = video.features.astype(dtype, copy=False)
+        if lost := underflows(video.features, features):
+            message = (
+                f"{record.video_id}: {lost} values became 0, because the {dtype} of the store has no number so small"
+            )
+            warnings.warn(message, LongtakeWarning, stacklevel=2)
         if not np.isfinite(features).all():
             raise InvalidFeatures(
                 f"{record.video_id}: values up to {np.abs(video.features).max():.3g} do not fit the {dtype} of the store; make a wider copy "

@@ -32,8 +32,16 @@ def plain_errors(url: str) -> Iterator[None]:
         raise NotAStore(f"no feature store at {url}") from error
     except ImportError as error:
         raise NotAStore(f"{url} needs another package: python -m pip install 'longtake[remote]' ({error})") from error
+    except TimeoutError as error:
+        raise NotAStore(f"cannot read {url}: the server did not answer in time; try again later") from error
     except failures() as error:
-        raise NotAStore(f"cannot read {url}: {str(error) or type(error).__name__}") from error
+        status = getattr(error, "status", None)
+        said = (
+            f"the server failed with status {status}; try again later"
+            if isinstance(status, int) and status >= 500
+            else ""
+        )
+        raise NotAStore(f"cannot read {url}: {said or str(error) or type(error).__name__}") from error
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -50,4 +58,8 @@ def open_binary(url: str) -> BinaryIO:
     with plain_errors(url):
         filesystem, path = fsspec.core.url_to_fs(url)
         file: BinaryIO = filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+        if getattr(file, "size", None) is None:
+            # Without a size, fsspec would read a body to its end, which may never come.
+            file.close()
+            raise NotAStore(f"{url}: the server does not state the size of the file or does not serve ranges of it")
         return file

@@ -37,6 +37,11 @@ def recipe_hash(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:RECIPE_ID_LENGTH]
 
 
+def underflows(features: np.ndarray, narrow: np.ndarray) -> int:
+    """How many values became 0 because a narrower dtype has no number so small: below 6e-8 in float16."""
+    return int(np.count_nonzero((narrow == 0) & (features != 0)))
+
+
 def sha256_of(features: np.ndarray) -> str:
     """SHA-256 of the features as little-endian bytes in row order."""
     contiguous = np.ascontiguousarray(features, dtype=features.dtype.newbyteorder("<"))

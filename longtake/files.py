@@ -9,6 +9,7 @@ import errno
 import glob
 import os
 import re
+import shutil
 import stat
 import time
 from contextlib import suppress
@@ -161,13 +162,13 @@ def writer_of(temporary: Path) -> Writer | None:
 
 
 def clear_dead(folder: Path, name: str | None = None) -> None:
-    """Remove the temporary files that killed processes left in a folder, for the file of this name or for all. Those of other users, which
+    """Remove the temporary files and folders that killed processes left in a folder, for the file of this name or for all. Those of other users, which
     only they can remove, stay."""
     for leftover in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
         owner = writer_of(leftover)
         with suppress(OSError):
             if owner is not None and owner.is_dead(leftover.lstat().st_mtime):
-                leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
 
 
 def file_sha256(path: Path) -> str:

@@ -106,6 +106,10 @@ def _plain(error: OSError) -> str:
         return f"no space left on the device{where}; finished work is kept. Free some space and run the command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to read or write{where}: {error.strerror}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many open files{where}: raise the limit with `ulimit -n 4096`, or use fewer workers or stores at a time"
+    if error.errno == errno.ENOMEM:
+        return f"no memory or address space left{where}; finished work is kept. Raise the limit (`ulimit -v`), or use fewer workers"
     return f"{error.strerror or error}{where}"
 
 

@@ -6,6 +6,7 @@ while HDF5 appends to a file, the file can no longer be opened, and its older da
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -130,6 +131,8 @@ def open_file(path: Path | str) -> Store:
     except PermissionError as error:
         raise NotAStore(f"no permission to read {path}") from error
     except damage() as error:
+        if "Too many open files" in str(error):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path)) from error
         raise NotAStore(f"{path} is not an HDF5 file or is damaged: {one_line(error)}") from error
     return read_store(path, _Group(file), file.close, num_bytes)
 

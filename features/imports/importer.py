@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.errors import listed
+from longtake.errors import LongtakeWarning, listed
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
@@ -20,7 +21,7 @@ from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import PART_SUFFIX, add_text, pack_or_wait, parts_folder
 from longtake.features.store import open_store, store_exists, write_store
-from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord, underflows
 from longtake.files import file_sha256
 from longtake.manifests.card import Card, find_card
 from longtake.manifests.table import Manifest, find_manifest
@@ -130,7 +131,11 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
 
 def _video(record: VideoRecord, video: SourceVideo, header: FeatureHeader, dtype: str) -> VideoFeatures:
     with np.errstate(over="ignore"):  # values too large for float16 become infinite, which VideoFeatures refuses
-        array = np.asarray(video.read()).astype(dtype)
+        source = np.asarray(video.read())
+        array = source.astype(dtype)
+    if lost := underflows(source, array):
+        message = f"{record.video_id}: {lost} values became 0, because {dtype} has no number so small"
+        warnings.warn(message, LongtakeWarning, stacklevel=2)
     # Without a known rule, each clip gets one second.
     length, stride, fps = 1, 1, 1.0
     if header.clip_length is not None and header.clip_stride is not None and header.fps is not None:

@@ -15,7 +15,7 @@ from longtake.features.joins import require_new
 from longtake.features.store import open_store, storage_for, write_store
 from longtake.features.stream import Stream
 from longtake.features.tools.inspect import damaged
-from longtake.features.types import VideoFeatures
+from longtake.features.types import VideoFeatures, underflows
 from longtake.files import is_url
 
 
@@ -25,6 +25,8 @@ class Converted:
     num_clips: int
     largest_change: float
     """Of any value; 0 unless the dtype became narrower."""
+    num_underflows: int
+    """Values other than 0 that the narrower dtype can only hold as 0."""
     num_bytes_before: int | None
     num_bytes_after: int | None
 
@@ -51,7 +53,8 @@ def convert(
                 raise FeaturesError(f"{out} does not hold what was written:{listed(faults)}{place}")
             return Converted(
                 sum(len(stream.videos) for stream in after.streams), sum(stream.num_clips for stream in after.streams),
-                max((copy.largest_change for copy in copies), default=0.0), before.num_bytes, after.num_bytes,
+                max((copy.largest_change for copy in copies), default=0.0), sum(copy.num_underflows for copy in copies),
+                before.num_bytes, after.num_bytes,
             )  # fmt: skip
 
 
@@ -62,6 +65,7 @@ class _Copy:
     stream: Stream
     dtype: np.dtype
     largest_change: float = 0.0
+    num_underflows: int = 0
 
     @property
     def counts(self) -> Sequence[int]:
@@ -80,4 +84,5 @@ class _Copy:
                 )
             change = np.abs(features - narrow.astype(features.dtype))
             self.largest_change = max(self.largest_change, float(change.max(initial=0)))
+            self.num_underflows += underflows(features, narrow)
             yield Block(narrow, starts, ends, (record, VideoFeatures(record, narrow, starts, ends).sha256))

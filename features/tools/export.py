@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from longtake.features.errors import FeaturesError
 from longtake.features.store import Store
 from longtake.features.stream import Stream
 from longtake.features.types import OK
+from longtake.files import clear_dead, temporary_path
 from longtake.manifests.card import Card
 from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, check_video_id, write_manifest
 
@@ -40,10 +43,20 @@ def export(store: Store, stream: Stream, folder: Path, layout: str) -> Exported:
     # Checked before the first file is written.
     for split in store.card.splits if store.card and store.card.labels.columns else ():
         _file_name(split)
-    folder.mkdir(parents=True, exist_ok=True)
-    write = _dictionaries if layout == "pamfn" else _one_each
-    exported, num_files = write(store, stream, folder, layout)
-    return Exported(len(exported), num_files, _write_labels(folder, store, exported))
+    # Written under another name and renamed, so an export that was interrupted can be repeated.
+    target = Path(os.path.realpath(folder))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    clear_dead(target.parent, target.name)
+    temporary = temporary_path(target)
+    temporary.mkdir()
+    try:
+        write = _dictionaries if layout == "pamfn" else _one_each
+        exported, num_files = write(store, stream, temporary, layout)
+        done = Exported(len(exported), num_files, _write_labels(temporary, store, exported))
+        os.replace(temporary, target)
+        return done
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _one_each(store: Store, stream: Stream, folder: Path, layout: str) -> tuple[set[str], int]:

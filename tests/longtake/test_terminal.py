@@ -145,3 +145,12 @@ def test_a_name_that_the_locale_cannot_write_is_one_message():
     error = UnicodeEncodeError("ascii", "/data/É.h5", 6, 7, "ordinal not in range(128)")
     done = invoke(group_that_raises(error), "works", status=2)
     assert done.stderr.startswith("error: this locale (ascii) has no name for the file '/data/\\xc9.h5': set LC_ALL")
+
+
+def test_limits_of_the_system_are_named():
+    for number, words in (
+        (errno.EMFILE, "too many open files x: raise the limit"),
+        (errno.ENOMEM, "no memory or address space left x"),
+    ):
+        done = invoke(group_that_raises(OSError(number, "?", "x")), "works", status=2)
+        assert words in done.stderr

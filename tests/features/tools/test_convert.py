@@ -97,3 +97,12 @@ def test_a_compression_that_the_other_kind_does_not_have(tmp_path, copy):
         copy(tmp_path / "2.zarr", tmp_path / f"3{suffix}")
         with open_store(tmp_path / f"3{suffix}") as store:
             assert store.storage == storage and verify(store) == []
+
+
+def test_numbers_too_small_for_a_narrower_type_are_counted(tmp_path):
+    path = raw.as_version_1(make_store(tmp_path / "1.h5", {"a": 4}))
+    with h5py.File(path, "r+") as file:
+        stream = next(iter(file["streams"].values()))
+        stream["features"][0, :] = [1e-9, 0, -1e-9]
+        stream["videos/features_sha256"][0] = hashlib.sha256(stream["features"][:].astype("<f4")).hexdigest().encode()
+    assert "2 values became 0" in run("convert", path, tmp_path / "2.h5", "--dtype", "float16")

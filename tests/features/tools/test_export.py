@@ -7,9 +7,10 @@ import pytest
 
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
+from longtake.files import Writer
 from longtake.manifests.card import find_card
 from longtake.manifests.table import find_manifest
-from tests.features.fakes import KINDS, header, plan, run, video
+from tests.features.fakes import KINDS, header, make_store, plan, run, video
 
 
 def test_no_file_of_the_authors_where_a_score_is_missing(tmp_path):
@@ -63,3 +64,23 @@ def test_a_split_that_leads_out_of_the_folder(tmp_path):
     message = run("export", tmp_path / "s.h5", tmp_path / "a" / "b", status=2)
     assert "'../../out', which is not a plain name: rename it with `features relabel`" in message
     assert not (tmp_path / "out.txt").exists() and not (tmp_path / "a").exists()
+
+
+def test_an_interrupted_export_is_repeated(tmp_path, monkeypatch):
+    store = make_store(tmp_path / "s.h5", {"a": 3, "b": 2})
+    save = np.save
+
+    def interrupted(path, *arguments, **more):
+        if path.name == "b.npy":
+            raise KeyboardInterrupt
+        save(path, *arguments, **more)
+
+    monkeypatch.setattr(np, "save", interrupted)
+    run("export", store, tmp_path / "out", status=130)
+    monkeypatch.undo()
+    killed = tmp_path / f".out.1-1@{Writer.current().host}.tmp"
+    killed.mkdir()
+    (killed / "a.npy").touch()
+    run("export", store, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "s.h5"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.npy", "b.npy", "labels.csv"]
