@@ -66,12 +66,13 @@ def sinusoids(rows: int, width: int) -> torch.Tensor:
 
 
 class Attention(nn.MultiheadAttention):
-    """Its parameters, for queries that may be the same for all videos."""
+    """Its parameters, for queries that may be the same for all videos: they are projected once, though videos differ in what is dropped."""
 
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, batch: int, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """`(n, width)` or `(batch, n, width)` each -> the same. `mask`, bool `(batch, keys)`: which keys there are."""
+        """`(n, width)` or `(batch, n, width)` each -> the same; of `batch` videos where something is dropped. `mask`, bool `(batch, keys)`: which
+        keys there are."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         query, key, value = (
             F.linear(values, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
@@ -80,7 +81,10 @@ class Attention(nn.MultiheadAttention):
         logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         if mask is not None:
             logits = logits.masked_fill(~mask[:, None, None], -torch.inf)
-        mixed = dropout(logits.softmax(-1), self.dropout, self.training) @ value
+        weights = logits.softmax(-1)
+        if weights.dim() == 3 and self.training and self.dropout:
+            weights = weights.expand(batch, *weights.shape)
+        mixed = dropout(weights, self.dropout, self.training) @ value
         return self.out_proj(mixed.transpose(-3, -2).flatten(-2))
 
 
@@ -105,9 +109,9 @@ class QueryLayer(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries, and what both attentions give."""
         normed = self.norm1(queries)
-        among = self.self_attn.attend(normed + places, normed + places, normed)
+        among = self.self_attn.attend(normed + places, normed + places, normed, len(clips))
         queries = add_dropout(among, among, self.dropout, self.training)
-        found = self.multihead_attn.attend(self.norm2(queries) + places, keys, clips, mask)
+        found = self.multihead_attn.attend(self.norm2(queries) + places, keys, clips, len(clips), mask)
         queries = add_dropout(queries, found, self.dropout, self.training)
         inner = dropout(torch.relu(self.linear1(self.norm3(queries))), self.dropout, self.training)
         return add_dropout(queries, self.linear2(inner), self.dropout, self.training), among, found
@@ -184,9 +188,6 @@ class QTD(Head):
             noise = torch.randn(s.queries, batch, queries.shape[1], device=queries.device).transpose(0, 1)
             # The embedding is written over and has a gradient all the same.
             queries = queries + (noise * s.query_std - queries).detach()
-        elif self.training and s.dropout:
-            # Videos differ in what is dropped.
-            queries = queries.expand(batch, *queries.shape)
         own = queries if queries.dim() == 2 else queries[0]
         return queries, own + self.table if s.places.startswith("query") else torch.zeros_like(self.table)
 

@@ -81,6 +81,7 @@ def require_equal(one, other):
         ("gslm", {"optimizer": "adamw", "scores": 11}),
         ("core", {"optimizer": "adam", "dropout": None}),
         ("i3d-mlp", {"validation": 0.25}),
+        ("hgcn", {"clips": 12, "width": 16, "dropout": None}),
     ],
 )
 def test_a_resumed_run_is_the_run(tmp_path, store, head, settings):

@@ -24,6 +24,7 @@ SETTINGS = {
     "i3d-mlp": {"lr": 1e-3},
     "usdl": {"lr": 1e-3},
     "gdlt": {"width": 16, "lr": 1e-3, "mse_weight": 1.0, "optimizer": "sgd"},
+    "action-net": {"width": 8, "attention": 8, "last": 8},
 }
 
 
@@ -53,7 +54,7 @@ def trained(store, way, head, **settings):
 @pytest.mark.parametrize(
     "head, settings",
     [("i3d-mlp", {}), ("usdl", {"window": 40}), ("gdlt", {}), ("i3d-mlp", {"clip_gradient": 0.01}),
-     ("usdl", {"optimizer": "sgd", "validation": 0.2, "sampling": "spread"})],
+     ("usdl", {"optimizer": "sgd", "validation": 0.2, "sampling": "spread"}), ("action-net", {})],
 )  # fmt: skip
 def test_stacked_models_learn_what_they_learn_alone(store, head, settings):
     alone, epochs_alone = trained(store, "none", head, **settings)
