@@ -44,7 +44,7 @@ class PCLNSettings:
 
 
 class PairBranch(nn.Module):
-    """How far the scores of two videos are apart."""
+    """How far the scores of two videos are apart. By position the rows of its matrix of products mean nothing; it is what the published code does."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,11 +56,15 @@ class PairBranch(nn.Module):
 
     def forward(self, encoded: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """`(batch, steps, 2 * width)` and which videos are pairs, int64 `(pairs,)` twice -> `(pairs,)`."""
-        maps = self.conv1d(encoded)
-        products = maps[one].transpose(1, 2) @ maps[other]
-        # By position it means nothing; it is what the published code does.
-        found = products.reshape(len(one), 2 * self.width, self.width // 8, 4)
-        found = self.pool(self.conv2d_2(self.pool(self.conv2d_1(found)))).flatten(1)
+        maps, half = self.conv1d(encoded), self.width // 2
+        # The matrix of products is never made. Read as (2 width, width / 2), its row 2 i + e is half e of its row i, so that the convolution over rows
+        # can go through the one video before both are multiplied: 14 times fewer operations.
+        kernel = self.conv2d_1.weight.flatten(1).unflatten(1, (self.width, 2))
+        mine = torch.einsum("bti,oie->bote", maps, kernel).flatten(2)
+        theirs = maps.unflatten(-1, (2, half)).flatten(1, 2)
+        found = mine[one] @ theirs[other] + self.conv2d_1.bias[:, None]
+        found = found.unflatten(-1, (self.width // 8, 4))
+        found = self.pool(self.conv2d_2(self.pool(found))).flatten(1)
         found = torch.relu(self.fc_2(torch.relu(self.fc_1(found))))
         return torch.sigmoid(self.fc_3(found)[:, 0].float())
 
