@@ -26,7 +26,7 @@ from torch import nn
 from longtake.train.errors import DataError, SettingsError, require_at_least, require_one_of
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.dropout import Dropout
-from longtake.train.heads.blocks.factored import FactoredLinear
+from longtake.train.heads.blocks.factored import FactoredLinear, rotations
 from longtake.train.heads.published import size, substitute
 
 LATE, MID, EARLY = "late", "mid", "early"
@@ -78,17 +78,18 @@ class SharedLayer(nn.Module):
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor, modalities: slice, times: int) -> torch.Tensor:
         """`(modalities, batch, tokens, width)` and which tokens exist, `(batch, tokens)` -> the same after so many applications."""
         parts = self.query, self.key, self.value, self.dense, self.widen, self.narrow
-        matrices = [part.matrices(modalities) for part in parts]
+        turns = rotations([one for part in parts for one in part.rotations[modalities]]).unflatten(0, (len(parts), -1))
+        matrices = [(part.own_matrices(modalities), turn) for part, turn in zip(parts, turns)]
         blocked = ~mask[:, None, None]
         for _ in range(times):
-            asked = (part(tokens, found) for part, found in zip(parts[:3], matrices))
+            asked = (part(tokens, *found) for part, found in zip(parts[:3], matrices))
             query, key, value = (one.unflatten(-1, (self.heads, -1)).transpose(2, 3) for one in asked)
             logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
             mixed = self.dropout(logits.masked_fill(blocked, -torch.inf).softmax(-1)) @ value
-            mixed = self.dense(mixed.transpose(2, 3).flatten(3), matrices[3])
+            mixed = self.dense(mixed.transpose(2, 3).flatten(3), *matrices[3])
             tokens = self.norm1(tokens + self.dropout(mixed))
-            wide = F.gelu(self.widen(tokens, matrices[4]))
-            tokens = self.norm2(tokens + self.dropout(self.narrow(wide, matrices[5])))
+            wide = F.gelu(self.widen(tokens, *matrices[4]))
+            tokens = self.norm2(tokens + self.dropout(self.narrow(wide, *matrices[5])))
         return tokens
 
 

@@ -38,6 +38,7 @@ def make_head(name: str, **settings: object) -> Head:
         "thin": 5,
         "orthogonal": 8,
         "hidden": 32,
+        "feed_forward": 32,
         **dict.fromkeys(("feature_dropout", "base_dropout", "head_dropout"), 0.0),
         **small,
     }

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from longtake.train.errors import DataError
+from longtake.train.heads.blocks.factored import rotations
 from longtake.train.heads.mbert import MBERT, MBERTSettings
 from tests.train.heads.goldens import batch_of, check_gradients, numbers_of, tensors
 
@@ -49,12 +50,12 @@ def test_published_outputs_loss_and_gradients(published):
 
 def test_published_rotations(published):
     numbers, head = published
-    rotations = tensors(numbers, "eval/rotation/")
-    assert len(rotations) == 12
+    published_turns = tensors(numbers, "eval/rotation/")
+    assert len(published_turns) == 12
     modules = dict(head.named_modules())
-    for name, expected in rotations.items():
+    for name, expected in published_turns.items():
         (ours,) = {one.rpartition(".")[0] for one in head.from_published({f"{name}.A": expected})}
-        found = modules[ours].matrix().detach()
+        found = rotations([modules[ours]])[0].detach()
         np.testing.assert_allclose(found, expected, atol=1e-6)
         np.testing.assert_allclose(found @ found.T, np.eye(6), atol=1e-6)
 

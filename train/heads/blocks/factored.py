@@ -3,6 +3,8 @@ ICLR 2021, section 2.3): each modality has its own way into a small space and it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,10 +19,12 @@ class Rotation(nn.Module):
         self.skew = nn.Parameter(0.02 * torch.randn(width, width))
         self.register_buffer("base", torch.eye(width))
 
-    def matrix(self) -> torch.Tensor:
-        """float32, `(width, width)`. The exponential is taken in float64: that of float32 is off by 1e-5."""
-        upper = self.skew.triu(1)
-        return self.base @ torch.linalg.matrix_exp((upper - upper.T).double()).float()
+
+def rotations(modules: Sequence[Rotation]) -> torch.Tensor:
+    """float32, `(modules, width, width)`: their matrices, all at once. The exponential is taken in float64: that of float32 is off by 1e-5."""
+    upper = torch.stack([one.skew for one in modules]).triu(1)
+    exponential = torch.linalg.matrix_exp((upper - upper.transpose(1, 2)).double()).float()
+    return torch.stack([one.base for one in modules]) @ exponential
 
 
 class FactoredLinear(nn.Module):
@@ -32,12 +36,10 @@ class FactoredLinear(nn.Module):
         self.rotations = nn.ModuleList(Rotation(inner) for _ in range(modalities))
         self.shared = nn.Linear(inner, outputs)
 
-    def matrices(self, modalities: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """W transposed, `(modalities, 1, inputs, inner)`, and R, `(modalities, 1, inner, inner)`; of some modalities."""
-        own = torch.stack([one.weight.T for one in self.own[modalities]])
-        return own[:, None], torch.stack([one.matrix() for one in self.rotations[modalities]])[:, None]
+    def own_matrices(self, modalities: slice) -> torch.Tensor:
+        """W transposed, `(modalities, 1, inputs, inner)`; of some modalities."""
+        return torch.stack([one.weight.T for one in self.own[modalities]])[:, None]
 
-    def forward(self, tokens: torch.Tensor, matrices: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """`(modalities, batch, tokens, inputs)` and the matrices of these modalities -> `(modalities, batch, tokens, outputs)`."""
-        own, rotation = matrices
-        return self.shared(F.normalize(tokens @ own, dim=-1) @ rotation)
+    def forward(self, tokens: torch.Tensor, own: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+        """`(modalities, batch, tokens, inputs)`, W and R `(modalities, inner, inner)` of these modalities -> `(modalities, batch, tokens, outputs)`."""
+        return self.shared(F.normalize(tokens @ own, dim=-1) @ rotation[:, None])
