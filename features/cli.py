@@ -16,6 +16,7 @@ from longtake.features.errors import FeaturesError
 from longtake.files import write_whole
 from longtake.manifests.card import dataset_names, find_card
 from longtake.manifests.table import find_manifest, read_manifest
+from longtake.safe_text import printable_lines
 from longtake.terminal import (
     Console,
     LocalStorePath,
@@ -340,7 +341,7 @@ def card(store: Path | str, out: Path | None) -> None:
     with _open(store) as opened:
         text = store_card(opened)
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(printable_lines(text), nl=False)
     else:
         write_whole(out, text)
 

@@ -14,6 +14,7 @@ from longtake.features.errors import FeaturesError
 from longtake.features.store import STORES, open_store
 from longtake.features.tools.inspect import describe
 from longtake.features.tools.summary import counted
+from longtake.safe_text import in_page
 
 TEMPLATE = Path(__file__).with_name("catalog.html")
 
@@ -43,7 +44,7 @@ def make_catalog(folder: Path) -> tuple[str, int, int]:
             unreadable.append((name, str(error).replace(str(path), path.name)))
     if not stores and not unreadable:
         raise FeaturesError(f"{folder} holds no store; their names end in {', '.join(STORES)}")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_page)
     environment.filters |= {"counts": counted, "shell": shlex.quote}
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         folder=folder.resolve().name,

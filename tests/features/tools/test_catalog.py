@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.features.cli import main
+from longtake.features.labels import Labels
 from longtake.features.store import write_store
 from longtake.features.tools.catalog import make_catalog
 from longtake.manifests.card import find_card
@@ -94,3 +95,11 @@ def test_it_fits_the_window(folder, tmp_path, width):
     )  # fmt: skip
     inner, needed = map(int, re.search(r"<title>(\d+) (\d+)</title>", done.stdout).groups())
     assert needed <= inner
+
+
+def test_control_characters_do_not_reach_the_page(tmp_path):
+    evil = "x\x1b[2J\u202ey"
+    table = Labels(("v",), (evil,), (evil,), (evil,), np.ones((1, 1)))
+    write_store(tmp_path / "s.h5", dataset=evil, card=None, labels=table, streams=[plan(header(evil), [video("v", 2)])])
+    page, _, _ = make_catalog(tmp_path)
+    assert "x [2J y" in page and not [c for c in page if not c.isprintable() and c not in "\n\t"]
