@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtake.extract.decode import get_decoder
+from longtake.extract.decode import get_decoder, pyav
 from longtake.extract.decode.base import with_true_times
 from longtake.extract.decode.damage import num_damaged
+from longtake.extract.decode.streams import open_media
 from longtake.extract.errors import DamageSeen, DecoderUnfit, ExtractError, VideoDamaged
 from longtake.features.store import open_store
 from tests.extract.media import PYAV, WHOLE, everything, groups_of_25, write_video
@@ -115,3 +116,22 @@ def test_packets_that_are_marked(tmp_path):
     path.write_bytes(content[:at] + content[at + 188 :])
     info = PYAV.probe(path)
     assert info.damaged_seconds, "the quick probe decodes such a file"
+
+
+@pytest.mark.parametrize(
+    "codec, suffix, threads", [("libx264", "mp4", 4), ("libx265", "mkv", 1), ("libvpx", "webm", 1)]
+)
+def test_codecs_with_damage_that_is_not_reported_are_decoded_by_one_thread(
+    tmp_path, monkeypatch, codec, suffix, threads
+):
+    info = PYAV.probe(write_video(tmp_path / f"a.{suffix}", 10, codec=codec))
+    opened = []
+
+    def open_and_keep(path):
+        opened.append(open_media(path))
+        return opened[-1]
+
+    monkeypatch.setattr(pyav, "open_media", open_and_keep)
+    pictures = PYAV.pictures(info, {WHOLE: {0, 9}}, num_threads=4)
+    next(pictures)
+    assert opened[0].streams.video[0].codec_context.thread_count == threads

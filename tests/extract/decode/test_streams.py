@@ -183,3 +183,16 @@ def test_joined_recordings_with_other_streams(tmp_path):
     with pytest.raises(VideoUnreadable, match="another stream begins inside the file, as in joined recordings"):
         PYAV.probe(joined)
     assert len(PYAV.probe(one).timeline) == 150
+
+
+def test_a_picture_stream_without_pictures_is_no_cover(tmp_path):
+    """As a camera leaves a file that it did not finish."""
+    path = with_cover(tmp_path / "a.mkv", marked=False)
+    with open_media(path) as before, av.open(str(tmp_path / "none.mkv"), "w") as after:
+        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux(audio=0):
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                after.mux(packet)
+    with pytest.raises(VideoUnreadable, match="a picture stream without a picture"):
+        PYAV.probe(tmp_path / "none.mkv")
