@@ -303,13 +303,14 @@ def report(
     if (videos or show) and not store_path:
         raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
     from longtake.features.store import open_store
+    from longtake.files import write_whole
     from longtake.train.runs.page import make_page
 
     with ExitStack() as stack:
         store = stack.enter_context(open_store(store_path)) if store_path else None
         page, missing = make_page(run, store, videos, show)
     out = out or run / "report.html"
-    out.write_text(page, encoding="utf-8")
+    write_whole(out, page)
     for line in missing:
         echo(line, err=True)
     print_result(

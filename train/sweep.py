@@ -19,7 +19,7 @@ import torch
 from longtake.checks import build
 from longtake.errors import LongtakeError, LongtakeWarning
 from longtake.features.store import Store, open_store
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.processes import end_with_starter
 from longtake.terminal import finite
 from longtake.train.engine.names import unit_name
@@ -190,7 +190,7 @@ def run_sweep(
     same = {"features": str(store_path), "choices": chosen}
     stamp = out / "sweep.json"
     text = json.dumps(finite(same), indent=2, default=str) + "\n"
-    if stamp.exists() and (there := stamp.read_text(encoding="utf-8")) != text:
+    if stamp.exists() and (there := require_regular(stamp).read_text(encoding="utf-8")) != text:
         both = f"{' '.join(there.split())} there, {' '.join(text.split())} asked for"
         raise TrainError(f"{out} holds a sweep with other settings: {both}. Take another --out")
     require_same_data(out, store_path, choices)

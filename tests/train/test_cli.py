@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -176,3 +178,40 @@ def test_files_of_a_run_are_harmless_and_read_back_the_same(hostile, tmp_path):
     for file in (run / "predictions.csv", run / "epochs.csv", tmp_path / "scores.csv"):
         cells = [cell for row in csv.reader(file.read_text().splitlines()) for cell in row]
         assert "'@B" in cells and not any(has_control(cell) or cell.startswith(("=", "@", "-tes")) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "metrics.json",
+        "predictions.csv",
+        "epochs.csv",
+        "checkpoints/{model}.safetensors",
+        "resume/{model}.json",
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_files_of_a_run_are_regular_files(hostile, tmp_path, name, kind):
+    """To open a named pipe would wait for ever."""
+    store, run, _ = hostile
+    copy = shutil.copytree(run, tmp_path / "run")
+    path = copy / name.format(model=sorted((run / "checkpoints").iterdir())[0].stem)
+    path.unlink()
+    {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "device": lambda: path.symlink_to("/dev/zero")}[kind]()
+    head = (
+        "heads",
+        "--features",
+        store,
+        "--head",
+        "i3d-mlp",
+        "--epochs",
+        1,
+        "--set",
+        "width=8",
+        "--no-floor",
+        "--resume",
+    )
+    call = {"checkpoints": ("evaluate", "--features", store, "--run"), "resume": (*head, "--out")}
+    said = invoke(main, *call.get(name.partition("/")[0], ("report",)), copy, status=2).output
+    assert path.name in said and any(word in said for word in ("not a regular file", "Is a directory", "a folder"))

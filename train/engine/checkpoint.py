@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from longtake.errors import there_are
 from longtake.features.types import FeatureHeader
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.saved_exemplars import EXEMPLARS, describe
@@ -55,7 +55,7 @@ def _in_order(content: bytes) -> bytes:
 def load_checkpoint(path: Path) -> tuple[Head, HeadConfig]:
     """The head, in evaluation mode on the CPU, and its configuration. Raises `CheckpointError`."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(require_regular(path), framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(EXEMPLARS)}
     except (SafetensorError, OSError) as error:

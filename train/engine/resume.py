@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.train.engine.state import ChosenEpoch, Fitted, TrainingState
 from longtake.train.errors import CheckpointError
 from longtake.train.metrics import Metrics
@@ -50,14 +50,14 @@ class ResumePoint:
         if not self._finished.exists() or (self._checkpoint and not self._checkpoint.exists()):
             return None
         try:
-            known = json.loads(self._finished.read_text(encoding="utf-8"))
+            known = json.loads(require_regular(self._finished).read_text(encoding="utf-8"))
             if known["run_id"] != self._run_id:
                 return None
             predicted = np.array(known["predicted"], dtype=float)
             if predicted.shape != (num_videos,):
                 raise ValueError(f"scores of {predicted.shape} videos, {num_videos} expected")
             best, selected = _chosen(known["best_on_test"]), _chosen(known["validation_selected"])
-            return Fitted(None, predicted, _metrics(known["test"]), best, selected, float(known["seconds_per_epoch"]))
+            return Fitted(None, predicted, _metrics(known["test"]), best, selected, _number(known["seconds_per_epoch"]))
         except Exception as error:  # an untrusted file can be wrong in any way
             raise _damaged(self._finished, error) from error
 
@@ -112,7 +112,7 @@ class ResumePoint:
         if not self._training.exists():
             return TrainingState()
         try:
-            with safe_open(self._training, framework="pt") as file:
+            with safe_open(require_regular(self._training), framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
             if metadata.get("format") != FORMAT:
@@ -155,7 +155,7 @@ def _training_state(known: dict[str, Any], num_epochs: int) -> TrainingState:
     epochs, best, selected = known["epochs"], _chosen(known["best"]), _chosen(known["selected"])
     if not isinstance(epochs, int) or not 0 < epochs < num_epochs:
         raise ValueError(f"{epochs!r} of {num_epochs} epochs are done")
-    return TrainingState(epochs, best, selected, float(known["best_validation"]), float(known["training_seconds"]))
+    return TrainingState(epochs, best, selected, _number(known["best_validation"]), _number(known["training_seconds"]))
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
@@ -174,5 +174,12 @@ def _chosen(described: list[Any] | None) -> ChosenEpoch | None:
 
 def _metrics(known: dict[str, float]) -> Metrics:
     """NaN is one of their values, so `longtake.checks` cannot read them."""
-    values: dict[str, Any] = {name: int(v) if name == "num_videos" else float(v) for name, v in known.items()}
+    values: dict[str, Any] = {name: int(v) if name == "num_videos" else _number(v) for name, v in known.items()}
     return Metrics(**values)
+
+
+def _number(value: object) -> float:
+    """Raises `ValueError` for text and truth values."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)

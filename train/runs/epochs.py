@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.safe_text import csv_text, read_cell
 from longtake.train.engine.names import model_name
 from longtake.train.engine.state import Epoch
@@ -107,7 +107,7 @@ def _model_of(row: Mapping[str, str]) -> tuple[str, ...]:
 def _read(path: Path) -> tuple[list[str], list[Row]]:
     """Columns and rows; without the last row where an interruption cut it. Raises `DataError` for a damaged file."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with require_regular(path).open(encoding="utf-8", newline="") as file:
             text = file.read()
         columns, *lines = csv.reader(io.StringIO(text, newline=""), strict=False)
         if lines and (len(lines[-1]) < len(columns) or not text.endswith("\n")):

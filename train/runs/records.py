@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from longtake.checks import read_json, read_value, refuse
 from longtake.features.types import FeatureHeader, TextHeader
+from longtake.files import require_regular
 from longtake.train.errors import DataError
 from longtake.train.protocol.summary import Row
 
@@ -140,7 +141,7 @@ def _read(folder: Path, files: Mapping[str, type]) -> list[Any]:
 def read_values(path: Path, missing: str = "") -> Any:
     """The unchecked values of a JSON file. Raises `DataError`, with the message `missing` where there is no such file."""
     try:
-        text = path.read_bytes()
+        text = require_regular(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(missing or f"no file at {path}") from error
     except OSError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from tabulate import tabulate
 
 from longtake.errors import printable
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.safe_text import csv_text, in_markdown, read_cell
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError
@@ -57,7 +57,7 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
     path = folder / PREDICTIONS
     reader = None
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with require_regular(path).open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             for row in reader:
                 true, predicted = float(row["true"]), float(row["predicted"])

@@ -220,7 +220,9 @@ def finished(tmp_path, store):
     return call, tmp_path / "run" / "resume" / "A-total-seed0.json"
 
 
-@pytest.mark.parametrize("damage", ["[" * 100_000, "{}", {"predicted": [1.0]}, {"test": {"spearman": "high"}}])
+@pytest.mark.parametrize(
+    "damage", ["[" * 100_000, "{}", {"predicted": [1.0]}, {"test": {"spearman": "high"}}, {"seconds_per_epoch": "0.5"}]
+)
 def test_a_finished_model_that_is_damaged_is_named(finished, damage):
     call, record = finished
     known = json.loads(record.read_text())
