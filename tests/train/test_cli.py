@@ -6,6 +6,8 @@ import os
 import shutil
 from dataclasses import replace
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -215,3 +217,24 @@ def test_files_of_a_run_are_regular_files(hostile, tmp_path, name, kind):
     call = {"checkpoints": ("evaluate", "--features", store, "--run"), "resume": (*head, "--out")}
     said = invoke(main, *call.get(name.partition("/")[0], ("report",)), copy, status=2).output
     assert path.name in said and any(word in said for word in ("not a regular file", "Is a directory", "a folder"))
+
+
+def test_features_that_do_not_match_their_checksum_are_refused(tmp_path):
+    """By all commands that use them, with the name of the video."""
+    store = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, dim=8)
+    head = ("heads", "--features", store, "--head", "ridge", "--no-floor", "--out")
+    invoke(main, *head, tmp_path / "run")
+    with h5py.File(store, "r+") as file:
+        names: list[str] = []
+        file.visit(lambda name: names.append(name) if name.endswith("/features") and "text" not in name else None)
+        (name,) = names
+        values = file[name][:]
+        values.view(np.uint32)[0, 0] ^= 1
+        file[name][...] = values
+    for call in (
+        (*head, tmp_path / "other"), (*head, tmp_path / "run", "--resume"), ("evaluate", "--run", tmp_path / "run", "--features", store),
+        ("predict", "--run", tmp_path / "run", "--features", store),
+    ):  # fmt: skip
+        said = invoke(main, *call, status=2).output
+        assert said.startswith("error: ") and "A_000: its features do not match their checksum" in said, call
+    assert not (tmp_path / "other").exists()
