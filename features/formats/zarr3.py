@@ -44,7 +44,7 @@ from longtake.features.formats.tree import (
 )
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
-from longtake.features.remote import plain_errors
+from longtake.features.remote import plain_errors, require_bounded, storage_options
 from longtake.features.store import Store
 from longtake.features.stream import BLOCK_BYTES
 from longtake.files import Writer, require_regular
@@ -118,8 +118,12 @@ def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
         # Zarr warns that consolidated metadata are not yet in its specification. FORMAT.md describes them.
         warnings.simplefilter("ignore", ZarrUserWarning)
         with zarr.config.set({"array.write_empty_chunks": True, "json_indent": None}):
-            kind = FsspecStore.from_url if isinstance(path, str) else LocalStore
-            yield kind(path, read_only=read_only)
+            if isinstance(path, str):
+                if read_only:
+                    require_bounded(f"{path.rstrip('/')}/zarr.json")
+                yield FsspecStore.from_url(path, storage_options=storage_options(path), read_only=read_only)
+            else:
+                yield LocalStore(path, read_only=read_only)
 
 
 def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes:
@@ -247,6 +251,8 @@ def open_file(path: Path | str) -> Store:
     except FileNotFoundError as error:
         raise NotAStore(f"no feature store at {path}: it has no zarr.json") from error
     except damage() as error:
+        if isinstance(error, NotAStore) and f"cannot read {path}" in str(error):
+            raise
         raise NotAStore(f"{path} is not a Longtake feature store, or is damaged: {one_line(error)}") from error
     return read_store(path, tree, files.close, num_bytes)
 

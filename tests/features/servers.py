@@ -2,7 +2,7 @@
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -84,3 +84,47 @@ def s3_server(monkeypatch):
         yield "lab"
     finally:
         server.stop()
+
+
+@contextmanager
+def failing_server():
+    """Yields a URL whose folders fail in ways of their own: `status-503`, `loop`, `endless`, `silent`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self.fail(with_body=False)
+
+        def do_GET(self):
+            self.fail(with_body=True)
+
+        def fail(self, with_body):
+            how = self.path.split("/")[1]
+            if how == "silent":
+                stop.wait(20)
+                return
+            self.send_response({"loop": 302, "endless": 200}.get(how) or int(how.removeprefix("status-")))
+            if how == "loop":
+                self.send_header("Location", self.path)
+            if how == "endless":
+                self.send_header("Connection", "close")
+            else:
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+            with suppress(OSError):
+                while how == "endless" and with_body and not stop.is_set():
+                    self.wfile.write(bytes(1 << 16))
+
+        def log_message(self, *_):
+            pass
+
+    stop = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        stop.set()
+        server.shutdown()
+        server.server_close()

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from longtake.features import remote
 from longtake.features.cli import main
 from longtake.features.errors import NotAStore
 from longtake.features.formats import hdf5
 from longtake.features.store import open_store, write_store
 from longtake.features.tools.inspect import diff
 from tests.features.fakes import header, labels, make_store, plan, video
-from tests.features.servers import http_server, s3_server
+from tests.features.servers import failing_server, http_server, s3_server
 
 WIDE = header(dim=256)
 LENGTHS = {f"v{number:03d}": 60 + number % 7 for number in range(200)}
@@ -137,3 +138,21 @@ def test_a_server_that_fails_while_it_is_read(tmp_path, monkeypatch):
             store.stream().read("b")
         source.works = True
         assert len(store.stream().read("b").features) == 200
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_failures_of_a_web_server_are_named(monkeypatch, suffix):
+    monkeypatch.setattr(remote, "READ_SECONDS", 0.2)
+    cases = {
+        "status-503": "cannot read .*: the server failed with status 503; try again later",
+        "status-403": "cannot read .*: the server refuses access, with status 403",
+        "status-404": "no feature store at",
+        "loop": "cannot read .*: the server redirects without end",
+        "endless": "does not state the size of the file",
+        "silent": "cannot read .*: the server did not answer in time",
+    }
+    with failing_server() as url:
+        for how, words in cases.items():
+            with pytest.raises(NotAStore, match=words) as caught:
+                open_store(f"{url}/{how}/s{suffix}")
+            assert "\n" not in str(caught.value)
