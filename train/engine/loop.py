@@ -19,7 +19,7 @@ from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.data.windows import WHOLE
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.losses import batch_loss
-from longtake.train.engine.predict import predict, predict_stages, with_stages
+from longtake.train.engine.predict import predict_stages, with_stages
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.engine.stacked import Stack
 from longtake.train.engine.state import Epoch, Fitted, TrainingState
@@ -242,7 +242,7 @@ def _choose(model: _Model, test: Metrics) -> TrainingState:
     if test.spearman > (-math.inf if state.best is None else state.best[1].spearman):
         state = replace(state, best=(state.epochs, test))
     if len(rows):
-        predicted = predict(model.maker, rows, model.head, task.scale, model.settings, task.window)
+        predicted, _ = predict_stages(model.maker, rows, model.head, task.scale, model.settings, task.window)
         validation = spearman(task.scores(rows), predicted)
         if validation > state.best_validation:
             state = replace(state, best_validation=validation, selected=(state.epochs, test))

@@ -15,18 +15,12 @@ from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, aiou, boundary_iou
 
 
-def predict(
-    maker: BatchMaker, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
-) -> np.ndarray:
-    """Scores in judges' units, float64 `(rows,)`. The head is in evaluation mode, so no score depends on its batch."""
-    return predict_stages(maker, rows, head, scale, settings, window)[0]
-
-
 @torch.no_grad()
 def predict_stages(
     maker: BatchMaker, rows: np.ndarray, head: Head, scale: ScoreScale, settings: TrainSettings, window: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Scores as `predict` returns them. Of a head that predicts boundaries of stages, these too, float64 `(rows, boundaries)` seconds."""
+    """Scores in judges' units, float64 `(rows,)`; of a head that predicts boundaries of stages, these too, float64 `(rows, boundaries)` seconds.
+    The head is in evaluation mode, so no score depends on its batch."""
     head.eval()
     place = {row: index for index, row in enumerate(rows.tolist())}
     scores01 = np.zeros(len(rows))

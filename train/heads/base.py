@@ -240,8 +240,9 @@ class Head(nn.Module):
 
     @classmethod
     def needs(cls, settings: Any) -> Needs:
-        """What a head with these settings must be given."""
-        return Needs()
+        """What a head with these settings must be given: clips alone, unless it says otherwise, and those of padding where it has a setting
+        `mask`, which is false."""
+        return Needs(sees_padding=not getattr(settings, "mask", True))
 
     @property
     def batch_needs(self) -> Needs:

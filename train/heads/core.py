@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from longtake.train.errors import require_at_least
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Source
-from longtake.train.heads.blocks.contrast import Differences, GroupSettings, exemplars_of, judge
+from longtake.train.heads.base import Batch, HeadOutput, Source
+from longtake.train.heads.blocks.contrast import Differences, GroupHead, GroupSettings, exemplars_of, judge
 from longtake.train.heads.published import num_modules, size
 from longtake.train.heads.usdl import mean_of_clips
 
@@ -64,7 +64,7 @@ class RegressionTree(nn.Module):
         return reached, self.leaves(nodes)[..., 0].float()
 
 
-class CoRe(Head):
+class CoRe(GroupHead):
     """CoRe: the mean of the clips, that of an exemplar and its score, to a tree of differences. 2,510,382 parameters for 1024-wide features."""
 
     SOURCE = Source(
@@ -102,17 +102,10 @@ class CoRe(Head):
         levels = num_modules(state, "tree.choices.")
         return {"width": size(state, "tree.root.weight"), "depth": levels + 1 if levels else None}
 
-    @classmethod
-    def needs(cls, settings: CoReSettings) -> Needs:
-        return replace(settings.needs, sees_padding=not settings.mask)
-
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.tree = RegressionTree(2 * dim + 1, s.width, s.depth)
         self.differences = Differences(s, 2 ** (s.depth - 1))
-
-    def learn_groups(self, training: Comparable) -> None:
-        self.differences.learn_groups(training)
 
     def forward(self, batch: Batch) -> HeadOutput:
         features = [mean_of_clips(one.clips, self.mask(one)) for one in (batch, exemplars_of(batch))]

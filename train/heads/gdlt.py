@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
+from longtake.train.heads.base import Batch, Head, HeadOutput, Source
 from longtake.train.heads.blocks.layers import SHARED_KEY_MAP, ContextEncoder, DiagonalScore, xavier_
 from longtake.train.heads.blocks.transformer import decoder
 from longtake.train.heads.published import num_modules, size
@@ -41,10 +41,6 @@ class GDLT(Head):
     Settings = GDLTSettings
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
     stacks = True
-
-    @classmethod
-    def needs(cls, settings: GDLTSettings) -> Needs:
-        return Needs(sees_padding=not settings.mask)
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings

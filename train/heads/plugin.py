@@ -5,9 +5,9 @@ Clips keep their width, so that the host's own layers stay what they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ from longtake.train.heads.blocks.action_graph import MAG2, SAGE
 from longtake.train.heads.blocks.layers import Projection
 from longtake.train.heads.blocks.segmentation import times_of, to_clips
 from longtake.train.heads.mvla import Guidance, MVLASettings, own_texts
-from longtake.train.heads.staged import GROUPS, Grains, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
+from longtake.train.heads.staged import GROUPS, StagedMVLA, StagedSettings, StageGuidance, boundaries_of
 
 PREFIX, SUFFIX = "plugin_", "_texts"
 """Of the buffers that hold a plug-in's texts, `plugin_<group>_texts`, in its checkpoint too."""
@@ -30,14 +30,6 @@ class MAG2Settings:
     dropout: float = 0.3
 
 
-def with_clips(batch: Batch, inform: Callable[[Batch], torch.Tensor]) -> Batch:
-    """The batch with informed clips, and those of its exemplars informed in the same way."""
-    informed = replace(batch, clips=inform(batch))
-    if batch.exemplar is None:
-        return informed
-    return replace(informed, exemplar=replace(batch.exemplar, clips=inform(batch.exemplar)))
-
-
 def both(host: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Terms of the host and of the plug-in, added where both have one of a name."""
     return {**host, **{name: host[name] + term if name in host else term for name, term in own.items()}}
@@ -45,6 +37,8 @@ def both(host: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[st
 
 class PlugIn(Head):
     """A head before another, its host. What the host can do beyond `forward`, it cannot."""
+
+    host_reads_terms: ClassVar[bool] = True
 
     def __init__(self, host: Head, dim: int, texts: Mapping[str, torch.Tensor], audio_dim: int, settings: Any) -> None:
         nn.Module.__init__(self)
@@ -66,6 +60,22 @@ class PlugIn(Head):
     def learn_groups(self, training: Comparable) -> None:
         self.host.learn_groups(training)
 
+    def inform(self, batch: Batch) -> tuple[torch.Tensor, Any]:
+        """Informed clips, zero where there is none, and what `finish` needs of the videos of the batch."""
+        raise NotImplementedError
+
+    def finish(self, output: HeadOutput, batch: Batch, seen: Any) -> HeadOutput:
+        """The host's output, with what the plug-in adds to it."""
+        return output
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        """Exemplars are informed in the same way."""
+        clips, seen = self.inform(batch)
+        informed = replace(batch, clips=clips, terms=batch.terms if self.host_reads_terms else None)
+        if batch.exemplar is not None:
+            informed = replace(informed, exemplar=replace(batch.exemplar, clips=self.inform(batch.exemplar)[0]))
+        return self.finish(self.host(informed), batch, seen)
+
 
 class WithMAG2(PlugIn):
     """MAG2 (MLAVL, Table 4): action texts inform the clips."""
@@ -76,9 +86,9 @@ class WithMAG2(PlugIn):
         self.text = Projection(self.texts("visual_actions").shape[1], dim)
         self.mag2 = MAG2(dim, SAGE, self.settings.dropout)
 
-    def forward(self, batch: Batch) -> HeadOutput:
+    def inform(self, batch: Batch) -> tuple[torch.Tensor, Any]:
         texts = self.text(self.texts("visual_actions"))
-        return self.host(with_clips(batch, lambda one: self.mag2(one.clips, self.mask(one), texts)))
+        return self.mag2(batch.clips, self.mask(batch), texts), None
 
 
 class WithMVLA(PlugIn):
@@ -94,27 +104,21 @@ class WithMVLA(PlugIn):
     def build(self, dim: int, audio_dim: int) -> None:
         self.guidance = Guidance(self.settings, self.texts(self.groups[0]), audio_dim or dim, dim)
 
-    def forward(self, batch: Batch) -> HeadOutput:
-        texts = self.guidance.texts(self.texts(self.groups[0]))
-        seen = []
+    def inform(self, batch: Batch) -> tuple[torch.Tensor, Any]:
+        mask, texts = self.mask(batch), self.guidance.texts(self.texts(self.groups[0]))
+        vision = self.guidance.vision_of_clips(batch, mask)
+        clips = self.guidance.attend(batch.clips, vision, own_texts(texts, batch.terms), mask)
+        return clips.masked_fill(~mask[..., None], 0.0), (vision, texts, mask)
 
-        def inform(one: Batch) -> torch.Tensor:
-            mask = self.mask(one)
-            vision = self.guidance.vision_of_clips(one, mask)
-            seen.append((vision, mask))
-            clips = self.guidance.attend(one.clips, vision, own_texts(texts, one.terms), mask)
-            return clips.masked_fill(~mask[..., None], 0.0)
-
-        output = self.host(with_clips(batch, inform))
-        vision, mask = seen[0]
-        losses = self.guidance.losses(batch, batch.clips, vision, texts, mask)
-        return replace(output, losses=both(output.losses, losses))
+    def finish(self, output: HeadOutput, batch: Batch, seen: Any) -> HeadOutput:
+        return replace(output, losses=both(output.losses, self.guidance.losses(batch, batch.clips, *seen)))
 
 
 class WithStages(PlugIn):
     """MVLA whole before a host. As in the scheme for long programmes, the host reads clips, so clips attend; segmentation and similarity
     are those of `StagedMVLA`."""
 
+    host_reads_terms = False
     Settings = StagedSettings
 
     @classmethod
@@ -124,23 +128,18 @@ class WithStages(PlugIn):
     def build(self, dim: int, audio_dim: int) -> None:
         self.guidance = StageGuidance(self.settings, self.texts("stages"), audio_dim or dim, dim)
 
-    def forward(self, batch: Batch) -> HeadOutput:
-        guidance = self.guidance
+    def inform(self, batch: Batch) -> tuple[torch.Tensor, Any]:
+        guidance, mask = self.guidance, self.mask(batch)
         texts = [guidance.texts(self.texts(group)) for group in GROUPS]
-        seen: list[Grains] = []
+        grains = guidance.grains(batch, batch.clips, mask)
+        vision = grains.vision
+        if grains.found is not None:
+            vision = to_clips(vision, grains.grid, batch.mask, times_of(batch))
+        clips = guidance.attend(batch.clips, vision, guidance.own(batch, *texts), mask)
+        return clips.masked_fill(~mask[..., None], 0.0), (grains, *texts)
 
-        def inform(one: Batch) -> torch.Tensor:
-            mask = self.mask(one)
-            grains = guidance.grains(one, one.clips, mask)
-            seen.append(grains)
-            vision = grains.vision
-            if grains.found is not None:
-                vision = to_clips(vision, grains.grid, one.mask, times_of(one))
-            clips = guidance.attend(one.clips, vision, guidance.own(one, *texts), mask)
-            return clips.masked_fill(~mask[..., None], 0.0)
-
-        output = self.host(replace(with_clips(batch, inform), terms=None))
-        losses = guidance.losses_of(batch, seen[0], *texts)
+    def finish(self, output: HeadOutput, batch: Batch, seen: Any) -> HeadOutput:
+        losses = self.guidance.losses_of(batch, *seen)
         boundaries = boundaries_of(seen[0]) if output.boundaries is None else output.boundaries
         return replace(output, boundaries=boundaries, losses=both(output.losses, losses))
 

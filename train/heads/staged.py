@@ -23,16 +23,11 @@ from longtake.train.heads.blocks.segmentation import (
     Grid,
     Segmentation,
     Segmented,
-    boundary_loss,
-    boundary_seconds,
     frame_grid,
     require_stages,
     spans,
-    stage_means,
-    stage_of_frames,
     times_of,
     to_frames,
-    true_or_predicted,
 )
 from longtake.train.heads.mvla import HARD, MVLA, SOFT, Guidance, MVLASettings, divergence, own_texts, similarity_loss
 
@@ -131,7 +126,7 @@ class StageGuidance(Guidance):
             clips, vision = self.clip_projection(clips) * mask[..., None], self.vision_of_clips(batch, mask)
             grid = Grid(batch.mask, times_of(batch))
             index = self._fixed(batch, grid)
-            means, true_stage = stage_means(grid, index), stage_of_frames(grid, index)
+            means, true_stage = grid.stage_means(index), grid.stage_of_frames(index)
             return Grains(clips, vision, batch.mask, means, true_stage, grid, None)
         grid = frame_grid(batch, s.frames)
         if batch.second_stream is not None:
@@ -139,9 +134,9 @@ class StageGuidance(Guidance):
         else:
             vision = to_frames(self.vision_of_clips(batch, mask), batch.mask, times_of(batch), grid)
         found = self.segmentation(batch, grid, clips, vision)
-        true = true_or_predicted(found, grid, batch.boundaries)
+        true = grid.true_or_predicted(found, batch.boundaries)
         used = true if s.boundaries == TRUE else found.index
-        means, true_stage = stage_means(grid, used), stage_of_frames(grid, true)
+        means, true_stage = grid.stage_means(used), grid.stage_of_frames(true)
         return Grains(found.frames, vision, grid.mask, means, true_stage, grid, found)
 
     def _fixed(self, batch: Batch, grid: Grid) -> torch.Tensor:
@@ -163,7 +158,7 @@ class StageGuidance(Guidance):
             return {}
         found = {}
         if grains.found is not None and s.boundary_weight:
-            found["boundaries"] = s.boundary_weight * boundary_loss(grains.found.logits, grains.grid, batch.boundaries)
+            found["boundaries"] = s.boundary_weight * grains.grid.boundary_loss(grains.found.logits, batch.boundaries)
         stage_terms, video_terms = terms_of(batch)
         terms = []
         for branch in (grains.clips, grains.vision):
@@ -235,4 +230,4 @@ class StagedMVLA(Head):
 
 def boundaries_of(grains: Grains) -> torch.Tensor | None:
     """Predicted ones, whichever were used."""
-    return None if grains.found is None else boundary_seconds(grains.grid, grains.found.index)
+    return None if grains.found is None else grains.grid.boundary_seconds(grains.found.index)

@@ -8,14 +8,14 @@ layer lets the queries attend to each other, the temperature begins at 0.07 and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.heads.base import Batch, Comparable, Head, HeadOutput, Needs, Source
-from longtake.train.heads.blocks.contrast import Differences, GroupSettings, exemplars_of, judge
+from longtake.train.heads.base import Batch, HeadOutput, Source
+from longtake.train.heads.blocks.contrast import Differences, GroupHead, GroupSettings, exemplars_of, judge
 from longtake.train.heads.blocks.layers import two_layers, xavier_
 from longtake.train.heads.published import num_modules, rename, size
 from longtake.train.heads.settings import later
@@ -93,7 +93,7 @@ def sparsity_loss(looks: torch.Tensor) -> torch.Tensor:
     return ((clips - centres_of(looks)[..., None]).abs() * looks).sum(-1).mean()
 
 
-class TPT(Head):
+class TPT(GroupHead):
     """TPT: five queries parse the clips into parts, compared with those of an exemplar. 5,656,354 parameters for 1024-wide features."""
 
     SOURCE = Source(
@@ -127,10 +127,6 @@ class TPT(Head):
             "groups": size(state, "group.2.weight"),
         }
 
-    @classmethod
-    def needs(cls, settings: TPTSettings) -> Needs:
-        return replace(settings.needs, sees_padding=not settings.mask)
-
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.places = nn.Parameter(torch.empty(s.queries, s.width))
@@ -142,9 +138,6 @@ class TPT(Head):
             nn.Sequential(nn.Linear(s.width, 128), nn.ReLU(), nn.Linear(128, s.groups)) for _ in range(2)
         )
         self.differences = Differences(s, s.groups)
-
-    def learn_groups(self, training: Comparable) -> None:
-        self.differences.learn_groups(training)
 
     def parse(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
         """Parts `(batch, queries, width)`, what the queries of each layer look at, and the lengths of videos."""

@@ -28,11 +28,8 @@ from longtake.train.heads.blocks.segmentation import (
     Grid,
     Segmentation,
     Segmented,
-    boundary_loss,
-    boundary_seconds,
     frame_grid,
     require_stages,
-    true_or_predicted,
 )
 from longtake.train.heads.published import num_modules, size
 from longtake.train.heads.settings import later
@@ -224,10 +221,10 @@ class TSA(Head):
         if s.boundaries == FIXED:
             return Stages(stage_points(found.frames, grid, equal_parts(grid, s.stages), s.points), None, None)
         labelled = self.training and s.stages_in_training == LABELLED or s.boundaries == TRUE
-        index = true_or_predicted(found, grid, batch.boundaries) if labelled else found.index
-        loss = boundary_loss(found.logits, grid, batch.boundaries, mean=s.boundary_mean)
+        index = grid.true_or_predicted(found, batch.boundaries) if labelled else found.index
+        loss = grid.boundary_loss(found.logits, batch.boundaries, mean=s.boundary_mean)
         points = stage_points(found.frames, grid, index, s.points)
-        return Stages(points, boundary_seconds(grid, found.index), loss)
+        return Stages(points, grid.boundary_seconds(found.index), loss)
 
     def compare(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
         """How much better the one is, `(pairs,)`: the mean over stages and points, of features `(pairs, stages, points, width)`."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from longtake.train.errors import SettingsError, require_one_of
-from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
+from longtake.train.heads.base import Batch, Head, HeadOutput, Source
 from longtake.train.heads.published import size
 from longtake.train.heads.settings import WithLater, later
 
@@ -84,10 +84,6 @@ class MeanMLP(Head):
     sees_means = True
     stacks = stacks_padded = True
 
-    @classmethod
-    def needs(cls, settings: MLPSettings) -> Needs:
-        return Needs(sees_padding=not settings.mask)
-
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.layers = perceptron(dim, s.width, 1, s.dropout)
@@ -106,10 +102,6 @@ class USDL(Head):
     }
     sees_means = True
     stacks = stacks_padded = True
-
-    @classmethod
-    def needs(cls, settings: USDLSettings) -> Needs:
-        return Needs(sees_padding=not settings.mask)
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings

@@ -7,7 +7,7 @@ import torch
 from longtake.features.store import open_store
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.engine.predict import predict, predict_stages, with_stages
+from longtake.train.engine.predict import predict_stages, with_stages
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Head, HeadOutput
 from longtake.train.metrics import Metrics
@@ -38,7 +38,6 @@ def test_scores_are_in_judges_units_and_in_the_order_of_the_rows(maker):
     scores, boundaries = predict_stages(maker, rows, NamesRows(32, None), SCALE, settings, 8)
     np.testing.assert_allclose(scores, 10 + 20 * rows / 100, rtol=1e-6)
     np.testing.assert_array_equal(boundaries, rows[:, None])
-    np.testing.assert_array_equal(predict(maker, rows, NamesRows(32, None), SCALE, settings, 8), scores)
 
 
 def test_metrics_of_stages_need_labels_of_stages(maker):

@@ -17,7 +17,7 @@ from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.heads.blocks.segmentation import Grid, frame_grid, true_or_predicted
+from longtake.train.heads.blocks.segmentation import Grid, frame_grid
 from longtake.train.heads.tsa import TSA, CrossAttention, TSASettings, equal_parts, stage_points
 from tests.train.heads.goldens import check_gradients, compared, evaluated, norms, numbers_of, pair_store, tensors
 from tests.train.heads.kit import arrays_of, layer_norm, make_batch, make_head
@@ -249,7 +249,7 @@ def published_scores(head, batch, numbers, labelled):
     found = head.segmentation((batch, batch.exemplar))
     for one, frames, seen in zip((batch, batch.exemplar), published_maps(head, numbers), found):
         grid = frame_grid(one, s.frames)
-        index = true_or_predicted(seen, grid, one.boundaries) if labelled else seen.index
+        index = grid.true_or_predicted(seen, one.boundaries) if labelled else seen.index
         points = stage_points(frames, grid, index, s.points)
         tokens.append(points.unflatten(-1, (s.width, 4)).transpose(3, 4).flatten(2, 3))
         indices.append(stage_points(seen.frames, grid, index, s.points))

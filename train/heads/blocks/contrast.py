@@ -4,7 +4,7 @@ Regression, CoRe, ICCV 2021)."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.train.errors import DataError, SettingsError, require_one_of
-from longtake.train.heads.base import CATEGORY, Batch, Comparable, ExemplarRule, Needs
+from longtake.train.heads.base import CATEGORY, Batch, Comparable, ExemplarRule, Head, Needs
 from longtake.train.heads.settings import WithLater, fact, later
 
 QUANTILES, ORDER = "quantiles", "order"
@@ -194,6 +194,19 @@ class Differences(nn.Module):
             return F.nll_loss(log_probabilities, group) + error.mean()
         in_group = counted.new_zeros(len(self.edges) - 1).index_add(0, group, counted)
         return F.nll_loss(log_probabilities, group) + (error / in_group[group].clamp(min=1)).sum()
+
+
+class GroupHead(Head):
+    """A head that predicts in which group the difference to an exemplar is, and where in it."""
+
+    differences: Differences
+
+    @classmethod
+    def needs(cls, settings: GroupSettings) -> Needs:
+        return replace(settings.needs, sees_padding=not getattr(settings, "mask", True))
+
+    def learn_groups(self, training: Comparable) -> None:
+        self.differences.learn_groups(training)
 
 
 Compare = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]

@@ -42,6 +42,49 @@ class Grid:
     def middles(self) -> torch.Tensor:
         return self.seconds.mean(-1)
 
+    def boundary_frames(self, boundaries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boundaries `(batch, boundaries)` in seconds -> the first frame whose middle is not before each, int64, and whether the boundary is known
+        and inside the video, bool."""
+        middles = self.middles.masked_fill(~self.mask, float("inf"))
+        lengths = self.mask.sum(1, keepdim=True)
+        known = ~boundaries.isnan()
+        index = (middles[:, None] < boundaries.nan_to_num(nan=-1e9)[..., None]).sum(-1)
+        inside = known & (index > 0) & (index < lengths)
+        return index.clamp(min=1).minimum(lengths - 1).clamp(min=0), inside
+
+    def boundary_loss(self, logits: torch.Tensor, boundaries: torch.Tensor | None, mean: bool = False) -> torch.Tensor:
+        """Equation 4 on logits `(batch, frames, boundaries)`: binary cross-entropy, summed over frames and boundaries as the text has it, or their
+        `mean`, as published code of TSA has it; the mean over the videos of which boundaries are known; 0 where none is."""
+        if boundaries is None:
+            return logits.sum() * 0
+        index, known = self.boundary_frames(boundaries)
+        label = F.one_hot(index, logits.shape[1]).transpose(1, 2).to(logits.dtype)
+        terms = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
+        counted = self.mask[..., None] & known[:, None]
+        return (terms * counted).sum() / (counted if mean else known.any(1)).sum().clamp(min=1)
+
+    def true_or_predicted(self, found: Segmented, boundaries: torch.Tensor | None) -> torch.Tensor:
+        """The oracle: true boundaries of videos that have all of theirs, predicted ones of the others; as frames, int64 `(batch, boundaries)`."""
+        if boundaries is None:
+            return found.index
+        index, known = self.boundary_frames(boundaries)
+        return torch.where(known.all(1, keepdim=True), index, found.index)
+
+    def stage_of_frames(self, index: torch.Tensor) -> torch.Tensor:
+        """int64, `(batch, frames)`: the stage of each frame, from 0."""
+        place = torch.arange(self.mask.shape[1], device=index.device)
+        return (place[None, :, None] >= index[:, None]).sum(-1)
+
+    def stage_means(self, index: torch.Tensor) -> torch.Tensor:
+        """float32, `(batch, boundaries + 1, frames)`: by which a product with frame features averages them over each stage."""
+        inside = F.one_hot(self.stage_of_frames(index), index.shape[1] + 1).transpose(1, 2) * self.mask[:, None]
+        return inside / inside.sum(-1, keepdim=True).clamp(min=1)
+
+    def boundary_seconds(self, index: torch.Tensor) -> torch.Tensor:
+        """Where the frames of `index` begin, `(batch, boundaries)` seconds: halfway between a frame's middle and that of the frame before."""
+        before = (index - 1).clamp(min=0)
+        return (self.middles.gather(1, index) + self.middles.gather(1, before)) / 2
+
 
 def frame_grid(batch: Batch, num_frames: int) -> Grid:
     """The frames of the batch's second stream where it has a clock of its own; otherwise `num_frames` of equal length over the time
@@ -174,54 +217,3 @@ def most_confident(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     for choice in reversed(choices):
         found.append(choice.gather(1, found[-1][:, None])[:, 0])
     return torch.stack(found[::-1], 1).minimum(lengths[:, None] - 1)
-
-
-def boundary_frames(grid: Grid, boundaries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boundaries `(batch, boundaries)` in seconds -> the first frame whose middle is not before each, int64, and whether the boundary is known
-    and inside the video, bool."""
-    middles = grid.middles.masked_fill(~grid.mask, float("inf"))
-    lengths = grid.mask.sum(1, keepdim=True)
-    known = ~boundaries.isnan()
-    index = (middles[:, None] < boundaries.nan_to_num(nan=-1e9)[..., None]).sum(-1)
-    inside = known & (index > 0) & (index < lengths)
-    return index.clamp(min=1).minimum(lengths - 1).clamp(min=0), inside
-
-
-def boundary_loss(
-    logits: torch.Tensor, grid: Grid, boundaries: torch.Tensor | None, mean: bool = False
-) -> torch.Tensor:
-    """Equation 4 on logits `(batch, frames, boundaries)`: binary cross-entropy, summed over frames and boundaries as the text has it, or their
-    `mean`, as published code of TSA has it; the mean over the videos of which boundaries are known; 0 where none is."""
-    if boundaries is None:
-        return logits.sum() * 0
-    index, known = boundary_frames(grid, boundaries)
-    label = F.one_hot(index, logits.shape[1]).transpose(1, 2).to(logits.dtype)
-    terms = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
-    counted = grid.mask[..., None] & known[:, None]
-    return (terms * counted).sum() / (counted if mean else known.any(1)).sum().clamp(min=1)
-
-
-def true_or_predicted(found: Segmented, grid: Grid, boundaries: torch.Tensor | None) -> torch.Tensor:
-    """The oracle: true boundaries of videos that have all of theirs, predicted ones of the others; as frames, int64 `(batch, boundaries)`."""
-    if boundaries is None:
-        return found.index
-    index, known = boundary_frames(grid, boundaries)
-    return torch.where(known.all(1, keepdim=True), index, found.index)
-
-
-def stage_of_frames(grid: Grid, index: torch.Tensor) -> torch.Tensor:
-    """int64, `(batch, frames)`: the stage of each frame, from 0."""
-    place = torch.arange(grid.mask.shape[1], device=index.device)
-    return (place[None, :, None] >= index[:, None]).sum(-1)
-
-
-def stage_means(grid: Grid, index: torch.Tensor) -> torch.Tensor:
-    """float32, `(batch, boundaries + 1, frames)`: by which a product with frame features averages them over each stage."""
-    inside = F.one_hot(stage_of_frames(grid, index), index.shape[1] + 1).transpose(1, 2) * grid.mask[:, None]
-    return inside / inside.sum(-1, keepdim=True).clamp(min=1)
-
-
-def boundary_seconds(grid: Grid, index: torch.Tensor) -> torch.Tensor:
-    """Where the frames of `index` begin, `(batch, boundaries)` seconds: halfway between a frame's middle and that of the frame before."""
-    before = (index - 1).clamp(min=0)
-    return (grid.middles.gather(1, index) + grid.middles.gather(1, before)) / 2

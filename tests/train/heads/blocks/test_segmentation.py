@@ -10,15 +10,10 @@ from longtake.train.heads.base import Batch, SecondStream
 from longtake.train.heads.blocks.segmentation import (
     Grid,
     Segmentation,
-    boundary_frames,
-    boundary_loss,
-    boundary_seconds,
     frame_grid,
     most_confident,
-    stage_means,
     to_clips,
     to_frames,
-    true_or_predicted,
 )
 from longtake.train.metrics import aiou, boundary_iou
 
@@ -98,7 +93,7 @@ def test_the_most_confident_frames_in_order(num_boundaries, lengths):
 def test_a_video_with_fewer_frames_than_stages_is_survived():
     grid = grid_of([5, 1])
     index = most_confident(torch.zeros(2, 5, 2), grid.mask)
-    means = stage_means(grid, index)
+    means = grid.stage_means(index)
     assert torch.isfinite(means).all() and index[1].max() == 0
 
 
@@ -113,20 +108,20 @@ def test_equation_4():
             p_hat = 1 / (1 + np.exp(-logits[row, t, number]))
             p = float(t == frame)
             total -= p * np.log(p_hat) + (1 - p) * np.log(1 - p_hat)
-    found = boundary_loss(tensor(logits), grid, tensor(boundaries))
+    found = grid.boundary_loss(tensor(logits), tensor(boundaries))
     assert float(found) == pytest.approx(total / 2, abs=1e-5), "two videos have a boundary"
-    assert float(boundary_loss(tensor(logits), grid, None)) == 0
-    assert float(boundary_loss(tensor(logits), grid, tensor(boundaries * np.nan))) == 0
+    assert float(grid.boundary_loss(tensor(logits), None)) == 0
+    assert float(grid.boundary_loss(tensor(logits), tensor(boundaries * np.nan))) == 0
 
 
 def test_stages_between_boundaries():
     grid = grid_of([8, 5], 2.0, start=10.0)
     boundaries = tensor([[11.0, 13.1], [11.2, np.nan]])
-    index, known = boundary_frames(grid, boundaries)
+    index, known = grid.boundary_frames(boundaries)
     assert index[0].tolist() == [2, 6] and known.tolist() == [[True, True], [True, False]]
-    np.testing.assert_allclose(boundary_seconds(grid, index)[0], [11.0, 13.0])
+    np.testing.assert_allclose(grid.boundary_seconds(index)[0], [11.0, 13.0])
     frames = tensor(RNG.normal(size=(2, 8, 3))) * grid.mask[..., None]
-    stages = stage_means(grid, torch.tensor([[2, 6], [1, 3]])) @ frames
+    stages = grid.stage_means(torch.tensor([[2, 6], [1, 3]])) @ frames
     expected = [(frames[0, :2], frames[0, 2:6], frames[0, 6:]), (frames[1, :1], frames[1, 1:3], frames[1, 3:5])]
     for row, parts in enumerate(expected):
         for stage, part in enumerate(parts):
@@ -139,9 +134,9 @@ def test_the_oracle():
     batch = Batch(torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.zeros(2), (0, 1),
                   seconds=seconds_of(mask_of([3, 3]), 2, 1))  # fmt: skip
     found = Segmentation(4, 8, 2, 0.1).eval()(batch, grid)
-    index = true_or_predicted(found, grid, tensor([[1.0, 2.0], [1.0, np.nan]]))
+    index = grid.true_or_predicted(found, tensor([[1.0, 2.0], [1.0, np.nan]]))
     assert index[0].tolist() == [2, 4] and torch.equal(index[1], found.index[1])
-    assert torch.equal(true_or_predicted(found, grid, None), found.index)
+    assert torch.equal(grid.true_or_predicted(found, None), found.index)
 
 
 def test_equation_12():
