@@ -260,7 +260,10 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
 
 def _contents(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
     records, checksums = stream.videos.records, stream.videos.checksums
-    files = [f"{records[row].source_sha256} {records[row].span}" if records[row].source_sha256 else "" for row in rows]
+    # One imported file may hold many videos, so its hash says nothing of each.
+    is_extracted = stream.header.origin == "extracted"
+    hashes = [records[row].source_sha256 if is_extracted else "" for row in rows]
+    files = [f"{sha256} {records[row].span}" if sha256 else "" for sha256, row in zip(hashes, rows)]
     return np.array(files, dtype=object), np.array([checksums[row] for row in rows], dtype=object)
 
 

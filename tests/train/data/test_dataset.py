@@ -153,3 +153,19 @@ def test_a_video_without_clips_is_left_out(tmp_path):
         file[f"streams/{name}/videos/status"][...] = status
     with open_store(path) as store:
         assert FeatureSet.load(store, "heard").video_ids == ("v0", "v1", "v3", "v4", "v5")
+
+
+@pytest.mark.parametrize("origin, known", [("extracted", True), ("imported", False)])
+def test_a_file_tells_equal_videos_only_where_it_is_one_video(origin, known):
+    """An imported file may hold the features of many videos."""
+    records = (
+        VideoRecord("a", source_sha256="f"),
+        VideoRecord("b", source_sha256="f", span_start_seconds=2.0),
+        VideoRecord("c"),
+    )
+    videos = SimpleNamespace(records=records, checksums=("1", "2", "3"))
+    files, checksums = dataset._contents(
+        SimpleNamespace(videos=videos, header=SimpleNamespace(origin=origin)), [0, 1, 2]
+    )
+    assert list(checksums) == ["1", "2", "3"] and files[2] == ""
+    assert bool(files[0]) == bool(files[1]) == known and (files[0] != files[1]) == known
