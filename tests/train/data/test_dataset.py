@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.train.cli import main
+from longtake.train.data import dataset
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.errors import DataError
 from longtake.train.protocol.experiment import prepare
