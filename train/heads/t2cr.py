@@ -247,7 +247,7 @@ class T2CR(Head):
         relative: tuple[torch.Tensor, torch.Tensor], itself: torch.Tensor,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         s, sides = self.settings, (slice(0, len(batch.mask)), slice(len(batch.mask), None))
-        # Squared errors are in points of the dataset, whatever the layers work on.
+        # Squared errors are in points of the dataset, also where layers work on the scale 0 to 1.
         points = 1.0 if s.judges_units else ((s.score_maximum - s.score_minimum) / self.qualities.unit) ** 2
         true = [self.known(one) for one in (batch, others)]
         difference = true[0][pairs.query] - true[1][pairs.exemplar]

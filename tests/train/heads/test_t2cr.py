@@ -72,7 +72,7 @@ def test_the_published_number_of_parameters():
     assert sum(parameter.numel() for parameter in head.parameters()) == 618_784 - UNUSED
 
 
-def test_losses_are_in_points_whatever_the_layers_work_on(published):
+def test_losses_are_in_points_in_either_unit(published):
     """Of a head in judges' units and one on the scale 0 to 1 whose last layers are smaller by the range."""
     _, head, batch = published
     s = replace(head.settings, score_minimum=0.0, score_maximum=40.0)
