@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,11 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         head = head_class(dim, settings, Prototypes(arrays, random=False), second, dict.fromkeys(streams, dim)).eval()
         row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
         # With gradients, because without them torch takes a fused path whose operations its counter does not know.
-        # Without oneDNN, whose LSTM is one operation that the counter does not know.
-        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            head(replace(given, scores=torch.ones(1, len(needs.columns))))
+        # Without oneDNN, whose LSTM is one operation that the counter does not know; switching it warns of GPUs that are not used.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+                head(replace(given, scores=torch.ones(1, len(needs.columns))))
         row["flops_per_video"] = counter.get_total_flops()
     return rows
 
