@@ -26,6 +26,7 @@ from longtake.train.protocol.run import run
 from longtake.train.runs.fit import fit as fit_stores
 from longtake.train.runs.fit import open_experiment
 from tests.calls import invoke
+from tests.features.raw import as_version_1
 from tests.train.planted import write_random
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -148,7 +149,7 @@ def test_videos_without_sound_are_left_out_and_named(tmp_path):
 def test_a_video_without_clips_is_left_out(tmp_path):
     """Ours are failures then; a store of another program may call them ok."""
     path = two_streams(tmp_path / "s.h5", silent=(2,))
-    with h5py.File(path, "r+") as file:
+    with h5py.File(as_version_1(path), "r+") as file:
         (name,) = [name for name in file["streams"] if name.startswith("heard")]
         status = file[f"streams/{name}/videos/status"][:]
         status[2] = b"ok"

@@ -16,7 +16,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import TABLE
 from longtake.train.heads.plugin import PLUGINS
-from tests.train.heads.kit import AUDIO_DIM, DIM, make_batch, make_head, plugins, ready
+from tests.train.heads.kit import AUDIO_DIM, DIM, STREAM_DIMS, make_batch, make_head, plugins, ready
 
 
 def header(dim: int) -> str:
@@ -30,7 +30,8 @@ def config_of(name: str, head: torch.nn.Module, **others: object) -> HeadConfig:
             "head": name, "dim": DIM, "head_settings": settings, "train_settings": TrainSettings(),
             "dataset": "planted", "category": "", "score": ScoreScale("total", 0.0, 10.0, True), "parts": (), "window": 9, "seed": 0, "fold": None,
             "feature_header": header(DIM), "recipe_id": "", "audio_header": header(AUDIO_DIM), "text_recipe_id": None,
-            "plugin": None, "plugin_settings": {}, "terms": {}, "random_weights": True, "versions": {}, **others,
+            "plugin": None, "plugin_settings": {}, "terms": {}, "random_weights": True, "versions": {},
+            "stream_headers": {stream: header(STREAM_DIMS[stream]) for stream in head.batch_needs.streams}, **others,
         }
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ def trained(store, way, head, **settings):
 @pytest.mark.parametrize(
     "head, settings",
     [("i3d-mlp", {}), ("usdl", {"window": 40}), ("gdlt", {}), ("i3d-mlp", {"clip_gradient": 0.01}),
-     ("usdl", {"optimizer": "sgd", "validation": 0.2, "sampling": "spread"}), ("action-net", {})],
+     ("usdl", {"optimizer": "sgd", "lr": 0.1, "validation": 0.2, "sampling": "spread"}), ("action-net", {})],
 )  # fmt: skip
 def test_stacked_models_learn_what_they_learn_alone(store, head, settings):
     alone, epochs_alone = trained(store, "none", head, **settings)
@@ -64,7 +64,7 @@ def test_stacked_models_learn_what_they_learn_alone(store, head, settings):
         other = stacked[name]
         np.testing.assert_allclose(other.fitted.predicted, one.fitted.predicted, rtol=1e-5, atol=1e-4)
         for mine, theirs in zip(one.fitted.head.state_dict().values(), other.fitted.head.state_dict().values()):
-            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=5e-5)
     for key, epoch in epochs_alone.items():
         assert epochs[key].loss == pytest.approx(epoch.loss, rel=1e-4)
         assert epochs[key].terms == pytest.approx(epoch.terms, rel=1e-4) and epochs[key].lr == epoch.lr

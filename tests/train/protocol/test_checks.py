@@ -13,6 +13,7 @@ from longtake.train.protocol.checks import warnings_of
 from longtake.train.protocol.options import Options
 from longtake.train.runs.fit import open_experiment
 from tests.calls import invoke
+from tests.features.raw import as_version_1
 from tests.train.planted import planted_store
 
 
@@ -43,7 +44,7 @@ def test_a_precision_that_the_processor_emulates(monkeypatch, store, head, preci
 
 def test_videos_of_an_unknown_split_are_a_warning(tmp_path):
     path = planted_store(tmp_path / "s.h5", num_train=8, num_test=4)
-    with h5py.File(path, "r+") as file:
+    with h5py.File(as_version_1(path), "r+") as file:
         splits = file["labels/split"][:]
         splits[:3] = b"Train"
         del file["labels/split"]

@@ -11,6 +11,7 @@ from longtake.train.cli import main
 from longtake.train.metrics import fisher_mean, spearman
 from longtake.train.runs.folder import BEST_ON_TEST
 from tests.calls import invoke
+from tests.features.raw import as_version_1
 from tests.train.planted import planted_store
 
 
@@ -61,7 +62,7 @@ def test_the_mean_of_seeds_is_that_of_the_predictions(tmp_path, store, seeds, fo
 def test_an_undefined_correlation_is_missing_everywhere(tmp_path):
     """The test videos of B have one score: nothing to rank."""
     path = planted_store(tmp_path / "s.h5", num_train=6, num_test=4, categories=("A", "B"))
-    with h5py.File(path, "r+") as file:
+    with h5py.File(as_version_1(path), "r+") as file:
         ids = [name.decode() for name in file["labels/video_id"][:]]
         splits = [name.decode() for name in file["labels/split"][:]]
         for row, (video_id, split) in enumerate(zip(ids, splits)):

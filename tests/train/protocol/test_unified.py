@@ -13,6 +13,7 @@ from longtake.train.metrics import fisher_mean, measure
 from longtake.train.protocol.unified import overlaps
 from longtake.train.runs.fit import fit
 from tests.calls import invoke
+from tests.features.raw import as_version_1
 from tests.train.planted import planted_store
 
 
@@ -162,7 +163,7 @@ def test_datasets_with_other_numbers_of_folds(tmp_path):
     for name in ("split", "folded"):
         path = planted_store(tmp_path / f"{name}.h5", num_train=8, num_test=4, dataset=name)
         call += ["--features", path]
-    with h5py.File(path, "r+") as file:
+    with h5py.File(as_version_1(path), "r+") as file:
         del file["labels/split"]
         file["labels/split"] = np.array([f"fold{number % 4}".encode() for number in range(12)])
     done = run("heads", *call, *SMALL[:-1], 1, "--out", tmp_path / "no", status=2)

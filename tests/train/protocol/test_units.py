@@ -10,6 +10,7 @@ from longtake.features.store import open_store
 from longtake.manifests.card import Protocol, find_card
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
+from tests.features.raw import as_version_1
 from tests.train.planted import planted_store, write_random
 
 
@@ -28,7 +29,7 @@ def test_a_range_that_no_card_states_is_that_of_the_labels_that_teach(tmp_path, 
     path = planted_store(tmp_path / "s.h5", num_train=8, num_test=4, categories=("A", "B"), splits=splits)
     labels = np.arange(24.0) + 1
     labels[[8, 9, 20, 21]], labels[15] = [90, -90, 80, -80], -3
-    with h5py.File(path, "r+") as file:
+    with h5py.File(as_version_1(path), "r+") as file:
         file["labels/scores"][...] = labels[:, None]
     with open_store(path) as store:
         scales = [unit.scale for unit in prepare(store, Options(head="ridge", folds=0 if splits else 2)).units]
