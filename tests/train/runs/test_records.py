@@ -42,7 +42,7 @@ def test_files_that_are_missing_or_cannot_be_read(tmp_path):
         read_config(tmp_path)
     with pytest.raises(DataError, match="no file at"):
         read_values(tmp_path / "none.json")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be read: a folder, not a file"):
         read_values(tmp_path)
 
 
