@@ -11,7 +11,7 @@ import numpy as np
 
 from longtake.features.columns import ArrayLike, VideoTable
 from longtake.features.errors import InvalidFeatures
-from longtake.features.types import OK, FeatureHeader, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.notebooks import data_frame
 
 BLOCK_BYTES = 1 << 25
@@ -75,19 +75,6 @@ class Stream:
     def rows(self) -> dict[str, int]:
         """video_id -> row."""
         return {video_id: row for row, video_id in enumerate(self.videos.video_ids)}
-
-    def identical_videos(self) -> list[tuple[str, ...]]:
-        """Groups of videos that are the same: the same seconds of byte-identical files, or the same features under several ids."""
-        groups: dict[object, list[str]] = {}
-        is_extracted = self.header.origin == "extracted"
-        for record, checksum in zip(self.records, self.videos.checksums):
-            # One imported file may hold many videos, so its hash says nothing of each.
-            source = (record.source_sha256, record.span) if is_extracted and record.source_sha256 else checksum
-            if record.status == OK:
-                groups.setdefault(source, []).append(record.video_id)
-                if source != checksum:
-                    groups.setdefault(checksum, []).append(record.video_id)
-        return sorted({tuple(ids) for ids in groups.values() if len(ids) > 1})
 
     def read(self, video: int | str) -> VideoFeatures:
         """One video by its row or id; touches that video's bytes only. Raises `NotInStore`, `NotAStore`."""

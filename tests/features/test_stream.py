@@ -1,7 +1,6 @@
 """Streams and their tables of videos: reading rows and blocks, pandas tables, short reprs."""
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +8,8 @@ import pytest
 from longtake.errors import LongtakeError
 from longtake.features import stream as streams
 from longtake.features.errors import InvalidFeatures, NotInStore
-from longtake.features.store import open_store, write_store
-from tests.features.fakes import header, labels, make_store, plan, video
+from longtake.features.store import open_store
+from tests.features.fakes import header, make_store
 
 LENGTHS = {"a": 3, "b": 0, "c": 5}
 
@@ -61,19 +60,3 @@ def test_tables_for_pandas(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(LongtakeError, match="python -m pip install pandas"):
         store.to_pandas()
-
-
-def test_identical_videos_are_found(tmp_path):
-    """The same file under two ids, other seconds of one file, and the same features of files without a hash."""
-    made = [video("a", 3, seed=1), video("b", 3, seed=2), video("c", 3, seed=3), video("d", 3, seed=3), video("e", 0)]
-    hashes = {"a": ("00", 0.0), "b": ("00", 0.0), "c": ("00", 5.0), "d": ("", 0.0), "e": ("00", 0.0)}
-    videos = []
-    for one in made:
-        sha, start = hashes[one.record.video_id]
-        videos.append(replace(one, record=replace(one.record, source_sha256=sha, span_start_seconds=start)))
-    for origin, expected in (("extracted", [("a", "b"), ("c", "d")]), ("imported: gdlt", [("c", "d")])):
-        path = tmp_path / f"{len(origin)}.h5"
-        streams = [plan(header(origin=origin), videos)]
-        write_store(path, dataset="d", card=None, labels=labels(list("abcde")), streams=streams)
-        with open_store(path) as store:
-            assert store.stream().identical_videos() == expected
