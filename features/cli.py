@@ -246,9 +246,14 @@ def merge_stores(stores: tuple[Path | str, ...], out: Path | str, beside: bool, 
 @click.option("--compression", type=click.Choice(["none", "gzip", "zstd"]), help="Default: that of the kind of store.")
 @click.option("--chunk-rows", type=click.IntRange(1, 65536),
               help="Clips per chunk; fewer if these would take more than 64 MiB.  [default: 128]")  # fmt: skip
+@click.option(
+    "--drop-damaged",
+    is_flag=True,
+    help="Record damaged videos as failed, for extract run --retry-failed, and copy the others.",
+)
 @json_option
 def convert_store(
-    store: Path | str, out: Path | str, dtype: str | None, compression: str | None, chunk_rows: int | None, as_json: bool
+    store: Path | str, out: Path | str, dtype: str | None, compression: str | None, chunk_rows: int | None, drop_damaged: bool, as_json: bool
 ) -> None:  # fmt: skip
     """Copy STORE to OUT in another form, and compare all of it after writing.
 
@@ -260,12 +265,15 @@ def convert_store(
     from longtake.features.tools.summary import size
 
     storage = Storage(chunk_rows or Storage.chunk_rows, compression or Storage.compression)
-    done = convert(store, out, dtype=dtype, storage=storage)
+    done = convert(store, out, dtype=dtype, storage=storage, drop_damaged=drop_damaged)
     change = f"largest change {done.largest_change:.3g}" if done.largest_change else "no value changed"
     change += f", {done.num_underflows} values became 0" if done.num_underflows else ""
     sizes = f"{size(done.num_bytes_before)} ->{size(done.num_bytes_after) or ' at a URL'}"
-    line = f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}{sizes}"
-    _show(as_json, {"out": str(out), **asdict(done)}, [line])
+    lines = [f"damaged, now failed: {name}" for name in done.dropped]
+    lines.append(f"{out}: {done.num_videos} videos, {done.num_clips} clips, {change}{sizes}")
+    _show(as_json, {"out": str(out), **asdict(done)}, lines)
+    if done.dropped:
+        raise SystemExit(1)
 
 
 @main.command("relabel")

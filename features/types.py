@@ -135,7 +135,7 @@ class VideoRecord:
     video_id: str
     status: str = OK
     error_stage: str = ""
-    """The step that failed: `find`, `decode`, `sound`, `plan`, `model`, or `crash` if the process died."""
+    """The step that failed: `find`, `decode`, `sound`, `plan`, `model`, `crash` if the process died, or `store` if it was damaged later."""
     error_type: str = ""
     error_message: str = ""
     source_name: str = ""

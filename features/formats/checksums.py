@@ -270,6 +270,6 @@ class VideoRows:
             whose = "its features do" if len(wrong) == 1 else "their features do"
             raise Damaged(
                 f"{self._stream} {', '.join(names)}{more}: {whose} not match their checksum: damaged since they were stored. Take a copy of "
-                f"the store that is whole, or extract them again"
+                f"the store that is whole, or keep the other videos with features convert --drop-damaged"
             )
         return rows[begin - from_row : end - from_row]

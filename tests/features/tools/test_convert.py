@@ -106,3 +106,27 @@ def test_numbers_too_small_for_a_narrower_type_are_counted(tmp_path):
         stream["features"][0, :] = [1e-9, 0, -1e-9]
         stream["videos/features_sha256"][0] = hashlib.sha256(stream["features"][:].astype("<f4")).hexdigest().encode()
     assert "2 values became 0" in run("convert", path, tmp_path / "2.h5", "--dtype", "float16")
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+@pytest.mark.parametrize("source, target", [(a, b) for a in KINDS for b in KINDS])
+def test_damaged_videos_become_failures_if_asked(tmp_path, source, target, dtype):
+    """The others are copied, and a later part replaces the failure."""
+    lengths = {"a": 6, "b": 4, "c": 5, "none": 0}
+    tree = raw.read(make_store(tmp_path / f"whole{source}", lengths))
+    ((name, stream),) = tree["streams"].items()
+    sealed = raw.sealed(tree)
+    stream["features"][7, 0] += 1
+    raw.write(tmp_path / f"s{source}", sealed, seal=False)
+    more = ["--dtype", dtype] if dtype else []
+    run("convert", tmp_path / f"s{source}", tmp_path / f"no{target}", *more, status=2)
+    said = run("convert", tmp_path / f"s{source}", tmp_path / f"t{target}", "--drop-damaged", *more, status=1)
+    assert f"damaged, now failed: {name} b" in said and said.count("now failed") == 1
+    with open_store(tmp_path / f"whole{source}") as whole, open_store(tmp_path / f"t{target}") as copy:
+        assert verify(copy) == []
+        for video_id in "ac":
+            expected = whole.stream().read(video_id).features.astype(dtype or "float32")
+            np.testing.assert_array_equal(copy.stream().read(video_id).features, expected)
+        record = copy.stream().read("b").record
+        assert (record.status, record.error_stage, record.error_type) == ("failed", "store", "Damaged")
+        assert "checksum" in record.error_message
