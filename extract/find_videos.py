@@ -40,7 +40,7 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
         return require_regular(path)
     names = _named(row.video_id, stems)
     # Text or pictures of the same name, as many tools write them next to a video, are no second video.
-    videos = [name for name in names if not name.lower().endswith(SIDECARS)]
+    videos = [name for name in names if not _is_sidecar(name)]
     if len(videos) == 1:
         return folder / videos[0]
     if videos:
@@ -56,7 +56,13 @@ def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:
     """File names whose stem is the id, or else the file whose whole name it is: many tables write the ending too."""
     name = composed(video_id)
     whole = [file for file in stems.get(composed(Path(video_id).stem), []) if composed(file) == name]
-    return sorted(stems.get(name, [])) or whole
+    names = sorted(stems.get(name, []))
+    # Next to `a.mp4`, the file `a.mp4.md5` has the stem `a.mp4`.
+    return whole if all(map(_is_sidecar, names)) and whole else names
+
+
+def _is_sidecar(name: str) -> bool:
+    return name.lower().endswith(SIDECARS)
 
 
 def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:

@@ -213,6 +213,7 @@ def _receive(url: str, own: Path, most_bytes: int, on_progress: Progress | None)
                 while chunk := response.read(CHUNK_BYTES):
                     offset += stream.write(chunk)
                     if offset > most_bytes:
+                        own.unlink()
                         raise OSError(f"the server sends more than {most_bytes} bytes, which are expected at most")
                     if on_progress is not None:
                         on_progress(offset, total)

@@ -16,8 +16,8 @@ from longtake.extract.errors import VideoDamaged
 
 MOST_DAMAGED = 0.05
 """Share of damaged pictures in the used part of a file above which the video is a failure."""
-REPORTED_CODECS = ("h264", "mpeg4", "mpeg2video", "vp9", "av1", "libdav1d", "mjpeg")
-"""Of these FFmpeg reports the same damage at any number of threads, or decodes it to the same bits. Others, such as HEVC and VP8, have
+REPORTED_CODECS = ("h264", "mpeg4", "vp9", "av1", "libdav1d", "mjpeg")
+"""Of these FFmpeg reports the same damage at any number of threads, or decodes it to the same bits. Others, such as HEVC, VP8 and MPEG-2, have
 damage that it does not report and whose bits depend on threads: they are decoded by one."""
 
 

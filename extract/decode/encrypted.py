@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,8 @@ SEGMENT, TRACKS, TRACK, ENCODINGS, ENCODING, ENCRYPTION = 0x18538067, 0x1654AE6B
 """Elements of Matroska (RFC 9559) on the way to the encryption of a track, each inside the one before."""
 PACKET = 188
 """Bytes of a packet of an MPEG transport stream."""
+PADDING = 0x1FFF
+"""Number of the stream of packets without content."""
 SCRAMBLED_SHARE = 0.1
 ASF_ENCRYPTION = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e"), bytes.fromhex("14e68a292226174cb935dae07ee9289c")
 """Objects of ASF, simple and extended encryption, as they are in the file."""
@@ -36,7 +39,12 @@ def is_encrypted(path: Path) -> bool:
     packets = [start[at : at + 4] for at in range(0, len(start) - PACKET, PACKET)]
     if len(packets) < 10 or any(packet[0] != 0x47 for packet in packets[:10]):
         return False
-    return sum(packet[3] >> 6 != 0 for packet in packets) > SCRAMBLED_SHARE * len(packets)
+    # The stream with the most packets is that of the pictures; another programme may be encrypted.
+    streams = Counter(int.from_bytes(packet[1:3]) & 0x1FFF for packet in packets if packet[0] == 0x47)
+    streams.pop(PADDING, None)
+    ((pictures, count),) = streams.most_common(1) or [(0, 1)]
+    scrambled = [packet[3] >> 6 != 0 for packet in packets if int.from_bytes(packet[1:3]) & 0x1FFF == pictures]
+    return sum(scrambled) > SCRAMBLED_SHARE * count
 
 
 def _sample_kinds(file: BinaryIO, begin: int, end: int) -> Iterator[bytes]:

@@ -97,7 +97,7 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
         last_seconds=last_seconds,
         own_seconds=own,
         gap_seconds=gap,
-        given_seconds=packets.durations[-1] if kind in STORED_DURATIONS else None,
+        given_seconds=_given(packets, last_seconds, own) if kind in STORED_DURATIONS else None,
         promised_seconds=promise.end_seconds,
         reached_seconds=promise.reached_seconds,
     )
@@ -147,6 +147,11 @@ def _require_whole(path: Path, ending: Ending, num_packets: int, num_from_header
         counted = f"{num_packets} of {num_from_header} pictures" if num_from_header else f"{num_packets} pictures"
         end = ending.end_seconds - begin
         raise VideoTruncated(f"{path.name} is cut off: {missing}. {counted} are there, which end at {end:.2f} s")
+
+
+def _given(packets: Shown, last_seconds: float, own: float) -> float:
+    """Duration of the last picture as the container stores it: of the last packet, unless an earlier one is shown later."""
+    return packets.durations[-1] if packets.seconds[-1] == last_seconds else own
 
 
 def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:

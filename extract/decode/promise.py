@@ -73,7 +73,7 @@ def _tagged_end(container: InputContainer, stream: av.VideoStream, begin: float)
     minutes, _, seconds = rest.partition(":")
     try:
         length = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if _muxer(container).startswith("Lavf"):
         return length

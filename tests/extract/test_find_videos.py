@@ -87,6 +87,7 @@ def test_all_faults_of_a_manifest_at_once(tmp_path):
 def test_ids_with_the_ending_of_their_file(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [8, 8])
     (tmp_path / "small.csv").write_text("video_id\nv0.mp4\nv1\n")
+    (tmp_path / "videos" / "v0.mp4.md5").write_text("a checksum")
     assert "2 new" in extract(tmp_path).output
     assert "holds no file v1.avi" in refused_row(tmp_path)
 

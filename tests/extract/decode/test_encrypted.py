@@ -48,11 +48,18 @@ def test_matroska(tmp_path):
 
 def test_transport_streams(tmp_path):
     path = write_video(tmp_path / "a.ts", 50)
-    data = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    data = bytearray(whole)
     assert not is_encrypted(path)
     for at in range(0, len(data), 188):
         if (data[at + 1] & 0x1F, data[at + 2]) == (1, 0):  # the stream of pictures
             data[at + 3] |= 0x80
+    other = b"".join(
+        whole[at : at + 188] + (bytes((0x47, 5, 0, 0x90)) + bytes(184)) * (at % 5 == 0)
+        for at in range(0, len(whole), 188)
+    )
+    (tmp_path / "many.ts").write_bytes(other)
+    assert not is_encrypted(tmp_path / "many.ts"), "an encrypted programme next to one that is not"
     path.write_bytes(data)
     with pytest.raises(VideoUnreadable, match="a.ts is encrypted"):
         PYAV.probe(path)

@@ -1,5 +1,9 @@
 """What a probe says of a file."""
 
+from fractions import Fraction
+
+import av
+import numpy as np
 import pytest
 
 from longtake.extract.decode.probe import probe
@@ -13,3 +17,19 @@ def test_a_plain_file(tmp_path):
     assert (info.codec, info.num_video_streams, info.audio) == ("h264", 1, "")
     with pytest.raises(VideoMissing, match="no file"):
         probe(tmp_path / "none.mp4", exact=False)
+
+
+def test_the_last_picture_that_is_shown_is_not_the_last_packet(tmp_path):
+    """Of pictures at a varying rate that are stored in another order than they are shown."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "2", "b_strategy": "0", "sc_threshold": "0"})
+        stream.width = stream.height = 64
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        stream.codec_context.flags |= 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
+        for shown, duration in ((0, 40), (40, 40), (80, 1920), (2000, 40)):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shown % 255, np.uint8))
+            frame.pts, frame.time_base, frame.duration = shown, Fraction(1, 1000), duration
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert probe(path, exact=False).timeline.end_seconds == pytest.approx(2.04, abs=0.002)
