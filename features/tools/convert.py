@@ -49,6 +49,9 @@ def convert(
     differs, `InvalidFeatures` for numbers that do not fit `dtype`, `NotAStore` for a source that is damaged.
     """
     require_new(out)
+    if drop_damaged and is_url(source):
+        # A server that fails for a moment would look like damage.
+        raise FeaturesError(f"damaged videos of {source} are found on a disk only: copy the store there first")
     with open_store(source) as before:
         copies = [_Copy(stream, np.dtype(dtype or stream.features.dtype), drop_damaged) for stream in before.streams]
         write_store(

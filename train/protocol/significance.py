@@ -16,6 +16,8 @@ Group = tuple[str, str, str]
 """Category of the models, score and fold: videos that were tested by the same models."""
 Predictions = Mapping[Group, Mapping[str, tuple[float, float]]]
 """Group -> video -> (true, predicted), the mean over seeds."""
+ROUNDING = 1e-4
+"""Of scores in a run's table."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ def difference(run: str, against: str, ours: Predictions, theirs: Predictions) -
     """Of two runs that were tested on the same videos of the same groups. Raises `DataError` for others."""
     if {g: set(v) for g, v in ours.items()} != {g: set(v) for g, v in theirs.items()}:
         raise DataError(f"{run} and {against} were not tested on the same videos, scores and folds")
+    others = [
+        name
+        for group, videos in ours.items()
+        for name in videos
+        if abs(videos[name][0] - theirs[group][name][0]) > ROUNDING
+    ]
+    if others:
+        shown = ", ".join(sorted(others)[:3])
+        raise DataError(f"{run} and {against} were tested on other true scores of {len(others)} videos ({shown})")
     tables = []
     for group, videos in ours.items():
         names = sorted(videos)

@@ -130,3 +130,8 @@ def test_damaged_videos_become_failures_if_asked(tmp_path, source, target, dtype
         record = copy.stream().read("b").record
         assert (record.status, record.error_stage, record.error_type) == ("failed", "store", "Damaged")
         assert "checksum" in record.error_message
+
+
+def test_a_server_that_fails_is_no_damage(tmp_path):
+    said = run("convert", "https://lab.example/s.zarr", tmp_path / "t.h5", "--drop-damaged", status=2)
+    assert "are found on a disk only: copy the store there first" in said

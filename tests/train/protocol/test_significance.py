@@ -55,6 +55,8 @@ def test_the_test_is_the_same_in_every_run():
 def test_runs_on_other_videos_are_refused():
     with pytest.raises(DataError, match="a and b were not tested on the same videos, scores and folds"):
         difference("a", "b", scored(TRUE, 3, 1), scored(TRUE[:-1], 3, 1))
+    with pytest.raises(DataError, match=r"other true scores of 1 videos \(v0\)"):
+        difference("a", "b", scored(TRUE, 3, 1), scored(np.concatenate([TRUE[:1] + 1, TRUE[1:]]), 3, 1))
 
 
 def test_a_correlation_that_is_undefined_has_no_difference():
