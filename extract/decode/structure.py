@@ -5,6 +5,8 @@ Only the heads of parts are read, never what is in them. A file whose structure 
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,17 +36,19 @@ NOT_KNOWN = Parts(UNKNOWN)
 
 
 class _Bytes:
-    """Random access to the heads of parts; past the end there is nothing."""
+    """Random access to the heads of parts."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size, self._left = file, size, MOST_PARTS
 
     def at(self, position: int, count: int) -> bytes:
-        """Raises `struct.error` for a file of more parts than any video has."""
+        """Raises `struct.error` past the end, and for a file of more parts than any video has. A long read counts as several."""
         report_alive()
-        self._left -= 1
-        if not self._left:
+        self._left -= 1 + count // 64
+        if self._left <= 0:
             raise struct.error("too many parts")
+        if position > self.size:
+            raise struct.error("past the end")
         self._file.seek(position)
         return self._file.read(count)
 
@@ -71,7 +75,7 @@ def _ends_early(what: str, end: int, size: int) -> Parts:
 
 def _mp4(file: _Bytes, stream_index: int) -> Parts:
     """Fragments are followed box by box. A file without them has one index, which FFmpeg reads: `Ending.index_end`."""
-    position, fragments, indexed = 0, False, 0
+    position, fragments, indexed, kind = 0, False, 0, b""
     while position + 8 <= file.size:
         size, kind = file.numbers(position, ">I4s")
         head = 8
@@ -83,24 +87,28 @@ def _mp4(file: _Bytes, stream_index: int) -> Parts:
             break
         fragments |= kind == b"moof"
         if kind == b"sidx":
-            indexed = max(indexed, position + size + _indexed_bytes(file, position + head))
+            indexed = max(indexed, position + size + _indexed_bytes(file, position + head, size - head))
         position += size
     if not fragments:
         return Parts(WHOLE)
-    if max(position, indexed) > file.size:
-        return _ends_early("last fragment", max(position, indexed), file.size)
+    # No picture is in other boxes, and a text after the last box is none.
+    end = max(position if kind in (b"moof", b"mdat") else 0, indexed)
+    if end > file.size:
+        return _ends_early("last fragment", end, file.size)
     # An index may list the fragments of one segment of many.
     return NOT_KNOWN
 
 
-def _indexed_bytes(file: _Bytes, position: int) -> int:
-    """Bytes of the fragments that a segment index lists."""
+def _indexed_bytes(file: _Bytes, position: int, size: int) -> int:
+    """Bytes of the fragments that a segment index lists. Raises `struct.error` for a table that is longer than its box."""
     (version,) = file.numbers(position, ">B3x")
-    position += 12 + (8 if version == 0 else 16)
-    first_offset = file.numbers(position - (4 if version == 0 else 8), ">I" if version == 0 else ">Q")[0]
-    (count,) = file.numbers(position, ">2xH")
-    table = file.numbers(position + 4, ">" + "I8x" * count)
-    return first_offset + sum(entry & 0x7FFFFFFF for entry in table)
+    layout = ">16xI2xH" if version == 0 else ">20xQ2xH"
+    fixed = struct.calcsize(layout)
+    first_offset, count = file.numbers(position, layout)
+    if fixed + 12 * count > size:
+        raise struct.error("the table is longer than its box")
+    table = file.numbers(position + fixed, ">" + "I8x" * count)
+    return int(first_offset) + sum(entry & 0x7FFFFFFF for entry in table)
 
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
@@ -163,13 +171,15 @@ def _avi(file: _Bytes, stream_index: int) -> Parts:
     pictures = {b"%02d%s" % (stream_index, kind) for kind in (b"dc", b"db")}
     position = count = 0
     promised: int | None = None
-    kind = b""
+    kind, has_index, riff_end, pictures_end = b"", False, 0, 0
     while position + 8 <= file.size:
         kind, size = file.numbers(position, "<4sI")
         if not kind.isalnum() and not kind.strip().isalnum():
             return NOT_KNOWN
         if kind in (b"RIFF", b"LIST"):
             name = file.at(position + 8, 4)
+            if kind == b"RIFF":
+                riff_end, has_index = position + 8 + size, False
             if kind == b"RIFF" or name in (b"movi", b"rec ", b"hdrl", b"strl"):
                 position += 12
                 continue
@@ -177,17 +187,26 @@ def _avi(file: _Bytes, stream_index: int) -> Parts:
             # The length of the wanted stream, in frame intervals; streams come in their order.
             promised = file.numbers(position + 8 + 32, "<I")[0] if stream_index == 0 else promised
             stream_index -= 1
-        count += kind in pictures
+        has_index |= kind == b"idx1"
         position += 8 + size + size % 2
-    if position > file.size + 1 and kind != b"idx1":
+        if kind in pictures:
+            count, pictures_end = count + 1, position
+    runs_over = position > file.size + 1
+    if runs_over and (kind == b"LIST" or _STREAM_CHUNK.fullmatch(kind)):
         return _ends_early("last chunk", position, file.size)
-    if promised and count + _SLACK < promised:
+    # Of an unfinished file, the size of the RIFF is wrong or 0.
+    ended = has_index or pictures_end <= riff_end + 1 <= file.size + 1
+    if promised and count + (_SLACK if ended else 0) < promised:
         return Parts(CUT, f"its header counts {promised} frame intervals, and {count} are there", count)
+    if runs_over and not ended and not promised:
+        return NOT_KNOWN
+    # What runs over is an index, or a text after the end: no picture is in it.
     return Parts(WHOLE, num_intervals=count)
 
 
+_STREAM_CHUNK = re.compile(rb"\d\d[A-Za-z]{2}")
 _SLACK = 12
-"""Frame intervals by which the count in the header of an AVI file may be wrong; half a second at 25 frames a second."""
+"""Frame intervals by which the count in the header of an AVI file that ends properly may be wrong; half a second at 25 a second."""
 
 
 def _flv(file: _Bytes, stream_index: int) -> Parts:
@@ -210,7 +229,10 @@ def _flv(file: _Bytes, stream_index: int) -> Parts:
 
 def _flv_file_size(head: bytes) -> int | None:
     at = head.find(b"filesize\x00")
-    return int(struct.unpack(">d", head[at + 9 : at + 17])[0]) if at >= 0 and len(head) >= at + 17 else None
+    if at < 0 or len(head) < at + 17:
+        return None
+    (size,) = struct.unpack(">d", head[at + 9 : at + 17])
+    return int(size) if math.isfinite(size) else None
 
 
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")

@@ -93,14 +93,19 @@ def test_matroska_of_unknown_length(tmp_path):
     assert state(path, "mkv").state in (CUT, UNKNOWN)
 
 
-def test_fragments(tmp_path):
-    path = tmp_path / "a.mp4"
+def fragments(path):
+    """Three seconds in three fragments, and an index of them at the end."""
     with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
         stream = container.add_stream("libx264", rate=25, options={"g": "25"})
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         for _ in range(75):
             container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_fragments(tmp_path):
+    path = fragments(tmp_path / "a.mp4")
     assert state(path, "mp4").state == UNKNOWN, "no index says where the last fragment is"
     content = path.read_bytes()
     last = content.rindex(b"mdat")
@@ -133,6 +138,105 @@ def test_empty_chunks_of_avi_are_counted(whole, tmp_path):
     path.write_bytes(content[:at] + struct.pack("<4sI", b"00dc", 0) * 7 + content[at:])
     assert state(path, "avi").num_intervals == 107
     assert state(path, "avi", stream_index=1).num_intervals == 0
+
+
+def avi_chunks(content, kind):
+    """Where chunks of a kind begin."""
+    found, at = [], content.index(b"movi") + 4
+    while at < content.index(b"idx1"):
+        name, size = struct.unpack_from("<4sI", content, at)
+        found += [at] * (name == kind)
+        at += 8 + size + size % 2
+    return found
+
+
+@pytest.mark.parametrize("lost", [1, 5, 12])
+@pytest.mark.parametrize("head", [0, 1, 7])
+def test_an_avi_cut_between_its_chunks_is_cut(whole, tmp_path, lost, head):
+    content = whole("avi").read_bytes()
+    path = tmp_path / "cut.avi"
+    path.write_bytes(content[: avi_chunks(content, b"00dc")[-lost] + head])
+    parts = state(path, "avi")
+    assert (parts.state, parts.num_intervals) == (CUT, 100 - lost)
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_the_header_of_a_whole_avi_may_count_too_many(whole, tmp_path, with_index):
+    """The index, or the size of the RIFF, shows that the file ends properly."""
+    content = bytearray(whole("avi").read_bytes())
+    if not with_index:
+        del content[content.index(b"idx1") :]
+        struct.pack_into("<I", content, 4, len(content) - 8)
+    else:
+        struct.pack_into("<I", content, 4, 0)
+    path = tmp_path / "a.avi"
+    for counted, expected in ((112, WHOLE), (113, CUT)):
+        struct.pack_into("<I", content, content.index(b"strh") + 8 + 32, counted)
+        path.write_bytes(content)
+        assert state(path, "avi").state == expected
+    # A size that ends before the pictures do is a wrong one.
+    if not with_index:
+        struct.pack_into("<I", content, content.index(b"strh") + 8 + 32, 105)
+        for size in (0, 1000, len(content)):
+            struct.pack_into("<I", content, 4, size)
+            path.write_bytes(content)
+            assert state(path, "avi").state == CUT
+
+
+TAG = b"TAG" + b"Title of a song".ljust(125, b"\0")
+"""ID3v1, as taggers put it after the end of any file."""
+
+
+@pytest.mark.parametrize("text", [TAG, b"recorded by a camera of another kind"])
+def test_a_text_after_the_end_is_no_lost_picture(whole, tmp_path, text):
+    path = tmp_path / "a.avi"
+    path.write_bytes(whole("avi").read_bytes() + text)
+    assert state(path, "avi").state == WHOLE
+    path = fragments(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes() + text)
+    assert state(path, "mp4").state == UNKNOWN
+
+
+def test_fragments_cut_in_their_index(tmp_path):
+    path = fragments(tmp_path / "a.mp4")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"mfra") + 10])
+    assert state(path, "mp4").state == UNKNOWN
+
+
+def test_tables_that_overlap_are_not_read(whole, tmp_path, monkeypatch):
+    """Each of these boxes would be read as the head of a table of 65,535 entries."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(whole("mp4").read_bytes() + b"\0\0\0\x08sidx" * 45_000)
+    read = []
+    at = structure._Bytes.at
+    monkeypatch.setattr(structure._Bytes, "at", lambda *args: read.append(args[2]) or at(*args))
+    assert state(path, "mp4").state == UNKNOWN
+    assert sum(read) < 1000
+
+
+def test_long_reads_use_up_the_limit(whole, monkeypatch):
+    monkeypatch.setattr(structure, "MOST_PARTS", 100)
+    with whole("mp4").open("rb") as file, pytest.raises(struct.error, match="too many parts"):
+        structure._Bytes(file, 10_000).at(0, 6400)
+
+
+@pytest.mark.parametrize("size", [2**62, 2**64 - 1])
+def test_an_asf_header_of_any_size(whole, tmp_path, size):
+    content = bytearray(whole("wmv").read_bytes())
+    struct.pack_into("<Q", content, 16, size)
+    path = tmp_path / "a.wmv"
+    path.write_bytes(content)
+    assert state(path, "wmv").state == UNKNOWN
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), -float("inf"), 1e308])
+def test_an_flv_of_any_size(whole, tmp_path, size):
+    content = bytearray(whole("flv").read_bytes())
+    struct.pack_into(">d", content, content.index(b"filesize\0") + 9, size)
+    path = tmp_path / "a.flv"
+    path.write_bytes(content)
+    assert state(path, "flv").state == WHOLE, "its last tag says so"
 
 
 def test_other_files_give_no_answer(tmp_path, monkeypatch):
