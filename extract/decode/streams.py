@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 
 from longtake.extract.decode.killable import report_alive
 from longtake.extract.errors import VideoUnreadable
@@ -58,15 +59,31 @@ def picture_stream(container: InputContainer, path: Path) -> av.VideoStream | No
     best = container.streams.best("video")
     streams = sorted(container.streams.video, key=lambda stream: (stream is not best, -_num_pixels(stream)))
     usable = [stream for stream in streams if not is_cover(container, path, stream)]
-    if len(usable) > 1 and not num_packets(path, usable[0].index, 1):
-        usable = [stream for stream in usable[1:] if num_packets(path, stream.index, 1)] or usable
+    if len(usable) > 1:
+        filled = _with_packets(path, {stream.index for stream in usable}, usable[0].index)
+        usable = [stream for stream in usable if stream.index in filled] or usable
     return usable[0] if usable else None
 
 
 def sound_stream(container: InputContainer, path: Path) -> av.AudioStream | None:
     """The first sound stream that can be decoded and has packets. Recorders list streams that never came."""
-    known = (stream for stream in container.streams.audio if stream.codec_context is not None)
-    return next((stream for stream in known if num_packets(path, stream.index, 1)), None)
+    known = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not known:
+        return None
+    filled = _with_packets(path, {stream.index for stream in known}, known[0].index)
+    return next((stream for stream in known if stream.index in filled), None)
+
+
+def _with_packets(path: Path, wanted: set[int], first: int) -> set[int]:
+    """Which of the wanted streams have packets. Looks no further than the first packet of `first`; without one, reads the file once."""
+    filled = set[int]()
+    with open_media(path) as container:
+        for packet in packets_of(container, path, *(container.streams[index] for index in sorted(wanted))):
+            if packet.size:
+                filled.add(packet.stream.index)
+                if packet.stream.index == first:
+                    break
+    return filled
 
 
 def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> bool:
@@ -77,10 +94,10 @@ def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> b
     return bool(container.streams.audio) and codec in STILL_CODECS and num_packets(path, stream.index, 2) == 1
 
 
-def packets_of(container: InputContainer, path: Path, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
-    """The packets of a stream. Raises `VideoUnreadable` for joined recordings, of which the second has other streams."""
+def packets_of(container: InputContainer, path: Path, *streams: Stream) -> Iterator[av.Packet]:
+    """The packets of these streams. Raises `VideoUnreadable` for joined recordings, of which the second has other streams."""
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             report_alive()
             yield packet
     except IndexError:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from longtake.extract.decode import get_decoder
+from longtake.extract.decode import get_decoder, streams
 from longtake.extract.decode.sound import original_rate, read_sound
 from longtake.extract.decode.streams import num_packets, open_media, picture_stream, sound_stream
 from longtake.extract.errors import ExtractError, SoundMissing, VideoError, VideoUnreadable
@@ -170,6 +170,33 @@ def test_a_sound_stream_without_packets_is_missing_sound(tmp_path, suffix, with_
     for hear in (lambda: original_rate(info), lambda: list(read_sound(info, [(0, 1)], 16_000))):
         with pytest.raises(SoundMissing, match="a sound stream without sound"):
             hear()
+
+
+@pytest.mark.parametrize("empty", ["audio", "video"])
+def test_empty_streams_are_found_in_one_pass(tmp_path, monkeypatch, empty):
+    """Ten streams of one kind without packets, next to one of the other kind with packets."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        sounds = [container.add_stream("mp2", rate=32_000, layout="mono") for _ in range(10 if empty == "audio" else 1)]
+        videos = [container.add_stream("mpeg4", rate=25) for _ in range(10 if empty == "video" else 1)]
+        for video in videos:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        if empty == "audio":
+            container.mux(videos[0].encode(av.VideoFrame(64, 48, "yuv420p")))
+            container.mux(videos[0].encode(None))
+        else:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 32_000), np.int16), "s16", "mono")
+            frame.rate, frame.pts, frame.time_base = 32_000, 0, Fraction(1, 32_000)
+            container.mux(sounds[0].encode(frame))
+            container.mux(sounds[0].encode(None))
+    opened = []
+    monkeypatch.setattr(streams, "open_media", lambda path: opened.append(path) or open_media(path))
+    with open_media(path) as container:
+        if empty == "audio":
+            assert len(container.streams.audio) == 10 and sound_stream(container, path) is None
+        else:
+            assert len(container.streams.video) == 10 and picture_stream(container, path).type == "video"
+    assert len(opened) == 1
 
 
 def test_joined_recordings_with_other_streams(tmp_path):
