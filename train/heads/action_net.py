@@ -10,8 +10,8 @@ of a picture each second. Without a second stream both read the clips. In each s
 and the score is a perceptron with a sigmoid on both streams side by side. Published with 26 clips of I3D and 80 pictures, for Rhythmic
 Gymnastics alone: qinghuannn/ACTION-NET. 3,542,787 parameters for 1024 and 2048 values.
 
-Deviations: padding is masked in both streams; the published code pads the pictures with zeros and attends to them, which
-`published_defects` does for clips, and for pictures that have the clock of the clips.
+Deviations: padding is masked in both streams; the published code pads the pictures with zeros and attends to them. So does
+`published_defects`: to those of the batch where pictures have the clock of the clips, else up to so many as `pictures` says.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from longtake.train.errors import require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.dropout import Dropout
 from longtake.train.heads.blocks.packing import Places
@@ -37,6 +39,11 @@ class ActionNetSettings(WithDefects):
     last: int = 128
     """Width of the perceptron that scores."""
     dropout: float = 0.5
+    pictures: int = 80
+    """Fewest pictures of a video where padding is read; zeros fill up those of a clock of their own."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, pictures=1)
 
 
 class ContextStream(nn.Module):
@@ -106,6 +113,11 @@ class ActionNet(Head):
         pictures, there = batch.clips if batch.audio is None else batch.audio, mask
         if batch.second_stream is not None:
             pictures, there = batch.second_stream.features, batch.second_stream.mask
+            if self.batch_needs.sees_padding:
+                fewest = self.settings.pictures
+                pictures = F.pad(pictures, (0, 0, 0, max(fewest - pictures.shape[1], 0)))
+                ends = there.sum(1, keepdim=True).clamp(min=fewest)
+                there = torch.arange(pictures.shape[1], device=there.device) < ends
         return self.dynamic(batch.clips, mask), self.static(pictures, there)
 
     def forward(self, batch: Batch) -> HeadOutput:

@@ -11,7 +11,8 @@ chmxu/MS_LSTM, for C3D of 4096 values, 3,054,724 parameters; the two scores of a
 
 Deviations: the published code rounds without a gradient, so that w and b never learn, and starts skip LSTMs from noise, in tests too. Here the
 gradient passes straight through the rounding, as in Skip RNN, and the first states are zero; `published_defects` restores both. Convolutions
-end within the video; a shorter one is filled with zeros, so that there are two windows at each scale, from 12 clips without any.
+end within the video; a shorter one is filled with zeros, so that there are two windows at each scale, from 12 clips without any. The published code
+needs 8 clips for one window; with `published_defects` so many are enough.
 """
 
 from __future__ import annotations
@@ -108,9 +109,11 @@ class Scale(nn.Module):
 
     def forward(self, values: torch.Tensor, lengths: torch.Tensor, defects: bool) -> tuple[torch.Tensor, torch.Tensor]:
         clips, step = self.convolution.kernel_size[0], self.convolution.stride[0]
-        values = F.pad(values, (0, 0, 0, max(clips + step - values.shape[1], 0)))
+        # A batch norm cannot learn from the one window of a single video.
+        fewest = 1 if defects and not (self.training and len(values) == 1) else 2
+        values = F.pad(values, (0, 0, 0, max(clips + (fewest - 1) * step - values.shape[1], 0)))
         found = torch.relu(self.convolution(values.transpose(1, 2))).transpose(1, 2)
-        counts = (torch.div(lengths - clips, step, rounding_mode="floor") + 1).clamp(min=2)
+        counts = (torch.div(lengths - clips, step, rounding_mode="floor") + 1).clamp(min=fewest)
         places = Places.of(torch.arange(found.shape[1], device=found.device)[None] < counts[:, None])
         found = places.unpack(self.norm(places.pack(found)))
         steps = pack_padded_sequence(found, counts.cpu(), batch_first=True, enforce_sorted=False)

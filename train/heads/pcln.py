@@ -9,12 +9,14 @@ Assessment, ECCV 2022, section 3).
 
 hqu-cst-mmc/PCLN, followed here, reads 160 frames of ResNet. The store's clips take their place, stretched to as many rows on straight lines between them: each row is then
 no frame but a point between clips, and later papers with cached clips cannot have had more. The scores are of labels on the scale 0 to 1, as published. Deviations:
-- Numbers of the published code prove the pair branch and the losses; encoder and score branch follow its description, since its checkpoints name them after a package that is not published.
+- Numbers of the published code prove the pair branch and the losses. Encoder and score branch follow what the code says of them, and their weights are imported; no numbers prove them. Its encoder
+  carries a copy of the score branch that nothing reads, which is left out.
 - Its dropout drops whole rows, and so does this one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +26,7 @@ from torch import nn
 from longtake.train.errors import SettingsError, require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Source
 from longtake.train.heads.blocks.resample import resample
+from longtake.train.heads.published import size
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,19 @@ class PCLN(Head):
 
     SOURCE = Source("Li et al., PCLN, ECCV 2022", 2022, "hqu-cst-mmc/PCLN", ("pcln_pair",))
     Settings = PCLNSettings
-    KEY_MAP = {name: f"pair.{name}" for name in ("conv1d.", "conv2d_1.", "conv2d_2.", "fc_1.", "fc_2.", "fc_3.")}
+    KEY_MAP = {
+        "encoder_backbone.conv1.": "first.",
+        "encoder_backbone.conv2.": "second.",
+        **{f"encoder_backbone.fc{number}.": None for number in (1, 2, 3)},
+        **{f"mlp.fc{number}.": f"score.{2 * number - 2}." for number in (1, 2, 3)},
+        **{name: f"pair.{name}" for name in ("conv1d.", "conv2d_1.", "conv2d_2.", "fc_1.", "fc_2.", "fc_3.")},
+    }
+
+    @classmethod
+    def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        width, inputs = size(state, "first.weight"), size(state, "score.0.weight", 1)
+        rows = 4 * (inputs // (2 * width)) if width and inputs else None
+        return {"width": width, "hidden": size(state, "score.0.weight"), "rows": rows}
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
@@ -94,10 +109,10 @@ class PCLN(Head):
         self.pair = PairBranch(s.width)
 
     def encode(self, batch: Batch) -> torch.Tensor:
-        """`(batch, rows / 4, 2 * width)`."""
+        """`(batch, rows / 4, 2 * width)`, not below 0."""
         rows = resample(batch.clips, batch.mask, self.settings.rows)
         found = _pool(torch.relu(self.dropout(self.first(rows))))
-        return _pool(self.second(found))
+        return _pool(torch.relu(self.dropout(self.second(found))))
 
     def forward(self, batch: Batch) -> HeadOutput:
         encoded = self.encode(batch)

@@ -49,7 +49,7 @@ class QTDSettings(UnitSettings, WithDefects):
     places: str = "query"
     """What gets places in time: the `query`, the `memory` of clips as keys, both, `query_memory`, or `no`."""
     attention_weight: float = 1.0
-    """Of the KL."""
+    """Of the KL; of squared errors in the units of the layers."""
     score_noise: float = 0.0
     """Deviation of noise on scores while training, on the scale of the layers."""
 
@@ -222,7 +222,8 @@ class QTD(Head):
             return HeadOutput(s.to01(score), weights={"queries": weights})
         losses = {}
         if s.attention_weight:
-            losses["attention"] = s.attention_weight * sum(attention_loss(*pair) for pair in seen)
+            # The KL is weighed against squared errors in the units of the layers; those of the loop are on the scale 0 to 1.
+            losses["attention"] = s.attention_weight * sum(attention_loss(*pair) for pair in seen) / s.span**2
         if s.score_noise:
             score = score + s.score_noise * torch.randn_like(score)
         return HeadOutput(s.to01(score), weights={"queries": weights}, losses=losses)

@@ -164,12 +164,14 @@ class SGN(Head):
             return HeadOutput(score01)
         teacher, taught = self.read(self.teacher, batch, clips)
         _, others_own, teacher_loss = self._score(self.teacher, teacher, batch, compared)
-        apart = [F.mse_loss(one, pooled_rows(two, batch.mask, s.queries)) for one, two in zip(maps, taught)]
+        # Where a video has no clips both maps are 0; the mean is over clips that exist.
+        squared = [(one - pooled_rows(two, batch.mask, s.queries)).square().sum() for one, two in zip(maps, taught)]
+        places = batch.mask.sum() * s.heads * s.queries
         cosines = F.normalize(student, dim=-1) @ F.normalize(teacher, dim=-1).T
         same = torch.arange(len(student), device=student.device)
         losses = {
             "teacher": s.teacher_weight * teacher_loss,
-            "attention": s.attention_weight * torch.stack(apart).mean(),
+            "attention": s.attention_weight * torch.stack(squared).mean() / places,
             "contrast": s.contrast_weight * F.cross_entropy(cosines / s.temperature, same),
             "consistency": s.consistency_weight * F.mse_loss(own, others_own),
         }

@@ -39,7 +39,7 @@ def test_published_numbers(shared, name, defects):
     else:
         state = by_rule(numbers)
         clips, pictures = features_by_rule(0, 5, 26, 1024), features_by_rule(1, 5, 80, 2048)
-    settings = ActionNetSettings(dropout=0.0, published_defects=defects)
+    settings = ActionNetSettings(dropout=0.0, published_defects=defects, pictures=pictures.shape[1])
     head = load(ActionNet(clips.shape[2], settings, audio_dim=pictures.shape[2]), state)
     batch = with_pictures(batch_of(clips, numbers["target"]), pictures)
     for mode in ("eval", "train"):
@@ -99,3 +99,18 @@ def test_pictures_that_do_not_exist_change_nothing():
         alone = replace(batch, clips=batch.clips[one], mask=batch.mask[one], audio=None)
         alone = with_pictures(alone, pictures[one, :length])
         torch.testing.assert_close(head(alone).score01, whole[one])
+
+
+def test_with_the_defect_zeros_fill_up_the_pictures():
+    """As if each video had so many pictures, the last of which are zeros; more pictures stay what they are."""
+    head, masked = (ready(make_head("action-net", pictures=10, published_defects=one)) for one in (True, False))
+    masked.load_state_dict(head.state_dict())
+    batch, lengths = make_batch([9, 9, 9]), (5, 12, 8)
+    there = np.arange(12)[None, :, None] < np.array(lengths)[:, None, None]
+    pictures = (np.random.default_rng(0).normal(size=(3, 12, 10)) * there).astype(np.float32)
+    found = head(with_pictures(batch, pictures, lengths)).score01
+    torch.testing.assert_close(found, masked(with_pictures(batch, pictures, (10, 12, 10))).score01)
+    assert not torch.allclose(found, masked(with_pictures(batch, pictures, lengths)).score01)
+    first = replace(batch, clips=batch.clips[:1], mask=batch.mask[:1], audio=None)
+    alone = head(with_pictures(first, pictures[:1, :5])).score01
+    torch.testing.assert_close(alone, found[:1])

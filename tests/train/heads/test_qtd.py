@@ -104,6 +104,15 @@ def test_places_in_time(places):
         assert defect.batch_needs.alone
 
 
+def test_the_kl_is_weighed_in_the_units_of_the_layers():
+    batch = make_batch([9, 9, 9])
+    terms = [
+        float(make_head("qtd", queries=5, **settings).train()(batch).losses["attention"].detach())
+        for settings in ({}, {"judges_units": True, "score_maximum": 102.0, "unit": 17.0})
+    ]
+    assert terms[0] == pytest.approx(36 * terms[1], rel=1e-5)
+
+
 def test_noise_on_scores_is_of_training_only():
     batch = make_batch([9, 9, 9])
     head = make_head("qtd", queries=5, score_noise=0.5)

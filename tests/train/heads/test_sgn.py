@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from longtake.train.heads.sgn import SGN, SGNSettings, fitting_scores, pooled_rows
-from tests.train.heads.kit import AUDIO_DIM, DIM, check_that_padding_changes_nothing, make_batch, ready
+from tests.train.heads.kit import AUDIO_DIM, DIM, check_that_padding_changes_nothing, make_batch, pad_to, ready
 
 SMALL = {"width": 16, "heads": 2, "queries": 3, "dropout": 0.0}
 
@@ -40,6 +40,14 @@ def test_both_ways_of_scoring_learn_and_do_not_see_padding(score):
     assert set(output.losses) == {"teacher", "attention", "contrast", "consistency"} | (
         {"comparison"} if score == "difference" else set()
     )
+
+
+def test_losses_do_not_see_padding():
+    head = ready(SGN(DIM, SGNSettings(**SMALL), audio_dim=AUDIO_DIM)).train()
+    batch = make_batch([6, 9, 4])
+    losses, padded = head(batch).losses, head(pad_to(batch, 15)).losses
+    for name, loss in losses.items():
+        torch.testing.assert_close(padded[name], loss, msg=name)
 
 
 def test_a_tested_video_is_scored_without_its_sound():
