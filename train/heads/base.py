@@ -197,6 +197,8 @@ class Head(nn.Module):
     KEY_MAP: ClassVar[Mapping[str, str | None]] = {}
     """Key, or prefix of keys ending in a dot, of the published checkpoint -> ours; None for weights that are left out. See
     `from_published`."""
+    why_no_import: ClassVar[str] = ""
+    """Why published checkpoints ("they") cannot be imported; empty where they can. `from_published` may still name weights that they share."""
     closed_form: ClassVar[bool] = False
     """It is fitted by `fit_closed_form`, not trained by gradient."""
     stacks: ClassVar[bool] = False

@@ -8,7 +8,7 @@ must have been that later papers name with it: the same head here, whose convolu
     batch norm, ReLU, the larger of each two; convolutions of 3 to 12 and to 1 value; the mean over time
     loss: squared and absolute error
 
-ParitoshParmar/MTL-AQA: `ContextNet(256, 12, axes=3)` is its head, 437,065 parameters; with `axes=1` a twelfth. On a clip's vector there is no map to
+ParitoshParmar/MTL-AQA: `ContextNet(256, 12, axes=3)` is its head, 437,065 parameters; with `axes=1` an eighth. On a clip's vector there is no map to
 find the diver in, and the captions and the kind of dive, which the paper learns as well, need labels that stores do not have.
 
 Deviations: padding enters neither the convolutions nor the batch norms. Published weights cannot be imported, since they are of maps.
@@ -16,14 +16,13 @@ Deviations: padding enters neither the convolutions nor the batch norms. Publish
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import CheckpointError, require_at_least
+from longtake.train.errors import require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.units import UnitSettings
 from longtake.train.heads.published import WithDefects
@@ -108,16 +107,11 @@ class MSCADC(Head):
         ("mscadc_head",),
     )
     Settings = MSCADCSettings
+    why_no_import = "their weights read maps of pixels, and a store holds a vector of each clip"
 
     @classmethod
     def needs(cls, settings: MSCADCSettings) -> Needs:
         return Needs(sees_padding=settings.sees_padding)
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        raise CheckpointError(
-            "published weights of mscadc read maps of pixels, and a store holds a vector of each clip"
-        )
 
     def build(self, dim: int, audio_dim: int) -> None:
         self.network = ContextNet(dim, self.settings.width, axes=1)

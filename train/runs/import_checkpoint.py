@@ -93,6 +93,8 @@ def import_published(
     """Write a run of one checkpoint, or one more of a run that was imported. Raises `CheckpointError` with every key that is missing,
     unexpected or misshapen, and `SettingsError` for a run of another kind."""
     head_class = get_head(head)
+    if head_class.why_no_import:
+        raise CheckpointError(f"published checkpoints of {head} cannot be imported: {head_class.why_no_import}")
     if (out / CONFIG).exists():
         raise SettingsError(
             f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from longtake.train.errors import CheckpointError
 from longtake.train.heads.mscadc import MSCADC, ContextNet, MSCADCSettings
 from tests.train.heads.goldens import batch_of, check_gradients, numbers_of, tensors
 
@@ -57,8 +56,3 @@ def test_the_absolute_error_is_in_the_units_of_the_layers():
         scores = output.score01.detach() * span
         expected = (scores - 0.5 * span).abs().mean() / span**2
         assert float(output.losses["absolute"].detach()) == pytest.approx(float(expected), rel=1e-4)
-
-
-def test_published_weights_are_refused():
-    with pytest.raises(CheckpointError, match="maps of pixels"):
-        MSCADC.from_published({})

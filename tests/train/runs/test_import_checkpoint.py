@@ -41,6 +41,15 @@ def test_a_trained_run_is_not_written_into(lab, tmp_path):
     assert {path: path.read_bytes() for path in (out / "checkpoints").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "head, reason", [("mscadc", "maps of pixels"), ("tsa-net", "inside I3D"), ("m-bert", "no layers")]
+)
+def test_heads_whose_published_weights_cannot_be_read_say_why(lab, tmp_path, head, reason):
+    said = run(*lab[1], "--head", head, "--out", tmp_path / "run", status=2)
+    assert f"published checkpoints of {head} cannot be imported: " in said and reason in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_imports_share_a_folder_that_training_leaves_alone(lab, tmp_path):
     store, call = lab
     for category in ("A", "B"):
