@@ -8,9 +8,12 @@ from scipy.special import softmax
 from longtake.train.heads.tpt import TPT, ParsingLayer, TPTSettings, ranking_loss, sparsity_loss
 from tests.train.heads.goldens import (
     Training,
+    batch_of,
+    by_rule,
     check_gradients,
     compared,
     evaluated,
+    features_by_rule,
     norms,
     numbers_of,
     pair_store,
@@ -115,6 +118,33 @@ def test_published_outputs_losses_and_gradients(numbers, weight, which):
     assert float(total.detach()) == pytest.approx(float(numbers[f"train/loss{which}"]), abs=1e-5)
     total.backward()
     check_gradients(head, norms(head, numbers, f"grad_norm{which}/"))
+
+
+def test_published_numbers_at_full_size(shared):
+    """Both sides of the published network: queries and exemplars in one batch, compared both ways."""
+    numbers = numbers_of(shared, "tpt_full_rule")
+    state = by_rule(numbers)
+    state |= {name: torch.tensor(0.07) for name in state if name.endswith(".temp")}
+    head = TPT(1024, TPTSettings(dropout=0.0)).train()
+    head.load_state_dict(head.state_dict() | head.from_published(state))
+    parsed = [head.parse(batch_of(features_by_rule(j, 3, 20, 1024), np.zeros(3))) for j in (0, 1)]
+    looks = [torch.cat(sides) for sides in zip(*(looks for _, looks, _ in parsed))]
+    attention = torch.cat(looks, 2).transpose(1, 2)
+    np.testing.assert_allclose(attention.detach(), numbers["train/attention"], atol=1e-5)
+    ranking = sum(ranking_loss(one, torch.full((6,), 20), 3.2) for one in looks)
+    sparsity = sum(sparsity_loss(one) for one in looks)
+    assert float(ranking.detach()) == pytest.approx(float(numbers["train/ranking"]), rel=1e-5)
+    assert float(sparsity.detach()) == pytest.approx(float(numbers["train/sparsity"]), rel=1e-5)
+    first, second = (parts for parts, *_ in parsed)
+    pairs = torch.cat([second, first]), torch.cat([first, second])
+    logs, places = head._compare(*pairs, torch.zeros(6))
+    np.testing.assert_allclose(logs.detach(), numbers["train/log_prob"], atol=1e-5)
+    np.testing.assert_allclose(places.detach(), numbers["train/regression"], atol=1e-5)
+    loss = ranking + 0.05 * sparsity + logs.square().mean() + places.square().mean()
+    assert float(loss.detach()) == pytest.approx(float(numbers["train/loss"]), rel=1e-6)
+    loss.backward()
+    found = tensors(numbers, "grad_norm/")
+    check_gradients(head, {name: found[key] for key in found for name in head.from_published({key: state[key]})})
 
 
 def test_import_and_evaluate(numbers, tmp_path):
