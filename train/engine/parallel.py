@@ -26,6 +26,7 @@ from longtake.train.engine.loop import fit, fit_together
 from longtake.train.engine.stacked import can_stack, stacks
 from longtake.train.engine.state import Epoch, Fitted
 from longtake.train.errors import SettingsError, TrainError, require_one_of
+from longtake.train.heads import TABLE, get_head
 
 AUTO, NONE, STACKED, PROCESSES = "auto", "none", "stacked", "processes"
 WAYS = (AUTO, NONE, STACKED, PROCESSES)
@@ -49,9 +50,12 @@ def require_way(jobs: Sequence[Job], way: str) -> None:
     """Raises `SettingsError` for an unknown way, or one that does not work for these models."""
     require_one_of("--parallel", way, WAYS)
     if way == STACKED and not all(map(can_stack, jobs)):
+        heads = {name: get_head(name) for name in TABLE}
+        always = [name for name, head in heads.items() if head.stacks_padded]
+        whole = [name for name, head in heads.items() if head.stacks and name not in always]
         raise SettingsError(
-            "--parallel stacked: these models cannot be stacked. Heads usdl and i3d-mlp can, and gdlt where no training video is "
-            "shorter than the window; take --parallel auto"
+            f"--parallel stacked: these models cannot be stacked. On one stream and without plug-ins, heads {', '.join(always)} can, "
+            f"and {', '.join(whole)} where no training video is shorter than the window; take --parallel auto"
         )
     problem = _why_no_processes(jobs) if way == PROCESSES else None
     if problem:

@@ -1,5 +1,6 @@
 """Stacked models learn what they learn alone."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from longtake.train.engine.job import Job, Task
 from longtake.train.engine.loop import fit_together
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import SettingsError
+from longtake.train.heads import TABLE, get_head
 from longtake.train.heads.usdl import MeanMLP, MLPSettings
 from longtake.train.protocol.checks import require_trainable
 from longtake.train.protocol.experiment import prepare
@@ -101,5 +103,7 @@ def test_auto_stacks_nothing(store, monkeypatch):
 
 
 def test_videos_shorter_than_the_window_cannot_be_stacked_for_every_head(store):
-    with pytest.raises(SettingsError, match="cannot be stacked"):
+    with pytest.raises(SettingsError, match="cannot be stacked") as refused:
         trained(store, "stacked", "gdlt", window=30)
+    named = set(re.findall(r"[\w-]+", str(refused.value)))
+    assert named & set(TABLE) == {name for name in TABLE if get_head(name).stacks}
