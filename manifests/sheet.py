@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,16 @@ MOST_BYTES = 1 << 28
 """Of a workbook, unpacked."""
 MOST_ROWS, MOST_COLUMNS = 1_000_000, 1000
 
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_POINT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Sheet:
     header: list[str]
     rows: list[tuple[int, list[str]]]
-    """The line in the file and its cells, without blank lines; no cell has blanks around it."""
+    """The line in the file and its cells, without blank lines and the blanks around cells."""
     separator: str
     """A key of `SEPARATORS`; empty for a workbook."""
 
@@ -49,21 +54,25 @@ def read_sheet(path: Path, what: str, wanted: str) -> Sheet:
         return _sheet(path, _workbook(path, what), "", wanted)
     text = read_text(path, what)
     begin = 0
-    declared = re.match(r"sep=(.)\r?\n", text)
+    declared = re.match(r'sep=([^"\r\n])(?:\r\n|\r|\n)', text)
     if declared:  # as Excel writes it
         text, begin = text[declared.end() :], 1
-    first = text.partition("\n")[0]
-    separator = declared[1] if declared else next((s for s in SEPARATORS if wanted in _names(first, s)), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
-        lines = [(begin + reader.line_num, [*map(read_cell, row)]) for row in reader]
+        separator = declared[1] if declared else next((s for s in SEPARATORS if wanted in _names(text, s)), ",")
+        reader = csv.reader(_lines(text), delimiter=separator)
+        lines = [(begin + reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ManifestError(f"cannot read the {what} {path}: {error}") from error
     return _sheet(path, lines, separator, wanted)
 
 
-def _names(line: str, separator: str) -> list[str]:
-    return [column_name(cell) for cell in next(csv.reader([line], delimiter=separator), [])]
+def _lines(text: str) -> io.StringIO:
+    # With newline="", lines end at \n, \r\n and the \r of old Macs, and ends inside quotes stay as they are.
+    return io.StringIO(text, newline="")
+
+
+def _names(text: str, separator: str) -> list[str]:
+    return [column_name(cell) for cell in next(csv.reader(_lines(text), delimiter=separator), [])]
 
 
 def column_name(cell: str) -> str:
@@ -71,10 +80,32 @@ def column_name(cell: str) -> str:
     return re.sub(r"[\s-]+", "_", cell.strip()).lower()
 
 
+def has_decimal_commas(path: Path, sheet: Sheet, columns: Sequence[int]) -> bool:
+    """Whether 3,4 in columns of numbers is 3.4, decided once for the whole table. Raises `ManifestError` if some numbers have a comma and others
+    a point: one of the two is then a separator of thousands, and no cell says which."""
+    cells = [(line, row[i]) for line, row in sheet.rows if len(row) == len(sheet.header) for i in columns]
+    commas = [(line, text) for line, text in cells if _COMMA.fullmatch(text)]
+    point = next(((line, text) for line, text in cells if _POINT.fullmatch(text)), None)
+    if commas and point:
+        (line, text), (other_line, other) = commas[0], point
+        raise ManifestError(
+            f"{path} mixes decimal commas and points: {text!r} in line {line} and {other!r} in line {other_line}; write all numbers "
+            f"with a decimal point and without separators of thousands (in a workbook: as numbers, not as text)"
+        )
+    # Programs separate by semicolons where the comma is the decimal mark. Elsewhere a number that cannot be thousands proves it.
+    return sheet.separator == ";" or not all(_PERHAPS_THOUSANDS.fullmatch(text) for _, text in commas)
+
+
+def with_point(text: str) -> str:
+    """3.4 for 3,4; other texts stay."""
+    return text.replace(",", ".") if _COMMA.fullmatch(text) else text
+
+
 def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, wanted: str) -> Sheet:
     header, *rest = lines or [(1, [])]
-    names = [name.strip() for name in header[1]]
-    rows = [(number, [cell.strip() for cell in cells]) for number, cells in rest]
+    names = [read_cell(name.strip()) for name in header[1]]
+    # Blanks go first: those that `write_manifest` has escaped are the text's own.
+    rows = [(number, [read_cell(cell.strip()) for cell in cells]) for number, cells in rest]
     rows = [(number, cells) for number, cells in rows if any(cells)]
     # Columns of nothing at the right, which spreadsheets leave.
     width = len(names)
@@ -102,11 +133,17 @@ def _workbook(path: Path, what: str) -> list[tuple[int, list[str]]]:
         with zipfile.ZipFile(require_regular(path)) as archive:
             if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
                 raise ManifestError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB: save it as CSV in UTF-8")
-        book = load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        try:
-            return list(_cells(path, book.worksheets[0].iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS)))
-        finally:
-            book.close()
+            # Libraries that write formulas without computing them ask for it this way, and may save 0 for each.
+            settings = [archive.read(name) for name in archive.namelist() if name.endswith("workbook.xml")]
+            computed = not any(re.search(rb"fullCalcOnLoad=.(?:1|true)", text) for text in settings)
+        with (
+            closing(load_workbook(path, read_only=True, data_only=True, keep_links=False)) as saved,
+            closing(load_workbook(path, read_only=True, data_only=False, keep_links=False)) as written,
+        ):
+            values, formulas = (
+                book.worksheets[0].iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS) for book in (saved, written)
+            )
+            return list(_cells(path, values, formulas, computed))
     except ManifestError:
         raise
     except FileNotFoundError:
@@ -115,14 +152,24 @@ def _workbook(path: Path, what: str) -> list[tuple[int, list[str]]]:
         raise ManifestError(f"cannot read the workbook {path}: {error or type(error).__name__}") from error
 
 
-def _cells(path: Path, rows: Iterator[Sequence[object]]) -> Iterator[tuple[int, list[str]]]:
-    for number, row in enumerate(rows, 1):
+def _cells(
+    path: Path, values: Iterator[Sequence[object]], formulas: Iterator[Sequence[object]], computed: bool
+) -> Iterator[tuple[int, list[str]]]:
+    for number, (row, sources) in enumerate(zip(values, formulas, strict=True), 1):
         texts = []
-        for cell in row:
+        for cell, source in zip(row, sources, strict=True):
             value = getattr(cell, "value", None)
+            where = f"{path}, cell {getattr(source, 'coordinate', number)}"
+            # The type "str" without a value is a formula whose saved value is an empty text.
+            saved = value is not None or getattr(cell, "data_type", "") == "str"
+            if getattr(source, "data_type", "") == "f" and not (computed and saved):
+                raise ManifestError(
+                    f"{where} is a formula whose value is not saved: open the workbook in a spreadsheet and save it, "
+                    f"or write the value instead of the formula"
+                )
             if value is not None and not isinstance(value, str | int | float) or isinstance(value, bool):
                 raise ManifestError(
-                    f"{path}, cell {getattr(cell, 'coordinate', number)}: {value} is a date or true or false, which Excel makes of some texts; "
+                    f"{where}: {value} is a date or true or false, which Excel makes of some texts; "
                     f"format the column as text and type it again"
                 )
             texts.append("" if value is None else str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 import unicodedata
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from longtake.errors import ManifestError, listed, there_are
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
-from longtake.manifests.sheet import column_name, read_sheet
+from longtake.manifests.sheet import column_name, has_decimal_commas, read_sheet, with_point
 from longtake.safe_text import csv_cell
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
@@ -27,7 +28,6 @@ _SPLITS = {
     "validation": "val",
     "valid": "val",
 }
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
 
@@ -98,6 +98,8 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
     if not sheet.rows:
         raise ManifestError(f"{path} has a header but no videos")
     score_names = tuple(c.removeprefix(SCORE_PREFIX) for c in header if c.startswith(SCORE_PREFIX))
+    numbers = [n for n, column in enumerate(header) if column not in {"video_id", "path", "split", "category"}]
+    decimal_commas = has_decimal_commas(path, sheet, numbers)
     checker = RowChecker(card)
     rows = []
     for line, values in sheet.rows:
@@ -105,8 +107,8 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
             checker.add(line, f"{len(values)} fields where the header has {len(header)}")
             continue
         row = dict(zip(header, values))
-        for column in row.keys() - {"video_id", "path", "split", "category"}:
-            row[column] = _with_point(row[column], sheet.separator)
+        if decimal_commas:
+            row |= {header[n]: with_point(values[n]) for n in numbers}
         rows.append(checker.row(line, {**row, "split": _split(row.get("split", ""), card)}))
     checker.finish(str(path))
     return Manifest(name or path.stem, tuple(rows), score_names, card)
@@ -135,13 +137,6 @@ def _split(text: str, card: Card | None) -> str:
         return text
     name = _SPLITS.get(text.casefold(), text.casefold())
     return name if name in (card.splits if card is not None else _SPLITS.values()) else text
-
-
-def _with_point(text: str, separator: str) -> str:
-    """A number with a decimal comma, where it is no thousands: in a table of semicolons, or without three digits after it."""
-    if _DECIMAL_COMMA.fullmatch(text) and (separator == ";" or len(text.partition(",")[2]) != 3):
-        return text.replace(",", ".")
-    return text
 
 
 def _header_faults(header: list[str], card: Card | None) -> list[str]:
@@ -279,6 +274,13 @@ def _leaves_folder(path: str) -> bool:
     return posix.is_absolute() or bool(windows.anchor) or ".." in posix.parts or ".." in windows.parts
 
 
+def _cell(value: object) -> object:
+    """As `csv_cell`, and blanks at the ends, which readers of tables remove, are kept as JSON; `read_cell` reads both."""
+    if isinstance(value, str) and value.isprintable() and value != value.strip():
+        return "'" + json.dumps(value)
+    return csv_cell(value)
+
+
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the CSV. Columns that no row uses are left out."""
     columns = [c for c in COLUMNS if c == "video_id" or any(getattr(row, c) is not None for row in manifest.rows)]
@@ -286,12 +288,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         writer = csv.writer(file, lineterminator="\n")
         numbers = range(1, manifest.num_boundaries + 1)
         names = [*map(boundary_column, numbers), *(SCORE_PREFIX + name for name in manifest.score_names)]
-        writer.writerow([*columns, *map(csv_cell, names)])
+        writer.writerow([*columns, *map(_cell, names)])
         for row in manifest.rows:
-            values = [getattr(row, column) for column in columns]
+            values: list[object] = [getattr(row, column) for column in columns]
             values += [row.boundaries[n - 1] if n <= len(row.boundaries) else None for n in numbers]
             values += [row.scores.get(name) for name in manifest.score_names]
-            writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else csv_cell(v) for v in values])
+            writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else _cell(v) for v in values])
 
 
 def find_manifest(dataset: str) -> Manifest:

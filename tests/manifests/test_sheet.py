@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import zipfile
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_excel_names_the_separator_itself(tmp_path):
 
 
 @pytest.mark.parametrize("separator, cell, number", [
-    (";", "3,4", 3.4), (";", "3,456", 3.456), ("\t", "3,4", 3.4), (",", '"3,4"', 3.4), (",", "1e1", 10), (";", "-1,5", -1.5),
+    (";", "3,4", 3.4), ("\t", "0,123", 0.123), (";", "3,456", 3.456), ("\t", "3,4", 3.4), (",", '"3,4"', 3.4), (",", "1e1", 10), (";", "-1,5", -1.5),
 ])  # fmt: skip
 def test_decimal_commas(tmp_path, separator, cell, number):
     path = saved(tmp_path / "t.csv", separator, lines=[["video_id", "score"], ["a", cell]])
@@ -57,6 +58,55 @@ def test_numbers_that_could_be_two_are_refused(tmp_path, separator, cell):
     path = saved(tmp_path / "t.csv", separator, lines=[["video_id", "score_total"], ["a", cell]])
     with pytest.raises(ManifestError, match="line 2: score_total .* is not a number; write it with a decimal point"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("text, comma, point", [
+    ("video_id;score_total\na;1.234\nb;3,4", "'3,4' in line 3", "'1.234' in line 2"),
+    ("video_id;score_total\na;1,234\nb;12.5", "'1,234' in line 2", "'12.5' in line 3"),
+    ('video_id,score_total\na,"3,4"\nb,1.234', "'3,4' in line 2", "'1.234' in line 3"),
+    ("video_id\tstart_seconds\tscore_total\na\t.5\t\nb\t\t9,5", "'9,5' in line 3", "'.5' in line 2"),
+])  # fmt: skip
+def test_commas_and_points_in_one_table_are_refused(tmp_path, text, comma, point):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ManifestError, match=f"mixes decimal commas and points: {comma} and {point}; write all"):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_texts_with_points_and_faulty_numbers_do_not_decide_the_decimal_mark(tmp_path):
+    (tmp_path / "t.csv").write_text("video_id;path;category;score\na.b;1.5;2.5;3,4\n")
+    assert read_manifest(tmp_path / "t.csv").rows[0].scores == {"total": 3.4}
+    (tmp_path / "t.csv").write_text("video_id;score\na;3,4\nb;.\nc;1,234,567\n")
+    with pytest.raises(
+        ManifestError, match=r"2 faults:(?s:.*)'\.' is not a number(?s:.*)'1,234,567' is not a number; write"
+    ):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_a_number_that_cannot_be_thousands_decides_for_its_table(tmp_path):
+    path = saved(tmp_path / "t.csv", "\t", lines=[["video_id", "score"], ["a", "1,234"], ["b", "3,4"]])
+    assert [row.scores["total"] for row in read_manifest(path).rows] == [1.234, 3.4]
+
+
+@pytest.mark.parametrize("begin", ["", "sep=;\r"])
+def test_line_ends_of_old_macs(tmp_path, begin):
+    text = begin + 'Video ID;Category\ra;x\rb;"y\rz"\r'
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    assert [(row.video_id, row.category) for row in read_manifest(tmp_path / "t.csv").rows] == [
+        ("a", "x"),
+        ("b", "y\rz"),
+    ]
+    (tmp_path / "t.csv").write_bytes((text + "c;x;x\r").encode())
+    with pytest.raises(ManifestError, match=f"line {6 if begin else 5}: 3 fields where"):
+        read_manifest(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("begin", ["", "sep=;\n", 'sep="\n', "sep=\r\n"])
+@pytest.mark.parametrize("text", ["x" * 200_000, "video_id\n" + "x" * 200_000])
+def test_cells_that_are_too_long(tmp_path, begin, text):
+    (tmp_path / "t.csv").write_text(begin + text)
+    with pytest.raises(ManifestError, match="cannot read the manifest .*: field larger than field limit") as caught:
+        read_manifest(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
 
 
 def test_splits_and_scores_as_the_card_names_them(tmp_path):
@@ -92,6 +142,49 @@ def workbook(path, lines):
         book.active.append(line)
     book.save(path)
     return path
+
+
+def test_escaped_texts_in_a_workbook_are_read_back(tmp_path):
+    texts = ["=1+1", "-x", "'@x", "\tx", "plain", "'plain"]
+    lines = [[f"v{n}", csv_cell(text)] for n, text in enumerate(texts)]
+    path = workbook(tmp_path / "t.xlsx", [["video_id", "category"], *lines, [csv_cell("-id"), None]])
+    rows = read_manifest(path).rows
+    assert [row.category for row in rows] == [*texts, None] and rows[-1].video_id == "-id"
+
+
+def with_saved_values(path, value, settings=b'fullCalcOnLoad="0"', kind=b""):
+    """The workbook as a spreadsheet saves it: `value` for every formula, which is of the type `kind`."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            content = content.replace(b'fullCalcOnLoad="1"', settings)
+            for empty in (b"</f><v></v>", b"</f><v />", b"</f><v/>"):
+                content = content.replace(empty, b"</f><v>" + value + b"</v>")
+            archive.writestr(name, content.replace(b'r="B2"', b'r="B2"' + kind))
+
+
+def test_formulas_in_a_workbook(tmp_path):
+    lines = [["video_id", "score"], ["a", "=1+1"], ["b", 3.5]]
+    path = workbook(tmp_path / "t.xlsx", lines)
+    with pytest.raises(ManifestError, match="cell B2 is a formula whose value is not saved: open the workbook"):
+        read_manifest(path)
+    with_saved_values(path, b"2")
+    assert [row.scores for row in read_manifest(path).rows] == [{"total": 2.0}, {"total": 3.5}]
+    with_saved_values(workbook(path, lines), b"", kind=b' t="str"')
+    assert [row.scores for row in read_manifest(path).rows] == [{}, {"total": 3.5}], "a formula may give an empty text"
+    # XlsxWriter saves 0 and asks the spreadsheet to compute.
+    with_saved_values(workbook(path, lines), b"0", settings=b'fullCalcOnLoad="1"')
+    with pytest.raises(ManifestError, match="cell B2 is a formula whose value is not saved"):
+        read_manifest(path)
+
+
+def test_texts_and_numbers_in_one_workbook(tmp_path):
+    path = workbook(tmp_path / "t.xlsx", [["video_id", "score"], ["a", "3,4"], ["b", 12]])
+    assert [row.scores["total"] for row in read_manifest(path).rows] == [3.4, 12.0]
+    workbook(path, [["video_id", "score"], ["a", "1,234"], ["b", 12.5]])
+    with pytest.raises(ManifestError, match="'1,234' in line 2 and '12.5' in line 3"):
+        read_manifest(path)
 
 
 def test_a_workbook(tmp_path, monkeypatch):

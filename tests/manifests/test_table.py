@@ -113,6 +113,14 @@ def test_round_trip_with_a_byte_order_mark(tmp_path):
     assert read_manifest(tmp_path / "m.csv") == manifest
 
 
+def test_texts_are_written_so_that_they_are_read_the_same(tmp_path):
+    texts = ["\tx", " x", "x ", " ", "\xa0x", " =x", "=x ", "'x", "' x", "'\"x", ' "x"', "x\r\ny", "3,4", "-x"]
+    rows = tuple(ManifestRow(f"v{n}", text, category=text, split=text) for n, text in enumerate(texts))
+    manifest = Manifest("m", (*rows, ManifestRow("last", scores={" a ": 1.5, "\tb": 2.0})), (" a ", "\tb"))
+    write_manifest(tmp_path / "m.csv", manifest)
+    assert read_manifest(tmp_path / "m.csv") == manifest
+
+
 @pytest.mark.parametrize(
     "bad",
     [
