@@ -97,7 +97,7 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
         last_seconds=last_seconds,
         own_seconds=own,
         gap_seconds=gap,
-        given_seconds=_given(packets, last_seconds, own) if kind in STORED_DURATIONS else None,
+        given_seconds=_given(packets, last_seconds) if kind in STORED_DURATIONS else None,
         promised_seconds=promise.end_seconds,
         reached_seconds=promise.reached_seconds,
     )
@@ -144,14 +144,22 @@ def _require_pictures(container: InputContainer, path: Path) -> av.VideoStream:
 def _require_whole(path: Path, ending: Ending, num_packets: int, num_from_header: int, begin: float) -> None:
     missing = ending.missing
     if missing:
-        counted = f"{num_packets} of {num_from_header} pictures" if num_from_header else f"{num_packets} pictures"
+        # The header of a file of fragments counts only the first of them.
+        counted = (
+            f"{num_packets} of {num_from_header} pictures"
+            if num_from_header >= num_packets
+            else f"{num_packets} pictures"
+        )
         end = ending.end_seconds - begin
         raise VideoTruncated(f"{path.name} is cut off: {missing}. {counted} are there, which end at {end:.2f} s")
 
 
-def _given(packets: Shown, last_seconds: float, own: float) -> float:
-    """Duration of the last picture as the container stores it: of the last packet, unless an earlier one is shown later."""
-    return packets.durations[-1] if packets.seconds[-1] == last_seconds else own
+def _given(packets: Shown, last_seconds: float) -> float:
+    """Duration of the last picture as the container stores it. Durations are those between packets in their own order; where that is not
+    the order of showing, only their sum says when the last picture ends."""
+    if packets.seconds[-1] == last_seconds:
+        return packets.durations[-1]
+    return packets.begin + sum(packets.durations) - last_seconds
 
 
 def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
