@@ -2,7 +2,7 @@
 
 The lock is a file that a process creates exclusively and that names the process, `pid-start@host`. A process that is killed leaves its lock
 behind; a process of the same machine sees that the owner is gone and takes the lock over. Only one process at a time looks and removes,
-so a lock that another process has just made is never removed.
+so a lock that another process has just made is never removed. Threads of one process have one name: of them, one at a time gets to the file.
 """
 
 from __future__ import annotations
@@ -22,10 +22,27 @@ NAMELESS_SECONDS = 60.0
 
 MOST_NAME = 200
 
+_held: dict[tuple[int, str], object] = {}
+"""The locks that threads of a process hold or try to take, by the process and the real path: a forked process inherits those of its parent."""
+
 
 @contextmanager
 def locked(lock: Path) -> Iterator[bool]:
-    """Hold the lock: True if this process holds it, False if another process does. Raises `OSError` if no lock can be made."""
+    """Hold the lock: True if the caller holds it, False if another process or thread does. Raises `OSError` if no lock can be made."""
+    key, ours = (os.getpid(), os.path.realpath(lock)), object()
+    # One step, so that two threads cannot both find it free.
+    if _held.setdefault(key, ours) is not ours:
+        yield False
+        return
+    try:
+        with _locked_file(lock) as is_held:
+            yield is_held
+    finally:
+        del _held[key]
+
+
+@contextmanager
+def _locked_file(lock: Path) -> Iterator[bool]:
     if not (_acquired(lock) or (_is_stale(lock) and _removed_stale(lock) and _acquired(lock))):
         yield False
         return
@@ -87,6 +104,7 @@ def _is_stale(lock: Path) -> bool:
     owner = Writer.parse(text)
     if owner is None:
         return time.time() - written > NAMELESS_SECONDS
+    # No other thread of this process holds it, or this one would not look: it was left by a process of the same name, as in containers.
     return owner.is_dead(written) or owner == Writer.current()
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,32 @@ def test_a_lock_made_after_the_look_is_not_removed(lock, monkeypatch):
     monkeypatch.setattr(claim, "_is_stale", look_before_the_other)
     assert not is_free(lock) and looks == [True, False]
     assert lock.read_text() == "1@another-machine"
+
+
+@pytest.mark.parametrize("name", ["s.h5.parts", "link.parts"])
+def test_one_thread_of_a_process_holds_the_lock(lock, tmp_path, name):
+    """Under any name of the folder."""
+    (tmp_path / "link.parts").symlink_to(lock.parent)
+    with ThreadPoolExecutor(1) as other, locked(lock) as held:
+        assert held
+        assert not other.submit(is_free, tmp_path / name / lock.name).result()
+        assert lock.read_text() == str(Writer.current()), "and it is still held"
+    assert is_free(lock)
+
+
+def test_a_lock_that_the_parent_holds_is_free_for_a_forked_process_later(lock):
+    with locked(lock):
+        pid = os.fork()
+        if not pid:
+            lock.unlink()
+            os._exit(0 if is_free(lock) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_lock_left_under_our_own_name_is_taken_over(lock):
+    """A container that is started again has the same name, number and sometimes the same start."""
+    owned(lock, str(Writer.current()))
+    assert is_free(lock) and not lock.exists()
 
 
 def compete(lock, inside, barrier, rounds, results):
