@@ -137,6 +137,10 @@ def open_file(path: Path | str) -> Store:
     return read_store(path, _Group(file), file.close, num_bytes)
 
 
+_PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
+"""Of attributes. Text of variable length is of the type STRING too."""
+
+
 class _Group:
     def __init__(self, group: h5py.Group) -> None:
         self._group = group
@@ -144,7 +148,14 @@ class _Group:
 
     @cached_property
     def attributes(self) -> Mapping[str, object]:
-        return dict(self._group.attrs)
+        return {name: self._attribute(name) for name in self._group.attrs}
+
+    def _attribute(self, name: str) -> object:
+        # HDF5 follows pointers in values of other types, such as lists of variable length: of a damaged file, these end the process.
+        kind = h5py.h5a.open(self._group.id, name.encode("utf-8", "surrogateescape")).get_type().get_class()
+        if kind not in _PLAIN_TYPES:
+            raise NotAStore(f"{self.name}: the attribute {name!r} is neither text nor a number; the file is damaged")
+        return self._group.attrs[name]
 
     def _own(self, name: str, kind: type) -> Any:
         # An external or soft link could lead a reader out of the file.

@@ -112,6 +112,13 @@ def replaced(name, *arguments, **options):
     return change
 
 
+def list_attribute(file, stream):
+    """As damage to the type of a text makes it. HDF5 follows the pointers in it."""
+    lists = np.empty(1, object)
+    lists[0] = np.array([1, 2], np.int32)
+    stream.attrs.create("header", lists, dtype=h5py.vlen_dtype(np.int32))
+
+
 def linked(name, link):
     def change(file, stream):
         group = stream if name in stream else file
@@ -136,6 +143,7 @@ HDF5 = {
         replaced("features", (204, 6), "f4", external=[("/etc/passwd", 0, 4896)]), "keeps its data in another file"),
     "objects": (replaced("videos/status", data=["ok"] * 4, dtype=h5py.string_dtype()), "status has type object"),
     "references": (replaced("offsets", (5,), dtype=h5py.ref_dtype), "offsets has type object"),
+    "an attribute of lists": (list_attribute, "the attribute 'header' is neither text nor a number"),
     "a bomb": (bomb, "features stores a chunk of 2.... bytes; at most 8992 are possible"),
     "a header that changed": (
         lambda file, stream: stream.attrs.__setitem__("header", stream.attrs["header"].replace('"clip_stride":8', '"clip_stride":9')),
