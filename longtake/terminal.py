@@ -42,9 +42,13 @@ class Console(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _printable_errors():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _printed_warnings():
+            with _printed_warnings(), _printable_errors():
                 return super().invoke(ctx)
         except LongtakeError as error:
             raise Refused(str(error)) from error
@@ -68,6 +72,17 @@ class Console(click.Group):
             raise Refused(
                 f"out of memory: {reason}. Finished work is kept; use smaller batches (--batch-size, --set batch_size=...)"
             ) from error
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """click repeats names and values of the call in its messages, and names of files come from other people."""
+    try:
+        yield
+    except click.ClickException as error:
+        text = printable_lines(error.format_message())
+        vars(error)["format_message"] = lambda: text
+        raise
 
 
 @contextmanager

@@ -122,6 +122,27 @@ def test_control_characters_do_not_reach_the_terminal():
 
 
 @pytest.mark.parametrize(
+    "call, words",
+    [
+        (["works", "a", "b\x1b[2Jx.h5"], "unexpected extra argument (b [2Jx.h5)"),
+        (["works", "--no\x1b[2J"], "No such option"),
+        (["no\x1b[2J"], "No such command"),
+        (["--no\x1b[2J"], "No such option"),
+        (["works", "fails\x1b[2J"], "Error: fails [2J"),
+    ],
+)
+def test_control_characters_of_the_call_do_not_reach_the_terminal(call, words):
+    @click.command()
+    @click.argument("name")
+    def works(name):
+        raise click.UsageError(name)
+
+    # With colours, as on a terminal: without, click removes escape sequences itself.
+    done = CliRunner().invoke(Console("group", commands=[works]), call, color=True)
+    assert done.exit_code == 2 and words in done.stderr and "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
     "encoding, out, err",
     [
         ("latin-1", b"0.5 \xb1 0.1 \\u2265\n", b"error: no \\u65e5\n"),
