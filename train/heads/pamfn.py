@@ -59,7 +59,10 @@ class PAMFNSettings(WithDefects):
     """Before their scores."""
     feature_dropout: float = 0.5
     """Of their features where they are fused."""
+    joined_dropout: float = 0.0
+    """Of what all modalities give together, before the last layers; the published code has 0.3 for its second set of features (UMT, I3D, MAST)."""
     head_dropout: float = 0.5
+    """Between the last layers."""
     attention_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -217,7 +220,7 @@ class PAMFN(Head):
         self.tau = nn.Parameter(torch.tensor(s.temperature))
         inner = s.width // s.reduction
         self.fc = nn.Sequential(
-            nn.Identity(), nn.Linear(len(MODALITIES) * s.width, inner), nn.BatchNorm1d(inner), nn.ReLU(),
+            Dropout(s.joined_dropout), nn.Linear(len(MODALITIES) * s.width, inner), nn.BatchNorm1d(inner), nn.ReLU(),
             Dropout(s.head_dropout), nn.Linear(inner, 1),
         )  # fmt: skip
         self.feature_dropout = Dropout(s.feature_dropout)

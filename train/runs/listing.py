@@ -17,7 +17,7 @@ from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE, get_head
 from longtake.train.heads.base import Batch, Head, Needs, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
-from longtake.train.protocol.settings import card_settings
+from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.runs.compare import line_of
 from longtake.train.runs.records import METRICS
@@ -30,7 +30,8 @@ MVLA_FRAMES = 96
 
 
 def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
-    """Every head for the shapes of a dataset: trainable parameters, and operations for one video of its window.
+    """Every head for the shapes of a dataset: trainable parameters, and operations for one video of its window. Settings are those that
+    `train heads` takes for the dataset's first category.
 
     A multiplication with an addition counts as two operations, as torch's counter has it.
     """
@@ -46,8 +47,6 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
     scale = ScoreScale(stated.name, stated.minimum, stated.maximum, True)
     times = torch.arange(num_clips + 1.0)
     batch = replace(batch, seconds=torch.stack([times[:-1], times[1:]], -1)[None])
-    # Heads that compare are counted with one exemplar.
-    batch = replace(batch, exemplar=batch, voters=torch.zeros(1, 1, dtype=torch.int64))
     rows = []
     for name in TABLE:
         head_class = get_head(name)
@@ -61,7 +60,9 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
             **_facts(head_class),
         }
         rows.append(row)
-        settings = head_class.Settings(**card_settings(card, scale, head_class.Settings))
+        facts = card_settings(card, scale, head_class.Settings)
+        category = card.categories[0] if card.categories else ""
+        settings = build_settings(name, card.name, category, facts, settings_kinds(name)).head
         try:
             needs = head_class.needs(settings)
         except SettingsError as error:
@@ -76,7 +77,9 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         if set(GROUPS) <= set(needs.terms):
             given, second = _with_frames(batch, needs.boundaries), TEXT_DIM
         streams = {name: torch.zeros(1, num_clips, dim) for name in needs.streams}
-        given = replace(given, streams=streams)
+        given = replace(given, streams=streams, scores=torch.ones(1, len(needs.columns)))
+        # Heads that compare are counted with one exemplar.
+        given = replace(given, exemplar=given, voters=torch.zeros(1, 1, dtype=torch.int64))
         head = head_class(dim, settings, Prototypes(arrays, random=False), second, dict.fromkeys(streams, dim)).eval()
         row["parameters"] = sum(parameter.numel() for parameter in head.parameters())
         # With gradients, because without them torch takes a fused path whose operations its counter does not know.
@@ -84,7 +87,7 @@ def describe_heads(card: Card, dim: int = 1024) -> list[dict[str, Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-                head(replace(given, scores=torch.ones(1, len(needs.columns))))
+                head(given)
         row["flops_per_video"] = counter.get_total_flops()
     return rows
 

@@ -176,3 +176,8 @@ def test_a_video_of_two_clips_has_a_score():
     head = PAMFN(6, PAMFNSettings(width=8, fusions=2), None, 4, {"flow": 5}).eval()
     clips, flow, audio = (np.ones((1, 2, dim), np.float32) for dim in (6, 5, 4))
     assert torch.isfinite(head(golden_batch(clips, flow, audio, [0.5])).score01).all()
+
+
+def test_the_dropout_of_what_is_joined_is_a_setting():
+    head = PAMFN(8, PAMFNSettings(joined_dropout=0.3), None, 8, {"flow": 8})
+    assert head.fc[0].p == 0.3 and PAMFNSettings().joined_dropout == 0

@@ -4,7 +4,7 @@ import pytest
 
 from longtake.train.data.prompts import PrototypeSettings
 from longtake.train.engine.settings import TrainSettings
-from longtake.train.heads import get_head
+from longtake.train.heads import TABLE, get_head
 from longtake.train.protocol.settings import build_settings
 
 # Of ../shared/papers/FACTS.md, where nothing else is named.
@@ -97,6 +97,15 @@ PUBLISHED = {
         "thin": 34,
         "voters": 10,
     },
+    ("t2cr", "logo"): {
+        "lr": 1e-4,
+        "batch_size": 4,
+        "epochs": 100,
+        "rows": 48,
+        "thin": 24,
+        "voters": 10,
+        "dtw_weight": 0,
+    },
     ("t2cr", "mtl-aqa"): {
         "lr": 1e-3,
         "weight_decay": 0,
@@ -120,8 +129,16 @@ PUBLISHED |= {
         "epochs": 200,
         "hidden": 4096,
         "rows": 160,
+        "final_lr_ratio": 0.25,
     },
-    ("pcln", "mtl-aqa"): {"lr": 1e-4, "batch_size": 16, "epochs": 100, "pair_weight": 1, "consistency_weight": 1},
+    ("pcln", "mtl-aqa"): {
+        "lr": 1e-4,
+        "final_lr_ratio": 0.5,
+        "batch_size": 16,
+        "epochs": 100,
+        "pair_weight": 1,
+        "consistency_weight": 1,
+    },
     ("pamfn", "rg"): {"optimizer": "adamw", "lr": 5e-4, "final_lr_ratio": 0.01, "fusions": 10, "window": 70},
     ("pamfn", "fisv"): {
         "lr": 8e-4,
@@ -135,17 +152,19 @@ PUBLISHED |= {
 # ../shared/papers/BASELINES.md, part I.
 ALONE = {"mse_weight": 1, "triplet_weight": 0, "ce_weight": 0}
 HGCN = {**ALONE, "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100, "final_lr_ratio": 1, "clips": 68, "window": 68,
-        "groups": 1, "motion": True, "test_window": "centre", "judges_units": False, "published_defects": False}  # fmt: skip
+        "groups": 1, "motion": True, "test_window": "centre", "judges_units": True, "published_defects": False}  # fmt: skip
 QTD = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "layers": 2, "heads": 4, "feed_forward": 1024, "dropout": 0.7,
        "places": "query", "attention_weight": 1, "published_defects": False}  # fmt: skip
 PUBLISHED |= {
-    ("action-net", "rg"): {**ALONE, **SGD, "weight_decay": 1e-4, "width": 256, "dropout": 0.5, "window": 0},
+    ("action-net", "rg"): {**ALONE, **SGD, "weight_decay": 1e-4, "width": 256, "dropout": 0.5, "window": 0,
+                           "test_window": "centre"},
     ("hgcn", "rg"): {**HGCN, "batch_size": 64},
     ("hgcn", "fisv"): {**HGCN, "batch_size": 8},
     ("hgcn", "logo"): {**HGCN, "batch_size": 8, "clips": 48, "window": 48},
-    ("hgcn", "mtl-aqa"): {**HGCN, "batch_size": 4, "weight_decay": 1e-5, "epochs": 200, "mse_weight": 4, "clips": 10,
-                          "window": 10, "groups": 4, "motion": False},
-    ("c3d-lstm", "jigsaws"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 6, "epochs": 10, "width": 256},
+    **dict.fromkeys((("hgcn", "mtl-aqa"), ("hgcn", "jigsaws")), {**HGCN, "batch_size": 4, "weight_decay": 1e-5, "epochs": 200,
+                    "mse_weight": 4, "clips": 10, "window": 10, "groups": 4, "motion": False}),
+    ("c3d-lstm", "jigsaws"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 6, "epochs": 10, "width": 256,
+                              "final_lr_ratio": 0.5},
     ("mscadc", "mtl-aqa"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 3, "epochs": 100, "absolute_weight": 1,
                             "judges_units": True, "unit": 17, "width": 12},
     ("ms-lstm", "fisv"): {**ALONE, "optimizer": "adam", "lr": 5e-4, "weight_decay": 0, "final_lr_ratio": 1, "batch_size": 128,
@@ -171,9 +190,12 @@ RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
+SQUARED = ("gdlt", "sca", "mvla", "i3d-mlp", "action-net", "ms-lstm", "qtd", "c3d-lstm", "mscadc", "skating-mixer", "m-bert", "pamfn",
+           "tsa-net", "pcln", "sgn", "vatp-net")  # fmt: skip
 TUNED_HEADS = {
-    **dict.fromkeys(("gdlt", "sca", "mvla", "i3d-mlp"), {**TUNED, "mse_weight": 10}),
-    **dict.fromkeys(("usdl", "musdl", "core", "tsa", "tpt"), {**TUNED, "mse_weight": 0}),
+    **dict.fromkeys(SQUARED, {**TUNED, "mse_weight": 10}),
+    **dict.fromkeys(("usdl", "musdl", "core", "tsa", "tpt", "cofinal", "t2cr"), {**TUNED, "mse_weight": 0}),
+    "hgcn": {**TUNED, "mse_weight": 10, "judges_units": True},
     **dict.fromkeys(("pgt", "avcf"), TUNED_MLAVL),
     "gslm": {**TUNED, "epochs": 20},
 }
@@ -204,6 +226,10 @@ def test_published_settings_of_an_apparatus(category):
     assert chosen("cofinal", "rg", expected, category) == expected
     if category:
         assert chosen("action-net", "rg", ["epochs"], category) == {"epochs": ACTION_NET[category]}
+
+
+def test_every_head_that_is_trained_by_gradients_has_tuned_settings():
+    assert set(TUNED_HEADS) == {name for name in TABLE if not get_head(name).closed_form}
 
 
 @pytest.mark.parametrize("head", TUNED_HEADS)

@@ -24,6 +24,20 @@ def test_list():
         assert not row["golden"] or row["code"], "numbers of the published code are of published code"
 
 
+def test_list_counts_what_the_presets_train(monkeypatch):
+    """Sizes of the published code: cofinal is 448 wide on Fis-V, qtd has 136 queries there; hgcn has 10 clips in 4 groups on MTL-AQA."""
+    monkeypatch.setattr(listing, "TABLE", ("cofinal", "qtd", "pamfn", "hgcn", "t2cr"))
+    found = {
+        dataset: {
+            row["head"]: row["parameters"] for row in json.loads(run("list", "--dataset", dataset, "--json").output)
+        }
+        for dataset in ("fisv", "mtl-aqa")
+    }
+    fisv, diving = found.values()
+    assert (fisv["cofinal"], fisv["qtd"], fisv["pamfn"]) == (10_064_748, 22_458_370, 17_955_917)
+    assert (diving["hgcn"], diving["t2cr"]) == (406_682, 606_802)
+
+
 def test_a_head_without_published_code_says_so(monkeypatch):
     monkeypatch.setattr(listing, "TABLE", ("sgn", "m-bert", "ridge"))
     lines = run("list").output.splitlines()
