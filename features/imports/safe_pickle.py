@@ -2,26 +2,25 @@
 
 Released files are `.npy`, torch files and pickles under any suffix, so the first bytes decide how to read them. A torch file is a zip
 with a pickle inside, and a `.npy` of dictionaries is a pickle too. Pickles are read by an unpickler that accepts only the few names
-that arrays and tensors need, so a file can describe values and do nothing else. Before that, its instructions are counted: a value that
-is stored once and used many times inside others grows without bound in a file of a hundred bytes.
+that arrays and tensors need, so a file can describe values and do nothing else. What it describes may not grow without bound: `growth`.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
-import pickletools
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.growth import MOST_VALUES, Budget, refuse_growth
 from longtake.files import require_regular
 
 _DAMAGED = (
@@ -32,10 +31,6 @@ _DAMAGED = (
 
 MAX_BYTES = 1 << 32
 """Files that declare more than 4 GiB are not the features of one video or one prompt set."""
-
-MOST_VALUES, MOST_DEPTH = 10_000_000, 50
-"""Of a pickle, with everything that is used again counted again. Annotations of 3,000 dives with a label for each frame are 500,000 values,
-in 6 levels."""
 
 _STORAGE_DTYPES = {
     "FloatStorage": "<f4",
@@ -114,7 +109,10 @@ def _read_torch(path: Path) -> object:
                     f"{path} declares {declared} bytes of tensors, more than it holds or than {MAX_BYTES >> 30} GiB"
                 )
             (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            return _TensorUnpickler(archive, name[: -len("data.pkl")]).load()
+            content = archive.read(name)
+            refuse_growth(io.BytesIO(content))
+            budget = Budget(path.stat().st_size)
+            return _plain(_TensorUnpickler(content, archive, name[: -len("data.pkl")], budget).load())
     except InvalidFeatures:
         raise
     except _DAMAGED as error:
@@ -123,79 +121,65 @@ def _read_torch(path: Path) -> object:
 
 def _load_plain(file: BinaryIO) -> object:
     begin = file.tell()
-    _refuse_growth(file)
+    refuse_growth(file)
+    budget = Budget(file.seek(0, io.SEEK_END))
     file.seek(begin)
-    return _plain(_PlainUnpickler(file).load())
-
-
-def _refuse_growth(file: BinaryIO) -> None:
-    """Run the instructions of a pickle on sizes and depths instead of values. Raises `UnpicklingError` for more than `MOST_VALUES` or
-    `MOST_DEPTH`. A list or dictionary that grows after it was used counts as it was; `_plain` finds those."""
-    stack: list[tuple[int, int] | None] = []  # size and depth of each value; None is a mark
-    memo: dict[int, tuple[int, int] | None] = {}
-    for code, argument, _ in pickletools.genops(file):
-        if code.name == "MARK":
-            stack.append(None)
-        elif code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if code.name == "MEMOIZE" else int(str(argument))] = stack[-1]
-        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[int(str(argument))])
-        elif code.name == "DUP":
-            stack.append(stack[-1])
-        else:
-            taken = _taken(stack, code)
-            size, depth = 1 + sum(one[0] for one in taken), 1 + max((one[1] for one in taken), default=0)
-            if size > MOST_VALUES or depth > MOST_DEPTH:
-                raise pickle.UnpicklingError(
-                    f"its values grow beyond {MOST_VALUES} or are nested more than {MOST_DEPTH} deep when they are read"
-                )
-            # A longer list or dictionary is not a deeper one.
-            depth = max((one[1] for one in taken), default=0) if code.name in _ADDS else depth
-            stack += [(size, depth)] * len(code.stack_after)
-
-
-_ADDS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
-
-
-def _taken(stack: list[tuple[int, int] | None], code: pickletools.OpcodeInfo) -> list[tuple[int, int]]:
-    """What an instruction takes from the stack."""
-    before = list(code.stack_before)
-    taken: list[tuple[int, int]] = []
-    if pickletools.markobject in before:
-        while (one := stack.pop()) is not None:
-            taken.append(one)
-        before = before[: before.index(pickletools.markobject)]
-    for _ in before:
-        one = stack.pop()
-        if one is None:
-            raise pickle.UnpicklingError("it is damaged")
-        taken.append(one)
-    return taken
+    return _plain(_PlainUnpickler(file, budget).load())
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Accepts arrays, dtypes and scalars of numpy only, and builds checked substitutes for them."""
+    """Accepts arrays, dtypes and scalars of numpy only, and builds checked substitutes for them, by bound methods: on a class, a pickle
+    could set attributes."""
+
+    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+        super().__init__(file)
+        self._budget = budget
 
     def find_class(self, module: str, name: str) -> object:
         known = {
-            ("numpy", "ndarray"): _PlainArray,
-            ("numpy", "dtype"): _PlainDtype,
-            ("numpy.core.multiarray", "_reconstruct"): _PlainArray,
-            ("numpy.core.multiarray", "scalar"): _scalar,
-            ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+            ("numpy", "ndarray"): self._array,
+            ("numpy", "dtype"): self._dtype,
+            ("numpy.core.multiarray", "_reconstruct"): self._array,
+            ("numpy.core.multiarray", "scalar"): self._scalar,
+            ("numpy.core.numeric", "_frombuffer"): self._from_buffer,
             # Bytes in pickles of protocol 2.
-            ("_codecs", "encode"): lambda text, _encoding: text.encode("latin1"),
-            ("collections", "OrderedDict"): OrderedDict,
+            ("_codecs", "encode"): self._encode,
+            ("collections", "OrderedDict"): self._budget.ordered,
         }
         found = known.get((module.replace("numpy._core", "numpy.core"), name))
         if found is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays and plain values are read")
         return found
 
+    def _array(self, *_: object) -> _PlainArray:
+        return _PlainArray(self._budget)
+
+    def _dtype(self, name: str, *_: object) -> _PlainDtype:
+        return _PlainDtype(name)
+
+    def _scalar(self, dtype: _PlainDtype, content: bytes) -> object:
+        made = dtype.made()
+        self._budget.take(made.itemsize)
+        return np.frombuffer(content, made)[0].item()
+
+    def _from_buffer(self, content: bytes | bytearray, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
+        """Arrays in pickles of protocol 5."""
+        if not isinstance(content, bytes | bytearray):
+            raise pickle.UnpicklingError(f"an array of {type(content).__name__}")
+        self._budget.take(len(content))
+        flat = np.frombuffer(bytes(content), dtype.made())
+        return _PlainArray(self._budget, flat.reshape(shape, order="F" if order == "F" else "C"))
+
+    def _encode(self, text: str, _encoding: object = None) -> bytes:
+        self._budget.take(len(text))
+        return text.encode("latin1")
+
 
 class _PlainDtype:
-    def __init__(self, name: object, *_: object) -> None:
-        self._name = str(name)
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise pickle.UnpicklingError(f"a dtype of {type(name).__name__}")
+        self._name = name
         self._order: Literal["<", ">", "="] = "="
 
     def __setstate__(self, state: tuple) -> None:
@@ -211,8 +195,8 @@ class _PlainDtype:
 
 
 class _PlainArray:
-    def __init__(self, *_: object, value: object = None) -> None:
-        self.value = value
+    def __init__(self, budget: Budget, value: object = None) -> None:
+        self._budget, self.value = budget, value
 
     def __setstate__(self, state: tuple) -> None:
         _version, shape, dtype, is_fortran, content = state
@@ -222,19 +206,12 @@ class _PlainArray:
                 raise pickle.UnpicklingError(f"an array of objects of shape {shape}")
             self.value = content[0]
             return
+        if not isinstance(content, bytes):
+            self._budget.take(len(content))
+            content = content.encode("latin1")
         # frombuffer does not copy, and refuses a size that the content does not have.
-        flat = np.frombuffer(content if isinstance(content, bytes) else content.encode("latin1"), made)
+        flat = np.frombuffer(content, made)
         self.value = flat.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _from_buffer(content: bytes, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
-    """Arrays in pickles of protocol 5."""
-    flat = np.frombuffer(bytes(content), dtype.made())
-    return _PlainArray(value=flat.reshape(shape, order="F" if order == "F" else "C"))
-
-
-def _scalar(dtype: _PlainDtype, content: bytes) -> object:
-    return np.frombuffer(content, dtype.made())[0].item()
 
 
 def _plain(value: object) -> object:
@@ -279,40 +256,45 @@ def is_plain_key(key: object) -> bool:
 class _TensorUnpickler(pickle.Unpickler):
     """Accepts tensors only."""
 
-    def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
-        content = archive.read(prefix + "data.pkl")
-        _refuse_growth(io.BytesIO(content))
+    def __init__(self, content: bytes, archive: zipfile.ZipFile, prefix: str, budget: Budget) -> None:
         super().__init__(io.BytesIO(content))
-        self._archive, self._prefix = archive, prefix
+        self._archive, self._prefix, self._budget = archive, prefix, budget
+        self._storages: dict[str, bytes] = {}
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
+            return self._rebuild
         if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
+            return self._budget.ordered
         if module == "torch" and name in _STORAGE_DTYPES:
             return np.dtype(_STORAGE_DTYPES[name])
         raise pickle.UnpicklingError(f"it asks for {module}.{name}; only tensors are read")
 
-    def persistent_load(self, key: Any) -> np.ndarray:
+    def persistent_load(self, key: Any) -> _PlainArray:
         kind, dtype, name, _location, num_values = key
         if kind != "storage" or not isinstance(dtype, np.dtype):
             raise pickle.UnpicklingError(f"it refers to a {kind!r}")
-        data = np.frombuffer(self._archive.read(f"{self._prefix}data/{name}"), dtype)
+        if name not in self._storages:
+            content = self._archive.read(f"{self._prefix}data/{name}")
+            self._budget.take(len(content))
+            self._storages[name] = content
+        data = np.frombuffer(self._storages[name], dtype)
         if len(data) != num_values:
             raise pickle.UnpicklingError(f"a storage of {num_values} values holds {len(data)}")
-        return data
+        return _PlainArray(self._budget, data)
 
-
-def _rebuild(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: object) -> np.ndarray:
-    if min((offset, *shape, *stride), default=0) < 0:
-        raise pickle.UnpicklingError("a tensor with a negative size")
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride))
-    if 0 not in shape and last >= len(storage):
-        raise pickle.UnpicklingError("a tensor larger than its storage")
-    view = np.lib.stride_tricks.as_strided(
-        storage[offset:], shape, tuple(step * storage.itemsize for step in stride), writeable=False
-    )
-    if view.size * view.itemsize > max(MAX_BYTES // 64, 8 * storage.nbytes):
-        raise pickle.UnpicklingError(f"a tensor of shape {shape} over {len(storage)} stored values")
-    return np.array(view)
+    def _rebuild(self, stored: _PlainArray, offset: int, shape: tuple, stride: tuple, *_: object) -> _PlainArray:
+        storage = stored.value
+        if not isinstance(storage, np.ndarray) or storage.ndim != 1:
+            raise pickle.UnpicklingError("a tensor of something other than a storage")
+        if min((offset, *shape, *stride), default=0) < 0:
+            raise pickle.UnpicklingError("a tensor with a negative size")
+        last = offset + sum((size - 1) * step for size, step in zip(shape, stride))
+        if 0 not in shape and last >= len(storage):
+            raise pickle.UnpicklingError("a tensor larger than its storage")
+        # Strides of 0 repeat one value as often as the shape says.
+        self._budget.take(math.prod(shape) * storage.itemsize)
+        view = np.lib.stride_tricks.as_strided(
+            storage[offset:], shape, tuple(step * storage.itemsize for step in stride), writeable=False
+        )
+        return _PlainArray(self._budget, np.array(view))

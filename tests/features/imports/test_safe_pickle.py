@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from longtake.features.errors import InvalidFeatures
-from longtake.features.imports import safe_pickle
+from longtake.features.imports import growth, safe_pickle
 from longtake.features.imports.safe_pickle import read_array, read_values
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -83,7 +83,7 @@ def test_a_header_that_declares_more_than_the_file_holds(tmp_path):
 def test_a_view_far_larger_than_its_storage(tmp_path):
     """Strides of 0 make a terabyte of one stored value."""
     torch.save(torch.zeros(1).expand(1 << 20, 1 << 20), tmp_path / "a.pt")
-    with pytest.raises(InvalidFeatures, match="a tensor of shape"):
+    with pytest.raises(InvalidFeatures, match="its values take more than"):
         read_array(tmp_path / "a.pt")
 
 
@@ -150,6 +150,7 @@ GROWING = {
 @pytest.mark.parametrize("what", GROWING)
 def test_small_pickles_cannot_grow(tmp_path, monkeypatch, what):
     monkeypatch.setattr(safe_pickle, "MOST_VALUES", 1000)
+    monkeypatch.setattr(growth, "MOST_VALUES", 1000)
     content = pickle.dumps(GROWING[what](), 2)
     assert len(content) < 1000
     (tmp_path / "x").write_bytes(content)
@@ -170,3 +171,102 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "x.npy")
     with pytest.raises(InvalidFeatures, match="not a regular file but a named pipe"):
         read_array(tmp_path / "x.npy")
+
+
+@pytest.fixture
+def small_budget(monkeypatch):
+    monkeypatch.setattr(growth, "SPARE_BYTES", 1 << 16)
+
+
+TEXT = "x" * 10_000
+
+
+def reduced(function, *arguments):
+    """An object that is pickled as a call of a function."""
+
+    class Call:
+        def __reduce__(self):
+            return function, arguments
+
+    return Call()
+
+
+def write_calls(path, num_calls, function, *arguments, protocol=4):
+    """Calls that share their arguments."""
+    path.write_bytes(pickle.dumps([reduced(function, *arguments) for _ in range(num_calls)], protocol))
+
+
+def text_calls():
+    from _codecs import encode
+
+    return encode, TEXT, "latin1"
+
+
+def scalar_calls():
+    scalar, _ = np.float32(0).__reduce__()
+    return scalar, np.dtype("U2500"), bytes(10_000)
+
+
+def buffer_calls():
+    function, *_ = np.zeros(1).__reduce_ex__(5)
+    return function, bytes(10_000), np.dtype("f4"), (2500,), "C"
+
+
+def ordered_calls():
+    from collections import OrderedDict
+
+    return OrderedDict, [(number, None) for number in range(100)]
+
+
+@pytest.mark.parametrize("calls", [text_calls, scalar_calls, buffer_calls, ordered_calls])
+def test_calls_that_share_their_arguments_are_limited(tmp_path, small_budget, calls):
+    """Each is a few bytes of the file, and takes 10 kB."""
+    write_calls(tmp_path / "few", 3, *calls())
+    assert len(read_values(tmp_path / "few")) == 3
+    write_calls(tmp_path / "many", 1000, *calls())
+    with pytest.raises(InvalidFeatures, match="its values take more than") as caught:
+        read_values(tmp_path / "many")
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_whose_text_is_shared_are_limited(tmp_path, small_budget):
+    """Old pickles keep the bytes of an array as text, which each of them copies."""
+    reconstruct, arguments, _ = np.zeros(1).__reduce__()
+
+    class Array:
+        def __reduce__(self):
+            return reconstruct, arguments, state
+
+    state = (1, (2500,), np.dtype("f4"), False, TEXT)
+    (tmp_path / "few").write_bytes(pickle.dumps([Array() for _ in range(3)], 4))
+    assert [len(one) for one in read_values(tmp_path / "few")] == [2500] * 3
+    (tmp_path / "many").write_bytes(pickle.dumps([Array() for _ in range(1000)], 4))
+    with pytest.raises(InvalidFeatures, match="its values take more than"):
+        read_values(tmp_path / "many")
+
+
+def test_an_array_of_a_number_of_zeros(tmp_path):
+    """`bytes(number)` makes that many."""
+    function, _, *more = buffer_calls()
+    write_calls(tmp_path / "x", 1, function, 1 << 40, *more)
+    with pytest.raises(InvalidFeatures, match="an array of int"):
+        read_values(tmp_path / "x")
+
+
+def test_tensors_that_share_a_storage_are_limited(tmp_path, small_budget):
+    """Each within the limit for one tensor: the sum counts."""
+    torch.save([torch.zeros(1).expand(1000 + number) for number in range(5)], tmp_path / "few.pt")
+    assert [len(one) for one in read_values(tmp_path / "few.pt")] == [1000, 1001, 1002, 1003, 1004]
+    torch.save([torch.zeros(1).expand(10_000 + number) for number in range(50)], tmp_path / "many.pt")
+    with pytest.raises(InvalidFeatures, match="its values take more than"):
+        read_values(tmp_path / "many.pt")
+
+
+def test_a_storage_is_read_once(tmp_path, monkeypatch):
+    shared = torch.arange(1000.0)
+    torch.save([shared[first:] for first in range(5)], tmp_path / "a.pt")
+    read, names = zipfile.ZipFile.read, []
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda archive, name: (names.append(name), read(archive, name))[1])
+    values = read_values(tmp_path / "a.pt")
+    assert [float(one[0]) for one in values] == [0, 1, 2, 3, 4]
+    assert len([name for name in names if "/data/" in name]) == 1
