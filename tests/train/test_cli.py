@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.features.store import open_store
 from longtake.train.cli import main
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import SettingsError
@@ -57,6 +58,35 @@ def test_quality_is_found_and_shuffled_labels_give_nothing(tmp_path, head):
     assert row["spearman"] > 0.9
     assert abs(row["control_spearman"]) < 0.3
     assert row["floor_spearman"] > 0.8
+
+
+SMALL = {
+    "action-net": {"lr": 0.03, "width": 32},
+    "hgcn": {"lr": 3e-3, "clips": 24, "width": 64},
+    "ms-lstm": {"lr": 3e-3, "width": 32, "filters": 32, "hidden": 32, "descriptors": 8},
+    "cofinal": {"lr": 0.03, "width": 32},
+    "qtd": {"lr": 1e-3, "dropout": 0.1, "queries": 8},
+    "tsa-net": {"lr": 1e-3},
+    "c3d-lstm": {"lr": 3e-3, "width": 32},
+    "mscadc": {"lr": 3e-3},
+}
+"""Settings on top of the published ones, for few videos and epochs."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", SMALL)
+def test_heads_of_the_tables_find_quality(tmp_path, head):
+    """With the published scale, loss and noise; shuffled labels give nothing."""
+    path = planted_store(tmp_path / "p.h5", num_train=160, num_test=80)
+    with open_store(path) as store:
+        variance = store.labels.scores[[split == "test" for split in store.labels.splits]].var()
+    settings = [word for name, value in SMALL[head].items() for word in ("--set", f"{name}={value}")]
+    arguments = ("--features", path, "--head", head, "--control", "--batch-size", 16, "--epochs", 20, *settings)
+    done = run("heads", *arguments, "--out", tmp_path / "run", "--json")
+    (row,) = json.loads(done.stdout)["table"]
+    assert row["spearman"] > 0.8
+    assert row["mse"] < variance / 2
+    assert row["control_spearman"] < 0.4
 
 
 def test_an_epoch_chosen_by_held_out_training_videos(tmp_path, store):
