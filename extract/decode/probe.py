@@ -58,7 +58,9 @@ def probe(path: Path, exact: bool) -> VideoInfo:
 def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | None:
     """None if packets are marked as corrupt, so that `exact` is needed."""
     stream, audio = _require_pictures(container, path), sound_stream(container, path)
-    orientation, first_format = UPRIGHT, stream.codec_context.pix_fmt
+    # PyAV 17 crashes where it is asked for the format of a stream that has none.
+    known = stream.codec_context.format
+    orientation, first_format = UPRIGHT, known.name if known else None
     packets, frames, damage = Shown(), Shown(), Damage()
     kind, num_packets = container.format.name, 0
     # Damaged pictures depend on the number of threads.
