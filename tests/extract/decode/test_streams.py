@@ -199,6 +199,10 @@ def test_empty_streams_are_found_in_one_pass(tmp_path, monkeypatch, empty):
     assert len(opened) == 1
 
 
+@pytest.mark.skipif(
+    int(av.__version__.partition(".")[0]) >= 19,
+    reason="PyAV 19 drops packets of streams that begin inside a file without a word",
+)
 def test_joined_recordings_with_other_streams(tmp_path):
     """FFmpeg takes the second recording for further streams, which begin late: its pictures would be left out."""
     one = groups_of_25(tmp_path / "one.ts", 150, crf="5", preset="ultrafast")
