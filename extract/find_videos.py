@@ -47,7 +47,7 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
         raise VideoMissing(f"{folder} holds {', '.join(videos)}: name one of them in the manifest's column path")
     if names:
         raise VideoMissing(
-            f"{folder} holds {', '.join(names)}, which is no video by its ending, and no other file of that name"
+            f"{folder} holds {', '.join(names)}, which are not videos by their ending, and no other file of that name"
         )
     raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
 

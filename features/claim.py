@@ -84,7 +84,7 @@ def _acquired(lock: Path) -> bool:
 
 
 def _text_of(lock: Path) -> str | None:
-    """The name of the owner; empty if the lock has none or is no file of ours, None if there is no lock."""
+    """The name of the owner; empty if the lock has none or is not a file of ours, None if there is no lock."""
     try:
         return printable(require_regular(lock).read_text()[:MOST_NAME])
     except FileNotFoundError:

@@ -14,9 +14,17 @@ from longtake.extract.decode.base import FRAMES, PACKETS, RATE, VideoInfo
 from longtake.extract.decode.clock import Shown, origin_of, require_clock, timeline_of
 from longtake.extract.decode.damage import Damage
 from longtake.extract.decode.encrypted import is_encrypted
+from longtake.extract.decode.joined import late_picture_streams
 from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
 from longtake.extract.decode.promise import promise_of
-from longtake.extract.decode.streams import is_cover, open_media, packets_of, picture_stream, sound_stream
+from longtake.extract.decode.streams import (
+    is_cover,
+    joined_recordings,
+    open_media,
+    packets_of,
+    picture_stream,
+    sound_stream,
+)
 from longtake.extract.decode.structure import parts_of
 from longtake.extract.decode.whole import Ending
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
@@ -87,6 +95,8 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
     if kind not in UNTIMED_CONTAINERS:
         require_clock(path, shown, back=exact, ahead=bool(container.format.flags & _CLOCK_MAY_JUMP))
     rate = float(stream.average_rate or 25)
+    if kind == "mpegts" and late_picture_streams(path, {one.id for one in container.streams}):
+        raise joined_recordings(path)
     parts = parts_of(path, kind, stream.index)
     last_seconds, own, gap = packets.last(rate)
     promise = promise_of(container, stream, path, packets.begin, last_seconds + max(own, gap), parts)

@@ -101,10 +101,14 @@ def packets_of(container: InputContainer, path: Path, *streams: Stream) -> Itera
             report_alive()
             yield packet
     except IndexError:
-        # PyAV does not know streams that begin inside a file.
-        raise VideoUnreadable(
-            f"{path.name}: another stream begins inside the file, as in joined recordings; convert it with ffmpeg, or cut it there"
-        ) from None
+        # PyAV 17 and 18 do not know streams that begin inside a file.
+        raise joined_recordings(path) from None
+
+
+def joined_recordings(path: Path) -> VideoUnreadable:
+    return VideoUnreadable(
+        f"{path.name}: another stream begins inside the file, as in joined recordings; convert it with ffmpeg, or cut it there"
+    )
 
 
 def num_packets(path: Path, stream_index: int, most: int) -> int:

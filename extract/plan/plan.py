@@ -128,7 +128,7 @@ def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
         if video_id not in by_id:
             close = difflib.get_close_matches(video_id, by_id, n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ExtractError(f"--only {video_id}: {manifest.name} has no such video{hint}")
+            raise ExtractError(f"--only {video_id}: {manifest.name} has no video of that id{hint}")
     rows = [by_id[video_id] for video_id in dict.fromkeys(options.only)] or list(manifest.rows)
     if options.shard:
         number, count = options.shard

@@ -40,7 +40,7 @@ def test_calls_that_name_no_videos(arguments, message, tmp_path, monkeypatch):
         (("--fps", "-1"), "fps"),
         (("--clip-length", "0"), "--clip-length"),
         (("--limit", "0"), "--limit"),
-        (("--only", "v9"), "no such video"),
+        (("--only", "v9"), "no video of that id"),
         (("--stall-timeout", "inf"), "--stall-timeout takes 0 to"),
         (("--stall-timeout", "nan"), "--stall-timeout takes 0 to"),
         (("--clip-length", "1000000"), "a clip needs a length and a stride of 1 to 100000 frames"),

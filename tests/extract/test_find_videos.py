@@ -47,7 +47,7 @@ def test_files_of_the_same_name_that_are_no_videos(tmp_path, numbers_backbone):
     assert "2 new" in extract(tmp_path).output
     (tmp_path / "videos" / "v1.mp4").unlink()
     done = extract(tmp_path, out="other.h5", status=1)
-    assert "holds v1.vtt, which is no video by its ending" in done.output and "1 new" in done.output
+    assert "holds v1.vtt, which are not videos by their ending" in done.output and "1 new" in done.output
 
 
 def test_a_pipe_in_place_of_a_video_is_refused_at_once(tmp_path, numbers_backbone):

@@ -64,7 +64,7 @@ class S2CE(nn.Module):
         xavier_(self.encoder)
 
     def forward(self, specific: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`(batch, clips, width)` -> the same, zero where there is no clip."""
+        """`(batch, clips, width)` -> the same, zero in the padding."""
         return specific + self.encoder(specific, mask)
 
 

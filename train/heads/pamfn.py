@@ -11,10 +11,10 @@ Block i = 1, 2, 3 takes c, at first zeros, and of all modalities f_(i-1) and s =
     c <- [c, s, f], pooled
 Score: sigmoid of two layers on the last c.
 
-qinghuannn/PAMFN, followed here, trains the base nets first, each alone, and then freezes those of pictures and flow (sound goes on). Here all learn at once, with the published flow of gradients:
+qinghuannn/PAMFN, followed here, trains the base nets first, each alone, and then freezes those of pictures and flow (sound trains further). Here all learn at once, with the published flow of gradients:
 base nets of pictures and flow learn from their own scores alone (`base_weight`), and what is fused is detached. Deviations:
 - A tested video takes the policy's likeliest choice; the published code draws it (`published_defects=true`).
-- Padding is no clip (`mask`); a video of fewer than four clips is filled with zeros to four.
+- Padding is not read (`mask`); a video of fewer than four clips is filled with zeros to four.
 - Norms that the published network makes and never uses are left out: 12 x width parameters.
 """
 

@@ -55,6 +55,6 @@ def num_modules(state: Mapping[str, torch.Tensor], prefix: str) -> int:
 
 
 def size(state: Mapping[str, torch.Tensor], name: str, axis: int = 0) -> int | None:
-    """Length of an axis of a weight; None where there is no such weight or axis."""
+    """Length of an axis of a weight; None where the weight or the axis is missing."""
     shape = state[name].shape if name in state else ()
     return shape[axis] if len(shape) > axis else None

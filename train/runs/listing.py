@@ -119,7 +119,7 @@ def _described(needs: Needs) -> list[str]:
 
 
 def _with_frames(batch: Batch, num_boundaries: int) -> Batch:
-    """Beside the clips, CLIP's features of as many frames as MVLA takes."""
+    """In addition to the clips, CLIP's features of as many frames as MVLA takes."""
     starts = torch.arange(MVLA_FRAMES, dtype=torch.float32)[None] * batch.mask.shape[1] / MVLA_FRAMES
     seconds = torch.stack([starts, starts + batch.mask.shape[1] / MVLA_FRAMES], -1)
     frames = SecondStream(torch.zeros(1, MVLA_FRAMES, TEXT_DIM), torch.ones(1, MVLA_FRAMES, dtype=torch.bool), seconds)

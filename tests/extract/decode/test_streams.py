@@ -14,7 +14,7 @@ from longtake.extract.decode.sound import original_rate, read_sound
 from longtake.extract.decode.streams import num_packets, open_media, picture_stream, sound_stream
 from longtake.extract.errors import ExtractError, SoundMissing, VideoError, VideoUnreadable
 from longtake.extract.views.overlay import draw_overlay
-from tests.extract.media import PYAV, WHOLE, groups_of_25, remux, write_av, write_video
+from tests.extract.media import PYAV, WHOLE, write_av, write_video
 
 NAMES = (
     "2024-01-05T10:30:22.mp4", "-y.mp4", "frame%03d.mp4", "concat:a.mp4", "http:x.mp4", "file:a.mp4", "pipe:0", "subfile,,start,1,,:a.mp4",
@@ -197,23 +197,6 @@ def test_empty_streams_are_found_in_one_pass(tmp_path, monkeypatch, empty):
         else:
             assert len(container.streams.video) == 10 and picture_stream(container, path).type == "video"
     assert len(opened) == 1
-
-
-@pytest.mark.skipif(
-    int(av.__version__.partition(".")[0]) >= 19,
-    reason="PyAV 19 drops packets of streams that begin inside a file without a word",
-)
-def test_joined_recordings_with_other_streams(tmp_path):
-    """FFmpeg takes the second recording for further streams, which begin late: its pictures would be left out."""
-    one = groups_of_25(tmp_path / "one.ts", 150, crf="5", preset="ultrafast")
-    other = remux(
-        one, tmp_path / "other.ts", lambda packet: True, {"mpegts_start_pid": "500", "mpegts_pmt_start_pid": "600"}
-    )
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes(one.read_bytes() + other.read_bytes())
-    with pytest.raises(VideoUnreadable, match="another stream begins inside the file, as in joined recordings"):
-        PYAV.probe(joined)
-    assert len(PYAV.probe(one).timeline) == 150
 
 
 def test_a_picture_stream_without_pictures_is_no_cover(tmp_path):

@@ -29,7 +29,7 @@ from tests.extract.runs import extract, make_dataset
         (["--backbone", "i3e"], "did you mean"),
         (["--tail", "dorp"], "--tail takes"),
         (["--decoder", "dekord"], "no decoder is called"),
-        (["--only", "v99"], "no such video"),
+        (["--only", "v99"], "no video of that id"),
         (["--fps", "-1"], "rate above 0"),
         (["--device", "cuda:99"], "cannot be used"),
         (["--videos", "nowhere"], "no folder"),

@@ -45,7 +45,7 @@ class MAG2(nn.Module):
             self.action = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs[:-1])
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """`(batch, clips, width)`, its mask and `(actions, width)` -> `(batch, clips, width)`, zero where there is no clip."""
+        """`(batch, clips, width)`, its mask and `(actions, width)` -> `(batch, clips, width)`, zero in the padding."""
         places = Places.of(mask)
         clips = places.pack(clips)
         step = self._sage if self.form == SAGE else self._gcn

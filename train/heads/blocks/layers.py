@@ -46,7 +46,7 @@ class ContextEncoder(nn.Module):
             xavier_(self.encoder)
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor, audio: torch.Tensor | None = None) -> torch.Tensor:
-        """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero where there is no clip."""
+        """`(batch, clips, dim)` and its mask -> `(batch, clips, width)`, zero in the padding."""
         places = Places.of(mask)
         projected = self.projection(places.pack(clips))
         if audio is not None:

@@ -26,7 +26,7 @@ class Places:
         return flat if self.index is None else flat.index_select(0, self.index)
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
-        """`(n, dim)` -> `(batch, clips, dim)`, zero where there is no clip."""
+        """`(n, dim)` -> `(batch, clips, dim)`, zero in the padding."""
         if self.index is None:
             return packed.unflatten(0, self.mask.shape)
         flat = packed.new_zeros(self.mask.numel(), packed.shape[-1]).index_copy(0, self.index, packed)

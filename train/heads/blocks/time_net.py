@@ -1,4 +1,4 @@
-"""Convolutions over time that do not see padding: zeros where there is no clip, as behind the end of a video that is alone."""
+"""Convolutions over time that do not see padding: zeros in the padding, as behind the end of a video that is alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ConvPair(nn.Sequential):
         )  # fmt: skip
 
     def over(self, values: torch.Tensor, places: Places) -> torch.Tensor:
-        """`(batch, steps, groups * inputs)`, zero where there is no step -> `(batch, steps, groups * width)`, likewise."""
+        """`(batch, steps, groups * inputs)`, zero in the padding -> `(batch, steps, groups * width)`, likewise."""
         for index in (0, 3):
             values = places.unpack(self[index + 2](self[index + 1](places.pack(conv(self[index], values)))))
         return values

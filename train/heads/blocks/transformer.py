@@ -20,7 +20,7 @@ class Encoder(nn.TransformerEncoder):
     """Layers of self-attention over the clips of each video, and feed-forward."""
 
     def forward(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`(batch, clips, width)` and its mask -> the same, zero where there is no clip."""
+        """`(batch, clips, width)` and its mask -> the same, zero in the padding."""
         places = Places.of(mask)
         return places.unpack(self.packed(places.pack(clips), places))
 
