@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import h5py
 import numpy as np
 import pytest
 
@@ -17,9 +18,11 @@ from longtake.errors import LongtakeWarning
 from longtake.extract.errors import ExtractError
 from longtake.extract.run import run_plan
 from longtake.features import parts
+from longtake.features.cli import main as features
 from longtake.features.parts import lock_file, read_finished
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
+from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
 from tests.extract.runs import ForkedRun, extract, make_dataset, plan_of, run, wait_for_parts
@@ -275,3 +278,19 @@ def test_two_recipes_that_are_planned_at_the_same_time(tmp_path, numbers_backbon
     with open_store(one.out) as store:
         assert sorted(stream.header.clip_length for stream in store.streams) == [4, 5]
     assert not (tmp_path / "small.h5.parts").exists()
+
+
+def test_damaged_videos_are_dropped_and_extracted_again(tmp_path, numbers_backbone):
+    """By `features convert --drop-damaged` and `--retry-failed`, to the store that a run without damage makes."""
+    make_dataset(tmp_path, [8, 16, 8])
+    extract(tmp_path, out="whole.h5")
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes((tmp_path / "whole.h5").read_bytes())
+    with open_store(damaged) as store:
+        name, (begin, _) = store.stream().name, store.stream().offsets[1:3].tolist()
+    with h5py.File(damaged, "r+") as file:
+        file[f"streams/{name}/features"][begin] += 1
+    invoke(features, "convert", damaged, tmp_path / "again.h5", "--drop-damaged", status=1)
+    assert "1 new, 2 were there, 0 failed" in extract(tmp_path, "--retry-failed", out="again.h5").output
+    with open_store(tmp_path / "whole.h5") as whole, open_store(tmp_path / "again.h5") as again:
+        assert diff(whole, again) == []

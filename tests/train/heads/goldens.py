@@ -161,3 +161,12 @@ def by_rule(numbers: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
 def features_by_rule(seed: int, *shape: int) -> np.ndarray:
     """Inputs `(batch, clips, dim)` of such a file."""
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+
+
+def weights_and_clips(
+    numbers: Mapping[str, np.ndarray], *shape: int, scale: float = 1.0
+) -> tuple[dict[str, torch.Tensor], np.ndarray, bool]:
+    """The weights and clips of a file; those of the rule, with clips of this shape, if the file is of the published size and has neither."""
+    if "clips" in numbers:
+        return tensors(numbers, "weight/"), numbers["clips"], False
+    return by_rule(numbers), scale * features_by_rule(0, *shape), True

@@ -10,14 +10,13 @@ from longtake.train.errors import SettingsError
 from longtake.train.heads.cofinal import CoFInAl, CoFInAlSettings, tight_frame
 from tests.train.heads.goldens import (
     batch_of,
-    by_rule,
     check_gradients,
     evaluated,
-    features_by_rule,
     golden_store,
     load,
     numbers_of,
     tensors,
+    weights_and_clips,
 )
 
 NAMES = ["cofinal", "cofinal_norevert", "cofinal_full_rule"]
@@ -26,9 +25,7 @@ LOSSES = TrainSettings(mse_weight=0.0, triplet_weight=1.0, ce_weight=0.0)
 
 def published(shared, name, **settings):
     numbers = numbers_of(shared, name)
-    whole = "clips" not in numbers
-    state = by_rule(numbers) if whole else tensors(numbers, "weight/")
-    clips = features_by_rule(0, 5, 17, 1024) if whole else numbers["clips"]
+    state, clips, whole = weights_and_clips(numbers, 5, 17, 1024)
     found = CoFInAl.settings_in(CoFInAl.from_published(state))
     known = {"heads": 1 if whole else 4, "values": 3 if name == "cofinal_norevert" else 2, "dropout": 0.0}
     head = load(CoFInAl(clips.shape[2], CoFInAlSettings(**{**found, **known, **settings})), state)

@@ -12,14 +12,13 @@ from longtake.train.heads import hgcn
 from longtake.train.heads.hgcn import HGCN, HGCNSettings, at_most
 from tests.train.heads.goldens import (
     batch_of,
-    by_rule,
     check_gradients,
     evaluated,
-    features_by_rule,
     golden_store,
     load,
     numbers_of,
     tensors,
+    weights_and_clips,
 )
 from tests.train.heads.kit import make_batch, make_head, ready
 
@@ -29,9 +28,7 @@ NAMES = ["hgcn", "hgcn_motion", "hgcn_full_rule"]
 def published(shared, name, **settings):
     """(numbers, head with their weights, batch of their inputs)."""
     numbers = numbers_of(shared, name)
-    whole = "clips" not in numbers
-    state = by_rule(numbers) if whole else tensors(numbers, "weight/")
-    clips = 0.1 * features_by_rule(0, 3, 68, 1024) if whole else numbers["clips"]
+    state, clips, whole = weights_and_clips(numbers, 3, 68, 1024, scale=0.1)
     found = {**HGCN.settings_in(HGCN.from_published(state)), "judges_units": False}
     assert found["groups"] == (1 if whole else 4) and found["motion"] == (name != "hgcn")
     head = load(HGCN(clips.shape[2], HGCNSettings(**found, **settings)), state)

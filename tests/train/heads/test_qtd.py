@@ -10,14 +10,13 @@ from longtake.train.heads import qtd
 from longtake.train.heads.qtd import QTD, QTDSettings, attention_loss
 from tests.train.heads.goldens import (
     batch_of,
-    by_rule,
     check_gradients,
     evaluated,
-    features_by_rule,
     golden_store,
     load,
     numbers_of,
     tensors,
+    weights_and_clips,
 )
 from tests.train.heads.kit import make_batch, make_head
 
@@ -26,9 +25,7 @@ NAMES = ["qtd", "qtd_nq9", "qtd_query_noise", "qtd_full_rule"]
 
 def published(shared, name, **settings):
     numbers = numbers_of(shared, name)
-    whole = "clips" not in numbers
-    state = by_rule(numbers) if whole else tensors(numbers, "weight/")
-    clips = features_by_rule(0, 3, 68, 1024) if whole else numbers["clips"]
+    state, clips, whole = weights_and_clips(numbers, 3, 68, 1024)
     found = QTD.settings_in(QTD.from_published(state))
     head = load(QTD(clips.shape[2], QTDSettings(**{"dropout": 0.0, **found, **settings})), state)
     return numbers, head, batch_of(clips, numbers["target"])
