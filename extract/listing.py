@@ -51,7 +51,7 @@ def _decoders() -> list[dict[str, object]]:
 def _encoders() -> list[dict[str, object]]:
     from longtake.extract.backbones.text_encoders import ENCODERS
 
-    return [{"about": f"{e.model} of open_clip, {e.dim} values a text", **asdict(e)} for e in ENCODERS.values()]
+    return [{"about": f"{e.model} of {e.library}, {e.dim} values a text", **asdict(e)} for e in ENCODERS.values()]
 
 
 def _recipes() -> list[dict[str, object]]:

@@ -34,6 +34,8 @@ class FrameRule:
     final_width: int = 0
     square_pixels: bool = False
     """Pictures whose pixels are not square, by the file, are stretched to their shown shape by the first resize."""
+    squash: bool = False
+    """The first resize makes the whole picture as large as the crop and ignores the aspect ratio, so that nothing is cut off."""
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
@@ -62,6 +64,8 @@ class FrameRule:
             del found["final_height"], found["final_width"]
         if not self.square_pixels:
             del found["square_pixels"]
+        if not self.squash:
+            del found["squash"]
         return found
 
 

@@ -29,6 +29,8 @@ TABLE: dict[str, str] = {
     "resnet50": "longtake.extract.backbones.resnet50:SPEC",
     "clip": "longtake.extract.backbones.openai_clip:CLIP",
     "vifi-clip": "longtake.extract.backbones.openai_clip:VIFI_CLIP",
+    "vit": "longtake.extract.backbones.vit:SPEC",
+    "blip": "longtake.extract.backbones.blip:SPEC",
     "ast": "longtake.extract.backbones.audio_spectrogram:SPEC",
 }
 """Name -> its spec. The module must import without torch, and has `build(spec)` for the network."""

@@ -59,16 +59,18 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class TextEncoderSpec:
-    """A text encoder of open_clip."""
+    """A text encoder."""
 
     name: str
     model: str
-    """Name of open_clip's configuration."""
+    """Name of open_clip's configuration, or of the published model of transformers."""
     dim: int
     context_length: int
     """Tokens, the start and end of the text included."""
     default_weights: str
     """Name in the table of manifests/pretrained.py."""
+    library: str = "open_clip"
+    """`open_clip` or `transformers`."""
 
 
 @dataclass(frozen=True)

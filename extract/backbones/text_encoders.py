@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.errors import there_are
+from longtake.extract.backbones import blip
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.openai_clip import MODEL, VIFI_NAMES
 from longtake.extract.backbones.spec import TextEncoderSpec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ENCODERS: dict[str, TextEncoderSpec] = {
     "clip": TextEncoderSpec("clip", MODEL, 512, 77, "clip_vit_b16_openai"),
     "vifi-clip": TextEncoderSpec("vifi-clip", MODEL, 512, 77, "vifi_clip_k400"),
+    "blip": blip.TEXT,
 }
 TOKENS = "token_embedding.weight"
 BATCH_TEXTS = 64
@@ -46,36 +48,50 @@ def encode_texts(
         raise ExtractError("encode_texts takes a sequence of one text or more")
     spec = ENCODERS[encoder]
     try:
-        import open_clip
         import torch
+
+        if spec.library == "transformers":
+            import transformers
+        else:
+            import open_clip
     except ModuleNotFoundError as error:
         raise ExtractError(
             f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
         ) from error
     from longtake.features.types import TextHeader
 
-    # Before the download and the network, since this check is quick.
-    tokenizer = open_clip.get_tokenizer(spec.model)
-    _check_lengths(texts, tokenizer, spec)
-    chosen = resolve(weights, spec, on_progress=on_progress)
-    model = _build(spec, chosen)
-    tokens = tokenizer(list(texts), context_length=spec.context_length)
-    with torch.inference_mode():
-        rows = [model.encode_text(batch, normalize=False).float() for batch in tokens.split(BATCH_TEXTS)]
+    # Before the download of weights and the network, since this check is quick.
+    if spec.library == "transformers":
+        words = blip.tokenize(texts, on_progress)
+        _check_lengths(texts, [len(row) for row in words], spec)
+        chosen = resolve(weights, spec, on_progress=on_progress)
+        tower = blip.text_tower(chosen)
+        rows = [blip.encode(tower, words[at : at + BATCH_TEXTS]) for at in range(0, len(words), BATCH_TEXTS)]
+        library = f"transformers {transformers.__version__}, {spec.model}"
+    else:
+        tokenizer = open_clip.get_tokenizer(spec.model)
+        ends = 2  # the start and the end of the text
+        _check_lengths(texts, [len(tokenizer.encode(text)) + ends for text in texts], spec)
+        chosen = resolve(weights, spec, on_progress=on_progress)
+        tower = _build(spec, chosen)
+        tokens = tokenizer(list(texts), context_length=spec.context_length)
+        with torch.inference_mode():
+            rows = [tower.encode_text(batch, normalize=False).float() for batch in tokens.split(BATCH_TEXTS)]
+        library = f"open_clip {open_clip.__version__}, {spec.model}"
     features = torch.cat(rows).numpy()
     header = TextHeader(
-        spec.name, features.shape[1], chosen.name, chosen.sha256 or state_sha256(model.state_dict()), chosen.is_random,
-        library=f"open_clip {open_clip.__version__}, {spec.model}",
+        spec.name, features.shape[1], chosen.name, chosen.sha256 or state_sha256(tower.state_dict()), chosen.is_random,
+        library=library,
     )  # fmt: skip
     return features, header
 
 
-def _check_lengths(texts: Sequence[str], tokenizer: open_clip.SimpleTokenizer, spec: TextEncoderSpec) -> None:
-    too_long = []
-    for index, text in enumerate(texts):
-        num_tokens = len(tokenizer.encode(text)) + 2  # the start and the end of the text
-        if num_tokens > spec.context_length:
-            too_long.append(f"text {index} ({num_tokens} tokens): {text!r}")
+def _check_lengths(texts: Sequence[str], lengths: Sequence[int], spec: TextEncoderSpec) -> None:
+    too_long = [
+        f"text {index} ({num_tokens} tokens): {text!r}"
+        for index, (text, num_tokens) in enumerate(zip(texts, lengths))
+        if num_tokens > spec.context_length
+    ]
     if too_long:
         raise ExtractError(
             f"{spec.name} reads {spec.context_length} tokens and would cut {len(too_long)} of {len(texts)} texts; "

@@ -56,6 +56,8 @@ def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
 
 def shown_size(width: int, height: int, pixel_aspect: Fraction, rule: FrameRule) -> tuple[int, int]:
     """Width and height after the first resize of a rule, before its crop."""
+    if rule.squash:
+        return rule.crop_width, rule.crop_height
     if rule.square_pixels and pixel_aspect != SQUARE:
         # Larger numbers in the same ratio, so that rounding them does not change it.
         return resized(width * pixel_aspect.numerator, height * pixel_aspect.denominator, rule.short_side)

@@ -18,6 +18,8 @@ LENGTH = {
     "clip": 1,
     "vifi-clip": 2,
     "resnet50": 2,
+    "vit": 2,
+    "blip": 1,
     "timesformer": 2,
 }
 

@@ -16,10 +16,10 @@ from tests.extract.backbones.inputs import inputs
 from tests.processor import needs_bfloat16
 
 PARAMETERS = {"i3d": 12_697_264, "i3d-flow": 12_675_312, "clip": 149_620_737, "vifi-clip": 149_620_737,
-              "vst-t": 28_158_070, "vst-s": 49_816_678, "resnet50": 25_557_032, "timesformer": 121_566_352}  # fmt: skip
+              "vst-t": 28_158_070, "vst-s": 49_816_678, "resnet50": 25_557_032, "timesformer": 121_566_352, "vit": 86_567_656, "blip": 86_090_496}  # fmt: skip
 
 
-LARGE = {"vst": "vst-t", "vst-s": "vst-t", "vifi-clip": "clip"}
+LARGE = {"vst": "vst-t", "vst-s": "vst-t", "vifi-clip": "clip", "blip": "vit"}
 """The same network as another one of the table, larger or with other weights: its tests are slow ones."""
 
 

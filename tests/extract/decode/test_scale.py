@@ -57,6 +57,18 @@ def test_pixels_that_are_not_square_are_stretched_when_asked(resize, turns):
     )
 
 
+@pytest.mark.parametrize("resize", [SWSCALE_BILINEAR, PILLOW_BILINEAR])
+@pytest.mark.parametrize("turns", [0, 1])
+def test_the_whole_picture_is_squashed_when_the_rule_says_so(resize, turns):
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:, :10] = picture[:, -10:] = 200  # a crop of the centre would lose both
+    rule = FrameRule(32, 32, 32, (0.0,) * 3, (1.0,) * 3, resize, squash=True)
+    found = np.rot90(Scaler(Orientation(quarter_turns=turns)).picture(rgb_frame(picture), rule), turns)
+    assert found.shape == (32, 32, 3)
+    assert (found[:, :3] == 200).all() and (found[:, -3:] == 200).all() and not found[:, 6:-6].any()
+    assert rule.facts()["squash"] is True and "squash" not in replace(rule, squash=False).facts()
+
+
 def test_the_shape_of_pixels_is_in_the_recipe_only_when_it_is_used():
     rule = FrameRule(64, 64, 64, (0.0,) * 3, (1.0,) * 3)
     assert "square_pixels" not in rule.facts()
