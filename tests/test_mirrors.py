@@ -15,7 +15,6 @@ WITHOUT_TESTS = {
     "train/errors.py": "exceptions, and checks of settings that the tests of every settings class hold",
     "train/engine/state.py": "dataclasses without methods",
     "train/heads/base.py": "the interface of a head: tests/train/heads/test_conformance.py holds it for every head",
-    "extract/backbones/timesformer.py": "a table entry around a network of transformers: test_every_backbone.py",
 }
 OF_SEVERAL_MODULES = {
     "tests/test_benchmarks.py": "the scripts of benchmarks/",

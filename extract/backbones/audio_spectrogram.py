@@ -6,8 +6,10 @@ The features are the mean of the class and distillation tokens after the last La
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
+from longtake.extract.backbones.state_dict import split_rows
 from longtake.extract.preprocessing import ClipRule, SoundRule
 
 SPEC = BackboneSpec(
@@ -43,8 +45,31 @@ def build(spec: BackboneSpec) -> Network:
         logits=lambda network, features: network.classifier(features),
         classifier="classifier.dense.weight",
         optional=("classifier.",),
-        names=names_from_hub(),
+        names=(*_FROM_ORIGINAL, *names_from_hub()),
+        convert=partial(split_rows, joined=".qkv.", parts=_SPLIT if names_from_hub() else _SPLIT_HUB),
     )
+
+
+_FROM_ORIGINAL: Sequence[NameRule] = (
+    (r"^v\.(head|head_dist)\.", None),
+    (r"^v\.cls_token$", "audio_spectrogram_transformer.embeddings.cls_token"),
+    (r"^v\.dist_token$", "audio_spectrogram_transformer.embeddings.distillation_token"),
+    (r"^v\.pos_embed$", "audio_spectrogram_transformer.embeddings.position_embeddings"),
+    (r"^v\.patch_embed\.proj\.", "audio_spectrogram_transformer.embeddings.patch_embeddings.projection."),
+    (r"^v\.blocks\.", "audio_spectrogram_transformer.encoder.layer."),
+    (r"^v\.norm\.", "audio_spectrogram_transformer.layernorm."),
+    (r"^mlp_head\.0\.", "classifier.layernorm."),
+    (r"^mlp_head\.1\.", "classifier.dense."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    (r"\.attn\.qkv\.", ".qkv."),
+    (r"(layer\.\d+)\.mlp\.fc1\.", r"\1.intermediate.dense."),
+    (r"(layer\.\d+)\.mlp\.fc2\.", r"\1.output.dense."),
+)
+"""Names of the original repository (`module.v.blocks.0...`, of DeiT) to those of published files of transformers."""
+_SPLIT = (".attention.q_proj.", ".attention.k_proj.", ".attention.v_proj.")
+_SPLIT_HUB = (".attention.attention.query.", ".attention.attention.key.", ".attention.attention.value.")
 
 
 _HUB_TO_5 = (

@@ -6,9 +6,10 @@ PyTorch state dicts, converted from the Sports-1M weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import BackboneSpec, Network
+from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ SPEC = BackboneSpec(
 CONVOLUTIONS = (("conv1", 3, 64), ("conv2", 64, 128), ("conv3a", 128, 256), ("conv3b", 256, 256), ("conv4a", 256, 512),
                 ("conv4b", 512, 512), ("conv5a", 512, 512), ("conv5b", 512, 512))  # fmt: skip
 POOL_AFTER = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
+_NUMBERED = {"features": {"0": "conv1", "3": "conv2", "6": "conv3a", "8": "conv3b", "11": "conv4a", "13": "conv4b", "16": "conv5a", "18": "conv5b"},
+             "classifier": {"0": "fc6", "3": "fc7", "6": "fc8"}}  # fmt: skip
+"""The same layers by their place in a sequence."""
+NAMES: Sequence[NameRule] = (
+    (r"^backbone\.", ""),
+    (r"^(conv[1-5][ab])\.conv\.", r"\1."),
+    (r"^conv([12])a\.", r"conv\1."),
+    (r"^(fc[678])-1\.", r"\1."),
+    (r"^cls_head\.fc_cls\.", "fc8."),
+    (r"^(features|classifier)\.(\d+)\.", lambda m: _NUMBERED[m[1]].get(m[2], m[0][:-1]) + "."),
+)
+"""Names in circulation, of mmaction2 (`conv1a.conv`), Caffe (`conv1a`, `fc6-1`) and pytorch-video-recognition (`features.0`), to those of
+c3d-pytorch's `c3d.pickle`, which is a state dict."""
 
 
 def build(spec: BackboneSpec) -> Network:
@@ -50,6 +64,7 @@ def build(spec: BackboneSpec) -> Network:
         features=features,
         logits=lambda network, features: network["fc8"](network["fc7"](features).relu()),
         classifier="fc8.weight",
+        names=NAMES,
         initialise=init_he,
     )
 

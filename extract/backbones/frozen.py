@@ -55,7 +55,7 @@ class Backbone:
         so are weights without one.
         """
         parts = self._parts
-        state = renamed(unwrap_state(state), parts.names)
+        state = parts.convert(renamed(unwrap_state(state), parts.names))
         weight = state.get(parts.classifier)
         num_classes = self.spec.num_classes if weight is None or not weight.ndim else len(weight)
         network = self._build(num_classes, seed=0)

@@ -6,10 +6,12 @@ The features are the last map, `Mixed_5c`, averaged over time and space: 1024 va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import BackboneSpec, Network
+from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
+from longtake.extract.backbones.state_dict import renamed
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -40,6 +42,18 @@ FLOW = replace(
     default_weights="i3d_flow_imagenet",
 )
 
+FROM_KINETICS_I3D: Sequence[NameRule] = (
+    (r"^conv3d_0c_1x1\.", "logits."),
+    (r"^(conv3d|mixed)_(?=\d[a-z])", lambda m: f"{m[1].capitalize()}_"),
+    (r"\.batch3d\.", ".bn."),
+    (r"\.branch_0\.", ".b0."),
+    (r"\.branch_([12])\.([01])\.", lambda m: f".b{m[1]}{'ab'[int(m[2])]}."),
+    (r"\.branch_3\.1\.", ".b3b."),
+)
+"""Names of kinetics_i3d_pytorch, whose files the most used extractors ship as `i3d_rgb.pt` and `i3d_flow.pt`, to those of pytorch-i3d."""
+
+KINETICS_I3D_EPSILON = 1e-5
+
 FLOW_BOUND = 20.0
 """Pixels per frame at which flow is clipped, as for the published weights; then it is divided by the same number."""
 
@@ -60,9 +74,25 @@ def build(spec: BackboneSpec) -> Network:
         # The last map of a clip of 16 frames is 2 long; smaller maps are averaged whole.
         logits=lambda network, features: network.logits(features[:, :, None, None, None]).flatten(1),
         classifier="logits.conv3d.weight",
+        convert=from_kinetics_i3d,
         prepare=fold_batch_norms,
         initialise=init_he,
     )
+
+
+def from_kinetics_i3d(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of kinetics_i3d_pytorch for our network; others stay as they are.
+
+    The extractors that ship this layout add 1e-5 to the variances, PyTorch's default, where TensorFlow and pytorch-i3d add 1e-3: the features
+    of the same weights differ by 0.1%. The difference is put into the variances, so that each layout gives the features published with it.
+    """
+    from longtake.extract.backbones.i3d_network import BATCH_NORM_EPSILON
+
+    found = renamed(state, FROM_KINETICS_I3D)
+    if any(".batch3d." in name for name in state):
+        missing = KINETICS_I3D_EPSILON - BATCH_NORM_EPSILON
+        found = {name: value + missing if name.endswith(".running_var") else value for name, value in found.items()}
+    return found
 
 
 def optical_flow(pictures: torch.Tensor) -> torch.Tensor:

@@ -135,6 +135,11 @@ class InceptionI3d(nn.Module):
         """`(batch, 1024)` float32: the last map averaged over time and space."""
         return self.maps(pictures).float().mean(dim=(2, 3, 4))
 
+    def window_features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """`(batch, 1024)` float32: the mean of windows of 2x7x7 of the last map, as kinetics_i3d_pytorch has it. Equal to `features` for 16 frames
+        of 224x224; in longer clips the first and the last map count half. Needs 9 frames of 193 pixels."""
+        return functional.avg_pool3d(self.maps(pictures).float(), (2, 7, 7), stride=1).mean(dim=(2, 3, 4))
+
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Class logits `(batch, classes, time)` of windows of 2x7x7 of the last map; needs 9 frames of 193 pixels."""
         pooled = functional.avg_pool3d(self.maps(pictures).float(), (2, 7, 7), stride=1)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
+from longtake.extract.backbones.state_dict import join_rows
 from longtake.extract.preprocessing import PILLOW_BICUBIC, ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -51,6 +52,36 @@ VIFI_NAMES: Sequence[NameRule] = (
 )
 """ViFi-CLIP's names to open_clip's. The embedded class names of Kinetics are left out; so are the three numbers that OpenAI's own files
 contain besides the tensors."""
+FROM_TRANSFORMERS: Sequence[NameRule] = (
+    (r"\.position_ids$", None),
+    (r"^text_model\.embeddings\.token_embedding\.", "token_embedding."),
+    (r"^text_model\.embeddings\.position_embedding\.weight$", "positional_embedding"),
+    (r"^text_model\.final_layer_norm\.", "ln_final."),
+    (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
+    (r"^vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
+    (r"^vision_model\.embeddings\.position_embedding\.weight$", "visual.positional_embedding"),
+    (r"^vision_model\.pre_layrnorm\.", "visual.ln_pre."),
+    (r"^vision_model\.post_layernorm\.", "visual.ln_post."),
+    (
+        r"^(text|vision)_model\.encoder\.layers\.",
+        lambda m: f"{'visual.' if m[1] == 'vision' else ''}transformer.resblocks.",
+    ),
+    (r"\.layer_norm([12])\.", r".ln_\1."),
+    (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+)
+"""Names of transformers' CLIP to open_clip's."""
+_TURNED = {"visual_projection.weight": "visual.proj", "text_projection.weight": "text_projection"}
+
+
+NAMES = (*VIFI_NAMES, *FROM_TRANSFORMERS)
+
+
+def as_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors under `NAMES` -> open_clip's. transformers keeps queries, keys and values apart, and the two projections transposed."""
+    joined = join_rows(state, [f".self_attn.{part}_proj." for part in "qkv"], ".attn.in_proj_")
+    return {_TURNED.get(name, name): value.T if name in _TURNED else value for name, value in joined.items()}
 
 
 def build(spec: BackboneSpec) -> Network:
@@ -67,7 +98,8 @@ def build(spec: BackboneSpec) -> Network:
     return Network(
         lambda num_classes: open_clip.CLIP(**config),
         features=features,
-        names=VIFI_NAMES,
+        names=NAMES,
+        convert=as_open_clip,
         # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files. Pictures do not need them.
         optional=("token_embedding.weight",) if spec.name == VIFI_CLIP.name else (),
     )

@@ -90,6 +90,8 @@ class Network:
     """Name of the weight whose first size is the number of classes."""
     names: Sequence[NameRule] = ()
     """From published names of weights to the network's."""
+    convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda state: state
+    """After `names`, for published layouts that differ in more than names, such as one matrix in place of three."""
     optional: tuple[str, ...] = ()
     """Weights whose names begin or end with one of these may be missing."""
     prepare: Callable[[Any], Any] = lambda network: network

@@ -104,6 +104,30 @@ def renamed(state: State, rules: Sequence[NameRule]) -> dict[str, torch.Tensor]:
     return found
 
 
+def split_rows(state: State, joined: str, parts: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Cut every tensor with `joined` in its name into equal parts along its first axis, named with one of `parts` in its place: one
+    matrix of queries, keys and values becomes three. Rows that do not divide stay as they are, and the check names them."""
+    found = {}
+    for name, tensor in state.items():
+        if joined in name and tensor.ndim and len(tensor) % len(parts) == 0:
+            found.update({name.replace(joined, part): rows for part, rows in zip(parts, tensor.chunk(len(parts)))})
+        else:
+            found[name] = tensor
+    return found
+
+
+def join_rows(state: State, parts: Sequence[str], joined: str) -> dict[str, torch.Tensor]:
+    """The inverse of `split_rows`. Parts that are not complete keep their names, and the check names them."""
+    import torch
+
+    found = dict(state)
+    for name in state:
+        names = [name.replace(parts[0], part) for part in parts]
+        if parts[0] in name and all(other in state for other in names):
+            found[name.replace(parts[0], joined)] = torch.cat([found.pop(other) for other in names])
+    return found
+
+
 def check_state(expected: State, state: State, *, what: str, optional: tuple[str, ...] = ()) -> None:
     """Raise `WeightsError` if keys are missing or unexpected or shapes differ from `expected`, with the list of them.
 

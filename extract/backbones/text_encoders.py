@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from longtake.errors import there_are
 from longtake.extract.backbones import blip
 from longtake.extract.backbones.download import Progress
-from longtake.extract.backbones.openai_clip import MODEL, VIFI_NAMES
+from longtake.extract.backbones.openai_clip import MODEL, NAMES, as_open_clip
 from longtake.extract.backbones.spec import TextEncoderSpec
 from longtake.extract.backbones.state_dict import check_state, load_state, renamed, state_sha256
 from longtake.extract.backbones.weights import Weights, resolve
@@ -109,7 +109,7 @@ def _build(spec: TextEncoderSpec, weights: Weights) -> open_clip.CLIP:
         torch.manual_seed(weights.seed or 0)
         model = open_clip.CLIP(**config)
     if weights.path is not None:
-        state = renamed(load_state(weights.path), VIFI_NAMES)
+        state = as_open_clip(renamed(load_state(weights.path), NAMES))
         if spec.name == "vifi-clip" and TOKENS not in state:
             # ViFi-CLIP keeps OpenAI's token embeddings and leaves them out of its files.
             openai = resolve(None, ENCODERS["clip"]).path

@@ -5,9 +5,10 @@ The features are the class token of the last layer: 768 values per clip of 8 fra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones.spec import BackboneSpec, Network
+from longtake.extract.backbones.spec import BackboneSpec, NameRule, Network
 from longtake.extract.preprocessing import ClipRule, FrameRule
 
 if TYPE_CHECKING:
@@ -25,6 +26,25 @@ SPEC = BackboneSpec(
     batch_size=2,
     num_classes=400,
 )
+FROM_ORIGINAL: Sequence[NameRule] = (
+    (r"^model\.", ""),
+    (r"^(cls_token)$", r"timesformer.embeddings.\1"),
+    (r"^pos_embed$", "timesformer.embeddings.position_embeddings"),
+    (r"^time_embed$", "timesformer.embeddings.time_embeddings"),
+    (r"^patch_embed\.proj\.", "timesformer.embeddings.patch_embeddings.projection."),
+    (r"^blocks\.", "timesformer.encoder.layer."),
+    (r"^norm\.", "timesformer.layernorm."),
+    (r"^head\.", "classifier."),
+    (r"\.temporal_norm1\.", ".temporal_layernorm."),
+    (r"\.temporal_fc\.", ".temporal_dense."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.(temporal_)?attn\.qkv\.", lambda m: f".{m[1] or ''}attention.attention.qkv."),
+    (r"\.(temporal_)?attn\.proj\.", lambda m: f".{m[1] or ''}attention.output.dense."),
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.mlp\.fc2\.", ".output.dense."),
+)
+"""Names of the original repository, `model.blocks.0...`, to those of transformers."""
 
 
 def build(spec: BackboneSpec) -> Network:
@@ -41,4 +61,5 @@ def build(spec: BackboneSpec) -> Network:
         features=run,
         logits=lambda network, features: network.classifier(features),
         classifier="classifier.weight",
+        names=FROM_ORIGINAL,
     )

@@ -38,6 +38,7 @@ _INDEX = ".relative_position_index"
 """A table that follows from the window; files contain it, networks compute their own."""
 FROM_ORIGINAL: Sequence[NameRule] = (
     (r"^backbone\.", ""),
+    (r"^norm3\.", "norm."),
     (rf"^layers\..*{re.escape(_INDEX)}$", None),
     (r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}."),
     (r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}."),
@@ -45,7 +46,7 @@ FROM_ORIGINAL: Sequence[NameRule] = (
     (r"\.mlp\.fc2\.", ".mlp.3."),
     (r"^cls_head\.fc_cls\.", "head."),
 )
-"""Names of the original repository to torchvision's. There, stage i is `features.2i` and the layer after it `features.2i+1`."""
+"""Names of the original repository and of mmaction2 (which calls the last norm `norm3`) to torchvision's. There, stage i is `features.2i` and the layer after it `features.2i+1`."""
 
 
 def build(spec: BackboneSpec) -> Network:

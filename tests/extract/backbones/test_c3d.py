@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from longtake.extract.backbones import build
+from longtake.extract.backbones.c3d import NAMES
+from longtake.extract.backbones.state_dict import renamed
 from tests.extract.backbones.inputs import inputs
 
 
@@ -31,3 +33,33 @@ def test_features_layer_by_layer() -> None:
     torch.testing.assert_close(backbone.forward(clips), expected, rtol=1e-4, atol=1e-3)
     with pytest.raises(ValueError, match="16 frames of 112x112"):
         backbone.forward(clips[:, :8])
+
+
+@pytest.fixture(scope="module")
+def small_state() -> dict[str, torch.Tensor]:
+    """C3D's names with tiny tensors: names are what these tests are about."""
+    with torch.device("meta"):
+        names = build("c3d")._parts.make(487).state_dict()
+    return {name: torch.full((2,), float(index)) for index, name in enumerate(names)}
+
+
+SEQUENCE = ["features.0", "features.3", "features.6", "features.8", "features.11", "features.13", "features.16", "features.18",
+            "classifier.0", "classifier.3", "classifier.6"]  # fmt: skip
+MMACTION2 = ["backbone.conv1a.conv", "backbone.conv2a.conv", "backbone.conv3a.conv", "backbone.conv3b.conv",
+             "backbone.conv4a.conv", "backbone.conv4b.conv", "backbone.conv5a.conv", "backbone.conv5b.conv",
+             "backbone.fc6", "backbone.fc7", "cls_head.fc_cls"]  # fmt: skip
+CAFFE = ["conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b", "fc6-1", "fc7-1", "fc8-1"]
+
+
+@pytest.mark.parametrize("layout", [SEQUENCE, MMACTION2, CAFFE])
+def test_layouts_in_circulation_load(small_state: dict[str, torch.Tensor], layout: list[str]) -> None:
+    ours = list(dict.fromkeys(name.rpartition(".")[0] for name in small_state))
+    theirs = {f"{layout[ours.index(name.rpartition('.')[0])]}.{name.rpartition('.')[2]}": value
+              for name, value in small_state.items()}  # fmt: skip
+    found = renamed(theirs, NAMES)
+    assert found.keys() == small_state.keys()
+    assert all(torch.equal(found[name], value) for name, value in small_state.items())
+
+
+def test_an_unknown_place_in_a_sequence_is_unexpected() -> None:
+    assert list(renamed({"features.1.weight": torch.zeros(1)}, NAMES)) == ["features.1.weight"]

@@ -58,6 +58,28 @@ def test_published_outputs(shared: Path, stream: str, channels: int) -> None:
     assert compared == {name for name in golden.files if name.startswith(f"{stream}/")}
 
 
+@pytest.mark.parametrize(("stream", "channels"), [("rgb", 3), ("flow", 2)])
+def test_the_layout_of_kinetics_i3d_pytorch(shared: Path, stream: str, channels: int) -> None:
+    """Its keys, and its features and class scores, which are means over windows of the last map."""
+    golden = np.load(shared / "golden" / "i3d_kinetics_i3d_pytorch.npz")
+    shapes = json.loads(str(golden[f"{stream}_keys"]))
+    backbone = build({"rgb": "i3d", "flow": "i3d-flow"}[stream])
+    backbone.load_weights(weights_by_rule(shapes))
+    assert len(backbone.state_dict()) == len(shapes)
+    with torch.inference_mode():
+        for seed, size in enumerate(SIZES[:2]):
+            tag, inputs = "x".join(map(str, size)), pictures(seed, channels, size)
+            maps = backbone._network.maps(inputs)
+            backbone._network.maps = lambda _, found=maps: found  # one pass gives all outputs
+            windows = backbone._network.window_features(inputs)
+            assert relative_error(windows, golden[f"{stream}_features_{tag}"]) < 1e-4
+            assert relative_error(backbone._network(inputs).mean(2), golden[f"{stream}_logits_{tag}"]) < 1e-4
+            if size[0] == 16:
+                found = backbone._network.features(inputs)  # what `extract run` stores
+                assert relative_error(found, golden[f"{stream}_features_{tag}"]) < 1e-4
+            del backbone._network.maps
+
+
 def test_layout_without_reference() -> None:
     network = InceptionI3d()
     assert sum(parameter.numel() for parameter in network.parameters()) == 12_697_264

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from longtake.extract.backbones.state_dict import load_state, state_sha256
+from longtake.extract.backbones.state_dict import join_rows, load_state, split_rows, state_sha256
 from longtake.extract.errors import WeightsError
 
 STATE = {"b": torch.arange(3), "a.weight": torch.randn(2, 3, generator=torch.Generator().manual_seed(0))}
@@ -104,3 +104,15 @@ def test_state_sha256_depends_on_names_types_shapes_and_values() -> None:
     assert state_sha256({"t": torch.arange(6).view(2, 3).T}) == state_sha256(
         {"t": torch.arange(6).view(2, 3).T.clone()}
     )
+
+
+def test_rows_are_split_and_joined() -> None:
+    state = {"a.qkv.weight": torch.arange(12.0).view(6, 2), "a.qkv.bias": torch.arange(5.0), "b": torch.tensor(1.0)}
+    parts = (".q.", ".k.", ".v.")
+    split = split_rows(state, ".qkv.", parts)
+    assert torch.equal(split["a.k.weight"], state["a.qkv.weight"][2:4])
+    assert torch.equal(split["a.qkv.bias"], state["a.qkv.bias"]), "five rows are not three parts"
+    again = join_rows(split, parts, ".qkv.")
+    assert again.keys() == state.keys() and torch.equal(again["a.qkv.weight"], state["a.qkv.weight"])
+    del split["a.v.weight"]
+    assert "a.q.weight" in join_rows(split, parts, ".qkv."), "incomplete parts stay, and the check names them"

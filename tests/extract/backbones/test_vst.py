@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from longtake.extract.backbones import build
+from longtake.extract.backbones.state_dict import state_sha256
 from tests.extract.backbones.inputs import inputs
 
 
@@ -36,6 +37,25 @@ def test_video_swin_of_the_original_repository(shared) -> None:
     vst.load_weights(video_swin_state(json.loads(str(golden["keys"]))))
     assert vst.classify(inputs(vst.spec, 1)) is None, "that file has no classifier"
     assert swin_error(vst, golden, 2, (9, 90, 116)) < 1e-4
+
+
+def test_names_of_mmaction2_load() -> None:
+    """The last norm is `norm3` there; made by its rule from the names of the original repository."""
+    vst = build("vst-t")
+    vst.init_random(0)
+    theirs = {}
+    for key, value in vst.state_dict().items():
+        name = key.replace(".mlp.0.", ".mlp.fc1.").replace(".mlp.3.", ".mlp.fc2.")
+        parts = name.split(".")
+        if parts[0] == "features" and int(parts[1]) % 2:
+            name = ".".join(["layers", str(int(parts[1]) // 2), "downsample", *parts[2:]])
+        elif parts[0] == "features":
+            name = ".".join(["layers", str(int(parts[1]) // 2), "blocks", *parts[2:]])
+        name = name.replace("norm.", "norm3.") if parts[0] == "norm" else name
+        theirs[f"cls_head.fc_cls.{parts[1]}" if parts[0] == "head" else f"backbone.{name}"] = value
+    again = build("vst-t")
+    again.load_weights({"meta": {"epoch": 30}, "state_dict": theirs})
+    assert state_sha256(again.state_dict()) == state_sha256(vst.state_dict())
 
 
 @pytest.mark.slow
