@@ -303,17 +303,19 @@ def relabel_store(store: Path, dataset: str | None, manifest: Path | None, as_js
 @store_argument
 @click.argument("folder", type=FILE)
 @click.option("--layout", type=NamesOf(lambda: _layouts("tools.export")), default="gdlt", show_default=True)
-@backbone_option
+@click.option(
+    "--backbone", multiple=True, help="NAME or NAME@RECIPE, if the store holds several. Layout pamfn takes several."
+)
 @json_option
-def export_store(store: Path | str, folder: Path, layout: str, backbone: str | None, as_json: bool) -> None:
-    """Write the features of STORE as .npy files into FOLDER, with their labels, for code that reads those.
+def export_store(store: Path | str, folder: Path, layout: str, backbone: tuple[str, ...], as_json: bool) -> None:
+    """Write the features of STORE into FOLDER, with their labels, as files that published code reads.
 
-    Example: features export features/rg.h5 folder --layout gdlt
+    Example: features export features/rg.h5 folder --layout pamfn --backbone vst --backbone i3d-flow --backbone ast
     """
     from longtake.features.tools.export import export
 
     with _open(store) as opened:
-        done = export(opened, opened.stream(backbone), folder, layout)
+        done = export(opened, [opened.stream(name) for name in backbone or (None,)], folder, layout)
     line = f"{folder}: {done.num_videos} videos in {done.num_files} files, labels in {', '.join(done.label_files)}"
     _show(as_json, {"folder": str(folder), **asdict(done)}, [line])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from longtake.errors import ManifestError
-from longtake.manifests.card import Card
+from longtake.manifests.card import FOLDER, Card, dataset_names
 from longtake.manifests.sheet import read_text
 from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChecker, read_manifest
 
@@ -30,6 +33,29 @@ def read_labels(files: Sequence[Path], card: Card) -> Manifest:
         checker.unique(number, row.video_id, row.split or "")
     checker.finish("the label files together")
     return Manifest(card.name, tuple(rows), names, card)
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """What the authors' label files of a dataset have beyond the columns of its card and the scores of its table."""
+
+    header: str = ""
+    """The first line, which published loaders skip; empty where the files have none, and loaders take every line."""
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Video id -> column -> text, such as deductions."""
+
+
+def published_file(dataset: str) -> PublishedFile:
+    """From `label_files/`, where the dataset has files there. Raises `ManifestError` for those that cannot be read."""
+    card, table = (FOLDER / "label_files" / f"{dataset}{suffix}" for suffix in (".toml", ".csv"))
+    header, facts = "", {}
+    if dataset in dataset_names():  # Not a path of an untrusted store.
+        if card.exists():
+            header = tomllib.loads(card.read_text(encoding="utf-8"))["header"]
+        if table.exists():
+            names, *rows = csv.reader(read_text(table, "table of facts").splitlines())
+            facts = {row[0]: dict(zip(names, row)) for row in rows}
+    return PublishedFile(header, facts)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

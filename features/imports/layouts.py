@@ -17,6 +17,7 @@ from longtake.features.imports.safe_pickle import is_plain_key, read_array, read
 from longtake.files import require_regular
 from longtake.manifests.author_labels import read_labels
 from longtake.manifests.card import Card
+from longtake.manifests.sheet import read_text
 from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column, write_manifest
 
 
@@ -120,13 +121,16 @@ SHORT_PROGRAMMES, SHORT_TRAINING, FREE_TRAINING = 729, 583, 350
 
 
 def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
-    """A folder of `<number>.json`. The split follows the published rule, over all numbers of each programme."""
-    paths = sorted(path for folder in files for path in (folder.glob("*.json") if folder.is_dir() else [folder]))
+    """A folder of `<number>.json`, and the published split files where they are given: files of numbers whose names begin with their split.
+    Without them the split follows the published rule, over all numbers of each programme."""
+    lists = [path for path in files if not path.is_dir() and not path.stem.isdecimal()]
+    folders = [path for path in files if path not in lists]
+    paths = sorted(path for folder in folders for path in (folder.glob("*.json") if folder.is_dir() else [folder]))
     if not paths:
         raise ManifestError(f"no .json files in {', '.join(map(str, files))}")
     checker = RowChecker(card)
     rows = []
-    training = _finefs_training()
+    split_of = _finefs_splits(lists, card) if lists else dict.fromkeys(_finefs_training(), "train")
     for line, path in enumerate(paths, 1):
         try:
             facts = json.loads(require_regular(path).read_text(encoding="utf-8"))
@@ -137,10 +141,31 @@ def _finefs_labels(files: Sequence[Path], card: Card) -> Manifest:
             continue
         category = "short" if number < SHORT_PROGRAMMES else "free"
         values = {f"{SCORE_PREFIX}{category}_{name}": str(value) for name, value in scores.items()}
-        split = "train" if number in training else "test"
+        split = split_of.get(number, "" if lists else "test")
         rows.append(checker.row(line, {"video_id": path.stem, "split": split, "category": category, **values}))
     checker.finish(f"{files[0]} (a line is a file in the order of names)")
     return Manifest(card.name, tuple(rows), tuple(card.scores), card)
+
+
+def _finefs_splits(files: Sequence[Path], card: Card) -> dict[int, str]:
+    """Number -> split, of files that list numbers as text or as a JSON list. Raises `ManifestError`, for a number of two splits too."""
+    found: dict[int, str] = {}
+    for path in files:
+        split = next((name for name in card.splits if path.stem.lower().startswith(name)), None)
+        if split is None:
+            raise ManifestError(f"the name of {path} should begin with its split: {', '.join(card.splits)}")
+        words = read_text(path, "list of numbers").translate(str.maketrans("[],;", "    ")).split()
+        wrong = [word for word in words if not word.isdecimal()]
+        if wrong or not words:
+            raise ManifestError(
+                f"{path} should list the numbers of its videos, but holds {wrong[0][:80] if wrong else 'nothing'!r}"
+            )
+        for number in map(int, words):
+            if found.setdefault(number, split) != split:
+                raise ManifestError(
+                    f"overlapping splits: video {number} is in {found[number]!r} and, in {path}, in {split!r}"
+                )
+    return found
 
 
 def _finefs_training() -> set[int]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from longtake.errors import ManifestError
 from longtake.features.cli import main
 from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.layouts import LAYOUTS
 from longtake.features.imports.safe_pickle import read_values
 from longtake.features.labels import LabelRow
 from longtake.features.store import open_store
@@ -143,6 +145,24 @@ def test_finefs(tmp_path):
         tmp_path / "in", "--layout", "finefs", "--dataset", "finefs", "--backbone", "i3d", "--labels", tmp_path / "json",
         "--out", tmp_path / "p.h5", status=2,
     )  # fmt: skip
+
+
+def test_finefs_split_files(tmp_path):
+    """The published lists of numbers decide the splits, as text or JSON; a number of no list has none."""
+    card = find_card("finefs")
+    (tmp_path / "json").mkdir()
+    for name in ("0", "5", "800"):
+        facts = {"total_element_score": 30.5, "total_program_component_score(factored)": 28.0}
+        (tmp_path / "json" / f"{name}.json").write_text(json.dumps(facts))
+    train, test = tmp_path / "train_split.txt", tmp_path / "test.json"
+    train.write_text("5\n")
+    test.write_text("[0, 7]")
+    manifest = LAYOUTS["finefs"].labels([tmp_path / "json", train, test], card)
+    assert {row.video_id: row.split for row in manifest.rows} == {"0": "test", "5": "train", "800": None}
+    for content, message in (("[5]", "overlapping splits: video 5"), ("0 five", "but holds 'five'"), ("", "'nothing'")):
+        test.write_text(content)
+        with pytest.raises(ManifestError, match=message):
+            LAYOUTS["finefs"].labels([tmp_path / "json", train, test], card)
 
 
 def test_logo(tmp_path):

@@ -1,6 +1,7 @@
-"""Stores as .npy files with label files."""
+"""Stores as files of features for published code. Its loaders' behaviour is written again here."""
 
 import dataclasses
+import pickletools
 
 import numpy as np
 import pytest
@@ -84,3 +85,57 @@ def test_an_interrupted_export_is_repeated(tmp_path, monkeypatch):
     run("export", store, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "s.h5"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.npy", "b.npy", "labels.csv"]
+
+
+def dictionary(path):
+    return np.load(path, allow_pickle=True).item()
+
+
+def test_dictionaries_have_the_published_names(tmp_path):
+    """PAMFN's loader opens three files of one folder; for Fis-V their names begin with FISV."""
+    ids = [row.video_id for row in find_manifest("fisv").rows[:2]]
+    table = Labels(tuple(ids), ("train",) * 2, ("",) * 2, ("tes", "pcs"), np.array([[20.0, 31.0], [21.0, 30.0]]))
+    streams = [
+        plan(dataclasses.replace(header(name), modality=modality), [video(one, 3) for one in ids])
+        for name, modality in (("vst", "video"), ("i3d-flow", "video"), ("ast", "audio"))
+    ]
+    write_store(tmp_path / "s.h5", dataset="fisv", card=find_card("fisv"), labels=table, streams=streams)
+    chosen = [word for name in ("vst", "i3d-flow", "ast") for word in ("--backbone", name)]
+    run("export", tmp_path / "s.h5", tmp_path / "out", "--layout", "pamfn", *chosen)
+    names = ["FISV_audio_AST.npy", "FISV_flow_I3D.npy", "FISV_rgb_VST.npy"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.npy")) == names
+    for name in names:
+        found = dictionary(tmp_path / "out" / name)
+        assert list(found) == ids
+        np.testing.assert_array_equal(found[ids[0]], video(ids[0], 3).features)
+    message = run("export", tmp_path / "s.h5", tmp_path / "other", *chosen, status=2)
+    assert "takes the features of one backbone, got 3" in message
+
+
+def test_dictionaries_name_only_modules_of_numpy_1(tmp_path):
+    """numpy 1.20, which the published code runs on, has no `numpy._core`."""
+    store = make_store(tmp_path / "s.h5", {"a": 3, "b": 2})
+    run("export", store, tmp_path / "out", "--layout", "pamfn")
+    (path,) = (tmp_path / "out").glob("*.npy")
+    content = path.read_bytes()
+    assert content[6:8] == bytes([1, 0])
+    begin = 10 + int.from_bytes(content[8:10], "little")
+    operations = [(code.name, argument) for code, argument, _ in pickletools.genops(content[begin:])]
+    assert ("PROTO", 3) in operations
+    names = {argument for name, argument in operations if name == "GLOBAL"}
+    assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
+    assert "STACK_GLOBAL" not in dict(operations)
+
+
+def test_sound_for_skating_mixer_has_two_axes(tmp_path):
+    """Its loader averages the second axis of pictures and not that of sound."""
+    head = dataclasses.replace(header("ast"), modality="audio")
+    run("export", make_store(tmp_path / "s.h5", {"a": 3}, head=head), tmp_path / "out", "--layout", "skating-mixer")
+    assert np.load(tmp_path / "out" / "a.npy").shape == (3, 3)
+
+
+def test_tensors_are_read_by_torch(tmp_path):
+    torch = pytest.importorskip("torch")
+    run("export", make_store(tmp_path / "s.h5", {"7": 3}), tmp_path / "out", "--layout", "finefs")
+    tensor = torch.load(tmp_path / "out" / "7.pkl", weights_only=True)
+    np.testing.assert_array_equal(tensor.numpy(), video("7", 3).features)
