@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from longtake.extract.errors import ExtractError, VideoMissing
+from longtake.extract.errors import ExtractError, VideoError, VideoMissing
 from longtake.files import require_regular
 from longtake.manifests.table import Manifest, ManifestRow, composed, find_manifest, read_manifest
 
@@ -17,6 +17,10 @@ SIDECARS = (
     ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".mat", ".md5", ".sha256", ".part", ".tmp", ".bak",
 )  # fmt: skip
 """Endings of files that stand for no video: texts, pictures, subtitles, arrays, checksums, and what is not finished."""
+
+
+BYTES_PER_SECOND = 500_000
+"""Of a typical video. It matters only in a table where some rows have an end and others have none."""
 
 
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
@@ -50,6 +54,15 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
             f"{folder} holds {', '.join(names)}, which are not videos by their ending, and no other file of that name"
         )
     raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
+
+
+def known_seconds(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -> float:
+    """Length of a video before its file is opened: the manifest's span, else by the size of the file; 0 where there is none."""
+    try:
+        size = find_video(row, folder, stems).stat().st_size
+    except (VideoError, OSError):
+        return 0.0
+    return (size / BYTES_PER_SECOND if row.end_seconds is None else row.end_seconds) - (row.start_seconds or 0.0)
 
 
 def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:

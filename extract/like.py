@@ -28,6 +28,7 @@ from longtake.features.store import write_store
 from longtake.features.types import FAILED, FeatureHeader, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id
+from longtake.progress import Progress
 
 
 def extract_like(
@@ -62,7 +63,9 @@ def extract_like(
     except ManifestError:
         video_id = "video"
     job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
-    (extracted,) = run_jobs([job], Files(video.parent, {}, get_decoder(decoder)))
+    with Progress(None, "clip") as progress:
+        count = lambda name, num_done, num_clips: progress.at(num_done, num_clips, video.name)  # noqa: E731
+        (extracted,) = run_jobs([job], Files(video.parent, {}, get_decoder(decoder)), on_clips=count)
     streams = []
     for header, found in extracted.features.items():
         if found.record.status == FAILED:

@@ -6,21 +6,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from longtake.errors import LongtakeWarning
-from longtake.extract.clips import Clip
 from longtake.extract.executors import execute
 from longtake.extract.executors.local import publish
-from longtake.extract.find_videos import default_store, default_videos, find_source
+from longtake.extract.find_videos import default_store, default_videos, find_source, known_seconds
 from longtake.extract.pipeline.batcher import OnBatch
 from longtake.extract.plan.options import OptionValues, RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
-from longtake.extract.plan.settle import Extractor
 from longtake.extract.progress import RANDOM_NOTE, DownloadProgress, VideoProgress
 from longtake.features.parts import WAIT_SECONDS, Packed
 from longtake.features.types import VideoRecord
 from longtake.progress import Shown
+
+MOST_LOOKED_AT = 10_000
+"""Files whose size is looked up before a run; more of them would delay it on a slow disk, and even each other out."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,9 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
     warned: set[str] = set()
     # After an interruption or an error, do not wait for another process that publishes the same store.
     wait_seconds = 0.0
-    with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown) as progress:
-
-        def count_clips(extractor: Extractor, clips: list[tuple[str, Clip]], inputs: Any) -> None:
-            progress.clips(len(clips))
-            if on_batch is not None:
-                on_batch(extractor, clips, inputs)
-
+    with VideoProgress(len(plan.jobs), plan.num_done, plan.networks, shown, _lengths(plan)) as progress:
         try:
-            for video in execute(plan, count_clips, progress.note):
+            for video in execute(plan, on_batch, progress.clips, progress.note):
                 progress.video(video)
                 for text in set(video.warnings) - warned:
                     warned.add(text)
@@ -126,3 +121,10 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
         packed=packed,
         interrupted=interrupted or packed.stopped,
     )
+
+
+def _lengths(plan: Plan) -> dict[str, float]:
+    """Video -> its seconds as far as they are known before it is read, for the time left; empty where looking would take long."""
+    if len(plan.jobs) > MOST_LOOKED_AT:
+        return {}
+    return {job.row.video_id: known_seconds(job.row, plan.videos_folder, plan.stems) for job in plan.jobs}

@@ -21,6 +21,7 @@ import click
 from longtake.errors import LongtakeError, LongtakeWarning, printable
 from longtake.files import is_url
 from longtake.safe_text import printable_lines
+from longtake.threads import spin_less
 
 WRONG_CALL = 2
 INTERRUPTED = 130
@@ -36,6 +37,7 @@ class Console(click.Group):
     """A group of commands that turns our errors into one message and an exit status."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        spin_less()
         for stream in (sys.stdout, sys.stderr):
             # A locale such as C or latin-1 lacks characters of names and messages: they are printed as \\u2265.
             if isinstance(stream, io.TextIOWrapper):

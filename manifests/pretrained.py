@@ -30,11 +30,15 @@ class WeightsEntry:
     """First digits of the hash, where the publisher gives only these, in the file's name."""
     by_hand: bool = False
     """The address is a web page; the file must be downloaded by hand."""
+    package: str = ""
+    """Path of a file that comes with a Python package, beginning with the name that is imported; the address is the package's page."""
+    extra: str = ""
+    """The extra of longtake that installs this package."""
 
     @property
     def file_name(self) -> str:
         """In the cache and on a mirror: the name with the suffix of the original file."""
-        return self.name + Path(self.url).suffix
+        return self.name + Path(self.package or self.url).suffix
 
 
 def _load() -> dict[str, WeightsEntry]:

@@ -27,6 +27,7 @@ TABLE: dict[str, str] = {
     "vst-t": "longtake.extract.backbones.vst:TINY",
     "timesformer": "longtake.extract.backbones.timesformer:SPEC",
     "resnet50": "longtake.extract.backbones.resnet50:SPEC",
+    "efficientnet-lite0": "longtake.extract.backbones.efficientnet_lite:SPEC",
     "clip": "longtake.extract.backbones.openai_clip:CLIP",
     "vifi-clip": "longtake.extract.backbones.openai_clip:VIFI_CLIP",
     "vit": "longtake.extract.backbones.vit:SPEC",

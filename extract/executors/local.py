@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from longtake.extract.decode import get_decoder
-from longtake.extract.pipeline.batcher import ExtractedVideo, OnBatch, run_jobs
+from longtake.extract.pipeline.batcher import ExtractedVideo, OnBatch, OnClips, run_jobs
 from longtake.extract.pipeline.reader import Files
 from longtake.extract.plan.plan import Job, Plan
 from longtake.extract.records import VideoResult, failed_record, unread_record
@@ -21,7 +21,7 @@ CLOCK_SECONDS = 1.0
 """A file may end this much before the end that a table states, without a remark."""
 
 
-def run_locally(plan: Plan, on_batch: OnBatch | None = None) -> Iterator[VideoResult]:
+def run_locally(plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips | None = None) -> Iterator[VideoResult]:
     """Yield each video when its part is on disk. Raises `OSError` when a part cannot be written."""
     options = plan.options
     decoder = get_decoder(options.decoder)
@@ -29,7 +29,7 @@ def run_locally(plan: Plan, on_batch: OnBatch | None = None) -> Iterator[VideoRe
     # Parts are written, and synced to the disk, while the models run on.
     waiting: deque[Future[VideoResult]] = deque()
     with (
-        closing(run_jobs(plan.jobs, files, on_batch)) as videos,
+        closing(run_jobs(plan.jobs, files, on_batch, on_clips)) as videos,
         ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
     ):
         try:

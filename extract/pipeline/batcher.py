@@ -20,7 +20,7 @@ import numpy as np
 from longtake.extract.clips import Clip
 from longtake.extract.errors import VideoError
 from longtake.extract.pipeline.device import CudaRunner, HostRunner, Started, runner_for
-from longtake.extract.pipeline.reader import End, Files, Message, NoSound, ReadClip, Restart, read_videos
+from longtake.extract.pipeline.reader import Begin, End, Files, Message, NoSound, ReadClip, Restart, read_videos
 from longtake.extract.plan.plan import Job
 from longtake.extract.plan.settle import Extractor
 from longtake.extract.records import failed_record, failed_with
@@ -36,6 +36,8 @@ jitter, little enough memory (a batch of 8 clips of 16x224x224 is 19 MB)."""
 
 OnBatch = Callable[[Extractor, list[tuple[str, Clip]], "torch.Tensor"], None]
 """Gets each batch with its extractor: the video id and the clip of every row, and the model's input."""
+OnClips = Callable[[str, int, int], None]
+"""Gets the id of a video, how many of its clips are computed, and how many it has, over all backbones."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class ExtractedVideo:
     features: Mapping[FeatureHeader, VideoFeatures]
 
 
-def run_jobs(jobs: Sequence[Job], files: Files, on_batch: OnBatch | None = None) -> Generator[ExtractedVideo]:
+def run_jobs(
+    jobs: Sequence[Job], files: Files, on_batch: OnBatch | None = None, on_clips: OnClips | None = None
+) -> Generator[ExtractedVideo]:
     """Yield each video when it is finished. Closing the iterator, or an interruption, stops the decoding threads."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -63,7 +67,7 @@ def run_jobs(jobs: Sequence[Job], files: Files, on_batch: OnBatch | None = None)
     for thread in threads:
         thread.start()
     try:
-        yield from _Batcher(messages, on_batch).run(len(jobs))
+        yield from _Batcher(messages, on_batch, on_clips).run(len(jobs))
     finally:
         stop.set()
         for thread in threads:
@@ -95,13 +99,16 @@ class _Gathered:
     ended: VideoRecord | None = None
     waiting: int = 0
     """Clips that are queued for a model, or in it."""
+    num_clips: int = 0
+    num_done: int = 0
 
 
 class _Batcher:
     """The models' side, in the caller's thread."""
 
-    def __init__(self, messages: queue.Queue[Message], on_batch: OnBatch | None) -> None:
+    def __init__(self, messages: queue.Queue[Message], on_batch: OnBatch | None, on_clips: OnClips | None) -> None:
         self._messages, self._on_batch = messages, on_batch
+        self._on_clips = on_clips or (lambda video_id, num_done, num_clips: None)
         self._videos: dict[str, _Gathered] = {}
         self._pending: dict[str, list[ReadClip]] = {}
         """Clips by recipe that do not fill a batch yet."""
@@ -127,6 +134,9 @@ class _Batcher:
                 if len(batch) == message.extractor.batch_size:
                     self._pending[recipe] = []
                     yield from self._start(batch)
+            elif isinstance(message, Begin):
+                video.num_clips, video.num_done = message.num_clips, 0
+                self._on_clips(message.job.row.video_id, 0, message.num_clips)
             elif isinstance(message, NoSound):
                 video.failures[message.extractor.header.recipe_id] = message.error
             elif isinstance(message, Restart):
@@ -167,8 +177,12 @@ class _Batcher:
                     video.tables[recipe] = _Table(clip.num_clips, extractor.spec.dim)
                 video.tables[recipe].put(clip.clip, row)
                 video.waiting -= 1
+                video.num_done += 1
                 if video.ended is not None and not video.waiting:
                     finished[clip.job.row.video_id] = clip.job, video.ended
+            for video_id in dict.fromkeys(clip.job.row.video_id for clip in batch):
+                video = self._videos[video_id]
+                self._on_clips(video_id, video.num_done, video.num_clips)
             for job, record in finished.values():
                 yield self._finish(job, record)
 

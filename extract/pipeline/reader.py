@@ -46,6 +46,15 @@ class ReadClip:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """The file is probed, and its clips follow."""
+
+    job: Job
+    num_clips: int
+    """Over all backbones."""
+
+
+@dataclass(frozen=True)
 class End:
     """No more clips of this video will come."""
 
@@ -69,7 +78,7 @@ class Restart:
     job: Job
 
 
-Message: TypeAlias = ReadClip | End | NoSound | Restart | BaseException
+Message: TypeAlias = Begin | ReadClip | End | NoSound | Restart | BaseException
 """An exception is an unexpected error of a decoding thread, which must end the run."""
 
 
@@ -165,6 +174,7 @@ class VideoReader:
         """One pass over the pictures for all backbones that take pictures, one over the sound for each that takes sound."""
         row = job.row
         plans = {e: plan_clips(info.timeline, e.rule, row.start_seconds, row.end_seconds) for e in job.extractors}
+        self._put(Begin(job, sum(map(len, plans.values()))))
         rules = ((e, e.spec.frames, clips) for e, clips in plans.items())
         seen = [_Assembler(job, e, rule, clips) for e, rule, clips in rules if isinstance(rule, FrameRule)]
         self._send_pictures(seen, info, decoder)

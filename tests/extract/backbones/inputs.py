@@ -6,7 +6,7 @@ import torch
 
 from longtake.extract.preprocessing import SoundRule
 
-SMALL = {"i3d", "i3d-flow", "i3d-r50", "slowfast-r50", "vst", "vst-s", "vst-t", "resnet50"}
+SMALL = {"i3d", "i3d-flow", "i3d-r50", "slowfast-r50", "vst", "vst-s", "vst-t", "resnet50", "efficientnet-lite0"}
 """Networks that take pictures of any size; the others take their own."""
 
 LENGTH = {
@@ -20,6 +20,7 @@ LENGTH = {
     "resnet50": 2,
     "vit": 2,
     "blip": 1,
+    "efficientnet-lite0": 2,
     "timesformer": 2,
 }
 

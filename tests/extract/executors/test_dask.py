@@ -9,6 +9,7 @@ import psutil
 import pytest
 from distributed import LocalCluster, get_worker
 
+from longtake.extract import find_videos
 from longtake.extract.errors import ExtractError
 from longtake.extract.executors import dask as cluster
 from longtake.extract.executors.dask import longest_first
@@ -41,7 +42,7 @@ def test_the_longest_video_goes_first(tmp_path, numbers_backbone, monkeypatch):
     for name in ("v0", "v1", "v3", "v4"):
         text = text.replace(f"{name},", f"{name},,")
     manifest.write_text(text)
-    monkeypatch.setattr(cluster, "BYTES_PER_SECOND", 1)
+    monkeypatch.setattr(find_videos, "BYTES_PER_SECOND", 1)
     options = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",))
     plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
     # v2 is the largest file, but its routine lasts 8 s.

@@ -1,0 +1,34 @@
+"""How threads wait: as the user says, else less long than OpenMP's default, and decided before torch is loaded."""
+
+import subprocess
+import sys
+
+import pytest
+
+from longtake import threads
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+def test_what_the_user_says_stays(monkeypatch, given):
+    for name in threads.CHOSEN_BY_USERS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    threads.spin_less()
+    found = {name: threads.os.environ[name] for name in threads.CHOSEN_BY_USERS if name in threads.os.environ}
+    assert found == (given or {"GOMP_SPINCOUNT": threads.SPIN_COUNT})
+
+
+@pytest.mark.parametrize("command", ["extract", "train", "features"])
+def test_commands_decide_it_before_torch_reads_it(command):
+    code = (
+        "import sys, os\n"
+        f"from longtake.{command}.cli import main\n"
+        "assert 'torch' not in sys.modules and 'GOMP_SPINCOUNT' not in os.environ\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])"
+    )
+    clean = {name: value for name, value in threads.os.environ.items() if name not in threads.CHOSEN_BY_USERS}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, check=True)
+    assert done.stdout.splitlines()[-1] == f"False {threads.SPIN_COUNT}"
