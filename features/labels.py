@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from longtake.features.errors import InvalidFeatures
-from longtake.manifests.table import SCORE_PREFIX, Manifest, boundary_column
+from longtake.manifests.table import GROUP_PREFIX, SCORE_PREFIX, Manifest, boundary_column, is_group_name
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class LabelRow:
     """In judges' units; a missing score has no entry."""
     boundaries: tuple[float, ...] = ()
     """Seconds; see `Labels`."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Name of a group -> which one; an unknown one has no entry."""
 
 
 NO_LABELS = LabelRow("", "", {})
@@ -40,6 +42,8 @@ class Labels:
     boundaries: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     """float64, `(videos, boundaries)`: the seconds at which one stage of a performance ends and the next begins, in the clock of the
     clips; ascending, nan after the last boundary of a video. The default becomes `(videos, 0)`."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of a group, such as `skater` or `event`, -> which one each video is of; empty text where it is unknown."""
 
     def __post_init__(self) -> None:
         shape = (len(self.video_ids), len(self.score_names))
@@ -55,15 +59,19 @@ class Labels:
         before, after = self.boundaries[:, :-1], self.boundaries[:, 1:]
         if np.isinf(self.boundaries).any() or not ((after > before) | np.isnan(after)).all():
             raise InvalidFeatures("boundaries of stages that do not ascend")
+        for name, values in self.groups.items():
+            if not is_group_name(name) or len(values) != shape[0]:
+                raise InvalidFeatures(f"labels of {shape[0]} videos, but a group {name[:200]!r} of {len(values)}")
 
     def __len__(self) -> int:
         return len(self.video_ids)
 
     def equals(self, other: Labels) -> bool:
-        same = self.video_ids, self.splits, self.categories, self.score_names
-        return same == (other.video_ids, other.splits, other.categories, other.score_names) and all(
-            np.array_equal(ours, theirs, equal_nan=True)
-            for ours, theirs in ((self.scores, other.scores), (self.boundaries, other.boundaries))
+        same = self.video_ids, self.splits, self.categories, self.score_names, self.groups
+        theirs = other.video_ids, other.splits, other.categories, other.score_names, other.groups
+        return same == theirs and all(
+            np.array_equal(one, two, equal_nan=True)
+            for one, two in ((self.scores, other.scores), (self.boundaries, other.boundaries))
         )
 
     def __repr__(self) -> str:
@@ -74,13 +82,15 @@ class Labels:
         facts: dict[str, Sequence[object]] = {
             "video_id": self.video_ids, "split": self.splits, "category": self.categories,
         }  # fmt: skip
+        facts |= {GROUP_PREFIX + name: values for name, values in self.groups.items()}
         facts |= {SCORE_PREFIX + name: self.scores[:, i].tolist() for i, name in enumerate(self.score_names)}
         return facts | {boundary_column(i + 1): self.boundaries[:, i].tolist() for i in range(self.boundaries.shape[1])}
 
     def row(self, index: int) -> LabelRow:
         scores = {n: float(s) for n, s in zip(self.score_names, self.scores[index]) if not np.isnan(s)}
         boundaries = tuple(float(b) for b in self.boundaries[index] if not np.isnan(b))
-        return LabelRow(self.splits[index], self.categories[index], scores, boundaries)
+        groups = {name: values[index] for name, values in self.groups.items() if values[index]}
+        return LabelRow(self.splits[index], self.categories[index], scores, boundaries, groups)
 
     def rows(self) -> dict[str, LabelRow]:
         """video_id -> its labels."""
@@ -93,7 +103,8 @@ class Labels:
 def labels_of(manifest: Manifest) -> Labels:
     """A manifest as a store keeps it."""
     rows = {
-        row.video_id: LabelRow(row.split or "", row.category or "", row.scores, row.boundaries) for row in manifest.rows
+        row.video_id: LabelRow(row.split or "", row.category or "", row.scores, row.boundaries, row.groups)
+        for row in manifest.rows
     }
     return _from_rows(rows, manifest.score_names)
 
@@ -106,6 +117,7 @@ def _from_rows(rows: Mapping[str, LabelRow], score_names: Sequence[str]) -> Labe
     boundaries = np.full((len(rows), max((len(row.boundaries) for row in rows.values()), default=0)), np.nan)
     for index, row in enumerate(rows.values()):
         boundaries[index, : len(row.boundaries)] = row.boundaries
+    group_names = dict.fromkeys(name for row in rows.values() for name in row.groups)
     scores = [[row.scores.get(name, np.nan) for name in score_names] for row in rows.values()]
     return Labels(
         tuple(rows),
@@ -114,34 +126,42 @@ def _from_rows(rows: Mapping[str, LabelRow], score_names: Sequence[str]) -> Labe
         tuple(score_names),
         np.array(scores, dtype=float).reshape(len(rows), len(score_names)),
         boundaries,
+        {name: tuple(row.groups.get(name, "") for row in rows.values()) for name in group_names},
     )
 
 
 def combine_labels(*newest_first: Labels) -> Labels:
-    """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores and of
-    boundaries are joined."""
+    """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores, boundaries
+    and groups are joined."""
     rows: dict[str, LabelRow] = {}
     for labels in newest_first:
         for video_id, old in labels.rows().items():
             new = rows.get(video_id, NO_LABELS)
             # The boundaries of a video are one list: lists of two labellings are not mixed.
             rows[video_id] = LabelRow(
-                new.split or old.split, new.category or old.category, old.scores | new.scores, new.boundaries or old.boundaries
+                new.split or old.split, new.category or old.category, old.scores | new.scores,
+                new.boundaries or old.boundaries, old.groups | new.groups,
             )  # fmt: skip
     return _from_rows(rows, tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names)))
 
 
 def label_conflicts(one: Labels, other: Labels) -> list[str]:
-    """One line per video that both label, with different values."""
-    theirs = other.rows()
+    """One line per video that both label, with different values. A group that only one of them has, as only newer stores have any, is no
+    conflict."""
+    shared = one.groups.keys() & other.groups.keys()
+    ours, theirs = (
+        {name: replace(row, groups={g: v for g, v in row.groups.items() if g in shared}) for name, row in rows.items()}
+        for rows in (one.rows(), other.rows())
+    )
     return [
-        f"{video_id}: {_shown(ours)} against {_shown(theirs[video_id])}"
-        for video_id, ours in one.rows().items()
-        if video_id in theirs and ours != theirs[video_id]
+        f"{video_id}: {_shown(row)} against {_shown(theirs[video_id])}"
+        for video_id, row in ours.items()
+        if video_id in theirs and row != theirs[video_id]
     ]
 
 
 def _shown(row: LabelRow) -> str:
-    numbers = [f"{name} {value:.8g}" for name, value in row.scores.items()]
+    numbers = [f"{name} {value}" for name, value in row.groups.items()]
+    numbers += [f"{name} {value:.8g}" for name, value in row.scores.items()]
     numbers += [f"boundary {number} {value:.8g}" for number, value in enumerate(row.boundaries, 1)]
     return ", ".join(part for part in (row.split, row.category, *numbers) if part) or "nothing"

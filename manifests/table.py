@@ -17,6 +17,9 @@ from longtake.safe_text import csv_cell
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
+GROUP_PREFIX = "group_"
+"""Before the name of a group: a kind of videos that are alike, such as those of one skater, one event or one surgeon."""
+_GROUP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 BOUNDARY = re.compile(r"boundary_([1-9][0-9]?)_seconds")
 """Column n holds the time when stage n of a performance ends and stage n + 1 begins."""
 _SPLITS = {
@@ -45,6 +48,8 @@ class ManifestRow:
     scores: dict[str, float] = field(default_factory=dict)
     boundaries: tuple[float, ...] = ()
     """Seconds of the file where one stage of the performance ends and the next begins, in order."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Name of a group, such as `skater`, -> which one; without those that are unknown."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,20 @@ class Manifest:
     def num_boundaries(self) -> int:
         return max((len(row.boundaries) for row in self.rows), default=0)
 
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Of groups that some row has, in the order of the columns."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.groups))
+
 
 def boundary_column(number: int) -> str:
     """The column of the boundary that ends stage `number`, counted from 1."""
     return f"boundary_{number}_seconds"
+
+
+def is_group_name(text: str) -> bool:
+    """Whether a group may have this name: small letters, digits and underscores, 40 at most, a letter first."""
+    return bool(_GROUP_NAME.fullmatch(text))
 
 
 def check_video_id(text: str) -> str:
@@ -98,7 +113,8 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
     if not sheet.rows:
         raise ManifestError(f"{path} has a header but no videos")
     score_names = tuple(c.removeprefix(SCORE_PREFIX) for c in header if c.startswith(SCORE_PREFIX))
-    numbers = [n for n, column in enumerate(header) if column not in {"video_id", "path", "split", "category"}]
+    texts = {"video_id", "path", "split", "category"}
+    numbers = [n for n, column in enumerate(header) if column not in texts and not column.startswith(GROUP_PREFIX)]
     decimal_commas = has_decimal_commas(path, sheet, numbers)
     checker = RowChecker(card)
     rows = []
@@ -122,7 +138,7 @@ def _columns(header: list[str], card: Card | None) -> list[str]:
     made = []
     for cell in header:
         name = column_name(cell)
-        known = name in COLUMNS or BOUNDARY.fullmatch(name) or name.startswith(SCORE_PREFIX)
+        known = name in COLUMNS or BOUNDARY.fullmatch(name) or name.startswith((SCORE_PREFIX, GROUP_PREFIX))
         if name == "score" and total:
             name, known = SCORE_PREFIX + total, True
         # The name of a score is the user's own: it keeps its capitals, unless the card has it without.
@@ -148,12 +164,19 @@ def _header_faults(header: list[str], card: Card | None) -> list[str]:
         is_score = column.startswith(SCORE_PREFIX) and len(column) > len(SCORE_PREFIX)
         if column in COLUMNS or (is_score and (known_scores is None or column in known_scores)):
             continue
+        if column.startswith(GROUP_PREFIX):
+            if not is_group_name(column.removeprefix(GROUP_PREFIX)):
+                faults.append(
+                    f"column {column!r}: a group is named by a letter and then up to 39 letters, digits and underscores"
+                )
+            continue
         if number := BOUNDARY.fullmatch(column):
             before = int(number[1]) - 1
             if before and boundary_column(before) not in header:
                 faults.append(f"column {column!r} without {boundary_column(before)!r}: boundaries count from 1")
             continue
-        allowed = [*COLUMNS, boundary_column(1), *(known_scores if known_scores is not None else ["score_<name>"])]
+        scores = known_scores if known_scores is not None else ["score_<name>"]
+        allowed = [*COLUMNS, boundary_column(1), *scores, "group_<name>"]
         faults.append(f"unknown column {column!r}{there_are(column, allowed)}")
     return faults
 
@@ -194,7 +217,12 @@ class RowChecker:
         if path is not None and _leaves_folder(path):
             self.add(line, f"path {path!r} must be relative and stay inside the folder of videos")
         boundaries = self._boundaries(line, values, start, end)
-        return ManifestRow(video_id, path, split, category, start, end, self._scores(line, values), boundaries)
+        groups = {
+            name.removeprefix(GROUP_PREFIX): value
+            for name, value in values.items()
+            if value and name.startswith(GROUP_PREFIX)
+        }
+        return ManifestRow(video_id, path, split, category, start, end, self._scores(line, values), boundaries, groups)
 
     def _boundaries(
         self, line: int, values: dict[str, str], start: float | None, end: float | None
@@ -287,10 +315,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         numbers = range(1, manifest.num_boundaries + 1)
-        names = [*map(boundary_column, numbers), *(SCORE_PREFIX + name for name in manifest.score_names)]
+        names = [GROUP_PREFIX + name for name in manifest.group_names]
+        names += [*map(boundary_column, numbers), *(SCORE_PREFIX + name for name in manifest.score_names)]
         writer.writerow([*columns, *map(_cell, names)])
         for row in manifest.rows:
             values: list[object] = [getattr(row, column) for column in columns]
+            values += [row.groups.get(name) for name in manifest.group_names]
             values += [row.boundaries[n - 1] if n <= len(row.boundaries) else None for n in numbers]
             values += [row.scores.get(name) for name in manifest.score_names]
             writer.writerow(["" if v is None else f"{v:.10g}" if isinstance(v, float) else _cell(v) for v in values])

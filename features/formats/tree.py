@@ -21,6 +21,8 @@ from longtake.features.stream import require_memory
 MAGIC = "longtake-features"
 NUM_BOUNDARIES = "num_boundaries"
 """Attribute of labels that have boundaries of stages; other labels have neither this attribute nor the array."""
+GROUP_NAMES = "group_names"
+"""Attribute of labels that have groups, a JSON list; other labels have neither this attribute nor the arrays."""
 LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames", "pixel_aspect", "transfer")}
 """Column -> attribute of the table of videos; stores of earlier writers have neither the attribute nor the column."""
 PIECE_ROWS = 512

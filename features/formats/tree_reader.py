@@ -15,12 +15,12 @@ from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, Arra
 from longtake.features.content import Storage
 from longtake.features.errors import Damaged, NotAStore
 from longtake.features.formats.checksums import ROOT_SUM, VideoRows, checked
-from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
+from longtake.features.formats.tree import GROUP_NAMES, LATER_COLUMNS, MAGIC, NUM_BOUNDARIES, Tree, damage, one_line
 from longtake.features.labels import Labels
 from longtake.features.store import Store
 from longtake.features.stream import Stream
 from longtake.features.types import FORMAT_VERSION, FeatureHeader, TextFeatures, TextHeader
-from longtake.manifests.table import check_video_id
+from longtake.manifests.table import GROUP_PREFIX, check_video_id, is_group_name
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,26 @@ def _text_attribute(group: Tree, name: str) -> str:
     return text
 
 
+def _names(group: Tree, attribute: str) -> tuple[str, ...]:
+    listed = read_json(_text_attribute(group, attribute), attribute, NotAStore)
+    names: tuple[str, ...] = _checked(tuple[str, ...], listed, group, attribute)
+    return names
+
+
 def _read_labels(group: Tree) -> Labels:
-    names = read_json(_text_attribute(group, "score_names"), "score_names", NotAStore)
+    group_names = _names(group, GROUP_NAMES) if GROUP_NAMES in group.attributes else ()
+    for name in group_names:
+        if not is_group_name(name):
+            raise NotAStore(f"{group.name} has a group named {name[:200]!r}")
     has_boundaries = NUM_BOUNDARIES in group.attributes
     return Labels(
         tuple(map(check_video_id, _text(group, "video_id"))),
         _text(group, "split"),
         _text(group, "category"),
-        _checked(tuple[str, ...], names, group, "score_names"),
+        _names(group, "score_names"),
         np.asarray(group.array("scores", "fiu", 2)[:]),
         np.asarray(group.array("boundary_seconds", "f", 2)[:]) if has_boundaries else np.zeros((0, 0)),
+        {name: _text(group, GROUP_PREFIX + name) for name in group_names},
     )
 
 

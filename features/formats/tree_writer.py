@@ -12,8 +12,17 @@ from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, Vide
 from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import InvalidFeatures
 from longtake.features.formats.checksums import SummedTree
-from longtake.features.formats.tree import LATER_COLUMNS, MAGIC, MAX_CHUNK_BYTES, NUM_BOUNDARIES, NewTree, Write
+from longtake.features.formats.tree import (
+    GROUP_NAMES,
+    LATER_COLUMNS,
+    MAGIC,
+    MAX_CHUNK_BYTES,
+    NUM_BOUNDARIES,
+    NewTree,
+    Write,
+)
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
+from longtake.manifests.table import GROUP_PREFIX
 
 
 def write_tree(root: NewTree, content: Content) -> None:
@@ -41,6 +50,10 @@ def _write_contents(root: NewTree, content: Content) -> None:
     if labels.boundaries.shape[1]:
         group.attribute(NUM_BOUNDARIES, labels.boundaries.shape[1])
         group.array("boundary_seconds", labels.boundaries.astype("<f8"))
+    if labels.groups:
+        group.attribute(GROUP_NAMES, json.dumps(list(labels.groups)))
+        for name, values in labels.groups.items():
+            group.array(GROUP_PREFIX + name, encode(values))
     group = root.child("streams")
     for plan in content.streams:
         _write_stream(group.child(plan.header.stream_name), plan, storage)

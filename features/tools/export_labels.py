@@ -22,7 +22,9 @@ def write_labels(folder: Path, store: Store, exported: Set[str], layout: str) ->
     """Write the labels of the exported videos as a manifest, `labels.csv`, as the authors' files, one per split, if the card of the dataset
     describes them, and as the files of the layout. Returns their names. Raises `FeaturesError`."""
     rows = [
-        ManifestRow(name, None, row.split or None, row.category or None, None, None, row.scores, row.boundaries)
+        ManifestRow(
+            name, None, row.split or None, row.category or None, None, None, row.scores, row.boundaries, row.groups
+        )
         for name, row in store.labels.rows().items()
         if name in exported
     ]

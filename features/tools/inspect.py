@@ -35,6 +35,10 @@ def describe(store: Store) -> dict[str, Any]:
         "videos_labelled": len(labels),
         "splits": _counts(labels.splits),
         "categories": _counts(labels.categories),
+        "groups": {
+            name: {"of": len(set(values) - {""}), "videos": sum(map(bool, values))}
+            for name, values in labels.groups.items()
+        },
         "scores": dict(zip(labels.score_names, np.sum(~np.isnan(labels.scores), axis=0).tolist())),
         "boundaries": {str(number): count for number, count in enumerate(with_boundary, 1)},
         "random_weights": any(s.header.weights_random for s in store.streams)
@@ -218,7 +222,7 @@ class Difference:
     """One difference of two stores."""
 
     kind: str
-    """`damage`, `dataset`, `card`, `labels`, `stream`, `video`, `values`, `times`, `text`."""
+    """`damage`, `dataset`, `card`, `labels`, `group`, `stream`, `video`, `values`, `times`, `text`."""
     what: str
     detail: str
 
@@ -230,6 +234,7 @@ def diff(one: Store, other: Store) -> list[Difference]:
         found.append(Difference("dataset", one.dataset, f"{one.dataset} against {other.dataset}"))
     found += [Difference("card", name, "differs") for name in card_differences(one.card, other.card)]
     found += [Difference("labels", line.split(":")[0], line) for line in label_conflicts(one.labels, other.labels)]
+    found += _only("group", set(one.labels.groups), set(other.labels.groups))
     found += _only("labels", set(one.labels.video_ids), set(other.labels.video_ids))
     ours, theirs = ({s.name: s for s in store.streams} for store in (one, other))
     found += _only("stream", set(ours), set(theirs))

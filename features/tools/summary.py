@@ -15,6 +15,8 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  written   {facts['created_utc']}"
     yield f"  videos    {facts['videos_labelled']} ({counted(facts['splits'])})"
     yield f"  category  {counted(facts['categories'])}"
+    for name, group in facts["groups"].items():
+        yield f"  group     {name}: {group['of']} in {group['videos']} videos"
     yield f"  scores    {counted(facts['scores'])}"
     if facts["boundaries"]:
         yield f"  stages    videos with boundary {counted(facts['boundaries'])}"

@@ -98,6 +98,14 @@ def example(dtype="float32", version=2):
     }  # fmt: skip
 
 
+def with_groups(tree):
+    """The tree with groups of its videos, which not every store has."""
+    tree["labels"]["@"]["group_names"] = json.dumps(["skater", "event"])
+    tree["labels"]["group_skater"] = text(["s1", "", "Käthe", "s1"])
+    tree["labels"]["group_event"] = text(["", "e2", "e2", "e1"])
+    return tree
+
+
 def with_stages(tree):
     """The same store with boundaries of stages: one video has both, one the first, two none."""
     tree["labels"]["@"]["num_boundaries"] = 2

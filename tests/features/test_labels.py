@@ -8,9 +8,10 @@ from longtake.features.labels import LabelRow, Labels, combine_labels, label_con
 from longtake.manifests.table import read_manifest
 
 
-def make(ids, scores, splits=None, boundaries=None):
+def make(ids, scores, splits=None, boundaries=None, groups=None):
     columns = np.array(scores, dtype=float)[:, None]
     more = {} if boundaries is None else {"boundaries": np.array(boundaries, dtype=float)}
+    more["groups"] = groups or {}
     return Labels(tuple(ids), tuple(splits or ["train"] * len(ids)), ("A",) * len(ids), ("total",), columns, **more)
 
 
@@ -24,6 +25,9 @@ def make(ids, scores, splits=None, boundaries=None):
         lambda: make("a", [1], boundaries=[[np.nan, 1]]),
         lambda: make("a", [1], boundaries=[[np.inf]]),
         lambda: make("ab", [1, 2], boundaries=[[1]]),
+        lambda: make("ab", [1, 2], groups={"skater": ("s1",)}),
+        lambda: make("a", [1], groups={"../skater": ("s1",)}),
+        lambda: make("a", [1], groups={"Skater": ("s1",)}),
     ],
 )
 def test_labels_that_break_the_rules(wrong):
@@ -48,6 +52,23 @@ def test_the_newest_value_that_is_not_missing_counts():
         "c": LabelRow("train", "A", {"total": 3.0}, (1.0,)),
     }
     assert combine_labels(no_labels(), old).equals(old)
+
+
+def test_groups_are_joined_by_their_names_and_kept_in_parts():
+    new = make("ab", [1, 2], groups={"event": ("e2", "")})
+    old = make("bc", [2, 3], groups={"skater": ("s1", "s2"), "event": ("e1", "")})
+    joined = combine_labels(new, old)
+    assert joined.groups == {"event": ("e2", "e1", ""), "skater": ("", "s1", "s2")}
+    assert joined.row(1).groups == {"event": "e1", "skater": "s1"}
+    assert joined.subset([0]).groups == {"event": ("e2",)}, "a group without a video is none"
+    assert joined.to_columns()["group_skater"] == ("", "s1", "s2")
+    assert not joined.equals(combine_labels(new)) and joined.equals(combine_labels(joined))
+
+
+def test_groups_conflict_where_both_have_them():
+    one, other = (make("a", [1], groups={"skater": (name,)}) for name in ("s1", "s2"))
+    assert label_conflicts(one, other) == ["a: train, A, skater s1, total 1 against train, A, skater s2, total 1"]
+    assert label_conflicts(one, make("a", [1])) == [], "stores made before have none"
 
 
 def test_conflicts_name_the_video_and_both_values():

@@ -1,5 +1,7 @@
 """Label files as the authors of datasets publish them."""
 
+from dataclasses import replace
+
 import pytest
 
 from longtake.errors import ManifestError
@@ -19,7 +21,8 @@ def test_label_files_of_the_authors(shared, name):
     folder = shared / "data" / "labels" / name
     manifest = read_labels([folder / "train.txt", folder / "test.txt"], find_card(name))
     shipped = find_manifest(name)
-    assert manifest.rows == shipped.rows, "the built-in table holds every row of the files, the first included"
+    without_groups = tuple(replace(row, groups={}) for row in shipped.rows)
+    assert manifest.rows == without_groups, "the built-in table holds every row of the files, the first included"
 
 
 def test_faults_of_label_files(tmp_path):

@@ -92,6 +92,15 @@ def test_boundaries_of_stages(tmp_path):
     assert "6 faults" in str(caught.value)
 
 
+def test_groups_of_videos(tmp_path):
+    manifest = read_manifest(write(tmp_path, 'video_id,Group Skater,group_event,group_club\na,s1,3,\nb,,"1,2",\n'))
+    assert [row.groups for row in manifest.rows] == [{"skater": "s1", "event": "3"}, {"event": "1,2"}]
+    assert manifest.group_names == ("skater", "event")
+    for column in ("group_", "group_a/b", "group_1", "group_" + "a" * 41):
+        with pytest.raises(ManifestError, match="a group is named by a letter and then up to 39"):
+            read_manifest(write(tmp_path, f"video_id,{column}\na,s1\n"))
+
+
 def test_missing_and_unreadable_files(tmp_path):
     with pytest.raises(ManifestError, match="no manifest at"):
         read_manifest(tmp_path / "none.csv")
@@ -105,6 +114,7 @@ def test_round_trip_with_a_byte_order_mark(tmp_path):
         ManifestRow("ünïcode 1", "a/b.mp4", "train", "A", 1.5, 2.5, {"total": 3.25}),
         ManifestRow("2", None, "test", None, None, None, {}),
         ManifestRow("3", boundaries=(0.125, 7.5)),
+        ManifestRow("4", groups={"skater": "=s 1", "event": "3,4"}),
     )
     manifest = Manifest("m", rows, ("total",))
     write_manifest(tmp_path / "m.csv", manifest)
@@ -218,7 +228,12 @@ def test_tables_of_diving_and_surgery():
             assert row.category == "407C" and sum(judges[2:5]) * row.scores["difficulty"] == pytest.approx(
                 88.0, abs=0.5
             )
+        event, _ = row.video_id.split("_")
+        assert row.groups == {
+            "event": event, "dive": row.category, "difficulty": f"{row.scores['difficulty']:g}",
+        }  # fmt: skip
     trials = find_manifest("jigsaws")
+    assert {row.groups["surgeon"] for row in trials.rows} == set("BCDEFGHI")
     folds = {}
     for row in trials.rows:
         folds.setdefault(row.category, {}).setdefault(row.split, set()).add(row.video_id)
@@ -227,6 +242,13 @@ def test_tables_of_diving_and_surgery():
         "Suturing": 39, "Needle Passing": 28, "Knot Tying": 36,
     }  # fmt: skip
     assert all(set(parts) == {"fold1", "fold2", "fold3", "fold4"} for parts in folds.values())
+
+
+def test_skaters_and_events_of_fisv():
+    rows = find_manifest("fisv").rows
+    assert [len({row.groups[name] for row in rows}) for name in ("skater", "event")] == [148, 38]
+    known = [{row.groups["skater"] for row in rows if row.split == split} for split in ("train", "test")]
+    assert sum(row.groups["skater"] in known[0] for row in rows if row.split == "test") == 87
 
 
 @pytest.mark.parametrize("name", ["mtl-aqa", "jigsaws"])

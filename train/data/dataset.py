@@ -80,6 +80,9 @@ class FeatureSet:
     contents: tuple[np.ndarray, ...] = ()
     """Each object `(videos,)`: what tells equal videos, the hash of the file with the seconds used and the hash of the features of the first
     stream; empty where one is not known."""
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Name of a group, such as `skater`, -> object `(videos,)`; empty text where it is unknown. Heads never see them, but `metadata`; no hash
+    of the data has them."""
     without_second: tuple[str, ...] = ()
     """Videos of the first stream that are left out because they lack another."""
 
@@ -177,6 +180,7 @@ class FeatureSet:
             categories=self.categories[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
             contents=tuple(values[rows] for values in self.contents),
+            groups={name: values[rows] for name, values in self.groups.items()},
         )
 
     @property
@@ -255,6 +259,7 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
         boundaries=labels.boundaries[label_rows] if labels.boundaries.shape[1] else None,
         checksums=tuple(stream.videos.checksums[row] for row in rows),
         contents=_contents(stream, rows),
+        groups={name: np.array(values, dtype=object)[label_rows] for name, values in labels.groups.items()},
     )
 
 

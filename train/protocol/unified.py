@@ -138,8 +138,18 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         streams={name: join_tables([one.streams[name] for one in sets]) for name in sets[0].streams},
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
         contents=tuple(np.concatenate(of_sets) for of_sets in zip(*(one.contents for one in sets))),
+        groups={
+            name: np.concatenate([_named_groups(one, dataset, name) for dataset, one in zip(names, sets)])
+            for name in dict.fromkeys(name for one in sets for name in one.groups)
+        },
         without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )
+
+
+def _named_groups(data: FeatureSet, dataset: str, name: str) -> np.ndarray:
+    """Groups of two datasets are different ones, also where they have the same text."""
+    values = data.groups.get(name, np.full(len(data), "", dtype=object))
+    return np.array([f"{dataset} {value}" if value else "" for value in values], dtype=object)
 
 
 def overlaps(stores: Sequence[Store]) -> list[str]:

@@ -113,6 +113,21 @@ def test_boundaries_of_stages_are_optional(tmp_path, suffix, other):
         assert store.labels.boundaries.shape == (4, 0)
 
 
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_groups_are_optional(tmp_path, suffix, other):
+    tree = raw.with_groups(raw.example())
+    raw.write(tmp_path / f"raw{other}", tree)
+    with open_store(tmp_path / f"raw{other}") as store:
+        assert store.labels.groups == {"skater": ("s1", "", "Käthe", "s1"), "event": ("", "e2", "e2", "e1")}
+        assert verify(store) == []
+    copy(tmp_path / f"raw{other}", tmp_path / f"ours{suffix}")
+    assert raw.same(raw.read(tmp_path / f"ours{suffix}"), tree) == []
+    raw.write(tmp_path / f"plain{other}", raw.example())
+    with open_store(tmp_path / f"plain{other}") as store:
+        assert store.labels.groups == {}
+
+
 def test_the_kit_can_fail(tmp_path):
     tree, changed = raw.example(), raw.example()
     next(iter(changed["streams"].values()))["features"][3, 1] += 1

@@ -29,6 +29,12 @@ BOTH = {
     "boundaries that never come": boundaries(np.array([[1.0, np.inf]] * 4)),
     "boundaries of text": boundaries(raw.text(["1"] * 4)),
     "boundaries without their array": changed(lambda tree: tree["labels"]["@"].update(num_boundaries=2)),
+    "groups without their array": changed(lambda tree: tree["labels"]["@"].update(group_names='["skater"]')),
+    "a group whose name leaves": changed(lambda tree: tree["labels"]["@"].update(group_names='["/../card"]')),
+    "groups of no list": changed(lambda tree: tree["labels"]["@"].update(group_names='{"skater": 1}')),
+    "groups of another length": changed(
+        lambda tree: raw.with_groups(tree)["labels"].update(group_event=raw.text(["e"]))
+    ),
     "offsets beyond": put("offsets", np.array([0, 3, 203, 203, 999])),
     "offsets negative": put("offsets", np.array([0, -3, 203, 203, 204])),
     "offsets enormous": put("offsets", np.array([0, 3, 1 << 62, 1 << 62, 204])),

@@ -40,12 +40,14 @@ def test_exported_and_imported_again(tmp_path, suffix, layout):
         ("",) * 3,
         ("tes", "pcs"),
         np.array([[r.scores["tes"], r.scores["pcs"]] for r in manifest.rows[:3]]),
+        groups={"skater": ("s1", "s2", "")},
     )
     videos = [video(v, n, 6, n) for v, n in zip(ids, (3, 0, 5))]
     head = header("vst", 6)
     write_store(tmp_path / f"s{suffix}", dataset="fisv", card=manifest.card, labels=table, streams=[plan(head, videos)])
     output = run("export", tmp_path / f"s{suffix}", tmp_path / "out", "--layout", layout)
     assert "2 videos" in output and "labels.csv, train.txt" in output
+    assert (tmp_path / "out" / "labels.csv").read_text().startswith("video_id,split,group_skater,score_tes")
     assert "not an empty folder" in run("export", tmp_path / f"s{suffix}", tmp_path / "out", status=2)
     run("import", tmp_path / "out", "--layout", layout, "--dataset", "fisv", "--backbone", "vst", "--out", tmp_path / "b.h5",
         "--labels", tmp_path / "out" / "train.txt")  # fmt: skip

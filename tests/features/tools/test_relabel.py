@@ -1,5 +1,7 @@
 """Corrected labels and cards in a store."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,39 @@ def test_new_labels_are_checked_against_the_card(tmp_path):
         (tmp_path / "m.csv").write_text(f"video_id,{line.format(first)}\n")
         assert reason in run("relabel", path, "--manifest", tmp_path / "m.csv", status=2)
     assert "is a store of fisv, not of rg" in run("verify", path, "--dataset", "rg", status=2)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_groups_and_folds_are_put_into_a_store(tmp_path, suffix):
+    path = make_store(tmp_path / f"s{suffix}", {"a": 3, "b": 4})
+    (tmp_path / "m.csv").write_text("video_id,split,group_skater\na,fold1,s1\nb,fold2,s2\n")
+    assert "labels of 2 videos changed" in run("relabel", path, "--manifest", tmp_path / "m.csv")
+    with open_store(path) as store:
+        assert store.labels.groups == {"skater": ("s1", "s2")} and store.labels.splits == ("fold1", "fold2")
+        assert store.labels.scores.tolist() == [[0.0], [1.0]]
+    assert "group     skater: 2 in 2 videos" in run("info", path)
+    (tmp_path / "m.csv").write_text("video_id,group_skater,group_event\na,,e1\nb,s3,e1\n")
+    run("relabel", path, "--manifest", tmp_path / "m.csv")
+    with open_store(path) as store:
+        assert store.labels.groups == {"skater": ("s1", "s3"), "event": ("e1", "e1")}
+    before = make_store(tmp_path / f"old{suffix}", {"a": 3, "b": 4})
+    assert "group skater: only in the first" in run("diff", path, before, status=1)
+    run("convert", path, tmp_path / "copy.h5")
+    run("diff", path, tmp_path / "copy.h5")
+    (tmp_path / "m.csv").write_text("video_id,split\na,fold1\nb,fold2\n")
+    run("relabel", before, "--manifest", tmp_path / "m.csv")
+    run("merge", before, path, "--out", tmp_path / "joined.h5")
+    with open_store(tmp_path / "joined.h5") as store:
+        assert store.labels.groups == {"skater": ("s1", "s3"), "event": ("e1", "e1")}
+
+
+def test_the_store_of_a_dataset_gets_its_groups(tmp_path):
+    """A store with a card, made before the table had groups."""
+    known = find_manifest("fisv")
+    bare = replace(known, rows=tuple(replace(row, groups={}) for row in known.rows))
+    path = tmp_path / "fisv.h5"
+    write_store(path, dataset="fisv", card=known.card, labels=labels_of(bare), streams=[])
+    assert run("verify", path, "--dataset", "fisv").endswith("0 faults\n")
+    assert "labels of 500 videos changed" in run("relabel", path, "--dataset", "fisv")
+    with open_store(path) as store:
+        assert store.labels.equals(labels_of(known)) and set(store.labels.groups) == {"skater", "event"}
