@@ -19,7 +19,7 @@ from longtake.progress import Progress, how_shown, progress_options
 from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, echo, json_option, print_json
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
-from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, Options
+from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
 
 PATH = click.Path(path_type=Path)
 
@@ -44,6 +44,15 @@ stream_option = click.option(
 text_option = click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
 
 
+class Folds(click.ParamType):
+    """A number of folds, or `groups`."""
+
+    name = "folds"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
+        return GROUPS if value == GROUPS else int(click.IntRange(0).convert(value, parameter, context))
+
+
 def training_options(command: Callable) -> Callable:
     """What `heads` and `sweep` share."""
     for option in (
@@ -56,7 +65,16 @@ def training_options(command: Callable) -> Callable:
             help="Settings to start from: docs/heads.md lists them.",
         ),
         click.option(
-            "--folds", type=click.IntRange(0), default=Options.folds, help="Cross-validation inside the training split."
+            "--group",
+            metavar="NAME",
+            help="With --folds: never the same skater, event, ... in training and test. NAME is that of a column group_NAME.",
+        ),
+        click.option(
+            "--folds",
+            type=Folds(),
+            default=Options.folds,
+            metavar="N",
+            help="Cross-validation inside the training split; `groups` tests one group of --group at a time.",
         ),
         click.option(
             "--seeds",

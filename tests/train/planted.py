@@ -29,11 +29,11 @@ def planted_store(
     path: Path, *, num_train: int = 96, num_test: int = 48, categories: tuple[str, ...] = ("A",), dim: int = 32,
     num_clips: tuple[int, int] = (12, 24), noise: float = 1.0, with_text: bool = True, seed: int = 0,
     splits: bool = True, weights: str = "planted", dataset: str = "planted", scores: tuple[str, ...] = ("total",), top: float = 25,
-    world: int | None = None, difficulties: tuple[float, ...] = (), judges: int = 0,
+    world: int | None = None, difficulties: tuple[float, ...] = (), judges: int = 0, groups: dict[str, int] | None = None,
 ) -> Path:  # fmt: skip
     """Quality q in [0, 1] moves clips by 4q - 2 along three directions; a third of the clips say nothing. Every score is `top * q`.
     Stores of one `world` have the same directions. With difficulties, each video has one, which its clips do not show and which
-    multiplies its score; judges see the quality from 0 to 10, each with an error of his own.
+    multiplies its score; judges see the quality from 0 to 10, each with an error of his own. `groups`, such as 7 skaters, take turns.
 
     Every video is also shifted as a whole along all other directions, which means nothing: without that, quality would be
     the only thing in which videos differ, and even a head trained on shuffled labels would rank by it, or against it.
@@ -71,6 +71,7 @@ def planted_store(
         tuple(category_of),
         tuple(columns),
         np.array([*columns.values()]).reshape(len(columns), len(ids)).T,
+        groups={name: tuple(f"{name}{n % of}" for n in range(len(ids))) for name, of in (groups or {}).items()},
     )
     plan = StreamPlan(header, np.dtype(np.float32), items)
     write_store(

@@ -268,3 +268,24 @@ def test_features_that_do_not_match_their_checksum_are_refused(tmp_path):
         said = invoke(main, *call, status=2).output
         assert said.startswith("error: ") and "A_000: its features do not match their checksum" in said, call
     assert not (tmp_path / "other").exists()
+
+
+def test_folds_by_group_from_the_command(tmp_path):
+    path = planted_store(tmp_path / "g.h5", num_train=24, num_test=6, groups={"skater": 7})
+    call = ("heads", "--features", path, "--head", "ridge", "--group", "skater")
+    run(*call, "--folds", 3, "--out", tmp_path / "run")
+    lines = (tmp_path / "run" / "predictions.csv").read_text().splitlines()
+    assert lines[0].endswith("true,predicted,group_skater") and len(lines) == 25
+    folds = {}
+    for line in lines[1:]:
+        cells = line.split(",")
+        folds.setdefault(cells[-1], set()).add(cells[4])
+    assert len(folds) == 7 and all(len(found) == 1 for found in folds.values())
+    assert "(3-fold by skater)" in (tmp_path / "run" / "README.md").read_text()
+    assert "3-fold by skater" in run("compare", tmp_path / "run").output
+    assert "holds another run (group)" in run(*call[:-2], "--folds", 3, "--out", tmp_path / "run", status=2).output
+    run(*call, "--folds", "groups", "--out", tmp_path / "each")
+    assert "one skater at a time" in run("compare", tmp_path / "each").output
+    run("evaluate", "--run", tmp_path / "each", "--features", path)
+    assert "give their number with --folds N" in run(*call, "--out", tmp_path / "no", status=2).output
+    assert "--folds" in run(*call, "--folds", "group", "--out", tmp_path / "no", status=2).output

@@ -68,7 +68,7 @@ class HeadConfig:
     """Backbone or text encoder had random weights: results say nothing about the method."""
     versions: dict[str, str]
     folds: int = 0
-    """Folds of the training split; 0 is the dataset's own split."""
+    """Number of folds of the training split; 0 is the dataset's own split."""
     exemplars: ExemplarLabels | None = None
     stream_headers: dict[str, str] = field(default_factory=dict)
     """The same as `feature_header` of further streams, by name."""

@@ -106,14 +106,16 @@ class Experiment:
     def run_id(self) -> str:
         """Hash of everything that decides what a model becomes, except its seed, its fold and the machine."""
         options = self.options
-        how = self.head, options.plugin, options.folds, options.evaluate_every
+        how: tuple[object, ...] = self.head, options.plugin, options.folds, options.evaluate_every
+        if options.group:  # Appended, so that runs without groups keep their ids.
+            how += options.group, tuple(self.data.groups[options.group])
         return recipe_hash(repr((self.data_id, how, [(unit.category, unit.settings) for unit in self.units])))
 
     @cached_property
     def splits(self) -> dict[Unit, list[Split]]:
         """Of every tested unit. Raises `DataError` or `SettingsError` where its videos cannot be split."""
-        folds = self.options.folds
-        return {unit: list(splits(self.data, unit.category, unit.scale.name, folds)) for unit in self.tested}
+        cut = self.options.folds, self.options.group
+        return {unit: list(splits(self.data, unit.category, unit.scale.name, *cut)) for unit in self.tested}
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

@@ -13,6 +13,8 @@ DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS = "gdlt", "gslm"
 SECOND = "second"
 SECOND_NAMES = (SECOND, "audio")
 """Names of the second stream in `--stream NAME=BACKBONE`."""
+GROUPS = "groups"
+"""In the place of a number of folds: one group is tested at a time."""
 PUBLISHED = "published"
 """One of the presets in presets.toml."""
 
@@ -35,8 +37,10 @@ class Options:
     categories: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     seeds: int = 1
-    folds: int = 0
-    """Cross-validation inside the training split; 0 trains on it and tests on the test split."""
+    folds: int | str = 0
+    """Cross-validation inside the training split; 0 trains on it and tests on the test split. `groups` tests one group of `group` at a time."""
+    group: str | None = None
+    """Name of a group of the labels, such as `skater`: folds are cut so that none of these is in two of them."""
     floor: bool = True
     """Fit the baseline for every result."""
     control: bool = False
@@ -54,18 +58,35 @@ class Options:
     def __post_init__(self) -> None:
         for name, lowest in {"seeds": 1, "folds": 0, "evaluate_every": 1, "first_seed": 0}.items():
             value = getattr(self, name)
+            if name == "folds" and value == GROUPS:
+                continue
             if not isinstance(value, int) or value < lowest:
                 raise SettingsError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
         for name in ("categories", "scores", "streams"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(one, str) for one in value):
                 raise SettingsError(f"{name} must be a list of names, such as [{value!r}], got {value!r}")
+        if self.folds == GROUPS and not self.group:
+            raise SettingsError(
+                "--folds groups tests one group at a time: name the kind of group with --group, such as skater"
+            )
+        if self.group and not self.folds:
+            raise SettingsError(
+                f"--group {self.group} says how folds are cut: give their number with --folds N, or --folds groups for one {self.group} at a time"
+            )
         _ = self.all_streams
 
     @property
     def all_streams(self) -> tuple[str | None, dict[str, str]]:
         """Backbone of the second stream, and those of further ones by name. Raises `SettingsError`."""
         return parse_streams(self.audio, self.streams)
+
+
+def fold_rule(folds: int | str, group: str | None) -> str:
+    """How videos are split, for tables and pages: `5-fold by skater`; empty for the dataset's own split."""
+    if folds == GROUPS:
+        return f"one {group} at a time"
+    return f"{folds}-fold{f' by {group}' if group else ''}" if folds else ""
 
 
 def parse_streams(audio: str | None, streams: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:

@@ -52,10 +52,9 @@ class Line:
 def line_of(folder: Path) -> tuple[str, Line]:
     """(dataset, line) of a run. Raises `DataError`."""
     metrics, config = read_run(folder)
-    folds = config.options.folds
     marks = [
         "last epoch",
-        f"{folds}-fold" if folds else "",
+        config.options.fold_rule,
         "RANDOM weights" if metrics.random_weights else "",
         metrics.unfinished,
     ]

@@ -166,7 +166,7 @@ class RunFolder:
         if first and not model.control and result.fitted.head is not None:
             config = head_config(
                 experiment.head, experiment.data, experiment.dataset, model.unit, experiment.texts, model.seed, model.fold,
-                folds=experiment.options.folds,
+                folds=len(experiment.splits[result.unit]) if experiment.options.folds else 0,
                 plugin=experiment.options.plugin,
                 parts=tuple(ScoredPart(part.dataset, part.category, part.unit.scale) for part in experiment.parts),
             )  # fmt: skip

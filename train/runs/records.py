@@ -16,6 +16,7 @@ from longtake.checks import read_json, read_value, refuse
 from longtake.features.types import FeatureHeader, TextHeader
 from longtake.files import require_regular
 from longtake.train.errors import DataError
+from longtake.train.protocol.options import fold_rule
 from longtake.train.protocol.summary import Row
 
 CONFIG, METRICS = "config.json", "metrics.json"
@@ -29,9 +30,14 @@ class RunOptions:
     backbone: str | None
     categories: tuple[str, ...]
     seeds: int
-    folds: int
+    folds: int | str
     first_seed: int
     overrides: dict[str, object]
+    group: str | None = None
+
+    @property
+    def fold_rule(self) -> str:
+        return fold_rule(self.folds, self.group)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from longtake.errors import printable
 from longtake.files import require_regular, write_whole
+from longtake.manifests.table import GROUP_PREFIX
 from longtake.safe_text import csv_text, in_markdown, read_cell
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError
@@ -25,6 +26,7 @@ K = TypeVar("K", bound=Hashable)
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 PREDICTIONS = "predictions.csv"
 COLUMNS = ("video_id", "category", "score", "seed", "fold", "control", "true", "predicted")
+"""Of predictions.csv; after them a column `group_<name>` for each group of the labels, as in a manifest."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Predicted:
     control: bool
     true: float
     predicted: float
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Name of a group -> which one; an unknown one has no entry."""
 
 
 def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result]) -> None:
@@ -48,8 +52,9 @@ def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result])
         rows, model = result.task.test_rows, result.model
         names = result.unit.scale.name, model.seed, model.fold, int(model.control)
         for row, true, predicted in zip(rows, result.task.scores(rows), result.fitted.predicted):
-            lines.append([data.video_ids[row], data.categories[row], *names, f"{true:g}", f"{predicted:.6f}"])
-    write_whole(folder / PREDICTIONS, csv_text(COLUMNS, lines))
+            groups = [values[row] for values in data.groups.values()]
+            lines.append([data.video_ids[row], data.categories[row], *names, f"{true:g}", f"{predicted:.6f}", *groups])
+    write_whole(folder / PREDICTIONS, csv_text([*COLUMNS, *(GROUP_PREFIX + name for name in data.groups)], lines))
 
 
 def read_predictions(folder: Path) -> Iterator[Predicted]:
@@ -65,7 +70,12 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
                     raise ValueError("a score must be a finite number")
                 control = row["control"] == "1"
                 names = {name: read_cell(row[name]) for name in ("video_id", "category", "score", "fold")}
-                yield Predicted(**names, control=control, true=true, predicted=predicted)
+                groups = {
+                    name.removeprefix(GROUP_PREFIX): read_cell(value)
+                    for name, value in row.items()
+                    if value and str(name).startswith(GROUP_PREFIX)
+                }
+                yield Predicted(**names, control=control, true=true, predicted=predicted, groups=groups)
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: no {PREDICTIONS} in it") from error
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from longtake.features.store import open_store
-from longtake.train.errors import DataError
+from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import prepare
 from longtake.train.protocol.options import Options
-from longtake.train.protocol.splits import labelled_rows, splits
+from longtake.train.protocol.splits import fold_of_groups, labelled_rows, splits
 from tests.train.planted import planted_store
 
 
@@ -78,3 +78,64 @@ def test_folds_are_disjoint_complete_and_the_documented_ones(tmp_path):
         assert set(split.test_rows) == set(everything[part])
         held_out += split.test_rows.tolist()
     assert sorted(held_out) == everything.tolist()
+
+
+@pytest.fixture
+def grouped(tmp_path):
+    """24 training videos of 7 skaters and 3 events in turns, and 6 test videos."""
+    path = planted_store(tmp_path / "g.h5", num_train=24, num_test=6, groups={"skater": 7, "event": 3})
+    with open_store(path) as store:
+        return prepare(store, Options(head="ridge")).data
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7, "groups"])
+def test_no_group_is_in_training_and_test(grouped, folds):
+    skaters, tested = grouped.groups["skater"], []
+    for split in splits(grouped, "A", "total", folds, "skater"):
+        assert not set(skaters[split.train_rows]) & set(skaters[split.test_rows])
+        assert sorted(split.rows) == grouped.rows(split="train").tolist()
+        assert len(set(skaters[split.test_rows])) == 1 or folds in (2, 5)
+        tested += split.test_rows.tolist()
+    assert sorted(tested) == grouped.rows(split="train").tolist()
+
+
+def test_folds_by_group_are_balanced_and_the_documented_ones():
+    values = np.repeat(np.array(list("abcdefgh"), dtype=object), [9, 1, 3, 3, 2, 2, 2, 2])
+    found = fold_of_groups(values, 3)
+    assert np.bincount(found).tolist() == [9, 8, 7]
+    names, sizes = sorted(set(values)), {0: 0, 1: 0, 2: 0}
+    order = [names[place] for place in np.random.RandomState(0).permutation(len(names))]
+    for name in sorted(order, key=lambda name: -sum(values == name)):
+        fold = min(sizes, key=lambda number: (sizes[number], number))
+        assert set(found[values == name]) == {fold}
+        sizes[fold] += sum(values == name)
+    shuffled = np.random.RandomState(5).permutation(len(values))
+    np.testing.assert_array_equal(
+        fold_of_groups(values[shuffled], 3), found[shuffled], "the order of videos is no matter"
+    )
+
+
+def test_groups_by_which_folds_cannot_be_cut(grouped):
+    for options, message in (
+        ((8, "skater"), "--folds 8 --group skater: A total has 7 of skater, for 2 to 7 folds"),
+        ((2, "skaters"), "--group skaters: no video has a group 'skaters'; did you mean skater"),
+    ):
+        with pytest.raises((DataError, SettingsError), match=message):
+            list(splits(grouped, "A", "total", *options))
+    some = np.where(np.arange(30) < 2, "", grouped.groups["skater"]).astype(object)
+    data = replace(grouped, groups={"skater": some})
+    with pytest.raises(
+        DataError, match=r"of 2 of 24 videos it is unknown which skater they are of \(A_000, A_001\); put it into"
+    ):
+        list(splits(data, "A", "total", 2, "skater"))
+
+
+def test_the_ids_of_runs_by_group(tmp_path):
+    path = planted_store(tmp_path / "g.h5", num_train=24, num_test=6, groups={"skater": 7})
+    plain = planted_store(tmp_path / "p.h5", num_train=24, num_test=6)
+    with open_store(path) as store, open_store(plain) as other:
+        made = [prepare(store, Options(head="ridge", folds=3, group=group)) for group in (None, "skater")]
+        assert made[0].run_id == prepare(other, Options(head="ridge", folds=3)).run_id, "groups that are not used"
+        assert made[0].data_id == made[1].data_id and made[0].run_id != made[1].run_id
+    moved = replace(made[1].data, groups={"skater": np.roll(made[1].data.groups["skater"], 1)})
+    assert replace(made[1], data=moved).run_id != made[1].run_id, "other groups cut other folds"

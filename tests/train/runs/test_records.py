@@ -59,7 +59,7 @@ def test_undefined_figures_are_null(tmp_path):
 def test_a_damaged_run_is_one_message_with_all_faults(tmp_path):
     config = {
         "head": 1,
-        "options": {"folds": "5", "seeds": True},
+        "options": {"folds": [5], "seeds": True},
         "versions": {"torch": None},
         "later": "unknown entries are allowed",
     }
@@ -72,7 +72,7 @@ def test_a_damaged_run_is_one_message_with_all_faults(tmp_path):
         "metrics.models[0].category must be text, got None",
         "metrics.models[0].seed must be a whole number, got 0.5",
         "config.head must be text, got 1",
-        "config.options.folds must be a whole number, got '5'",
+        "config.options.folds must be a whole number or text, got [5]",
         "config.options.seeds must be a whole number, got True",
         "config.versions.torch must be text, got None",
         "config.features is missing",
