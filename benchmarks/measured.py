@@ -190,6 +190,8 @@ def _cpu() -> str:
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
     median = statistics.median(values)
+    if all(isinstance(value, int) for value in values) and len(values) == 1:  # a count
+        return f"{median}{f' {unit}' * bool(unit)}"
     digits = 0 if abs(median) >= 100 else 1 if abs(median) >= 20 else 2 if abs(median) >= 1 else 3
     shown = f"{median:.{digits}f}{f' {unit}' * bool(unit)}"
     return shown if len(values) == 1 else f"{shown} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -265,3 +265,44 @@ def test_one_command_for_many_models(tmp_path):
     (table,) = json.loads((tmp_path / "c.json").read_text())["tables"]
     assert [row["name"] for row in table["rows"]] == ["2 commands", "one command"]
     assert min(row["values"][0] for row in table["rows"]) > 0 and table["ratios"][0]["at_most"] == 0.5
+
+
+def test_faults(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "faults.py", "--rounds", "1", "--flips", "5"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "f.json"], capture_output=True, text=True, cwd=tmp_path, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "f.json").read_text())["tables"]
+    assert len(table["rows"]) == 11 and table["ratios"][0]["values"] == [0]
+    tried = {row["name"]: row["values"][0] for row in table["rows"]}
+    assert tried["stores with changed bytes"] == tried["checkpoints with changed bytes"] == 5
+
+
+def test_faults_are_seen(tmp_path):
+    """A comparison that finds nothing would find no fault."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+from pathlib import Path
+from fault_world import Tally
+from forked import CHANGED, EQUAL, REFUSED, call
+from tests.features.fakes import make_store
+if __name__ == "__main__":
+    folder = Path({str(tmp_path)!r})
+    one, other = (make_store(folder / f"{{seed}}.h5", {{"a": 5, "b": 3}}, seed=seed) for seed in (0, 1))
+    torn = folder / "torn.h5"
+    torn.write_bytes(one.read_bytes()[:-900])
+    said = folder / "said"
+    found = [call(said, "compare", one, store)[0] for store in (one, other, torn)]
+    assert found == [EQUAL, CHANGED, REFUSED], found
+    tally = Tally("x", "y")
+    tally.plain((1, "Traceback (most recent call last)"), 1)
+    tally.plain((2, "nothing said"), 2)
+    tally.plain((0, ""), 0)
+    assert len(tally.faults) == 2
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert done.returncode == 0, done.stderr

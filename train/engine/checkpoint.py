@@ -6,27 +6,26 @@ refused, with the fields that differ.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 
 from longtake.errors import there_are
 from longtake.features.types import FeatureHeader
-from longtake.files import require_regular, write_whole
 from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.saved_exemplars import EXEMPLARS, describe
+from longtake.train.engine.sealed import read_sealed, write_sealed
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Head, Prototypes
 from longtake.train.heads.plugin import PREFIX, plugin_of_state
 
-FORMAT = "longtake-head-1"
+KIND = "longtake-head"
+"""Format 2 has a checksum; 1 had none."""
 REPEATED = ("layers", "blocks", "depth")
 """Ends of the names of settings that count modules of a head; each module has tensors."""
 TEXTS = "_texts"
@@ -39,32 +38,18 @@ def save_checkpoint(path: Path, head: Head, config: HeadConfig, exemplars: Exemp
     config = replace(config, exemplars=described)
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    write_whole(path, _in_order(save(state | tensors, metadata={"format": FORMAT, "config": config.to_json()})))
-
-
-def _in_order(content: bytes) -> bytes:
-    """A file of safetensors, which has its metadata in random order, with sorted metadata: equal heads give equal bytes."""
-    start, end = 8, 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[start:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # as the format has it: tensors begin at a multiple of 8 bytes
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    write_sealed(path, state | tensors, {"format": f"{KIND}-2", "config": config.to_json()})
 
 
 def load_checkpoint(path: Path) -> tuple[Head, HeadConfig]:
     """The head, in evaluation mode on the CPU, and its configuration. Raises `CheckpointError`."""
     try:
-        with safe_open(require_regular(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(EXEMPLARS)}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of `train heads`: {error}") from error
-    if metadata.get("format") != FORMAT:
+        tensors, metadata = read_sealed(path, KIND)
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is of format {metadata.get('format')!r}; {FORMAT} expected. Published checkpoints are read by "
-            f"train import-checkpoint"
-        )
+            f"{path} is not a checkpoint of `train heads`, or is damaged: {error}. Published checkpoints are read by train import-checkpoint"
+        ) from error
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXEMPLARS)}
     config = HeadConfig.from_json(metadata.get("config", ""), f"the configuration in {path}")
     try:
         return build_from_state(config, state), config

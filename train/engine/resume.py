@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import nn
 
 from longtake.files import require_regular, write_whole
+from longtake.train.engine.sealed import SUM, read_sealed, sum_of_json, write_sealed
 from longtake.train.engine.state import ChosenEpoch, Fitted, TrainingState
 from longtake.train.errors import CheckpointError
 from longtake.train.metrics import Metrics
@@ -28,7 +27,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "resume"
 EVERY_SECONDS = 60.0
 """Of training between two saves: an interruption loses at most so much, and the epoch in training."""
-FORMAT = "longtake-resume-1"
+KIND = "longtake-resume"
+"""Format 2 has a checksum; 1 had none."""
 HEAD, OPTIMIZER, GENERATOR = "head/", "optimizer/", "generator/"
 
 
@@ -53,6 +53,8 @@ class ResumePoint:
             known = json.loads(require_regular(self._finished).read_text(encoding="utf-8"))
             if known["run_id"] != self._run_id:
                 return None
+            if SUM in known and known.pop(SUM) != sum_of_json(known):
+                raise ValueError("its checksum is not that of what it holds")
             predicted = np.array(known["predicted"], dtype=float)
             if predicted.shape != (num_videos,):
                 raise ValueError(f"scores of {predicted.shape} videos, {num_videos} expected")
@@ -72,7 +74,7 @@ class ResumePoint:
             "seconds_per_epoch": fitted.seconds_per_epoch,
         }
         self._finished.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._finished, json.dumps(known) + "\n")
+        write_whole(self._finished, json.dumps({**known, SUM: sum_of_json(known)}) + "\n")
         self._training.unlink(missing_ok=True)
 
     def save_when_due(
@@ -92,12 +94,12 @@ class ResumePoint:
         if next(head.parameters()).is_cuda:
             tensors[GENERATOR + "cuda"] = torch.cuda.get_rng_state(next(head.parameters()).device)
         described = {**asdict(state), "best": _described(state.best), "selected": _described(state.selected)}
-        metadata = {"format": FORMAT, "run_id": self._run_id, "reached": json.dumps(described)}
+        metadata = {"format": f"{KIND}-2", "run_id": self._run_id, "reached": json.dumps(described)}
         metadata |= {"states": str(len(moments)), "rng": json.dumps(rng.bit_generator.state)}
         try:
             self._training.parent.mkdir(parents=True, exist_ok=True)
             whole = {name: torch.as_tensor(value).cpu().contiguous() for name, value in tensors.items()}
-            write_whole(self._training, save(whole, metadata))
+            write_sealed(self._training, whole, metadata)
         except OSError as error:
             logger.warning(
                 "the state of training cannot be saved, so --resume would start from an earlier epoch: %s", error
@@ -112,11 +114,7 @@ class ResumePoint:
         if not self._training.exists():
             return TrainingState()
         try:
-            with safe_open(require_regular(self._training), framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"format {metadata.get('format')!r} is not {FORMAT}")
+            tensors, metadata = read_sealed(self._training, KIND)
             if metadata["run_id"] != self._run_id:
                 return TrainingState()
             state = _training_state(json.loads(metadata["reached"]), num_epochs)

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from longtake.features.types import FeatureHeader
 from longtake.train.data.dataset import ScoreScale
-from longtake.train.engine.checkpoint import load_checkpoint, save_checkpoint
+from longtake.train.engine.checkpoint import KIND, load_checkpoint, save_checkpoint
 from longtake.train.engine.head_config import HeadConfig
+from longtake.train.engine.sealed import read_sealed, write_sealed
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import TABLE
@@ -68,10 +69,9 @@ def file(tmp_path):
 
 
 def rewrite(file, change):
-    with safe_open(file, framework="pt") as opened:
-        tensors, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()
+    tensors, metadata = read_sealed(file, KIND)
     config = change(json.loads(metadata["config"]))
-    save_file(tensors, file, metadata | {"config": json.dumps(config)})
+    write_sealed(file, tensors, metadata | {"config": json.dumps(config)})
 
 
 DAMAGED = {
@@ -145,4 +145,19 @@ def test_equal_heads_give_equal_bytes(tmp_path):
     (content,) = contents
     assert int.from_bytes(content[:8], "little") % 8 == 0, "tensors are aligned"
     with safe_open(path, framework="pt") as file:
-        assert file.metadata()["format"] == "longtake-head-1" and set(file.keys()) == set(head.state_dict())
+        assert file.metadata()["format"] == "longtake-head-2" and set(file.keys()) == set(head.state_dict())
+
+
+def test_a_checkpoint_of_0_1_has_no_checksum_and_is_read(file):
+    tensors, metadata = read_sealed(file, KIND)
+    save_file(tensors, file, metadata | {"format": "longtake-head-1"})
+    state = load_checkpoint(file)[0].state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_changed_weight_is_refused(file):
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged after it was written"):
+        load_checkpoint(file)

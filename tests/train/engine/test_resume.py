@@ -290,7 +290,7 @@ def test_a_full_disk_does_not_end_the_training(tmp_path, store, monkeypatch, cap
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resume, "write_whole", full)
+    monkeypatch.setattr(resume, "write_sealed", full)
     monkeypatch.setattr(resume.ResumePoint, "finish", lambda *_: None)
     options = Options(head="gdlt", floor=False, **common({"epochs": 3, "width": 16}))
     assert trained(store, tmp_path / "run", options)[0] is not None
