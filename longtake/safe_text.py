@@ -17,6 +17,8 @@ from longtake.errors import printable
 
 _FORMULA = re.compile(r"[=+\-@]")
 """The beginning of a cell that a spreadsheet would run. Tabs and carriage returns are control characters."""
+_SPLIT_FORMULA = re.compile(r";[\s'\"]*[=+\-@]")
+"""The beginning of a formula in a spreadsheet that splits at semicolons, as those do where the comma is the decimal mark."""
 _QUOTED = re.compile(r"'+[\"=+\-@]")
 """The beginning of a cell that `csv_cell` has changed."""
 _MARKDOWN = re.compile(r"[\\`\[\]|@]|(?<=[A-Za-z]):(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -48,13 +50,19 @@ def csv_cell(value: object) -> object:
     """A value as a cell of a CSV file; `read_cell` is the inverse.
 
     Text that begins with one of `= + - @`, tab or carriage return gets an apostrophe before it, unless it is a number. Text with control
-    characters becomes an apostrophe and the text as JSON. Text that could be taken for one of these gets a further apostrophe.
+    characters, or with a semicolon before one of these signs, becomes an apostrophe and the text as JSON, without semicolons. Text that could be
+    taken for one of these gets a further apostrophe.
     """
     if not isinstance(value, str):
         return value
-    if not value.isprintable():
-        return "'" + json.dumps(value).replace("\x7f", "\\u007f")
+    if not value.isprintable() or _SPLIT_FORMULA.search(value):
+        return json_cell(value)
     return f"'{value}" if _QUOTED.match(value) or (_FORMULA.match(value) and not _is_number(value)) else value
+
+
+def json_cell(text: str) -> str:
+    """An apostrophe and the text as JSON, of plain characters and without semicolons: for text that a spreadsheet would change or run."""
+    return "'" + json.dumps(text).replace("\x7f", "\\u007f").replace(";", "\\u003b")
 
 
 def read_cell(cell: str) -> str:

@@ -22,6 +22,7 @@ MOST_ROWS, MOST_COLUMNS = 1_000_000, 1000
 
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_PERHAPS_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _POINT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -82,15 +83,23 @@ def column_name(cell: str) -> str:
 
 def has_decimal_commas(path: Path, sheet: Sheet, columns: Sequence[int]) -> bool:
     """Whether 3,4 in columns of numbers is 3.4, decided once for the whole table. Raises `ManifestError` if some numbers have a comma and others
-    a point: one of the two is then a separator of thousands, and no cell says which."""
+    a point: one of the two is then a separator of thousands, and no cell says which. So too if all that a table with semicolons has are numbers such as
+    1.234, which is 1234 in the countries whose spreadsheets separate by semicolons."""
     cells = [(line, row[i]) for line, row in sheet.rows if len(row) == len(sheet.header) for i in columns]
     commas = [(line, text) for line, text in cells if _COMMA.fullmatch(text)]
-    point = next(((line, text) for line, text in cells if _POINT.fullmatch(text)), None)
+    points = [(line, text) for line, text in cells if _POINT.fullmatch(text)]
+    point = next(iter(points), None)
     if commas and point:
         (line, text), (other_line, other) = commas[0], point
         raise ManifestError(
             f"{path} mixes decimal commas and points: {text!r} in line {line} and {other!r} in line {other_line}; write all numbers "
             f"with a decimal point and without separators of thousands (in a workbook: as numbers, not as text)"
+        )
+    if sheet.separator == ";" and point and all(_PERHAPS_POINT_THOUSANDS.fullmatch(text) for _, text in points):
+        line, text = point
+        raise ManifestError(
+            f"{path}: {text!r} in line {line} is {text.replace('.', '')} where spreadsheets separate columns by semicolons, and {text} elsewhere, and "
+            f"no other number says which; separate the columns by commas, or write {text}0 or {text.replace('.', '')}"
         )
     # Programs separate by semicolons where the comma is the decimal mark. Elsewhere a number that cannot be thousands proves it.
     return sheet.separator == ";" or not all(_PERHAPS_THOUSANDS.fullmatch(text) for _, text in commas)

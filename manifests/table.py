@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 import unicodedata
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from longtake.errors import ManifestError, listed, there_are
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 from longtake.manifests.sheet import column_name, has_decimal_commas, read_sheet, with_point
-from longtake.safe_text import csv_cell
+from longtake.safe_text import csv_cell, json_cell
 
 COLUMNS = ("video_id", "path", "split", "category", "start_seconds", "end_seconds")
 SCORE_PREFIX = "score_"
@@ -289,7 +288,7 @@ class RowChecker:
         if not math.isfinite(number):
             advice = (
                 "; write it with a decimal point and without separators of thousands"
-                if re.search(r"\d[,_' ]", text)
+                if re.search(r"\d[,_' ]|\..*\.", text)
                 else ""
             )
             self.add(line, f"{column} {text!r} is not a number{advice}")
@@ -305,7 +304,7 @@ def _leaves_folder(path: str) -> bool:
 def _cell(value: object) -> object:
     """As `csv_cell`, and blanks at the ends, which readers of tables remove, are kept as JSON; `read_cell` reads both."""
     if isinstance(value, str) and value.isprintable() and value != value.strip():
-        return "'" + json.dumps(value)
+        return json_cell(value)
     return csv_cell(value)
 
 

@@ -26,6 +26,9 @@ def test_lines_and_tabs_of_a_message_stay():
         ("\t=1", '\'"\\t=1"'),
         ("\r=1", '\'"\\r=1"'),
         ("\x1b[2J\x7f", '\'"\\u001b[2J\\u007f"'),
+        ("x;=1+1", '\'"x\\u003b=1+1"'),
+        ('x; "@a";', '\'"x\\u003b \\"@a\\"\\u003b"'),
+        ("a; b", "a; b"),
         ("-1.5", "-1.5"),
         ("+1e-3", "+1e-3"),
         ("it's", "it's"),
@@ -42,12 +45,21 @@ def test_cells_of_a_spreadsheet(text, cell):
 def test_every_text_is_read_back_the_same_and_runs_nowhere():
     """All texts of up to four of the characters that have a meaning, as a file that the csv module reads."""
     texts = ["".join(one) for length in range(5) for one in itertools.product("'\"=-@\t\r\na5\x1b", repeat=length)]
-    (_, *rows) = csv.reader(io.StringIO(csv_text(["text", "=column"], [(text, 1.5) for text in texts]), newline=""))
+    texts += ["".join(one) for length in range(6) for one in itertools.product("'\"=-; a", repeat=length) if ";" in one]
+    content = csv_text(["text", "=column"], [(text, 1.5) for text in texts])
+    (_, *rows) = csv.reader(io.StringIO(content, newline=""))
     assert [read_cell(cell) for cell, _ in rows] == texts
     for cell, _ in rows:
         assert cell.isprintable()
         if cell.startswith(("=", "+", "-", "@")):
             float(cell)  # a number
+    # A spreadsheet that splits at semicolons, with quotes or without.
+    for lines in (
+        csv.reader(io.StringIO(content, newline=""), delimiter=";"),
+        (line.split(";") for line in content.splitlines()),
+    ):
+        for cell in itertools.chain.from_iterable(lines):
+            assert not cell.strip().startswith(("=", "+", "-", "@")) or cell.startswith("-5"), cell
 
 
 def test_cells_that_are_not_ours_are_kept():

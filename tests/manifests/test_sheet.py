@@ -72,6 +72,27 @@ def test_commas_and_points_in_one_table_are_refused(tmp_path, text, comma, point
         read_manifest(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("others, doubtful", [
+    ("b;2.500", True), ("b;7", True), ("b;", True), ("b;12.5", False), ("b;0.125", False), ("b;-1.2345", False), ("b;1e3", True),
+])  # fmt: skip
+def test_points_of_a_table_with_semicolons_may_be_thousands(tmp_path, others, doubtful):
+    (tmp_path / "t.csv").write_text(f"video_id;score_total\na;1.234\n{others}\n")
+    if not doubtful:
+        assert read_manifest(tmp_path / "t.csv").rows[0].scores == {"total": 1.234}
+        return
+    with pytest.raises(
+        ManifestError, match="'1.234' in line 2 is 1234 where .* separate columns by semicolons, and 1.234 elsewhere"
+    ) as caught:
+        read_manifest(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value) and "or write 1.2340 or 1234" in str(caught.value)
+
+
+@pytest.mark.parametrize("text, number", [("1.2340", 1.234), ("1234", 1234.0)])
+def test_what_the_message_proposes_is_read(tmp_path, text, number):
+    (tmp_path / "t.csv").write_text(f"video_id;score_total\na;{text}\n")
+    assert read_manifest(tmp_path / "t.csv").rows[0].scores == {"total": number}
+
+
 def test_texts_with_points_and_faulty_numbers_do_not_decide_the_decimal_mark(tmp_path):
     (tmp_path / "t.csv").write_text("video_id;path;category;score\na.b;1.5;2.5;3,4\n")
     assert read_manifest(tmp_path / "t.csv").rows[0].scores == {"total": 3.4}
