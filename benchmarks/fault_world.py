@@ -44,8 +44,8 @@ class Tally:
 
     @property
     def row(self) -> Row:
-        told = ", ".join(f"{count} {what}" for what, count in sorted(self.outcomes.items()))
-        return Row(self.name, self.unit, (self.tried,), told)
+        said = ", ".join(f"{count} {what}" for what, count in sorted(self.outcomes.items()))
+        return Row(self.name, self.unit, (self.tried,), said)
 
 
 class World:
