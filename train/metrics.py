@@ -68,6 +68,35 @@ def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
         return float(spearmanr(true, predicted).statistic)
 
 
+SMALLEST_GROUP = 5
+"""Videos of the smallest group that counts in `within_groups`."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """How videos of one group, such as one event, are ranked among each other."""
+
+    spearman: float
+    """Mean over groups, weighted by their sizes; nan where there are none."""
+    num_groups: int
+    num_videos: int
+
+
+def within_groups(true: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> Within:
+    """Of `(videos,)` each. Groups of `SMALLEST_GROUP` and more, in which the correlation is defined; videos of no group (empty text) do not
+    count. It cannot be raised by knowing which group a video is of."""
+    found = []
+    for name in sorted({name for name in groups if name}):
+        here = groups == name
+        value = spearman(true[here], predicted[here]) if here.sum() >= SMALLEST_GROUP else float("nan")
+        if not np.isnan(value):
+            found.append((value, int(here.sum())))
+    if not found:
+        return Within(float("nan"), 0, 0)
+    values, sizes = np.array(found).T
+    return Within(float(np.average(values, weights=sizes)), len(found), int(sizes.sum()))
+
+
 def over_rows(correlations: Iterable[float], num_videos: Iterable[float]) -> float:
     """`fisher_mean` over the rows of a table; nan where one is undefined, since an average over some of the rows would be of other videos."""
     values = list(correlations)

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from longtake.train.metrics import average, deviation, fisher_mean, join_seeds, measure, over_rows, spearman
+from longtake.train.metrics import (
+    Within,
+    average,
+    deviation,
+    fisher_mean,
+    join_seeds,
+    measure,
+    over_rows,
+    spearman,
+    within_groups,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -59,3 +69,15 @@ def test_a_correlation_that_is_undefined_is_missing():
     assert np.isnan(over_rows([np.nan, 0.5], [4, 4])) and over_rows([0.5, 0.7], [4, 4]) == fisher_mean([0.5, 0.7])
     rows = [{0: (0.5, 4.0), 1: (np.nan, 4.0), 2: (0.7, 4.0)}, {0: (0.5, 4.0), 1: (0.6, 4.0), 2: (0.9, 4.0)}]
     assert join_seeds(rows).keys() == {0, 2} and deviation(rows[0]) == pytest.approx(np.std([0.5, 0.7], ddof=1))
+
+
+def test_ranks_inside_groups():
+    """Two groups of opposite ranks, one too small, one whose scores are equal, and videos of no group."""
+    true = np.array([*range(5), *range(8), 1, 2, 3, 4, *[7.0] * 6, *range(6)])
+    predicted = np.array([*range(5), *range(8, 0, -1), 4, 3, 2, 1, *range(6), *range(6)], float)
+    groups = np.repeat(np.array(["a", "b", "small", "equal", ""], dtype=object), [5, 8, 4, 6, 6])
+    expected = Within(pytest.approx(-3 / 13), 2, 13)
+    assert within_groups(true, predicted, groups) == expected
+    assert within_groups(true, 100 * (groups == "a") + predicted, groups) == expected, "which group is no help"
+    nothing = within_groups(true[:4], predicted[:4], groups[:4])
+    assert np.isnan(nothing.spearman) and (nothing.num_groups, nothing.num_videos) == (0, 0)

@@ -103,6 +103,8 @@ class BatchMaker:
         second = data.second_stream
         columns = data.columns(rows, self.needs.columns) if self.needs.columns else None
         boundaries = self.boundaries(rows)
+        kinds = None if self.needs.groups is None else self.needs.groups or tuple(data.groups)
+        groups = None if kinds is None else torch.from_numpy(data.group_numbers(rows, kinds)).to(device)
         return Batch(
             data.clips.gather(index, mask_tensor),
             mask_tensor,
@@ -115,6 +117,7 @@ class BatchMaker:
             boundaries=None if boundaries is None else torch.from_numpy(boundaries.astype(np.float32)).to(device),
             terms=None if data.terms is None else torch.from_numpy(data.terms[rows]).to(device),
             scores=None if columns is None else torch.from_numpy(columns).to(device),
+            groups=groups,
         )
 
     def _compared(

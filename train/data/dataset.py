@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -203,6 +203,15 @@ class FeatureSet:
         width = len(next(iter(terms.values())))
         return replace(self, terms=np.array([terms.get(name, (-1,) * width) for name in self.categories], np.int64))
 
+    def group_numbers(self, rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """int64 `(rows, names)`: a number for each group, by its kind and text, the same in all stores; 0 where it is unknown."""
+        found = np.zeros((len(rows), len(names)), np.int64)
+        for column, name in enumerate(names):
+            if name in self.groups:
+                values = self.groups[name][rows]
+                found[:, column] = [_number_of(f"{name}={value}") if value else 0 for value in values]
+        return found
+
     def columns(self, rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """float32 `(rows, names)`: these scores, nan where one is missing."""
         made = np.full((len(rows), len(names)), np.nan, np.float32)
@@ -231,6 +240,12 @@ class FeatureSet:
         for name, values in shuffled.items():
             values[rows] = self.scores[name][others]
         return replace(self, scores={**self.scores, **shuffled})
+
+
+@cache
+def _number_of(group: str) -> int:
+    """Above 0, below 2^63."""
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") >> 1 or 1
 
 
 def _read(store: Store, backbone: str | None) -> FeatureSet:

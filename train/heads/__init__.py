@@ -42,6 +42,7 @@ TABLE: dict[str, str] = {
     "c3d-svr": "longtake.train.heads.c3d_svr:C3DSVR",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
+    "metadata": "longtake.train.heads.metadata:Metadata",
 }
 
 

@@ -71,6 +71,9 @@ class Needs:
     """Further scores that the head learns, such as those of the judges; known for training videos only."""
     exemplars: ExemplarRule | None = None
     """Training videos, with their scores, to compare each video with."""
+    groups: tuple[str, ...] | None = None
+    """Kinds of groups of the labels, such as `skater`, whose numbers `Batch.groups` has; empty: all. None: it sees none, as no head should
+    that is to judge what it sees."""
     sees_padding: bool = False
     """It reads the zeros after a video's last clip as clips, as published code does (`mask=false`)."""
     alone: bool = False
@@ -130,6 +133,9 @@ class Batch:
     its category has none."""
     scores: torch.Tensor | None = None
     """float32, `(batch, columns)`, in judges' units: the scores that the head's `Needs` names; nan where one is missing."""
+    groups: torch.Tensor | None = None
+    """int64, `(batch, kinds)`: numbers of the groups that a video is of, equal for equal groups only, everywhere; 0 where one is unknown. Only
+    for a head that needs them."""
     exemplar: Batch | None = None
     """Training videos to compare with, and their targets; each is here once."""
     voters: torch.Tensor | None = None
@@ -201,6 +207,8 @@ class Head(nn.Module):
     """Why published checkpoints ("they") cannot be imported; empty where they can. `from_published` may still name weights that they share."""
     closed_form: ClassVar[bool] = False
     """It is fitted by `fit_closed_form`, not trained by gradient."""
+    sees_video: ClassVar[bool] = True
+    """False of a baseline that reads no features."""
     stacks: ClassVar[bool] = False
     """`torch.func` can turn it into an operation over a stack of models, where no video is padded."""
     stacks_padded: ClassVar[bool] = False

@@ -25,7 +25,7 @@ from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Head, Needs, Prototypes
 from longtake.train.heads.plugin import Plugin, plugin_for
-from longtake.train.protocol.options import BASELINE, DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, Options
+from longtake.train.protocol.options import BASELINE, DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, NO_VIDEO, Options
 from longtake.train.protocol.settings import RunSettings, settings_kinds
 from longtake.train.protocol.splits import Split, splits
 from longtake.train.protocol.texts import Texts, attach_texts
@@ -100,7 +100,10 @@ class Experiment:
         units = self.units + tuple(part.unit for part in self.parts)
         learnt = [(unit.category, unit.scale, unit.window) for unit in units]
         texts = [(one.header.recipe_id, one.texts, one.groups) for one in self.texts.sets]
-        return recipe_hash(repr((self.data.data_id(), learnt, texts, sorted(self.texts.terms.items()))))
+        known: tuple[object, ...] = self.data.data_id(), learnt, texts, sorted(self.texts.terms.items())
+        if any(one.groups is not None for unit in self.units for one in self.needs(unit)):
+            known += (sorted((name, tuple(values)) for name, values in self.data.groups.items()),)
+        return recipe_hash(repr(known))
 
     @cached_property
     def run_id(self) -> str:
@@ -154,8 +157,14 @@ class Experiment:
         """Builds the unit's head in its first state, here or in another process."""
         return partial(_build_head, self.head, self.plugin, self.data.widths, unit.settings, self.texts)
 
-    def baseline_builder(self) -> Callable[[], Head]:
-        return partial(build, BASELINE, self.data.widths, get_head(BASELINE).Settings(), self.texts.prototypes)
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Heads that are fitted in addition, for every result: ridge and, where videos have groups, what can be said without the video."""
+        heads = (BASELINE, *([NO_VIDEO] if self.data.groups else [])) if self.options.floor else ()
+        return tuple(head for head in heads if head != self.head)
+
+    def baseline_builder(self, head: str) -> Callable[[], Head]:
+        return partial(build, head, self.data.widths, get_head(head).Settings(), self.texts.prototypes)
 
 
 def random_weights(data: FeatureSet, texts: Texts) -> bool:

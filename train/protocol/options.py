@@ -8,6 +8,8 @@ from longtake.train.errors import SettingsError
 
 BASELINE = "ridge"
 """The head that is fitted as a baseline for every result."""
+NO_VIDEO = "metadata"
+"""And the one that sees no video, where the labels have groups."""
 DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS = "gdlt", "gslm"
 """The second where the store has the texts for it."""
 SECOND = "second"

@@ -5,7 +5,7 @@ What keeps a result honest is computed with it: the ridge baseline, and the figu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.engine.resume import ResumePoint
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.engine.state import Epoch, Fitted
-from longtake.train.metrics import Metrics, measure
+from longtake.train.metrics import measure
 from longtake.train.protocol.experiment import Experiment, Model
 from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.units import Part, Unit
@@ -36,13 +36,18 @@ class Result:
     part: Part
     task: Task
     fitted: Fitted
-    baseline: Metrics | None
+    baselines: Mapping[str, Fitted]
+    """Of `BASELINE` and `NO_VIDEO` those that were fitted, without their heads."""
     kept: bool = False
     """It was finished before the run was resumed."""
 
     @property
     def unit(self) -> Unit:
         return self.part.unit
+
+    @property
+    def baseline(self) -> Fitted | None:
+        return self.baselines.get(BASELINE)
 
 
 def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -> Iterator[Result]:
@@ -51,7 +56,6 @@ def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -
 
     A unified model learns from the training videos of all its parts, and gives a result for each.
     """
-    options = experiment.options
     models = list(experiment.models)
     if folder is not None:
         models = [_with_saved(model, folder, experiment.run_id) for model in models]
@@ -62,22 +66,21 @@ def run(experiment: Experiment, on_epoch: OnEpoch, folder: Path | None = None) -
         if fitted is not None:
             kept[place] = fitted
     waiting = [place for place in range(len(models)) if place not in kept]
-    baselines: dict[int, list[Metrics]] = {}
+    baselines: dict[int, list[dict[str, Fitted]]] = {}
 
     def after_epoch(index: int, epoch: Epoch) -> None:
         on_epoch(models[waiting[index]], epoch)
 
     jobs = [models[place].job for place in waiting]
-    trained = train_all(jobs, options.parallel, after_epoch)
+    trained = train_all(jobs, experiment.options.parallel, after_epoch)
     for place, fitted in chain(kept.items(), ((waiting[index], fitted) for index, fitted in trained)):
         model = models[place]
         of_parts = list(_by_part(fitted, model.tasks)) if experiment.parts else [fitted]
         key = id(model.tasks)  # Shared by the seeds and the control of a fold.
-        if options.floor and experiment.head != BASELINE and key not in baselines:
-            baselines[key] = [_baseline(experiment, task) for task in model.tasks]
+        if key not in baselines:
+            baselines[key] = [_baselines(experiment, task) for task in model.tasks]
         for index, (part, task, own) in enumerate(zip(model.parts, model.tasks, of_parts)):
-            baseline = None if model.control or key not in baselines else baselines[key][index]
-            yield Result(model, part, task, own, baseline, place in kept)
+            yield Result(model, part, task, own, {} if model.control else baselines[key][index], place in kept)
         if model.job.resume_point and place not in kept:
             model.job.resume_point.finish(fitted)
 
@@ -88,9 +91,12 @@ def _with_saved(model: Model, folder: Path, run_id: str) -> Model:
     return replace(model, job=replace(model.job, resume_point=resume_point))
 
 
-def _baseline(experiment: Experiment, task: Task) -> Metrics:
-    """The baseline of a part learns from that part's training videos only."""
-    return fit(Job(task, experiment.baseline_builder(), TrainSettings(), seed=0)).test
+def _baselines(experiment: Experiment, task: Task) -> dict[str, Fitted]:
+    """The baselines of a part learn from that part's training videos only."""
+    jobs = {
+        head: Job(task, experiment.baseline_builder(head), TrainSettings(), seed=0) for head in experiment.baselines
+    }
+    return {head: replace(fit(job), head=None) for head, job in jobs.items()}
 
 
 def _by_part(fitted: Fitted, tasks: Sequence[Task]) -> Iterator[Fitted]:

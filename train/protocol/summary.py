@@ -88,7 +88,7 @@ def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Metrics]) -> 
         by_seed.setdefault(result.model.seed, []).append(result.fitted.test)
     seeds = {seed: average((t.spearman, t.num_videos) for t in tests) for seed, tests in by_seed.items()}
     tests = [one.test for one in fitted]
-    baselines = [result.baseline for result in results if result.baseline]
+    baselines = [result.baseline.test for result in results if result.baseline]
     ensembles = _ensembles(results) if len(seeds) > 1 else []
     row = Row(
         unit.category,

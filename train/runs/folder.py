@@ -28,7 +28,7 @@ from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
 from longtake.train.protocol.experiment import Experiment, random_weights
-from longtake.train.protocol.options import BASELINE, Options
+from longtake.train.protocol.options import BASELINE, NO_VIDEO, Options
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import summarise
 from longtake.train.protocol.texts import Texts
@@ -260,7 +260,8 @@ def _model(result: Result) -> dict[str, object]:
         "test": asdict(result.fitted.test),
         BEST_ON_TEST: _chosen(result.fitted.best_on_test),
         "validation_selected": _chosen(result.fitted.validation_selected),
-        BASELINE: asdict(result.baseline) if result.baseline else None,
+        BASELINE: asdict(result.baseline.test) if result.baseline else None,
+        NO_VIDEO: asdict(result.baselines[NO_VIDEO].test) if NO_VIDEO in result.baselines else None,
         "seconds_per_epoch": result.fitted.seconds_per_epoch,
     }
 

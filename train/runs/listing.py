@@ -101,6 +101,7 @@ def _facts(head_class: type[Head]) -> dict[str, Any]:
         "code": source.code or None,
         "re_implemented_from_description": source.described,
         "golden": list(source.golden),
+        "sees_video": head_class.sees_video,
         "needs": [],
     }
 
@@ -114,6 +115,7 @@ def _described(needs: Needs) -> list[str]:
         *(f"texts {group}" for group in needs.texts),
         *(["exemplars"] if needs.exemplars else []),
         *(["boundaries of stages"] if needs.boundaries else []),
+        *([f"groups {', '.join(needs.groups) or 'of the labels'}"] if needs.groups is not None else []),
         *(f"score {name}" for name in needs.columns),
     ]
 

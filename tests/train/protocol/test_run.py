@@ -40,7 +40,19 @@ def test_the_baseline_is_that_of_the_unit_and_a_control_has_none(store):
     alone = {one.unit.category: one.fitted.test for one in results(store, head="ridge", overrides=())}
     assert len(found) == 8
     for one in found:
-        assert one.baseline == (None if one.model.control else alone[one.unit.category])
+        assert (one.baseline and one.baseline.test) == (None if one.model.control else alone[one.unit.category])
+        assert "metadata" not in one.baselines, "videos of no group"
+
+
+def test_what_can_be_said_without_the_video_is_a_baseline_where_there_are_groups(tmp_path):
+    path = planted_store(tmp_path / "g.h5", num_train=24, num_test=6, groups={"skater": 3})
+    (one,) = results(path, head="ridge", overrides=())
+    (alone,) = results(path, head="metadata", overrides=())
+    assert set(one.baselines) == {"metadata"} and set(alone.baselines) == {"ridge"}
+    assert one.baselines["metadata"].test == alone.fitted.test and one.baselines["metadata"].head is None
+    assert alone.baseline.test == one.fitted.test
+    (changed,) = results(path, head="metadata", overrides=(("groups", "event"), ("length", "false")))
+    assert np.ptp(changed.fitted.predicted) == 0, "a group that no video has"
 
 
 def test_models_that_are_finished_in_the_folder_are_kept(store, tmp_path):
