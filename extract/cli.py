@@ -83,7 +83,7 @@ recipe_options = _together(
         shell_complete=completes(lambda: BACKBONES),
         multiple=True,
         default=RunOptions.backbones,
-        help="Backbone; repeat the option for several, which share one decode.",
+        help="Backbone, or timm/NAME, torchvision/NAME, open_clip/MODEL:TAG, hf/REPO[@REVISION], hf/FOLDER. Several share one decode.",
     ),
     click.option(
         "--recipe",
@@ -313,15 +313,22 @@ def text(
     type=click.Choice(["all", "datasets", "backbones", "recipes", "decoders", "encoders", "weights"]),
     default="all",
 )
+@click.option(
+    "--search",
+    metavar="WORD",
+    help="With `backbones`: the networks of timm, torchvision and open_clip with WORD in their names, too.",
+)
 @json_option
-def list_all(what: str, as_json: bool) -> None:
+def list_all(what: str, search: str | None, as_json: bool) -> None:
     """List datasets, backbones, recipes, decoders, text encoders and weights.
 
     Example: extract list backbones --json
     """
-    from longtake.extract.listing import listing
+    from longtake.extract.listing import listing, search_backbones
 
-    found = listing(None if what == "all" else what)
+    if search is not None and what != "backbones":
+        raise click.UsageError("--search looks for backbones: extract list backbones --search WORD")
+    found = {"backbones": search_backbones(search)} if search is not None else listing(None if what == "all" else what)
     if as_json:
         print_json(found)
         return

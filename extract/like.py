@@ -10,6 +10,7 @@ import numpy as np
 
 from longtake.errors import ManifestError
 from longtake.extract.backbones import get_spec
+from longtake.extract.backbones.families import split_name
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import TABLE as DECODERS
@@ -77,7 +78,8 @@ def extract_like(
 
 def _specs(name: str) -> Iterator[BackboneSpec]:
     """The backbone's own spec, and as recipes and options change it."""
-    for spec in [get_spec(name), *(apply_recipe(r, get_spec(name)) for r in RECIPES if name in RECIPES[r].backbones)]:
+    own = get_spec(name)
+    for spec in [own, *(apply_recipe(recipe, own) for recipe in RECIPES if own.name in RECIPES[recipe].backbones)]:
         yield spec
         if isinstance(spec.frames, SoundRule):
             yield replace(spec, frames=replace(spec.frames, missing="silence"))
@@ -87,11 +89,17 @@ def _specs(name: str) -> Iterator[BackboneSpec]:
 
 def _spec_like(header: FeatureHeader) -> BackboneSpec:
     """The spec with the header's preprocessing; the backbone's own where none has it, so that a later check names the difference."""
-    for spec in _specs(header.backbone):
-        facts = spec.frames.facts() | spec.clips.extra_facts()
+    for spec in _specs(_name_of(header)):
+        facts = spec.frames.facts() | spec.clips.extra_facts() | dict(spec.facts)
         if canonical_json(facts) == canonical_json(dict(header.preprocessing)):
             return spec
-    return get_spec(header.backbone)
+    return get_spec(_name_of(header))
+
+
+def _name_of(header: FeatureHeader) -> str:
+    """The backbone as `extract run` takes it. Published weights of a repository name its commit too."""
+    found = split_name(header.weights)
+    return header.weights if found and found[0] == "hf" else header.backbone
 
 
 def _rule_like(header: FeatureHeader, own: ClipRule) -> ClipRule:
@@ -107,6 +115,8 @@ def _rule_like(header: FeatureHeader, own: ClipRule) -> ClipRule:
 def _weights_like(header: FeatureHeader) -> str:
     if header.weights_random or header.weights in REGISTERED:
         return header.weights
+    if found := split_name(header.weights):
+        return header.weights if found[0] == "hf" else header.weights.partition("@")[0]
     raise ExtractError(
         f"the features were extracted with {header.backbone} weights from the file {header.weights!r}: give it with --weights PATH"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from longtake.extract import decode
 from longtake.extract.backbones import list_specs
 from longtake.extract.backbones.download import cached_path
-from longtake.extract.errors import WeightsError
+from longtake.extract.errors import ExtractError, WeightsError
 from longtake.manifests.card import Card, list_cards
 from longtake.manifests.pretrained import TABLE as REGISTERED
 
@@ -71,6 +71,18 @@ KINDS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "encoders": _encoders,
     "weights": lambda: [{"about": entry.note, **asdict(entry)} for entry in REGISTERED.values()],
 }
+
+
+def search_backbones(word: str) -> list[dict[str, object]]:
+    """The backbones and the networks of installed libraries with a word in their names. Libraries that are not installed are left out."""
+    from longtake.extract.backbones.families import FAMILIES, PACKAGES, family_module
+
+    rows: list[dict[str, object]] = [row for row in _backbones() if word.lower() in str(row["name"]).lower()]
+    for family in FAMILIES:
+        with suppress(ExtractError):
+            found = dict.fromkeys(name for name in family_module(family).names() if word.lower() in name.lower())
+            rows += [{"name": f"{family}/{name}", "about": f"of {PACKAGES.get(family, family)}"} for name in found]
+    return rows
 
 
 def listing(kind: str | None) -> dict[str, list[dict[str, object]]]:

@@ -8,7 +8,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Per channel R, G, B of 8-bit values; most networks were trained with them."""
 SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC = "libswscale bilinear", "pillow bilinear", "pillow bicubic"
-RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC)
+OPENCV_BILINEAR = "opencv bilinear"
+RESIZES = (SWSCALE_BILINEAR, PILLOW_BILINEAR, PILLOW_BICUBIC, OPENCV_BILINEAR)
 MOST_FRAMES = 100_000
 """Limit for a clip, more than an hour: recipes also come from untrusted files."""
 
@@ -28,7 +29,7 @@ class FrameRule:
     """Then divided by this, per channel."""
     resize: str = SWSCALE_BILINEAR
     """The resampling filter, one of `RESIZES`. Libraries differ in their results, so it is part of the recipe. Pillow's filters are
-    torchvision's on 8-bit pictures: antialiased, and slower than libswscale's."""
+    torchvision's on 8-bit pictures: antialiased, and slower than libswscale's. OpenCV's is torchvision's without antialiasing."""
     final_height: int = 0
     """Pixels after a second resize that ignores the aspect ratio; 0 for none."""
     final_width: int = 0
@@ -36,6 +37,9 @@ class FrameRule:
     """Pictures whose pixels are not square, by the file, are stretched to their shown shape by the first resize."""
     squash: bool = False
     """The first resize makes the whole picture as large as the crop and ignores the aspect ratio, so that nothing is cut off."""
+    stretch_height: int = 0
+    """Pixels after the first resize where that ignores the aspect ratio; 0 keeps the ratio, and then `short_side` counts."""
+    stretch_width: int = 0
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
@@ -46,8 +50,11 @@ class FrameRule:
             raise ValueError(
                 f"crop {self.crop_height}x{self.crop_width} does not fit a shorter side of {self.short_side} pixels"
             )
-        if bool(self.final_height) != bool(self.final_width):
-            raise ValueError("a second resize needs a height and a width")
+        for sides in ((self.final_height, self.final_width), (self.stretch_height, self.stretch_width)):
+            if bool(sides[0]) != bool(sides[1]) or min(sides) < 0:
+                raise ValueError("a resize that ignores the aspect ratio needs a height and a width")
+        if self.stretch_height and self.short_side != min(self.stretch_height, self.stretch_width):
+            raise ValueError("the shorter side must be that of the first resize")
 
     @property
     def height(self) -> int:
@@ -66,12 +73,14 @@ class FrameRule:
             del found["square_pixels"]
         if not self.squash:
             del found["squash"]
+        if not self.stretch_height:
+            del found["stretch_height"], found["stretch_width"]
         return found
 
 
 @dataclass(frozen=True)
 class SoundRule:
-    """How the sound of a clip becomes the network's input: Kaldi's log mel filter banks, normalised."""
+    """How the sound of a clip becomes the network's input: Kaldi's log mel filter banks, normalised; or its samples, see `banks`."""
 
     sample_rate: int
     """Hz, after resampling to one channel."""
@@ -87,6 +96,9 @@ class SoundRule:
     """`original rate` computes the banks as if the samples had the file's own rate, as one published set of features did."""
     offset: str = "minus mean"
     """Whether the mean of the samples is subtracted or, as in that published set, added."""
+    banks: str = "kaldi"
+    """`none` gives the samples themselves, for networks with a front end of their own: `num_frames` is the largest number of samples of a clip,
+    `mel_bins` 1, and shorter clips end in NaN, so that their length is known."""
     missing: str = "fail"
     """For a file without sound: `fail` makes a failure row, `silence` gives the features of silence. A silent sound track is not a
     failure."""
@@ -94,7 +106,7 @@ class SoundRule:
     def __post_init__(self) -> None:
         choices = {
             "spans": ("clips", "equal parts"), "bank_rate": ("sample rate", "original rate"),
-            "offset": ("minus mean", "plus mean"), "missing": ("fail", "silence"),
+            "offset": ("minus mean", "plus mean"), "missing": ("fail", "silence"), "banks": ("kaldi", "none"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -102,7 +114,10 @@ class SoundRule:
 
     def facts(self) -> dict[str, object]:
         # An earlier recipe "silence" filled clips with another value than silent samples give, so this one has another name.
-        return asdict(self) | ({"missing": "silent samples"} if self.missing == "silence" else {})
+        found = asdict(self) | ({"missing": "silent samples"} if self.missing == "silence" else {})
+        if self.banks == "kaldi":
+            del found["banks"]
+        return found
 
 
 @dataclass(frozen=True)

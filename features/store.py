@@ -78,6 +78,7 @@ class Store:
         """
         have = ", ".join(stream.name for stream in self.streams) or "none"
         backbone, _, recipe = (choice or "").partition("@")
+        backbone = backbone.replace("/", ":")  # `timm/NAME` as `extract run` takes it
         named = [stream for stream in self.streams if backbone in ("", stream.header.backbone)]
         found = [stream for stream in named if stream.header.recipe_id.startswith(recipe)]
         if not found:

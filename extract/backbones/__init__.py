@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.errors import there_are
+from longtake.extract.backbones.families import FAMILIES, family_module, family_spec, split_name
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import ExtractError
 
@@ -40,9 +41,17 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def get_spec(name: str) -> BackboneSpec:
-    """The spec of one backbone, without its network. `ExtractError` for a name that is not in the table."""
+    """The spec of one backbone, without its network. `ExtractError` for a name that neither the table nor a library has.
+
+    For `timm/NAME` and other names of libraries it imports the library, which states the numbers.
+    """
+    if name not in TABLE and split_name(name):
+        return family_spec(name)
     if name not in TABLE:
-        raise ExtractError(f"no backbone is called {name!r}{there_are(name, TABLE)}")
+        families = ", ".join(f"{family}/NAME" for family in FAMILIES)
+        raise ExtractError(
+            f"no backbone is called {name!r}{there_are(name, TABLE)}; networks of libraries are {families}"
+        )
     spec: BackboneSpec = resolve_name(TABLE[name])
     return spec
 
@@ -52,18 +61,26 @@ def list_specs() -> list[BackboneSpec]:
     return [get_spec(name) for name in TABLE]
 
 
+def module_of(spec: BackboneSpec) -> Any:
+    """The module that builds the network of a spec."""
+    if spec.name in TABLE:
+        return import_module(TABLE[spec.name].partition(":")[0])
+    family, _ = split_name(spec.source) or ("", "")
+    return family_module(family)
+
+
 def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str = "cpu") -> Backbone:
     """The network of a backbone, or of a changed spec, without weights: call `load_weights` or `init_random` before `forward`.
 
     `precision` is one of `PRECISIONS` and part of the recipe, because it changes the numbers.
     """
     spec = get_spec(spec) if isinstance(spec, str) else spec
-    get_spec(spec.name)  # raises for a name that is not in the table
+    if spec.name not in TABLE and not spec.source:
+        get_spec(spec.name)  # raises for a name that is not in the table
     if precision not in PRECISIONS:
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
-    module = import_module(TABLE[spec.name].partition(":")[0])
     try:
-        network = module.build(spec)
+        network = module_of(spec).build(spec)
     except ModuleNotFoundError as error:
         raise ExtractError(
             f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"

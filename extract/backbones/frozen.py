@@ -55,6 +55,8 @@ class Backbone:
         so are weights without one.
         """
         parts = self._parts
+        if parts.load is not None:
+            return self._use(parts.load(unwrap_state(state)))
         state = parts.convert(renamed(unwrap_state(state), parts.names))
         weight = state.get(parts.classifier)
         num_classes = self.spec.num_classes if weight is None or not weight.ndim else len(weight)
@@ -117,7 +119,13 @@ class Backbone:
         # TF32 is on by default in cuDNN and is not what a recipe calls float32.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
-            return step(network, self.pictures(clips).to(self._dtype)).float()
+            return step(network, self._as_input(self.pictures(clips))).float()
+
+    def _as_input(self, pictures: torch.Tensor) -> torch.Tensor:
+        rule = self.spec.frames
+        # Samples are analysed in float32 by the network's own front end.
+        is_raw = isinstance(rule, SoundRule) and rule.banks == "none"
+        return pictures if is_raw else pictures.to(self._dtype)
 
     def pictures(self, clips: torch.Tensor) -> torch.Tensor:
         """The network's input: float32 `(batch, channels, length, height, width)`, normalised; filter banks as they are."""

@@ -49,6 +49,10 @@ class BackboneSpec:
     """Frames per clip that its pooling needs at least."""
     num_classes: int = 0
     """Of the classifier in the published weights; 0 if they have none."""
+    source: str = ""
+    """`timm/NAME`, `hf/REPO@COMMIT` or another name of a library; empty for the backbones of the table."""
+    facts: tuple[tuple[str, object], ...] = ()
+    """More that decides the numbers, for the recipe, such as the hash of a configuration."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -96,5 +100,7 @@ class Network:
     """Weights whose names begin or end with one of these may be missing."""
     prepare: Callable[[Any], Any] = lambda network: network
     """Makes the copy that is run."""
+    load: Callable[[dict[str, torch.Tensor]], Any] | None = None
+    """Builds the network from weights where only its library can, and raises `WeightsError` for those that do not fit."""
     initialise: Callable[[Any, torch.Generator], None] | None = None
     """Replaces the network's own random weights."""

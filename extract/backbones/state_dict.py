@@ -6,6 +6,7 @@ Torch is imported only by the functions that handle tensors.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
 import struct
@@ -35,6 +36,8 @@ def load_state(path: Path | str) -> dict[str, torch.Tensor]:
     import torch
 
     path = Path(path)
+    if path.name.endswith(".index.json"):
+        return {name: tensor for shard in _shards(path) for name, tensor in load_state(shard).items()}
     kind = _kind_of_file(path)
     try:
         if kind == "safetensors":
@@ -54,6 +57,18 @@ def load_state(path: Path | str) -> dict[str, torch.Tensor]:
         reason = (str(error).splitlines() or [""])[0]
         raise WeightsError(f"{path} cannot be read as weights: {type(error).__name__} {reason}".rstrip()) from error
     return unwrap_state(state)
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of safetensors files names; all are next to it."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index} is no index of weights files: {type(error).__name__}") from error
+    outside = [str(name) for name in names if not isinstance(name, str) or Path(name).name != name]
+    if outside:
+        raise WeightsError(f"{index} names files outside its folder: {_shorten(outside)}")
+    return [index.with_name(name) for name in names]
 
 
 def _kind_of_file(path: Path) -> str:

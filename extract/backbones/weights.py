@@ -11,6 +11,7 @@ from pathlib import Path
 
 from longtake.errors import there_are
 from longtake.extract.backbones.download import Progress, fetch, recorded_sha256
+from longtake.extract.backbones.families import family_module
 from longtake.extract.backbones.spec import BackboneSpec, TextEncoderSpec
 from longtake.extract.errors import WeightsError
 from longtake.files import file_sha256
@@ -61,6 +62,9 @@ def resolve(
         path = fetch(entry, on_progress)
         sha256 = entry.sha256 or recorded_sha256(entry)  # fetch has just compared the file with it
         return Weights(entry.name, path, sha256)
+    if isinstance(spec, BackboneSpec) and spec.source and argument == spec.default_weights:
+        found: Weights = family_module(spec.source.partition("/")[0]).published(spec, on_progress)
+        return found
     path = Path(os.path.expanduser(argument))
     if path.is_file():
         return Weights(path.name, path, file_sha256(path))

@@ -15,7 +15,11 @@ LOWEST_HZ = 20
 
 
 def filter_banks(samples: np.ndarray, rule: SoundRule, original_rate: int) -> np.ndarray:
-    """float32 `(num_frames, mel_bins)`, normalised as `SoundRule` says. `samples` are in [-1, 1]."""
+    """float32 `(num_frames, mel_bins)`, normalised as `SoundRule` says; or the samples, `(num_frames, 1)`. `samples` are in [-1, 1]."""
+    if rule.banks == "none":
+        found = np.full((rule.num_frames, 1), np.nan, np.float32)
+        found[: len(samples), 0] = samples[: rule.num_frames]
+        return found
     mean = samples.mean() if len(samples) else 0.0
     samples = samples + mean if rule.offset == "plus mean" else samples - mean
     rate = original_rate if rule.bank_rate == "original rate" else rule.sample_rate

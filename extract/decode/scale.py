@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from longtake.extract.decode.orientation import UPRIGHT, Orientation
-from longtake.extract.preprocessing import PILLOW_BICUBIC, SWSCALE_BILINEAR, FrameRule
+from longtake.extract.preprocessing import OPENCV_BILINEAR, PILLOW_BICUBIC, SWSCALE_BILINEAR, FrameRule
 
 SQUARE = Fraction(1)
 
@@ -31,12 +31,12 @@ class Scaler:
             upright = turn.upright(self._rgb(frame, *turn.shown(width, height)))
         else:
             whole = turn.upright(self._rgb(frame, frame.width, frame.height))
-            upright = resize_with_pillow(whole, width, height, rule)
+            upright = resize_picture(whole, width, height, rule)
         cropped = centre_crop(upright, rule.crop_height, rule.crop_width)
         if not rule.final_height or cropped.shape[:2] == (rule.final_height, rule.final_width):
             return cropped
         if rule.resize != SWSCALE_BILINEAR:
-            return resize_with_pillow(cropped, rule.final_width, rule.final_height, rule)
+            return resize_picture(cropped, rule.final_width, rule.final_height, rule)
         return np.ascontiguousarray(self._rgb(rgb_frame(cropped), rule.final_width, rule.final_height))
 
     def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
@@ -56,6 +56,8 @@ def rgb_frame(picture: np.ndarray) -> av.VideoFrame:
 
 def shown_size(width: int, height: int, pixel_aspect: Fraction, rule: FrameRule) -> tuple[int, int]:
     """Width and height after the first resize of a rule, before its crop."""
+    if rule.stretch_height:
+        return rule.stretch_width, rule.stretch_height
     if rule.squash:
         return rule.crop_width, rule.crop_height
     if rule.square_pixels and pixel_aspect != SQUARE:
@@ -71,8 +73,12 @@ def resized(width: int, height: int, short_side: int) -> tuple[int, int]:
     return int(short_side * width / height), short_side
 
 
-def resize_with_pillow(picture: np.ndarray, width: int, height: int, rule: FrameRule) -> np.ndarray:
-    """Resize with antialiasing, as torchvision does for 8-bit pictures."""
+def resize_picture(picture: np.ndarray, width: int, height: int, rule: FrameRule) -> np.ndarray:
+    """Resize as torchvision does for 8-bit pictures, with antialiasing by Pillow or without by OpenCV."""
+    if rule.resize == OPENCV_BILINEAR:
+        import cv2
+
+        return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     from PIL import Image
 
     kind = Image.Resampling.BICUBIC if rule.resize == PILLOW_BICUBIC else Image.Resampling.BILINEAR

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from longtake.extract.backbones import build, get_spec
 from longtake.extract.backbones.download import Progress
+from longtake.extract.backbones.families import stored_name
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import resolve
@@ -64,7 +65,7 @@ def settle(
         clip_stride=rule.stride,
         tail=rule.tail,
         fps=rule.fps,
-        preprocessing=spec.frames.facts() | rule.extra_facts(),
+        preprocessing=spec.frames.facts() | rule.extra_facts() | dict(spec.facts),
         decoder=decoder.description(),
         precision=precision,
     )
@@ -141,8 +142,8 @@ def choose_weights(specs: Sequence[BackboneSpec], asked: Sequence[str]) -> dict[
     for_one: dict[str, str] = {}
     for argument in asked:
         name, equals, value = argument.partition("=")
-        if equals and name in names:
-            for_one[name] = value
+        if equals and stored_name(name) in names:
+            for_one[stored_name(name)] = value
         elif len(names) == 1 or argument.partition(":")[0] == "random":
             for_all = argument
         else:

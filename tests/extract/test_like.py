@@ -10,9 +10,13 @@ from longtake.extract.errors import (
     ExtractError,
 )
 from longtake.extract.like import extract_like
+from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
+from longtake.files import file_sha256
+from tests.extract.backbones.hf_models import save
 from tests.extract.fake_backbone import NAME
 from tests.extract.media import write_video
+from tests.extract.runs import make_dataset, run
 
 HEADER = FeatureHeader(NAME, "video", 4, "random:0", None, True, 4, 4, "pad", None)
 
@@ -30,3 +34,24 @@ def test_a_recipe_from_an_untrusted_file(tmp_path, numbers_backbone, change, wor
     header = replace(HEADER, **change)
     with pytest.raises(ExtractError, match=words):
         extract_like([header], write_video(tmp_path / "a.mp4", 12), tmp_path / "a.h5", weights=["random"])
+
+
+def test_networks_of_libraries_are_extracted_again_by_their_recipe(tmp_path):
+    """By their names as stores write them; `--backbone timm/NAME` of other commands finds them."""
+    make_dataset(tmp_path, [12, 20])
+    save("vit", tmp_path / "net")
+    backbones = ("torchvision/squeezenet1_1", f"hf/{tmp_path / 'net'}")
+    call = [word for name in backbones for word in ("--backbone", name)]
+    call += ["--manifest", tmp_path / "small.csv", "--videos", tmp_path / "videos", "--fps", "2"]
+    run("run", *call, "--weights", "random", "--out", tmp_path / "two.h5")
+    store = open_store(tmp_path / "two.h5")
+    assert {stream.header.backbone for stream in store.streams} == {"torchvision:squeezenet1_1", "hf:net"}
+    first = store.stream("torchvision/squeezenet1_1")
+    assert first.header.dim == 512 and first.header.weights == "random:0" and first.header.weights_random
+    assert "configuration" in store.stream("hf:net").header.preprocessing
+    extract_like([first.header], tmp_path / "videos" / "v0.mp4", tmp_path / "again.h5")
+    assert open_store(tmp_path / "again.h5").stream().header.recipe_id == first.header.recipe_id
+    run("run", *call[2:], "--out", tmp_path / "own.h5")
+    header = open_store(tmp_path / "own.h5").stream("hf:net").header
+    assert header.weights == "hf/net" and not header.weights_random
+    assert header.weights_sha256 == file_sha256(tmp_path / "net" / "model.safetensors")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from longtake.extract.listing import search_backbones
 from tests.extract.media import write_sound, write_video
 from tests.extract.runs import refused, run
 
@@ -39,3 +40,11 @@ def test_probe_of_a_file_that_is_not_a_video(tmp_path, what):
     elif what != "missing":
         path.write_bytes(b"hello" if what == "text" else b"")
     assert "a.mp4" in refused("probe", path)
+
+
+def test_search_finds_networks_of_libraries():
+    names = [row["name"] for row in search_backbones("r3d_18")]
+    assert names == ["torchvision/r3d_18"]
+    assert "timm/vit_small_patch14_dinov2.lvd142m" in [row["name"] for row in search_backbones("dinov2")]
+    assert "i3d-flow" in [row["name"] for row in search_backbones("I3D")]
+    assert "--search looks for backbones" in refused("list", "datasets", "--search", "rg")

@@ -13,6 +13,8 @@ from longtake.extract.preprocessing import MOST_FRAMES, ClipRule, SoundRule
 def test_specs_of_frames_and_sound() -> None:
     rule = get_spec("i3d").frames
     assert "final_height" not in rule.facts(), "an unused option does not change recipes"
+    assert "stretch_height" not in rule.facts() and "banks" not in get_spec("ast").frames.facts()
+    assert SoundRule(16000, 1, 9, 0, 1, banks="none").facts()["banks"] == "none"
     with pytest.raises(ValueError, match="bank_rate takes"):
         SoundRule(16000, 128, 1024, 0, 1, bank_rate="wrong")
 
@@ -24,6 +26,8 @@ def test_specs_of_frames_and_sound() -> None:
         ({"short_side": 0}, "1 pixel or more"),
         ({"crop_height": 300, "crop_width": 300}, "does not fit a shorter side of 256"),
         ({"final_height": 8}, "needs a height and a width"),
+        ({"stretch_width": 8}, "needs a height and a width"),
+        ({"stretch_height": 300, "stretch_width": 300}, "must be that of the first resize"),
     ],
 )
 def test_impossible_frame_rules_are_refused(change, message) -> None:

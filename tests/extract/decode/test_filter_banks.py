@@ -7,6 +7,7 @@ import pytest
 
 from longtake.extract.backbones.audio_spectrogram import SPEC as AST
 from longtake.extract.decode.filter_banks import FLOOR, filter_banks, kaldi_banks
+from longtake.extract.preprocessing import SoundRule
 
 RNG = np.random.default_rng(0)
 
@@ -63,3 +64,10 @@ def test_the_two_published_variants():
     np.testing.assert_allclose(other[:41], expected, atol=1e-3)
     assert (other[41:] == other[41, 0]).all()
     assert np.ptp(filter_banks(np.zeros(100, np.float32), AST.frames, 48_000)) == 0, "too short for a window"
+
+
+def test_samples_as_they_are_end_in_nan():
+    rule = SoundRule(16_000, 1, 6, 0, 1, banks="none")
+    found = filter_banks(np.arange(4, dtype=np.float32), rule, 48_000)
+    assert found.shape == (6, 1) and found[:4, 0].tolist() == [0, 1, 2, 3] and np.isnan(found[4:]).all()
+    assert filter_banks(np.arange(9, dtype=np.float32), rule, 48_000)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]

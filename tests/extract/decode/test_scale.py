@@ -10,7 +10,7 @@ import pytest
 
 from longtake.extract.decode.orientation import Orientation
 from longtake.extract.decode.scale import Scaler, centre_crop, resized, rgb_frame
-from longtake.extract.preprocessing import PILLOW_BILINEAR, SWSCALE_BILINEAR, FrameRule
+from longtake.extract.preprocessing import OPENCV_BILINEAR, PILLOW_BILINEAR, SWSCALE_BILINEAR, FrameRule
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,18 @@ def test_the_whole_picture_is_squashed_when_the_rule_says_so(resize, turns):
     assert found.shape == (32, 32, 3)
     assert (found[:, :3] == 200).all() and (found[:, -3:] == 200).all() and not found[:, 6:-6].any()
     assert rule.facts()["squash"] is True and "squash" not in replace(rule, squash=False).facts()
+
+
+def test_pictures_are_stretched_before_the_crop_as_torchvisions_videos_are():
+    torch = pytest.importorskip("torch")
+    from torchvision.transforms import functional
+
+    picture = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
+    rule = FrameRule(48, 40, 40, (0.0,) * 3, (1.0,) * 3, OPENCV_BILINEAR, stretch_height=48, stretch_width=64)
+    found = Scaler().picture(rgb_frame(picture), rule)
+    whole = functional.resize(torch.from_numpy(picture).permute(2, 0, 1), [48, 64], antialias=False)
+    expected = functional.center_crop(whole, [40, 40]).permute(1, 2, 0).numpy()
+    assert np.abs(found.astype(int) - expected).max() <= 1, "they round at another place"
 
 
 def test_the_shape_of_pixels_is_in_the_recipe_only_when_it_is_used():
