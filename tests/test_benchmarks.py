@@ -132,9 +132,13 @@ def test_heads(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     tables = json.loads((tmp_path / "h.json").read_text())["tables"]
-    heads = {f"`{name}`" for name in TABLE if not get_head(name).closed_form}
-    assert len(tables) >= 2 and all({row["name"] for row in table["rows"]} == heads for table in tables)
-    assert all(len(table["ratios"]) == len(heads) - 1 for table in tables)
+    heads = {name for name in TABLE if not get_head(name).closed_form}
+    plain = {"gdlt as published", "qtd as published", "t2cr as published", "pamfn as published"}
+    for table in tables:
+        rows = {row["name"] for row in table["rows"]}
+        assert rows >= heads | plain and all(name.removesuffix(" as published") in heads for name in rows)
+        assert len(table["ratios"]) == len(rows) - 1
+    assert len(tables) >= 2
 
 
 def test_loading(tmp_path):

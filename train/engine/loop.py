@@ -20,7 +20,7 @@ from longtake.train.data.windows import WHOLE
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.losses import batch_loss
 from longtake.train.engine.predict import predict_stages, with_stages
-from longtake.train.engine.settings import TrainSettings
+from longtake.train.engine.settings import CONSTANT, STEP, TrainSettings
 from longtake.train.engine.stacked import Stack
 from longtake.train.engine.state import Epoch, Fitted, TrainingState
 from longtake.train.errors import DataError, TrainError
@@ -197,9 +197,14 @@ def optimizer_of(parameters: Iterable[torch.Tensor], settings: TrainSettings) ->
 
 
 def learning_rate(settings: TrainSettings, epoch: int) -> float:
-    """Linear warm-up, then a cosine from `lr` towards `final_lr_ratio * lr`; `epoch` counts from 0."""
+    """Linear warm-up, then as `schedule` says: a cosine goes from `lr` towards `final_lr_ratio * lr`; `epoch` counts from 0."""
     if epoch < settings.warmup_epochs:
         return settings.lr * (epoch + 1) / settings.warmup_epochs
+    if settings.schedule == CONSTANT:
+        return settings.lr
+    if settings.schedule == STEP:
+        by_number = epoch // settings.step_epochs if settings.step_epochs else sum(epoch >= at for at in settings.falls)
+        return settings.lr * settings.step_factor**by_number
     progress = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
     lowest = settings.final_lr_ratio
     return settings.lr * (lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * progress)))

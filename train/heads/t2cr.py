@@ -106,7 +106,7 @@ class Comparison(nn.Module):
     def views(self, full: torch.Tensor, thin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Both views, mixed over rows."""
         one, other = (
-            layer(rows.transpose(1, 2)).transpose(1, 2) for layer, rows in ((self.full, full), (self.thin, thin))
+            layer.weight @ rows + layer.bias[:, None] for layer, rows in ((self.full, full), (self.thin, thin))
         )
         return one, other
 
@@ -206,6 +206,8 @@ class T2CR(Head):
         s = self.settings
         fit = resample if s.stretch else fit_rows
         full = fit(batch.clips, batch.mask, s.rows)
+        if not s.second and s.rows % s.thin == 0:
+            return full, full[:, :: s.rows // s.thin]
         if not s.second:
             place = torch.arange(s.thin, device=full.device)[None].expand(len(full), -1) * (s.rows / s.thin)
             return full, lerp_rows(full, place.clamp(max=s.rows - 1))

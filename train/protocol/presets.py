@@ -26,9 +26,9 @@ def preset_row(preset: str, head: str, dataset: str, category: str) -> dict[str,
     name = f"{head} {dataset}"
     row = _whole(table, name if name in table else head)
     return {
-        name: value[category] if isinstance(value, Mapping) else value
+        name: value.get(category, value.get("")) if isinstance(value, Mapping) else value
         for name, value in row.items()
-        if not isinstance(value, Mapping) or category in value
+        if not isinstance(value, Mapping) or category in value or "" in value
     }
 
 

@@ -193,3 +193,15 @@ def test_the_rate_warms_up_and_follows_a_cosine():
     np.testing.assert_allclose(rates[:10], 0.02 * np.arange(1, 11) / 10)
     t = np.arange(100) / 100
     np.testing.assert_allclose(rates[10:], 0.02 * (0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2))
+
+
+def test_the_rate_falls_by_steps_or_stays():
+    def rates(**given):
+        settings = TrainSettings(epochs=6, lr=0.02, **given)
+        return [round(loop.learning_rate(settings, epoch) / 0.02, 6) for epoch in range(6)]
+
+    assert rates(schedule="step", milestones="5, 3") == [1, 1, 1, 0.1, 0.1, 0.01]
+    assert rates(schedule="step", milestones="300,350") == [1] * 6
+    assert rates(schedule="step", step_epochs=2, step_factor=0.5) == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert rates(schedule="step", step_epochs=2, warmup_epochs=3) == [0.333333, 0.666667, 1, 0.1, 0.01, 0.01]
+    assert rates(schedule="constant") == [1] * 6

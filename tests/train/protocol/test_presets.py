@@ -129,11 +129,13 @@ PUBLISHED |= {
         "epochs": 200,
         "hidden": 4096,
         "rows": 160,
-        "final_lr_ratio": 0.25,
+        "schedule": "step",
+        "step_epochs": 90,
+        "step_factor": 0.5,
     },
     ("pcln", "mtl-aqa"): {
         "lr": 1e-4,
-        "final_lr_ratio": 0.5,
+        "step_epochs": 90,
         "batch_size": 16,
         "epochs": 100,
         "pair_weight": 1,
@@ -163,8 +165,7 @@ PUBLISHED |= {
     ("hgcn", "logo"): {**HGCN, "batch_size": 8, "clips": 48, "window": 48},
     **dict.fromkeys((("hgcn", "mtl-aqa"), ("hgcn", "jigsaws")), {**HGCN, "batch_size": 4, "weight_decay": 1e-5, "epochs": 200,
                     "mse_weight": 4, "clips": 10, "window": 10, "groups": 4, "motion": False}),
-    ("c3d-lstm", "jigsaws"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 6, "epochs": 10, "width": 256,
-                              "final_lr_ratio": 0.5},
+    ("c3d-lstm", "jigsaws"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 6, "epochs": 10, "width": 256},
     ("mscadc", "mtl-aqa"): {**ALONE, "optimizer": "adam", "lr": 1e-4, "batch_size": 3, "epochs": 100, "absolute_weight": 1,
                             "judges_units": True, "unit": 17, "width": 12},
     ("ms-lstm", "fisv"): {**ALONE, "optimizer": "adam", "lr": 5e-4, "weight_decay": 0, "final_lr_ratio": 1, "batch_size": 128,
@@ -226,6 +227,33 @@ def test_published_settings_of_an_apparatus(category):
     assert chosen("cofinal", "rg", expected, category) == expected
     if category:
         assert chosen("action-net", "rg", ["epochs"], category) == {"epochs": ACTION_NET[category]}
+
+
+STEPS = {
+    ("action-net", "fisv", ""): {"schedule": "step", "milestones": "200,250", "step_factor": 0.1},
+    ("action-net", "rg", "Ball"): {"schedule": "step", "milestones": "300,350"},
+    ("action-net", "rg", "Rope"): {"schedule": "step", "milestones": "200,250", "epochs": 100},
+    ("action-net", "rg", "Hoop"): {"schedule": "step", "milestones": "400,450"},
+    ("qtd", "rg", "Ball"): {"schedule": "step", "step_epochs": 80, "step_factor": 0.1},
+    ("qtd", "fisv", ""): {"step_epochs": 31},
+    ("qtd", "logo", ""): {"step_epochs": 100},
+    ("c3d-lstm", "mtl-aqa", ""): {"schedule": "step", "step_epochs": 5, "step_factor": 0.5, "epochs": 10},
+    ("mscadc", "mtl-aqa", ""): {"schedule": "constant", "epochs": 100},
+    ("gdlt", "rg", "Ball"): {"schedule": "cosine"},
+}
+
+
+@pytest.mark.parametrize("head, dataset, category", STEPS)
+def test_published_schedules(head, dataset, category):
+    expected = STEPS[head, dataset, category]
+    assert chosen(head, dataset, expected, category) == expected
+
+
+def test_a_schedule_of_the_user_replaces_that_of_the_preset():
+    names = ["schedule", "milestones", "step_epochs"]
+    assert [*chosen("action-net", "rg", names, "Ball", schedule="cosine").values()] == ["cosine", "", 0]
+    assert [*chosen("action-net", "rg", names, "Ball", step_epochs=10).values()] == ["step", "", 10]
+    assert [*chosen("qtd", "rg", names, milestones="5").values()] == ["step", "5", 0]
 
 
 def test_every_head_that_is_trained_by_gradients_has_tuned_settings():

@@ -11,8 +11,10 @@ def lerp_rows(values: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     high = (low + 1).clamp(max=values.shape[1] - 1)
     share = (place - low)[..., None].to(values.dtype)
 
+    first = torch.arange(len(values), device=values.device)[:, None] * values.shape[1]
+
     def at(index: torch.Tensor) -> torch.Tensor:
-        return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+        return values.flatten(0, 1).index_select(0, (first + index).flatten()).unflatten(0, index.shape)
 
     return at(low) * (1 - share) + at(high) * share
 
