@@ -76,9 +76,8 @@ def extract_like(
     write_store(out, dataset=dataset or video_id, card=None, labels=labels, streams=streams)
 
 
-def _specs(name: str) -> Iterator[BackboneSpec]:
+def _specs(own: BackboneSpec) -> Iterator[BackboneSpec]:
     """The backbone's own spec, and as recipes and options change it."""
-    own = get_spec(name)
     for spec in [own, *(apply_recipe(recipe, own) for recipe in RECIPES if own.name in RECIPES[recipe].backbones)]:
         yield spec
         if isinstance(spec.frames, SoundRule):
@@ -89,17 +88,19 @@ def _specs(name: str) -> Iterator[BackboneSpec]:
 
 def _spec_like(header: FeatureHeader) -> BackboneSpec:
     """The spec with the header's preprocessing; the backbone's own where none has it, so that a later check names the difference."""
-    for spec in _specs(_name_of(header)):
+    own = _own(header)
+    for spec in _specs(own):
         facts = spec.frames.facts() | spec.clips.extra_facts() | dict(spec.facts)
         if canonical_json(facts) == canonical_json(dict(header.preprocessing)):
             return spec
-    return get_spec(_name_of(header))
+    return own
 
 
-def _name_of(header: FeatureHeader) -> str:
-    """The backbone as `extract run` takes it. Published weights of a repository name its commit too."""
+def _own(header: FeatureHeader) -> BackboneSpec:
+    """The spec of the backbone, at the commit that published weights of a repository name."""
     found = split_name(header.weights)
-    return header.weights if found and found[0] == "hf" else header.backbone
+    at_commit = found is not None and found[0] == "hf" and "@" in found[1]
+    return replace(get_spec(header.weights if at_commit else header.backbone), name=header.backbone)
 
 
 def _rule_like(header: FeatureHeader, own: ClipRule) -> ClipRule:

@@ -11,6 +11,7 @@ from pathlib import Path
 from longtake.extract import decode
 from longtake.extract.backbones import list_specs
 from longtake.extract.backbones.download import cached_path
+from longtake.extract.backbones.named import ALIASES
 from longtake.extract.errors import ExtractError, WeightsError
 from longtake.manifests.card import Card, list_cards
 from longtake.manifests.pretrained import TABLE as REGISTERED
@@ -33,6 +34,9 @@ def _backbones() -> list[dict[str, object]]:
             "weights": [asdict(entry) for entry in REGISTERED.values() if entry.backbone == s.name],
         }
         for s in list_specs()
+    ] + [
+        {"name": name, "about": f"{alias.title}: hf/{alias.repo}", "dim": None, "weights": [], **asdict(alias)}
+        for name, alias in ALIASES.items()
     ]
 
 

@@ -47,6 +47,18 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "extract run --manifest mine.csv --videos videos --backbone vifi-clip",
             "extract run --manifest mine.csv --videos videos --weights random --shard 9/8",
     ),
+    "Which network of a library?": (
+        "extract run --manifest mine.csv --videos videos --backbone tim/resnet18",
+        "extract run --manifest mine.csv --videos videos --backbone timm/",
+        "extract run --manifest mine.csv --videos videos --backbone timm/resnt18",
+        "extract run --manifest mine.csv --videos videos --backbone timm/resnet18.a9_in1k",
+        "extract run --manifest mine.csv --videos videos --backbone torchvision/r3d18",
+        "extract run --manifest mine.csv --videos videos --backbone torchvision/fasterrcnn_resnet50_fpn",
+        "extract run --manifest mine.csv --videos videos --backbone open_clip/ViT-B-33",
+        "extract run --manifest mine.csv --videos videos --backbone open_clip/ViT-B-32:openia",
+        "extract run --manifest mine.csv --videos videos --backbone hf/videos",
+        "extract run --manifest mine.csv --videos videos --backbone hf/text",
+    ),
     "Files that are not what they seem": (
         "extract probe videos/sound.mp4",
         "extract probe videos/empty.mp4",
@@ -87,6 +99,10 @@ def set_up(folder: Path) -> None:
     np.save(folder / "arrays" / "x.npy", np.zeros((3, 32), np.float32))
     (folder / "mine.csv").write_text("video_id,split,score_total\na,train,3\n")
     (folder / "faulty.csv").write_text("video_id,split,score_total\na,train,3\na,test,4\n../b,train,5\nc,train,many\n")
+    (folder / "text").mkdir()
+    (folder / "text" / "config.json").write_text(
+        '{"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 1}'
+    )
     (folder / "notes.txt").write_text("Remember the weights\n")
     planted_store(folder / "store.h5", num_train=8, num_test=4, categories=("Ball", "Hoop"))
     planted_store(folder / "other.h5", num_train=1, num_test=1, categories=("Ball",), seed=1)

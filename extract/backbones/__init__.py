@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.errors import there_are
 from longtake.extract.backbones.families import FAMILIES, family_module, family_spec, split_name
+from longtake.extract.backbones.named import ALIASES, alias_spec
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import ExtractError
 
@@ -47,10 +48,12 @@ def get_spec(name: str) -> BackboneSpec:
     """
     if name not in TABLE and split_name(name):
         return family_spec(name)
+    if name in ALIASES:
+        return alias_spec(name)
     if name not in TABLE:
         families = ", ".join(f"{family}/NAME" for family in FAMILIES)
         raise ExtractError(
-            f"no backbone is called {name!r}{there_are(name, TABLE)}; networks of libraries are {families}"
+            f"no backbone is called {name!r}{there_are(name, [*TABLE, *ALIASES])}; networks of libraries are {families}"
         )
     spec: BackboneSpec = resolve_name(TABLE[name])
     return spec

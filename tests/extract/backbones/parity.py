@@ -59,11 +59,10 @@ def library_features(spec: BackboneSpec, state: dict[str, torch.Tensor], picture
             model, load_weights=False, pretrained_text=False, force_quick_gelu=tag == "openai"
         )
         network.load_state_dict(state)
-        stated = open_clip.get_pretrained_cfg(model, tag or open_clip.list_pretrained_tags_by_model(model)[0])
-        transform = open_clip.image_transform(
-            network.visual.image_size, is_train=False, mean=stated["mean"], std=stated["std"],
-            interpolation=stated["interpolation"], resize_mode=stated["resize_mode"],
-        )  # fmt: skip
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        stated = open_clip.get_pretrained_cfg(model, tag or (tags[0] if tags else "")) or {}
+        options = {name: stated[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in stated}
+        transform = open_clip.image_transform(network.visual.image_size, is_train=False, **options)
         network = network.visual
     else:
         from torchvision import models

@@ -58,18 +58,23 @@ def inputs(backbone: Any) -> tuple[torch.Tensor, Any]:
     return torch.from_numpy(table), samples[:count]
 
 
-@needs_bfloat16
-def test_features_are_those_of_the_library(saved: tuple[str, Path, Any, Any]) -> None:
-    kind, path, model, processor = saved
-    backbone = loaded(path)
-    clip, source = inputs(backbone)
+def library_row(kind: str, backbone: Any, model: Any, processor: Any, source: Any) -> torch.Tensor:
+    """By the library's processor and forward alone."""
     if backbone.spec.modality == "audio":
         given = processor(source, sampling_rate=processor.sampling_rate, return_tensors="pt")
     else:
         is_video = backbone.spec.modality == "video"
         given = processor([source] if is_video else source[0], return_tensors="pt")
     with torch.inference_mode():
-        expected = KINDS[kind][1](model, given)
+        return KINDS[kind][1](model, given)
+
+
+@needs_bfloat16
+def test_features_are_those_of_the_library(saved: tuple[str, Path, Any, Any]) -> None:
+    kind, path, model, processor = saved
+    backbone = loaded(path)
+    clip, source = inputs(backbone)
+    expected = library_row(kind, backbone, model, processor, source)
     found = backbone.forward(clip)
     assert found.shape == (1, backbone.spec.dim)
     assert relative(found, expected) < 1e-4
