@@ -426,8 +426,15 @@ def import_checkpoint(
     from longtake.train.runs.import_checkpoint import import_published
 
     with open_store(store_path) as store:
-        path = import_published(source, head, store, overrides=parse_overrides(settings), **choices)
+        path, assumed = import_published(source, head, store, overrides=parse_overrides(settings), **choices)
     echo(f"{path}: every weight found its place")
+    if assumed:
+        taken = ", ".join(
+            f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in assumed.items()
+        )
+        echo(
+            f"no weight shows {taken}; if the checkpoint was trained with other values, give them with --set", err=True
+        )
 
 
 @main.command("list")

@@ -97,6 +97,11 @@ class ActionNet(Head):
         layers = {"width": "dynamic.gcn1.weight", "attention": "dynamic.att.0.weight", "last": "fc.0.weight"}
         return {setting: size(state, name) for setting, name in layers.items()}
 
+    @classmethod
+    def settings_in_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        """The second graph has a row for each picture."""
+        return {**super().settings_in_published(state), "pictures": size(state, "adj2")}
+
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
         self.dynamic = ContextStream(dim, s.width, s.attention)

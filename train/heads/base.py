@@ -205,6 +205,8 @@ class Head(nn.Module):
     `from_published`."""
     why_no_import: ClassVar[str] = ""
     """Why published checkpoints ("they") cannot be imported; empty where they can. `from_published` may still name weights that they share."""
+    not_in_weights: ClassVar[tuple[str, ...]] = ()
+    """Settings that scores depend on and that no weight of a published checkpoint shows."""
     closed_form: ClassVar[bool] = False
     """It is fitted by `fit_closed_form`, not trained by gradient."""
     sees_video: ClassVar[bool] = True
@@ -279,6 +281,11 @@ class Head(nn.Module):
     def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
         """Settings that show in the shapes of weights that `from_published` has returned."""
         return {}
+
+    @classmethod
+    def settings_in_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        """Settings that show in a published checkpoint, also in what `from_published` leaves out."""
+        return cls.settings_in(cls.from_published(state))
 
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
         """Fit on whole training videos, if `closed_form`."""

@@ -92,6 +92,7 @@ class CoFInAl(Head):
         ("cofinal", "cofinal_norevert", "cofinal_full_rule"),
     )  # fmt: skip
     Settings = CoFInAlSettings
+    not_in_weights = ("heads", "values")
     KEY_MAP = {
         **SHARED_KEY_MAP,
         "regressor.": "coarse.linear.",

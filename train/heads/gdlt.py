@@ -39,6 +39,7 @@ class GDLT(Head):
 
     SOURCE = Source("Xu et al., GDLT, CVPR 2022", 2022, "xuangch/CVPR22_GDLT", ("gdlt",))
     Settings = GDLTSettings
+    not_in_weights = ("heads",)
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
     stacks = True
 

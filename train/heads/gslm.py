@@ -75,6 +75,7 @@ class GSLM(Head):
         "Xu et al., Quality-Guided Vision-Language Learning (QGVL), IEEE TMM 2025", 2025, "XuHuangbiao/QGVL", ("qgvl",)
     )
     Settings = GSLMSettings
+    not_in_weights = ("heads",)
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
 
     @classmethod

@@ -130,6 +130,7 @@ class MLAVL(Head):
         "Xu et al., Language-Guided Audio-Visual Learning (MLAVL), CVPR 2025", 2025, "XuHuangbiao/MLAVL", ("mlavl",)
     )
     Settings = MLAVLSettings
+    not_in_weights = ("heads",)
     has_audio = True
     KEY_MAP = {
         **{

@@ -180,6 +180,7 @@ class PAMFN(Head):
         "Zeng and Zheng, PAMFN, IEEE TIP 2024", 2024, "qinghuannn/PAMFN", ("pamfn", "pamfn_base", "pamfn_full_rule")
     )
     Settings = PAMFNSettings
+    not_in_weights = ("feature_heads", "cross_heads")
 
     @classmethod
     def needs(cls, settings: PAMFNSettings) -> Needs:

@@ -134,6 +134,7 @@ class QTD(Head):
         ("qtd", "qtd_nq9", "qtd_query_noise", "qtd_full_rule"),
     )  # fmt: skip
     Settings = QTDSettings
+    not_in_weights = ("heads", "places", "query_std", "judges_units", "unit")
     KEY_MAP = {
         "neck.decoder.layers.": "layers.",
         "neck.decoder.norm.": "norm.",

@@ -101,6 +101,7 @@ class TPT(GroupHead):
         2022, "baiyang4/aqa_tpt", ("tpt", "tpt_full_rule"),
     )  # fmt: skip
     Settings = TPTSettings
+    not_in_weights = ("heads",)
     KEY_MAP = {"action_decoder.query_embed.weight": "places", "action_decoder.layers.": "layers.", "pair_encoder.mlp.": "pair.",
                "cls.": "group.", "reg.": "place."}  # fmt: skip
     IN_LAYER = {"temp": "temperature", "key_embed": "key", "value_embed": "value", "query_embed": "query", "linear1": "mlp.0",

@@ -144,6 +144,7 @@ class TSA(Head):
         2022, "xujinglin/FineDiving", ("tsa",),
     )  # fmt: skip
     Settings = TSASettings
+    not_in_weights = ("heads", "points")
 
     @classmethod
     def from_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

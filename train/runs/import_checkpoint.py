@@ -89,17 +89,23 @@ def import_published(
     source: Path, head: str, store: Store, *, score: str, category: str, backbone: str | None, audio: str | None,
     streams: tuple[str, ...] = (),
     text: str | None, overrides: Mapping[str, object], out: Path,
-) -> Path:  # fmt: skip
-    """Write a run of one checkpoint, or one more of a run that was imported. Raises `CheckpointError` with every key that is missing,
-    unexpected or misshapen, and `SettingsError` for a run of another kind."""
+) -> tuple[Path, dict[str, object]]:  # fmt: skip
+    """Write a run of one checkpoint, or one more of a run that was imported. Returns the checkpoint, and the settings that neither its weights
+    nor `overrides` say, with the values that were taken. Raises `CheckpointError` with every key that is missing, unexpected or misshapen, and
+    `SettingsError` for a run of another kind."""
     head_class = get_head(head)
+    if not head_class.SOURCE.code:
+        raise CheckpointError(
+            f"no code of {head} was published, so there are no checkpoints to import: train it with `train heads`"
+        )
     if head_class.why_no_import:
         raise CheckpointError(f"published checkpoints of {head} cannot be imported: {head_class.why_no_import}")
     if (out / CONFIG).exists():
         raise SettingsError(
             f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"
         )
-    state = head_class.from_published(load_tensors(source))
+    published = load_tensors(source)
+    state = head_class.from_published(published)
     data = FeatureSet.load(store, backbone, *parse_streams(audio, streams))
     for kind, name, there in (
         ("score", score, set(data.scores)),
@@ -112,9 +118,12 @@ def import_published(
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
     kinds = settings_kinds(head)
     known = {field.name for kind in kinds.values() for field in fields(kind)}
-    from_shapes = {name: value for name, value in head_class.settings_in(state).items() if value is not None}
+    from_shapes = {
+        name: value for name, value in head_class.settings_in_published(published).items() if value is not None
+    }
     if "dropout" in known:
         from_shapes["dropout"] = 0.0
+    said = {*from_shapes, *overrides}
     scale = score_scale(store.card, score, data.scores[score][rows])
     facts = card_settings(store.card, scale, head_class.Settings)
     overrides = {**facts, **from_shapes, **({"text": text} if text else {}), **overrides}
@@ -138,7 +147,8 @@ def import_published(
     config = head_config(head, data, store.dataset, Unit(category, scale, settings, window), texts)
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
     save_checkpoint(path, module, config, pool.voting() if pool else None)
-    return path
+    assumed = {name: getattr(settings.head, name) for name in head_class.not_in_weights if name not in said}
+    return path, assumed
 
 
 def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:

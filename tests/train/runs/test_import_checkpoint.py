@@ -50,6 +50,19 @@ def test_heads_whose_published_weights_cannot_be_read_say_why(lab, tmp_path, hea
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("head", ["sgn", "vatp-net", "sca", "i3d-mlp", "ridge"])
+def test_heads_without_published_code_say_so(lab, tmp_path, head):
+    said = run(*lab[1], "--head", head, "--out", tmp_path / "run", status=2)
+    assert f"no code of {head} was published, so there are no checkpoints to import" in said
+    assert "missing" not in said and not (tmp_path / "run").exists()
+
+
+def test_what_no_weight_shows_is_named_with_the_value_taken(lab, tmp_path):
+    said = run(*lab[1], "--category", "A", "--out", tmp_path / "one")
+    assert "no weight shows heads=1; if the checkpoint was trained with other values, give them with --set" in said
+    assert "no weight shows" not in run(*lab[1], "--category", "A", "--set", "heads=4", "--out", tmp_path / "four")
+
+
 def test_imports_share_a_folder_that_training_leaves_alone(lab, tmp_path):
     store, call = lab
     for category in ("A", "B"):
