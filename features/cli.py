@@ -141,6 +141,24 @@ def verify_store(store: Path | str, dataset: str | None, manifest: Path | None, 
     raise SystemExit(1 if faults else 0)
 
 
+@main.command("audit")
+@store_argument
+@backbone_option
+@json_option
+def audit_store(store: Path | str, backbone: str | None, as_json: bool) -> None:
+    """Look for leaks between the splits of STORE: groups in two of them, copies, equal scores, overlapping spans. Exit status 1 if there are any.
+
+    Example: features audit features/fisv.h5
+    """
+    from longtake.features.tools.audit import audit_store
+
+    with _open(store) as opened:
+        found = audit_store(opened, backbone)
+    facts = {"path": str(store), "leaks": [leak.to_dict() for leak in found]}
+    _show(as_json, facts, [*(leak.line for leak in found), f"{store}: {len(found)} kinds of leaks"])
+    raise SystemExit(1 if found else 0)
+
+
 @main.command("diff")
 @click.argument("one", type=STORE)
 @click.argument("other", type=STORE)

@@ -80,6 +80,9 @@ class FeatureSet:
     contents: tuple[np.ndarray, ...] = ()
     """Each object `(videos,)`: what tells equal videos, the hash of the file with the seconds used and the hash of the features of the first
     stream; empty where one is not known."""
+    sources: tuple[np.ndarray, ...] = ()
+    """Where each video is cut from, `(videos,)` each: the hash of the file, object, empty where it is not known, and the first and last second
+    that were used, nan for those of the file."""
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Name of a group, such as `skater`, -> object `(videos,)`; empty text where it is unknown. Heads never see them, but `metadata`; no hash
     of the data has them."""
@@ -180,6 +183,7 @@ class FeatureSet:
             categories=self.categories[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
             contents=tuple(values[rows] for values in self.contents),
+            sources=tuple(values[rows] for values in self.sources),
             groups={name: values[rows] for name, values in self.groups.items()},
         )
 
@@ -274,17 +278,27 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
         boundaries=labels.boundaries[label_rows] if labels.boundaries.shape[1] else None,
         checksums=tuple(stream.videos.checksums[row] for row in rows),
         contents=_contents(stream, rows),
+        sources=_sources(stream, rows),
         groups={name: np.array(values, dtype=object)[label_rows] for name, values in labels.groups.items()},
     )
 
 
 def _contents(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
     records, checksums = stream.videos.records, stream.videos.checksums
-    # One imported file may hold many videos, so its hash says nothing of each.
-    is_extracted = stream.header.origin == "extracted"
-    hashes = [records[row].source_sha256 if is_extracted else "" for row in rows]
+    hashes, *_ = _sources(stream, rows)
     files = [f"{sha256} {records[row].span}" if sha256 else "" for sha256, row in zip(hashes, rows)]
     return np.array(files, dtype=object), np.array([checksums[row] for row in rows], dtype=object)
+
+
+def _sources(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
+    records = [stream.videos.records[row] for row in rows]
+    # One imported file may hold many videos, so its hash says nothing of each.
+    is_extracted = stream.header.origin == "extracted"
+    return (
+        np.array([record.source_sha256 if is_extracted else "" for record in records], dtype=object),
+        np.array([record.span_start_seconds for record in records]),
+        np.array([record.span_end_seconds for record in records]),
+    )
 
 
 def _aligned(store: Store, first: FeatureSet, name: str) -> tuple[FeatureSet, ClipTable]:

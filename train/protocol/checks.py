@@ -57,7 +57,7 @@ def warnings_of(experiment: Experiment) -> list[str]:
         *_unused_videos(experiment),
         *_idle_settings(experiment),
         *filter(None, [how_numbers_differ(experiment.options.parallel) if len(experiment.models) > 1 else None]),
-        *_same_videos(experiment),
+        *(leak.line for leak in experiment.audit),
     ]
 
 
@@ -142,24 +142,6 @@ def _unused_videos(experiment: Experiment) -> Iterator[str]:
             yield f"{len(ids)} videos of the split {name!r} are not used: training takes {taken}"
         else:
             yield f"{len(ids)} videos of no split are not used, since others have one: {_first(list(ids))}"
-
-
-def _same_videos(experiment: Experiment) -> Iterator[str]:
-    """Videos that train and test in the same round under two ids: the same file and seconds of it, or the same features."""
-    data = experiment.data
-    pairs: dict[str, str] = {}
-    for unit in experiment.tested:
-        for split in experiment.splits[unit]:
-            for contents in data.contents:
-                trains = {contents[row]: row for row in split.train_rows if contents[row]}
-                found = [(row, trains[contents[row]]) for row in split.test_rows if contents[row] in trains]
-                pairs |= {data.video_ids[test]: data.video_ids[train] for test, train in found}
-    if pairs:
-        shown = ", ".join(f"{test} = {train}" for test, train in [*pairs.items()][:3])
-        yield (
-            f"{len(pairs)} test videos are byte-identical to training videos ({shown}{', ...' if len(pairs) > 3 else ''}), which flatters "
-            f"the result: take one of each out of the manifest, or put both into one split"
-        )
 
 
 def _idle_settings(experiment: Experiment) -> Iterator[str]:

@@ -15,6 +15,7 @@ import torch
 
 from longtake.errors import LongtakeError
 from longtake.features.store import Store
+from longtake.features.tools.audit import Leak
 from longtake.features.types import FeatureHeader, TextHeader, recipe_hash
 from longtake.manifests.card import Card
 from longtake.train.data.batches import CPU, put_on_device
@@ -25,6 +26,7 @@ from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.heads.base import Head, Needs, Prototypes
 from longtake.train.heads.plugin import Plugin, plugin_for
+from longtake.train.protocol.audit import audit
 from longtake.train.protocol.options import BASELINE, DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, NO_VIDEO, Options
 from longtake.train.protocol.settings import RunSettings, settings_kinds
 from longtake.train.protocol.splits import Split, splits
@@ -119,6 +121,11 @@ class Experiment:
         """Of every tested unit. Raises `DataError` or `SettingsError` where its videos cannot be split."""
         cut = self.options.folds, self.options.group
         return {unit: list(splits(self.data, unit.category, unit.scale.name, *cut)) for unit in self.tested}
+
+    @cached_property
+    def audit(self) -> list[Leak]:
+        """What training and test videos share."""
+        return audit(self.data, list(self.splits.values()))
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

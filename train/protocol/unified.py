@@ -138,6 +138,7 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         streams={name: join_tables([one.streams[name] for one in sets]) for name in sets[0].streams},
         checksums=tuple(checksum for one in sets for checksum in one.checksums),
         contents=tuple(np.concatenate(of_sets) for of_sets in zip(*(one.contents for one in sets))),
+        sources=tuple(np.concatenate(of_sets) for of_sets in zip(*(one.sources for one in sets))),
         groups={
             name: np.concatenate([_named_groups(one, dataset, name) for dataset, one in zip(names, sets)])
             for name in dict.fromkeys(name for one in sets for name in one.groups)

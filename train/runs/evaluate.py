@@ -23,7 +23,8 @@ from longtake.train.engine.saved_exemplars import load_exemplars
 from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
-from longtake.train.protocol.splits import labelled_rows
+from longtake.train.protocol.audit import audit
+from longtake.train.protocol.splits import Split, labelled_rows, training_rows
 from longtake.train.runs.tables import RANDOM_NOTE, shown_correlation, text_table
 
 
@@ -90,12 +91,21 @@ def load_run(
 
 
 def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
-    """One row per checkpoint of the run, and per part of a unified one. Raises `CheckpointError` when the recipes differ."""
+    """One row per checkpoint of the run, and per part of a unified one. Warns of what the videos share with the training videos of the store.
+    Raises `CheckpointError` when the recipes differ."""
     found = []
+    rounds: dict[int, tuple[FeatureSet, list[list[Split]]]] = {}
     for head, config, maker in load_run(run_folder, store):
         for category, scale in config.tested_on(store.dataset):
             name = f"{config.file_name} {category}".strip() if config.parts else config.file_name
             found.append(_evaluate(name, head, config, store, maker, split, category, scale))
+            if store.dataset in config.dataset.split("+") and not config.folds:
+                train_rows = training_rows(maker.data, category, scale.name)
+                rows = maker.data.rows(split=split, category=category or None, score=scale.name)
+                tested = Split(None, train_rows, np.setdiff1d(rows, train_rows))
+                rounds.setdefault(id(maker.data), (maker.data, []))[1].append([tested])
+    for line in dict.fromkeys(leak.line for data, splits in rounds.values() for leak in audit(data, splits)):
+        warnings.warn(line, LongtakeWarning, stacklevel=2)
     return found
 
 

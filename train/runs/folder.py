@@ -214,6 +214,7 @@ class RunFolder:
             # A unified model has a result for each of its parts.
             "num_done": len(self.results) // max(len(self.experiment.parts), 1),
             "table": [asdict(row) for row in summarise(self.results)],
+            "audit": [leak.to_dict() for leak in self.experiment.audit],
             "models": [_model(result) for result in self.results],
         }
 
