@@ -18,7 +18,7 @@ from longtake.extract.decode.joined import late_picture_streams
 from longtake.extract.decode.orientation import UPRIGHT, Orientation, orientation_of
 from longtake.extract.decode.promise import promise_of
 from longtake.extract.decode.streams import (
-    is_cover,
+    covers,
     joined_recordings,
     open_media,
     packets_of,
@@ -141,12 +141,10 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
 
 
 def _require_pictures(container: InputContainer, path: Path) -> av.VideoStream:
-    stream = picture_stream(container, path)
+    skipped = covers(container, path)
+    stream = picture_stream(container, path, skipped)
     if stream is None:
-        kinds = [
-            "a cover" if isinstance(stream, av.VideoStream) and is_cover(container, path, stream) else stream.type
-            for stream in container.streams
-        ]
+        kinds = ["a cover" if stream.index in skipped else stream.type for stream in container.streams]
         raise VideoUnreadable(f"{path.name} has no picture stream; it holds {', '.join(kinds) or 'nothing'}")
     if stream.codec_context is None:
         raise VideoUnreadable(f"{path.name}: FFmpeg has no decoder for its pictures; convert the file, say to H.264")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import av
@@ -54,11 +54,11 @@ def open_media(path: Path) -> InputContainer:
     return av.open(file_url(path), options=_OPTIONS, **_ANY_TITLES)
 
 
-def picture_stream(container: InputContainer, path: Path) -> av.VideoStream | None:
-    """FFmpeg's best picture stream, which is the largest, unless it is a cover or has no pictures; then the largest of the others."""
+def picture_stream(container: InputContainer, path: Path, skipped: Collection[int] = ()) -> av.VideoStream | None:
+    """Of the streams that are not `skipped`, such as covers: FFmpeg's best picture stream, which is the largest, unless it is skipped or has no pictures; then the largest of the others."""
     best = container.streams.best("video")
     streams = sorted(container.streams.video, key=lambda stream: (stream is not best, -_num_pixels(stream)))
-    usable = [stream for stream in streams if not is_cover(container, path, stream)]
+    usable = [stream for stream in streams if stream.index not in skipped]
     if len(usable) > 1:
         filled = _with_packets(path, {stream.index for stream in usable}, usable[0].index)
         usable = [stream for stream in usable if stream.index in filled] or usable
@@ -86,12 +86,24 @@ def _with_packets(path: Path, wanted: set[int], first: int) -> set[int]:
     return filled
 
 
-def is_cover(container: InputContainer, path: Path, stream: av.VideoStream) -> bool:
-    """Whether the stream is the picture on a record's sleeve: marked so, or a single still picture next to sound."""
-    if stream.disposition & av.stream.Disposition.attached_pic:
-        return True
-    codec = stream.codec_context.name if stream.codec_context else ""
-    return bool(container.streams.audio) and codec in STILL_CODECS and num_packets(path, stream.index, 2) == 1
+def covers(container: InputContainer, path: Path) -> set[int]:
+    """Indices of the streams that are the picture on a record's sleeve: marked so, or a single still picture next to sound. The file is read at
+    most once, whatever the number of such streams, and only until each has a second picture."""
+    marked = {s.index for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic}
+    if not container.streams.audio:
+        return marked
+    stills = {
+        stream.index: 0
+        for stream in container.streams.video
+        if stream.index not in marked and stream.codec_context and stream.codec_context.name in STILL_CODECS
+    }
+    if stills:
+        with open_media(path) as again:
+            for packet in packets_of(again, path, *(again.streams[index] for index in stills)):
+                stills[packet.stream.index] += packet.size > 0
+                if min(stills.values()) > 1:
+                    break
+    return marked | {index for index, count in stills.items() if count == 1}
 
 
 def packets_of(container: InputContainer, path: Path, *streams: Stream) -> Iterator[av.Packet]:
@@ -109,17 +121,6 @@ def joined_recordings(path: Path) -> VideoUnreadable:
     return VideoUnreadable(
         f"{path.name}: another stream begins inside the file, as in joined recordings; convert it with ffmpeg, or cut it there"
     )
-
-
-def num_packets(path: Path, stream_index: int, most: int) -> int:
-    """Packets of a stream, counted up to `most`: looks no further than these. Of a stream with less, reads the whole file."""
-    count = 0
-    with open_media(path) as container:
-        for packet in packets_of(container, path, container.streams[stream_index]):
-            count += packet.size > 0
-            if count == most:
-                break
-    return count
 
 
 def _num_pixels(stream: av.VideoStream) -> int:

@@ -16,6 +16,9 @@ ROUNDING_SECONDS = 0.002
 LEAST_SECONDS = 0.004
 """A shorter duration of the last picture is a muxer's way of saying that it has none."""
 
+MOST_STILL_SECONDS = 3600.0
+"""A header or a stored duration that lets the last picture stay longer is taken for a mistake, and the picture stays as long as the others."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -41,14 +44,15 @@ class Ending:
     @property
     def stays_seconds(self) -> float:
         """How long the last picture is shown. The header may lengthen it, and decides where the rate varies."""
-        guess = max(self.own_seconds, self.gap_seconds, 0.001)
+        own = self.own_seconds if self.own_seconds <= MOST_STILL_SECONDS else 0.0
+        guess = max(own, self.gap_seconds, 0.001)
         exact = self.given_seconds
         if exact is None and self.promised_seconds is not None and self.parts.state == WHOLE:
             exact = self.promised_seconds - self.last_seconds
-        if exact is None or exact < LEAST_SECONDS or abs(exact - guess) <= ROUNDING_SECONDS:
+        if exact is None or not LEAST_SECONDS <= exact <= MOST_STILL_SECONDS or abs(exact - guess) <= ROUNDING_SECONDS:
             return guess
         # A rounded header does not cut the last picture of a constant rate, nor of one that varies a little.
-        is_constant = abs(self.own_seconds - self.gap_seconds) <= ROUNDING_SECONDS
+        is_constant = abs(own - self.gap_seconds) <= ROUNDING_SECONDS
         is_usual = is_constant if self.given_seconds is None else exact > guess / 2
         return guess if exact < guess and is_usual else exact
 

@@ -8,7 +8,7 @@ import pytest
 
 from longtake.extract.decode.probe import probe
 from longtake.extract.errors import VideoMissing
-from tests.extract.media import write_video
+from tests.extract.media import remux, write_video
 
 
 def test_a_plain_file(tmp_path):
@@ -33,3 +33,19 @@ def test_the_last_picture_that_is_shown_is_not_the_last_packet(tmp_path):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     assert probe(path, exact=False).timeline.end_seconds == pytest.approx(2.04, abs=0.002)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+@pytest.mark.parametrize("still, end", [(1800.0, 1801.16), (1.4 * 86400.0, 1.2)])
+def test_a_last_picture_of_half_an_hour_stays_and_one_of_days_is_a_mistake(tmp_path, suffix, still, end):
+    """The length is in the index of MP4, in the block and the header of Matroska."""
+    source = write_video(tmp_path / "a.mkv", 30, codec="libvpx" if suffix == "webm" else "libx264")
+
+    def lengthen(packet):
+        if packet.pts * packet.time_base > 1.15:
+            packet.duration = round(still / packet.time_base)
+        return True
+
+    info = probe(remux(source, tmp_path / f"b.{suffix}", lengthen), exact=False)
+    assert len(info.timeline) == 30
+    assert info.timeline.end_seconds == pytest.approx(end, abs=0.01)

@@ -11,7 +11,7 @@ import pytest
 
 from longtake.extract.decode import get_decoder, streams
 from longtake.extract.decode.sound import original_rate, read_sound
-from longtake.extract.decode.streams import num_packets, open_media, picture_stream, sound_stream
+from longtake.extract.decode.streams import covers, open_media, picture_stream, sound_stream
 from longtake.extract.errors import ExtractError, SoundMissing, VideoError, VideoUnreadable
 from longtake.extract.views.overlay import draw_overlay
 from tests.extract.media import PYAV, WHOLE, write_av, write_video
@@ -117,6 +117,26 @@ def test_a_video_next_to_a_larger_cover(tmp_path, suffix, marked):
     assert (info.codec, info.width, len(info.timeline)) == ("h264", 64, 10)
 
 
+def test_many_still_pictures_take_one_reading(tmp_path, monkeypatch):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16_000, layout="mono")
+        stills = [container.add_stream("mjpeg", rate=25) for _ in range(8)]
+        for still in stills:
+            still.width, still.height, still.pix_fmt = 64, 48, "yuvj420p"
+        for number, still in enumerate(stills):
+            for _ in range(1 + (number == 5)):
+                container.mux(still.encode(av.VideoFrame(64, 48, "yuvj420p")))
+            container.mux(still.encode(None))
+        container.mux(sound.encode(None))
+    opened = []
+    monkeypatch.setattr(streams, "open_media", lambda path: opened.append(path) or open_media(path))
+    with open_media(path) as container:
+        found = covers(container, path)
+        assert found == {1, 2, 3, 4, 5, 7, 8} and len(opened) == 1
+        assert picture_stream(container, path, found).index == 6
+
+
 def test_motion_jpeg_with_sound_is_a_video(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
@@ -135,7 +155,6 @@ def test_the_first_sound_stream_that_can_be_decoded(tmp_path):
     path = write_av(tmp_path / "a.mkv", seconds=1)
     with open_media(path) as container:
         assert sound_stream(container, path).index == 1
-    assert num_packets(path, 1, 2) == 2 and 10 < num_packets(path, 1, 10_000) < 100
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
     with open_media(path) as container:
         assert sound_stream(container, path) is None

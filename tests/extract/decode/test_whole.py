@@ -49,6 +49,11 @@ def test_the_structure_decides_before_the_seconds(facts, missing):
         ({"given_seconds": 0.0, "own_seconds": 0.0}, 2.0),
         ({"given_seconds": 0.03, "own_seconds": 0.03}, 2.0),
         ({"own_seconds": 0.0, "gap_seconds": 0.0}, 1.961),
+        # An hour is a still; more is a mistake of the header, of the container, or of the packet.
+        ({"promised_seconds": 3601.9, "parts": Parts(WHOLE)}, 3601.9),
+        ({"promised_seconds": 86400.0, "parts": Parts(WHOLE)}, 2.0),
+        ({"given_seconds": 89478.0, "own_seconds": 89478.0}, 2.0),
+        ({"own_seconds": 89478.0}, 2.0),
     ],
 )
 def test_how_long_the_last_picture_stays(facts, end):
