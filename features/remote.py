@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from longtake.features.errors import NotAStore
@@ -16,8 +17,12 @@ BLOCK_BYTES = 1 << 17
 """Fetched at a time from an HDF5 file: a quarter of the features of one routine, or the tables of five hundred videos."""
 
 MOST_METADATA_BYTES = 1 << 28
-CONNECT_SECONDS, READ_SECONDS = 30.0, 60.0
-"""How long a web server may take to accept a connection, and to send the next bytes."""
+MOST_OBJECT_BYTES = 1 << 28
+"""Of one file of a Zarr store; ours are of at most 64 MiB. Without a limit, a server that never ends fills the memory."""
+CONNECT_SECONDS, READ_SECONDS, MOST_SECONDS = 30.0, 60.0, 3600.0
+"""How long a server may take to accept a connection, to send the next bytes, and for all of one answer."""
+S3_ATTEMPTS = 3
+"""Of each request, in all; the clients' own default is 25, one inside the other."""
 
 
 def name_of(path: Path | str) -> str:
@@ -36,47 +41,104 @@ def plain_errors(url: str) -> Iterator[None]:
         # fsspec raises it for every failure of a web server.
         cause = error.__cause__
         if isinstance(cause, failures()) and getattr(cause, "status", None) not in (404, 410):
-            raise NotAStore(f"cannot read {url}: {_reason(cause)}") from error
+            raise NotAStore(f"cannot read {url}: {_words(cause)}") from error
         raise NotAStore(f"no feature store at {url}") from error
+    except RecursionError as error:  # botocore follows redirects to other regions, and they may go in circles
+        raise NotAStore(f"cannot read {url}: the server redirects without end") from error
     except ImportError as error:
         raise NotAStore(f"{url} needs another package: python -m pip install 'longtake[remote]' ({error})") from error
     except failures() as error:
-        raise NotAStore(f"cannot read {url}: {_reason(error)}") from error
+        raise NotAStore(f"cannot read {url}: {_words(error)}") from error
 
 
-def _reason(error: BaseException) -> str:
-    status = getattr(error, "status", None)
+def reason(error: BaseException) -> str:
+    """What a server or the way to it did wrong, where the client's own words do not say it; else empty."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and len(causes) < 8:
+        causes.append(cause)
+    for name in (type(cause).__name__ for cause in causes):
+        if name in ("ConnectionTimeoutError", "ConnectTimeoutError"):
+            return f"the server did not answer in time: no connection within {CONNECT_SECONDS:g} s; try again later"
+        if name in ("SocketTimeoutError", "ServerTimeoutError", "ReadTimeoutError"):
+            return f"the server did not answer in time: it sent nothing for {READ_SECONDS:g} s; try again later"
+        if name == "TooManyRedirects":
+            return "the server redirects without end"
     if isinstance(error, TimeoutError):
-        return "the server did not answer in time; try again later"
-    if type(error).__name__ == "TooManyRedirects":
-        return "the server redirects without end"
-    if isinstance(status, int) and status >= 500:
+        return f"the server did not answer in time: its answer took more than {MOST_SECONDS:g} s; try again later"
+    status = next(filter(None, map(_status, causes)), 0)
+    if status >= 500:
         return f"the server failed with status {status}; try again later"
     if status in (401, 403):
         return f"the server refuses access, with status {status}"
-    return str(error) or type(error).__name__
+    return (
+        f"the server redirects, with status {status}, to where the client does not follow"
+        if 300 <= status < 400
+        else ""
+    )
 
 
-def storage_options(url: str) -> dict[str, object]:
-    """Options of fsspec for a URL: time limits for web servers, which else may stay silent for minutes."""
-    if not url.startswith(("http://", "https://")):
-        return {}
-    try:
+def _status(error: BaseException) -> int:
+    """Of the answer that is the cause of an error, in aiohttp and in botocore; 0 if there is none."""
+    answer = getattr(error, "response", None)
+    known = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+    status = known or getattr(error, "status", None)
+    return status if isinstance(status, int) else 0
+
+
+def _words(error: BaseException) -> str:
+    return reason(error) or " ".join(str(error).split()) or type(error).__name__
+
+
+def open_filesystem(url: str, *, asynchronous: bool = False) -> tuple[Any, str]:
+    """fsspec's file system for a URL, with time limits, and the path in it."""
+    import fsspec
+
+    options: dict[str, object] = {}
+    if url.startswith(("http://", "https://")):
         import aiohttp
-    except ImportError:  # fsspec names the package
-        return {}
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-    return {"client_kwargs": {"timeout": limits}}
+
+        limits = aiohttp.ClientTimeout(total=MOST_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        return _bounded_http()(asynchronous=asynchronous, client_kwargs={"timeout": limits}), url
+    if url.startswith(("s3://", "s3a://")):
+        attempts = {"total_max_attempts": S3_ATTEMPTS, "mode": "standard"}
+        options["config_kwargs"] = {
+            "connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": attempts,
+        }  # fmt: skip
+    filesystem, path = fsspec.core.url_to_fs(url, asynchronous=asynchronous, **options)
+    if options:
+        filesystem.retries = 1  # botocore repeats already
+    return filesystem, path
+
+
+@cache
+def _bounded_http() -> Any:
+    from fsspec.implementations.http import HTTPFileSystem
+
+    class BoundedHTTP(HTTPFileSystem):
+        """Reads files piece by piece and stops at the limit. Where a server ignores ranges, the range is cut out of the file here."""
+
+        async def _cat_file(self, url: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
+            ranged = start is not None or end is not None
+            headers = {"Range": await self._process_limits(url, start, end)} if ranged else {}
+            session = await self.set_session()
+            async with session.get(self.encode_url(url), headers=headers) as answer:
+                self._raise_not_found_for_status(answer, url)
+                body = bytearray()
+                async for piece in answer.content.iter_chunked(1 << 16):
+                    body += piece
+                    if len(body) > MOST_OBJECT_BYTES:
+                        raise NotAStore(f"{url} has more than {MOST_OBJECT_BYTES} bytes, which no file of a store has")
+                return bytes(body[start:end] if ranged and answer.status == 200 else body)
+
+    return BoundedHTTP
 
 
 def require_bounded(url: str) -> None:
     """Raise `NotAStore` if a web server does not state the size of a file, or states more than `MOST_METADATA_BYTES`. A body without a
     size may never end, and it is read into the memory."""
-    import fsspec
-
     if url.startswith(("http://", "https://")):
         with plain_errors(url):
-            filesystem, path = fsspec.core.url_to_fs(url, **storage_options(url))
+            filesystem, path = open_filesystem(url)
             _require_size(url, filesystem.info(path).get("size"), MOST_METADATA_BYTES)
 
 
@@ -96,10 +158,8 @@ def failures() -> tuple[type[Exception], ...]:
 
 def open_binary(url: str) -> BinaryIO:
     """A file at a URL; only the blocks that are read are fetched. Raises `NotAStore`."""
-    import fsspec
-
     with plain_errors(url):
-        filesystem, path = fsspec.core.url_to_fs(url, **storage_options(url))
+        filesystem, path = open_filesystem(url)
         file: BinaryIO = filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
         _require_size(url, getattr(file, "size", None))
         return file

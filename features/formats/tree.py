@@ -15,7 +15,7 @@ import numpy as np
 from longtake.features.columns import ArrayLike
 from longtake.features.content import Storage
 from longtake.features.errors import NotAStore
-from longtake.features.remote import failures
+from longtake.features.remote import failures, reason
 from longtake.features.stream import require_memory
 
 MAGIC = "longtake-features"
@@ -43,7 +43,7 @@ def damage() -> tuple[type[Exception], ...]:
 
 def one_line(error: BaseException) -> str:
     """The message of an error; the lines of a list of faults are separated by semicolons."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = reason(error) or (error.strerror if isinstance(error, OSError) and error.strerror else str(error))
     return " ".join(text.replace(":\n", ": ").replace("\n", "; ").split()) or type(error).__name__
 
 

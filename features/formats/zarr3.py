@@ -26,12 +26,14 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync as wait_for
 from zarr.errors import ZarrUserWarning
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import LocalStore
 
 from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
+from longtake.features.formats.bounded import READ_WITH
 from longtake.features.formats.disk import sync
+from longtake.features.formats.remote_files import open_files
 from longtake.features.formats.tree import (
     MAGIC,
     PIECE_ROWS,
@@ -44,7 +46,7 @@ from longtake.features.formats.tree import (
 )
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
-from longtake.features.remote import plain_errors, require_bounded, storage_options
+from longtake.features.remote import plain_errors, require_bounded
 from longtake.features.store import Store
 from longtake.features.stream import BLOCK_BYTES
 from longtake.files import Writer, require_regular
@@ -117,11 +119,11 @@ def _opened(path: Path | str, *, read_only: bool) -> Iterator[Files]:
     with warnings.catch_warnings(), plain_errors(path) if isinstance(path, str) else nullcontext():
         # Zarr warns that consolidated metadata are not yet in its specification. FORMAT.md describes them.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        with zarr.config.set({"array.write_empty_chunks": True, "json_indent": None}):
+        with zarr.config.set({"array.write_empty_chunks": True, "json_indent": None, **READ_WITH}):
             if isinstance(path, str):
                 if read_only:
                     require_bounded(f"{path.rstrip('/')}/zarr.json")
-                yield FsspecStore.from_url(path, storage_options=storage_options(path), read_only=read_only)
+                yield open_files(path, read_only=read_only)
             else:
                 yield LocalStore(path, read_only=read_only)
 
@@ -239,7 +241,8 @@ def open_file(path: Path | str) -> Store:
         raise NotAStore(f"{path} is a file; a Zarr store is a folder")
     try:
         with _opened(path, read_only=True) as files:
-            root = zarr.open_group(files, mode="r", use_consolidated=True)
+            # Version 3 alone is one request; requests for version 2 would still be under way when the first has failed.
+            root = zarr.open_group(files, mode="r", zarr_format=3, use_consolidated=True)
             if root.attrs.get("format") != MAGIC:
                 raise NotAStore("it does not say that it is one (attribute 'format')")
             current = str(root.attrs["current"])

@@ -7,11 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+RANGES = True
+"""Whether the server of a folder serves ranges of files, as all but simple ones do."""
+
 
 @contextmanager
-def http_server(folder: Path):
-    """Yields the URL of `folder` and a list to which every answer's length is added."""
+def http_server(folder: Path, *, endless: str = ""):
+    """Yields the URL of `folder` and a list to which every answer's length is added. Files with `endless` in their path never end."""
     sent: list[int] = []
+    stop = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -29,9 +33,17 @@ def http_server(folder: Path):
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            if endless and endless in self.path and with_body:
+                self.send_response(200)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                with suppress(OSError):
+                    while not stop.is_set():
+                        sent.append(self.wfile.write(bytes(1 << 16)))
+                return
             data = path.read_bytes()
             total = len(data)
-            wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")) if RANGES else None
             if wanted and wanted[1]:
                 begin, end = int(wanted[1]), min(int(wanted[2] or total - 1), total - 1)
             elif wanted:
@@ -56,6 +68,7 @@ def http_server(folder: Path):
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}", sent
     finally:
+        stop.set()
         server.shutdown()
         server.server_close()
 

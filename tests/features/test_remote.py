@@ -149,10 +149,32 @@ def test_failures_of_a_web_server_are_named(monkeypatch, suffix):
         "status-404": "no feature store at",
         "loop": "cannot read .*: the server redirects without end",
         "endless": "does not state the size of the file",
-        "silent": "cannot read .*: the server did not answer in time",
+        "silent": "cannot read .*: the server did not answer in time: it sent nothing for 0.2 s; try again later",
     }
     with failing_server() as url:
         for how, words in cases.items():
             with pytest.raises(NotAStore, match=words) as caught:
                 open_store(f"{url}/{how}/s{suffix}")
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how, words", [
+    ("silent", "cannot read s3://silent/s.*: the server did not answer in time: it sent nothing for 0.2 s; try again later"),
+    ("status-503", "cannot read s3://.*: the server failed with status 503; try again later"),
+    ("status-403", "cannot read s3://.*: the server refuses access, with status 403"),
+    ("status-301", "cannot read s3://.*: the server redirects"),
+])  # fmt: skip
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_failures_of_an_object_store_are_named(monkeypatch, suffix, how, words):
+    from s3fs import S3FileSystem
+
+    monkeypatch.setattr(remote, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "S3_ATTEMPTS", 1)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "test")
+    with failing_server() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        S3FileSystem.clear_instance_cache()
+        with pytest.raises(NotAStore, match=words) as caught:
+            open_store(f"s3://{how}/s{suffix}")
+        assert "\n" not in str(caught.value)
