@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
 
 PATH = click.Path(path_type=Path)
+BENCHES = Path(__file__).with_name("bench") / "files"
+"""Installed bench files."""
 
 
 store_option = partial(click.option, "--features", "store_path", type=StorePath())
@@ -93,6 +96,39 @@ def training_options(command: Callable) -> Callable:
     ):
         command = option(command)
     return command
+
+
+def cluster_options_of(workers: str) -> Callable:
+    """Where cells are trained; `cells_executor` takes what they say. `workers` is the help of the first."""
+
+    def add(command: Callable) -> Callable:
+        for option in (
+            click.option("--cluster-options", type=PATH, help="TOML file with the options of the batch system."),
+            click.option(
+                "--cluster",
+                help="local, slurm, pbs, ..., or tcp://HOST:PORT, as for extract run; needs the extract extra.",
+            ),
+            click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help=workers),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def cells_executor(
+    workers: int, cluster: str | None, cluster_options: Path | None, progress: Progress
+) -> AbstractContextManager[Executor | None]:
+    """None where this process trains."""
+    from longtake.train.extras import from_extract
+    from longtake.train.runs.cells import processes
+
+    if cluster_options and not cluster:
+        raise click.UsageError("--cluster-options goes with --cluster: without it, this machine trains")
+    if cluster:
+        note = lambda line: progress.say("note", line, always=True, message=line)  # noqa: E731
+        return from_extract("executor", "--cluster")(cluster, workers, cluster_options, note)
+    return processes(workers) if workers > 1 else nullcontext(None)
 
 
 @click.group(cls=Console)
@@ -343,11 +379,7 @@ def report(
     "--backbone", "backbones", multiple=True, help="May be repeated. Default: all of the store but the sound."
 )
 @training_options
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
-@click.option(
-    "--cluster", help="local, slurm, pbs, ..., or tcp://HOST:PORT, as for extract run; needs the extract extra."
-)
-@click.option("--cluster-options", type=PATH, help="TOML file with the options of the batch system.")
+@cluster_options_of("Runs at a time.")
 @click.option("--out", type=PATH, required=True, help="Folder of the sweep; finished runs in it are kept.")
 @progress_options
 @json_option
@@ -364,11 +396,8 @@ def sweep(
     Example: train sweep --features features/rg.h5 --head gdlt --head gslm --seeds 3 --workers 2 --out sweeps/rg
     """
     from longtake.train import sweep as sweeping
-    from longtake.train.extras import from_extract
     from longtake.train.runs.tables import RANDOM_NOTE
 
-    if cluster_options and not cluster:
-        raise click.UsageError("--cluster-options goes with --cluster: without it, this machine trains")
     shown = how_shown(quiet, verbose, as_json)
     chosen = {name: value for name, value in choices.items() if value not in (None, ())}
     if settings:
@@ -379,12 +408,7 @@ def sweep(
     cells = sweeping.cells_of(store_path, heads, backbones, categories, seeds, chosen)
     failed = []
     with Progress(len(sweeping.not_done(out, cells)), "run", shown) as progress:
-        if cluster:
-            note = lambda line: progress.say("note", line, always=True, message=line)  # noqa: E731
-            made = from_extract("executor", "--cluster")(cluster, workers, cluster_options, note)
-        else:
-            made = sweeping.processes(workers) if workers > 1 else nullcontext(None)
-        with made as executor:
+        with cells_executor(workers, cluster, cluster_options, progress) as executor:
             for outcome in sweeping.run_sweep(out, store_path, cells, chosen, executor):
                 progress.step(outcome.cell.folder)
                 line = f"{outcome.cell.folder}: {outcome.error or 'done'}"
@@ -398,6 +422,87 @@ def sweep(
         echo("\n".join([sweeping.format_sweep(lines), *([RANDOM_NOTE] if random_weights else [])]))
     for one in failed:
         echo(f"failed: {one.cell.folder}: {one.error}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument(
+    "bench_name", metavar="FILE", shell_complete=completes(lambda: [path.stem for path in BENCHES.glob("*.toml")])
+)
+@click.option(
+    "--features",
+    "stores",
+    multiple=True,
+    metavar="[NAME=]STORE",
+    help="The store of a dataset of the bench. Default: as in FILE.",
+)
+@click.option(
+    "--out", type=PATH, help="Folder of the results; finished cells in it are kept.  [default: runs/bench-NAME]"
+)
+@click.option("--only", multiple=True, metavar="HEAD", help="Train only this row of FILE; may be repeated.")
+@click.option("--seeds", type=click.IntRange(1), help="Default: as in FILE.")
+@click.option("--device", default=Options.device, show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--parallel",
+    default=Options.parallel,
+    show_default=True,
+    help="Models of a cell trained at the same time: none, stacked as one, in processes, or auto.",
+)
+@cluster_options_of("Cells at a time.")
+@click.option(
+    "--keep-heads/--no-keep-heads", default=True, show_default=True, help="Keep the weights of finished cells."
+)
+@click.option("--table-only", is_flag=True, help="Train nothing: show what --out holds. Needs no store.")
+@click.option(
+    "--join", "joined", type=PATH, multiple=True, help="Folder of another bench, whose rows are added; may be repeated."
+)
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "latex"]), default="text", show_default=True)
+@progress_options
+@json_option
+def bench(
+    bench_name: str, stores: tuple[str, ...], out: Path | None, only: tuple[str, ...], seeds: int | None, workers: int,
+    cluster: str | None, cluster_options: Path | None, table_only: bool, joined: tuple[Path, ...], form: str,
+    quiet: bool, verbose: bool, as_json: bool, **how: Any,
+) -> None:  # fmt: skip
+    """Train every head of the bench FILE by every split and seed, and write the leaderboard. Run the same command again to resume.
+
+    FILE is a TOML file, or the name of an installed one, such as fisv. What cannot be trained is a row with its reason. Exit status 1 when
+    cells failed.
+
+    Example: train bench fisv --features features/fisv.h5 --out runs/bench-fisv
+    """
+    from longtake.train.bench import formats
+    from longtake.train.bench.cells import FAILED, read_sources
+    from longtake.train.bench.file import find_bench, read_bench
+    from longtake.train.bench.leaderboard import tables
+    from longtake.train.bench.run import jobs, num_waiting, run_bench, sources_of
+
+    path = find_bench(bench_name)
+    made = read_bench(path)
+    made = replace(made, seeds=seeds) if seeds else made
+    out = out or Path("runs") / f"bench-{path.stem}"
+    failed = []
+    if table_only:
+        sources = read_sources(out)
+    else:
+        sources = sources_of(made, stores)
+        todo = jobs(made, sources, out, only, **how)
+        with Progress(num_waiting(todo), "cell", how_shown(quiet, verbose, as_json)) as progress:
+            with cells_executor(workers, cluster, cluster_options, progress) as executor:
+                for outcome in run_bench(todo, sources, out, executor):
+                    progress.step(outcome.cell.folder)
+                    line = f"{outcome.cell.folder}: {f'{outcome.kind}: {outcome.reason}' if outcome.kind else 'done'}"
+                    progress.say("cell", line, cell=asdict(outcome.cell), kind=outcome.kind, reason=outcome.reason)
+                    failed += [outcome] if outcome.kind == FAILED else []
+    board = tables(made, out, sources, joined)
+    written = formats.write_board(made, board, out)
+    if as_json:
+        print_json(formats.to_json(made, board))
+    elif not quiet:
+        echo(formats.format_board(made, board, form))
+        echo(f"written: {', '.join(map(str, written))}")
+    for one in failed:
+        echo(f"failed: {one.cell.folder}: {one.reason}", err=True)
     sys.exit(1 if failed else 0)
 
 

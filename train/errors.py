@@ -18,6 +18,10 @@ class DataError(TrainError, ValueError):
     """A store that lacks what the head or the protocol needs."""
 
 
+class MissingPackage(TrainError):
+    """A package of an extra that is not installed."""
+
+
 class CheckpointError(TrainError, ValueError):
     """A checkpoint that is not one, or does not fit the head."""
 

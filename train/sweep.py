@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from longtake.checks import build
 from longtake.errors import LongtakeError, LongtakeWarning
 from longtake.features.store import Store, open_store
 from longtake.files import require_regular, write_whole
-from longtake.processes import end_with_starter
 from longtake.terminal import finite
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError, TrainError
@@ -31,6 +28,7 @@ from longtake.train.protocol.options import Options
 from longtake.train.protocol.settings import settings_kinds
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.runs import compare
+from longtake.train.runs.cells import run_cells
 from longtake.train.runs.fit import fit, options_of
 from longtake.train.runs.records import CONFIG, Tested, number, only_known, read_config, read_metrics, read_values
 
@@ -155,22 +153,6 @@ def _data_ids(store: Store, head: str, backbone: str, categories: set[str], choi
     }
 
 
-def processes(number: int) -> Executor:
-    """So many, which share the threads that torch takes here."""
-    threads = max(torch.get_num_threads() // number, 1)
-    # A fork of a process whose torch has run threads hangs.
-    return ProcessPoolExecutor(number, get_context("spawn"), _begin, (threads,))
-
-
-def _begin(threads: int) -> None:
-    """In a process: Ctrl-C ends it, as the system does, and not just the cell that it is at, after which it would take the next."""
-    end_with_starter()
-    torch.set_num_threads(threads)
-    # Not where a shell ignores it, as for commands in the background: the first process continues then.
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if not (out / cell.folder / DONE).exists()]
 
@@ -197,23 +179,10 @@ def run_sweep(
     write_whole(stamp, text)
     waiting = not_done(out, cells)
     where = out.absolute(), store_path if "://" in str(store_path) else Path(store_path).absolute()
-    if executor is None:
-        for cell in waiting:
-            yield run_cell(*where, cell, choices)
-        return
-    futures = {executor.submit(run_cell, *where, cell, choices): cell for cell in waiting}
-    try:
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except Exception as error:  # what ended a worker's process is this cell's outcome, not the sweep's end
-                yield Outcome(futures[future], f"{type(error).__name__}: {error}")
-    finally:
-        for future in futures:
-            future.cancel()
+    yield from run_cells(waiting, partial(run_cell, *where, choices=choices), Outcome, executor)
 
 
-def run_cell(out: Path, store_path: Path | str, cell: Cell, choices: dict[str, Any]) -> Outcome:
+def run_cell(out: Path, store_path: Path | str, cell: Cell, *, choices: dict[str, Any]) -> Outcome:
     """One run, in a process that may be on another machine."""
     folder = out / cell.folder
     try:

@@ -12,9 +12,10 @@ import torch
 from longtake.features.content import StreamPlan, consecutive
 from longtake.features.store import open_store, write_store
 from longtake.train.cli import main
+from longtake.train.runs.cells import processes
 from longtake.train.runs.fit import fit
 from longtake.train.runs.folder import BEST_ON_TEST
-from longtake.train.sweep import cells_of, processes, read_sweep
+from longtake.train.sweep import cells_of, read_sweep
 from tests.calls import group_ends, invoke, started, wait_for
 from tests.train.planted import planted_store
 

@@ -1,0 +1,130 @@
+"""The leaderboard's figures are those of the runs, and what cannot be compared has no rank."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from longtake.train.bench.cells import read_sources
+from longtake.train.bench.file import read_bench
+from longtake.train.bench.leaderboard import tables
+from longtake.train.errors import DataError
+from longtake.train.metrics import average
+
+
+def row_of(table, name):
+    (row,) = [row for row in table.rows if row.name == name]
+    return row
+
+
+def metrics_of(made, head, split, seed=0):
+    (path,) = made.out.glob(f"planted-{head}-*-{split}-seed{seed}/metrics.json")
+    return json.loads(path.read_text())
+
+
+def test_figures_are_those_of_the_runs(made):
+    official, random = made.tables
+    for table, split in ((official, "official"), (random, "random")):
+        expected = {
+            f"{row['category']} {row['score']}".strip(): row for row in metrics_of(made, "ridge", split)["table"]
+        }
+        row = row_of(table, "ridge")
+        assert table.columns == tuple(expected) == ("A total", "A other", "average")
+        for column, values in expected.items():
+            assert row.figures[column]["spearman"].value == pytest.approx(values["spearman"], abs=1e-6)
+            assert row.figures[column]["mse"].value == pytest.approx(values["mse"], rel=1e-4)
+
+
+def test_seeds_are_averaged_by_z_after_folds(made):
+    by_seed = []
+    for seed in (0, 1):
+        tests = [m["test"] for m in metrics_of(made, "gdlt", "random", seed)["models"] if m["score"] == "total"]
+        by_seed.append(average((t["spearman"], t["num_videos"]) for t in tests))
+    found = row_of(made.tables[1], "gdlt")
+    assert found.num_seeds == 2 and found.figures["A total"]["spearman"].value == pytest.approx(
+        average(by_seed)[0], abs=1e-6
+    )
+
+
+def test_intervals_ranks_costs_and_marks(made):
+    _, table = made.tables
+    ridge, gdlt = row_of(table, "ridge"), row_of(table, "gdlt")
+    figure = ridge.figures["average"]["spearman"]
+    assert figure.low < figure.value < figure.high
+    assert (ridge.rank, gdlt.rank) == (1, 2) and 1 <= ridge.rank_low <= ridge.rank_high <= 2
+    assert gdlt.parameters > 1000 and ridge.parameters is None and gdlt.seconds_per_model > 0
+    assert gdlt.marks == ("2 epochs, its preset has 100",) and ridge.marks == ()
+    assert table.num_videos == 24 and "too few" in table.note
+    heard = table.rows[-1]
+    assert (heard.name, heard.state, heard.rank) == ("heard", "not applicable", None) and "needs sound" in heard.reason
+
+
+def test_cells_that_were_not_run(made, tmp_path):
+    shutil.copytree(made.out, tmp_path / "out")
+    for path in (tmp_path / "out").glob("*-heard-*/reason.json"):
+        path.unlink()
+    for path in (tmp_path / "out").glob("*-gdlt-*-seed1/bench.json"):
+        path.unlink()
+    table = tables(read_bench(made.file), tmp_path / "out", read_sources(made.out))[0]
+    assert row_of(table, "heard").state == "not run"
+    gdlt = row_of(table, "gdlt")
+    assert gdlt.num_seeds == 1 and "1 of 2 seeds" in gdlt.marks
+
+
+def changed_marks(folder, change):
+    for path in folder.glob("*/bench.json"):
+        done = json.loads(path.read_text())
+        change(done)
+        path.write_text(json.dumps(done))
+
+
+def test_results_of_others(made, tmp_path):
+    """They have ranks on the same features; features of another recipe are marked, other labels refused."""
+    bench, sources = read_bench(made.file), read_sources(made.out)
+    theirs = shutil.copytree(made.out, tmp_path / "theirs")
+    table = tables(bench, made.out, sources, [theirs])[1]
+    assert {row.name for row in table.rows if row.rank} == {"ridge", "gdlt", "ridge (theirs)", "gdlt (theirs)"}
+    assert row_of(table, "ridge").rank == row_of(table, "ridge (theirs)").rank == 1
+
+    changed_marks(theirs, lambda done: done["stamp"].update(recipe_id="0123456789abcdef"))
+    table = tables(bench, made.out, sources, [theirs])[1]
+    other = row_of(table, "ridge (theirs)")
+    assert other.rank is None and other.marks == ("features of another recipe, 0123456789abcdef",)
+    assert row_of(table, "ridge").rank == 1
+
+    changed_marks(theirs, lambda done: done["stamp"].update(labels="0"))
+    with pytest.raises(DataError, match="other labels of planted, 0, than this bench"):
+        tables(bench, made.out, sources, [theirs])
+
+
+def test_no_average_over_a_part_of_the_columns(made, tmp_path):
+    out = shutil.copytree(made.out, tmp_path / "out")
+    for path in out.glob("*-gdlt-*/bench.json"):
+        done = json.loads(path.read_text())
+        done["units"] = done["units"][:1]
+        path.write_text(json.dumps(done))
+    gdlt = row_of(tables(read_bench(made.file), out, read_sources(out))[1], "gdlt")
+    assert gdlt.rank is None and "average" not in gdlt.figures and "1 of 2 columns, so no average" in gdlt.marks
+
+
+def test_other_test_videos_have_no_rank(made, tmp_path):
+    out = shutil.copytree(made.out, tmp_path / "out")
+    theirs = shutil.copytree(made.out, tmp_path / "theirs")
+    for path in out.glob("*-gdlt-*-random-*/predictions.csv"):
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([lines[0], *[line.replace("A_0", "B_0") for line in lines[1:]]]) + "\n")
+    table = tables(read_bench(made.file), out, read_sources(out), [theirs])[1]
+    assert row_of(table, "gdlt").rank is None and any("other videos" in mark for mark in row_of(table, "gdlt").marks)
+    assert row_of(table, "ridge").rank == 1
+
+
+def test_undefined_correlations_are_missing(made, tmp_path):
+    out = shutil.copytree(made.out, tmp_path / "out")
+    for path in out.glob("*-gdlt-*/predictions.csv"):
+        lines = [line.rsplit(",", 1)[0] + ",5.0" for line in path.read_text().splitlines()[1:]]
+        path.write_text("\n".join([path.read_text().splitlines()[0], *lines]) + "\n")
+    gdlt = row_of(tables(read_bench(made.file), out, read_sources(out))[1], "gdlt")
+    assert math.isnan(gdlt.figures["average"]["spearman"].value) and np.isfinite(gdlt.figures["average"]["mse"].value)
+    assert gdlt.rank == 2

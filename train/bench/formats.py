@@ -1,0 +1,211 @@
+"""The leaderboard as text, Markdown, LaTeX, JSON, and as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from longtake.files import write_whole
+from longtake.safe_text import in_markdown, in_page
+from longtake.terminal import finite
+from longtake.train.bench.file import METRICS, Bench
+from longtake.train.bench.leaderboard import DONE_STATE, Figure, Row, Table
+from longtake.train.protocol.summary import AVERAGE
+from longtake.train.runs.compare import FORMATS, Line
+from longtake.train.runs.folder import versions
+from longtake.train.runs.tables import RANDOM_NOTE, text_table
+
+PAGE = Path(__file__).with_name("page.html")
+CORRELATIONS = ("spearman", "within_group")
+NAME = "leaderboard"
+PAPERS_NOTE = (
+    "As the papers print them, by their own rules: the official split, and the epoch that was best on the test videos. They are not comparable "
+    "with the rows above, and have no rank."
+)
+HOW = (
+    "Result after the last epoch. In brackets: 95% intervals (BCa bootstrap of the test videos or their groups). Rank: by {metric}, with the "
+    "ranks that the test videos cannot exclude, from the same resamples for all rows. Seconds of training and trained parameters are of one model."
+)
+
+
+def how(bench: Bench) -> str:
+    return HOW.format(metric=METRICS[bench.metrics[0]])
+
+
+def title(table: Table) -> str:
+    return f"{table.dataset}, {table.split}: {table.about}; {table.note or f'{table.num_videos} tested videos'}"
+
+
+def format_board(bench: Bench, tables: Sequence[Table], form: str) -> str:
+    """All tables in one text. `form` is `text`, `markdown` or `latex`."""
+    parts = []
+    last_of = {table.dataset: table for table in tables}
+    for table in tables:
+        intervals = form != "text"
+        made = text_table(headers(table), [cells(table, row, intervals) for row in table.rows], FORMATS[form])
+        parts += [_heading(title(table), form), made]
+        notes = [f"{row.name} ({row.features}): {note}" for row in table.rows for note in notes_of(row)]
+        parts += ["\n".join(_note(note, form) for note in notes)] if notes else []
+        if table.papers and table is last_of[table.dataset]:
+            rows = list(paper_cells(table))
+            parts += [_note(PAPERS_NOTE, form), text_table(paper_headers(table), rows, FORMATS[form])]
+    if any("RANDOM weights" in row.marks for table in tables for row in table.rows):
+        parts.append(_note(RANDOM_NOTE, form))
+    parts.append(_note(how(bench), form))
+    return "\n\n".join(parts)
+
+
+def _heading(text: str, form: str) -> str:
+    return {"markdown": f"## {in_markdown(text)}", "latex": f"% {' '.join(text.split())}"}.get(form, text)
+
+
+def _note(text: str, form: str) -> str:
+    return {"markdown": f"- {in_markdown(text)}", "latex": f"% {' '.join(text.split())}"}.get(form, text)
+
+
+def headers(table: Table) -> list[str]:
+    names = [f"{column} {' / '.join(METRICS[metric] for metric in table.metrics)}" for column in table.columns]
+    return ["rank", "head", "features", *names, "seeds", "s a model", "parameters"]
+
+
+def cells(table: Table, row: Row, intervals: bool) -> list[str]:
+    if row.state != DONE_STATE:
+        return ["", row.name, row.features, *[row.state, *[""] * len(table.columns)][: len(table.columns)], "", "", ""]
+    figures = [figure_text(row, column, table.metrics, intervals) for column in table.columns]
+    parameters = "closed form" if row.parameters is None else f"{row.parameters:,}"
+    name = row.name + (" *" if row.marks else "")
+    return [rank_text(row), name, row.features, *figures, str(row.num_seeds), seconds_text(row), parameters]
+
+
+def rank_text(row: Row) -> str:
+    if row.rank is None:
+        return ""
+    return f"{row.rank} ({row.rank_low}-{row.rank_high})"
+
+
+def seconds_text(row: Row) -> str:
+    seconds = row.seconds_per_model
+    return "" if seconds is None else f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
+
+
+def figure_text(row: Row, column: str, metrics: Sequence[str], intervals: bool) -> str:
+    figures = row.figures.get(column)
+    if figures is None:
+        return ""
+    # The interval of the first alone: of all, the column would be too wide.
+    return " / ".join(
+        one_text(figures[metric], metric, intervals and metric == metrics[0]) for metric in metrics if metric in figures
+    )
+
+
+def one_text(figure: Figure, metric: str, interval: bool) -> str:
+    if math.isnan(figure.value):
+        return "-"
+    form = "{:.3f}" if metric in CORRELATIONS else "{:.1f}"
+    text = form.format(figure.value)
+    return (
+        text + f" [{form.format(figure.low)}, {form.format(figure.high)}]"
+        if interval and math.isfinite(figure.low)
+        else text
+    )
+
+
+def notes_of(row: Row) -> Iterator[str]:
+    if row.reason:
+        yield f"{row.state}: {row.reason}"
+    yield from row.marks
+
+
+def paper_headers(table: Table) -> list[str]:
+    return ["method", "features", *(f"{column} rho / MSE" for column in table.columns), "figures of"]
+
+
+def paper_cells(table: Table) -> Iterator[list[str]]:
+    """A paper's average is its own, over its own columns; where it prints none, there is none."""
+    for line in table.papers:
+        yield [line.method, line.features, *(_paper_figure(line, column) for column in table.columns), line.source]
+
+
+def _paper_figure(line: Line, column: str) -> str:
+    keys = [key for key in (*line.spearman, *line.mse) if " ".join(filter(None, key)) == column]
+    if not keys:
+        return ""
+    rho, mse = line.spearman.get(keys[0]), line.mse.get(keys[0])
+    return " / ".join(["-" if rho is None else f"{rho:.3f}", "-" if mse is None else f"{mse:.2f}"])
+
+
+def to_json(bench: Bench, tables: Sequence[Table]) -> dict[str, Any]:
+    """For programs: null where a figure is undefined."""
+    named = [{**asdict(table), "papers": [line.to_dict() for line in table.papers]} for table in tables]
+    return dict(finite({"title": bench.title, "about": bench.about, "versions": versions(), "tables": named}))  # type: ignore[call-overload]
+
+
+def make_page(bench: Bench, tables: Sequence[Table]) -> str:
+    last_of = {table.dataset: table for table in tables}
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=True, finalize=in_page)
+    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(
+        bench=bench,
+        how=how(bench),
+        papers_note=PAPERS_NOTE,
+        versions=versions(),
+        tables=[_for_page(table, table is last_of[table.dataset]) for table in tables],
+    )
+
+
+def _for_page(table: Table, with_papers: bool) -> dict[str, Any]:
+    done = [row for row in table.rows if row.state == DONE_STATE]
+    return {
+        "title": title(table),
+        "labels": table.labels,
+        "headers": [*headers(table)[:3], "", *headers(table)[3:]],
+        "rows": [
+            {
+                "cells": cells(table, row, True),
+                "bar": bar(row, done, table),
+                "notes": list(notes_of(row)),
+                "recipe": row.recipe_id,
+            }
+            for row in table.rows
+        ],
+        "paper_headers": paper_headers(table),
+        "papers": list(paper_cells(table)) if with_papers else [],
+    }
+
+
+def bar(row: Row, rows: Sequence[Row], table: Table) -> Mapping[str, float] | None:
+    """Where the interval of the first metric begins and ends on a scale that holds those of all rows, in percent."""
+    if not table.columns:
+        return None
+    column, metric = (AVERAGE if AVERAGE in table.columns else table.columns[0]), table.metrics[0]
+    of_all = [row.figures[column][metric] for row in rows if column in row.figures]
+    ends = [value for one in of_all for value in (one.low, one.high, one.value) if math.isfinite(value)]
+    mine = row.figures.get(column, {}).get(metric)
+    if mine is None or math.isnan(mine.value) or max(ends) <= min(ends):
+        return None
+    low, high = (end if math.isfinite(end) else mine.value for end in (mine.low, mine.high))
+    scale = 100 / (max(ends) - min(ends))
+    begin, end, point = ((value - min(ends)) * scale for value in (low, high, mine.value))
+    return {"begin": round(begin, 2), "width": round(end - begin, 2), "point": round(point, 2)}
+
+
+def write_board(bench: Bench, tables: Sequence[Table], out: Path) -> list[Path]:
+    """leaderboard.txt, .md, .tex, .json and .html in the folder."""
+    texts = {
+        "txt": format_board(bench, tables, "text"),
+        "md": f"# {in_markdown(bench.title)}\n\n{in_markdown(bench.about)}\n\n"
+        + format_board(bench, tables, "markdown"),
+        "tex": format_board(bench, tables, "latex"),
+        "json": json.dumps(to_json(bench, tables), indent=1),
+        "html": make_page(bench, tables),
+    }
+    paths = []
+    for ending, text in texts.items():
+        paths.append(out / f"{NAME}.{ending}")
+        write_whole(paths[-1], text.rstrip("\n") + "\n")
+    return paths

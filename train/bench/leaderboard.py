@@ -1,0 +1,284 @@
+"""The leaderboard of a bench: figures with intervals, ranks and costs, from the predictions of its cells.
+
+Every figure has the interval of `longtake.train.uncertainty`, and ranks are compared over the same resamples of the test videos. A row has no
+rank where it cannot be compared with the others: other videos, other features, or a part of the columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from longtake.train.bench.cells import Cell, Done, Source, plan, read_done, read_reason
+from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
+from longtake.train.errors import DataError
+from longtake.train.heads import get_head
+from longtake.train.protocol.options import fold_rule
+from longtake.train.protocol.summary import AVERAGE
+from longtake.train.resampling import Draws, Key, ScoredVideos
+from longtake.train.runs.compare import Line, published_lines
+from longtake.train.runs.tables import Predicted, read_predictions
+from longtake.train.uncertainty import ALL, Standing, few_note, paired, spreads
+
+NOT_RUN = "not run"
+DONE_STATE = "done"
+assert ALL == (AVERAGE, "")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """nan, also of its 95% interval, where it is undefined."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """A head on a stream of features."""
+
+    name: str
+    head: str
+    features: str
+    state: str
+    """`DONE_STATE`, or why there are no figures."""
+    reason: str = ""
+    num_seeds: int = 0
+    figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    """Column -> metric -> figure."""
+    rank: int | None = None
+    rank_low: int | None = None
+    """With `rank_high`: the ranks that the test videos cannot exclude."""
+    rank_high: int | None = None
+    seconds_per_model: float | None = None
+    parameters: int | None = None
+    recipe_id: str = ""
+    marks: tuple[str, ...] = ()
+    """What a reader must know to compare it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    dataset: str
+    split: str
+    about: str
+    """How videos were split."""
+    labels: str
+    """Hash of the labels."""
+    num_videos: int
+    """Tested, over all folds."""
+    columns: tuple[str, ...]
+    """Categories and scores, and their average last where there are several."""
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    """The best first; those without a rank below, in the order of the file."""
+    note: str = ""
+    """Where there are too few test videos to rank."""
+    papers: tuple[Line, ...] = ()
+    """By their own rules: the official split, and the epoch that was best on the test videos."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """All that is done of a row."""
+
+    name: str
+    head: str
+    backbone: str
+    done: Sequence[Done]
+    tests: Sequence[ScoredVideos]
+    marks: Sequence[str]
+    other: str
+    """Why it is not compared with the others."""
+
+
+def tables(bench: Bench, out: Path, sources: Mapping[str, Source], joined: Sequence[Path] = ()) -> tuple[Table, ...]:
+    """A table for every dataset and split. `joined` are folders of other benches, whose cells on the same labels are taken in."""
+    found = []
+    planned = plan(bench, sources)
+    for dataset, source in sources.items():
+        for split in bench.splits.values():
+            mine = [cell for cell in planned if (cell.dataset, cell.split) == (dataset, split.name)]
+            found.append(_table(bench, source, split, mine, out, joined))
+    return tuple(found)
+
+
+def _table(
+    bench: Bench, source: Source, split: SplitEntry, cells: Sequence[Cell], out: Path, joined: Sequence[Path]
+) -> Table:
+    names = dict.fromkeys((cell.head, cell.backbone) for cell in cells)
+    read: list[_Read] = []
+    empty: list[Row] = []
+    for head, backbone in names:
+        folders = [out / cell.folder for cell in cells if (cell.head, cell.backbone) == (head, backbone)]
+        done = [(folder, one) for folder in folders if (one := read_done(folder))]
+        if done:
+            read.append(_read(head, done, source, bench, split))
+        else:
+            empty.append(_empty(head, bench.heads[head].head, backbone, folders[0]))
+    for folder in joined:
+        read += _joined(folder, source, bench, split)
+    columns, rows = _rows(read, bench.metrics)
+    videos = {(test.key, video) for one in read for test in one.tests for video in test.video_ids}
+    num_videos = max((len({v for k, v in videos if k == key}) for key, _ in videos), default=0)
+    return Table(
+        source.entry.name, split.name, split.about or described(split), source.labels,
+        num_videos, columns, bench.metrics, (*rows, *empty), few_note(num_videos) if num_videos else "", tuple(published_lines(source.entry.dataset)),
+    )  # fmt: skip
+
+
+def described(split: SplitEntry) -> str:
+    rule = fold_rule(split.folds, split.group or None)
+    return f"{rule} cross-validation inside the training videos" if rule else "the dataset's own split"
+
+
+def _empty(name: str, head: str, backbone: str, folder: Path) -> Row:
+    reason = read_reason(folder)
+    return Row(name, head, backbone, reason.kind if reason else NOT_RUN, reason.reason if reason else "")
+
+
+def _read(
+    name: str, done: Sequence[tuple[Path, Done]], source: Source, bench: Bench, split: SplitEntry, origin: str = ""
+) -> _Read:
+    first = done[0][1]
+    head = str(first.entry.get("head", name))
+    tests = [test for folder, one in done for test in _tests(folder, one, source.groups, source.entry)]
+    other = ""
+    stream = source.streams.get(first.cell.backbone)
+    if stream is not None and stream.recipe_id != first.stamp.recipe_id:
+        other = f"features of another recipe, {first.stamp.recipe_id}"
+    elif any(one.stamp != first.stamp or one.entry != first.entry for _, one in done):
+        other = "its seeds are of other settings or features"
+    if {one.stamp.labels for _, one in done} != {source.labels}:
+        other = "other labels"
+    marks = [*([other] if other else []), *_marks(first, len(done), bench)]
+    return _Read(
+        f"{name} ({origin})" if origin else name,
+        head,
+        first.cell.backbone,
+        [one for _, one in done],
+        tests,
+        marks,
+        other,
+    )
+
+
+def _marks(done: Done, num_seeds: int, bench: Bench) -> Iterator[str]:
+    if done.random_weights:
+        yield "RANDOM weights"
+    if done.epochs is not None and done.preset_epochs is not None and done.epochs < done.preset_epochs:
+        yield f"{done.epochs} epochs, its preset has {done.preset_epochs}"
+    if done.num_inner_models:
+        yield f"settings chosen by inner folds: {done.num_inner_models / done.num_models:g} more models for each"
+    if done.epochs is not None and num_seeds < bench.seeds:
+        yield f"{num_seeds} of {bench.seeds} seeds"
+
+
+def _tests(
+    folder: Path, done: Done, groups: Mapping[str, Mapping[str, str]], entry: DatasetEntry
+) -> list[ScoredVideos]:
+    units = {(unit.category, unit.score): unit.label_range for unit in done.units}
+    folds: dict[tuple[Key, str], list[Predicted]] = {}
+    for row in read_predictions(folder):
+        key = (row.category if (row.category, row.score) in units else "", row.score)
+        if key in units and not row.control:
+            folds.setdefault((key, row.fold), []).append(row)
+    drawn, inside = groups.get(entry.resample, {}), groups.get(entry.within, {})
+    return [
+        ScoredVideos(
+            key,
+            [row.video_id for row in rows],
+            np.array([row.true for row in rows]),
+            np.array([row.predicted for row in rows]),
+            units[key],
+            done.cell.seed,
+            drawn=[drawn.get(row.video_id, "") for row in rows],
+            inside=[inside.get(row.video_id, "") for row in rows],
+        )
+        for (key, _), rows in folds.items()
+    ]
+
+
+def _joined(folder: Path, source: Source, bench: Bench, split: SplitEntry) -> list[_Read]:
+    """Rows of another bench's folder for the same dataset and split. Those on other labels are refused."""
+    rows: dict[tuple[str, str], list[tuple[Path, Done]]] = {}
+    mine = {"folds": split.folds, "group": split.group}
+    for path in sorted(folder.glob("*/bench.json")):
+        done = read_done(path.parent)
+        if done and done.stamp.dataset == source.entry.dataset and done.split == mine:
+            if done.stamp.labels != source.labels:
+                raise DataError(
+                    f"{path.parent} has learnt from other labels of {source.entry.dataset}, {done.stamp.labels}, than this bench, "
+                    f"{source.labels}: its results are not comparable"
+                )
+            rows.setdefault((done.cell.head, done.cell.backbone), []).append((path.parent, done))
+    return [_read(head, done, source, bench, split, folder.name) for (head, _), done in rows.items()]
+
+
+def column_name(key: Key) -> str:
+    return " ".join(part for part in key if part)
+
+
+def _rows(read: Sequence[_Read], metrics: Sequence[str]) -> tuple[tuple[str, ...], list[Row]]:
+    """Names of the columns, and rows by rank."""
+    keys = list(dict.fromkeys(test.key for one in read for test in one.tests))
+    if not keys:
+        return (), []
+    ranked = _comparable(read, keys)
+    standings: dict[str, Standing] = {}
+    if len(ranked) > 1:
+        found = paired({one.name + "\0" + one.backbone: one.tests for one in ranked}, metrics[0])
+        of_all = found[ALL if len(keys) > 1 else keys[0]]
+        standings = {standing.method: standing for standing in of_all}
+    rows = [_row(one, keys, metrics, standings.get(one.name + "\0" + one.backbone), len(read) > 1) for one in read]
+    rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
+    columns = [*map(column_name, keys), *([AVERAGE] if len(keys) > 1 else [])]
+    return tuple(columns), rows
+
+
+def _comparable(read: Sequence[_Read], keys: Sequence[Key]) -> list[_Read]:
+    """The rows that were tested on the same videos as most, on all columns."""
+    sets: dict[frozenset[tuple[Key, str]], list[_Read]] = {}
+    for one in read:
+        if not one.other and {test.key for test in one.tests} == set(keys):
+            tested = frozenset((test.key, video) for test in one.tests for video in test.video_ids)
+            sets.setdefault(tested, []).append(one)
+    return max(sets.values(), key=len, default=[])
+
+
+def _row(one: _Read, keys: Sequence[Key], metrics: Sequence[str], standing: Standing | None, many: bool) -> Row:
+    draws = Draws.of(one.tests)
+    figures: dict[str, dict[str, Figure]] = {}
+    for metric in metrics:
+        for key, spread in spreads(one.tests, metric, draws).items():
+            limits = spread.interval
+            figures.setdefault(column_name(key), {})[metric] = Figure(spread.point, limits.low, limits.high)
+    marks = list(one.marks)
+    own = {test.key for test in one.tests}
+    if len(own) < len(keys):
+        # Never in the column of the average over all.
+        figures.pop(AVERAGE, None)
+        marks.append(f"{len(own)} of {len(keys)} columns, so no average")
+    seconds = float(np.mean([done.seconds_per_model for done in one.done]))
+    if standing is None and not one.other and len(own) == len(keys) and many:
+        marks.append("no rank: it was tested on other videos than most rows")
+    return Row(
+        one.name,
+        one.head,
+        one.backbone,
+        DONE_STATE,
+        num_seeds=len(one.done),
+        figures=figures,
+        rank=standing.rank if standing else None,
+        rank_low=standing.rank_low if standing else None,
+        rank_high=standing.rank_high if standing else None,
+        seconds_per_model=seconds,
+        parameters=None if get_head(one.head).closed_form else one.done[0].parameters,
+        recipe_id=one.done[0].stamp.recipe_id,
+        marks=tuple(marks),
+    )
