@@ -41,6 +41,7 @@ TABLE: dict[str, str] = {
     "vatp-net": "longtake.train.heads.vatp_net:VATPNet",
     "c3d-svr": "longtake.train.heads.c3d_svr:C3DSVR",
     "kernel": "longtake.train.heads.kernel:Kernel",
+    "element-kernel": "longtake.train.heads.element_kernel:ElementKernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
     "metadata": "longtake.train.heads.metadata:Metadata",
 }

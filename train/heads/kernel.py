@@ -8,7 +8,7 @@ head need not carry all training clips, the kernel is approximated from some of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +61,7 @@ class Kernel(Head):
 
     @classmethod
     def needs(cls, settings: KernelSettings) -> Needs:
-        return Needs(targets=tuple(name.strip() for name in settings.beside.split(",") if name.strip()))
+        return Needs(targets=names(settings.beside))
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
@@ -69,7 +69,7 @@ class Kernel(Head):
         self.register_buffer("spread", torch.ones(dim))
         # With fewer training clips than landmarks, the rest stay zero and weigh nothing.
         self.register_buffer("landmarks", torch.zeros(s.landmarks, dim))
-        self.register_buffer("weight", torch.zeros(s.segments + KNOTS, s.landmarks))
+        self.register_buffer("weight", torch.zeros(s.segments + KNOTS + len(self.looks), s.landmarks))
         self.register_buffer("variation_weight", torch.zeros(2 * dim))
         self.register_buffer("intercept", torch.zeros(()))
 
@@ -81,24 +81,28 @@ class Kernel(Head):
         target = torch.cat([batch.target01 for batch in batches]).double()
         targets = target[:, None]
         if batches[0].scores is not None:
-            targets = torch.cat([targets, torch.cat([batch.scores for batch in batches]).double()], 1)
+            further = torch.cat([batch.scores for batch in batches]).double()
+            targets = torch.cat([targets, further[:, : further.shape[1] - self.not_learnt]], 1)
         clips = torch.cat(videos)
         self.centre.copy_(clips.mean(0))
         self.spread.copy_(safe_spread(clips, LEAST_CLIP_SPREAD, torch.max))
+        self.learn_looks(batches)
         count = min(s.landmarks, len(clips))
         chosen = torch.linspace(0, len(clips) - 1, count, dtype=torch.float64).round().long()
-        self.landmarks[:count] = self._standardise(clips[chosen.to(clips.device)])
+        self.landmarks[:count] = self.standardise(clips[chosen.to(clips.device)])
         own = self._similarity(self.landmarks[:count]).double()[:, :count]
         root = torch.linalg.cholesky(own + JITTER * torch.eye(count, dtype=own.dtype, device=own.device))
         means = torch.stack([self._mean_similarity(video)[:, :count] for video in videos])
         flat = torch.linalg.solve_triangular(root.T, means.flatten(0, 1).double(), upper=True, left=False)
         embedded = flat.view(means.shape)
-        varying = torch.stack([variation(self._standardise(video)) for video in videos]).double()
+        varying = torch.stack([variation(self.standardise(video)) for video in videos]).double()
         spread = safe_spread(varying)
+        parts, nearby, *looks = embedded.split((s.segments, KNOTS, *(1 for _ in self.looks)), 1)
         blocks = [
-            _Block(embedded[:, : s.segments].flatten(1), 1.0),
-            _Block(embedded[:, s.segments :].flatten(1), 1.0),
+            _Block(parts.flatten(1), 1.0),
+            _Block(nearby.flatten(1), 1.0),
             _Block(varying / spread, s.variation_weight),
+            *(_Block(looked.flatten(1), weight) for looked, weight in zip(looks, self.looks)),
         ]
         duals, left_out = solve_dual(sum(block.gram for block in blocks), targets, s)
         weights, mean = targets.new_ones(1), target.mean()
@@ -107,20 +111,37 @@ class Kernel(Head):
             weights = torch.linalg.pinv(left_out - left_out.mean(0)) @ (target - mean)
             mean = mean + (targets.mean(0) - left_out.mean(0)) @ weights
         found = [block.weight(duals @ weights) for block in blocks]
-        in_basis = torch.cat([weight.view(-1, count) for weight in found[:2]])
+        in_basis = torch.cat([weight.view(-1, count) for weight in found[:2] + found[3:]])
         self.weight[:, :count] = torch.linalg.solve_triangular(root.T, in_basis.T, upper=True).T
         self.variation_weight.copy_(found[2] / spread)
         self.intercept.copy_(mean - sum(weight @ block.centre for weight, block in zip(found, blocks)))
+
+    @property
+    def not_learnt(self) -> int:
+        """How many of the last columns of `Batch.scores` are no scores to learn."""
+        return 0
+
+    @property
+    def looks(self) -> tuple[float, ...]:
+        """Weights of further kernels, each between means of clips that `look` weighs; here there are none."""
+        return ()
+
+    def learn_looks(self, batches: Sequence[Batch]) -> None:
+        """Fit what `look` needs; clips can be standardised already."""
+
+    def look(self, standardised: torch.Tensor) -> torch.Tensor:
+        """`(clips, dim)` -> `(clips, looks)`: how much each clip counts."""
+        raise NotImplementedError
 
     def forward(self, batch: Batch) -> HeadOutput:
         scores = []
         for clips, mask in zip(batch.clips, batch.mask):
             video = clips[mask]
             kinds = (self._mean_similarity(video) * self.weight).sum()
-            scores.append(kinds + variation(self._standardise(video)) @ self.variation_weight + self.intercept)
+            scores.append(kinds + variation(self.standardise(video)) @ self.variation_weight + self.intercept)
         return HeadOutput(torch.stack(scores))
 
-    def _standardise(self, clips: torch.Tensor) -> torch.Tensor:
+    def standardise(self, clips: torch.Tensor) -> torch.Tensor:
         return (clips - self.centre) / self.spread
 
     def _similarity(self, standardised: torch.Tensor) -> torch.Tensor:
@@ -131,10 +152,19 @@ class Kernel(Head):
         return distance.mul_(-self.settings.bandwidth / (2 * a.shape[1])).exp_()
 
     def _mean_similarity(self, video: torch.Tensor) -> torch.Tensor:
-        """`(clips, dim)` -> `(segments + KNOTS, landmarks)`: means over each part, then over all with the weights of `nearness`."""
+        """`(clips, dim)` -> `(segments + KNOTS + looks, landmarks)`: means over each part, then over all with the weights of `nearness`, then with
+        those of `look`."""
         s = self.settings
         basis = torch.cat([shares(len(video), s.segments), nearness(len(video), s.time_width)], 1).to(video)
-        return basis.T @ self._similarity(self._standardise(video))
+        standardised = self.standardise(video)
+        if self.looks:
+            basis = torch.cat([basis, self.look(standardised).to(video)], 1)
+        return basis.T @ self._similarity(standardised)
+
+
+def names(listed: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 class _Block:
