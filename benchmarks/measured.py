@@ -176,9 +176,9 @@ WITHOUT_BFLOAT16 = ", on a processor without bfloat16"
 
 def has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16. One that imitates it takes 15 to 50 times as long as in float32."""
-    import torch
+    from longtake.train.protocol.precision import computes_in_bfloat16
 
-    return torch.cpu._is_avx512_bf16_supported()
+    return computes_in_bfloat16()
 
 
 def _cpu() -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # As TensorFlow's EfficientNet-Lite normalises: (value - 127) / 128, so that the input of an integer network is a whole number.
 _MEAN, _STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 
+# No error of bfloat16 is stated, so that `auto` keeps float32: bfloat16 changes the features of real pictures by 10% (relative, L2).
 SPEC = BackboneSpec(
     name="efficientnet-lite0",
     title="EfficientNet-Lite0 (frames)",

@@ -9,7 +9,7 @@ from longtake.train.errors import SettingsError, require_at_least, require_one_o
 from longtake.train.heads.settings import WithLater, later
 
 BATCH_HARD, EQUATION16 = "batch_hard", "equation16"
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
+AUTO, FLOAT32, BFLOAT16 = "auto", "float32", "bfloat16"
 COSINE, STEP, CONSTANT = "cosine", "step", "constant"
 
 
@@ -51,7 +51,8 @@ class TrainSettings(WithLater):
     clip_gradient: float = 0.0
     """Largest gradient norm; 0 leaves gradients alone, as the published code does."""
     precision: str = FLOAT32
-    """`bfloat16` rounds the inputs of matrix products: faster on recent processors and GPUs; losses stay float32."""
+    """`bfloat16` rounds the inputs of matrix products: faster on recent processors and GPUs; losses stay float32. `auto`, the default of a
+    run, is one of the two before training begins: train/protocol/precision.py."""
 
     def __post_init__(self) -> None:
         choices = {
@@ -59,7 +60,7 @@ class TrainSettings(WithLater):
             "triplet": (BATCH_HARD, EQUATION16),
             "sampling": SAMPLINGS,
             "test_window": TEST_WINDOWS,
-            "precision": (FLOAT32, BFLOAT16),
+            "precision": (AUTO, FLOAT32, BFLOAT16),
             "schedule": (COSINE, STEP, CONSTANT),
         }
         for name, allowed in choices.items():

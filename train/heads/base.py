@@ -215,6 +215,9 @@ class Head(nn.Module):
     """`torch.func` can turn it into an operation over a stack of models, where no video is padded."""
     stacks_padded: ClassVar[bool] = False
     """And where videos are padded, too."""
+    bfloat16: ClassVar[bool] = False
+    """With `precision=auto` it is trained in bfloat16 where the processor computes in it. True for heads that benchmarks/precision.py has
+    found faster in it, with scores and ranks within its bounds."""
     sees_means: ClassVar[bool] = False
     """It reads the mean of a video's clips alone, so that means can be computed once. Not with `Needs.sees_padding`."""
     settings: Any

@@ -42,6 +42,7 @@ class GDLT(Head):
     not_in_weights = ("heads",)
     KEY_MAP = {**SHARED_KEY_MAP, "prototype.weight": "prototypes"}
     stacks = True
+    bfloat16 = True
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings

@@ -77,6 +77,7 @@ class GSLM(Head):
     Settings = GSLMSettings
     not_in_weights = ("heads",)
     KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
+    bfloat16 = True
 
     @classmethod
     def needs(cls, settings: GSLMSettings) -> Needs:

@@ -131,6 +131,7 @@ class MLAVL(Head):
     )
     Settings = MLAVLSettings
     not_in_weights = ("heads",)
+    bfloat16 = True
     has_audio = True
     KEY_MAP = {
         **{

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
-import torch
 
 from longtake.train.data.exemplars import Candidates, ExemplarPool, describe_unmatched
 from longtake.train.engine.loop import num_held_out
@@ -16,6 +15,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import Experiment, Model
+from longtake.train.protocol.precision import computes_in_bfloat16
 from longtake.train.protocol.splits import OWN_FOLD
 
 IN_CLOSED_FORM = {"batch_size", "window", "test_window", "precision"}
@@ -117,7 +117,7 @@ def _precision(experiment: Experiment) -> Iterator[str]:
     """A processor that emulates bfloat16, which takes `avcf` and `gslm` 15 times as long as float32 (docs/performance/training.md)."""
     asked = any(unit.settings.train.precision == "bfloat16" for unit in experiment.units)
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    slow = experiment.device.type == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
+    slow = experiment.device.type == "cpu" and x86 and not computes_in_bfloat16()
     if asked and slow and not get_head(experiment.head).closed_form:
         yield "this processor does not compute in bfloat16 but imitates it, which takes many times as long as precision=float32"
 

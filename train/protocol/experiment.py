@@ -28,6 +28,7 @@ from longtake.train.heads.base import Head, Needs, Prototypes
 from longtake.train.heads.plugin import Plugin, plugin_for
 from longtake.train.protocol.audit import audit
 from longtake.train.protocol.options import BASELINE, DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, NO_VIDEO, Options
+from longtake.train.protocol.precision import with_precision
 from longtake.train.protocol.settings import RunSettings, settings_kinds
 from longtake.train.protocol.splits import Split, splits
 from longtake.train.protocol.texts import Texts, attach_texts
@@ -224,6 +225,7 @@ def prepare(store: Store, options: Options) -> Experiment:
     data = put_on_device(FeatureSet.load(store, options.backbone, *options.all_streams), device)
     plugin = _plugin(store, options, head)
     units = choose_units(store, data, options, head, settings_kinds(head, plugin.kind if plugin else None))
+    units = with_precision(units, head, store.dataset, options, device)
     settings = units[0].settings
     needs, plugin_needs = needs_of_settings(head, plugin, settings)
     _require_streams(store, data, head, options, needs, plugin_needs)

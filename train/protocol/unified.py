@@ -20,6 +20,7 @@ from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment, choose_device, prepare
 from longtake.train.protocol.options import Options
+from longtake.train.protocol.precision import with_precision
 from longtake.train.protocol.units import Part, Unit
 
 UNIFIED = "unified"
@@ -60,6 +61,7 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     window = max(part.unit.window for part in parts)
     model = Unit("", ScoreScale(UNIFIED, 0.0, 1.0, True), first.units[0].settings, window)
     device = choose_device(options.device)
+    (model,) = with_precision([model], first.head, first.dataset, first.options, device)
     data = join([single.data for single in singles], [single.dataset for single in singles], parts)
     return replace(
         first,

@@ -10,7 +10,7 @@ from longtake.train.errors import SettingsError
     "name, value, message",
     [
         ("optimizer", "lion", "optimizer takes one of sgd, adam, adamw, got 'lion'"),
-        ("precision", "float16", "precision takes one of float32, bfloat16, got 'float16'"),
+        ("precision", "float16", "precision takes one of auto, float32, bfloat16, got 'float16'"),
         ("epochs", 0, "epochs must be 1 or more, got 0"),
         ("batch_size", 1, "batch_size must be 2 or more, got 1"),
         ("window", -1, "window must be 0 or more, got -1"),
