@@ -99,6 +99,10 @@ recipe_options = _together(
     click.option("--clip-length", "--stack-size", type=click.IntRange(1), help="Frames per clip."),
     click.option("--clip-stride", "--step-size", type=click.IntRange(1), help="Frames from one clip to the next."),
     click.option("--fps", type=float, help="Frames per second to sample. Default: every frame."),
+    click.option(
+        "--pool", help="Keep more of a clip than one vector: mean, cls, map:TxHxW or tokens. Part of the recipe."
+    ),
+    click.option("--layers", help="Layers to read tokens of, such as last or -4,-1. Part of the recipe."),
     click.option("--device", default=RunOptions.device, help="auto, cpu, cuda, cuda:1, ..."),
     click.option(
         "--precision",

@@ -55,7 +55,11 @@ def extract_like(
     extractors = []
     for spec, header in zip(specs, headers):
         precision = header.precision or RunOptions.precision
-        options = RunOptions((spec.name,), device=device, decoder=decoder, precision=precision)
+        stated = header.preprocessing
+        pool, layers = (str(stated[name]) if name in stated else None for name in ("pool", "layers"))
+        options = RunOptions(
+            (spec.name,), device=device, decoder=decoder, precision=precision, pool=pool, layers=layers
+        )
         _, load = settle(spec, _rule_like(header, spec.clips), asked[spec.name] or _weights_like(header), options)
         extractors.append(load())
     video_id = video.stem
@@ -91,7 +95,10 @@ def _spec_like(header: FeatureHeader) -> BackboneSpec:
     own = _own(header)
     for spec in _specs(own):
         facts = spec.frames.facts() | spec.clips.extra_facts() | dict(spec.facts)
-        if canonical_json(facts) == canonical_json(dict(header.preprocessing)):
+        stated = {
+            name: value for name, value in header.preprocessing.items() if name not in ("pool", "layers", "tokens")
+        }
+        if canonical_json(facts) == canonical_json(stated):
             return spec
     return own
 

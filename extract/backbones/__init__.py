@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from longtake.errors import there_are
 from longtake.extract.backbones.families import FAMILIES, family_module, family_spec, split_name
 from longtake.extract.backbones.named import ALIASES, alias_spec
-from longtake.extract.backbones.spec import BackboneSpec
+from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.errors import ExtractError
 
 if TYPE_CHECKING:
     from longtake.extract.backbones.frozen import Backbone
+    from longtake.extract.backbones.pooling import PoolRule
 
 TABLE: dict[str, str] = {
     "i3d": "longtake.extract.backbones.i3d:RGB",
@@ -72,7 +73,20 @@ def module_of(spec: BackboneSpec) -> Any:
     return family_module(family)
 
 
-def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str = "cpu") -> Backbone:
+def network_of(spec: BackboneSpec) -> Network:
+    """What differs between networks, without weights. `ExtractError` names a package that is missing."""
+    try:
+        found: Network = module_of(spec).build(spec)
+    except ModuleNotFoundError as error:
+        raise ExtractError(
+            f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
+        ) from error
+    return found
+
+
+def build(
+    spec: BackboneSpec | str, *, precision: str = "float32", device: str = "cpu", pool: PoolRule | None = None
+) -> Backbone:
     """The network of a backbone, or of a changed spec, without weights: call `load_weights` or `init_random` before `forward`.
 
     `precision` is one of `PRECISIONS` and part of the recipe, because it changes the numbers.
@@ -82,12 +96,11 @@ def build(spec: BackboneSpec | str, *, precision: str = "float32", device: str =
         get_spec(spec.name)  # raises for a name that is not in the table
     if precision not in PRECISIONS:
         raise ExtractError(f"--precision takes {' or '.join(PRECISIONS)}, got {precision!r}")
-    try:
-        network = module_of(spec).build(spec)
-    except ModuleNotFoundError as error:
-        raise ExtractError(
-            f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
-        ) from error
+    network = network_of(spec)
+    if pool is not None:
+        from longtake.extract.backbones.pooling import with_pool
+
+        network = with_pool(spec, network, pool)
     from longtake.extract.backbones.frozen import Backbone
 
     return Backbone(spec, network, precision=precision, device=device)

@@ -75,11 +75,19 @@ def build(spec: BackboneSpec) -> Network:
     """The network without weights."""
     source, folder = _locate(spec.source.partition("/")[2])
     config, make = _architecture(source, folder)
-    if isinstance(spec.frames, FrameRule):
-        features = hf_outputs.features_of(spec.modality, config)
-    else:
+
+    def load(state: dict[str, torch.Tensor]) -> Any:
+        return _load(spec, config, make, state)
+
+    if not isinstance(spec.frames, FrameRule):
         features = hf_outputs.sound_features(sound_rule(source, folder)[1], config)
-    return Network(lambda num_classes: make(), features=features, load=lambda state: _load(spec, config, make, state))
+        return Network(lambda num_classes: make(), features=features, load=load)
+    return Network(
+        lambda num_classes: make(),
+        features=hf_outputs.features_of(spec.modality, config),
+        tokens=None if config.model_type == "xclip" else hf_outputs.tokens_of(spec.modality, config),
+        load=load,
+    )
 
 
 def published(spec: BackboneSpec, on_progress: Progress | None) -> Weights:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,31 @@ def build(spec: BackboneSpec) -> Network:
         features=lambda network, pictures: mean_over_frames(pooled(network, flatten_frames(pictures)), len(pictures)),
         classifier=f"{first}.weight" if first and num_published else "",
         optional=tuple(f"{other}." for other in others),
+        tokens=tokens,
         convert=lambda state: _own_layout(name, num_published, state),
     )
+
+
+def tokens(
+    network: Any, pictures: torch.Tensor, layers: Sequence[int | None]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """See `Network.tokens`. The frames of a clip are the times of its map; what has no place is averaged over them."""
+    from longtake.extract.backbones.frozen import flatten_frames
+
+    batch, frames = len(pictures), flatten_frames(pictures)
+    found = []
+    for layer in layers:
+        index = -1 if layer is None else layer - 1 if layer > 0 else layer
+        options = {"return_prefix_tokens": True} if hasattr(network, "cls_token") else {}
+        (made,) = network.forward_intermediates(
+            frames, indices=[index], norm=layer is None, intermediates_only=True, **options
+        )
+        maps, first = made if isinstance(made, tuple) else (made, None)
+        places = maps.unflatten(0, (batch, -1)).permute(0, 1, 3, 4, 2)
+        width = places.shape[-1]
+        first = maps.new_zeros(batch, 0, width) if first is None else first.unflatten(0, (batch, -1)).mean(1)
+        found.append((first, places))
+    return found
 
 
 def pooled(network: Any, pictures: torch.Tensor) -> torch.Tensor:

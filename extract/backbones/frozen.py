@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 import torch
@@ -183,3 +183,10 @@ def flatten_frames(pictures: torch.Tensor) -> torch.Tensor:
 def mean_over_frames(features: torch.Tensor, batch: int) -> torch.Tensor:
     """`(batch * length, dim)` -> `(batch, dim)` float32."""
     return features.float().view(batch, -1, features.shape[-1]).mean(1)
+
+
+def last_map(maps: torch.Tensor, layers: Sequence[int | None]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of a network of which only the last map `(batch, dim, times, rows, columns)` is read, see `Network.tokens`."""
+    if any(layer not in (None, -1) for layer in layers) or len(layers) != 1:
+        raise ExtractError("--layers: of this backbone only the last layer can be read, --layers last")
+    return maps.new_zeros(len(maps), 0, maps.shape[1]), maps.permute(0, 2, 3, 4, 1)

@@ -6,7 +6,7 @@ tokens. Features of frames are averaged over the clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +83,58 @@ def body(network: Any) -> Any:
         return network
     base = network.base_model
     return getattr(network, "vision_model", network) if base is network else base
+
+
+def tokens_of(
+    modality: str, config: Any
+) -> Callable[[Any, torch.Tensor, Sequence[int | None]], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """See `Network.tokens`; of models whose layers give tokens."""
+    parts = getattr(config, "vision_config", None) or config
+
+    def run(
+        network: Any, pictures: torch.Tensor, layers: Sequence[int | None]
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        from longtake.extract.backbones.frozen import flatten_frames
+
+        batch, length, size = len(pictures), pictures.shape[2], pictures.shape[3]
+        base = body(network) if modality == "video" else getattr(body(network), "vision_model", body(network))
+        if config.model_type == "vjepa2":
+            done = base(pixel_values_videos=pictures.transpose(1, 2), skip_predictor=True, output_hidden_states=True)
+        else:
+            given = pictures.transpose(1, 2) if modality == "video" else flatten_frames(pictures)
+            done = base(pixel_values=given, output_hidden_states=True)
+        hidden = done.hidden_states
+        chosen = [done.last_hidden_state if layer is None else hidden[layer] for layer in layers]
+        if any(values.ndim != 3 for values in chosen):
+            raise refused(
+                f"a {config.model_type}", "its layers give maps, whose tokens are not read; --pool mean needs none"
+            )
+        times, rows = _grid(config, parts, length if modality == "video" else 1, size)
+        found = []
+        for values in chosen:
+            num_first = values.shape[1] - times * rows * rows
+            first, places = values[:, :num_first], values[:, num_first:]
+            if config.model_type == "timesformer":  # whose tokens of one place are next to each other
+                places = places.unflatten(1, (rows, rows, times)).permute(0, 3, 1, 2, 4)
+            else:
+                places = places.unflatten(1, (times, rows, rows))
+            if modality != "video":  # the frames of a clip are its times
+                first, places = first.unflatten(0, (batch, -1)).mean(1), places.unflatten(0, (batch, -1)).flatten(1, 2)
+            found.append((first, places))
+        return found
+
+    return run
+
+
+def _grid(config: Any, parts: Any, length: int, size: int) -> tuple[int, int]:
+    """Times, and rows or columns, of the tokens of places."""
+    tubelet = getattr(parts, "tubelet_size", 1)
+    patch = getattr(parts, "patch_size", None)
+    if isinstance(tubelet, list | tuple):
+        tubelet, patch = tubelet[0], tubelet[1]
+    if not isinstance(patch, int):
+        raise refused(f"a {config.model_type}", "its configuration states no patches, so its tokens have no places")
+    return max(length // tubelet, 1), size // patch
 
 
 def as_tensor(found: Any) -> torch.Tensor:

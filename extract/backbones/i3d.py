@@ -64,6 +64,7 @@ def build(spec: BackboneSpec) -> Network:
     `precision="bfloat16"` runs weights and maps in bfloat16 and averages in float32; features differ from float32 by
     0.2 to 0.4% (relative, L2), measured on a CPU with two sets of random weights.
     """
+    from longtake.extract.backbones.frozen import last_map
     from longtake.extract.backbones.i3d_network import InceptionI3d, fold_batch_norms, init_he
 
     channels = 3 if spec.name == RGB.name else 2
@@ -75,6 +76,7 @@ def build(spec: BackboneSpec) -> Network:
         logits=lambda network, features: network.logits(features[:, :, None, None, None]).flatten(1),
         classifier="logits.conv3d.weight",
         convert=from_kinetics_i3d,
+        tokens=lambda network, pictures, layers: [last_map(network.maps(as_input(pictures)), layers)],
         prepare=fold_batch_norms,
         initialise=init_he,
     )

@@ -98,6 +98,11 @@ class Network:
     """After `names`, for published layouts that differ in more than names, such as one matrix in place of three."""
     optional: tuple[str, ...] = ()
     """Weights whose names begin or end with one of these may be missing."""
+    tokens: Callable[[Any, torch.Tensor, Sequence[int | None]], Sequence[tuple[torch.Tensor, torch.Tensor]]] | None = (
+        None
+    )
+    """From pictures, for each of some layers (from 1 on, from -1 backwards, None for the last after its norm): the tokens that have no place, such
+    as the class token, `(batch, n, width)`, and those of places, `(batch, times, rows, columns, width)`. None if it gives one vector a clip."""
     prepare: Callable[[Any], Any] = lambda network: network
     """Makes the copy that is run."""
     load: Callable[[dict[str, torch.Tensor]], Any] | None = None

@@ -53,6 +53,8 @@ def build(spec: BackboneSpec) -> Network:
     """The network without weights. bfloat16 changes features by 0.4 to 0.8% (relative, L2)."""
     from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
+    from longtake.extract.backbones.frozen import last_map
+
     make = {"vst": swin3d_b, "vst-s": swin3d_s, "vst-t": swin3d_t}[spec.name]
     return Network(
         lambda num_classes: make(weights=None, num_classes=num_classes),
@@ -60,11 +62,17 @@ def build(spec: BackboneSpec) -> Network:
         logits=lambda network, features: network.head(features),
         classifier="head.weight",
         names=FROM_ORIGINAL,
+        tokens=lambda network, pictures, layers: [last_map(_maps(network, pictures).permute(0, 4, 1, 2, 3), layers)],
         optional=(_INDEX,),
     )
 
 
 def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """`(batch, 3, length, height, width)` -> `(batch, dim)` float32."""
-    maps = network.norm(network.features(network.pos_drop(network.patch_embed(pictures))))
-    return maps.float().mean(dim=(1, 2, 3))
+    return _maps(network, pictures).float().mean(dim=(1, 2, 3))
+
+
+def _maps(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """The last map, `(batch, times, rows, columns, dim)`."""
+    found: torch.Tensor = network.norm(network.features(network.pos_drop(network.patch_embed(pictures))))
+    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from longtake.extract.backbones import PRECISIONS
+from longtake.extract.backbones.pooling import pool_rule
 from longtake.extract.decode.killable import MOST_STALL_SECONDS, STALL_SECONDS
 from longtake.extract.errors import ExtractError
 
@@ -39,6 +40,10 @@ class RunOptions:
     """`fail` or `silence`: what audio backbones do with a file without sound."""
     square_pixels: bool = False
     """Stretch pictures whose pixels are not square, by the file, to their shown shape. Part of the recipe."""
+    pool: str | None = None
+    """What is kept of a clip's tokens: `mean`, `cls`, `map:TxHxW` or `tokens`; None is the backbone's own vector. Part of the recipe."""
+    layers: str | None = None
+    """Of which layers, such as `last` or `-4,-1`. Part of the recipe."""
     batch_size: int | None = None
     workers: int | None = None
     """Videos decoded at a time, or processes of a cluster; None is one, or what the cluster has."""
@@ -64,6 +69,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ExtractError(f"--{name.replace('_', '-')} takes 1 or more, got {value}")
+        pool_rule(self.pool, self.layers)  # raises for what they do not take
         if not 0 <= self.stall_timeout <= MOST_STALL_SECONDS:
             raise ExtractError(
                 f"--stall-timeout takes 0 to {MOST_STALL_SECONDS:g} seconds, got {self.stall_timeout}; 0 disables the timeout"
@@ -93,6 +99,8 @@ class OptionValues(TypedDict, total=False):
     compile: bool
     missing_sound: str | None
     square_pixels: bool
+    pool: str | None
+    layers: str | None
     batch_size: int | None
     only: tuple[str, ...]
     limit: int | None

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from longtake.extract.backbones import build, get_spec
+from longtake.extract.backbones import build, get_spec, network_of
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.families import stored_name
+from longtake.extract.backbones.pooling import pool_rule, pooled_spec
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import resolve
@@ -46,6 +47,9 @@ def settle(
     `asked` is what `longtake.extract.backbones.weights.resolve` takes. Both raise `ExtractError`, `WeightsError`.
     """
     decoder = get_decoder(options.decoder)
+    pool = pool_rule(options.pool, options.layers)
+    if pool is not None:
+        spec = pooled_spec(spec, network_of(spec), pool, rule.length)
     weights = resolve(asked, spec, on_progress=on_download)
     precision = choose_precision(options.precision, spec, options.device)
     drawn: Backbone | None = None
@@ -85,7 +89,8 @@ def settle(
 
 
 def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbone:
-    backbone = build(spec, precision=precision, device=choose_device(options.device))
+    pool = pool_rule(options.pool, options.layers)
+    backbone = build(spec, precision=precision, device=choose_device(options.device), pool=pool)
     if options.compile:
         backbone.compile()
     return backbone

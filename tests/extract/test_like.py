@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from longtake.files import file_sha256
 from tests.extract.backbones.hf_models import save
 from tests.extract.fake_backbone import NAME
 from tests.extract.media import write_video
-from tests.extract.runs import make_dataset, run
+from tests.extract.runs import make_dataset, refused, run
 
 HEADER = FeatureHeader(NAME, "video", 4, "random:0", None, True, 4, 4, "pad", None)
 
@@ -55,3 +56,31 @@ def test_networks_of_libraries_are_extracted_again_by_their_recipe(tmp_path):
     header = open_store(tmp_path / "own.h5").stream("hf:net").header
     assert header.weights == "hf/net" and not header.weights_random
     assert header.weights_sha256 == file_sha256(tmp_path / "net" / "model.safetensors")
+
+
+def test_rows_of_several_tokens_are_extracted_again(tmp_path):
+    make_dataset(tmp_path, [12])
+    save("vit", tmp_path / "net")
+    call = [
+        "--manifest",
+        tmp_path / "small.csv",
+        "--videos",
+        tmp_path / "videos",
+        "--backbone",
+        f"hf/{tmp_path / 'net'}",
+        "--weights",
+        "random",
+    ]
+    run("run", *call, "--fps", "5", "--pool", "map:1x2x2", "--layers", "-1,last", "--out", tmp_path / "map.h5")
+    header = open_store(tmp_path / "map.h5").stream().header
+    assert header.dim == 2 * 4 * 32
+    assert [header.preprocessing[name] for name in ("pool", "layers", "tokens")] == ["map:1x2x2", "-1,last", 4]
+    estimates = [
+        json.loads(run("plan", *call, *more, "--json"))["gigabytes"]
+        for more in ((), ("--pool", "map:1x2x2", "--layers", "-1,last"))
+    ]
+    assert estimates[1] == pytest.approx(8 * estimates[0])
+    run("run", *call, "--fps", "5", "--out", tmp_path / "plain.h5")
+    plain = open_store(tmp_path / "plain.h5").stream().header
+    assert plain.dim == 32 and not plain.preprocessing.keys() & {"pool", "layers", "tokens"}
+    assert "--pool takes" in refused("run", *call, "--pool", "max", "--out", tmp_path / "no.h5")

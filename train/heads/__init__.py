@@ -40,6 +40,7 @@ TABLE: dict[str, str] = {
     "sgn": "longtake.train.heads.sgn:SGN",
     "vatp-net": "longtake.train.heads.vatp_net:VATPNet",
     "c3d-svr": "longtake.train.heads.c3d_svr:C3DSVR",
+    "probe": "longtake.train.heads.probe:Probe",
     "kernel": "longtake.train.heads.kernel:Kernel",
     "element-kernel": "longtake.train.heads.element_kernel:ElementKernel",
     "ridge": "longtake.train.heads.ridge:Ridge",
