@@ -41,12 +41,12 @@ class Probe(Head):
                 f"clips of {dim} values are not {s.layers} layers of {s.tokens} tokens: --set tokens=N and layers=N as the recipe of the features says"
             )
         self.norm = nn.LayerNorm(dim // num_parts)
-        # The softmax of one weight is 1, and teaches nothing.
+        # The softmax over one layer or token is 1, and teaches nothing.
         self.layer_weights = nn.Parameter(torch.zeros(s.layers)) if s.layers > 1 else None
         self.project = nn.Sequential(nn.Linear(dim // num_parts, s.width), nn.GELU(), nn.Dropout(s.dropout))
         # Tokens keep their place in a row, so each has an embedding.
         self.places = nn.Parameter(torch.zeros(s.tokens, s.width))
-        self.token_query = nn.Linear(s.width, 1, bias=False)
+        self.token_query = nn.Linear(s.width, 1, bias=False) if s.tokens > 1 else None
         self.clip_query = nn.Linear(s.width, 1, bias=False)
         self.score = nn.Sequential(nn.LayerNorm(s.width), nn.Linear(s.width, 1))
 
@@ -58,7 +58,10 @@ class Probe(Head):
         else:
             mixed = torch.einsum("bclnd,l->bcnd", rows, self.layer_weights.softmax(0))
         tokens = self.project(mixed) + self.places
-        clips = (self.token_query(tokens).softmax(2) * tokens).sum(2)
+        if self.token_query is None:
+            clips = tokens[:, :, 0]
+        else:
+            clips = (self.token_query(tokens).softmax(2) * tokens).sum(2)
         attention = self.clip_query(clips)[..., 0].masked_fill(~self.mask(batch), float("-inf")).softmax(1)
         pooled = (attention[..., None] * clips).sum(1)
         return HeadOutput(self.score(pooled)[:, 0].sigmoid())

@@ -63,7 +63,6 @@ def library_features(spec: BackboneSpec, state: dict[str, torch.Tensor], picture
         stated = open_clip.get_pretrained_cfg(model, tag or (tags[0] if tags else "")) or {}
         options = {name: stated[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in stated}
         transform = open_clip.image_transform(network.visual.image_size, is_train=False, **options)
-        network = network.visual
     else:
         from torchvision import models
 
@@ -77,7 +76,10 @@ def library_features(spec: BackboneSpec, state: dict[str, torch.Tensor], picture
             given = transform(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))[None]
             return read_by_classifier(network, given)
         given = torch.stack([transform(image) for image in images])
-        rows = read_by_classifier(network, given) if family == "torchvision" else network(given)
+        if family == "open_clip":
+            rows = network.encode_image(given, normalize=False)
+        else:
+            rows = read_by_classifier(network, given) if family == "torchvision" else network(given)
         return rows.mean(0, keepdim=True)
 
 

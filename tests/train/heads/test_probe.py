@@ -61,8 +61,9 @@ def test_rows_that_do_not_divide_are_refused() -> None:
 
 
 def test_layers_are_weighed() -> None:
-    head = Probe(12, ProbeSettings(tokens=2, layers=3, width=4))
-    rows = torch.randn(1, 2, 3, 2, 2)
+    torch.manual_seed(0)
+    head = Probe(48, ProbeSettings(tokens=2, layers=3, width=16))
+    rows = torch.randn(1, 2, 3, 2, 8)
     assert head.layer_weights is not None
     with torch.no_grad():
         head.layer_weights.copy_(torch.tensor([-50.0, 50.0, -50.0]))
