@@ -8,10 +8,13 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from longtake.train.engine.losses import total_loss
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads import TABLE, get_head
 from longtake.train.heads.base import Batch, Head, Prototypes
 from longtake.train.heads.plugin import PLUGINS, Plugin
+from longtake.train.metrics import spearman
 
 DIM, AUDIO_DIM = 12, 10
 STREAM_DIMS = {"flow": 9}
@@ -180,3 +183,52 @@ def by_gradient() -> list[str]:
 def plugins() -> list[Plugin]:
     """Each kind once."""
     return list({one.kind: one for variants in PLUGINS.values() for one in variants}.values())
+
+
+def planted_batch(count: int, seed: int) -> Batch:
+    """Videos whose quality, their target, moves clips, sound and flow along one direction; other directions move each video as they like."""
+    made = make_batch([8] * count, seed, compared=False)
+    rng = np.random.default_rng(seed)
+    quality = made.target01[:, None, None]
+
+    def planted(values: torch.Tensor) -> torch.Tensor:
+        own = torch.tensor(rng.normal(size=(count, 1, values.shape[-1])), dtype=torch.float32)
+        own[..., :2] = 0
+        says = torch.zeros(values.shape[-1])
+        says[:2] = 1
+        return values + own + (6 * quality - 3) * says
+
+    judges = 10 * made.target01[:, None].expand(-1, 3)
+    scores = torch.cat([torch.ones(count, 1), judges], 1)
+    assert made.audio is not None
+    streams = {name: planted(values) for name, values in made.streams.items()}
+    return replace(made, clips=planted(made.clips), audio=planted(made.audio), streams=streams, scores=scores)
+
+
+def learnt(name: str, shuffle: int | None = None, steps: int = 60) -> float:
+    """Rank correlation on new videos of a head that is trained on planted ones; with `shuffle`, a seed, on the targets of others."""
+    training, tested, others = planted_batch(48, 1), planted_batch(64, 2), planted_batch(12, 3)
+    if shuffle is not None:
+        generator = torch.Generator().manual_seed(shuffle)
+        training, others = (
+            replace(one, target01=one.target01[order], scores=one.scores[order])
+            for one in (training, others)
+            for order in [torch.randperm(len(one.mask), generator=generator)]
+        )
+    pairs = {"exemplar": others, "voters": torch.arange(48)[:, None] % 12}
+    asked = {"exemplar": others, "voters": torch.arange(12).expand(64, -1)}
+    head = make_head(name, clips=8)
+    if head.closed_form:
+        head.fit_closed_form([training])
+    else:
+        optimizer, settings = torch.optim.Adam(head.parameters(), lr=3e-3), TrainSettings(triplet_weight=0.1)
+        head.train()
+        for _ in range(steps):
+            batch = replace(training, **pairs)
+            loss, _ = total_loss(head(batch), batch.target01, settings)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        scores = head.eval()(replace(tested, **asked)).score01
+    return spearman(tested.target01.numpy(), scores.numpy())

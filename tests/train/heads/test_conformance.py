@@ -1,5 +1,6 @@
 """What every head of the table must do; a new head gets these tests by being in the table."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from tests.train.heads.kit import (
     check_outputs,
     check_saved,
     check_that_padding_changes_nothing,
+    learnt,
     make_batch,
     make_head,
     ready,
@@ -126,6 +128,14 @@ def test_a_batch_of_eight_is_over_fitted(name):
         if float(error.detach()) < 1e-3:
             return
     raise AssertionError(f"mean squared error still {float(error.detach()):.4f}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "metadata"])
+def test_quality_is_found_and_shuffled_targets_give_nothing(name):
+    """Of all heads but the one that sees no video. One shuffle of 48 videos can rank by chance, the mean of three much less."""
+    assert learnt(name) > 0.5
+    assert abs(np.mean([learnt(name, shuffle) for shuffle in range(3)])) < 0.5
 
 
 @pytest.mark.parametrize("name", TABLE)
