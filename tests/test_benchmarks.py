@@ -141,6 +141,27 @@ def test_heads(tmp_path):
     assert len(tables) >= 2
 
 
+@pytest.mark.parametrize("features", [(), ("--white",)])
+def test_jigsaws(tmp_path, features):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "jigsaws.py",
+        "--head",
+        "ridge",
+        "--task",
+        "Knot Tying",
+        "--worlds",
+        "1",
+        *features,
+    ]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "j.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "j.json").read_text())
+    assert row["Knot Tying"] > 0.6
+
+
 def test_loading(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "loading.py", "--videos", "20", "--rounds", "1"]
     done = subprocess.run(
