@@ -120,7 +120,7 @@ def _table(
         if done:
             read.append(_read(head, done, source, bench, split))
         else:
-            empty.append(_empty(head, bench.heads[head].head, backbone, folders[0]))
+            empty.append(_empty(head, bench.heads[head].head, backbone, folders[0], source))
     for folder in joined:
         read += _joined(folder, source, bench, split)
     columns, rows = _rows(read, bench.metrics)
@@ -137,9 +137,13 @@ def described(split: SplitEntry) -> str:
     return f"{rule} cross-validation inside the training videos" if rule else "the dataset's own split"
 
 
-def _empty(name: str, head: str, backbone: str, folder: Path) -> Row:
-    reason = read_reason(folder)
-    return Row(name, head, backbone, reason.kind if reason else NOT_RUN, reason.reason if reason else "")
+def _empty(name: str, head: str, backbone: str, folder: Path, source: Source) -> Row:
+    found = read_reason(folder)
+    if found is None:
+        return Row(name, head, backbone, NOT_RUN)
+    # A table that is passed on does not name folders of this machine.
+    reason = found.reason.replace(str(Path(source.path).absolute()), source.entry.features)
+    return Row(name, head, backbone, found.kind, reason)
 
 
 def _read(
