@@ -7,6 +7,8 @@ README's words; `never, REASON` where something is needed that no test can have.
 from __future__ import annotations
 
 import csv
+import json
+import lzma
 import os
 import re
 import subprocess
@@ -56,6 +58,38 @@ def test_blocks_that_run_here(tmp_path):
             assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
             assert "Traceback" not in done.stderr
     assert count >= 3
+
+
+@pytest.mark.slow
+def test_the_example_of_other_features(tmp_path, shared):
+    """docs/other-features.md from its first line to its last, where the files of UI-PRMD are; the results are those of the page."""
+    source = shared / "data" / "uiprmd"
+    if not source.is_dir():
+        pytest.skip(f"no files of UI-PRMD at {source}")
+    (tmp_path / "uiprmd").mkdir()
+    for path in source.glob("*.csv.xz"):
+        (tmp_path / "uiprmd" / path.stem).write_bytes(lzma.decompress(path.read_bytes()))
+    page = ROOT / "docs" / "other-features.md"
+    commands = "\n".join(
+        f'{name}() {{ {sys.executable} -m longtake.{name}.cli "$@"; }}' for name in ("features", "train")
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    said = ""
+    for where, code, language in blocks(page):
+        if where and "UI-PRMD" in where:
+            code = f"{commands}\n{code}" if language == "sh" else code
+            done = subprocess.run(
+                [*RUNNERS[language], "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+            said += done.stdout
+    for head, folder in re.findall(r"--head (\w+) .*--out runs/([\w-]+)", page.read_text()):
+        metrics = json.loads((tmp_path / "runs" / folder / "metrics.json").read_text())
+        (row,) = metrics["table"]
+        low, high = row["intervals"]["spearman"]["low"], row["intervals"]["spearman"]["high"]
+        assert f"| `{folder}` | {row['spearman']:.2f} [{low:.2f}, {high:.2f}] |" in page.read_text(), (head, row)
+        assert metrics["intervals_over"] == "subject"
+    assert "over the groups of test videos by subject" in said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -44,6 +44,12 @@ stream_option = click.option(
     metavar="NAME=BACKBONE",
     help="A further stream that a head reads by name, such as flow=i3d-flow; may be repeated.",
 )
+intervals_option = click.option(
+    "--intervals/--no-intervals",
+    default=True,
+    show_default=True,
+    help="Show 95% intervals with the figures of the table.",
+)
 text_option = click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
 
 
@@ -196,11 +202,13 @@ def print_result(as_json: bool, value: object, text: Callable[[], str]) -> None:
 )
 @click.option("--out", type=PATH, help="Folder of the run.  [default: runs/<dataset>-<head>-<time>]")
 @click.option("--resume", is_flag=True, help="Resume the interrupted run in --out; finished models are kept.")
+@intervals_option
 @progress_options
 @json_option
 def heads(
     store_paths: tuple[Path | str, ...], epochs: int | None, lr: float | None, batch_size: int | None,
-    settings: tuple[str, ...], out: Path | None, resume: bool, quiet: bool, verbose: bool, as_json: bool, **choices: Any,
+    settings: tuple[str, ...], out: Path | None, resume: bool, intervals: bool, quiet: bool, verbose: bool, as_json: bool,
+    **choices: Any,
 ) -> None:  # fmt: skip
     """Train a head for every category and score of a store, by the published protocol, and print the table.
 
@@ -209,11 +217,10 @@ def heads(
     if resume and out is None:
         raise click.UsageError("--resume needs --out FOLDER, the folder of the run to resume")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
-    from longtake.train.protocol.summary import summarise
     from longtake.train.runs.fit import default_folder, described, open_experiment, train_into
     from longtake.train.runs.progress import EpochProgress
-    from longtake.train.runs.records import METRICS
-    from longtake.train.runs.tables import RANDOM_NOTE, format_table, undefined_note
+    from longtake.train.runs.records import METRICS, read_metrics
+    from longtake.train.runs.tables import RANDOM_NOTE, format_table, notes, undefined_note
 
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -235,7 +242,10 @@ def heads(
     if as_json:
         print_json(json.loads((out / METRICS).read_text(encoding="utf-8")) if results else {})
     elif results and not quiet:
-        echo(format_table(summarise(results)))
+        found = read_metrics(out)
+        echo(format_table(found.rows, with_intervals=intervals))
+        for line in notes(found.rows, found.group):
+            echo(line)
         note = undefined_note([one.fitted.test.spearman for one in results if not one.model.control])
         for line in filter(None, [RANDOM_NOTE if experiment.random_weights else "", note]):
             echo(line)
@@ -252,8 +262,9 @@ def heads(
 @run_option
 @store_option(help="The store to score.", required=True)
 @click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
+@intervals_option
 @json_option
-def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool) -> None:
+def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bool, as_json: bool) -> None:
     """Score the videos of a store with the heads of a run. Features of another recipe are refused.
 
     Example: train evaluate --run runs/rg-gdlt --features features/rg.h5 --split test
@@ -263,7 +274,7 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool
 
     with open_store(store_path) as store:
         rows = evaluate_run(run_folder, store, None if split == "all" else split)
-    print_result(as_json, [asdict(row) for row in rows], lambda: format_evaluations(rows))
+    print_result(as_json, [asdict(row) for row in rows], lambda: format_evaluations(rows, intervals))
 
 
 @main.command()
@@ -284,6 +295,18 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, as_json: bool
     multiple=True,
     metavar="FIELD",
     help="A field of the recipe that may differ from the run's, such as decoder; may be repeated.",
+)
+@click.option(
+    "--interval",
+    "level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of videos whose judges' score the interval [low, high] holds.  [default: 0.9]",
+)
+@click.option(
+    "--abstain-above",
+    type=click.FloatRange(0, min_open=True),
+    metavar="WIDTH",
+    help="Give no score where its interval is wider than this, in judges' units.",
 )
 @click.option("--overlay", type=PATH, help="Of a video: write it there, with attention and score.")
 @click.option("--csv", "csv_path", type=PATH, help="Also write the scores there.")
@@ -324,8 +347,9 @@ def predict(
 @click.option(
     "--format", "form", type=click.Choice(["text", "markdown", "latex", "html"]), default="text", show_default=True
 )
+@intervals_option
 @json_option
-def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, as_json: bool) -> None:
+def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, intervals: bool, as_json: bool) -> None:
     """Show RUNS on one dataset in one table, and with the tables of the papers.
 
     Example: train compare runs/rg-gslm runs/rg-gdlt --paper
@@ -338,7 +362,11 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, a
     differences = [compare_pair(run, runs[0]) for run in runs[1:]] if paired else []
     named = [line.to_dict() for line in lines]
     value = {"lines": named, "tests": [asdict(one) for one in differences]} if paired else named
-    print_result(as_json, value, lambda: "\n".join([format_lines(lines, form), *map(format_difference, differences)]))
+    print_result(
+        as_json,
+        value,
+        lambda: "\n".join([format_lines(lines, form, with_intervals=intervals), *map(format_difference, differences)]),
+    )
 
 
 @main.command()

@@ -10,8 +10,6 @@ import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
 _ATANH_LIMIT = 1 - 1e-9
-SMALLEST_GROUP = 5
-"""Videos that a group needs to be ranked inside it."""
 
 
 @dataclass(frozen=True)

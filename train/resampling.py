@@ -8,6 +8,7 @@ separately, and has scipy rank every resample again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class ScoredVideos:
     label_range: float = float("nan")
     """Highest minus lowest label, for relative L2."""
     seed: int = 0
+    fold: str = ""
     drawn: Sequence[str] = ()
     """The group that is drawn with each video. An empty name, or no names: the video is drawn by itself."""
     inside: Sequence[str] = ()
@@ -104,16 +106,17 @@ class Draws:
     def values(self, tests: Sequence[ScoredVideos], figure: str) -> dict[Key, np.ndarray]:
         """Each row's figure under all weights, `(1 + resamples + jackknife,)`, as the table has it: a correlation is averaged through Fisher's
         z over folds, then over seeds, an error over both. A fold counts by how many of its videos were drawn. nan where it is undefined."""
+        numbers = Counter(test.key for test in tests)
         seeds: dict[Key, dict[int, list[tuple[np.ndarray, np.ndarray]]]] = {}
         for test in tests:
             found, mass = self._of_test(test, FIGURES[figure])
-            found = _to_z(found, len(test.true)) if figure in CORRELATIONS else found
+            found = _to_z(found, len(test.true)) if figure in CORRELATIONS and numbers[test.key] > 1 else found
             seeds.setdefault(test.key, {}).setdefault(test.seed, []).append((found, mass))
         averages = {}
         for key, of_seeds in seeds.items():
             means = np.stack([_mean(np.stack(v), np.stack(m)) for v, m in (zip(*pairs) for pairs in of_seeds.values())])
             mean = _mean(means, np.ones_like(means))
-            averages[key] = np.tanh(mean) if figure in CORRELATIONS else mean
+            averages[key] = np.tanh(mean) if figure in CORRELATIONS and numbers[key] > 1 else mean
         return averages
 
     def _of_test(self, test: ScoredVideos, figure: Figure) -> tuple[np.ndarray, np.ndarray]:

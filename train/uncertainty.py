@@ -105,21 +105,19 @@ def spreads(tests: Sequence[ScoredVideos], figure: str = "spearman", draws: Draw
     figures or methods from the same resamples."""
     draws = draws or Draws.of(tests)
     values = draws.values(tests, figure)
-    counts = {key: len({name for test in tests if test.key == key for name in test.video_ids}) for key in values}
-    expanded = figure not in CORRELATIONS or draws.grouped
-    found = {}
-    for key, row in values.items():
-        found[key] = _spread(row, draws, draws.num_units[key] >= FEWEST, expanded, [draws.of_key[key]])
+    counts = [len({name for test in tests if test.key == key for name in test.video_ids}) for key in values]
+    found = {key: spread(row, draws, figure, [key]) for key, row in values.items()}
     if len(values) > 1:
-        whole = average(list(values.values()), figure, list(counts.values()))
-        strata = [draws.of_key[key] for key in values]
-        found[ALL] = _spread(whole, draws, all(one.enough for one in found.values()), expanded, strata)
+        found[ALL] = spread(average(list(values.values()), figure, counts), draws, figure, list(values))
     return found
 
 
-def _spread(values: np.ndarray, draws: Draws, enough: bool, expanded: bool, strata: Sequence[int]) -> Spread:
+def spread(values: np.ndarray, draws: Draws, figure: str, keys: Sequence[Key]) -> Spread:
+    """Of the values of a row of the table, or of the average over several, as `Draws.values` gives them."""
     end = 1 + draws.resamples
-    mine = np.isin(draws.stratum, strata)
+    mine = np.isin(draws.stratum, [draws.of_key[key] for key in keys])
+    enough = min(draws.num_units[key] for key in keys) >= FEWEST
+    expanded = figure not in CORRELATIONS or draws.grouped
     return Spread(float(values[0]), values[1:end], values[end:][mine], draws.stratum[mine], enough, expanded)
 
 
@@ -195,9 +193,9 @@ def _rank(name: str, values: Mapping[str, float], last: int) -> int:
 
 
 def chance(gap: Spread) -> float:
-    """Two-sided p of a difference; nan where it is undefined."""
+    """Two-sided p of a difference; nan where it is undefined, or of too few videos or groups."""
     drawn = gap.drawn[np.isfinite(gap.drawn)]
-    if not np.isfinite(gap.point) or len(drawn) < (1 - UNDEFINED) * len(gap.drawn):
+    if not gap.enough or not np.isfinite(gap.point) or len(drawn) < (1 - UNDEFINED) * len(gap.drawn):
         return float("nan")
     p = 2 * min(float(np.mean(drawn <= 1e-12)), float(np.mean(drawn >= -1e-12)))
     return float(np.clip(p, 1 / len(gap.drawn), 1.0))
@@ -238,7 +236,7 @@ def require_same_videos(methods: Mapping[str, Sequence[ScoredVideos]]) -> None:
             raise DataError(f"{other} and {first} were not tested on the same videos, scores and folds")
         different = [name for name, value in mine.items() if abs(theirs[name] - value) > ROUNDING]
         if different:
-            shown = ", ".join(sorted(video for _, video in different)[:3])
+            shown = ", ".join(sorted(video for *_, video in different)[:3])
             raise DataError(
                 f"{other} and {first} were tested on other true scores of {len(different)} videos ({shown})"
             )
@@ -248,8 +246,10 @@ ROUNDING = 1e-4
 """Of scores in a run's table."""
 
 
-def _true(tests: Sequence[ScoredVideos]) -> dict[tuple[Key, str], float]:
-    return {(test.key, video): float(value) for test in tests for video, value in zip(test.video_ids, test.true)}
+def _true(tests: Sequence[ScoredVideos]) -> dict[tuple[Key, str, str], float]:
+    return {
+        (test.key, test.fold, video): float(value) for test in tests for video, value in zip(test.video_ids, test.true)
+    }
 
 
 def few_note(num_videos: int) -> str:

@@ -18,7 +18,7 @@ from longtake.files import require_regular
 from longtake.manifests.author_labels import read_labels
 from longtake.manifests.card import Card
 from longtake.manifests.sheet import read_text
-from longtake.manifests.table import SCORE_PREFIX, Manifest, RowChecker, boundary_column, write_manifest
+from longtake.manifests.table import GROUP_PREFIX, SCORE_PREFIX, Manifest, RowChecker, boundary_column, write_manifest
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _annotations(files: Sequence[Path], card: Card) -> tuple[dict[tuple, Any], d
 def _annotated(
     files: Sequence[Path], card: Card, names: Sequence[str], expected: str, read: Callable[[Any], dict[str, str]]
 ) -> Manifest:
-    """A video for each annotation, whose id joins the two parts of its key. `read` makes category, scores and boundaries of its facts."""
+    """A video for each annotation, whose id joins the two parts of its key, an event and a number. `read` makes category, scores and boundaries of its facts."""
     annotations, splits = _annotations(files, card)
     checker = RowChecker(card)
     rows = []
@@ -220,7 +220,17 @@ def _annotated(
         except (TypeError, ValueError, IndexError, KeyError) as error:
             checker.add(line, f"{key!r:.80}: {expected} expected ({error})")
             continue
-        rows.append(checker.row(line, {"video_id": f"{event}_{number}", "split": splits.get(key, ""), **values}))
+        rows.append(
+            checker.row(
+                line,
+                {
+                    "video_id": f"{event}_{number}",
+                    "split": splits.get(key, ""),
+                    f"{GROUP_PREFIX}event": str(event),
+                    **values,
+                },
+            )
+        )
     checker.finish("the annotations (a line is an entry)")
     if not rows:
         raise ManifestError(f"no annotations among {', '.join(map(str, files))}; {card.where_labels}")

@@ -102,7 +102,9 @@ def page(run: str) -> dict[str, object]:
     done = said(train, "report", f"runs/{run}", "--features", HDF5, "--out", f"{run}.html")
     text = Path(f"{run}.html").read_text(encoding="utf-8")
     cells = [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", text, re.DOTALL)]
-    numbers = [float(cell) for cell in cells if re.fullmatch(r"[+-]?\d+\.\d+", cell)]
+    # Since 0.1, few test videos are marked next to a correlation.
+    found = (re.fullmatch(r"([+-]?\d+\.\d+)( \(n=\d+: few\))?", cell) for cell in cells)
+    numbers = [float(match[1]) for match in found if match]
     figures = len(re.findall(r"<svg|<img", text))
     return {"missing": done["missing"], "num_figures": figures, "numbers": numbers}
 

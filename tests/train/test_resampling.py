@@ -75,6 +75,7 @@ def test_a_perfect_fold_does_not_make_the_average_perfect():
     line = np.arange(6.0)
     perfect = ScoredVideos(A, [f"p{index}" for index in range(6)], line, line)
     other = scored(20)
+    assert Draws.of([perfect], 3).values([perfect], "spearman")[A][0] == 1
     expected = fisher_mean([1, spearman(other.true, other.predicted)], [6, 20])
     assert Draws.of([perfect, other], 3).values([perfect, other], "spearman")[A][0] == pytest.approx(expected)
 

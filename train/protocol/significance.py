@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import wilcoxon
 
-from longtake.train.errors import DataError
-from longtake.train.metrics import fisher_mean
+from longtake.train.resampling import Draws, ScoredVideos
+from longtake.train.uncertainty import ALL, chance, require_same_videos, spreads
 
 RESAMPLES = 2000
 Group = tuple[str, str, str]
 """Category of the models, score and fold: videos that were tested by the same models."""
 Predictions = Mapping[Group, Mapping[str, tuple[float, float]]]
 """Group -> video -> (true, predicted), the mean over seeds."""
-ROUNDING = 1e-4
-"""Of scores in a run's table."""
 
 
 @dataclass(frozen=True)
@@ -28,74 +26,49 @@ class Difference:
     against: str
     num_videos: int
     spearman: float
-    """Difference of the Fisher means over categories, scores and folds; nan, as its interval and p are, where a correlation is undefined."""
+    """Difference of the Fisher means over folds, categories and scores; nan, as its interval and p are, where a correlation is undefined."""
     spearman_low: float
-    """95% interval of resampled videos."""
+    """95% interval over the videos, or their groups."""
     spearman_high: float
     spearman_p: float
-    """Two-sided, from the same resamples; no smaller than one over their number."""
+    """Two-sided, from the same resamples; no smaller than one over their number. nan, as the interval is, for too few videos or groups."""
     mse_ratio: float
     """Mean squared error over the other's, the mean over groups."""
     error_p: float
     """Wilcoxon's signed-rank test of the videos' squared errors, two-sided."""
 
 
-def difference(run: str, against: str, ours: Predictions, theirs: Predictions) -> Difference:
-    """Of two runs that were tested on the same videos of the same groups. Raises `DataError` for others."""
-    if {g: set(v) for g, v in ours.items()} != {g: set(v) for g, v in theirs.items()}:
-        raise DataError(f"{run} and {against} were not tested on the same videos, scores and folds")
-    others = [
-        name
-        for group, videos in ours.items()
-        for name in videos
-        if abs(videos[name][0] - theirs[group][name][0]) > ROUNDING
+def difference(
+    run: str, against: str, ours: Predictions, theirs: Predictions, drawn: Mapping[str, str] | None = None
+) -> Difference:
+    """Of two runs that were tested on the same videos of the same groups. `drawn` are groups of videos that are drawn at once, by video. Raises
+    `DataError` for runs that were tested on others."""
+    drawn = drawn or {}
+    tests = _tests(ours, drawn), _tests(theirs, drawn)
+    require_same_videos({against: tests[1], run: tests[0]})
+    draws = Draws.of(tests[0], RESAMPLES)
+    mine, other = (spreads(of_run, "spearman", draws) for of_run in tests)
+    whole = ALL if ALL in mine else next(iter(mine))
+    gap = mine[whole].minus(other[whole])
+    errors = [
+        [((test.predicted - test.true) ** 2) / max(test.true.var(), 1e-12) for test in of_run] for of_run in tests
     ]
-    if others:
-        shown = ", ".join(sorted(others)[:3])
-        raise DataError(f"{run} and {against} were tested on other true scores of {len(others)} videos ({shown})")
-    tables = []
-    for group, videos in ours.items():
-        names = sorted(videos)
-        true = np.array([videos[name][0] for name in names])
-        predicted = np.array([[of[group][name][1] for name in names] for of in (ours, theirs)])
-        tables.append((true, predicted))
-    errors = [((predicted - true) ** 2) / max(true.var(), 1e-12) for true, predicted in tables]
-    found = np.array([[_spearman(true, p) for p in predicted] for true, predicted in tables])
-    counts = [len(true) for true, _ in tables]
-    rng = np.random.default_rng(0)
-    resampled = np.empty(RESAMPLES)
-    for index in range(RESAMPLES):
-        drawn = []
-        for true, predicted in tables:
-            chosen = rng.integers(0, len(true), len(true))
-            drawn.append([_spearman(true[chosen], p[chosen]) for p in predicted])
-        resampled[index] = _difference(np.array(drawn), counts)
-    spearman = float("nan") if np.isnan(found).any() else _difference(found, counts)
-    # Draws of equal values have no correlation.
-    defined = resampled[np.isfinite(resampled)] if np.isfinite(spearman) else np.full(1, np.nan)
-    low, high = np.quantile(defined, [0.025, 0.975])
-    p = 2 * min(float(np.mean(defined <= 0)), float(np.mean(defined >= 0))) if np.isfinite(spearman) else float("nan")
-    ours_all, theirs_all = (np.concatenate([error[side] for error in errors]) for side in (0, 1))
+    ours_all, theirs_all = (np.concatenate(error) for error in errors)
     same = np.allclose(ours_all, theirs_all)
     return Difference(
-        run, against, len(ours_all), spearman, float(low), float(high),
-        float(np.clip(p, 1 / RESAMPLES, 1.0)),
-        float(np.mean([error[0].mean() / max(error[1].mean(), 1e-12) for error in errors])),
+        run, against, len(ours_all), gap.point, gap.interval.low, gap.interval.high, chance(gap),
+        float(np.mean([one.mean() / max(two.mean(), 1e-12) for one, two in zip(*errors)])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
     )  # fmt: skip
 
 
-def _spearman(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Pearson's correlation of ranks, ties shared; nan where either is constant."""
-    a, b = rankdata(true), rankdata(predicted)
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale else float("nan")
-
-
-def _difference(table: np.ndarray, num_videos: Sequence[int]) -> float:
-    """`(groups, 2)` correlations, and of how many videos those of a group are -> ours minus theirs, over the groups where both are
-    defined; nan where none is."""
-    defined = ~np.isnan(table).any(axis=1)
-    table, num_videos = table[defined], np.asarray(num_videos)[defined]
-    return fisher_mean(table[:, 0], num_videos) - fisher_mean(table[:, 1], num_videos)
+def _tests(predictions: Predictions, drawn: Mapping[str, str]) -> list[ScoredVideos]:
+    """In the order of groups and videos, the same for both runs."""
+    tests = []
+    for category, score, fold in sorted(predictions):
+        videos = predictions[category, score, fold]
+        names = sorted(videos)
+        true, predicted = np.array([videos[name] for name in names]).T
+        groups = [drawn.get(name, "") for name in names]
+        tests.append(ScoredVideos((category, score), names, true, predicted, drawn=groups, fold=fold))
+    return tests

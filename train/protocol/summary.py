@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure, over_rows
+from longtake.train.protocol.intervals import Values, average_of, draws_of, intervals_of, scored, values_of
+from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
+from longtake.train.resampling import Draws, Key, ScoredVideos
+from longtake.train.uncertainty import Interval
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ class Row:
     """nan unless boundaries of stages were predicted and are known."""
     aiou_75: float
     seconds_per_epoch: float
+    num_videos: int = 0
+    """Different test videos of all folds; 0 in runs of older releases."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Field -> its 95% interval, over test videos or groups; without those that are not known."""
+
+    @property
+    def num_tested(self) -> int:
+        return self.num_videos or self.num_test
 
 
 AVERAGE = "average"
@@ -51,25 +63,33 @@ CORRELATIONS = (
 
 @dataclass(frozen=True)
 class _Seeded:
-    """A row, and its correlation for each seed."""
+    """A row, its correlation for each seed, and its figures in all resamples."""
 
     row: Row
     seeds: Seeds
+    values: Values
+    keys: tuple[Key, ...]
+    videos: frozenset[int]
+
+    def finished(self, draws: Draws | None) -> Row:
+        return replace(self.row, intervals=intervals_of(draws, self.values, self.keys)) if draws else self.row
 
 
-def summarise(results: Sequence[Result]) -> list[Row]:
+def summarise(results: Sequence[Result], with_intervals: bool = True, group: str = "") -> list[Row]:
     """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
     and the average over datasets.
 
     Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically. Undefined ones are left out
-    of averages over folds and seeds (`undefined_note`); an average over rows of which one is undefined is undefined.
+    of averages over folds and seeds (`undefined_note`); an average over rows of which one is undefined is undefined. Intervals are over the test
+    videos, or over their `group`.
     """
+    draws = draws_of(results, group) if with_intervals and results else None
     rows: dict[str, list[_Seeded]] = {}
     for unit in dict.fromkeys(result.unit for result in results):
         mine = [result for result in results if result.unit == unit and not result.model.control]
-        controls = [result.fitted.test for result in results if result.unit == unit and result.model.control]
+        controls = [result for result in results if result.unit == unit and result.model.control]
         if mine:
-            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls))
+            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls, draws, group))
     table: list[_Seeded] = []
     datasets: list[_Seeded] = []
     for dataset, own in rows.items():
@@ -77,11 +97,11 @@ def summarise(results: Sequence[Result]) -> list[Row]:
         table += [*own, whole] if len(own) > 1 else own
         datasets.append(whole)
     table += [_average(AVERAGE, datasets)] if len(datasets) > 1 else []
-    return [one.row for one in table]
+    return [one.finished(draws) for one in table]
 
 
-def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Metrics]) -> _Seeded:
-    """Of a category and score; `controls` are tests of models that were trained on shuffled labels."""
+def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Result], draws: Draws | None, group: str) -> _Seeded:
+    """Of a category and score; `controls` are models that were trained on shuffled labels."""
     fitted = [result.fitted for result in results]
     by_seed: dict[int, list[Metrics]] = {}
     for result in results:
@@ -89,7 +109,9 @@ def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Metrics]) -> 
     seeds = {seed: average((t.spearman, t.num_videos) for t in tests) for seed, tests in by_seed.items()}
     tests = [one.test for one in fitted]
     baselines = [result.baseline.test for result in results if result.baseline]
-    ensembles = _ensembles(results) if len(seeds) > 1 else []
+    means = _mean_scores(results) if len(seeds) > 1 else []
+    ensembles = [measure(r.task.scores(r.task.test_rows), p, r.task.label_range) for r, p in means]
+    videos = frozenset(int(row) for result in results for row in result.task.test_rows)
     row = Row(
         unit.category,
         unit.scale.name,
@@ -105,12 +127,33 @@ def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Metrics]) -> 
         validation_selected=_correlation([one.validation_selected[1] for one in fitted if one.validation_selected]),
         floor_spearman=_correlation(baselines),
         floor_mse=_mean(baselines, "mse"),
-        control_spearman=_correlation(controls),
+        control_spearman=_correlation([result.fitted.test for result in controls]),
         aiou_50=_mean(tests, "aiou_50"),
         aiou_75=_mean(tests, "aiou_75"),
         seconds_per_epoch=_mean(fitted, "seconds_per_epoch"),
+        num_videos=len(videos),
     )
-    return _Seeded(row, seeds)
+    values = values_of(draws, _tests(results, controls, means, group)) if draws else {}
+    return _Seeded(row, seeds, values, ((unit.category, unit.scale.name),), videos)
+
+
+def _tests(
+    results: Sequence[Result], controls: Sequence[Result], means: Sequence[tuple[Result, np.ndarray]], group: str
+) -> dict[str, list[ScoredVideos]]:
+    """Field of a row -> the tests that it averages."""
+    own = [scored(result, group) for result in results]
+    floor = [
+        scored(result, group, result.baselines[BASELINE].predicted)
+        for result in results
+        if BASELINE in result.baselines
+    ]
+    joined = [scored(result, group, predicted) for result, predicted in means]
+    return {
+        **dict.fromkeys(("spearman", "mse", "relative_l2"), own),
+        **dict.fromkeys(("ensemble_spearman", "ensemble_mse"), joined),
+        **dict.fromkeys(("floor_spearman", "floor_mse"), floor),
+        "control_spearman": [scored(result, group) for result in controls],
+    }
 
 
 def _mean(records: Sequence[object], name: str) -> float:
@@ -123,25 +166,22 @@ def _correlation(tests: Sequence[Metrics]) -> float:
     return fisher_mean((test.spearman for test in tests), (test.num_videos for test in tests))
 
 
-def _ensembles(results: Sequence[Result]) -> list[Metrics]:
-    """For each fold, the test of the mean of the seeds' scores."""
+def _mean_scores(results: Sequence[Result]) -> list[tuple[Result, np.ndarray]]:
+    """For each fold, a result and the mean of the seeds' scores."""
     folds: dict[int | None, list[Result]] = {}
     for result in results:
         folds.setdefault(result.model.fold, []).append(result)
-    return [
-        measure(
-            mine[0].task.scores(mine[0].task.test_rows),
-            np.mean([r.fitted.predicted for r in mine], axis=0),
-            mine[0].task.label_range,
-        )
-        for mine in folds.values()
-    ]
+    return [(mine[0], np.mean([result.fitted.predicted for result in mine], axis=0)) for mine in folds.values()]
 
 
 def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
     counts = [row.num_test for row in rows]
-    averages: dict[str, Any] = {field.name: _mean(rows, field.name) for field in fields(Row)[2:]}
+    averages: dict[str, Any] = {field.name: _mean(rows, field.name) for field in fields(Row)[2:-1]}
     averages |= {one: over_rows((getattr(row, one) for row in rows), counts) for one in CORRELATIONS}
     averages |= {one: sum(getattr(row, one) for row in rows) for one in ("num_train", "num_test")}
-    return _Seeded(Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)}), seeds)
+    videos = frozenset[int]().union(*(line.videos for line in lines))
+    averages["num_videos"] = len(videos)
+    row = Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)})
+    values = average_of([line.values for line in lines], counts)
+    return _Seeded(row, seeds, values, tuple(key for line in lines for key in line.keys), videos)

@@ -9,21 +9,35 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any
 
 from longtake.train.errors import DataError
 from longtake.train.protocol.significance import Difference, Group, difference
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.records import METRICS, read_metrics, read_run
-from longtake.train.runs.tables import by_video, read_predictions, text_table
+from longtake.train.runs.tables import (
+    Cell,
+    by_video,
+    few_mark,
+    read_predictions,
+    shown_error,
+    shown_interval,
+    text_table,
+    width,
+)
+from longtake.train.uncertainty import FEW, Interval
 
 PAPERS = Path(__file__).with_name("papers.csv")
 FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
 COLUMNS = ("spearman", "mse", "relative_l2")
 Figures = dict[tuple[str, str], float]
 """(category, score) -> value."""
+Intervals = dict[tuple[str, str], Interval]
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,38 @@ class Line:
     """Of the rank correlation over seeds, where there are several."""
     relative_l2: Figures = field(default_factory=dict)
     """R-l2, times 100."""
+    spearman_interval: Intervals = field(default_factory=dict)
+    """95%, of runs; a paper prints none."""
+    mse_interval: Intervals = field(default_factory=dict)
+    num_videos: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Test videos of each figure; those of papers are not known here."""
 
     def to_dict(self) -> dict[str, object]:
         """For JSON: category and score as one name."""
         return {
-            name: {" ".join(filter(None, key)): one for key, one in value.items()} if isinstance(value, dict) else value
+            name: {" ".join(filter(None, key)): _plain(one) for key, one in value.items()}
+            if isinstance(value, dict)
+            else value
             for name, value in vars(self).items()
         }
+
+    @property
+    def rows(self) -> frozenset[tuple[str, str]]:
+        """What its average is over."""
+        return frozenset(key for key in (*self.spearman, *self.mse) if key[0] != AVERAGE)
+
+    def with_named_average(self, name: str) -> Line:
+        """Its average under another name, so that it is in a column of its own."""
+        renamed: dict[str, Any] = {
+            one: {(name, "") if key == (AVERAGE, "") else key: figure for key, figure in value.items()}
+            for one, value in vars(self).items()
+            if isinstance(value, dict)
+        }
+        return replace(self, **renamed)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if isinstance(value, Interval) else value
 
 
 def line_of(folder: Path) -> tuple[str, Line]:
@@ -58,14 +97,23 @@ def line_of(folder: Path) -> tuple[str, Line]:
         "RANDOM weights" if metrics.random_weights else "",
         metrics.unfinished,
     ]
-    figures: dict[str, Figures] = {
+    figures: dict[str, Any] = {
         name: {
             (row.category, row.score): value for row in metrics.rows if not math.isnan(value := getattr(row, column))
         }
         for name, column in {**dict(zip(COLUMNS, COLUMNS)), "deviation": "spearman_deviation"}.items()
     }
+    figures |= {
+        f"{name}_interval": {
+            (row.category, row.score): row.intervals[name] for row in metrics.rows if name in row.intervals
+        }
+        for name in ("spearman", "mse")
+    }
+    figures |= {"num_videos": {(row.category, row.score): row.num_tested for row in metrics.rows}}
     source = ", ".join(filter(None, marks))
-    return metrics.dataset, Line(f"{metrics.head} ({folder.name})", config.features.backbone, source, **figures)
+    name = f"{metrics.head} ({folder.name})"
+    line = Line(name, config.features.backbone, source, **figures)
+    return metrics.dataset, line
 
 
 def published_lines(dataset: str) -> list[Line]:
@@ -98,29 +146,70 @@ def compare(runs: Sequence[Path], with_papers: bool) -> list[Line]:
     return [*published, *(line for _, line in found)]
 
 
-def format_lines(lines: Sequence[Line], form: str, method: str = "method") -> str:
+def with_own_averages(lines: Sequence[Line]) -> list[Line]:
+    """The lines, where a run's average over other categories and scores than those of the table has a column of its own and says so: it is not
+    to be compared with the others. The table's are the papers', or all that a run has."""
+    published = [line for line in lines if not line.num_videos]
+    whole = frozenset[tuple[str, str]]().union(*(line.rows for line in published or lines))
+
+    def named(line: Line) -> Line:
+        rows = line.rows
+        if not any(score for _, score in whole):  # Of unified runs, papers have a column a dataset.
+            rows = frozenset((name.partition(" ")[0], "") for name, _ in rows)
+        if not line.num_videos or not whole or rows == whole:
+            return line
+        names = ", ".join(sorted(" ".join(filter(None, key)) for key in line.rows))
+        return line.with_named_average(f"{AVERAGE} of {names} only")
+
+    return [named(line) for line in lines]
+
+
+def format_lines(lines: Sequence[Line], form: str, method: str = "method", with_intervals: bool = True) -> str:
     """Spearman / MSE for every category and score that any line has, the average last; and R-l2 where a paper prints it instead. `method`
-    is the name of the first column."""
+    is the name of the first column. On a terminal, intervals are below their figures where the lines would not fit."""
+    lines = with_own_averages(lines)
+    whole = _lines(lines, form, method, with_intervals, tall=False)
+    if form != "text" or not with_intervals or width(whole) <= get_terminal_size().columns:
+        return whole
+    return _lines(lines, form, method, with_intervals, tall=True)
+
+
+def _lines(lines: Sequence[Line], form: str, method: str, with_intervals: bool, tall: bool) -> str:
     keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
     with_l2 = any(line.relative_l2 and not line.mse for line in lines)
-    keys.sort(key=lambda key: key[0] == AVERAGE)
+    keys.sort(key=lambda key: (key[0].startswith(f"{AVERAGE} of "), key[0] == AVERAGE))
     table = []
     for line in lines:
-        cells = [line.method, line.features]
+        cells: list[Cell] = [line.method, line.features]
         for key in keys:
             rho, mse = line.spearman.get(key), line.mse.get(key)
             spread = f" ± {line.deviation[key]:.3f}" if key in line.deviation else ""
-            both = [f"{rho:.3f}{spread}" if rho is not None else "", f"{mse:.2f}" if mse is not None else ""]
+            both = [f"{rho:.3f}{spread}" if rho is not None else "", shown_error(mse) if mse is not None else ""]
             if with_l2:
                 l2 = line.relative_l2.get(key)
                 both.append("" if l2 is None else f"{l2:.3f}")
-            cells.append(" / ".join(one or "-" for one in both) if any(both) else "")
+            ends = [
+                shown_interval(line.spearman_interval.get(key), 3) if with_intervals else "",
+                shown_interval(line.mse_interval.get(key), 2) if with_intervals else "",
+            ]
+            cells.append(_cell(both, ends, few_mark(line.num_videos.get(key, FEW)), tall))
         table.append([*cells, line.source] if line.source else cells)
     names = [" ".join(part for part in key if part) for key in keys]
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
     headers = [method, "features", *(f"{name} {figures}" for name in names), "figures of"]
     headers = headers[: max(map(len, table), default=0)]
     return text_table(headers, table, FORMATS[form])
+
+
+def _cell(figures: Sequence[str], intervals: Sequence[str], mark: str, tall: bool) -> Cell:
+    """Figures of one column, with their intervals and the mark of few videos."""
+    if not any(figures):
+        return ""
+    if tall:
+        lines = (" / ".join(one or "-" for one in figures), " / ".join(filter(None, intervals)), mark)
+        return tuple(filter(None, lines))
+    pairs = [f"{one or '-'} {interval}".strip() for one, interval in zip_longest(figures, intervals, fillvalue="")]
+    return " / ".join(pairs) + (f" ({mark})" if mark else "")
 
 
 def format_difference(one: Difference) -> str:
@@ -135,7 +224,14 @@ def format_difference(one: Difference) -> str:
 def compare_pair(run: Path, against: Path) -> Difference:
     """Raises `DataError` when the two were not tested on the same videos of the same folds."""
     of_all = _scores_of_all(run) | _scores_of_all(against)
-    return difference(str(run), str(against), _predictions(run, of_all), _predictions(against, of_all))
+    both = _predictions(run, of_all), _predictions(against, of_all)
+    return difference(str(run), str(against), *both, _groups(run) if (run / METRICS).exists() else {})
+
+
+def _groups(folder: Path) -> dict[str, str]:
+    """Of each video, the group that the run's intervals are over."""
+    group = read_metrics(folder).group
+    return {row.video_id: row.groups.get(group, "") for row in read_predictions(folder)} if group else {}
 
 
 def _scores_of_all(folder: Path) -> set[str]:

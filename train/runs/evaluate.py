@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,22 @@ from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
 from longtake.train.metrics import Metrics, measure
 from longtake.train.protocol.audit import audit
+from longtake.train.protocol.intervals import drawn_group
 from longtake.train.protocol.splits import Split, labelled_rows, training_rows
-from longtake.train.runs.tables import RANDOM_NOTE, shown_correlation, text_table
+from longtake.train.resampling import ScoredVideos
+from longtake.train.runs.tables import (
+    RANDOM_NOTE,
+    Cell,
+    few_mark,
+    few_notes,
+    figure_cell,
+    interval_note,
+    shown_correlation,
+    shown_error,
+    shown_interval,
+    text_table,
+)
+from longtake.train.uncertainty import Interval, intervals
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,9 @@ class Evaluation:
     """video_id -> score in judges' units."""
     unmatched: int = 0
     """Of a head that compares: videos with which no exemplar agrees, so that any served."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """95%, of each figure that has one, over the videos or their groups."""
+    intervals_over: str = "videos"
 
 
 def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
@@ -128,22 +145,37 @@ def _evaluate(
     metrics = with_stages(measure(scores[rows], predicted, label_range), maker, rows, boundaries)
     by_video = {data.video_ids[row]: float(value) for row, value in zip(rows, predicted)}
     unmatched = int(maker.candidates.unmatched[rows].sum()) if maker.candidates else 0
-    return Evaluation(name, metrics, config.random_weights, by_video, unmatched)
+    group = drawn_group(data.groups, rows)
+    names = data.groups[group][rows].tolist() if group else ()
+    test = ScoredVideos((category, scale.name), list(by_video), scores[rows], predicted, label_range, drawn=names)
+    ((_, found),) = intervals([test], ("spearman", "mse", "relative_l2")).items()
+    ends = {figure: one for figure, one in found.items() if one}
+    return Evaluation(name, metrics, config.random_weights, by_video, unmatched, ends, group or "videos")
 
 
-def format_evaluations(rows: Sequence[Evaluation]) -> str:
+def format_evaluations(rows: Sequence[Evaluation], with_intervals: bool = True) -> str:
     """The table that `train evaluate` prints, and its notes."""
-    table = {
+
+    def cells(name: str, values: Sequence[str], digits: int) -> list[Cell]:
+        shown = [shown_interval(row.intervals.get(name), digits) if with_intervals else "" for row in rows]
+        marks = [few_mark(row.metrics.num_videos) if digits == 3 else "" for row in rows]
+        return [figure_cell(*one) for one in zip(values, shown, marks)]
+
+    table: dict[str, Sequence[object]] = {
         "head": [row.checkpoint for row in rows],
         "videos": [row.metrics.num_videos for row in rows],
-        "Spearman": [shown_correlation(row.metrics.spearman) for row in rows],
-        "MSE": [f"{row.metrics.mse:.2f}" for row in rows],
+        "Spearman": cells("spearman", [shown_correlation(row.metrics.spearman) for row in rows], 3),
+        "MSE": cells("mse", [shown_error(row.metrics.mse) for row in rows], 2),
     }
-    for name, field in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):
-        values = [getattr(row.metrics, field) for row in rows]
+    for name, one in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):
+        values = [getattr(row.metrics, one) for row in rows]
         if not all(map(math.isnan, values)):
             table[name] = ["" if math.isnan(value) else f"{value:.3f}" for value in values]
     compared = "videos agree with no exemplar and are compared with any"
     notes = [f"{row.checkpoint}: {row.unmatched} {compared}" for row in rows if row.unmatched]
+    over = next((row.intervals_over for row in rows if row.intervals), "")
+    if over and with_intervals:
+        notes.append(interval_note("" if over == "videos" else over))
+    notes += few_notes(row.metrics.num_videos for row in rows)
     random = [RANDOM_NOTE] if any(row.random_weights for row in rows) else []
     return "\n".join([text_table(list(table), zip(*table.values())), *notes, *random])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import datetime
+from html import escape
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ from longtake.train.protocol.checks import require_heads, require_trainable, war
 from longtake.train.protocol.experiment import Experiment, Model, prepare
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.run import OnEpoch, Result, run
-from longtake.train.protocol.summary import Row, summarise
+from longtake.train.protocol.summary import Row
 from longtake.train.protocol.unified import overlaps, prepare_unified
 from longtake.train.runs.epochs import EpochLog
 from longtake.train.runs.folder import RunFolder, locked
+from longtake.train.runs.records import read_metrics
 from longtake.train.runs.resumed import with_recorded_settings
-from longtake.train.runs.tables import RANDOM_NOTE, format_table, shown_correlation
+from longtake.train.runs.tables import RANDOM_NOTE, few_mark, figure_cell, format_table, notes, shown_correlation
 from longtake.train.runs.tensorboard import TensorBoardLog
 
 
@@ -105,16 +107,24 @@ class Run:
     """(category, score) -> test video -> score in judges' units, the mean over seeds. Categories of a unified model have the dataset's name
     before them, as in predictions.csv."""
     random_weights: bool
+    intervals_over: str = ""
+    """The group that intervals are over; empty for test videos."""
 
     def __repr__(self) -> str:
-        scores = [f"{row.category} {row.score}".strip() + f" {shown_correlation(row.spearman)}" for row in self.table]
+        scores = []
+        for row in self.table:
+            figure = figure_cell(shown_correlation(row.spearman), "", few_mark(row.num_tested))
+            scores.append(" ".join(filter(None, (row.category, row.score, str(figure)))))
         return f"Run({str(self.folder)!r}: Spearman {', '.join(scores)})"
 
+    def _notes(self) -> list[str]:
+        return [*notes(self.table, self.intervals_over), *([RANDOM_NOTE] if self.random_weights else [])]
+
     def __str__(self) -> str:
-        return format_table(self.table) + (f"\n{RANDOM_NOTE}" if self.random_weights else "")
+        return "\n".join([format_table(self.table), *self._notes()])
 
     def _repr_html_(self) -> str:
-        return format_table(self.table, "html") + (f"<p>{RANDOM_NOTE}</p>" if self.random_weights else "")
+        return format_table(self.table, "html") + "".join(f"<p>{escape(note)}</p>" for note in self._notes())
 
     def to_pandas(self) -> Any:
         """The table, one row per category and score: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
@@ -141,7 +151,8 @@ def fit(
         warnings.warn(line, LongtakeWarning, stacklevel=2)
     folder = default_folder(experiment) if out is None else Path(out)
     results = list(train_into(folder, experiment, lambda *_: None, resume))
-    return Run(folder, tuple(summarise(results)), _predictions(experiment, results), experiment.random_weights)
+    found = read_metrics(folder)
+    return Run(folder, tuple(found.rows), _predictions(experiment, results), experiment.random_weights, found.group)
 
 
 def options_of(choices: Mapping[str, Any]) -> Options:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from jinja2 import Environment
 
@@ -28,13 +29,14 @@ from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
 from longtake.train.protocol.experiment import Experiment, random_weights
+from longtake.train.protocol.intervals import drawn_group
 from longtake.train.protocol.options import BASELINE, NO_VIDEO, Options
 from longtake.train.protocol.run import Result
-from longtake.train.protocol.summary import summarise
+from longtake.train.protocol.summary import Row, summarise
 from longtake.train.protocol.texts import Texts
 from longtake.train.protocol.units import Unit
 from longtake.train.runs.records import CONFIG, METRICS, read_config, read_values, unfinished
-from longtake.train.runs.tables import RANDOM_NOTE, format_table, undefined_note, write_predictions
+from longtake.train.runs.tables import RANDOM_NOTE, format_table, notes, undefined_note, write_predictions
 
 BEST_ON_TEST = "best_on_test (as published; optimistic)"
 CARD = Path(__file__).with_name("card.md")
@@ -183,12 +185,29 @@ class RunFolder:
             self._write_results()
 
     def _write_results(self) -> None:
-        metrics = self.metrics()
+        rows = summarise(self.results, self.finished, self.group)
+        metrics = self.metrics(rows)
         self._write_json(METRICS, metrics)
         write_predictions(self.folder, self.experiment.data, self.results)
-        self._write_card(metrics)
+        self._write_card(metrics, rows)
 
-    def _write_card(self, metrics: dict[str, Any]) -> None:
+    @property
+    def group(self) -> str:
+        """Over whose groups intervals are; empty for videos."""
+        rows = [result.task.test_rows for result in self.results]
+        return drawn_group(self.experiment.data.groups, np.unique(np.concatenate(rows)))
+
+    @property
+    def num_done(self) -> int:
+        """A unified model has a result for each of its parts."""
+        return len(self.results) // max(len(self.experiment.parts), 1)
+
+    @property
+    def finished(self) -> bool:
+        """Intervals are computed once, at the end."""
+        return self.num_done == len(self.experiment.models)
+
+    def _write_card(self, metrics: dict[str, Any], rows: Sequence[Row]) -> None:
         config = read_config(self.folder)
         environment = Environment(
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=in_markdown
@@ -196,7 +215,8 @@ class RunFolder:
         page = environment.from_string(CARD.read_text(encoding="utf-8")).render(
             metrics=metrics,
             config=config,
-            table=Whole(format_table(summarise(self.results), "github")),
+            table=Whole(format_table(rows, "github")),
+            notes=notes(rows, self.group),
             models=sum(not result.model.control for result in self.results),
             undefined=undefined_note([one.fitted.test.spearman for one in self.results if not one.model.control]),
             unfinished=unfinished(metrics["num_done"], metrics["num_models"]),
@@ -204,16 +224,16 @@ class RunFolder:
         )
         write_whole(self.folder / "README.md", page)
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self, rows: Sequence[Row]) -> dict[str, Any]:
         return {
             "head": self.experiment.head,
             "dataset": self.experiment.dataset,
             "result": "last epoch",
             "random_weights": self.experiment.random_weights,
             "num_models": len(self.experiment.models),
-            # A unified model has a result for each of its parts.
-            "num_done": len(self.results) // max(len(self.experiment.parts), 1),
-            "table": [asdict(row) for row in summarise(self.results)],
+            "num_done": self.num_done,
+            "intervals_over": self.group or "videos",
+            "table": [asdict(row) for row in rows],
             "audit": [leak.to_dict() for leak in self.experiment.audit],
             "models": [_model(result) for result in self.results],
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from longtake.train.protocol.settings import build_settings, card_settings, sett
 from longtake.train.protocol.summary import AVERAGE
 from longtake.train.runs.compare import line_of
 from longtake.train.runs.records import METRICS
-from longtake.train.runs.tables import text_table
+from longtake.train.runs.tables import few_mark, figure_cell, shown_interval, text_table
+from longtake.train.uncertainty import Interval
 
 AUDIO_DIM, TEXT_DIM = 768, 512
 """Of AST and of CLIP, which the papers use."""
@@ -138,16 +139,27 @@ def describe_runs(folder: Path) -> list[dict[str, Any]]:
             continue
         key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), ("", ""))
         facts = {"dataset": dataset, "run": line.method, "features": line.features, "figures_of": line.source}
-        found.append({**facts, "spearman": line.spearman.get(key), "mse": line.mse.get(key)})
+        found.append(
+            {
+                **facts,
+                "spearman": line.spearman.get(key),
+                "mse": line.mse.get(key),
+                "num_videos": line.num_videos.get(key),
+                "spearman_interval": asdict(one) if (one := line.spearman_interval.get(key)) else None,
+            }
+        )
     return found
 
 
 def format_runs(runs: list[dict[str, Any]]) -> str:
     """A line for each row of `describe_runs`."""
     names = {"dataset": "dataset", "run": "run", "features": "features", "spearman": "Spearman", "mse": "MSE"}
-    shown = [
-        {n: "" if v is None else f"{v:.3f}" if isinstance(v, float) else v for n, v in one.items()} for one in runs
-    ]
+    shown = []
+    for one in runs:
+        row = {n: "" if v is None else f"{v:.3f}" if isinstance(v, float) else v for n, v in one.items()}
+        interval = Interval(**one["spearman_interval"]) if one["spearman_interval"] else None
+        mark = few_mark(one["num_videos"]) if one["num_videos"] else ""
+        shown.append({**row, "spearman": figure_cell(row["spearman"], shown_interval(interval, 3), mark)})
     rows = [[one[name] for name in (*names, "figures_of")] for one in shown]
     return text_table([*names.values(), "figures of"], rows)
 

@@ -30,8 +30,9 @@ from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import checkpoints, load_run
 from longtake.train.runs.predict import Prediction, predict_run
 from longtake.train.runs.records import number, read_run
-from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, read_predictions, undefined_note
+from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, notes, read_predictions, undefined_note
 from longtake.train.runs.tensorboard import logged_models, read_log
+from longtake.train.uncertainty import few_note
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WORST = 10
@@ -116,6 +117,7 @@ def make_page(
         random_note=RANDOM_NOTE if metrics.random_weights else "",
         undefined=undefined_note([number(model.test.spearman) for model in metrics.models if not model.control]),
         sections=sections.values(),
+        notes=notes(metrics.rows, metrics.group),
         unfinished=metrics.unfinished,
         comparison=format_lines([*papers, line], "html") if papers else "",
         models=sum(not model.control for model in metrics.models),
@@ -130,7 +132,7 @@ def _sections(run: Path) -> Iterator[Section]:
         ranks = rankdata(-true), rankdata(-predicted)
         columns = zip(videos, *(column.tolist() for column in (true, predicted, *ranks)))
         section = Section(key, [Scored(*values) for values in columns], [])
-        title = f"{section.name}, {len(true)} test videos"
+        title = f"{section.name}, {few_note(len(true)) or f'{len(true)} test videos'}"
         section.figures.append(figures.scatter(title, true, predicted, "judges' units"))
         yield section
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ from longtake.features.types import FeatureHeader
 from longtake.files import write_whole
 from longtake.notebooks import data_frame, html_table
 from longtake.safe_text import csv_text
+from longtake.train.conformal import LEVEL
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.windows import CENTRE, clips_to_test
@@ -28,6 +29,7 @@ from longtake.train.engine.head_config import HeadConfig
 from longtake.train.errors import DataError
 from longtake.train.extras import from_extract
 from longtake.train.heads.blocks.transformer import Decoder
+from longtake.train.runs.calibration import Bounds, RunCalibration
 from longtake.train.runs.evaluate import checkpoints, load_run
 from longtake.train.runs.tables import RANDOM_NOTE
 
@@ -65,7 +67,7 @@ class Prediction:
     category: str
     score: str
     predicted: float
-    """Judges' units; the mean over heads."""
+    """Judges' units; the mean over heads. nan where the heads abstain."""
     deviation: float
     """Over heads, seeds and folds alike; nan for a single one."""
     num_heads: int
@@ -77,6 +79,11 @@ class Prediction:
     random_weights: bool
     unmatched: bool = False
     """Of heads that compare: no training video matches this one by their rule, so it is compared with any."""
+    bounds: Bounds | None = None
+    """Where the judges' score is; None where `unbounded` says why."""
+    unbounded: str = ""
+    abstained: str = ""
+    """Why there is no score; empty where there is one."""
 
     @property
     def name(self) -> str:
@@ -85,7 +92,8 @@ class Prediction:
 
     def __repr__(self) -> str:
         spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.3f}"
-        return f"Prediction({self.video_id!r}: {self.name} {self.predicted:.3f}{spread})"
+        score = "abstained" if self.abstained else f"{self.predicted:.3f}{spread}{_shown_bounds(self.bounds, 3)}"
+        return f"Prediction({self.video_id!r}: {self.name} {score})"
 
 
 class Predictions(list[Prediction]):
@@ -93,7 +101,10 @@ class Predictions(list[Prediction]):
 
     def _columns(self) -> dict[str, list[object]]:
         names = ("video_id", "category", "score", "predicted", "deviation", "num_heads", "random_weights")
-        return {name: [getattr(one, name) for one in self] for name in names}
+        columns: dict[str, list[object]] = {name: [getattr(one, name) for one in self] for name in names}
+        for end in ("low", "high"):
+            columns[end] = [getattr(one.bounds, end) if one.bounds else float("nan") for one in self]
+        return {**columns, "abstained": [one.abstained for one in self]}
 
     def _repr_html_(self) -> str:
         return html_table(self._columns())
@@ -108,6 +119,9 @@ class _Votes:
     """Scores, grades and attention that the heads of one category and score give one video."""
 
     scores: list[float]
+    folds: list[str]
+    """Of each score, the fold of its head; empty text for a run without folds."""
+    scale: ScoreScale
     grades: list[np.ndarray]
     attention: list[np.ndarray]
     """Each `(grades, clips)`."""
@@ -118,9 +132,12 @@ class _Votes:
 
 def predict_run(
     run_folder: Path, store: Store, only: Sequence[str] = (), category: str | None = None,
-    *, accept: Sequence[str] = (), running: bool = False,
+    *, accept: Sequence[str] = (), running: bool = False, level: float | None = None, abstain_above: float | None = None,
 ) -> list[Prediction]:  # fmt: skip
     """Every video of the store that the run has a head for. Where `category` names the heads, its videos and those without a category.
+
+    Intervals hold the judges' score in `level` of all cases, `conformal.LEVEL` where none is asked for. Heads abstain from a score whose interval
+    is wider than `abstain_above`, in judges' units. Raises `DataError` where intervals are asked for and there are none.
 
     `accept` names fields of the recipe that may differ. Raises `CheckpointError` when another does, naming how, and
     `DataError` for ids that the store lacks or that no head is for.
@@ -141,7 +158,7 @@ def predict_run(
                 video_id = data.video_ids[row]
                 if video_id not in spans:
                     spans[video_id] = stream.read(video_id).start_seconds, stream.read(video_id).end_seconds
-                found = votes.setdefault((video_id, own_category, scale.name), _Votes([], [], [], []))
+                found = votes.setdefault((video_id, own_category, scale.name), _Votes([], [], scale, [], [], []))
                 _vote(found, head, config, maker, row, scale)
                 if running:
                     found.running.append(_running(head, config, maker, row, scale))
@@ -158,7 +175,28 @@ def predict_run(
         all_known = all(known[video_id] for video_id in unscored)
         remedy = "`features relabel` gives videos another category" if all_known else "Name the heads with --category"
         raise DataError(f"{run_folder} has no head for {which}: their categories are not among {have}. {remedy}")
-    return [_prediction(key, found, *spans[key[0]]) for key, found in votes.items()]
+    asked = level is not None or abstain_above is not None
+    calibration = RunCalibration(run_folder, LEVEL if level is None else level, asked)
+    made = []
+    for key, found in votes.items():
+        bounds, why = calibration.bounds(store.dataset, *key[1:], *_by_fold(found))
+        made.append(replace(_prediction(key, found, *spans[key[0]]), bounds=bounds, unbounded=why))
+    return made if abstain_above is None else [_or_abstained(one, abstain_above) for one in made]
+
+
+def _by_fold(votes: _Votes) -> tuple[dict[str, float], tuple[float, float]]:
+    """The mean over seeds of each fold, and the lowest and highest score that there can be."""
+    folds = {fold: [s for s, own in zip(votes.scores, votes.folds) if own == fold] for fold in votes.folds}
+    limits = (votes.scale.minimum, votes.scale.maximum) if votes.scale.stated else (-math.inf, math.inf)
+    return {fold: float(np.mean(scores)) for fold, scores in folds.items()}, limits
+
+
+def _or_abstained(one: Prediction, abstain_above: float) -> Prediction:
+    width = one.bounds.high - one.bounds.low if one.bounds else 0.0
+    if width <= abstain_above:
+        return one
+    why = f"the interval{_shown_bounds(one.bounds)} is {width:.2f} wide, more than {abstain_above:g}"
+    return replace(one, predicted=float("nan"), abstained=why)
 
 
 def _rows(data: FeatureSet, own_category: str, named: bool, only: Sequence[str]) -> np.ndarray:
@@ -184,6 +222,7 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker,
     with watched_attention(head) as seen:
         (output,) = [head(batch) for batch in batches]
     votes.scores.append(float(scale.to_units(output.score01.double().numpy())[0]))
+    votes.folds.append("" if config.fold is None else str(config.fold))
     # Of several branches, the first is over all that was perceived; weights of scores are no grades.
     weights = next((found[0] for name, found in output.weights.items() if name != "scores"), None)
     if weights is None:
@@ -261,7 +300,7 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
 
 def predict_video(
     run_folder: Path, video: Path, category: str | None = None, weights: Sequence[str] = (), device: str = "auto",
-    *, accept: Sequence[str] = (), running: bool = False,
+    *, accept: Sequence[str] = (), running: bool = False, level: float | None = None, abstain_above: float | None = None,
 ) -> list[Prediction]:  # fmt: skip
     """The scores of a video file, whose features are made by the recipe of the run and then forgotten.
 
@@ -284,7 +323,8 @@ def predict_video(
         path = Path(folder) / "video.h5"
         extract_like(headers, video, path, dataset=config.dataset.partition("+")[0], weights=weights, device=device)
         with open_store(path) as store:
-            return predict_run(run_folder, store, category=category, accept=accept, running=running)
+            how: dict[str, Any] = {"running": running, "level": level, "abstain_above": abstain_above}
+            return predict_run(run_folder, store, category=category, accept=accept, **how)
 
 
 def predict(
@@ -298,25 +338,30 @@ def predict(
     device: str = "auto",
     accept: Sequence[str] = (),
     overlay: Path | str | None = None,
+    level: float | None = None,
+    abstain_above: float | None = None,
 ) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
     `category` names the heads for videos without a category, `accept` fields of the recipe that may differ; `weights` and `device` are
-    the backbone's, as `extract run` takes them; `overlay` is a file to write the video to, with attention and score. Raises a
-    `LongtakeError` where something cannot be scored.
+    the backbone's, as `extract run` takes them; `overlay` is a file to write the video to, with attention and score. `level` of intervals is
+    0.9 by default; scores whose interval is wider than `abstain_above` are nan. Raises a `LongtakeError` where something cannot be scored, or
+    `level` or `abstain_above` are given and the run has too few test videos.
     """
     if features is None and video is not None:
         if only:
             raise DataError("only= goes with features=: it names videos of a store")
         running = overlay is not None
-        found = predict_video(Path(run), Path(video), category, weights, device, accept=accept, running=running)
+        how: dict[str, Any] = {"accept": accept, "level": level, "abstain_above": abstain_above}
+        found = predict_video(Path(run), Path(video), category, weights, device, running=running, **how)
         if overlay is not None:
             draw(Path(video), Path(overlay), found)
         return Predictions(found)
     if features is None or video is not None:
         raise DataError("name what to score with either features= or video=")
     with open_store(features) as store:
-        return Predictions(predict_run(Path(run), store, only, category, accept=accept))
+        how = {"accept": accept, "level": level, "abstain_above": abstain_above}
+        return Predictions(predict_run(Path(run), store, only, category, **how))
 
 
 def format_predictions(predictions: Sequence[Prediction]) -> str:
@@ -324,7 +369,8 @@ def format_predictions(predictions: Sequence[Prediction]) -> str:
     lines = []
     for one in predictions:
         spread = f" ± {one.deviation:.2f} over {one.num_heads} heads" if one.num_heads > 1 else ""
-        lines.append(f"{one.video_id}: {one.name} {one.predicted:.2f}{spread}")
+        score = f"{one.predicted:.2f}{_shown_bounds(one.bounds)}{spread}"
+        lines.append(f"{one.video_id}: {one.name} " + (f"no score: {one.abstained}" if one.abstained else score))
         if one.grades:
             lines.append("    grades from worst to best: " + ", ".join(f"{share:.2f}" for share in one.grades))
         if one.unmatched:
@@ -332,9 +378,20 @@ def format_predictions(predictions: Sequence[Prediction]) -> str:
         if one.moments:
             times = ", ".join(f"{m.start_seconds:.1f}-{m.end_seconds:.1f} s ({m.share:.0%})" for m in one.moments)
             lines.append(f"    looked at most: {times}")
+    lines += list(dict.fromkeys(_interval_note(one, one.bounds) for one in predictions if one.bounds))
+    lines += list(dict.fromkeys(f"no intervals: {one.unbounded}" for one in predictions if one.unbounded))
     if any(one.random_weights for one in predictions):
         lines.append(RANDOM_NOTE)
     return "\n".join(lines)
+
+
+def _shown_bounds(bounds: Bounds | None, digits: int = 2) -> str:
+    return f" [{bounds.low:.{digits}f}, {bounds.high:.{digits}f}]" if bounds else ""
+
+
+def _interval_note(one: Prediction, bounds: Bounds) -> str:
+    measured = "" if math.isnan(bounds.coverage) else f"; measured on the run's test videos: {bounds.coverage:.0%}"
+    return f"[low, high] of {one.name} is to hold the judges' score of {bounds.level:.0%} of such videos{measured}."
 
 
 def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -342,8 +399,12 @@ def write_scores(path: Path, predictions: Sequence[Prediction]) -> None:
     rows = []
     for one in predictions:
         deviation = "" if math.isnan(one.deviation) else f"{one.deviation:.6f}"
-        rows.append([one.video_id, one.category, one.score, f"{one.predicted:.6f}", deviation, one.num_heads])
-    write_whole(path, csv_text(("video_id", "category", "score", "predicted", "deviation", "heads"), rows))
+        score = "" if one.abstained else f"{one.predicted:.6f}"
+        ends = [f"{one.bounds.low:.6f}", f"{one.bounds.high:.6f}"] if one.bounds else ["", ""]
+        names = one.video_id, one.category, one.score
+        rows.append([*names, score, deviation, one.num_heads, *ends, one.abstained])
+    header = "video_id", "category", "score", "predicted", "deviation", "heads", "low", "high", "abstained"
+    write_whole(path, csv_text(header, rows))
 
 
 def draw(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
@@ -352,7 +413,8 @@ def draw(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
     tracks = []
     for one in predictions:
         line = one.timeline
-        running = [f"so far {score:.2f}, whole {one.predicted:.2f}" for score in line.running]
+        whole = "whole: no score" if one.abstained else f"whole {one.predicted:.2f}{_shown_bounds(one.bounds)}"
+        running = [whole if one.abstained else f"so far {score:.2f}, {whole}" for score in line.running]
         note = ", RANDOM weights" if one.random_weights else ""
         tracks.append(track(f"{one.name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
     draw_overlay(video, out, tracks)

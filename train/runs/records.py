@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -18,6 +18,7 @@ from longtake.files import require_regular
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import fold_rule
 from longtake.train.protocol.summary import Row
+from longtake.train.uncertainty import Interval
 
 CONFIG, METRICS = "config.json", "metrics.json"
 """The first is that of a run of `train heads`; a folder of imported checkpoints has none."""
@@ -81,8 +82,15 @@ class ModelRecord:
     test: Tested
 
 
-_TYPES: Mapping[object, Any] = {"str": str, "int": int, "float": float | None}
-TableRow = make_dataclass("TableRow", [(field.name, _TYPES[field.type]) for field in fields(Row)], frozen=True)
+_TYPES: Mapping[object, Any] = {
+    "str": str,
+    "int": int,
+    "float": float | None,
+    "Mapping[str, Interval]": dict[str, Interval],
+}
+TableRow = make_dataclass(
+    "TableRow", [(one.name, _TYPES[one.type], field(default=one.default, default_factory=one.default_factory)) for one in fields(Row)], frozen=True
+)  # fmt: skip
 """A `Row` as JSON has it, with null for nan."""
 
 
@@ -98,10 +106,17 @@ class RunMetrics:
     num_models: int | None = None
     """How many the run is to have; None for files of older releases."""
     num_done: int | None = None
+    intervals_over: str = "videos"
+    """The name of a group, where intervals are over groups."""
 
     @property
     def rows(self) -> list[Row]:
         return [Row(**{name: number(value) for name, value in vars(row).items()}) for row in self.table]
+
+    @property
+    def group(self) -> str:
+        """That of `intervals_over`; empty for videos."""
+        return "" if self.intervals_over == "videos" else self.intervals_over
 
     @property
     def unfinished(self) -> str:
@@ -162,5 +177,7 @@ def only_known(kind: Any, values: Any) -> Any:
         return {name: only_known(hints[name], value) for name, value in values.items() if name in hints}
     if get_origin(kind) is tuple and isinstance(values, list):
         return [only_known(get_args(kind)[0], value) for value in values]
+    if get_origin(kind) is dict and isinstance(values, Mapping):
+        return {name: only_known(get_args(kind)[1], value) for name, value in values.items()}
     inner = [one for one in get_args(kind) if is_dataclass(one)]
     return only_known(inner[0], values) if inner and isinstance(values, Mapping) else values

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,8 +22,11 @@ from longtake.train.errors import DataError
 from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import Row
+from longtake.train.uncertainty import FEW, Interval, few_note
 
 K = TypeVar("K", bound=Hashable)
+Cell = str | tuple[str, ...]
+"""Of a table: a line, or several."""
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 PREDICTIONS = "predictions.csv"
 COLUMNS = ("video_id", "category", "score", "seed", "fold", "control", "true", "predicted")
@@ -97,24 +101,40 @@ def by_video(rows: Iterable[Predicted], group: Callable[[Predicted], K]) -> dict
     }
 
 
-def format_table(rows: Sequence[Row], form: str = "simple") -> str:
-    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out."""
-    columns = {
+def format_table(rows: Sequence[Row], form: str = "simple", with_intervals: bool = True) -> str:
+    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out. On a terminal, intervals are below
+    their figures where the lines would not fit."""
+    if form != "simple" or not with_intervals:
+        return _table(rows, form, with_intervals)
+    whole = _table(rows, form, True)
+    return whole if width(whole) <= get_terminal_size().columns else _table(rows, form, True, tall=True)
+
+
+def width(text: str) -> int:
+    """Of the longest line."""
+    return max(map(len, text.splitlines()))
+
+
+def _table(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = False) -> str:
+    def column(name: str, digits: int = 3) -> list[Cell]:
+        return [_cell(row, name, digits, with_intervals, tall) for row in rows]
+
+    columns: dict[str, list[Cell]] = {
         "category": [row.category for row in rows],
         "score": [row.score for row in rows],
         "train/test": [f"{row.num_train}/{row.num_test}" for row in rows],
-        "Spearman": [_with_deviation(row) for row in rows],
-        "MSE": [_number(row.mse, 2) for row in rows],
-        "R-l2 x100": [_number(row.relative_l2, 2) for row in rows],
-        "AIoU\n@0.5": [_number(row.aiou_50) for row in rows],
-        "AIoU\n@0.75": [_number(row.aiou_75) for row in rows],
-        "mean of seeds\nSpearman": [_number(row.ensemble_spearman) for row in rows],
-        "mean of seeds\nMSE": [_number(row.ensemble_mse, 2) for row in rows],
-        f"{BASELINE} floor\nSpearman": [_number(row.floor_spearman) for row in rows],
-        f"{BASELINE} floor\nMSE": [_number(row.floor_mse, 2) for row in rows],
-        "shuffled labels\nSpearman": [_number(row.control_spearman) for row in rows],
-        "validation-\nselected": [_number(row.validation_selected) for row in rows],
-        "best_on_test\n(as published;\noptimistic)": [_number(row.best_on_test) for row in rows],
+        "Spearman": column("spearman"),
+        "MSE": column("mse", 2),
+        "R-l2 x100": column("relative_l2", 2),
+        "AIoU\n@0.5": column("aiou_50"),
+        "AIoU\n@0.75": column("aiou_75"),
+        "mean of seeds\nSpearman": column("ensemble_spearman"),
+        "mean of seeds\nMSE": column("ensemble_mse", 2),
+        f"{BASELINE} floor\nSpearman": column("floor_spearman"),
+        f"{BASELINE} floor\nMSE": column("floor_mse", 2),
+        "shuffled labels\nSpearman": column("control_spearman"),
+        "validation-\nselected": column("validation_selected"),
+        "best_on_test\n(as published;\noptimistic)": column("best_on_test"),
     }
     # Only a terminal needs narrow columns.
     shown = {
@@ -123,10 +143,32 @@ def format_table(rows: Sequence[Row], form: str = "simple") -> str:
     return text_table(list(shown), list(zip(*shown.values())), form)
 
 
+def notes(rows: Sequence[Row], drawn: str = "") -> list[str]:
+    """What a reader of the table must know: what brackets are, and where the test videos are too few. `drawn` is the group that intervals
+    are over."""
+    lines = [interval_note(drawn)] if any(row.intervals for row in rows) else []
+    return lines + few_notes(row.num_tested for row in rows)
+
+
+def interval_note(drawn: str) -> str:
+    what = f"the groups of test videos by {drawn}" if drawn else "the test videos"
+    return f"[low, high]: 95% interval over {what} (BCa bootstrap)."
+
+
+def few_notes(numbers: Iterable[int]) -> list[str]:
+    return [f"{few_note(number)}." for number in sorted(set(numbers)) if few_note(number)]
+
+
 def text_table(headers: Sequence[str], rows: Iterable[Iterable[object]], form: str = "simple") -> str:
-    """A table in a format of tabulate, with names from untrusted files."""
+    """A table in a format of tabulate, with names from untrusted files. A tuple is a cell of several lines."""
     shown: Callable[[str], Any] = in_markdown if form == "github" else printable
-    cells = [[shown(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+
+    def cell(value: object) -> object:
+        if isinstance(value, tuple):
+            return "\n".join(map(shown, value))
+        return shown(value) if isinstance(value, str) else value
+
+    cells = [[cell(one) for one in row] for row in rows]
     lines = [shown(name) if form == "github" else "\n".join(map(printable, name.split("\n"))) for name in headers]
     return tabulate(cells, lines, tablefmt=form, disable_numparse=True)
 
@@ -144,10 +186,45 @@ def shown_correlation(value: float | None) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def shown_interval(interval: Interval | None, digits: int) -> str:
+    """Empty where there is none. An interval has a digit less than its figure."""
+    if not interval:
+        return ""
+    ends = interval.low, interval.high
+    return "[" + ", ".join(shown_error(end, 1) if digits < 3 else f"{end:.2f}" for end in ends) + "]"
+
+
+def shown_error(value: float, digits: int = 2) -> str:
+    """Errors of small scores, which would be 0.00, have two significant digits."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.{digits}f}"
+
+
+def few_mark(num_videos: int) -> str:
+    """Next to a correlation of so few test videos that it ranks no methods."""
+    return f"n={num_videos}: few" if num_videos < FEW else ""
+
+
+def figure_cell(value: str, interval: str, mark: str, tall: bool = False) -> Cell:
+    """A figure, its interval and its mark, side by side or one below the other."""
+    if not value:
+        return ""
+    if tall:
+        return tuple(filter(None, (value, interval, mark)))
+    return " ".join(filter(None, (value, interval, f"({mark})" if mark else "")))
+
+
+def _cell(row: Row, name: str, digits: int, with_intervals: bool, tall: bool) -> Cell:
+    value = _number(getattr(row, name), digits)
+    if name == "spearman":
+        deviation = _number(row.spearman_deviation)
+        if not value:
+            return "-"
+        value += f" ± {deviation}" if deviation else ""
+    interval = shown_interval(row.intervals.get(name), digits) if with_intervals else ""
+    return figure_cell(value, interval, few_mark(row.num_tested) if digits == 3 else "", tall)
+
+
 def _number(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else ""
-
-
-def _with_deviation(row: Row) -> str:
-    deviation = _number(row.spearman_deviation)
-    return (_number(row.spearman) or "-") + (f" ± {deviation}" if deviation else "")
+    if not math.isfinite(value):
+        return ""
+    return shown_error(value, digits) if digits < 3 else f"{value:.{digits}f}"

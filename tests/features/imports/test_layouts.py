@@ -179,7 +179,7 @@ def test_logo(tmp_path):
     labels = [tmp_path / f"{name}.pkl" for name in ("anno_dict", "train_split3", "test_split3")]
     run(*call, *(part for path in labels for part in ("--labels", path)))
     rows = read(tmp_path / "o.h5", videos)
-    assert rows["Games_tech_3"] == LabelRow("test", "tech", {"total": 82.5})
+    assert rows["Games_tech_3"] == LabelRow("test", "tech", {"total": 82.5}, groups={"event": "Games_tech"})
     assert rows["WorldChampionship2019_free_final_11"].split == "train"
     (tmp_path / "anno_dict.pkl").write_bytes(pickle.dumps({"k": Payload(tmp_path / "ran")}))
     assert "mkdir" in run(*call, "--labels", tmp_path / "anno_dict.pkl", status=2)
@@ -236,11 +236,13 @@ def test_finediving(tmp_path, named):
     call = ("--layout", "finediving", "--dataset", "finediving", *given)
     run(tmp_path / "in", *call, "--backbone", "i3d", "--out", tmp_path / "o.h5")
     rows = read(tmp_path / "o.h5", videos)
-    assert rows[f"{keys[0][0]}_0"] == LabelRow("train", "107B", {"total": 81.6, "difficulty": 3.1}, (2.0, 3.2))
-    assert rows[f"{keys[1][0]}_11"].boundaries == (1.0, 2.2), "where the second and the last step begin"
-    assert rows["FullMen_2_3"] == LabelRow("test", "614B", {"total": 64.2, "difficulty": 2.4}, (0.4,)), (
-        "two steps, one boundary"
+    assert rows[f"{keys[0][0]}_0"] == LabelRow(
+        "train", "107B", {"total": 81.6, "difficulty": 3.1}, (2.0, 3.2), {"event": keys[0][0]}
     )
+    assert rows[f"{keys[1][0]}_11"].boundaries == (1.0, 2.2), "where the second and the last step begin"
+    assert rows["FullMen_2_3"] == LabelRow(
+        "test", "614B", {"total": 64.2, "difficulty": 2.4}, (0.4,), {"event": "FullMen_2"}
+    ), "two steps, one boundary"
     done = CliRunner().invoke(main, ["labels", *map(str, call), "--out", str(tmp_path / "table.csv")])
     assert done.exit_code == 0 and "3 videos (train 2, test 1)" in done.output, done.output
     table = read_manifest(tmp_path / "table.csv", find_card("finediving"))

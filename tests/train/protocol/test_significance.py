@@ -60,13 +60,19 @@ def test_runs_on_other_videos_are_refused():
 
 
 def test_a_correlation_that_is_undefined_has_no_difference():
-    """Of one run's equal predictions. Draws of equal values, which few videos give by chance, are left out of the interval."""
-    names = [f"v{index}" for index in range(4)]
+    """Of one run's equal predictions. Two opposite runs differ in every resample by 2, so there is no interval."""
+    names = [f"v{index}" for index in range(8)]
     good = {("", "total", ""): {name: (float(index), float(index)) for index, name in enumerate(names)}}
     flat = {("", "total", ""): {name: (float(index), 1.0) for index, name in enumerate(names)}}
     found = difference("flat", "good", flat, good)
     assert all(np.isnan(value) for value in (found.spearman, found.spearman_low, found.spearman_high, found.spearman_p))
-    assert np.isfinite(found.error_p) and found.num_videos == 4
+    assert np.isfinite(found.error_p) and found.num_videos == 8
     reverse = {group: {name: (true, -true) for name, (true, _) in videos.items()} for group, videos in good.items()}
     again = difference("reverse", "good", reverse, good)
-    assert again.spearman == again.spearman_low == again.spearman_high == -2 and again.spearman_p == 1 / 200
+    assert again.spearman == pytest.approx(-2) and np.isnan(again.spearman_low) and again.spearman_p == 1 / 200
+
+
+def test_too_few_videos_say_nothing_of_chance():
+    ours, theirs = scored(TRUE[:7], 3, 1), scored(TRUE[:7], 12, 2)
+    found = difference("a", "b", ours, theirs)
+    assert np.isfinite(found.spearman) and np.isnan(found.spearman_low) and np.isnan(found.spearman_p)

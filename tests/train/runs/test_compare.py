@@ -8,7 +8,7 @@ import pytest
 from longtake.train.cli import main
 from longtake.train.errors import DataError
 from longtake.train.metrics import fisher_mean, spearman
-from longtake.train.runs.compare import compare_pair, published_lines
+from longtake.train.runs.compare import Line, compare_pair, format_lines, published_lines, with_own_averages
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -75,6 +75,27 @@ def test_two_runs_and_a_paper(tmp_path):
     lines = json.loads(run("compare", tmp_path / "gdlt", "--paper", "--json"))
     assert lines[-1]["source"] == "last epoch" and "A total" in lines[-1]["spearman"]
     assert "not a finished run" in run("compare", tmp_path / "none", status=2)
+
+
+def test_an_average_over_some_columns_has_a_column_of_its_own():
+    rows = {("Ball", "total"): 0.5, ("Hoop", "total"): 0.7}
+    counts = dict.fromkeys((*rows, AVERAGE), 50)
+    half = Line("half", "f", "here", {**rows, AVERAGE: 0.61}, {**rows, AVERAGE: 0.6}, num_videos=counts)
+    papers = published_lines("rg")
+    *others, found = with_own_averages([*papers, half])
+    assert others == papers and AVERAGE not in found.spearman | found.mse
+    assert found.spearman["average of Ball total, Hoop total only", ""] == 0.61
+    header, _, *lines = format_lines([*papers, half], "markdown").splitlines()
+    column = [name.strip() for name in header.split("|")].index("average rho / MSE")
+    assert lines[-1].split("|")[column].strip() == "" and lines[0].split("|")[column].strip() != ""
+    assert "average of Ball total, Hoop total only rho / MSE" in header
+    names = ["rg Ball", "rg Hoop", "rg", "fisv", "fs1000", "finefs"]
+    unified = {**dict.fromkeys(((name, "total") for name in names), 0.5), AVERAGE: 0.5}
+    joined = Line("unified", "f", "here", unified, unified, num_videos=dict.fromkeys(unified, 50))
+    assert with_own_averages([*published_lines("rg+fisv"), joined])[-1] == joined
+    more = {("Clubs", "total"): 0.3}
+    whole = Line("whole", "f", "here", {**half.spearman, **more}, {**half.mse, **more}, num_videos=counts)
+    assert with_own_averages([whole, half]) == [whole, found] and with_own_averages([half]) == [half]
 
 
 @pytest.mark.parametrize(

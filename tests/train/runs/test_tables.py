@@ -7,13 +7,17 @@ import pytest
 
 from longtake.train.errors import DataError
 from longtake.train.protocol.summary import Row
-from longtake.train.runs.tables import COLUMNS, PREDICTIONS, Predicted, format_table, read_predictions
+from longtake.train.runs.tables import COLUMNS, PREDICTIONS, Predicted, format_table, notes, read_predictions
+from longtake.train.uncertainty import Interval
 
 LINE = "v1,A,total,0,2,1,10,9.5"
 
 
 def row(**given):
-    made = {field.name: math.nan for field in fields(Row)} | {"category": "A", "score": "total"}
+    made = {field.name: math.nan for field in fields(Row) if field.type == "float"} | {
+        "category": "A",
+        "score": "total",
+    }
     return Row(**{**made, "num_train": 16, "num_test": 8, "spearman": 0.5, "mse": 2.0, **given})
 
 
@@ -22,6 +26,34 @@ def test_columns_without_a_number_are_left_out():
     assert "16/8" in text and "0.500 ± 0.250" in text and "2.00" in text
     assert "floor" not in text and "AIoU" not in text and "nan" not in text
     assert "mean of seeds" in format_table([row(ensemble_mse=1.0)])
+
+
+BOUNDS = {"spearman": Interval(0.25, 0.75), "mse": Interval(1.5, 12.25)}
+
+
+def test_intervals_are_next_to_their_figures_or_below_where_lines_would_be_too_long(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    table = [row(num_videos=40, intervals=BOUNDS, best_on_test=0.625)]
+    text = format_table(table)
+    assert "0.500 [0.25, 0.75]  2.00 [1.5, 12.2]" in text
+    small = [row(mse=0.00123, intervals={"mse": Interval(0.00051, 0.0042)})]
+    assert "0.0012 [0.00051, 0.0042]" in format_table(small)
+    assert "[" not in format_table(table, with_intervals=False) and "0.500 \\[0.25" in format_table(table, "github")
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = format_table(table).splitlines()
+    assert any("0.500" in line and "[" not in line for line in lines) and "[0.25, 0.75]  [1.5, 12.2]" in lines[-1]
+
+
+def test_correlations_of_few_videos_are_marked_in_every_form():
+    table = [row(num_videos=2, spearman=1.0, floor_spearman=1.0, mse=0.0)]
+    for form in ("simple", "github", "html", "latex_booktabs"):
+        assert format_table(table, form, with_intervals=False).count("1.000 (n=2: few)") == 2
+    assert notes(table) == ["2 test videos: too few to rank methods."]
+    many = [row(num_videos=30, intervals=BOUNDS)]
+    assert "few" not in format_table(many)
+    assert notes(many, "skater") == [
+        "[low, high]: 95% interval over the groups of test videos by skater (BCa bootstrap)."
+    ]
 
 
 def test_columns_of_a_page_have_names_in_one_line():
