@@ -69,7 +69,7 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
     # PyAV 17 crashes where it is asked for the format of a stream that has none.
     known = stream.codec_context.format
     orientation, first_format = UPRIGHT, known.name if known else None
-    packets, frames, damage = Shown(), Shown(), Damage()
+    packets, stored, frames, damage = Shown(), Shown(), Shown(), Damage()
     kind, num_packets = container.format.name, 0
     # Damaged pictures depend on the number of threads.
     stream.codec_context.thread_count = 1
@@ -79,6 +79,7 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
             num_packets += 1
             if packet.is_corrupt and not exact:
                 return None
+            stored.add(packet, stream.time_base, timed=False)
             if not packet.is_discard:
                 packets.add(packet, stream.time_base, timed=kind not in UNTIMED_CONTAINERS)
         if exact or num_packets == 1:
@@ -92,12 +93,21 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
     shown = frames if exact and not same else packets
     if not shown.seconds:
         raise VideoUnreadable(f"{path.name} has a picture stream without a picture")
+    may_jump = bool(container.format.flags & _CLOCK_MAY_JUMP)
     if kind not in UNTIMED_CONTAINERS:
-        require_clock(path, shown, back=exact, ahead=bool(container.format.flags & _CLOCK_MAY_JUMP))
+        require_clock(path, shown, back=exact, ahead=may_jump)
+    if may_jump:
+        # A second recording of another codec gives packets, but no frames.
+        require_clock(path, stored, back=True, ahead=False)
     rate = float(stream.average_rate or 25)
     if kind == "mpegts" and late_picture_streams(path, {one.id for one in container.streams}):
         raise joined_recordings(path)
     parts = parts_of(path, kind, stream.index)
+    if num_packets < (parts.num_pictures or 0):
+        raise VideoUnreadable(
+            f"{path.name}: its index names {num_packets} of the {parts.num_pictures} pictures that are there; repair it with "
+            f"ffmpeg -fflags +ignidx -i {path.name} -c copy repaired.avi"
+        )
     last_seconds, own, gap = packets.last(rate)
     promise = promise_of(container, stream, path, packets.begin, last_seconds + max(own, gap), parts)
     ending = Ending(

@@ -30,6 +30,8 @@ class Parts:
     """Of a file that is cut: what is missing, as a clause about the file."""
     num_intervals: int | None = None
     """AVI: chunks of the picture stream, with the empty ones, which mean that the last picture stays."""
+    num_pictures: int | None = None
+    """AVI: those that are not empty. FFmpeg reads only those that the index of the file names."""
 
 
 NOT_KNOWN = Parts(UNKNOWN)
@@ -169,7 +171,7 @@ def _element(file: _Bytes, position: int) -> tuple[int, int | None, int]:
 def _avi(file: _Bytes, stream_index: int) -> Parts:
     """Sizes of lists are often wrong, those of chunks are not: every chunk is visited."""
     pictures = {b"%02d%s" % (stream_index, kind) for kind in (b"dc", b"db")}
-    position = count = 0
+    position = count = filled = 0
     promised: int | None = None
     kind, has_index, riff_end, pictures_end = b"", False, 0, 0
     while position + 8 <= file.size:
@@ -190,7 +192,7 @@ def _avi(file: _Bytes, stream_index: int) -> Parts:
         has_index |= kind == b"idx1"
         position += 8 + size + size % 2
         if kind in pictures:
-            count, pictures_end = count + 1, position
+            count, filled, pictures_end = count + 1, filled + (size > 0), position
     runs_over = position > file.size + 1
     if runs_over and (kind == b"LIST" or _STREAM_CHUNK.fullmatch(kind)):
         return _ends_early("last chunk", position, file.size)
@@ -201,7 +203,7 @@ def _avi(file: _Bytes, stream_index: int) -> Parts:
     if runs_over and not ended and not promised:
         return NOT_KNOWN
     # What runs over is an index, or a text after the end: no picture is in it.
-    return Parts(WHOLE, num_intervals=count)
+    return Parts(WHOLE, num_intervals=count, num_pictures=filled)
 
 
 _STREAM_CHUNK = re.compile(rb"\d\d[A-Za-z]{2}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from longtake.extract.decode.probe import probe
-from longtake.extract.errors import VideoMissing
+from longtake.extract.errors import VideoMissing, VideoUnreadable
 from tests.extract.media import remux, write_video
 
 
@@ -33,6 +33,33 @@ def test_the_last_picture_that_is_shown_is_not_the_last_packet(tmp_path):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     assert probe(path, exact=False).timeline.end_seconds == pytest.approx(2.04, abs=0.002)
+
+
+def test_an_index_that_lacks_pictures(tmp_path):
+    """FFmpeg reads without an index, and past its end, but of a damaged one it skips pictures."""
+    path = write_video(tmp_path / "a.avi", 30, codec="mpeg4")
+    content = path.read_bytes()
+    at = content.index(b"idx1")
+    for cut in (content[:at], content[: at + 8 + 16 * 20]):
+        path.write_bytes(cut)
+        assert len(probe(path, exact=False).timeline) == 30
+    path.write_bytes(content[: at + 8] + bytes(16 * 5) + content[at + 8 + 16 * 5 :])
+    with pytest.raises(
+        VideoUnreadable, match=r"its index names \d+ of the 30 pictures that are there; repair it with ffmpeg"
+    ):
+        probe(path, exact=False)
+
+
+@pytest.mark.parametrize("codec", ["libx265", "mpeg2video"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_second_recording_of_another_codec_is_refused(tmp_path, codec, exact):
+    """It has the number of the first one's stream, whose decoder makes no frames of its packets."""
+    whole = (
+        write_video(tmp_path / "a.ts", 120).read_bytes() + write_video(tmp_path / "b.ts", 60, codec=codec).read_bytes()
+    )
+    (tmp_path / "joined.ts").write_bytes(whole)
+    with pytest.raises(VideoUnreadable, match="its clock goes back at frame 1[12]., .* as in joined recordings"):
+        probe(tmp_path / "joined.ts", exact=exact)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
