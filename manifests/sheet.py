@@ -40,13 +40,16 @@ def read_text(path: Path, what: str) -> str:
     try:
         content = require_regular(path).read_bytes()
         # Excel saves "Unicode text" as UTF-16.
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(f"no {what} at {path}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
     except OSError as error:
         raise ManifestError(f"cannot read the {what} {path}: {error.strerror or error}") from error
+    if "\0" in text:
+        raise ManifestError(f"{path} holds zero bytes, as UTF-16 without its mark does: save it as CSV in UTF-8")
+    return text
 
 
 def read_sheet(path: Path, what: str, wanted: str) -> Sheet:

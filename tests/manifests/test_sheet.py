@@ -238,3 +238,11 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="not a regular file but a named pipe"):
         read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_encodings_without_a_mark_are_named(tmp_path, encoding):
+    with pytest.raises(
+        ManifestError, match="t.csv holds zero bytes, as UTF-16 without its mark does: save it as CSV in UTF-8"
+    ):
+        read_manifest(saved(tmp_path / "t.csv", ",", encoding))
