@@ -336,7 +336,7 @@ def predict(
     found = predicting.predict(run_folder, features=store_path, video=video, **how)
     if csv_path:
         predicting.write_scores(csv_path, found)
-    drawn = f"\n{how['overlay']}: the video with attention and score" if how["overlay"] else ""
+    drawn = f"\n{how['overlay']}: the scored video" if how["overlay"] else ""
     print_result(as_json, [asdict(one) for one in found], lambda: predicting.format_predictions(found) + drawn)
 
 
