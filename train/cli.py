@@ -180,6 +180,11 @@ def print_result(as_json: bool, value: object, text: Callable[[], str]) -> None:
 @click.option("--epochs", type=int, help="Default: the published number for the head and dataset.")
 @click.option("--lr", type=float, help="Learning rate. Default: the published one.")
 @click.option("--batch-size", type=int, help="Videos per step. Default: the published number.")
+@click.option(
+    "--within",
+    metavar="NAME",
+    help="Also rank videos inside each event, skater, ...  [default: event, or the only group]",
+)
 @click.option("--control", is_flag=True, help="Also train on shuffled labels, to show what chance alone gives.")
 @click.option(
     "--floor/--no-floor",

@@ -5,7 +5,7 @@ The published protocol: one model per category and score, and the last epoch as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longtake.errors import LongtakeError
+from longtake.errors import LongtakeError, there_are
 from longtake.features.store import Store
 from longtake.features.tools.audit import Leak
 from longtake.features.types import FeatureHeader, TextHeader, recipe_hash
@@ -123,6 +123,11 @@ class Experiment:
         cut = self.options.folds, self.options.group
         return {unit: list(splits(self.data, unit.category, unit.scale.name, *cut)) for unit in self.tested}
 
+    @property
+    def within(self) -> str:
+        """The group inside which videos are ranked as well; empty for none."""
+        return self.options.within or group_to_rank_in(self.data.groups)
+
     @cached_property
     def audit(self) -> list[Leak]:
         """What training and test videos share."""
@@ -175,6 +180,11 @@ class Experiment:
         return partial(build, head, self.data.widths, get_head(head).Settings(), self.texts.prototypes)
 
 
+def group_to_rank_in(names: Collection[str]) -> str:
+    """That of `Options.within` where none is named: who is ranked against each other is who competes in one event."""
+    return "event" if "event" in names else next(iter(names)) if len(names) == 1 else ""
+
+
 def random_weights(data: FeatureSet, texts: Texts) -> bool:
     """Whether some of the features or texts are from random weights, so that results say nothing about a method."""
     headers: list[FeatureHeader | TextHeader] = [table.header for table in data.tables]
@@ -223,6 +233,10 @@ def prepare(store: Store, options: Options) -> Experiment:
     head = options.head or _default_head(store, options)
     device = choose_device(options.device)
     data = put_on_device(FeatureSet.load(store, options.backbone, *options.all_streams), device)
+    if options.within and options.within not in data.groups:
+        raise DataError(
+            f"--within {options.within}: no video has a group {options.within!r}{there_are(options.within, data.groups)}"
+        )
     plugin = _plugin(store, options, head)
     units = choose_units(store, data, options, head, settings_kinds(head, plugin.kind if plugin else None))
     units = with_precision(units, head, store.dataset, options, device)

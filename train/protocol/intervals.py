@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,11 @@ FIGURE_OF: Mapping[str, str] = {
     "floor_spearman": "spearman",
     "floor_mse": "mse",
     "control_spearman": "spearman",
+    "no_video_spearman": "spearman",
+    "no_video_mse": "mse",
+    "within_spearman": "within_group",
+    "floor_within": "within_group",
+    "no_video_within": "within_group",
 }
 """Field of a row -> the figure that it is."""
 Values = Mapping[str, np.ndarray]
@@ -52,6 +58,30 @@ def scored(result: Result, group: str, predicted: np.ndarray | None = None) -> S
         "" if result.model.fold is None else str(result.model.fold),
         names,
     )
+
+
+def pooled(tests: Sequence[ScoredVideos], results: Sequence[Result], inside: str) -> list[ScoredVideos]:
+    """One test for each seed, of the videos of all folds, to be ranked inside a group: few of one event are in one fold. `results` are those of
+    the tests."""
+    by_seed: dict[int, list[tuple[ScoredVideos, Result]]] = {}
+    for test, result in zip(tests, results, strict=True):
+        by_seed.setdefault(test.seed, []).append((test, result))
+    found = []
+    for pairs in by_seed.values():
+        own = [test for test, _ in pairs]
+        names = [name for _, r in pairs for name in r.task.data.groups[inside][r.task.test_rows]]
+        found.append(
+            replace(
+                own[0],
+                video_ids=[video for test in own for video in test.video_ids],
+                true=np.concatenate([test.true for test in own]),
+                predicted=np.concatenate([test.predicted for test in own]),
+                fold="",
+                drawn=[name for test in own for name in test.drawn],
+                inside=names,
+            )
+        )
+    return found
 
 
 def draws_of(results: Sequence[Result], group: str) -> Draws:

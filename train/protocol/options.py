@@ -43,6 +43,8 @@ class Options:
     """Cross-validation inside the training split; 0 trains on it and tests on the test split. `groups` tests one group of `group` at a time."""
     group: str | None = None
     """Name of a group of the labels, such as `skater`: folds are cut so that none of these is in two of them."""
+    within: str | None = None
+    """Name of a group inside which videos are ranked as well. None: `event` if the labels have it, or else their only group."""
     floor: bool = True
     """Fit the baseline for every result."""
     control: bool = False

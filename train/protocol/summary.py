@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from longtake.train.metrics import Metrics, Seeds, average, deviation, fisher_mean, join_seeds, measure, over_rows
-from longtake.train.protocol.intervals import Values, average_of, draws_of, intervals_of, scored, values_of
-from longtake.train.protocol.options import BASELINE
+from longtake.train.metrics import (
+    Metrics,
+    Seeds,
+    Within,
+    average,
+    deviation,
+    fisher_mean,
+    join_seeds,
+    measure,
+    over_rows,
+    within_groups,
+)
+from longtake.train.protocol.intervals import Values, average_of, draws_of, intervals_of, pooled, scored, values_of
+from longtake.train.protocol.options import BASELINE, NO_VIDEO
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
 from longtake.train.resampling import Draws, Key, ScoredVideos
@@ -46,6 +57,17 @@ class Row:
     seconds_per_epoch: float
     num_videos: int = 0
     """Different test videos of all folds; 0 in runs of older releases."""
+    no_video_spearman: float = float("nan")
+    """Of ridge regression on groups and length alone; nan where videos have no groups."""
+    no_video_mse: float = float("nan")
+    within: str = ""
+    """The group inside which videos are ranked as well, such as `event`."""
+    within_spearman: float = float("nan")
+    """`longtake.train.metrics.within_groups` over the videos of all folds; Fisher's mean of seeds."""
+    within_num_groups: int = 0
+    within_num_videos: int = 0
+    floor_within: float = float("nan")
+    no_video_within: float = float("nan")
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Field -> its 95% interval, over test videos or groups; without those that are not known."""
 
@@ -56,9 +78,14 @@ class Row:
 
 AVERAGE = "average"
 CORRELATIONS = (
-    "spearman", "ensemble_spearman", "best_on_test", "validation_selected", "floor_spearman", "control_spearman",
+    "spearman", "ensemble_spearman", "best_on_test", "validation_selected", "floor_spearman", "control_spearman", "no_video_spearman",
+    "within_spearman", "floor_within", "no_video_within",
 )  # fmt: skip
 """Columns that are averaged by Fisher's z."""
+
+
+WITHIN = ("within_spearman", "floor_within", "no_video_within")
+"""Columns of ranks inside groups."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +102,13 @@ class _Seeded:
         return replace(self.row, intervals=intervals_of(draws, self.values, self.keys)) if draws else self.row
 
 
-def summarise(results: Sequence[Result], with_intervals: bool = True, group: str = "") -> list[Row]:
+def summarise(results: Sequence[Result], with_intervals: bool = True, group: str = "", within: str = "") -> list[Row]:
     """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
     and the average over datasets.
 
     Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically. Undefined ones are left out
     of averages over folds and seeds (`undefined_note`); an average over rows of which one is undefined is undefined. Intervals are over the test
-    videos, or over their `group`.
+    videos, or over their `group`. Inside each group of the kind `within`, videos are ranked as well.
     """
     draws = draws_of(results, group) if with_intervals and results else None
     rows: dict[str, list[_Seeded]] = {}
@@ -89,7 +116,7 @@ def summarise(results: Sequence[Result], with_intervals: bool = True, group: str
         mine = [result for result in results if result.unit == unit and not result.model.control]
         controls = [result for result in results if result.unit == unit and result.model.control]
         if mine:
-            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls, draws, group))
+            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls, draws, group, within))
     table: list[_Seeded] = []
     datasets: list[_Seeded] = []
     for dataset, own in rows.items():
@@ -100,7 +127,9 @@ def summarise(results: Sequence[Result], with_intervals: bool = True, group: str
     return [one.finished(draws) for one in table]
 
 
-def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Result], draws: Draws | None, group: str) -> _Seeded:
+def _row(
+    unit: Unit, results: Sequence[Result], controls: Sequence[Result], draws: Draws | None, group: str, within: str
+) -> _Seeded:
     """Of a category and score; `controls` are models that were trained on shuffled labels."""
     fitted = [result.fitted for result in results]
     by_seed: dict[int, list[Metrics]] = {}
@@ -111,6 +140,9 @@ def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Result], draw
     baselines = [result.baseline.test for result in results if result.baseline]
     means = _mean_scores(results) if len(seeds) > 1 else []
     ensembles = [measure(r.task.scores(r.task.test_rows), p, r.task.label_range) for r, p in means]
+    without_video = [result.baselines[NO_VIDEO].test for result in results if NO_VIDEO in result.baselines]
+    of_fields = _tests(results, controls, means, group, within)
+    inside = {name: [_ranked(test) for test in of_fields[name]] for name in WITHIN}
     videos = frozenset(int(row) for result in results for row in result.task.test_rows)
     row = Row(
         unit.category,
@@ -132,28 +164,47 @@ def _row(unit: Unit, results: Sequence[Result], controls: Sequence[Result], draw
         aiou_75=_mean(tests, "aiou_75"),
         seconds_per_epoch=_mean(fitted, "seconds_per_epoch"),
         num_videos=len(videos),
+        no_video_spearman=_correlation(without_video),
+        no_video_mse=_mean(without_video, "mse"),
+        within=within,
+        within_num_groups=max((one.num_groups for one in inside["within_spearman"]), default=0),
+        within_num_videos=max((one.num_videos for one in inside["within_spearman"]), default=0),
+        **{
+            name: fisher_mean((one.spearman for one in found), (one.num_videos for one in found))
+            for name, found in inside.items()
+        },
     )
-    values = values_of(draws, _tests(results, controls, means, group)) if draws else {}
+    values = values_of(draws, of_fields) if draws else {}
     return _Seeded(row, seeds, values, ((unit.category, unit.scale.name),), videos)
 
 
 def _tests(
-    results: Sequence[Result], controls: Sequence[Result], means: Sequence[tuple[Result, np.ndarray]], group: str
+    results: Sequence[Result],
+    controls: Sequence[Result],
+    means: Sequence[tuple[Result, np.ndarray]],
+    group: str,
+    within: str,
 ) -> dict[str, list[ScoredVideos]]:
     """Field of a row -> the tests that it averages."""
     own = [scored(result, group) for result in results]
-    floor = [
-        scored(result, group, result.baselines[BASELINE].predicted)
-        for result in results
-        if BASELINE in result.baselines
-    ]
+    floor, without_video = (
+        [scored(result, group, result.baselines[head].predicted) for result in results if head in result.baselines]
+        for head in (BASELINE, NO_VIDEO)
+    )
+    inside = own, floor, without_video
     joined = [scored(result, group, predicted) for result, predicted in means]
     return {
         **dict.fromkeys(("spearman", "mse", "relative_l2"), own),
         **dict.fromkeys(("ensemble_spearman", "ensemble_mse"), joined),
         **dict.fromkeys(("floor_spearman", "floor_mse"), floor),
+        **dict.fromkeys(("no_video_spearman", "no_video_mse"), without_video),
         "control_spearman": [scored(result, group) for result in controls],
+        **{name: pooled(tests, results, within) if within and tests else [] for name, tests in zip(WITHIN, inside)},
     }
+
+
+def _ranked(test: ScoredVideos) -> Within:
+    return within_groups(test.true, test.predicted, np.array(test.inside, dtype=object))
 
 
 def _mean(records: Sequence[object], name: str) -> float:
@@ -177,9 +228,15 @@ def _mean_scores(results: Sequence[Result]) -> list[tuple[Result, np.ndarray]]:
 def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
     counts = [row.num_test for row in rows]
-    averages: dict[str, Any] = {field.name: _mean(rows, field.name) for field in fields(Row)[2:-1]}
+    averages: dict[str, Any] = {
+        field.name: _mean(rows, field.name) for field in fields(Row)[2:] if field.type == "float"
+    }
     averages |= {one: over_rows((getattr(row, one) for row in rows), counts) for one in CORRELATIONS}
-    averages |= {one: sum(getattr(row, one) for row in rows) for one in ("num_train", "num_test")}
+    averages |= {
+        one: sum(getattr(row, one) for row in rows)
+        for one in ("num_train", "num_test", "within_num_groups", "within_num_videos")
+    }
+    averages["within"] = rows[0].within
     videos = frozenset[int]().union(*(line.videos for line in lines))
     averages["num_videos"] = len(videos)
     row = Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)})

@@ -57,6 +57,8 @@ class Line:
     spearman_interval: Intervals = field(default_factory=dict)
     """95%, of runs; a paper prints none."""
     mse_interval: Intervals = field(default_factory=dict)
+    within: Figures = field(default_factory=dict)
+    """Rank correlation inside groups, such as events, where videos have any."""
     num_videos: dict[tuple[str, str], int] = field(default_factory=dict)
     """Test videos of each figure; those of papers are not known here."""
 
@@ -101,7 +103,11 @@ def line_of(folder: Path) -> tuple[str, Line]:
         name: {
             (row.category, row.score): value for row in metrics.rows if not math.isnan(value := getattr(row, column))
         }
-        for name, column in {**dict(zip(COLUMNS, COLUMNS)), "deviation": "spearman_deviation"}.items()
+        for name, column in {
+            **dict(zip(COLUMNS, COLUMNS)),
+            "deviation": "spearman_deviation",
+            "within": "within_spearman",
+        }.items()
     }
     figures |= {
         f"{name}_interval": {
@@ -176,6 +182,7 @@ def format_lines(lines: Sequence[Line], form: str, method: str = "method", with_
 
 def _lines(lines: Sequence[Line], form: str, method: str, with_intervals: bool, tall: bool) -> str:
     keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
+    inside = any(line.within for line in lines)
     with_l2 = any(line.relative_l2 and not line.mse for line in lines)
     keys.sort(key=lambda key: (key[0].startswith(f"{AVERAGE} of "), key[0] == AVERAGE))
     table = []
@@ -193,10 +200,14 @@ def _lines(lines: Sequence[Line], form: str, method: str, with_intervals: bool, 
                 shown_interval(line.mse_interval.get(key), 2) if with_intervals else "",
             ]
             cells.append(_cell(both, ends, few_mark(line.num_videos.get(key, FEW)), tall))
+        if inside:
+            found = line.within.get((AVERAGE, ""), next(iter(line.within.values()), None))
+            cells.append("" if found is None else f"{found:.3f}")
         table.append([*cells, line.source] if line.source else cells)
     names = [" ".join(part for part in key if part) for key in keys]
     figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
-    headers = [method, "features", *(f"{name} {figures}" for name in names), "figures of"]
+    headers = [method, "features", *(f"{name} {figures}" for name in names)]
+    headers += [*(["rho inside groups"] if inside else []), "figures of"]
     headers = headers[: max(map(len, table), default=0)]
     return text_table(headers, table, FORMATS[form])
 

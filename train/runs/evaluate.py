@@ -22,8 +22,9 @@ from longtake.train.engine.predict import predict_stages, with_stages
 from longtake.train.engine.saved_exemplars import load_exemplars
 from longtake.train.errors import CheckpointError, DataError
 from longtake.train.heads.base import Head
-from longtake.train.metrics import Metrics, measure
+from longtake.train.metrics import Metrics, measure, within_groups
 from longtake.train.protocol.audit import audit
+from longtake.train.protocol.experiment import group_to_rank_in
 from longtake.train.protocol.intervals import drawn_group
 from longtake.train.protocol.splits import Split, labelled_rows, training_rows
 from longtake.train.resampling import ScoredVideos
@@ -54,6 +55,9 @@ class Evaluation:
     intervals: dict[str, Interval] = field(default_factory=dict)
     """95%, of each figure that has one, over the videos or their groups."""
     intervals_over: str = "videos"
+    within: str = ""
+    """The group inside which the videos are ranked as well."""
+    within_spearman: float = float("nan")
 
 
 def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
@@ -150,7 +154,11 @@ def _evaluate(
     test = ScoredVideos((category, scale.name), list(by_video), scores[rows], predicted, label_range, drawn=names)
     ((_, found),) = intervals([test], ("spearman", "mse", "relative_l2")).items()
     ends = {figure: one for figure, one in found.items() if one}
-    return Evaluation(name, metrics, config.random_weights, by_video, unmatched, ends, group or "videos")
+    inside = group_to_rank_in(data.groups)
+    ranked = within_groups(scores[rows], predicted, data.groups[inside][rows]).spearman if inside else float("nan")
+    return Evaluation(
+        name, metrics, config.random_weights, by_video, unmatched, ends, group or "videos", inside, ranked
+    )
 
 
 def format_evaluations(rows: Sequence[Evaluation], with_intervals: bool = True) -> str:
@@ -167,6 +175,8 @@ def format_evaluations(rows: Sequence[Evaluation], with_intervals: bool = True) 
         "Spearman": cells("spearman", [shown_correlation(row.metrics.spearman) for row in rows], 3),
         "MSE": cells("mse", [shown_error(row.metrics.mse) for row in rows], 2),
     }
+    if inside := next((row.within for row in rows if not math.isnan(row.within_spearman)), ""):
+        table[f"within {inside}"] = [shown_correlation(row.within_spearman) for row in rows]
     for name, one in (("AIoU@0.5", "aiou_50"), ("AIoU@0.75", "aiou_75")):
         values = [getattr(row.metrics, one) for row in rows]
         if not all(map(math.isnan, values)):

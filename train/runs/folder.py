@@ -185,7 +185,7 @@ class RunFolder:
             self._write_results()
 
     def _write_results(self) -> None:
-        rows = summarise(self.results, self.finished, self.group)
+        rows = summarise(self.results, self.finished, self.group, self.experiment.within)
         metrics = self.metrics(rows)
         self._write_json(METRICS, metrics)
         write_predictions(self.folder, self.experiment.data, self.results)
@@ -241,7 +241,7 @@ class RunFolder:
 
 # What distinguishes runs. Most are part of `run_id`, and are here for the message that names them.
 _SAME = ("head", "dataset", "settings", "recipe_id", "data_id", "run_id")
-_ANYWHERE = ("device", "parallel", "overrides")
+_ANYWHERE = ("device", "parallel", "overrides", "within")
 """Options that may change when a run is resumed; overrides are part of its settings."""
 
 

@@ -119,6 +119,7 @@ def _table(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = Fa
     def column(name: str, digits: int = 3) -> list[Cell]:
         return [_cell(row, name, digits, with_intervals, tall) for row in rows]
 
+    within = next((row.within for row in rows if row.within), "")
     columns: dict[str, list[Cell]] = {
         "category": [row.category for row in rows],
         "score": [row.score for row in rows],
@@ -132,6 +133,11 @@ def _table(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = Fa
         "mean of seeds\nMSE": column("ensemble_mse", 2),
         f"{BASELINE} floor\nSpearman": column("floor_spearman"),
         f"{BASELINE} floor\nMSE": column("floor_mse", 2),
+        "no video\nSpearman": column("no_video_spearman"),
+        "no video\nMSE": column("no_video_mse", 2),
+        f"within {within}\nSpearman": column("within_spearman"),
+        f"{BASELINE} floor\nwithin": column("floor_within"),
+        "no video\nwithin": column("no_video_within"),
         "shuffled labels\nSpearman": column("control_spearman"),
         "validation-\nselected": column("validation_selected"),
         "best_on_test\n(as published;\noptimistic)": column("best_on_test"),

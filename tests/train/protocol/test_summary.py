@@ -91,3 +91,39 @@ def test_an_undefined_correlation_is_missing_everywhere(tmp_path):
     assert said.count("undefined") == 2 and "nan" not in said
     said = run("compare", tmp_path / "run", tmp_path / "run", "--test").output
     assert "rho undefined; squared error x 1.00" in said and "nan" not in said
+
+
+def test_ranks_inside_groups_are_of_all_folds_together(tmp_path):
+    """As a reader of predictions.csv would have it."""
+    path = planted_store(
+        tmp_path / "g.h5", num_train=40, num_test=8, groups={"skater": 13, "event": 4}, scores=("a", "b")
+    )
+    run("heads", "--features", path, "--head", "ridge", "--folds", 4, "--group", "skater", "--out", tmp_path / "run")
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    with (tmp_path / "run/predictions.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["score"] == "a"]
+    events = {}
+    for line in lines:
+        events.setdefault(line["group_event"], []).append((float(line["true"]), float(line["predicted"])))
+    expected = np.average(
+        [spearman(*map(np.array, zip(*pairs))) for pairs in events.values()], weights=[*map(len, events.values())]
+    )
+    row = metrics["table"][0]
+    assert row["within"] == "event" and (row["within_num_groups"], row["within_num_videos"]) == (4, 40)
+    assert row["within_spearman"] == pytest.approx(expected, abs=1e-6)
+    assert row["no_video_spearman"] < row["spearman"] and row["no_video_mse"] > row["mse"]
+    low, high = row["intervals"]["within_spearman"].values()
+    assert low < expected < high
+    assert set(metrics["models"][0]["metadata"]) >= {"spearman", "mse"}
+    whole = metrics["table"][2]
+    assert whole["within_spearman"] == pytest.approx(fisher_mean([r["within_spearman"] for r in metrics["table"][:2]]))
+    assert "rho inside groups" in run("compare", tmp_path / "run").output
+    again = run(
+        "heads", "--features", path, "--head", "ridge", "--within", "skater", "--out", tmp_path / "other"
+    ).output
+    assert "no video" in again
+    assert (
+        "no video has a group 'club'"
+        in run("heads", "--features", path, "--within", "club", "--out", tmp_path / "no", status=2).output
+    )
+    assert "within event" in run("evaluate", "--run", tmp_path / "run", "--features", path, "--split", "all").output
