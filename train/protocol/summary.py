@@ -142,7 +142,7 @@ def _row(
     ensembles = [measure(r.task.scores(r.task.test_rows), p, r.task.label_range) for r, p in means]
     without_video = [result.baselines[NO_VIDEO].test for result in results if NO_VIDEO in result.baselines]
     of_fields = _tests(results, controls, means, group, within)
-    inside = {name: [_ranked(test) for test in of_fields[name]] for name in WITHIN}
+    ranked = [_ranked(test) for test in of_fields["within_spearman"]]
     videos = frozenset(int(row) for result in results for row in result.task.test_rows)
     row = Row(
         unit.category,
@@ -167,12 +167,11 @@ def _row(
         no_video_spearman=_correlation(without_video),
         no_video_mse=_mean(without_video, "mse"),
         within=within,
-        within_num_groups=max((one.num_groups for one in inside["within_spearman"]), default=0),
-        within_num_videos=max((one.num_videos for one in inside["within_spearman"]), default=0),
-        **{
-            name: fisher_mean((one.spearman for one in found), (one.num_videos for one in found))
-            for name, found in inside.items()
-        },
+        within_num_groups=max((one.num_groups for one in ranked), default=0),
+        within_num_videos=max((one.num_videos for one in ranked), default=0),
+        within_spearman=_inside(of_fields["within_spearman"]),
+        floor_within=_inside(of_fields["floor_within"]),
+        no_video_within=_inside(of_fields["no_video_within"]),
     )
     values = values_of(draws, of_fields) if draws else {}
     return _Seeded(row, seeds, values, ((unit.category, unit.scale.name),), videos)
@@ -201,6 +200,12 @@ def _tests(
         "control_spearman": [scored(result, group) for result in controls],
         **{name: pooled(tests, results, within) if within and tests else [] for name, tests in zip(WITHIN, inside)},
     }
+
+
+def _inside(tests: Sequence[ScoredVideos]) -> float:
+    """Fisher's mean of the seeds."""
+    ranked = [_ranked(test) for test in tests]
+    return fisher_mean((one.spearman for one in ranked), (one.num_videos for one in ranked))
 
 
 def _ranked(test: ScoredVideos) -> Within:
