@@ -17,6 +17,7 @@ metrics = ["spearman", "mse"]
 
 [settings]
 epochs = 2
+precision = "float32"
 
 [datasets.planted]
 features = "{store}"

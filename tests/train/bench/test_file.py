@@ -10,7 +10,7 @@ from tests.train.bench.benches import FILE, bench_file
 def test_it_is_read(tmp_path):
     bench = read_bench(bench_file(tmp_path, tmp_path / "s.h5"))
     assert list(bench.heads) == ["ridge", "gdlt", "heard"] and bench.heads["heard"].head == "avcf"
-    assert bench.settings_of(bench.heads["gdlt"]).ways[0].settings == {"epochs": 2, "width": 16}
+    assert bench.settings_of(bench.heads["gdlt"]).ways[0].settings == {"epochs": 2, "precision": "float32", "width": 16}
     assert bench.settings_of(bench.heads["ridge"]).ways[0].settings == {}, "nothing for a head without gradient steps"
     assert bench.datasets["planted"].dataset == "planted" and bench.splits["random"].folds == 2
 
