@@ -185,6 +185,27 @@ def test_many_models_at_once(tmp_path):
     )
 
 
+def test_precision(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "precision.py", "--head", "usdl", "--head", "gdlt", "--seeds", "1"]
+    call += ["--steps", "2", "--rounds", "1", "--json", tmp_path / "p.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.startswith("skipped"):
+        pytest.skip("this processor does not compute in bfloat16")
+    usdl, gdlt = json.loads((tmp_path / "p.json").read_text())["tables"]
+    assert usdl["title"].startswith("`usdl`: auto takes float32") and "auto takes bfloat16" in gdlt["title"]
+    # The same weights give nearly the same scores in both precisions, and not the same bits.
+    assert 0 < gdlt["rows"][0]["values"][0] < 0.01
+
+
+def test_busy(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "busy.py", "--measure", "--budget", "0.01"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 3 and min(found.values()) > 0
+
+
 def test_startup(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "startup.py", "--rounds", "1", "--json", tmp_path / "s.json"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)
