@@ -120,9 +120,11 @@ def _equal(values: np.ndarray, parts: np.ndarray, used: np.ndarray) -> Iterator[
 
 
 def _signatures(scores: np.ndarray, parts: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """All scores of a video as one text; empty where some are missing, and everywhere where chance would make some equal. Scores depend on each
-    other, so chance is that of the two that differ most."""
+    """The scores of a video as one text: those that all videos have, if there are such; empty where some are missing, and everywhere where
+    chance would make some equal. Scores depend on each other, so chance is that of the two that differ most."""
     made = np.full(len(scores), "", dtype=object)
+    known = ~np.isnan(scores[used]).any(0)
+    scores = scores[:, known] if known.any() else scores
     whole = used[~np.isnan(scores[used]).any(1)]
     if not len(whole) or not scores.shape[1]:
         return made

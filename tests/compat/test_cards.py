@@ -10,7 +10,7 @@ OF_0_1 = {
     "demo": "10876c4f8af3b0ee",
     "finediving": "fb09515808466c2e",
     "finefs": "c4a0724d970ef2c5",
-    "fisv": "770fd51a34a2030e",
+    "fisv": "770fd51a34a2030e",  # With the scores of elements, which 0.1 did not have.
     "fs1000": "558d2efb8436a275",
     "jigsaws": "094dba412b67e674",
     "logo": "71a6a652e3e4ccc9",

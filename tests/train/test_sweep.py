@@ -131,7 +131,20 @@ def test_what_is_refused(store, tmp_path):
 def test_on_a_cluster(store, tmp_path):
     """The scheduler and its worker are processes; the numbers are those of this one."""
     pytest.importorskip("distributed")
-    call = ("sweep", "--features", store, "--head", "gdlt", "--set", "epochs=2", "--category", "A", "--json")
+    call = (
+        "sweep",
+        "--features",
+        store,
+        "--head",
+        "gdlt",
+        "--set",
+        "epochs=2",
+        "--set",
+        "precision=float32",
+        "--category",
+        "A",
+        "--json",
+    )
     here = json.loads(run(*call, "--out", tmp_path / "here").stdout)
     there = json.loads(run(*call, "--out", tmp_path / "there", "--cluster", "local", "--workers", 1).stdout)
     (one,), (other,) = here["lines"], there["lines"]

@@ -95,6 +95,13 @@ def test_scores_that_chance_makes_equal_say_nothing():
     assert found(replace(CLEAN, scores=np.zeros((NUMBER, 0)))) == {}
 
 
+def test_scores_that_only_training_videos_have_are_not_compared():
+    """Fis-V's table has the elements of its training videos."""
+    extra = np.where(PARTS == 2, np.nan, np.arange(NUMBER))[:, None]
+    planted = np.hstack([put(CLEAN.scores, 5, CLEAN.scores[3]), extra])
+    assert set(found(replace(CLEAN, scores=planted))) == {"equal scores"}
+
+
 @pytest.mark.parametrize("name", ["fisv", "rg", "mtl-aqa"])
 def test_scores_of_the_shipped_tables_are_quiet(name):
     rows = find_manifest(name).rows
@@ -102,7 +109,7 @@ def test_scores_of_the_shipped_tables_are_quiet(name):
     blank = np.full(len(rows), "", dtype=object)
     videos = AuditedVideos(
         [row.video_id for row in rows], np.zeros((len(rows), 1)), [], blank, np.full((len(rows), 2), np.nan),
-        np.array([[row.scores[one] for one in names] for row in rows]),
+        np.array([[row.scores.get(one, np.nan) for one in names] for row in rows]),
         {one: np.array([row.groups[one] for row in rows], dtype=object) for one in find_manifest(name).group_names},
     )  # fmt: skip
     tested = np.array([row.split == "test" for row in rows])

@@ -282,8 +282,10 @@ def test_a_cell_of_a_sweep_is_resumed(tmp_path, store, monkeypatch):
     cell = Cell("gdlt", "planted", "", 0)
     choices = {"scores": ("total", "difficulty"), "epochs": 1, "width": 16}
     with pytest.raises(KeyboardInterrupt):
-        run_cell(tmp_path, store, cell, choices)
-    assert run_cell(tmp_path, store, cell, choices).error is None and len(calls) == 3, "the first of two is kept"
+        run_cell(tmp_path, store, cell, choices=choices)
+    assert run_cell(tmp_path, store, cell, choices=choices).error is None and len(calls) == 3, (
+        "the first of two is kept"
+    )
 
 
 def test_a_full_disk_does_not_end_the_training(tmp_path, store, monkeypatch, caplog):

@@ -192,7 +192,7 @@ RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
 SQUARED = ("gdlt", "sca", "mvla", "i3d-mlp", "action-net", "ms-lstm", "qtd", "c3d-lstm", "mscadc", "skating-mixer", "m-bert", "pamfn",
-           "tsa-net", "pcln", "sgn", "vatp-net")  # fmt: skip
+           "tsa-net", "pcln", "sgn", "vatp-net", "probe")  # fmt: skip
 TUNED_HEADS = {
     **dict.fromkeys(SQUARED, {**TUNED, "mse_weight": 10}),
     **dict.fromkeys(("usdl", "musdl", "core", "tsa", "tpt", "cofinal", "t2cr"), {**TUNED, "mse_weight": 0}),
