@@ -50,7 +50,7 @@ class Progress:
     """The progress of one job with `total` steps; use it as a context manager.
 
     While it is open, a thread keeps the time in the bar going. Outside a terminal the thread prints a line after every
-    `LINE_SECONDS` without one, so that a job that goes on is never silent.
+    `LINE_SECONDS` without one, so that a running job is never silent.
     """
 
     def __init__(self, total: int | None, unit: str, shown: Shown = Shown.AUTO, **bar: Any) -> None:

@@ -83,13 +83,16 @@ def test_the_example_of_other_features(tmp_path, shared):
             )
             assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
             said += done.stdout
-    for head, folder in re.findall(r"--head (\w+) .*--out runs/([\w-]+)", page.read_text()):
+    runs = re.findall(r"--head ([\w-]+) .*--out runs/([\w-]+)", page.read_text())
+    assert len(runs) >= 2
+    for head, folder in runs:
         metrics = json.loads((tmp_path / "runs" / folder / "metrics.json").read_text())
         (row,) = metrics["table"]
         low, high = row["intervals"]["spearman"]["low"], row["intervals"]["spearman"]["high"]
         assert f"| `{folder}` | {row['spearman']:.2f} [{low:.2f}, {high:.2f}] |" in page.read_text(), (head, row)
         assert metrics["intervals_over"] == "subject"
     assert "over the groups of test videos by subject" in said
+    assert "0.94 [0.89, 0.98]" in said and "91%" in said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

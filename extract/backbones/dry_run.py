@@ -22,7 +22,7 @@ def feature_dim(
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device), torch.inference_mode():
                 found = features(make().eval(), torch.zeros(shape))
-        except Exception as error:  # whatever a network of another project raises: it is no backbone
+        except Exception as error:  # a network of another project can raise anything; it cannot be used
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             continue
         if found.ndim != 2 or found.shape[0] != shape[0]:

@@ -67,7 +67,7 @@ def family_module(family: str) -> Family:
 
 
 def family_spec(name: str) -> BackboneSpec:
-    """The spec of `FAMILY/NAME`. `ExtractError` for a name that the library does not have, and for what it has that is no backbone."""
+    """The spec of `FAMILY/NAME`. `ExtractError` for a name that the library does not have, and for one that cannot be a backbone."""
     parts = split_name(name)
     assert parts is not None, "the caller has asked split_name"
     family, rest = parts

@@ -40,7 +40,7 @@ def names() -> list[str]:
 
 
 def spec(name: str) -> BackboneSpec:
-    """Of the model in a folder or repository. `ExtractError` for what is no backbone, `WeightsError` for what cannot be fetched."""
+    """Of the model in a folder or repository. `ExtractError` for one that cannot be a backbone, `WeightsError` for one that cannot be fetched."""
     source, folder = _locate(name)
     config, make = _architecture(source, folder)
     kind = _modality(source, config, make)
@@ -104,7 +104,7 @@ def _locate(name: str) -> tuple[str, Path]:
     if name.startswith(("/", ".", "~")) or folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ExtractError(
-                f"--backbone hf/{name}: there is no config.json in {folder}, so it is no folder of transformers"
+                f"--backbone hf/{name}: there is no config.json in {folder}, which every model of transformers has"
             )
         return f"hf/{folder.resolve()}", folder.resolve()
     repo, _, revision = name.partition("@")

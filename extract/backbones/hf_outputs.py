@@ -188,7 +188,7 @@ def sound_dim(source: str, make: Callable[[], Any], extractor: Any, config: Any)
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             found = sound_features(extractor, config)(make().eval(), samples)
-    except Exception as error:  # whatever a network of another project raises
+    except Exception as error:  # a network of another project can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise refused(source, f"it does not run on sound ({reason})") from error
     return int(found.shape[1])

@@ -124,7 +124,7 @@ def _compare(source: str, processor: Any, rule: FrameRule, is_video: bool) -> No
             done = processor([given] if is_video else picture, return_tensors="np")
             values = next(done[name] for name in ("pixel_values", "pixel_values_videos") if name in done)
             theirs = np.asarray(values, np.float64)
-        except Exception as error:  # whatever a processor of another project raises
+        except Exception as error:  # a processor of another project can raise anything
             raise refused(source, f"its processor does not take a picture: {_first_line(error)}") from error
         theirs = theirs.reshape(-1, *theirs.shape[-3:])[0].transpose(1, 2, 0) if theirs.ndim >= 4 else theirs
         if theirs.shape != ours.shape:

@@ -88,7 +88,7 @@ def _with_packets(path: Path, wanted: set[int], first: int) -> set[int]:
 
 def covers(container: InputContainer, path: Path) -> set[int]:
     """Indices of the streams that are the picture on a record's sleeve: marked so, or a single still picture next to sound. The file is read at
-    most once, whatever the number of such streams, and only until each has a second picture."""
+    most once, also with many such streams, and only until each has a second picture."""
     marked = {s.index for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic}
     if not container.streams.audio:
         return marked

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from zarr.registry import register_codec
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
-class _Bounded:
+class _Bounded(ABC):
     """Mixed into a codec, so that both of zarr's ways to decode check."""
 
     async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
         return await asyncio.to_thread(self._decode_sync, chunk_bytes, chunk_spec)
 
-    def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any: ...
 
 
 class BoundedGzip(_Bounded, GzipCodec):

@@ -1,4 +1,4 @@
-"""The cards that ship say what they said in 0.1: a store carries its card, and `merge` refuses stores whose cards differ."""
+"""The cards that ship say what they said in 0.1, but for Fis-V's: a store carries its card, and `merge` refuses stores whose cards differ."""
 
 import hashlib
 

@@ -48,7 +48,7 @@ def read_sealed(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[st
 
 
 def sum_of_json(value: object) -> str:
-    """Checksum of a value as JSON, in whatever order its keys are."""
+    """Checksum of a value as JSON; the order of its keys does not matter."""
     return xxhash.xxh3_128_hexdigest(json.dumps(value, sort_keys=True).encode())
 
 

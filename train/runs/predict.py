@@ -83,7 +83,7 @@ class Prediction:
     """Where the judges' score is; None where `unbounded` says why."""
     unbounded: str = ""
     abstained: str = ""
-    """Why there is no score; empty where there is one."""
+    """Why the score is missing; empty where it is not."""
 
     @property
     def name(self) -> str:

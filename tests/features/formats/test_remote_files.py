@@ -1,4 +1,4 @@
-"""The files of a Zarr store at a URL: none may fill the memory, whatever the server does."""
+"""The files of a Zarr store at a URL: no server may fill the memory with them."""
 
 import pytest
 

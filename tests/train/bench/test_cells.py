@@ -1,6 +1,7 @@
 """Cells, their order, and what a store must be for them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_order_and_seeds(made):
 
 def test_folders_stay_inside_and_apart():
     cells = [Cell("a", name, "b@1", "s", 0) for name in ("x/../y", "x y", "x_y")]
-    assert all("/" not in cell.folder and ".." not in cell.folder.replace("_.._", "") for cell in cells)
+    assert all((Path("out") / cell.folder).resolve().parent == Path("out").resolve() for cell in cells)
     assert cells[0].folder != Cell("a", "x_.._y", "b@1", "s", 0).folder
 
 

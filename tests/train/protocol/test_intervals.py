@@ -53,7 +53,7 @@ def test_intervals_of_a_table_are_those_of_its_predictions(tmp_path, groups, fol
     assert "[" not in run(*call[:-2], "--no-intervals", "--out", tmp_path / "none").stdout.splitlines()[-3]
 
 
-def test_few_test_videos_are_marked_beside_every_figure(tmp_path):
+def test_few_test_videos_are_marked_next_to_every_figure(tmp_path):
     store = planted_store(tmp_path / "s.h5", num_train=8, num_test=2)
     said = run("heads", "--features", store, "--head", "ridge", "--out", tmp_path / "run").stdout
     listed = run("list", "runs", "--runs", tmp_path).stdout + run("compare", tmp_path / "run").stdout

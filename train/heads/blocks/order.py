@@ -19,7 +19,7 @@ RIDGE = 0.05
 LEAST_SHARE = 0.55
 """Of a part's typical length: what a part lasts at least."""
 FIRST_PART = 0.05
-"""Weight of beginning with a part at once, beside that of beginning with kind 0."""
+"""Weight of beginning with a part at once, next to that of beginning with kind 0."""
 TINY = 1e-300
 
 Step = Callable[[torch.Tensor], torch.Tensor]
@@ -38,7 +38,7 @@ class Kinds:
 
     @property
     def stay(self) -> torch.Tensor:
-        """`(kinds,)`: the chance that a part which lasted its least goes on for another clip."""
+        """`(kinds,)`: the chance that a part of the least length lasts one more clip."""
         spare = [max(typical - least + 1, 1.2) for typical, least in zip(self.typical, self.least)]
         return 1 - 1 / torch.tensor(spare, dtype=torch.float64)
 
