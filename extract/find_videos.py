@@ -62,7 +62,8 @@ def known_seconds(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]
         size = find_video(row, folder, stems).stat().st_size
     except (VideoError, OSError):
         return 0.0
-    return (size / BYTES_PER_SECOND if row.end_seconds is None else row.end_seconds) - (row.start_seconds or 0.0)
+    end = size / BYTES_PER_SECOND if row.end_seconds is None else row.end_seconds
+    return max(end - (row.start_seconds or 0.0), 0.0)
 
 
 def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:

@@ -509,7 +509,7 @@ def bench(
     from longtake.train.bench.cells import FAILED, read_sources
     from longtake.train.bench.file import find_bench, read_bench
     from longtake.train.bench.leaderboard import tables
-    from longtake.train.bench.run import jobs, num_waiting, run_bench, sources_of
+    from longtake.train.bench.run import jobs, run_bench, sources_of
 
     path = find_bench(bench_name)
     made = read_bench(path)
@@ -521,7 +521,7 @@ def bench(
     else:
         sources = sources_of(made, stores)
         todo = jobs(made, sources, out, only, **how)
-        with Progress(num_waiting(todo), "cell", how_shown(quiet, verbose, as_json)) as progress:
+        with Progress(len(todo), "cell", how_shown(quiet, verbose, as_json)) as progress:
             with cells_executor(workers, cluster, cluster_options, progress) as executor:
                 for outcome in run_bench(todo, sources, out, executor):
                     progress.step(outcome.cell.folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -50,6 +50,25 @@ class ScoredVideos:
     def units(self) -> list[tuple[str, str]]:
         names = self.drawn or [""] * len(self.video_ids)
         return [("group", name) if name else ("video", video) for video, name in zip(self.video_ids, names)]
+
+
+def over_folds(tests: Sequence[ScoredVideos]) -> list[ScoredVideos]:
+    """One test for each row and seed, of the videos of all folds: to be ranked inside a group, of which few videos are in one fold."""
+    rows: dict[tuple[Key, int], list[ScoredVideos]] = {}
+    for test in tests:
+        rows.setdefault((test.key, test.seed), []).append(test)
+    return [
+        replace(
+            own[0],
+            video_ids=[video for test in own for video in test.video_ids],
+            true=np.concatenate([test.true for test in own]),
+            predicted=np.concatenate([test.predicted for test in own]),
+            fold="",
+            drawn=[name for test in own for name in test.drawn],
+            inside=[name for test in own for name in test.inside],
+        )
+        for own in rows.values()
+    ]
 
 
 @dataclass(frozen=True, eq=False)

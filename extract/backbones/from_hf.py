@@ -171,11 +171,19 @@ def _modality(source: str, config: Any, make: Callable[[], Any]) -> str:
 
 
 def _load(spec: BackboneSpec, config: Any, make: Callable[[], Any], state: dict[str, torch.Tensor]) -> Any:
-    """The network with these weights, renamed by the library where it renames; all of them, and nothing else."""
+    """The network with these weights, renamed by the library where it renames; all of them, and nothing else. In float32, also where the
+    configuration says half: the recipe states the precision."""
+    import torch
+
     with quiet():
         try:
             network, info = type(make_on_meta(make)).from_pretrained(
-                None, config=config, state_dict=dict(state), output_loading_info=True, trust_remote_code=False
+                None,
+                config=config,
+                state_dict=dict(state),
+                output_loading_info=True,
+                trust_remote_code=False,
+                torch_dtype=torch.float32,
             )
         except RuntimeError as error:
             reason = (str(error).strip().splitlines() or [""])[0]

@@ -169,5 +169,8 @@ def _own_layout(name: str, num_classes: int, state: dict[str, torch.Tensor]) -> 
     if convert is None:
         return state
     with torch.random.fork_rng(devices=[]):
-        found: dict[str, torch.Tensor] = convert(dict(state), _make(name, num_classes))
+        try:
+            found: dict[str, torch.Tensor] = convert(dict(state), _make(name, num_classes))
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise WeightsError(f"these weights do not fit timm/{name}: {type(error).__name__}: {error}") from error
     return found

@@ -58,6 +58,14 @@ def spec(name: str) -> BackboneSpec:
     )
 
 
+_OLD_NAMES = (
+    (r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2."),
+    (r"\.mlp\.linear_1\.", ".mlp.0."),
+    (r"\.mlp\.linear_2\.", ".mlp.3."),
+)
+"""Of published files of DenseNet and Vision Transformers, which torchvision renames as it loads them."""
+
+
 def build(spec: BackboneSpec) -> Network:
     """The network without weights."""
     from longtake.extract.backbones.frozen import flatten_frames, mean_over_frames
@@ -74,6 +82,7 @@ def build(spec: BackboneSpec) -> Network:
         lambda num_classes: _make(name, num_classes),
         features=features,
         classifier=f"{classifier}.weight",
+        names=_OLD_NAMES,
         # Tables that follow from the window; the last layers of inner classifiers, which only training uses.
         optional=(".relative_position_index", "AuxLogits.", "aux1.", "aux2."),
         prepare=_without_classifier,
@@ -127,9 +136,11 @@ def _clip(meta: dict[str, Any]) -> tuple[int, float | None]:
 def _make(name: str, num_classes: int) -> Any:
     from torchvision import models
 
+    # Their published weights read pictures scaled as TensorFlow does, and torchvision sets this with the weights.
+    more = {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
     with warnings.catch_warnings():  # two networks warn that a future release may draw other random weights
         warnings.simplefilter("ignore", FutureWarning)
-        return models.get_model(name, weights=None, num_classes=num_classes)
+        return models.get_model(name, weights=None, num_classes=num_classes, **more)
 
 
 def _classifier(network: Any) -> str:

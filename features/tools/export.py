@@ -137,7 +137,7 @@ def _dictionaries(store: Store, stream: Stream, folder: Path) -> tuple[set[str],
         groups.setdefault(category_of.get(video_id) or store.dataset.upper(), {})[video_id] = features
     header = stream.header
     kind = "audio" if header.modality == "audio" else "flow" if header.backbone.endswith("-flow") else "rgb"
-    backbone = header.backbone.removesuffix("-flow").removesuffix("-rgb").upper()
+    backbone = header.backbone.removesuffix("-flow").removesuffix("-rgb").replace(":", "-").upper()
     paths = {category: folder / f"{file_name(f'{category}_{kind}_{backbone}')}.npy" for category in groups}
     for category, videos in groups.items():
         if paths[category].exists():

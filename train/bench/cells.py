@@ -131,8 +131,11 @@ class Source:
 
     def stamp(self, backbone: str, split: SplitEntry) -> Stamp:
         stream = self.streams[backbone]
-        groups = recipe_hash(sorted(self.groups.get(split.group, {}).items())) if split.group else ""
-        return Stamp(self.entry.dataset, stream.recipe_id, stream.features, self.labels, groups)
+        return Stamp(self.entry.dataset, stream.recipe_id, stream.features, self.labels, self.groups_id(split))
+
+    def groups_id(self, split: SplitEntry) -> str:
+        """Hash of the groups by which a split is cut; empty for others."""
+        return recipe_hash(sorted(self.groups.get(split.group, {}).items())) if split.group else ""
 
 
 def labels_id(labels: Labels) -> str:

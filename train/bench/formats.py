@@ -29,7 +29,7 @@ PAPERS_NOTE = (
     "with the rows above, and have no rank."
 )
 HOW = (
-    "Result after the last epoch. In brackets: 95% intervals (BCa bootstrap of the test videos or their groups). Rank: by {metric}, with the "
+    "Result after the last epoch. In brackets, but in plain text: 95% intervals of the first figure (BCa bootstrap of the test videos or their groups). Rank: by {metric}, with the "
     "ranks that the test videos cannot exclude, from the same resamples for all rows. Seconds of training and trained parameters are of one model."
 )
 

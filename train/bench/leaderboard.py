@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.train.bench.cells import Cell, Done, Source, plan, read_done, read_reason
+from longtake.train.bench.cells import Cell, Done, Source, jobs_of, plan, read_done, read_reason, why_other
 from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.protocol.options import fold_rule
 from longtake.train.protocol.summary import AVERAGE
-from longtake.train.resampling import Draws, Key, ScoredVideos
+from longtake.train.resampling import Draws, Key, ScoredVideos, over_folds
 from longtake.train.runs.compare import Line, published_lines
 from longtake.train.runs.tables import Predicted, read_predictions
 from longtake.train.uncertainty import ALL, Standing, few_note, paired, spreads
@@ -154,12 +154,18 @@ def _read(
     tests = [test for folder, one in done for test in _tests(folder, one, source.groups, source.entry)]
     other = ""
     stream = source.streams.get(first.cell.backbone)
-    if stream is not None and stream.recipe_id != first.stamp.recipe_id:
+    if not origin:
+        # A cell that is kept from another state of the file or the store.
+        asked = jobs_of(
+            bench, {source.entry.name: source}, [one.cell for _, one in done], Path(), "", "", keep_heads=True
+        )
+        other = next(filter(None, (why_other(one, job) for (_, one), job in zip(done, asked))), "")
+    elif stream is not None and stream.recipe_id != first.stamp.recipe_id:
         other = f"features of another recipe, {first.stamp.recipe_id}"
+    elif split.group and first.stamp.groups != source.groups_id(split):
+        other = "other groups, so other folds"
     elif any(one.stamp != first.stamp or one.entry != first.entry for _, one in done):
         other = "its seeds are of other settings or features"
-    if {one.stamp.labels for _, one in done} != {source.labels}:
-        other = "other labels"
     marks = [*([other] if other else []), *_marks(first, len(done), bench)]
     return _Read(
         f"{name} ({origin})" if origin else name,
@@ -201,10 +207,11 @@ def _tests(
             np.array([row.predicted for row in rows]),
             units[key],
             done.cell.seed,
+            fold,
             drawn=[drawn.get(row.video_id, "") for row in rows],
             inside=[inside.get(row.video_id, "") for row in rows],
         )
-        for (key, _), rows in folds.items()
+        for (key, fold), rows in folds.items()
     ]
 
 
@@ -236,21 +243,27 @@ def _rows(read: Sequence[_Read], metrics: Sequence[str]) -> tuple[tuple[str, ...
     ranked = _comparable(read, keys)
     standings: dict[str, Standing] = {}
     if len(ranked) > 1:
-        found = paired({one.name + "\0" + one.backbone: one.tests for one in ranked}, metrics[0])
+        # By place: rows of two joined benches can have the same name.
+        found = paired({str(read.index(one)): _measured(one.tests, metrics[0]) for one in ranked}, metrics[0])
         of_all = found[ALL if len(keys) > 1 else keys[0]]
         standings = {standing.method: standing for standing in of_all}
-    rows = [_row(one, keys, metrics, standings.get(one.name + "\0" + one.backbone), len(read) > 1) for one in read]
+    rows = [_row(one, keys, metrics, standings.get(str(place)), len(read) > 1) for place, one in enumerate(read)]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
     columns = [*map(column_name, keys), *([AVERAGE] if len(keys) > 1 else [])]
     return tuple(columns), rows
 
 
+def _measured(tests: Sequence[ScoredVideos], metric: str) -> Sequence[ScoredVideos]:
+    """The tests that a figure is of, as in the tables of `train heads`."""
+    return over_folds(tests) if metric == "within_group" else tests
+
+
 def _comparable(read: Sequence[_Read], keys: Sequence[Key]) -> list[_Read]:
     """The rows that were tested on the same videos as most, on all columns."""
-    sets: dict[frozenset[tuple[Key, str]], list[_Read]] = {}
+    sets: dict[frozenset[tuple[Key, str, str]], list[_Read]] = {}
     for one in read:
         if not one.other and {test.key for test in one.tests} == set(keys):
-            tested = frozenset((test.key, video) for test in one.tests for video in test.video_ids)
+            tested = frozenset((test.key, test.fold, video) for test in one.tests for video in test.video_ids)
             sets.setdefault(tested, []).append(one)
     return max(sets.values(), key=len, default=[])
 
@@ -259,7 +272,7 @@ def _row(one: _Read, keys: Sequence[Key], metrics: Sequence[str], standing: Stan
     draws = Draws.of(one.tests)
     figures: dict[str, dict[str, Figure]] = {}
     for metric in metrics:
-        for key, spread in spreads(one.tests, metric, draws).items():
+        for key, spread in spreads(_measured(one.tests, metric), metric, draws).items():
             limits = spread.interval
             figures.setdefault(column_name(key), {})[metric] = Figure(spread.point, limits.low, limits.high)
     marks = list(one.marks)

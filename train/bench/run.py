@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from longtake.train.bench.cells import FAILED, Job, Source, jobs_of, plan, read_done, read_source, write_sources
+from longtake.train.bench.cells import FAILED, Job, Source, jobs_of, plan, read_source, write_sources
 from longtake.train.bench.file import Bench
-from longtake.train.bench.training import Outcome, run_cell
+from longtake.train.bench.training import Outcome, not_done, run_cell
 from longtake.train.errors import SettingsError
 from longtake.train.runs.cells import run_cells
 
@@ -40,8 +40,4 @@ def run_bench(
 ) -> Iterator[Outcome]:
     """Train every cell that is not done, here or by the executor; no cell's end is that of the others."""
     write_sources(out, sources)
-    yield from run_cells(jobs, run_cell, lambda job, error: Outcome(job.cell, FAILED, error), executor)
-
-
-def num_waiting(jobs: Sequence[Job]) -> int:
-    return sum(read_done(job.folder) is None for job in jobs)
+    yield from run_cells(jobs, run_cell, lambda job, error: not_done(job, FAILED, error), executor)

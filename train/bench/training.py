@@ -53,24 +53,25 @@ def run_cell(job: Job) -> Outcome:
             reason = f"{job.folder} holds this cell with {other}: take another --out, or delete that folder"
             return Outcome(job.cell, FAILED, reason) if other else Outcome(job.cell)
         if not job.stamp.recipe_id:
-            return _not_done(job, NOT_APPLICABLE, f"{job.path} has no features of {job.cell.backbone}")
+            return not_done(job, NOT_APPLICABLE, f"{job.path} has no features of {job.cell.backbone}")
         try:
             # What a user should know of the data is the same for all cells: `train heads` says it.
             with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
                 experiments = [open_experiment([job.path], options_of(job, way))[0] for way in job.entry.ways]
         except LongtakeError as error:
-            return _not_done(job, NOT_APPLICABLE, str(error))
+            return not_done(job, NOT_APPLICABLE, str(error))
         write_done(job.folder, _train(job, experiments))
         if not job.keep_heads:
             _drop_heads(job.folder)
     except MissingPackage as error:
-        return _not_done(job, NOT_APPLICABLE, str(error))
+        return not_done(job, NOT_APPLICABLE, str(error))
     except (LongtakeError, OSError) as error:
-        return _not_done(job, FAILED, str(error))
+        return not_done(job, FAILED, str(error))
     return Outcome(job.cell)
 
 
-def _not_done(job: Job, kind: str, reason: str) -> Outcome:
+def not_done(job: Job, kind: str, reason: str) -> Outcome:
+    """Keep why a cell has no figures, for the table."""
     write_reason(job.folder, Reason(job.cell, kind, reason))
     return Outcome(job.cell, kind, reason)
 

@@ -282,6 +282,11 @@ def _require_streams(
             raise DataError(
                 f"head {head} reads the streams {', '.join(needs.streams)}: name the features of {name} with --stream {name}=BACKBONE"
             )
+    for name in needs.groups or ():
+        if name not in data.groups:
+            raise DataError(
+                f"head {head} reads the group {name!r}, which no video has{there_are(name, sorted(data.groups))}"
+            )
     if data.second_stream is not None and not (needs.second_stream or plugin_needs.second_stream):
         raise DataError(
             f"head {head} reads a second stream clip for clip, and {data.second_stream.header.backbone} has other clips than "

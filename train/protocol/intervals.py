@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from longtake.train.protocol.run import Result
-from longtake.train.resampling import Draws, ScoredVideos, average
+from longtake.train.resampling import Draws, ScoredVideos, average, over_folds
 from longtake.train.uncertainty import FEWEST, Interval, spread
 
 FIGURE_OF: Mapping[str, str] = {
@@ -63,25 +63,10 @@ def scored(result: Result, group: str, predicted: np.ndarray | None = None) -> S
 def pooled(tests: Sequence[ScoredVideos], results: Sequence[Result], inside: str) -> list[ScoredVideos]:
     """One test for each seed, of the videos of all folds, to be ranked inside a group: few of one event are in one fold. `results` are those of
     the tests."""
-    by_seed: dict[int, list[tuple[ScoredVideos, Result]]] = {}
-    for test, result in zip(tests, results, strict=True):
-        by_seed.setdefault(test.seed, []).append((test, result))
-    found = []
-    for pairs in by_seed.values():
-        own = [test for test, _ in pairs]
-        names = [name for _, r in pairs for name in r.task.data.groups[inside][r.task.test_rows]]
-        found.append(
-            replace(
-                own[0],
-                video_ids=[video for test in own for video in test.video_ids],
-                true=np.concatenate([test.true for test in own]),
-                predicted=np.concatenate([test.predicted for test in own]),
-                fold="",
-                drawn=[name for test in own for name in test.drawn],
-                inside=names,
-            )
-        )
-    return found
+    pairs = zip(tests, results, strict=True)
+    return over_folds(
+        [replace(test, inside=r.task.data.groups[inside][r.task.test_rows].tolist()) for test, r in pairs]
+    )
 
 
 def draws_of(results: Sequence[Result], group: str) -> Draws:

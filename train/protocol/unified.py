@@ -58,6 +58,7 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     for store, other in zip(stores[1:], singles[1:]):
         _require_same_recipes(stores[0], first.data, store, other.data)
     parts = tuple(_part(single, unit) for single in singles for unit in single.units)
+    _require_own_groups(options.group, singles, parts)
     window = max(part.unit.window for part in parts)
     model = Unit("", ScoreScale(UNIFIED, 0.0, 1.0, True), first.units[0].settings, window)
     device = choose_device(options.device)
@@ -147,6 +148,25 @@ def join(sets: Sequence[FeatureSet], names: Sequence[str], parts: Sequence[Part]
         },
         without_second=tuple(video_id for one in sets for video_id in one.without_second),
     )
+
+
+def _require_own_groups(group: str | None, singles: Sequence[Experiment], parts: Sequence[Part]) -> None:
+    """Folds are cut in each part by itself: a group in two parts could be in training and test of one model. Raises `SettingsError`."""
+    for single in singles if group else ():
+        seen: set[str] = set()
+        for category in dict.fromkeys(unit.category for unit in single.units):
+            values = single.data.groups.get(group or "", np.array([], object))
+            mine = (
+                {str(value) for value in values[single.data.rows(category=category or None)] if value}
+                if len(values)
+                else set()
+            )
+            if shared := seen & mine:
+                raise SettingsError(
+                    f"--group {group}: {min(shared)!r} is in several categories of {single.dataset}, and unified training cuts folds in each "
+                    f"by itself. Train one model for each category, or leave --group out"
+                )
+            seen |= mine
 
 
 def _named_groups(data: FeatureSet, dataset: str, name: str) -> np.ndarray:

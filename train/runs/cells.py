@@ -38,7 +38,11 @@ def run_cells(
     """The outcome of every cell as soon as it is there; `lost` makes that of a cell whose process ended. Without an executor they are trained
     here, in order."""
     if executor is None:
-        yield from map(train, cells)
+        for cell in cells:
+            try:
+                yield train(cell)
+            except Exception as error:  # as below
+                yield lost(cell, f"{type(error).__name__}: {error}")
         return
     futures = {executor.submit(train, cell): cell for cell in cells}
     try:

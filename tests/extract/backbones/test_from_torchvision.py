@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from longtake.extract.backbones import get_spec
-from longtake.extract.backbones.from_torchvision import names
+from longtake.extract.backbones.from_torchvision import _OLD_NAMES, _make, names
+from longtake.extract.backbones.state_dict import renamed
 from longtake.extract.errors import ExtractError
 from longtake.extract.preprocessing import OPENCV_BILINEAR
 from tests.extract.backbones.parity import parity
@@ -37,3 +38,23 @@ def test_what_is_no_classifier_is_refused() -> None:
         get_spec("torchvision/fasterrcnn_resnet50_fpn")
     with pytest.raises(ExtractError, match="torchvision has no network called 'r3d18'; did you mean r3d_18"):
         get_spec("torchvision/r3d18")
+
+
+def test_published_weights_that_torchvision_changes_as_it_loads_them() -> None:
+    """GoogLeNet and Inception scale their own input; names in old files of DenseNet and Vision Transformers are others."""
+    assert _make("googlenet", 10).transform_input and _make("inception_v3", 10).transform_input
+    for name, ours, published in (
+        (
+            "densenet121",
+            "features.denseblock1.denselayer1.norm1.weight",
+            "features.denseblock1.denselayer1.norm.1.weight",
+        ),
+        (
+            "vit_b_16",
+            "encoder.layers.encoder_layer_0.mlp.0.weight",
+            "encoder.layers.encoder_layer_0.mlp.linear_1.weight",
+        ),
+    ):
+        with torch.device("meta"):
+            assert ours in _make(name, 10).state_dict()
+        assert list(renamed({published: torch.zeros(1)}, _OLD_NAMES)) == [ours]

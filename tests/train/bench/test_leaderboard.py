@@ -10,9 +10,11 @@ import pytest
 
 from longtake.train.bench.cells import read_sources
 from longtake.train.bench.file import read_bench
-from longtake.train.bench.leaderboard import tables
+from longtake.train.bench.leaderboard import _measured, tables
 from longtake.train.errors import DataError
-from longtake.train.metrics import average
+from longtake.train.metrics import average, spearman
+from longtake.train.resampling import ScoredVideos, over_folds
+from longtake.train.uncertainty import spreads
 
 
 def row_of(table, name):
@@ -139,3 +141,39 @@ def test_undefined_correlations_are_missing(made, tmp_path):
     gdlt = row_of(tables(read_bench(made.file), out, read_sources(out))[1], "gdlt")
     assert math.isnan(gdlt.figures["average"]["spearman"].value) and np.isfinite(gdlt.figures["average"]["mse"].value)
     assert gdlt.rank == 2
+
+
+def test_kept_cells_of_other_settings_have_no_rank(made, tmp_path):
+    """A bench file that has changed since: the figures are those of before, so the table says it."""
+    out = shutil.copytree(made.out, tmp_path / "out")
+    bench = read_bench(made.file)
+    more = replace(bench, splits={**bench.splits, "random": replace(bench.splits["random"], folds=3)})
+    official, random = tables(more, out, read_sources(out))
+    assert row_of(official, "ridge").rank == 1
+    assert row_of(random, "ridge").rank is None and row_of(random, "ridge").marks[0] == "another split"
+
+
+def test_joined_benches_of_one_name_keep_their_own_ranks(made, tmp_path):
+    one, two = (shutil.copytree(made.out, tmp_path / who / "bench") for who in ("alice", "bob"))
+    for path in two.glob("*-ridge-*-random-*/predictions.csv"):
+        head, *lines = path.read_text().splitlines()
+        # Bob's scores are those of others: the last row's goes to the first.
+        scores = [line.rsplit(",", 1) for line in lines]
+        path.write_text("\n".join([head, *(f"{a[0]},{b[1]}" for a, b in zip(scores, scores[::-1]))]) + "\n")
+    table = tables(read_bench(made.file), made.out, read_sources(made.out), [one, two])[1]
+    ridge = [row for row in table.rows if row.name == "ridge (bench)"]
+    assert len(ridge) == 2 and min(row.rank for row in ridge) == row_of(table, "ridge").rank == 1
+    assert max(row.rank for row in ridge) > 1
+
+
+def test_ranks_inside_groups_are_over_all_folds(made):
+    """As in `train heads`: few videos of one group are in one fold."""
+    tests = [
+        ScoredVideos(("", "total"), names, np.arange(3.0), np.array(scores), fold=str(fold), inside=["event"] * 3)
+        for fold, (names, scores) in enumerate(((["a", "b", "c"], [0.0, 2.0, 1.0]), (["d", "e", "f"], [5.0, 6.0, 7.0])))
+    ]
+    (whole,) = over_folds(tests)
+    assert list(whole.video_ids) == list("abcdef") and whole.fold == ""
+    expected = spearman(np.array([0, 1, 2, 0, 1, 2.0]), np.array([0, 2, 1, 5, 6, 7.0]))
+    assert spreads(_measured(tests, "within_group"), "within_group")["", "total"].point == pytest.approx(expected)
+    assert np.isnan(spreads(tests, "within_group")["", "total"].point)

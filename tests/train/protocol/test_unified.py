@@ -9,6 +9,7 @@ import pytest
 
 from longtake.features.labels import Labels
 from longtake.train.cli import main
+from longtake.train.errors import SettingsError
 from longtake.train.metrics import fisher_mean, measure
 from longtake.train.protocol.unified import overlaps
 from longtake.train.runs.fit import fit
@@ -169,3 +170,17 @@ def test_datasets_with_other_numbers_of_folds(tmp_path):
     done = run("heads", *call, *SMALL[:-1], 1, "--out", tmp_path / "no", status=2)
     assert "split A one split into train and test, folded A 4 folds of its own" in done.output
     assert "--folds N" in done.output and not (tmp_path / "no").exists()
+
+
+def test_a_group_in_two_categories_is_refused(tmp_path):
+    """Folds are cut in each category by itself, and one model learns from all."""
+    made = {"num_train": 12, "num_test": 6, "dim": 12, "world": 0, "groups": {"skater": 5}}
+    stores = [
+        planted_store(tmp_path / f"{n}.h5", dataset=n, seed=k, categories=names, **made)
+        for k, (n, names) in enumerate((("one", ("A", "B")), ("two", ("A",))))
+    ]
+    options = {"out": tmp_path / "run", "head": "i3d-mlp", "folds": 2, "group": "skater", "epochs": 1}
+    with pytest.raises(SettingsError, match="is in several categories of one"):
+        fit(stores, **options)
+    single = planted_store(tmp_path / "three.h5", dataset="three", seed=2, **made)
+    assert fit([single, stores[1]], **options).predictions, "skaters of two datasets are different ones"
