@@ -1,7 +1,11 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.browser import Browser, in_test, started
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -19,3 +23,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference material at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[tuple[Any, Any]]:
+    """One browser for all tests of a process: starting it takes a second."""
+    with started() as running:
+        yield running
+
+
+@pytest.fixture
+def browser(_chromium: tuple[Any, Any]) -> Iterator[Browser]:
+    """Opens pages in Chromium. Skips where Chromium or Playwright is not installed."""
+    with in_test(*_chromium) as browser:
+        yield browser

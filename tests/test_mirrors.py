@@ -19,6 +19,7 @@ WITHOUT_TESTS = {
 }
 OF_SEVERAL_MODULES = {
     "tests/test_benchmarks.py": "the scripts of benchmarks/",
+    "tests/test_browser.py": "tests/browser.py",
     "tests/test_commands.py": "every command",
     "tests/test_directions.py": "imports of the whole tree",
     "tests/test_docs.py": "README.md and docs/",
