@@ -23,6 +23,7 @@ from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
 
 PATH = click.Path(path_type=Path)
+FIGURES = ("scatter", "attention", "curves", "embedding", "leaderboard")
 BENCHES = Path(__file__).with_name("bench") / "files"
 """Installed bench files."""
 
@@ -404,6 +405,41 @@ def report(
     print_result(
         as_json, {"out": str(out), "missing": missing}, lambda: f"{out}: open it in a browser; it needs nothing else"
     )
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--kind", type=click.Choice(FIGURES), default="scatter", show_default=True, help="What to draw: docs/figures.md."
+)
+@click.option("--out", type=PATH, required=True, help="The file: .pdf, .svg or .png.")
+@click.option("--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Width in columns of a page.")
+@store_option(help="attention and embedding: the store of the run.")
+@click.option("--category", help="Only this category.")
+@click.option("--score", help="Only this score.")
+@click.option(
+    "--video",
+    "videos",
+    multiple=True,
+    metavar="ID",
+    help="attention: a test video; may be repeated.  [default: best and worst]",
+)
+@click.option("--method", help="embedding: tsne or pca.  [default: tsne]")
+@click.option("--metric", help="leaderboard: spearman or mse.  [default: spearman]")
+@json_option
+def figure(
+    runs: tuple[Path, ...], kind: str, out: Path, store_path: Path | str | None, as_json: bool, **choices: Any
+) -> None:
+    """Draw RUNS as a figure for a paper, with fonts embedded. The same call writes the same bytes.
+
+    A leaderboard is of runs, or of the folder of a bench.
+
+    Example: train figure runs/rg-gslm --kind scatter --columns 2 --out scatter.pdf
+    """
+    from longtake.train.runs.plots.plot import plot
+
+    plot(runs, kind, out=out, store=store_path, **choices)
+    print_result(as_json, {"out": str(out), "kind": kind}, lambda: str(out))
 
 
 @main.command()

@@ -61,6 +61,10 @@ class Line:
     """Rank correlation inside groups, such as events, where videos have any."""
     num_videos: dict[tuple[str, str], int] = field(default_factory=dict)
     """Test videos of each figure; those of papers are not known here."""
+    head: str = ""
+    """Of a run."""
+    folder: str = ""
+    """The last part of its path."""
 
     def to_dict(self) -> dict[str, object]:
         """For JSON: category and score as one name."""
@@ -118,8 +122,20 @@ def line_of(folder: Path) -> tuple[str, Line]:
     figures |= {"num_videos": {(row.category, row.score): row.num_tested for row in metrics.rows}}
     source = ", ".join(filter(None, marks))
     name = f"{metrics.head} ({folder.name})"
-    line = Line(name, config.features.backbone, source, **figures)
+    line = Line(name, config.features.backbone, source, **figures, head=metrics.head, folder=folder.name)
     return metrics.dataset, line
+
+
+def method_names(lines: Sequence[Line]) -> list[str]:
+    """Short names for figures and papers: the head of a run, with what tells it from others of the same head; the method of a paper."""
+    parts = [[line.head or line.method] for line in lines]
+    for more in ("features", "folder"):
+        alike = [[getattr(line, more) for line, other in zip(lines, parts) if other == mine] for mine in parts]
+        parts = [
+            [*mine, getattr(line, more)] if line.head and len(set(found)) > 1 else mine
+            for line, mine, found in zip(lines, parts, alike)
+        ]
+    return [f"{name} ({', '.join(more)})" if more else name for name, *more in parts]
 
 
 def published_lines(dataset: str) -> list[Line]:

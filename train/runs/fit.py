@@ -126,6 +126,15 @@ class Run:
     def _repr_html_(self) -> str:
         return format_table(self.table, "html") + "".join(f"<p>{escape(note)}</p>" for note in self._notes())
 
+    def plot(self, kind: str = "scatter", *, out: Path | str | None = None, **choices: Any) -> Any:
+        """A figure for a paper, as a matplotlib Figure: `scatter`, `curves`, `attention`, `embedding` or `leaderboard`. `out` also writes it,
+        as PDF, SVG or PNG. `choices` are those of `train figure`: `store` (its `--features`), `category`, `score`, `videos`, `method`,
+        `metric`, `columns`."""
+        # matplotlib takes a while to load, and few runs are drawn.
+        from longtake.train.runs.plots.plot import plot
+
+        return plot([self.folder], kind, out=out, **choices)
+
     def to_pandas(self) -> Any:
         """The table, one row per category and score: a pandas DataFrame. Raises `LongtakeError` if pandas is not installed."""
         return data_frame({field.name: [getattr(row, field.name) for row in self.table] for field in fields(Row)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,18 +16,15 @@ from scipy.stats import rankdata
 from longtake.errors import LongtakeError, printable, there_are
 from longtake.features.store import Store
 from longtake.safe_text import in_page
-from longtake.train.data.batches import BatchMaker
-from longtake.train.engine.checkpoint import load_checkpoint
-from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
-from longtake.train.heads.base import Head
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
-from longtake.train.runs.evaluate import checkpoints, load_run
+from longtake.train.runs.evaluate import load_run
+from longtake.train.runs.patterns import own_categories, patterns_of
 from longtake.train.runs.predict import Prediction, predict_run
 from longtake.train.runs.records import number, read_run
 from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, notes, read_predictions, undefined_note
@@ -101,7 +98,7 @@ def make_page(
     missing: list[str] = []
     _add_curves(run, sections, missing)
     if store is not None:
-        own = _own_categories(run, store, sections)
+        own = own_categories(run, store, sections)
         _add_patterns(run, store, sections, own)
         _add_looks(run, store, videos, show, {key: sections[key] for key in own}, own, missing)
     papers = published_lines(dataset)
@@ -174,18 +171,6 @@ def _grade_names(count: int) -> list[str]:
     return names
 
 
-def _own_categories(run: Path, store: Store, sections: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The category of each section as the heads of the run name it: without its dataset where they are unified, and none where they serve
-    all categories. Sections of another dataset than the store's are left out."""
-    found: dict[tuple[str, str], str] = {}
-    for path in checkpoints(run):
-        config = load_checkpoint(path)[1]
-        for category, scale in config.tested_on(store.dataset):
-            named = f"{store.dataset} {category}".strip() if config.parts else category
-            found |= {key: category for key in sections if named in ("", key[0]) and key[1] == scale.name}
-    return found
-
-
 @torch.no_grad()
 def _add_patterns(
     run: Path, store: Store, sections: dict[tuple[str, str], Section], own: dict[tuple[str, str], str]
@@ -199,7 +184,7 @@ def _add_patterns(
                 continue
             seen.add(key)
             section = sections[key]
-            patterns = _patterns(head, config, maker, [one.video_id for one in section.scored])
+            patterns = patterns_of(head, config, maker, [one.video_id for one in section.scored])
             if patterns is None:
                 continue
             count = patterns.shape[1]
@@ -211,19 +196,6 @@ def _add_patterns(
             points = left[:, :2] * values[:2]
             title = f"{section.name}, {config.file_name}"
             section.figures.append(figures.embedding(title, points, grades, _grade_names(count), explained))
-
-
-def _patterns(head: Head, config: HeadConfig, maker: BatchMaker, video_ids: Sequence[str]) -> np.ndarray | None:
-    """float `(videos, grades, width)`; None for a head without patterns."""
-    rows = np.flatnonzero(np.isin(maker.data.video_ids, video_ids))
-    found, settings = [], config.train_settings
-    nothing, size = np.zeros(len(rows)), settings.batch_size
-    for batch in maker.test(rows, nothing, window=config.window, test_window=settings.test_window, batch_size=size):
-        output = head(batch)
-        if not output.patterns or output.patterns[0].shape[1] < 2:
-            return None
-        found.append(output.patterns[0].numpy())
-    return np.concatenate(found) if found else None
 
 
 def _add_looks(

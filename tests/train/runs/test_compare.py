@@ -8,7 +8,14 @@ import pytest
 from longtake.train.cli import main
 from longtake.train.errors import DataError
 from longtake.train.metrics import fisher_mean, spearman
-from longtake.train.runs.compare import Line, compare_pair, format_lines, published_lines, with_own_averages
+from longtake.train.runs.compare import (
+    Line,
+    compare_pair,
+    format_lines,
+    method_names,
+    published_lines,
+    with_own_averages,
+)
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -219,3 +226,14 @@ def test_the_test_of_two_real_runs(tmp_path):
     assert run("list", "runs", "--runs", tmp_path).count("last epoch") == 2
     assert "holds no run" in run("list", "runs", "--runs", tmp_path / "none", status=2)
     assert "--test needs two runs" in run("compare", tmp_path / "short", "--test", status=2)
+
+
+def test_names_of_runs_say_what_tells_them_apart():
+    lines = [
+        Line("gdlt (a)", "vst", "", head="gdlt", folder="a"),
+        Line("gslm (b)", "vst", "", head="gslm", folder="b"),
+        Line("gslm (c)", "clip", "", head="gslm", folder="c"),
+        Line("gslm (d)", "clip", "", head="gslm", folder="d"),
+        Line("GDLT", "VST", "MLAVL, Table 2"),
+    ]
+    assert method_names(lines) == ["gdlt", "gslm (vst)", "gslm (clip, c)", "gslm (clip, d)", "GDLT"]

@@ -1,0 +1,215 @@
+"""The figures for papers, drawn from plain numbers by matplotlib, without a display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from longtake.train.runs.plots.style import COLOURS, DASHES, MARKERS, SHADES, WIDTHS
+
+ACROSS = {1: 2, 2: 4}
+"""Columns of a page -> the most panels in a row."""
+GREY = "#888888"
+WARNING = "#cc3311"
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Predicted against true scores of one run, category and score."""
+
+    title: str
+    note: str
+    """Its figures, in the corner."""
+    true: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Where the grades looked in one video."""
+
+    title: str
+    edges: np.ndarray
+    """Of its clips, one more than clips."""
+    by_grade: np.ndarray
+    """`(grades, clips)`, worst first; each row sums to 1."""
+    unit: str
+    """Of the edges: seconds, or clips."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Patterns in two dimensions."""
+
+    title: str
+    points: np.ndarray
+    """`(n, 2)`."""
+    groups: np.ndarray
+    names: tuple[str, ...]
+    axes: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row of a leaderboard; nan where it has no interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    note: str = ""
+
+
+def scatter(panels: Sequence[Scatter], columns: int) -> Figure:
+    """Square panels of equal axes, with the line on which scores agree."""
+    across = min(len(panels), ACROSS[columns])
+    down = math.ceil(len(panels) / across)
+    size = WIDTHS[columns] / across
+    figure = _figure(WIDTHS[columns], down * (size + 0.08) + 0.1)
+    for axes, panel in zip(figure.subplots(down, across, squeeze=False).flat, panels):
+        both = np.concatenate([panel.true, panel.predicted])
+        low, high = float(both.min()), float(both.max())
+        margin = 0.06 * (high - low or 1.0)
+        limits = low - margin, high + margin
+        axes.plot(limits, limits, color=GREY, linewidth=0.6, zorder=1)
+        axes.scatter(panel.true, panel.predicted, s=9, color=COLOURS[0], alpha=0.65, linewidths=0, zorder=2)
+        axes.set(xlim=limits, ylim=limits, title=panel.title)
+        axes.set_box_aspect(1)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.set_yticks([tick for tick in axes.get_xticks() if limits[0] <= tick <= limits[1]])
+        axes.set_xticks(axes.get_yticks())
+        axes.text(0.03, 0.97, panel.note, transform=axes.transAxes, va="top", fontsize=6)
+    _hide_rest(figure, len(panels))
+    figure.supxlabel("score of the judges", fontsize=7)
+    figure.supylabel("predicted score", fontsize=7)
+    return figure
+
+
+def curves(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[Mapping[int, float]]]]], columns: int) -> Figure:
+    """Title -> what is measured -> run -> epoch -> value of each of its models: thin lines are models, thick ones their mean."""
+    names = list(dict.fromkeys(name for kinds in panels.values() for name in kinds))
+    width = WIDTHS[columns]
+    figure = _figure(width, len(panels) * max(width / len(names) * 0.72, 1.3) + 0.25)
+    grid = figure.subplots(len(panels), len(names), squeeze=False)
+    runs = list(dict.fromkeys(run for kinds in panels.values() for lines in kinds.values() for run in lines))
+    for row, (title, kinds) in zip(grid, panels.items()):
+        for axes, name in zip(row, names):
+            for run, models in kinds.get(name, {}).items():
+                index = runs.index(run)
+                colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
+                epochs = sorted(set.intersection(*(set(line) for line in models)))
+                mark = "." if len(epochs) == 1 else None
+                for line in models if len(models) > 1 else ():
+                    axes.plot(list(line), list(line.values()), color=colour, linewidth=0.5, alpha=0.35)
+                mean = [np.mean([line[epoch] for line in models]) for epoch in epochs]
+                axes.plot(epochs, mean, color=colour, linestyle=dash, label=run, marker=mark)
+            axes.set(title=title, xlabel="epoch", ylabel=name)
+            axes.locator_params(axis="x", integer=True)
+    if len(runs) > 1:
+        lines, labels = _legend_of(grid)
+        figure.legend(lines, labels, ncols=min(len(runs), 2 * columns), loc="outside lower center")
+    return figure
+
+
+def attention(strips: Sequence[Strip], columns: int) -> Figure:
+    """A strip for each grade over the time of a video, the best grade on top (QGVL, Figs. 6 and 7)."""
+    grades = max(len(strip.by_grade) for strip in strips)
+    figure = _figure(WIDTHS[columns], len(strips) * (0.5 + 0.14 * grades) + 0.4)
+    grid = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    largest = max(float(strip.by_grade.max()) for strip in strips)
+    for axes, strip in zip(grid, strips):
+        count = len(strip.by_grade)
+        drawn = axes.pcolormesh(
+            strip.edges,
+            np.arange(count + 1),
+            100 * strip.by_grade,
+            cmap=SHADES,
+            vmin=0,
+            vmax=100 * largest,
+            linewidth=0,
+        )
+        names = [str(index + 1) for index in range(count)]
+        names[0], names[-1] = f"{names[0]} worst", f"{names[-1]} best"
+        axes.set(xlabel=strip.unit, ylabel="grade")
+        axes.set_title(strip.title, loc="left", fontsize=6.5)
+        axes.set_yticks(np.arange(count) + 0.5, names)
+        axes.tick_params(axis="y", length=0)
+    figure.colorbar(drawn, ax=list(grid), label="attention, %", fraction=0.05, pad=0.02)
+    return figure
+
+
+def embedding(panels: Sequence[Cloud], columns: int) -> Figure:
+    """Patterns by their grade, and the mean of each grade as a cross."""
+    across = min(len(panels), ACROSS[columns])
+    down = math.ceil(len(panels) / across)
+    size = WIDTHS[columns] / across
+    figure = _figure(WIDTHS[columns], down * (size + 0.1) + 0.25)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes, panel in zip(grid.flat, panels):
+        for index, name in enumerate(panel.names):
+            mine = panel.points[panel.groups == index]
+            colour = COLOURS[index % len(COLOURS)]
+            look: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linewidths": 0}
+            axes.scatter(*mine.T, s=8, alpha=0.6, label=name, **look)
+            axes.scatter(
+                *mine.mean(axis=0), s=45, color=colour, marker="X", edgecolors="white", linewidths=0.6, zorder=3
+            )
+        axes.set(xticks=[], yticks=[], title=panel.title, xlabel=panel.axes)
+        axes.spines[["top", "right"]].set_visible(True)
+        axes.set_box_aspect(1)
+    _hide_rest(figure, len(panels))
+    points, labels = _legend_of(grid)
+    figure.legend(points, labels, ncols=min(len(labels), 2 * columns), loc="outside lower center", columnspacing=1)
+    return figure
+
+
+def leaderboard(tables: Mapping[str, Sequence[Standing]], label: str, columns: int) -> Figure:
+    """Title -> rows: figures with their 95% intervals, the first row on top. All tables have one scale."""
+    counts = [len(rows) for rows in tables.values()]
+    figure = _figure(WIDTHS[columns], 0.18 * sum(counts) + 0.3 * len(counts) + 0.3)
+    grid = figure.subplots(len(counts), 1, squeeze=False, sharex=True, height_ratios=[count + 0.5 for count in counts])[
+        :, 0
+    ]
+    for axes, (title, rows) in zip(grid, tables.items()):
+        places = np.arange(len(rows))[::-1]
+        for row, place in zip(rows, places):
+            if math.isfinite(row.low):
+                axes.plot([row.low, row.high], [place, place], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt")
+            axes.plot(row.value, place, marker="o", markersize=3.2, color=COLOURS[0])
+        axes.set_yticks(places, [row.name + (f" ({row.note})" if row.note else "") for row in rows])
+        axes.set(title=title, ylim=(-0.7, len(rows) - 0.3))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.5)
+        axes.set_axisbelow(True)
+    grid[-1].set_xlabel(label)
+    return figure
+
+
+def mark(figure: Figure, text: str) -> None:
+    """What a reader must know of the numbers, above all panels."""
+    if text:
+        figure.suptitle(text, fontsize=6.5, color=WARNING, fontweight="bold")
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _hide_rest(figure: Figure, count: int) -> None:
+    for axes in figure.axes[count:]:
+        axes.set_visible(False)
+
+
+def _legend_of(grid: np.ndarray) -> tuple[list[Any], list[str]]:
+    """Each name once, over all panels."""
+    found: dict[str, Any] = {}
+    for axes in grid.flat:
+        for artist, name in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(name, artist)
+    return list(found.values()), list(found)
