@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -93,7 +94,6 @@ def open_filesystem(url: str, *, asynchronous: bool = False) -> tuple[Any, str]:
     """fsspec's file system for a URL, with time limits, and the path in it."""
     import fsspec
 
-    options: dict[str, object] = {}
     if url.startswith(("http://", "https://")):
         import aiohttp
 
@@ -101,12 +101,11 @@ def open_filesystem(url: str, *, asynchronous: bool = False) -> tuple[Any, str]:
         return _bounded_http()(asynchronous=asynchronous, client_kwargs={"timeout": limits}), url
     if url.startswith(("s3://", "s3a://")):
         attempts = {"total_max_attempts": S3_ATTEMPTS, "mode": "standard"}
-        options["config_kwargs"] = {
-            "connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": attempts,
-        }  # fmt: skip
-    filesystem, path = fsspec.core.url_to_fs(url, asynchronous=asynchronous, **options)
-    if options:
+        within = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": attempts}
+        filesystem = _bounded_s3()(asynchronous=asynchronous, config_kwargs=within)
         filesystem.retries = 1  # botocore repeats already
+        return filesystem, filesystem._strip_protocol(url)
+    filesystem, path = fsspec.core.url_to_fs(url, asynchronous=asynchronous)
     return filesystem, path
 
 
@@ -131,6 +130,40 @@ def _bounded_http() -> Any:
                 return bytes(body[start:end] if ranged and answer.status == 200 else body)
 
     return BoundedHTTP
+
+
+@cache
+def _bounded_s3() -> Any:
+    from s3fs import S3FileSystem
+
+    class BoundedS3(S3FileSystem):
+        """Refuses an answer of no stated size, of more than a range that was asked for, or of more than the limit, before it is read."""
+
+        async def _call_s3(self, method: str, *args: object, **options: object) -> Any:
+            answer = await super()._call_s3(method, *args, **options)
+            if method in ("get_object", "head_object"):
+                try:
+                    _require_answer(f"s3://{options.get('Bucket')}/{options.get('Key')}", answer, options.get("Range"))
+                except NotAStore:
+                    if "Body" in answer:
+                        answer["Body"].close()
+                    raise
+            return answer
+
+    return BoundedS3
+
+
+def _require_answer(url: str, answer: Mapping[str, Any], asked: object) -> None:
+    num_bytes = answer.get("ContentLength")
+    if num_bytes is None:
+        raise NotAStore(f"{url}: the server does not state the size of its answer")
+    if "Body" not in answer:
+        return
+    span = re.fullmatch(r"bytes=(\d+)-(\d+)", str(asked))
+    limit = int(span[2]) - int(span[1]) + 1 if span else MOST_OBJECT_BYTES
+    if num_bytes > limit:
+        what = f"ignores the range of {limit} bytes that was asked for" if span else f"sends more than {limit} bytes"
+        raise NotAStore(f"{url}: the server {what}: its answer has {num_bytes} bytes")
 
 
 def require_bounded(url: str) -> None:

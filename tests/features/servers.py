@@ -73,12 +73,19 @@ def http_server(folder: Path, *, endless: str = ""):
         server.server_close()
 
 
+def forget_clients():
+    """A client of an earlier S3 server would be used again."""
+    from s3fs import S3FileSystem
+
+    for kind in (S3FileSystem, *S3FileSystem.__subclasses__()):
+        kind.clear_instance_cache()
+
+
 @contextmanager
 def s3_server(monkeypatch):
     """Yields the name of an empty bucket; the environment leads every client to it."""
     import boto3
     from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -91,8 +98,7 @@ def s3_server(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="lab")
-    # A client of an earlier server would be used again.
-    S3FileSystem.clear_instance_cache()
+    forget_clients()
     try:
         yield "lab"
     finally:
@@ -101,7 +107,7 @@ def s3_server(monkeypatch):
 
 @contextmanager
 def failing_server():
-    """Yields a URL whose folders fail in ways of their own: `status-503`, `loop`, `endless`, `silent`."""
+    """Yields a URL whose folders fail in ways of their own: `status-503`, `loop`, `endless`, `silent`, `rangeless`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -117,14 +123,23 @@ def failing_server():
             if how == "silent":
                 stop.wait(20)
                 return
-            self.send_response({"loop": 302, "endless": 200}.get(how) or int(how.removeprefix("status-")))
+            self.send_response(
+                {"loop": 302, "endless": 200, "rangeless": 200}.get(how) or int(how.removeprefix("status-"))
+            )
             if how == "loop":
                 self.send_header("Location", self.path)
+            size = 0
+            if how == "rangeless":
+                # It states the size of one file and sends another, whatever range is asked for.
+                size = 1 << 30 if with_body else 4096
+                self.send_header("ETag", '"one"')
             if how == "endless":
                 self.send_header("Connection", "close")
             else:
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(size))
             self.end_headers()
+            if how == "rangeless":
+                return
             with suppress(OSError):
                 while how == "endless" and with_body and not stop.is_set():
                     self.wfile.write(bytes(1 << 16))

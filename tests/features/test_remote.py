@@ -16,7 +16,7 @@ from longtake.features.formats import hdf5
 from longtake.features.store import open_store, write_store
 from longtake.features.tools.inspect import diff
 from tests.features.fakes import header, labels, make_store, plan, video
-from tests.features.servers import failing_server, http_server, s3_server
+from tests.features.servers import failing_server, forget_clients, http_server, s3_server
 
 WIDE = header(dim=256)
 LENGTHS = {f"v{number:03d}": 60 + number % 7 for number in range(200)}
@@ -163,18 +163,18 @@ def test_failures_of_a_web_server_are_named(monkeypatch, suffix):
     ("status-503", "cannot read s3://.*: the server failed with status 503; try again later"),
     ("status-403", "cannot read s3://.*: the server refuses access, with status 403"),
     ("status-301", "cannot read s3://.*: the server redirects"),
+    ("endless", "s3://.*: the server does not state the size of"),
+    ("rangeless", r"s3://.*: the server ignores the range of \d+ bytes that was asked for: its answer has 1073741824"),
 ])  # fmt: skip
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_failures_of_an_object_store_are_named(monkeypatch, suffix, how, words):
-    from s3fs import S3FileSystem
-
     monkeypatch.setattr(remote, "READ_SECONDS", 0.2)
     monkeypatch.setattr(remote, "S3_ATTEMPTS", 1)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "test")
     with failing_server() as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        S3FileSystem.clear_instance_cache()
+        forget_clients()
         with pytest.raises(NotAStore, match=words) as caught:
             open_store(f"s3://{how}/s{suffix}")
         assert "\n" not in str(caught.value)
