@@ -73,7 +73,8 @@ def near_in_time(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     place = torch.arange(mask.shape[1], device=mask.device)
     near = torch.exp(-(place[:, None] - place[None]).abs().float())
     there = mask.float()
-    share = (there / (there @ near).sqrt())[..., None].to(values.dtype)
+    # The sum is at least 1 where there is a clip; far from all of them it is 0.
+    share = (there / (there @ near).clamp(min=1).sqrt())[..., None].to(values.dtype)
     return share * (near.to(values.dtype) @ (share * values))
 
 
