@@ -34,9 +34,17 @@ class ArrayLike(Protocol):
 
 
 def encode(values: Sequence[str]) -> np.ndarray:
-    """Text as stores keep it: fixed-length UTF-8, padded with NUL, which no value may contain."""
+    """Text as stores keep it: fixed-length UTF-8, ended by NUL, which no value may contain."""
     encoded = [value.encode() for value in values]
-    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+    return np.array(encoded, dtype=f"S{max([0, *map(len, encoded)]) + 1}")
+
+
+def terminated(values: np.ndarray) -> np.ndarray:
+    """The same text, if it was stored without room for a NUL at the end of the longest value; other arrays as they are."""
+    if values.dtype.kind != "S" or not len(values):
+        return values
+    last = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)[:, -1]
+    return values.astype(f"S{values.dtype.itemsize + 1}") if last.any() else values
 
 
 def decode(values: np.ndarray) -> tuple[str, ...]:
@@ -69,7 +77,7 @@ class VideoTable:
     @classmethod
     def joined(cls, tables: Sequence[VideoTable]) -> VideoTable:
         names = (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM)
-        return cls({name: np.concatenate([table.columns[name][:] for table in tables]) for name in names})
+        return cls({name: terminated(np.concatenate([table.columns[name][:] for table in tables])) for name in names})
 
     def part(self, begin: int, end: int) -> VideoTable:
         return VideoTable({name: column[begin:end] for name, column in self.columns.items()})

@@ -138,3 +138,5 @@ class Content:
     streams: Sequence[StreamPlan]
     texts: Sequence[TextFeatures]
     storage: Storage
+    named_axes: bool = True
+    """Name the axes of arrays, for other programs. Parts, of which there is one for each video, are read by Longtake alone."""

@@ -52,7 +52,7 @@ def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[F
     key = sha256("".join(sorted(header.recipe_id for header in videos)).encode()).hexdigest()[:8]
     path = parts_folder(store_path) / f"{video_id}@{key}{PART_SUFFIX}"
     plans = [StreamPlan(header, video.features.dtype, [StreamItem.of(video)]) for header, video in videos.items()]
-    write = partial(write_store, path, dataset=dataset, card=None, labels=labels, streams=plans)
+    write = partial(write_store, path, dataset=dataset, card=None, labels=labels, streams=plans, named_axes=False)
     try:
         write()
     except (FileExistsError, FileNotFoundError):

@@ -152,11 +152,11 @@ def open_store(path: Path | str) -> Store:
 
 def write_store(
     path: Path | str, *, dataset: str, card: Card | None, labels: Labels, streams: Iterable[StreamPlan],
-    texts: Iterable[TextFeatures] = (), storage: Storage | None = None,
+    texts: Iterable[TextFeatures] = (), storage: Storage | None = None, named_axes: bool = True,
 ) -> None:  # fmt: skip
     """Publish a whole store at `path`. Readers see the old store or the new one."""
     card_json = "null" if card is None else card.to_json()
-    content = Content(dataset, card_json, labels, list(streams), list(texts), storage or Storage())
+    content = Content(dataset, card_json, labels, list(streams), list(texts), storage or Storage(), named_axes)
     place = _place(path)
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -69,16 +69,18 @@ class SummedTree:
         self._attributes[name] = value
         self._sums[f"{self._path}@"] = (0, [_sum_of_attributes(self._attributes)])
 
-    def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
         blocks = _Blocks(PIECE_ROWS if by_row else max(1, len(values)))
         blocks.add(values)
         self._sums[self._inside(name)] = blocks.finish()
-        self._group.array(name, values, by_row=by_row)
+        self._group.array(name, values, axes, by_row=by_row)
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
+    def table(
+        self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
+    ) -> tuple[int, Write]:
         chunk_bytes = storage.chunk_rows * shape[1] * dtype.itemsize
         blocks = _Blocks(storage.chunk_rows * max(1, BLOCK_BYTES // chunk_bytes))
-        block_rows, write = self._group.table(name, shape, dtype, storage)
+        block_rows, write = self._group.table(name, shape, dtype, axes, storage)
 
         def summed(key: slice, rows: np.ndarray) -> None:
             blocks.add(rows)
@@ -92,8 +94,8 @@ class SummedTree:
         index = encode([json.dumps({path: [rows, len(sums)] for path, (rows, sums) in self._sums.items()})])
         sums = np.array([one for _, many in self._sums.values() for one in many], "<u8")
         group = self._group.child(GROUP)
-        group.array(INDEX, index)
-        group.array(SUMS, sums)
+        group.array(INDEX, index, ("one",))
+        group.array(SUMS, sums, ("sum",))
         self._group.attribute(ROOT_SUM, _sum_of_all(index, sums))
 
 

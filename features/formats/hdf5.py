@@ -44,6 +44,8 @@ COMPRESSIONS: Mapping[str, Mapping[str, object]] = {
     "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
 }
 """Filters that every HDF5 library has."""
+NETCDF_DIMENSION = "This is a netCDF dimension but not a netCDF variable. "
+"""Begin of the name that the netCDF-4 format gives a dimension scale without values; its length follows."""
 
 
 def write_file(path: Path | str, content: Content) -> None:
@@ -62,7 +64,7 @@ def write_file(path: Path | str, content: Content) -> None:
     try:
         with closing(DiskFile(temporary)) as disk:
             with h5py.File(disk, "w") as file:
-                write_tree(_NewGroup(file, disk), content)
+                write_tree(_NewGroup(file, disk, content.named_axes), content)
             disk.check()
         sync(temporary)
         os.replace(temporary, path)
@@ -76,30 +78,47 @@ def exists(path: Path | str) -> bool:
 
 
 class _NewGroup:
-    def __init__(self, group: h5py.Group, disk: DiskFile) -> None:
-        self._group, self._disk = group, disk
+    def __init__(self, group: h5py.Group, disk: DiskFile, named_axes: bool) -> None:
+        self._group, self._disk, self._named_axes = group, disk, named_axes
+        self._axes: dict[str, h5py.Dataset] = {}
 
     def child(self, name: str) -> _NewGroup:
-        return _NewGroup(self._group.create_group(name), self._disk)
+        return _NewGroup(self._group.create_group(name), self._disk, self._named_axes)
+
+    def _name_axes(self, data: h5py.Dataset, axes: Sequence[str]) -> None:
+        """Attach dimension scales without values, as netCDF-4 writes its dimensions."""
+        if not self._named_axes:
+            return
+        for name, length in zip(axes, data.shape):
+            if name not in self._axes:
+                self._axes[name] = self._group.create_dataset(name, (length,), ">f4")
+                h5py.h5ds.set_scale(self._axes[name].id, f"{NETCDF_DIMENSION}{length:10d}".encode())
+        listed = np.empty(len(axes), h5py.vlen_dtype(h5py.ref_dtype))
+        listed[:] = [np.array([self._axes[name].ref], h5py.ref_dtype) for name in axes]
+        data.attrs.create("DIMENSION_LIST", listed)
 
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
         options: dict[str, object] = {}
         if values.dtype.kind == "S":
+            options = {"dtype": _text_type(values.dtype.itemsize)}
             values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
             if by_row and len(values) > PIECE_ROWS:
-                options = {"chunks": (PIECE_ROWS,), **COMPRESSIONS["gzip"]}
-        self._group.create_dataset(name, data=values, **options)
+                options |= {"chunks": (PIECE_ROWS,), **COMPRESSIONS["gzip"]}
+        self._name_axes(self._group.create_dataset(name, data=values, **options), axes)
         self._disk.check()
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
+    def table(
+        self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
+    ) -> tuple[int, Write]:
         filters = COMPRESSIONS[storage.compression]
         rows = min(storage.chunk_rows, shape[0]) if filters else 0
         # Nothing is appended to a published file, so features without compression need no chunks.
         options = {"chunks": (rows, shape[1]), **filters} if rows else {}
         data = self._group.create_dataset(name, shape, dtype, **options)
+        self._name_axes(data, axes)
         step = max(1, rows)
         block_rows = max(1, BLOCK_BYTES // (step * shape[1] * dtype.itemsize)) * step
 
@@ -108,6 +127,15 @@ class _NewGroup:
             self._disk.check()
 
         return block_rows, write
+
+
+def _text_type(length: int) -> h5py.Datatype:
+    """Text that ends at its first NUL. Of text padded with NUL, which is h5py's own, other programs show the padding."""
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(length)
+    kind.set_strpad(h5py.h5t.STR_NULLTERM)
+    kind.set_cset(h5py.h5t.CSET_UTF8)
+    return h5py.Datatype(kind)
 
 
 def open_file(path: Path | str) -> Store:
@@ -179,7 +207,19 @@ class _Group:
             raise NotAStore(f"{data.name} keeps its data in another file")
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
         _check_stored_chunks(data)
-        return StoredArray(data.name, data.shape, data.dtype, data.__getitem__, _reader_into(data))
+        read = partial(_read_text, data) if kinds == "S" else data.__getitem__
+        return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data))
+
+
+def _read_text(data: h5py.Dataset, key: slice) -> np.ndarray:
+    """The bytes as they are stored: h5py would convert each text from one that ends at a NUL to one padded with NUL."""
+    begin, end, _ = key.indices(data.shape[0])
+    found = np.zeros(max(0, end - begin), data.dtype)
+    if len(found):
+        rows = data.id.get_space()
+        rows.select_hyperslab((begin,), found.shape)
+        data.id.read(h5py.h5s.create_simple(found.shape), rows, found, data.id.get_type())
+    return found
 
 
 def _reader_into(data: h5py.Dataset) -> ReadInto | None:

@@ -74,11 +74,13 @@ class NewTree(Protocol):
 
     def attribute(self, name: str, value: str | int) -> None: ...
 
-    def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
-        """A whole array. An array that is read `by_row` is cut into small pieces. Its text is compressed, since the longest value sets
-        the length of all."""
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
+        """A whole array and the names of its axes, each of one length in a group; fixed-length text has one axis. An array that is read
+        `by_row` is cut into small pieces. Its text is compressed, since the longest value sets the length of all."""
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
+    def table(
+        self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
+    ) -> tuple[int, Write]:
         """A table to be written in blocks: how many rows to write at a time, so that no chunk is written twice, and what writes them."""
 
 

@@ -40,20 +40,20 @@ def _write_contents(root: NewTree, content: Content) -> None:
     root.attribute("created_utc", datetime.now(UTC).isoformat(timespec="seconds"))
     root.attribute("chunk_rows", storage.chunk_rows)
     root.attribute("compression", storage.compression)
-    root.array("card", encode([content.card_json]))
+    root.array("card", encode([content.card_json]), ("one",))
     group = root.child("labels")
     group.attribute("score_names", json.dumps(labels.score_names))
-    group.array("video_id", encode(labels.video_ids))
-    group.array("split", encode(labels.splits))
-    group.array("category", encode(labels.categories))
-    group.array("scores", labels.scores.astype("<f8"))
+    group.array("video_id", encode(labels.video_ids), ("video",))
+    group.array("split", encode(labels.splits), ("video",))
+    group.array("category", encode(labels.categories), ("video",))
+    group.array("scores", labels.scores.astype("<f8"), ("video", "score"))
     if labels.boundaries.shape[1]:
         group.attribute(NUM_BOUNDARIES, labels.boundaries.shape[1])
-        group.array("boundary_seconds", labels.boundaries.astype("<f8"))
+        group.array("boundary_seconds", labels.boundaries.astype("<f8"), ("video", "boundary"))
     if labels.groups:
         group.attribute(GROUP_NAMES, json.dumps(list(labels.groups)))
         for name, values in labels.groups.items():
-            group.array(GROUP_PREFIX + name, encode(values))
+            group.array(GROUP_PREFIX + name, encode(values), ("video",))
     group = root.child("streams")
     for plan in content.streams:
         _write_stream(group.child(plan.header.stream_name), plan, storage)
@@ -68,7 +68,7 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     group.attribute("header", plan.header.to_json())
     most_rows = MAX_CHUNK_BYTES // (dim * plan.dtype.itemsize)
     storage = replace(storage, chunk_rows=max(1, min(storage.chunk_rows, most_rows)))
-    table = _Blocks(*group.table("features", (total, dim), plan.dtype, storage))
+    table = _Blocks(*group.table("features", (total, dim), plan.dtype, ("clip", "feature"), storage))
     start_seconds, end_seconds = np.zeros(total), np.zeros(total)
     tables: list[VideoTable] = []
     single: list[tuple[VideoRecord, str]] = []
@@ -90,17 +90,17 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     if single or not tables:
         tables.append(VideoTable.of(single))
     table.finish()
-    group.array("offsets", offsets)
-    group.array("start_seconds", start_seconds.astype("<f8"), by_row=True)
-    group.array("end_seconds", end_seconds.astype("<f8"), by_row=True)
+    group.array("offsets", offsets, ("offset",))
+    group.array("start_seconds", start_seconds.astype("<f8"), ("clip",), by_row=True)
+    group.array("end_seconds", end_seconds.astype("<f8"), ("clip",), by_row=True)
     videos = VideoTable.joined(tables)
     columns = group.child("videos")
     for attribute in LATER_COLUMNS.values():
         columns.attribute(attribute, 1)
-    columns.array("video_id", np.asarray(videos.columns["video_id"][:]))
+    columns.array("video_id", np.asarray(videos.columns["video_id"][:]), ("video",))
     for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
         if name != "video_id":
-            columns.array(name, np.asarray(videos.columns[name][:]), by_row=True)
+            columns.array(name, np.asarray(videos.columns[name][:]), ("video",), by_row=True)
 
 
 class _Blocks:
@@ -133,6 +133,6 @@ class _Blocks:
 
 def _write_prompt_set(group: NewTree, text: TextFeatures) -> None:
     group.attribute("header", text.header.to_json())
-    group.array("features", text.features.astype("<f4"))
-    group.array("text", encode(text.texts))
-    group.array("group", encode(text.groups))
+    group.array("features", text.features.astype("<f4"), ("prompt", "feature"))
+    group.array("text", encode(text.texts), ("prompt",))
+    group.array("group", encode(text.groups), ("prompt",))

@@ -205,30 +205,34 @@ class _NewGroup:
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(self, name: str, values: np.ndarray, *, by_row: bool = False) -> None:
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
         if values.dtype.kind == "S":
             # Zarr has no fixed-length text that every reader knows, so the bytes are stored.
             values = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
+            axes = (*axes, f"{name}_bytes")
         width = tuple(max(1, size) for size in values.shape[1:])
         rows, shards = max(1, min(COLUMN_ROWS, len(values))), None
         if by_row and len(values) > PIECE_ROWS:
             rows, shards = PIECE_ROWS, (COLUMN_ROWS, *width)
-        self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"])[...] = values
+        self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"], axes)[...] = values
 
-    def table(self, name: str, shape: tuple[int, int], dtype: np.dtype, storage: Storage) -> tuple[int, Write]:
+    def table(
+        self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
+    ) -> tuple[int, Write]:
         rows = max(1, min(storage.chunk_rows, shape[0]))
         per_shard = max(1, BLOCK_BYTES // (rows * shape[1] * dtype.itemsize))
         per_shard = min(per_shard, max(1, -(-shape[0] // rows)))
         shards = (rows * per_shard, shape[1])
         compressors = COMPRESSIONS[storage.compression]
-        return shards[0], self._create(name, shape, dtype, (rows, shape[1]), shards, compressors).__setitem__
+        return shards[0], self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes).__setitem__
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
-        shards: tuple[int, ...] | None, compressors: tuple[object, ...],
+        shards: tuple[int, ...] | None, compressors: tuple[object, ...], axes: Sequence[str],
     ) -> zarr.Array:  # fmt: skip
         return self._group.create_array(
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
+            dimension_names=axes,  # xarray needs them
             fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
 

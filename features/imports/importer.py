@@ -176,7 +176,7 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
         require_one_recipe(held, [header], out)
     # The new stream is written as a part and packed: another process may publish the same store.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
-    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan])
+    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan], named_axes=False)
     packed = pack_or_wait(
         out, dataset=manifest.name, card=manifest.card, labels=labels, beside=beside, headers=[header]
     )

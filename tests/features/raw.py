@@ -229,8 +229,14 @@ def _read_hdf5(group):
     attributes = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
     tree = {"@": attributes} if attributes else {}
     for name, child in group.items():
-        tree[name] = _read_hdf5(child) if isinstance(child, h5py.Group) else child[()]
+        if not is_axis(child):
+            tree[name] = _read_hdf5(child) if isinstance(child, h5py.Group) else child[()]
     return tree
+
+
+def is_axis(item):
+    """The name of an axis, which has no values."""
+    return isinstance(item, h5py.Dataset) and h5py.h5ds.is_scale(item.id)
 
 
 def _read_zarr(group):

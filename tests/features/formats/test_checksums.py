@@ -30,10 +30,14 @@ def flipped(path, name, row):
     return path
 
 
+def is_array(item):
+    return isinstance(item, h5py.Dataset) and not raw.is_axis(item)
+
+
 def arrays_of(path):
     found = []
     with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) and item.size else None)
+        file.visititems(lambda name, item: found.append(name) if is_array(item) and item.size else None)
     return found
 
 
@@ -55,7 +59,10 @@ def test_any_changed_attribute_is_noticed(tmp_path):
     whole = make_store(tmp_path / "s.h5", LENGTHS)
     with h5py.File(whole, "r") as file:
         places = [("/", name) for name in file.attrs if name not in ("format", "format_version")]
-        file.visititems(lambda group, item: places.extend((group, name) for name in item.attrs))
+        # Attributes of arrays name their axes, which no reader of ours uses.
+        file.visititems(
+            lambda group, item: places.extend((group, name) for name in item.attrs if isinstance(item, h5py.Group))
+        )
     assert len(places) > 6
     for group, name in places:
         path = shutil.copy(whole, tmp_path / "f.h5")
