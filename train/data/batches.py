@@ -72,7 +72,7 @@ class BatchMaker:
     def test(
         self, rows: np.ndarray, targets01: np.ndarray, *, window: int, test_window: str, batch_size: int
     ) -> Iterator[Batch]:
-        """Every video once: whole, or its centre window of `window` clips. Videos of similar length share a batch; for a head that
+        """Every video once: whole, or `window` of its clips. Videos of similar length share a batch; for a head that
         sees padding only those of equal length do, so that no score depends on the other videos of its batch."""
         self.data.require_scores(rows, self.needs.scores)
         counts = self.data.num_clips[rows]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 WHOLE, CENTRE = "whole", "centre"
-TEST_WINDOWS = (WHOLE, CENTRE)
 CONTIGUOUS, SPREAD = "contiguous", "spread"
+TEST_WINDOWS = (WHOLE, CENTRE, SPREAD)
 SAMPLINGS = (CONTIGUOUS, SPREAD)
 
 Clips = tuple[np.ndarray, np.ndarray]
@@ -29,10 +29,26 @@ def sample_clips(counts: np.ndarray, window: int, rng: np.random.Generator, samp
 
 
 def clips_to_test(counts: np.ndarray, window: int, test_window: str) -> Clips:
-    """All clips of each video, or its `window` in the centre."""
-    lengths = np.minimum(counts, window) if test_window == CENTRE else counts
-    steps = np.arange(window if test_window == CENTRE else lengths.max())
-    return ((counts - lengths) // 2)[:, None] + steps[None], steps[None] < lengths[:, None]
+    """All clips of each video, its `window` in the centre, or the middle one of each of `window` equal parts."""
+    lengths = counts if test_window == WHOLE else np.minimum(counts, window)
+    steps = np.arange(lengths.max() if test_window == WHOLE else window)
+    mask = steps[None] < lengths[:, None]
+    if test_window == SPREAD:
+        middles = (2 * steps[None] + 1) * counts[:, None] // (2 * window)
+        return np.where((counts > window)[:, None], middles, steps[None]), mask
+    return ((counts - lengths) // 2)[:, None] + steps[None], mask
+
+
+def places_in_test(count: int, window: int, test_window: str) -> np.ndarray:
+    """int `(count,)`: which of the clips that `clips_to_test` takes from a video of `count` clips stands for each of its clips; -1 where
+    none does."""
+    clips = np.arange(count)
+    if test_window == WHOLE or count <= window:
+        return clips
+    if test_window == SPREAD:
+        return clips * window // count
+    places = clips - (count - window) // 2
+    return np.where((places >= 0) & (places < window), places, -1)
 
 
 def shuffled_batches(num_videos: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

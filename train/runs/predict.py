@@ -23,7 +23,7 @@ from longtake.safe_text import csv_text
 from longtake.train.conformal import LEVEL
 from longtake.train.data.batches import BatchMaker
 from longtake.train.data.dataset import FeatureSet, ScoreScale
-from longtake.train.data.windows import CENTRE, clips_to_test
+from longtake.train.data.windows import WHOLE, clips_to_test, places_in_test
 from longtake.train.engine.checkpoint import load_checkpoint
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.errors import DataError
@@ -229,13 +229,10 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker,
         return
     votes.grades.append(weights.numpy())
     attention = next((a[0] for a in seen if a.shape[1] == len(weights)), None)
-    num_clips = int(maker.data.num_clips[row])
-    if attention is None or attention.shape[1] < min(num_clips, config.window):
+    places = places_in_test(int(maker.data.num_clips[row]), config.window, settings.test_window)
+    if attention is None or attention.shape[1] <= places.max():
         return
-    whole = np.zeros((len(weights), num_clips))
-    first = (num_clips - config.window) // 2 if settings.test_window == CENTRE and num_clips > config.window else 0
-    count = min(num_clips - first, attention.shape[1])
-    whole[:, first : first + count] = attention[:, :count].numpy()
+    whole = np.where(places >= 0, attention.numpy()[:, places], 0.0)
     votes.attention.append(whole / np.maximum(whole.sum(axis=1, keepdims=True), 1e-12))
 
 
@@ -243,8 +240,8 @@ def _vote(votes: _Votes, head: nn.Module, config: HeadConfig, maker: BatchMaker,
 def _running(head: nn.Module, config: HeadConfig, maker: BatchMaker, row: int, scale: ScoreScale) -> np.ndarray:
     """Scores of the first clip, the first two, and so on, `(clips,)`, by the rule of windows that whole videos have."""
     scores, num_clips = [], int(maker.data.num_clips[row])
-    centred = config.train_settings.test_window == CENTRE
-    together = 1 if maker.needs.alone or (maker.needs.sees_padding and not centred) else PREFIXES
+    whole = config.train_settings.test_window == WHOLE
+    together = 1 if maker.needs.alone or (maker.needs.sees_padding and whole) else PREFIXES
     for counts in np.array_split(np.arange(1, num_clips + 1), math.ceil(num_clips / together)):
         clips = clips_to_test(counts, config.window, config.train_settings.test_window)
         batch = maker.batch(np.full(len(counts), row), *clips, np.zeros(len(counts)))

@@ -7,9 +7,11 @@ from longtake.train.data.windows import (
     CENTRE,
     CONTIGUOUS,
     SPREAD,
+    TEST_WINDOWS,
     WHOLE,
     batches_by_length,
     clips_to_test,
+    places_in_test,
     sample_clips,
     shuffled_batches,
 )
@@ -39,6 +41,20 @@ def test_clips_of_a_test():
     assert taken(*clips_to_test(COUNTS, 5, WHOLE)) == [list(range(count)) for count in COUNTS]
     centres = [[0, 1, 2], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4], [3, 4, 5, 6, 7], [0]]
     assert taken(*clips_to_test(COUNTS, 5, CENTRE)) == centres
+    spread = [[0, 1, 2], [0, 2, 4, 5, 7], [0, 1, 2, 3, 4], [1, 3, 6, 8, 10], [0]]
+    assert taken(*clips_to_test(COUNTS, 5, SPREAD)) == spread
+
+
+@pytest.mark.parametrize("test_window", TEST_WINDOWS)
+def test_each_clip_has_the_place_that_shows_it(test_window):
+    for count in (*COUNTS.tolist(), 23):
+        clips, mask = clips_to_test(np.array([count]), 5, test_window)
+        places = places_in_test(count, 5, test_window)
+        assert len(places) == count and places.max() < mask.sum()
+        for place, clip in enumerate(clips[0][mask[0]]):
+            assert places[clip] == place
+    assert places_in_test(7, 3, SPREAD).tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert places_in_test(7, 3, CENTRE).tolist() == [-1, -1, 0, 1, 2, -1, -1]
 
 
 @pytest.mark.parametrize("videos, sizes", [(6, [3, 3]), (7, [3, 4]), (8, [3, 3, 2]), (1, [1])])
