@@ -343,17 +343,19 @@ def export_store(store: Path | str, folder: Path, layout: str, backbone: tuple[s
 @click.option("--out", type=FILE, help="The page.  [default: FOLDER/index.html]")
 @json_option
 def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
-    """Write an HTML page about all stores in FOLDER: datasets, coverage, recipes, sizes, licences, how to open each.
+    """Write one HTML page about all stores in FOLDER: datasets, videos, what they lack, recipes, sizes, licences, how to open each.
 
-    Example: features catalog features
+    It is the part of `train view` that needs no runs. Example: features catalog features
     """
-    from longtake.features.tools.catalog import make_catalog
+    from longtake.features.catalog.build import catalog_site
+    from longtake.features.catalog.site import one_page
 
-    page, num_stores, num_unreadable = make_catalog(folder)
+    site, stores = catalog_site(folder)
     out = out or folder / "index.html"
-    write_whole(out, page)
-    facts = {"out": str(out), "stores": num_stores, "unreadable": num_unreadable}
-    _show(as_json, facts, [f"{out}: {num_stores} stores, {num_unreadable} cannot be read"])
+    write_whole(out, one_page(site))
+    num_stores = len(stores.rows) - stores.num_faults
+    facts = {"out": str(out), "stores": num_stores, "unreadable": stores.num_faults}
+    _show(as_json, facts, [f"{out}: {num_stores} stores, {stores.num_faults} cannot be read"])
 
 
 @main.command("card")

@@ -85,6 +85,14 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train evaluate --run runs/nothing --features store.h5",
         "train compare runs/nothing",
     ),
+    "Which pages?": (
+        "train view nowhere",
+        "train view empty --export site",
+        "train view store.h5 --export videos",
+        "train view store.h5 --export site --videos videos",
+        "train view store.h5 --host 0.0.0.0",
+        "train view store.h5 --port 99999",
+    ),
 }  # fmt: skip
 
 

@@ -38,9 +38,9 @@ FORBIDDEN_LIBRARIES = {
     "train": {"h5py", "zarr"} | DECODERS_AND_BACKBONES,
 }
 LAYERS = {
-    "features": (("formats",), ("imports",), ("tools",), ("cli",)),
+    "features": (("formats",), ("imports",), ("tools",), ("catalog",), ("cli",)),
     "extract": (("decode", "backbones"), ("plan",), ("pipeline",), ("executors",), ("views", "like", "estimate", "listing", "prompts", "run"), ("cli",)),
-    "train": (("heads",), ("data",), ("engine",), ("protocol",), ("runs",), ("sweep", "bench"), ("cli",)),
+    "train": (("heads",), ("data",), ("engine",), ("protocol",), ("runs",), ("sweep", "bench"), ("view",), ("cli",)),
 }  # fmt: skip
 """Folder -> its layers from the bottom up. A part imports its own layer's same part and the layers below; parts of one layer do
 not import each other. What is not named here is the folder's base, which imports no layer."""

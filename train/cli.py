@@ -346,6 +346,75 @@ def predict(
     print_result(as_json, [asdict(one) for one in found], lambda: predicting.format_predictions(found) + drawn)
 
 
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=StorePath())
+@click.option(
+    "--export", type=PATH, metavar="SITE", help="Write the pages into this folder, or into one file that ends in .html."
+)
+@click.option("--serve", is_flag=True, help="Serve the pages until Ctrl-C; the default without --export.")
+@click.option("--videos", type=PATH, help="Folder of the videos, to play them; with --serve.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at. The pages have no password.")
+@click.option("--port", type=int, default=8420, show_default=True, help="0 takes any that is free.")
+@click.option(
+    "--allow-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="A further name or address by which browsers may ask; may be repeated.",
+)
+@progress_options
+@json_option
+def view(
+    folders: tuple[Path | str, ...], export: Path | None, serve: bool, videos: Path | None, host: str, port: int,
+    allowed: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Show the stores, runs, sweeps and benches of FOLDERS as pages in a browser. FOLDERS are paths or URLs (https://, s3://).
+
+    What cannot be read is a row with its reason. Nothing is written into FOLDERS. Needs no torch.
+
+    Example: train view lab --videos lab/videos
+
+    Example: train view lab --export site
+    """
+    from longtake.features.catalog.site import write
+    from longtake.features.catalog.walk import Folders
+    from longtake.train.view import server
+    from longtake.train.view.build import read
+    from longtake.train.view.videos import VideoFiles
+
+    serve = serve or export is None
+    if videos is not None and not serve:
+        raise click.UsageError("--videos goes with --serve: an export has no videos")
+    with ExitStack() as stack:
+        # What cannot be served is refused before all is read.
+        if serve:
+            server.require_installed()
+        files = VideoFiles.below(videos) if videos else None
+        names = server.names_for(host, allowed)
+        opened = stack.enter_context(Folders.of(folders))
+        listening = stack.enter_context(server.listen(host, port)) if serve else None
+        with Progress(None, "item", how_shown(quiet, verbose, as_json)) as progress:
+            found = read(opened, progress.at, files)
+        facts: dict[str, Any] = {**found.counts, "unreadable": [list(fault) for fault in found.faults]}
+        lines = [", ".join(f"{count} {name}" for name, count in found.counts.items())]
+        if found.faults and not quiet:
+            lines.append(f"{len(found.faults)} cannot be read: they are rows with their reason")
+        if export:
+            facts |= {"out": str(export), "bytes": write(found.site, export)}
+            start = export if export.is_file() else export / "index.html"
+            lines.append(f"{start}: {facts['bytes'] / 1e6:.1f} MB; open it in a browser, or put it on any web server")
+        if listening:
+            facts["url"] = server.url_of(host, listening)
+            lines.append(
+                f"{facts['url']} until Ctrl-C; only this machine can read it"
+                if server.is_local(host)
+                else f"{facts['url']} until Ctrl-C"
+            )
+        print_result(as_json, facts, lambda: "\n".join(lines))
+        if listening:
+            server.serve(server.make_app(found, names, files), listening)
+
+
 @main.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--paper", is_flag=True, help="Also show what papers print for the dataset.")

@@ -16,7 +16,7 @@ from longtake.safe_text import in_markdown, in_page
 from longtake.terminal import finite
 from longtake.train.bench.file import METRICS, Bench
 from longtake.train.bench.leaderboard import DONE_STATE, Figure, Row, Table
-from longtake.train.protocol.summary import AVERAGE
+from longtake.train.protocol.rows import AVERAGE
 from longtake.train.runs.compare import FORMATS, Line
 from longtake.train.runs.folder import versions
 from longtake.train.runs.tables import RANDOM_NOTE, text_table

@@ -18,7 +18,7 @@ from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.protocol.options import fold_rule
-from longtake.train.protocol.summary import AVERAGE
+from longtake.train.protocol.rows import AVERAGE
 from longtake.train.resampling import Draws, Key, ScoredVideos, over_folds
 from longtake.train.runs.compare import Line, published_lines
 from longtake.train.runs.tables import Predicted, read_predictions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,61 +22,12 @@ from longtake.train.metrics import (
 )
 from longtake.train.protocol.intervals import Values, average_of, draws_of, intervals_of, pooled, scored, values_of
 from longtake.train.protocol.options import BASELINE, NO_VIDEO
+from longtake.train.protocol.rows import AVERAGE as AVERAGE
+from longtake.train.protocol.rows import Row as Row
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
 from longtake.train.resampling import Draws, Key, ScoredVideos
-from longtake.train.uncertainty import Interval
 
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a category and score, over its seeds and folds."""
-
-    category: str
-    score: str
-    num_train: int
-    num_test: int
-    spearman: float
-    """nan where it is undefined in every fold and seed."""
-    spearman_deviation: float
-    """Over seeds; nan for a single one. Of an average, over the averages of the seeds."""
-    mse: float
-    relative_l2: float
-    ensemble_spearman: float
-    """Of the mean of all seeds' scores; nan for a single seed."""
-    ensemble_mse: float
-    best_on_test: float
-    validation_selected: float
-    """nan unless a validation share was asked for."""
-    floor_spearman: float
-    floor_mse: float
-    control_spearman: float
-    aiou_50: float
-    """nan unless boundaries of stages were predicted and are known."""
-    aiou_75: float
-    seconds_per_epoch: float
-    num_videos: int = 0
-    """Different test videos of all folds; 0 in runs of older releases."""
-    no_video_spearman: float = float("nan")
-    """Of ridge regression on groups and length alone; nan where videos have no groups."""
-    no_video_mse: float = float("nan")
-    within: str = ""
-    """The group inside which videos are ranked as well, such as `event`."""
-    within_spearman: float = float("nan")
-    """`longtake.train.metrics.within_groups` over the videos of all folds; Fisher's mean of seeds."""
-    within_num_groups: int = 0
-    within_num_videos: int = 0
-    floor_within: float = float("nan")
-    no_video_within: float = float("nan")
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """Field -> its 95% interval, over test videos or groups; without those that are not known."""
-
-    @property
-    def num_tested(self) -> int:
-        return self.num_videos or self.num_test
-
-
-AVERAGE = "average"
 CORRELATIONS = (
     "spearman", "ensemble_spearman", "best_on_test", "validation_selected", "floor_spearman", "control_spearman", "no_video_spearman",
     "within_spearman", "floor_within", "no_video_within",

@@ -16,8 +16,8 @@ from shutil import get_terminal_size
 from typing import Any
 
 from longtake.train.errors import DataError
+from longtake.train.protocol.rows import AVERAGE
 from longtake.train.protocol.significance import Difference, Group, difference
-from longtake.train.protocol.summary import AVERAGE
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.records import METRICS, read_metrics, read_run
 from longtake.train.runs.tables import (

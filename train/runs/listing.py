@@ -17,8 +17,8 @@ from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE, get_head
 from longtake.train.heads.base import Batch, Head, Needs, Prototypes, SecondStream
 from longtake.train.heads.staged import GROUPS
+from longtake.train.protocol.rows import AVERAGE
 from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
-from longtake.train.protocol.summary import AVERAGE
 from longtake.train.runs.compare import line_of
 from longtake.train.runs.records import METRICS
 from longtake.train.runs.tables import few_mark, figure_cell, shown_interval, text_table

@@ -17,7 +17,7 @@ from longtake.features.types import FeatureHeader, TextHeader
 from longtake.files import require_regular
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import fold_rule
-from longtake.train.protocol.summary import Row
+from longtake.train.protocol.rows import Row
 from longtake.train.uncertainty import Interval
 
 CONFIG, METRICS = "config.json", "metrics.json"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from tabulate import tabulate
@@ -17,12 +17,14 @@ from longtake.errors import printable
 from longtake.files import require_regular, write_whole
 from longtake.manifests.table import GROUP_PREFIX
 from longtake.safe_text import csv_text, in_markdown, read_cell
-from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import BASELINE
-from longtake.train.protocol.run import Result
-from longtake.train.protocol.summary import Row
+from longtake.train.protocol.rows import Row
 from longtake.train.uncertainty import FEW, Interval, few_note
+
+if TYPE_CHECKING:  # Both need torch, and tables are read where it is not installed.
+    from longtake.train.data.dataset import FeatureSet
+    from longtake.train.protocol.run import Result
 
 K = TypeVar("K", bound=Hashable)
 Cell = str | tuple[str, ...]

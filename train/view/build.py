@@ -1,0 +1,135 @@
+"""Read all that the given folders hold, once, into the data of a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from longtake.features.catalog.build import Stores, add_stores, now, num_blocks
+from longtake.features.catalog.site import HERE as STORE_PAGES
+from longtake.features.catalog.site import SCRIPT, Site, plain_json, summary
+from longtake.features.catalog.stores import StoreRow
+from longtake.features.catalog.walk import FOLDER, STORE, Folders, Found
+from longtake.train.errors import DataError
+from longtake.train.view.runs import (
+    BENCH,
+    MARKERS,
+    RUN,
+    SWEEP,
+    BenchRow,
+    Predictions,
+    RunRow,
+    SweepRow,
+    read_bench_row,
+    read_run_row,
+    read_sweep_row,
+    runs_on,
+)
+from longtake.train.view.videos import VideoFiles
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """All that was found."""
+
+    site: Site
+    stores: Stores
+    runs: tuple[RunRow, ...]
+    sweeps: tuple[SweepRow, ...]
+    benches: tuple[BenchRow, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = {"stores": self.stores.rows, "runs": self.runs, "sweeps": self.sweeps, "benches": self.benches}
+        return {"videos": self.stores.num_videos, **{name: len(rows) for name, rows in found.items()}}
+
+    @property
+    def faults(self) -> list[tuple[str, str]]:
+        """Name and reason of what cannot be read."""
+        every: tuple[StoreRow | RunRow | SweepRow | BenchRow, ...] = (
+            *self.stores.rows,
+            *self.runs,
+            *self.sweeps,
+            *self.benches,
+        )
+        return [(row.name, row.fault) for row in every if row.fault]
+
+
+def read(
+    folders: Folders,
+    report: Callable[[int, int | None, str], None] = lambda done, total, name: None,
+    videos: VideoFiles | None = None,
+) -> Laboratory:
+    """Read the stores, runs, sweeps and benches of the folders. `report` gets how many are done, of how many, and the name of the last one.
+
+    The folders must stay open as long as the site is used: predictions are read when they are asked for. Raises `LongtakeError` for
+    folders that hold none of these.
+    """
+    found = list(folders.find(MARKERS))
+    if all(one.kind == FOLDER for one in found):
+        raise DataError(f"{folders.title} holds no store, run, sweep or bench{_why(found)}")
+    done = count(1)
+
+    def step(name: str) -> None:
+        report(next(done), len(found), name)
+
+    def rows(kind: str, read_one: Callable) -> list:
+        made = []
+        for one in found:
+            if one.kind == kind:
+                made.append(read_one(folders, one))
+                step(one.name)
+        return made
+
+    site = Site((STORE_PAGES / SCRIPT, STORE_PAGES / "stores.js", HERE / "runs.js"))
+    stores = add_stores(site, [one for one in found if one.kind in (STORE, FOLDER)], step)
+    read_runs = rows(RUN, read_run_row)
+    runs = tuple(_with_whole(row, found) for row, _ in read_runs)
+    sweeps, benches = tuple(rows(SWEEP, read_sweep_row)), tuple(rows(BENCH, read_bench_row))
+    predictions = Predictions([folder for _, folder in read_runs])
+    site.data |= {"runs": plain_json(runs), "sweeps": plain_json(sweeps), "benches": plain_json(benches)}
+    site.data |= {f"run-{number}": partial(predictions.of_run, number) for number in range(len(runs))}
+    for number, (store, ids) in enumerate(zip(stores.rows, stores.ids)):
+        if mine := runs_on(store.dataset, runs):
+            site.data[f"scored-{number}"] = partial(predictions.of_store, ids, mine)
+    if videos is not None:
+        site.data |= {
+            f"playable-{number}": partial(_playable, videos, names) for number, names in enumerate(stores.sources)
+        }
+    laboratory = Laboratory(site, stores, runs, sweeps, benches)
+    about = summary(
+        folders.title,
+        now(),
+        laboratory.counts,
+        blocks=num_blocks(site),
+        videos=videos is not None,
+        scored=scored_stores(site),
+    )
+    site.data["index"] = plain_json(about)
+    return laboratory
+
+
+def _playable(videos: VideoFiles, names: Sequence[str]) -> list[int]:
+    """Rows of a store whose video is in the folder of videos."""
+    return [row for row, name in enumerate(names) if videos.find(name)]
+
+
+def scored_stores(site: Site) -> list[int]:
+    """Stores that have runs on their dataset."""
+    return [int(name.removeprefix("scored-")) for name in site.data if name.startswith("scored-")]
+
+
+def _with_whole(row: RunRow, found: Sequence[Found]) -> RunRow:
+    """With the name of the sweep or bench whose folder holds the run."""
+    folder = row.place.rsplit("/", 1)[0]
+    whole = next((one.name for one in found if one.kind in (SWEEP, BENCH) and str(one.place) == folder), "")
+    return replace(row, part_of=whole)
+
+
+def _why(found: Sequence[Found]) -> str:
+    return "".join(f"\n  {one.name}: {one.fault}" for one in found[:5])
