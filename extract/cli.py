@@ -13,6 +13,7 @@ import click
 
 from longtake.extract.backbones import TABLE as BACKBONES
 from longtake.extract.backbones import download
+from longtake.extract.backbones.runtime import RUNTIMES
 from longtake.extract.backbones.weights import find_entry
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.find_videos import default_store, default_videos, find_source
@@ -109,6 +110,12 @@ recipe_options = _together(
         default=RunOptions.precision,
         help="float32, bfloat16, or auto: bfloat16 where it is faster and its error is known. Part of the recipe.",
     ),
+    click.option(
+        "--runtime",
+        shell_complete=completes(lambda: ("auto", *RUNTIMES)),
+        default=RunOptions.runtime,
+        help="torch, openvino, or auto: OpenVINO on a CPU where it is installed and proven for the backbone. Part of the recipe in bfloat16.",
+    ),
 )
 
 
@@ -190,7 +197,7 @@ def run(
 
     videos, out = videos or default_videos(source.name), out or default_store(source.name)
     with DownloadProgress(shown) as download:
-        plan = make_plan(source, videos, out, settings, on_download=download)
+        plan = make_plan(source, videos, out, settings, on_download=download, on_note=download.note)
     if any(header.weights_random for header in plan.headers):
         echo(RANDOM_NOTE, err=True)
     if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
@@ -259,7 +266,9 @@ def plan_run(
     from longtake.extract.progress import DownloadProgress
 
     with DownloadProgress() as download:
-        found = estimate(source, videos, settings, sample=sample, workers=workers, on_download=download)
+        found = estimate(
+            source, videos, settings, sample=sample, workers=workers, on_download=download, on_note=download.note
+        )
     if as_json:
         print_json(asdict(found))
         return

@@ -11,6 +11,14 @@ class WeightsError(ExtractError, ValueError):
     """Weights that are missing, do not match their checksum, or do not fit the network."""
 
 
+class NotConverted(ExtractError):
+    """OpenVINO cannot run the network of a backbone, or not with the numbers of torch. `--runtime auto` takes torch then."""
+
+    def __init__(self, backbone: str, reason: str) -> None:
+        super().__init__(f"{backbone} cannot be run by OpenVINO: {reason}")
+        self.backbone = backbone
+
+
 class MachineLimit(ExtractError):
     """This machine or account lacks what every video needs, such as file descriptors: no fault of a video, so it ends the run."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,14 +38,16 @@ class Estimate:
 
 def estimate(
     manifest: Manifest, videos_folder: Path, options: RunOptions, *, sample: int, workers: int,
-    on_download: Progress | None = None,
+    on_download: Progress | None = None, on_note: Callable[[str], None] | None = None,
 ) -> Estimate:  # fmt: skip
     """Extract some videos into a temporary folder, and scale by the bytes of all files.
 
     The sample is spread evenly over the files by size, so that short and long videos are in it in proportion.
     """
     with tempfile.TemporaryDirectory(prefix="longtake-plan-") as folder:
-        plan = make_plan(manifest, videos_folder, Path(folder) / "sample.h5", options, on_download=on_download)
+        plan = make_plan(
+            manifest, videos_folder, Path(folder) / "sample.h5", options, on_download=on_download, on_note=on_note
+        )
         sizes = {}
         for job in plan.jobs:
             try:

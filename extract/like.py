@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from longtake.errors import ManifestError
+from longtake.errors import LongtakeWarning, ManifestError
 from longtake.extract.backbones import get_spec
 from longtake.extract.backbones.families import split_name
+from longtake.extract.backbones.runtime import TORCH, from_stated
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import TABLE as DECODERS
 from longtake.extract.decode import get_decoder
-from longtake.extract.errors import ExtractError
+from longtake.extract.errors import ExtractError, NotConverted
 from longtake.extract.pipeline.batcher import run_jobs
 from longtake.extract.pipeline.reader import Files
-from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.plan import Job
 from longtake.extract.plan.recipes import RECIPES, apply_recipe
 from longtake.extract.plan.settle import choose_weights, settle
@@ -39,7 +41,8 @@ def extract_like(
     *,
     dataset: str = "",
     weights: Sequence[str] = (),
-    device: str = "auto",
+    device: str = AUTO,
+    runtime: str = AUTO,
 ) -> None:
     """Write a store at `out` with one video's features, one stream for each header, extracted as the header says.
 
@@ -54,14 +57,30 @@ def extract_like(
     decoder = next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), RunOptions.decoder)
     extractors = []
     for spec, header in zip(specs, headers):
-        precision = header.precision or RunOptions.precision
+        precision, made_by = from_stated(header.precision or RunOptions.precision)
+        if made_by not in (None, runtime) and runtime != AUTO:
+            raise ExtractError(
+                f"--runtime {runtime}: the features of {header.backbone} were extracted in {header.precision}, which {made_by} computes"
+            )
         stated = header.preprocessing
         pool, layers = (str(stated[name]) if name in stated else None for name in ("pool", "layers"))
         options = RunOptions(
-            (spec.name,), device=device, decoder=decoder, precision=precision, pool=pool, layers=layers
+            (spec.name,),
+            device=device,
+            decoder=decoder,
+            precision=precision,
+            pool=pool,
+            layers=layers,
+            runtime=made_by or runtime,
         )
-        _, load = settle(spec, _rule_like(header, spec.clips), asked[spec.name] or _weights_like(header), options)
-        extractors.append(load())
+        rule, wanted = _rule_like(header, spec.clips), asked[spec.name] or _weights_like(header)
+        try:
+            extractors.append(settle(spec, rule, wanted, options)[1]())
+        except NotConverted as error:
+            if options.runtime != AUTO:
+                raise
+            warnings.warn(f"{error}; torch runs it", LongtakeWarning, stacklevel=2)
+            extractors.append(settle(spec, rule, wanted, replace(options, runtime=TORCH))[1]())
     video_id = video.stem
     try:
         check_video_id(video_id)

@@ -32,9 +32,6 @@ class VideoProgress(Progress):
         line = f"{num_videos} videos to do, {num_done} done before" + (f"; {networks}" if networks else "")
         self.say("start", line, always=True, videos=num_videos, done_before=num_done, networks=networks)
 
-    def note(self, line: str) -> None:
-        self.say("note", line, always=True, message=line)
-
     def clips(self, video_id: str, num_done: int, num_clips: int) -> None:
         """So many clips of a video are computed, of all that it has."""
         # A video that is read again from its start counts its clips again: they cost time again.

@@ -76,7 +76,7 @@ def extract_videos(
     settings = RunOptions(backbones=_names(backbones), weights=_names(weights), workers=workers, **options)
     with DownloadProgress(shown) as download:
         folder, store = Path(videos or default_videos(source.name)), Path(out or default_store(source.name))
-        plan = make_plan(source, folder, store, settings, on_download=download)
+        plan = make_plan(source, folder, store, settings, on_download=download, on_note=download.note)
     if any(header.weights_random for header in plan.headers):
         warnings.warn(RANDOM_NOTE, LongtakeWarning, stacklevel=2)
     done = run_plan(plan, shown=shown)

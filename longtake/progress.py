@@ -136,6 +136,10 @@ class Progress:
     def _left(self, stepped: float, remaining: float) -> float | None:
         return (time.monotonic() - self._began) / stepped * remaining if stepped > 0 else None
 
+    def note(self, line: str) -> None:
+        """Something that a user should know, above the bar."""
+        self.say("note", line, always=True, message=line)
+
     def say(self, event: str, line: str, *, detail: bool = False, always: bool = False, **facts: object) -> None:
         """Report an event: a line for people, or the event and its facts as JSON. A `detail` is printed with --verbose only; `always` prints
         the line even where a bar is shown, unless --quiet."""

@@ -40,6 +40,8 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "extract run --manifest mine.csv --videos videos --weights random --decoder ffmpeg",
         "extract run --manifest mine.csv --videos videos --weights random --stall-timeout never",
         "extract run --manifest mine.csv --videos videos --weights random --backbone c3d --clip-length 32",
+        "extract run --manifest mine.csv --videos videos --weights random --runtime onnx",
+        "extract run --manifest mine.csv --videos videos --weights random --runtime openvino --compile",
         "extract run --manifest mine.csv --videos videos --recipe gdlt",
         "extract run --manifest mine.csv --videos videos --weights random --out features/mine.npy",
         "extract run --manifest mine.csv --videos videos --weights no.pth",

@@ -20,7 +20,7 @@ API = "longtake"
 """The package's own module: it offers every part lazily, so it may import all, and no module of ours imports it."""
 
 DECODERS_AND_BACKBONES = {
-    "av", "cv2", "decord", "torchcodec", "torchvision", "open_clip", "pytorchvideo", "transformers", "timm", "dask", "distributed",
+    "av", "cv2", "decord", "torchcodec", "torchvision", "open_clip", "openvino", "pytorchvideo", "transformers", "timm", "dask", "distributed",
 }  # fmt: skip
 OURS = {
     "longtake": set(),

@@ -297,6 +297,9 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
 )
 @click.option("--device", default="auto", show_default=True, help="Of a video: where the backbone runs.")
 @click.option(
+    "--runtime", default="auto", show_default=True, help="Of a video: what runs the backbone, torch or openvino."
+)
+@click.option(
     "--accept",
     multiple=True,
     metavar="FIELD",

@@ -23,6 +23,7 @@ SPEC = BackboneSpec(
     citation="Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021, arXiv:2104.01778",
     batch_size=4,
     bfloat16_error=0.015,
+    openvino=True,
     num_classes=527,
 )
 

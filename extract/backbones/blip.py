@@ -32,6 +32,7 @@ SPEC = BackboneSpec(
     default_weights="blip_itm_base_coco",
     citation="Li et al., BLIP: Bootstrapping Language-Image Pre-training, ICML 2022, arXiv:2201.12086",
     batch_size=4,
+    openvino=True,
 )
 TEXT = TextEncoderSpec("blip", "Salesforce/blip-itm-base-coco", 768, 512, "blip_itm_base_coco", library="transformers")
 VOCABULARY = "blip_vocabulary"

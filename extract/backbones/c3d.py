@@ -27,6 +27,7 @@ SPEC = BackboneSpec(
     default_weights="c3d_sports1m",
     citation="Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015, arXiv:1412.0767",
     batch_size=8,
+    openvino=True,
     only_length=16,
     num_classes=487,
 )

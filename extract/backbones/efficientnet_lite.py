@@ -31,6 +31,7 @@ SPEC = BackboneSpec(
     default_weights="efficientnet_lite0_imagenet",
     citation="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019, arXiv:1905.11946",
     batch_size=16,
+    openvino=True,
     num_classes=1000,
 )
 

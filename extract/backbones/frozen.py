@@ -95,6 +95,14 @@ class Backbone:
         # All batches have one shape, so one graph is enough.
         self._features = torch.compile(self._features, dynamic=False)
 
+    def as_module(self) -> nn.Module:
+        """From the input of `forward` to its features, normalisation included, for a converter."""
+        return _Whole(self, self._loaded(self._network))
+
+    def features_of(self, network: nn.Module, clips: torch.Tensor) -> torch.Tensor:
+        """As `forward`, by a network that may be a converter's stand-in."""
+        return self._features(network, self._as_input(self.pictures(clips))).float()
+
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """The float32 weights in use; `longtake.extract.backbones.state_dict.state_sha256` identifies them."""
         state: State = self._loaded(self._original).state_dict()
@@ -165,6 +173,16 @@ class Backbone:
         if network is None:
             raise WeightsError(f"{self.spec.name} has no weights yet: call load_weights or init_random first")
         return network
+
+
+class _Whole(nn.Module):
+    def __init__(self, backbone: Backbone, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._backbone = backbone
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self._backbone.features_of(self.network, clips)
 
 
 def channels_last(network: nn.Module) -> None:

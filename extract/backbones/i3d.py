@@ -31,6 +31,7 @@ RGB = BackboneSpec(
     citation="Carreira and Zisserman, Quo Vadis, Action Recognition? CVPR 2017, arXiv:1705.07750",
     batch_size=8,
     bfloat16_error=0.006,
+    openvino=True,
     num_classes=400,
 )
 FLOW = replace(
@@ -40,6 +41,7 @@ FLOW = replace(
     # Flow is computed between pictures as they are: nothing is subtracted or divided.
     frames=FrameRule(short_side=256, crop_height=224, crop_width=224, mean=(0.0,) * 3, std=(1.0,) * 3),
     default_weights="i3d_flow_imagenet",
+    openvino=False,  # OpenCV computes the flow
 )
 
 FROM_KINETICS_I3D: Sequence[NameRule] = (

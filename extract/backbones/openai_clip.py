@@ -36,6 +36,7 @@ CLIP = BackboneSpec(
     citation="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
     batch_size=16,
     bfloat16_error=0.012,
+    openvino=True,
 )
 VIFI_CLIP = replace(
     CLIP,

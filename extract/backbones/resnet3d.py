@@ -27,6 +27,7 @@ I3D_R50 = BackboneSpec(
     least_length=2,
     citation="Carreira and Zisserman, CVPR 2017; Fan et al., PyTorchVideo, ACM MM 2021",
     batch_size=4,
+    openvino=True,
     num_classes=400,
 )
 SLOWFAST_R50 = BackboneSpec(

@@ -24,6 +24,7 @@ SPEC = BackboneSpec(
     default_weights="resnet50_imagenet",
     citation="He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",
     batch_size=16,
+    openvino=True,
     num_classes=1000,
 )
 

@@ -43,6 +43,8 @@ class BackboneSpec:
     """Clips per step on a CPU, frames per step of an image network. Results do not depend on it beyond the last bits of float32."""
     bfloat16_error: float | None = None
     """Largest measured change of features by bfloat16 (relative, L2); None if not measured, then `auto` keeps float32."""
+    openvino: bool = False
+    """`--runtime auto` takes OpenVINO where it is installed: the tests have proven the converted network."""
     only_length: int = 0
     """The only clip length in frames that the network accepts; 0 if it accepts any."""
     least_length: int = 1

@@ -24,6 +24,7 @@ SPEC = BackboneSpec(
     default_weights="timesformer_kinetics400",
     citation="Bertasius et al., Is Space-Time Attention All You Need for Video Understanding? ICML 2021, arXiv:2102.05095",
     batch_size=2,
+    openvino=True,
     num_classes=400,
 )
 FROM_ORIGINAL: Sequence[NameRule] = (

@@ -27,6 +27,7 @@ SPEC = BackboneSpec(
     default_weights="vit_b16_imagenet",
     citation="Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021, arXiv:2010.11929",
     batch_size=16,
+    openvino=True,
     num_classes=1000,
 )
 _POOLER: Sequence[NameRule] = ((r"^vit\.pooler\.", None),)

@@ -30,6 +30,7 @@ BASE = BackboneSpec(
     citation="Liu et al., Video Swin Transformer, CVPR 2022, arXiv:2106.13230",
     batch_size=2,
     bfloat16_error=0.01,
+    openvino=True,
     num_classes=600,
 )
 SMALL = replace(BASE, name="vst-s", title="Video Swin-S", dim=768, default_weights="vst_s_kinetics400", num_classes=400)

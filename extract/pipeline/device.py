@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from longtake.extract.backbones.frozen import Backbone
+    from longtake.extract.backbones.openvino import ConvertedBackbone
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class HostRunner:
     lag = 0
     """Batches that stay on the device while the next is prepared."""
 
-    def __init__(self, backbone: Backbone, batch_size: int) -> None:
+    def __init__(self, backbone: Backbone | ConvertedBackbone, batch_size: int) -> None:
         self._backbone, self._batch_size = backbone, batch_size
         self._buffer: torch.Tensor | None = None
 
@@ -50,7 +51,7 @@ class CudaRunner:
 
     lag = 1
 
-    def __init__(self, backbone: Backbone, batch_size: int) -> None:
+    def __init__(self, backbone: Backbone | ConvertedBackbone, batch_size: int) -> None:
         import torch
 
         self._backbone, self._batch_size, self._device = backbone, batch_size, backbone.device
@@ -82,7 +83,7 @@ class CudaRunner:
         return Started(frames, rows)
 
 
-def runner_for(backbone: Backbone, batch_size: int) -> HostRunner | CudaRunner:
+def runner_for(backbone: Backbone | ConvertedBackbone, batch_size: int) -> HostRunner | CudaRunner:
     """By the device that the backbone is on."""
     return (CudaRunner if backbone.device.type == "cuda" else HostRunner)(backbone, batch_size)
 

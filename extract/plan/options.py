@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from longtake.extract.backbones import PRECISIONS
 from longtake.extract.backbones.pooling import pool_rule
+from longtake.extract.backbones.runtime import OPENVINO, RUNTIMES
 from longtake.extract.decode.killable import MOST_STALL_SECONDS, STALL_SECONDS
 from longtake.extract.errors import ExtractError
 
@@ -36,6 +37,8 @@ class RunOptions:
     compile: bool = False
     """Compile the networks with torch, which takes a minute and pays off for many videos. It changes the last bits, as the
     number of threads does."""
+    runtime: str = AUTO
+    """`torch`, `openvino`, or `auto`: OpenVINO on a CPU where it is installed and proven for the backbone."""
     missing_sound: str | None = None
     """`fail` or `silence`: what audio backbones do with a file without sound."""
     square_pixels: bool = False
@@ -76,6 +79,10 @@ class RunOptions:
             )
         if self.precision not in (*PRECISIONS, AUTO):
             raise ExtractError(f"--precision takes {', '.join(PRECISIONS)} or {AUTO}, got {self.precision!r}")
+        if self.runtime not in (*RUNTIMES, AUTO):
+            raise ExtractError(f"--runtime takes {AUTO}, {' or '.join(RUNTIMES)}, got {self.runtime!r}")
+        if self.runtime == OPENVINO and self.compile:
+            raise ExtractError("--compile compiles networks of torch: leave it out, or use --runtime torch")
         if self.missing_sound not in (None, "fail", "silence"):
             raise ExtractError(f"--missing-sound takes fail or silence, got {self.missing_sound!r}")
         if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
@@ -97,6 +104,7 @@ class OptionValues(TypedDict, total=False):
     device: str
     precision: str
     compile: bool
+    runtime: str
     missing_sound: str | None
     square_pixels: bool
     pool: str | None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.backbones.download import Progress
-from longtake.extract.errors import ExtractError
+from longtake.extract.backbones.runtime import TORCH
+from longtake.extract.errors import ExtractError, NotConverted
 from longtake.extract.find_videos import require_videos
-from longtake.extract.plan.options import RunOptions
+from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.settle import Extractor, choose_spec, choose_weights, clip_rules, settle
 from longtake.extract.records import unread_record
 from longtake.features.joins import require_one_recipe
@@ -20,6 +24,9 @@ from longtake.features.parts import Finished, read_finished
 from longtake.features.store import check_store_name
 from longtake.features.types import FAILED, FeatureHeader, VideoRecord
 from longtake.manifests.table import Manifest, ManifestRow
+
+if TYPE_CHECKING:
+    from longtake.extract.backbones.openvino import Note
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,11 @@ class Plan:
         """The backbones, their precision and their device, on one line."""
         if not self.extractors:
             return ""
-        names = [f"{one.header.backbone}@{one.header.recipe_id}, {one.header.precision}" for one in self.extractors]
+        names = [
+            f"{one.header.backbone}@{one.header.recipe_id}, {one.header.precision}"
+            + (f", {one.runtime}" if one.runtime != TORCH else "")
+            for one in self.extractors
+        ]
         devices = sorted({str(one.backbone.device) for one in self.extractors})
         where = f"the workers of {self.options.cluster}" if self.options.cluster else " and ".join(devices)
         return f"{'; '.join(names)}; on {where}"
@@ -72,6 +83,7 @@ def make_plan(
     options: RunOptions,
     *,
     on_download: Progress | None = None,
+    on_note: Note | None = None,
     networks: bool = False,
 ) -> Plan:
     """Check the call before any work. Raises a `LongtakeError` with the reason.
@@ -85,13 +97,27 @@ def make_plan(
     weights = choose_weights(specs, options.weights)
     rules = clip_rules(specs, manifest.card.clips if manifest.card else None, options)
     stems = require_videos(manifest, videos_folder)
-    settled = [settle(spec, rule, weights[spec.name], options, on_download) for spec, rule in zip(specs, rules)]
-    headers = tuple(header for header, _ in settled)
-    if not options.beside:
-        require_one_recipe(finished.headers, headers, out)
-    missing, failures = _missing(rows, headers, finished, options.retry_failed)
-    # Networks take long to build: without a missing video, there is no need for them.
-    extractors = tuple(load() for _, load in settled) if missing or networks else ()
+    runtimes = {spec.name: options.runtime for spec in specs}
+    while True:
+        settled = [
+            settle(
+                spec, rule, weights[spec.name], replace(options, runtime=runtimes[spec.name]), on_download,
+                held=finished.records, on_note=on_note,
+            ) for spec, rule in zip(specs, rules)
+        ]  # fmt: skip
+        headers = tuple(header for header, _ in settled)
+        if not options.beside:
+            require_one_recipe(finished.headers, headers, out)
+        missing, failures = _missing(rows, headers, finished, options.retry_failed)
+        try:
+            # Networks take long to build: without a missing video, there is no need for them.
+            extractors = tuple(load() for _, load in settled) if missing or networks else ()
+            break
+        except NotConverted as error:
+            if runtimes[error.backbone] != AUTO:
+                raise
+            warnings.warn(f"{error}; torch runs it", LongtakeWarning, stacklevel=2)
+            runtimes[error.backbone] = TORCH
     jobs = tuple(Job(row, tuple(extractors[index] for index in lacking)) for row, lacking in missing)
     num_done = len(rows) - len({row.video_id for row, _ in missing} | failures.keys())
     return Plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from longtake.extract.backbones import build, get_spec, network_of
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.families import stored_name
 from longtake.extract.backbones.pooling import pool_rule, pooled_spec
+from longtake.extract.backbones.runtime import OPENVINO, TORCH, has_bfloat16, openvino_version, stated_precision
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import resolve
@@ -25,6 +26,7 @@ from longtake.manifests.card import ClipDefaults
 
 if TYPE_CHECKING:
     from longtake.extract.backbones.frozen import Backbone
+    from longtake.extract.backbones.openvino import ConvertedBackbone, Note
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,26 @@ class Extractor:
     spec: BackboneSpec
     rule: ClipRule
     header: FeatureHeader
-    backbone: Backbone
+    backbone: Backbone | ConvertedBackbone
     batch_size: int
     """Clips per step."""
 
+    @property
+    def runtime(self) -> str:
+        """`torch`, or the name and version of the library that runs the network."""
+        from longtake.extract.backbones.frozen import Backbone
+
+        return TORCH if isinstance(self.backbone, Backbone) else f"OpenVINO {openvino_version()}"
+
 
 def settle(
-    spec: BackboneSpec, rule: ClipRule, asked: str | None, options: RunOptions, on_download: Progress | None = None
-) -> tuple[FeatureHeader, Callable[[], Extractor]]:
+    spec: BackboneSpec, rule: ClipRule, asked: str | None, options: RunOptions, on_download: Progress | None = None,
+    *, held: Collection[str] = (), on_note: Note | None = None,
+) -> tuple[FeatureHeader, Callable[[], Extractor]]:  # fmt: skip
     """The header of one backbone's features, and a function that builds its network and loads the weights.
 
-    `asked` is what `longtake.extract.backbones.weights.resolve` takes. Both raise `ExtractError`, `WeightsError`.
+    `asked` is what `longtake.extract.backbones.weights.resolve` takes, `held` are the recipes that the store has: `--runtime auto` goes on with
+    the one of torch. Both raise `ExtractError`, `WeightsError`; the second `NotConverted` too.
     """
     decoder = get_decoder(options.decoder)
     pool = pool_rule(options.pool, options.layers)
@@ -52,10 +63,11 @@ def settle(
         spec = pooled_spec(spec, network_of(spec), pool, rule.length)
     weights = resolve(asked, spec, on_progress=on_download)
     precision = choose_precision(options.precision, spec, options.device)
+    runtime = choose_runtime(options, spec, precision)
     drawn: Backbone | None = None
     if weights.is_random:
         # Built already, because the header holds the checksum of its tensors.
-        drawn = _network(spec, precision, options)
+        drawn = _network(spec, precision if runtime == TORCH else "float32", options)
         drawn.init_random(weights.seed or 0)
         weights = replace(weights, sha256=state_sha256(drawn.state_dict()))
     header = FeatureHeader(
@@ -71,26 +83,46 @@ def settle(
         fps=rule.fps,
         preprocessing=spec.frames.facts() | rule.extra_facts() | dict(spec.facts),
         decoder=decoder.description(),
-        precision=precision,
+        precision=stated_precision(precision, runtime),
     )
+    if runtime != TORCH and options.runtime == AUTO and header.recipe_id not in held:
+        in_torch = replace(header, precision=precision)
+        if in_torch.recipe_id in held:
+            return settle(spec, rule, asked, replace(options, runtime=TORCH), on_download)
     # An image network computes frames, so clips of many frames make small batches.
     usual = max(spec.batch_size // rule.length, 1) if spec.modality == "image" else spec.batch_size
     batch_size = options.batch_size or usual
 
+    def make() -> Backbone:
+        if drawn is not None:
+            return drawn
+        assert weights.path is not None, "weights that are not random are a file"
+        backbone = _network(spec, precision if runtime == TORCH else "float32", options)
+        backbone.load_weights(load_state(weights.path))
+        return backbone
+
     def load() -> Extractor:
-        backbone = drawn
-        if backbone is None:
-            assert weights.path is not None, "weights that are not random are a file"
-            backbone = _network(spec, precision, options)
-            backbone.load_weights(load_state(weights.path))
-        return Extractor(spec, rule, header, backbone, batch_size)
+        if runtime == TORCH:
+            return Extractor(spec, rule, header, make(), batch_size)
+        from longtake.extract.backbones.openvino import converted
+
+        facts = {
+            name: value for name, value in header.to_dict().items()
+            if name in ("backbone", "weights_sha256", "preprocessing")
+        }  # fmt: skip
+        network = converted(
+            spec, make, precision=precision, batch_size=batch_size, length=rule.length, facts=facts,
+            on_note=on_note or (lambda line: None),
+        )  # fmt: skip
+        return Extractor(spec, rule, header, network, batch_size)
 
     return header, load
 
 
 def _network(spec: BackboneSpec, precision: str, options: RunOptions) -> Backbone:
     pool = pool_rule(options.pool, options.layers)
-    backbone = build(spec, precision=precision, device=choose_device(options.device), pool=pool)
+    device = "cpu" if options.runtime == OPENVINO else choose_device(options.device)
+    backbone = build(spec, precision=precision, device=device, pool=pool)
     if options.compile:
         backbone.compile()
     return backbone
@@ -171,6 +203,24 @@ def choose_device(name: str) -> str:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
     return name
+
+
+def choose_runtime(options: RunOptions, spec: BackboneSpec, precision: str) -> str:
+    """`auto` is OpenVINO on a CPU where it is installed and proven for the backbone. Raises `ExtractError` for `openvino` where it cannot run."""
+    if options.runtime == TORCH or (options.runtime == AUTO and not (spec.openvino and openvino_version())):
+        return TORCH
+    # Asked for by name, it needs no GPU to be there.
+    device = "cpu" if (options.runtime, options.device) == (OPENVINO, AUTO) else choose_device(options.device)
+    reason = ""
+    if device != "cpu":
+        reason = f"it computes on a CPU, not on {device}: use --device cpu or --runtime torch"
+    elif openvino_version() is None:
+        reason = "the package openvino is not installed: python -m pip install 'longtake[openvino]'"
+    elif precision == "bfloat16" and not has_bfloat16():
+        reason = "this processor does not compute in bfloat16: use --precision float32 or --runtime torch"
+    if reason and options.runtime == OPENVINO:
+        raise ExtractError(f"--runtime openvino cannot be used: {reason}")
+    return TORCH if reason or options.compile else OPENVINO
 
 
 def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:

@@ -14,10 +14,12 @@ from longtake.extract.like import extract_like
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
 from longtake.files import file_sha256
+from tests.extract import fake_backbone
 from tests.extract.backbones.hf_models import save
 from tests.extract.fake_backbone import NAME
 from tests.extract.media import write_video
 from tests.extract.runs import make_dataset, refused, run
+from tests.processor import needs_bfloat16
 
 HEADER = FeatureHeader(NAME, "video", 4, "random:0", None, True, 4, 4, "pad", None)
 
@@ -84,3 +86,26 @@ def test_rows_of_several_tokens_are_extracted_again(tmp_path):
     plain = open_store(tmp_path / "plain.h5").stream().header
     assert plain.dim == 32 and not plain.preprocessing.keys() & {"pool", "layers", "tokens"}
     assert "--pool takes" in refused("run", *call, "--pool", "max", "--out", tmp_path / "no.h5")
+
+
+@needs_bfloat16
+def test_features_of_openvino_in_bfloat16_are_made_by_openvino(tmp_path, numbers_backbone, monkeypatch):
+    """And those of torch by torch: the recipe says which, and `runtime` chooses only where the numbers are the same."""
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "cache"))
+    fake_backbone.install(openvino=True)
+    video = write_video(tmp_path / "a.mp4", 12)
+    (tmp_path / "m.csv").write_text("video_id\na\n")
+    call = ["--manifest", tmp_path / "m.csv", "--videos", tmp_path, "--weights", "random", "--backbone", NAME]
+    for runtime, other in (("torch", "openvino"), ("openvino", "torch")):
+        out = tmp_path / f"{runtime}.h5"
+        run("run", *call, "--precision", "bfloat16", "--runtime", runtime, "--out", out)
+        header = open_store(out).stream().header
+        extract_like([header], video, tmp_path / "again.h5")
+        again = open_store(tmp_path / "again.h5").stream()
+        assert again.header.recipe_id == header.recipe_id
+        assert (again.read("a").features == open_store(out).stream().read("a").features).all()
+        with pytest.raises(
+            ExtractError, match=f"--runtime {other}: the features of numbers were extracted in bfloat16"
+        ):
+            extract_like([header], video, tmp_path / "again.h5", runtime=other)

@@ -23,6 +23,7 @@ FORBIDDEN = (
     "cv2",
     "decord",
     "open_clip",
+    "openvino",
     "torchvision",
     "transformers",
     "pytorchvideo",

@@ -297,7 +297,7 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
 
 def predict_video(
     run_folder: Path, video: Path, category: str | None = None, weights: Sequence[str] = (), device: str = "auto",
-    *, accept: Sequence[str] = (), running: bool = False, level: float | None = None, abstain_above: float | None = None,
+    runtime: str = "auto", *, accept: Sequence[str] = (), running: bool = False, level: float | None = None, abstain_above: float | None = None,
 ) -> list[Prediction]:  # fmt: skip
     """The scores of a video file, whose features are made by the recipe of the run and then forgotten.
 
@@ -318,7 +318,15 @@ def predict_video(
     headers = [FeatureHeader.from_json(text) for text in streams if text]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.h5"
-        extract_like(headers, video, path, dataset=config.dataset.partition("+")[0], weights=weights, device=device)
+        extract_like(
+            headers,
+            video,
+            path,
+            dataset=config.dataset.partition("+")[0],
+            weights=weights,
+            device=device,
+            runtime=runtime,
+        )
         with open_store(path) as store:
             how: dict[str, Any] = {"running": running, "level": level, "abstain_above": abstain_above}
             return predict_run(run_folder, store, category=category, accept=accept, **how)
@@ -333,6 +341,7 @@ def predict(
     only: Sequence[str] = (),
     weights: Sequence[str] = (),
     device: str = "auto",
+    runtime: str = "auto",
     accept: Sequence[str] = (),
     overlay: Path | str | None = None,
     level: float | None = None,
@@ -340,8 +349,8 @@ def predict(
 ) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of one video file.
 
-    `category` names the heads for videos without a category, `accept` fields of the recipe that may differ; `weights` and `device` are
-    the backbone's, as `extract run` takes them; `overlay` is a file to write the video to, with attention and score. `level` of intervals is
+    `category` names the heads for videos without a category, `accept` fields of the recipe that may differ; `weights`, `device` and `runtime`
+    are the backbone's, as `extract run` takes them; `overlay` is a file to write the video to, with attention and score. `level` of intervals is
     0.9 by default; scores whose interval is wider than `abstain_above` are nan. Raises a `LongtakeError` where something cannot be scored, or
     `level` or `abstain_above` are given and the run has too few test videos.
     """
@@ -350,7 +359,7 @@ def predict(
             raise DataError("only= goes with features=: it names videos of a store")
         running = overlay is not None
         how: dict[str, Any] = {"accept": accept, "level": level, "abstain_above": abstain_above}
-        found = predict_video(Path(run), Path(video), category, weights, device, running=running, **how)
+        found = predict_video(Path(run), Path(video), category, weights, device, runtime, running=running, **how)
         if overlay is not None:
             draw(Path(video), Path(overlay), found)
         return Predictions(found)

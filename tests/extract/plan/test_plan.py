@@ -1,6 +1,7 @@
 """Which videos a run extracts, given what the store has."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from longtake.extract.backbones.frozen import Backbone
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
+from tests.extract import fake_backbone
 from tests.extract.runs import extract, make_dataset
+from tests.processor import needs_bfloat16
 
 
 def test_shards_share_one_store(tmp_path, numbers_backbone):
@@ -125,3 +128,66 @@ def test_spans_of_one_file(tmp_path, numbers_backbone):
             13,
             0,
         ]
+
+
+@pytest.fixture
+def proven(tmp_path, numbers_backbone, monkeypatch):
+    """The fake backbone, which `auto` runs by OpenVINO."""
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "cache"))
+    fake_backbone.install(openvino=True)
+    return make_dataset(tmp_path, [9, 30, 13])
+
+
+def read_all(path: Path) -> tuple[str, np.ndarray]:
+    with open_store(path) as store:
+        stream = store.stream()
+        return stream.header.precision, np.concatenate([stream.read(name).features for name in ("v0", "v1", "v2")])
+
+
+def test_openvino_resumes_bit_for_bit_and_shares_the_recipe_of_torch(tmp_path, proven):
+    """In float32: a store that torch has begun is filled, within the stated bound."""
+    done = extract(tmp_path)
+    assert "float32, OpenVINO 20" in done.stderr and done.stderr.count("converting the network for OpenVINO, once") == 1
+    for only in ("v2", "v0", "v1"):
+        assert "converting" not in extract(tmp_path, "--only", only, out="resumed.h5").stderr, "the cache is read"
+    with open_store(tmp_path / "small.h5") as one, open_store(tmp_path / "resumed.h5") as other:
+        assert diff(one, other) == []
+    assert "OpenVINO" not in extract(tmp_path, "--runtime", "torch", "--limit", "2", out="torch.h5").stderr
+    assert "1 new, 2 were there" in extract(tmp_path, out="torch.h5").output
+    precision, features = read_all(tmp_path / "torch.h5")
+    assert precision == "float32"
+    np.testing.assert_allclose(features, read_all(tmp_path / "small.h5")[1], rtol=1e-5)
+
+
+@needs_bfloat16
+def test_bfloat16_of_torch_and_of_openvino_never_mix(tmp_path, proven):
+    """`auto` goes on as the store was begun; the other by its name is refused."""
+    extract(tmp_path, "--precision", "bfloat16", "--runtime", "torch", "--limit", "1", out="torch.h5")
+    extract(tmp_path, "--precision", "bfloat16", out="torch.h5")
+    assert read_all(tmp_path / "torch.h5")[0] == "bfloat16"
+    extract(tmp_path, "--precision", "bfloat16", "--limit", "1")
+    extract(tmp_path, "--precision", "bfloat16")
+    assert read_all(tmp_path / "small.h5")[0].startswith("bfloat16 by OpenVINO 20")
+    for out, other in (("torch.h5", "openvino"), ("small.h5", "torch")):
+        done = extract(tmp_path, "--precision", "bfloat16", "--runtime", other, out=out, status=2)
+        assert "precision: 'bfloat16" in done.output and "are not mixed" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
+def test_what_openvino_cannot_run_torch_does(tmp_path, proven, monkeypatch, precision):
+    """With one line under `auto`; under `openvino` it is the error."""
+
+    def forward(self, clips):
+        if torch.compiler.is_exporting():
+            raise RuntimeError("of a test")
+        return clips.float().mean(dim=(2, 3, 4))[:, [0, 1, 2, -1]]
+
+    monkeypatch.setattr(fake_backbone.Numbers, "forward", forward)
+    done = extract(tmp_path, "--precision", precision, "--runtime", "openvino", status=2)
+    reason = "numbers cannot be run by OpenVINO: it cannot be converted (RuntimeError: of a test"
+    assert done.output.count(reason) == 1 and "Traceback" not in done.output
+    assert not (tmp_path / "small.h5").exists()
+    done = extract(tmp_path, "--precision", precision)
+    assert done.stderr.count(reason) == 1 and "; torch runs it" in done.stderr
+    assert read_all(tmp_path / "small.h5")[0] == precision

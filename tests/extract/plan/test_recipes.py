@@ -146,7 +146,18 @@ def test_a_video_of_one_frame(tmp_path, num_frames):
     write_video(tmp_path / "a.mp4", num_frames)
     (tmp_path / "m.csv").write_text("video_id\na\n")
     call = ["run", "--manifest", str(tmp_path / "m.csv"), "--videos", str(tmp_path), "--weights", "random"]
-    call += ["--backbone", "resnet50", "--backbone", "vst-t", "--clip-length", "4", "--tail", "pad"]
+    call += [
+        "--runtime",
+        "torch",
+        "--backbone",
+        "resnet50",
+        "--backbone",
+        "vst-t",
+        "--clip-length",
+        "4",
+        "--tail",
+        "pad",
+    ]
     done = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "s.h5")])
     assert done.exit_code == 0, done.output
     with open_store(tmp_path / "s.h5") as store:

@@ -34,6 +34,8 @@ from tests.extract.runs import extract, make_dataset
         (["--device", "cuda:99"], "cannot be used"),
         (["--videos", "nowhere"], "no folder"),
         (["--cluster-options", "site.toml"], "--cluster-options needs --cluster"),
+        (["--runtime", "onnx"], "--runtime takes auto, torch or openvino, got 'onnx'"),
+        (["--runtime", "openvino", "--compile"], "--compile compiles networks of torch"),
         (["--backbone", "i3d-r50", "--clip-length", "1"], "takes clips of 2 frames or more, got 1"),
     ],
 )
@@ -64,6 +66,36 @@ def test_precision(monkeypatch, asked, backbone, device, processor, gpu, expecte
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
     monkeypatch.setattr(settle, "choose_device", lambda name: name)
     assert settle.choose_precision(asked, get_spec(backbone), device) == expected
+
+
+@pytest.mark.parametrize(
+    "options, backbone, precision, version, has_bfloat16, expected",
+    [
+        ({}, "i3d", "float32", "2026.4.1", False, "openvino"),
+        ({}, "i3d", "bfloat16", "2026.4.1", True, "openvino"),
+        ({}, "i3d", "bfloat16", "2026.4.1", False, "torch"),
+        ({}, "i3d", "float32", None, True, "torch"),
+        ({}, "slowfast-r50", "float32", "2026.4.1", True, "torch"),
+        ({"device": "cuda:1"}, "i3d", "float32", "2026.4.1", True, "torch"),
+        ({"compile": True}, "i3d", "float32", "2026.4.1", True, "torch"),
+        ({"runtime": "torch"}, "i3d", "float32", "2026.4.1", True, "torch"),
+        ({"runtime": "openvino"}, "slowfast-r50", "float32", "2026.4.1", True, "openvino"),
+        ({"runtime": "openvino"}, "i3d", "float32", None, True, "the package openvino is not installed"),
+        ({"runtime": "openvino"}, "i3d", "bfloat16", "2026.4.1", False, "does not compute in bfloat16"),
+        ({"runtime": "openvino", "device": "cuda:1"}, "i3d", "float32", "2026.4.1", True, "not on cuda:1"),
+    ],
+)
+def test_runtime(monkeypatch, options, backbone, precision, version, has_bfloat16, expected):
+    """`auto` is OpenVINO where it can be used and the backbone is proven; by its name it is used or the reason is given."""
+    monkeypatch.setattr(settle, "openvino_version", lambda: version)
+    monkeypatch.setattr(settle, "has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(settle, "choose_device", lambda name: "cpu" if name == "auto" else name)
+    choose = lambda: settle.choose_runtime(RunOptions(**options), get_spec(backbone), precision)  # noqa: E731
+    if expected in ("torch", "openvino"):
+        assert choose() == expected
+    else:
+        with pytest.raises(ExtractError, match=f"--runtime openvino cannot be used: .*{expected}"):
+            choose()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ def test_predictions_of_the_classifier(tmp_path):
         "--weights",
         "random",
         "--show-pred",
+        "--runtime",
+        "torch",
     ]
     done = CliRunner().invoke(main, [*call, "--backbone", "resnet50", "--out", str(tmp_path / "s.h5")])
     assert done.exit_code == 0, done.output

@@ -1,0 +1,142 @@
+"""Networks run by OpenVINO give torch's numbers, the same bits from the cache, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from longtake.extract.backbones import TABLE, build, compiled_cache, get_spec
+from longtake.extract.backbones.openvino import converted, example_clips
+from longtake.extract.backbones.runtime import FLOAT32_BOUND
+from longtake.extract.backbones.spec import Network
+from longtake.extract.errors import NotConverted
+from longtake.extract.preprocessing import FrameRule, SoundRule
+from tests.extract.backbones.inputs import inputs
+from tests.processor import needs_bfloat16
+
+openvino = pytest.importorskip("openvino")
+SPEC = replace(get_spec("i3d"), dim=4, frames=FrameRule(16, 16, 16, (127.5,) * 3, (127.5,) * 3))
+
+
+def tiny(features=None, spec=SPEC):
+    """A network of one convolution behind the machinery of the real ones."""
+    from longtake.extract.backbones.frozen import Backbone
+
+    def made():
+        network = Network(
+            lambda num_classes: torch.nn.Conv3d(3, 4, 3),
+            features=features or (lambda network, pictures: network(pictures).relu().mean(dim=(2, 3, 4))),
+        )
+        backbone = Backbone(spec, network, precision="float32", device="cpu")
+        backbone.init_random(0)
+        return backbone
+
+    return made
+
+
+def convert(make, precision="float32", batch_size=3, notes=None, **facts):
+    return converted(
+        make().spec, make, precision=precision, batch_size=batch_size, length=4, facts=facts,
+        on_note=(notes if notes is not None else []).append,
+    )  # fmt: skip
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
+
+
+def clips(seed: int, size: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (size, 4, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
+def test_the_cache_gives_the_same_bits(precision, monkeypatch):
+    """A second start reads the network, makes none in torch, and gives what the first gave, in whatever place of a batch."""
+    notes: list[str] = []
+    first = convert(tiny(), precision, notes=notes)
+    expected = first.forward(clips(1))
+    apart = relative(expected, tiny()().forward(clips(1)))
+    assert apart <= FLOAT32_BOUND if precision == "float32" else FLOAT32_BOUND < apart < 0.01
+    assert len(notes) == 1 and "once" in notes[0]
+    monkeypatch.setattr("longtake.extract.backbones.openvino.convert", None)
+    again = converted(SPEC, lambda: pytest.fail("no network of torch is needed"), precision=precision, batch_size=3,
+                      length=4, facts={}, on_note=notes.append)  # fmt: skip
+    assert torch.equal(again.forward(clips(1)), expected) and len(notes) == 1
+    assert torch.equal(again.forward(clips(1).flip(0)), expected.flip(0)), "whatever the place in the batch"
+    mixed = torch.cat([clips(1)[:1], clips(2)[1:]])
+    assert torch.equal(again.forward(mixed)[0], expected[0]), "whatever the neighbours"
+
+
+def test_other_facts_are_other_files_and_corrupt_ones_are_made_again():
+    notes: list[str] = []
+    for facts in ({"weights": "a"}, {"weights": "b"}, {"weights": "a"}):
+        convert(tiny(), notes=notes, **facts)
+    assert len(notes) == 2
+    convert(tiny(), batch_size=2, notes=notes, weights="a")
+    assert len(notes) == 3
+    for path in compiled_cache.folder().iterdir():
+        compiled_cache.write(path, b"no network, under a checksum that fits")
+    found = convert(tiny(), notes=notes, weights="a")
+    assert len(notes) == 4
+    assert relative(found.forward(clips(1)), tiny()().forward(clips(1))) <= FLOAT32_BOUND
+
+
+def test_a_network_that_goes_by_the_values_is_refused():
+    """Traced with one input it would take the same branch for all others."""
+
+    def features(network, pictures):
+        return network(pictures if float(pictures.mean()) > 0 else -pictures).mean(dim=(2, 3, 4))
+
+    with pytest.raises(NotConverted, match="i3d cannot be run by OpenVINO: it cannot be converted"):
+        convert(tiny(features))
+
+
+def test_wrong_numbers_are_refused_and_not_kept(monkeypatch):
+    make = tiny()
+    backbone = make()
+    monkeypatch.setattr(backbone, "forward", lambda clips: torch.ones(len(clips), 4))
+    with pytest.raises(NotConverted, match="differs from torch by"):
+        converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={})
+    assert not compiled_cache.folder().exists()
+    monkeypatch.setattr(backbone, "forward", lambda clips: torch.full((len(clips), 4), float("nan")))
+    with pytest.raises(NotConverted, match="differs from torch by nan"):
+        converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={})
+
+
+def test_batches_of_another_shape_and_sound_of_many_lengths():
+    found = convert(tiny())
+    with pytest.raises(ValueError, match=r"compiled for torch.uint8 \(3, 4, 16, 16, 3\), got torch.uint8 \(2, 4"):
+        found.forward(clips(1, 2))
+    sound = replace(SPEC, name="samples", frames=SoundRule(16_000, 1, 100, 0.0, 1.0, banks="none"))
+    with pytest.raises(NotConverted, match="samples cannot be run by OpenVINO: its clips of sound have different"):
+        example_clips(sound, 2, 4)
+
+
+PROVEN = [name for name in TABLE if name != "numbers" and get_spec(name).openvino]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROVEN)
+def test_backbones_that_auto_runs_by_openvino(name):
+    """The conformance of a spec with `openvino=True`: torch's numbers in float32, its stated error in bfloat16, and bits that do not depend on
+    the place in a batch."""
+    torch.set_num_threads(1)
+    spec = get_spec(name)
+    if isinstance(spec.frames, SoundRule):
+        spec = replace(spec, frames=replace(spec.frames, num_frames=spec.frames.num_frames // 8))
+    given = inputs(spec, 2)
+    if not isinstance(spec.frames, SoundRule):
+        spec = replace(spec, frames=replace(spec.frames, crop_height=given.shape[2], crop_width=given.shape[3]))
+    backbone = build(spec)
+    backbone.init_random(0)
+    expected = backbone.forward(given)
+    for precision, bound in (("float32", FLOAT32_BOUND), ("bfloat16", spec.bfloat16_error or 0.015)):
+        if precision == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            continue
+        length = given.shape[1]
+        run = converted(spec, lambda: backbone, precision=precision, batch_size=2, length=length, facts={}).forward
+        found = run(given)
+        assert relative(found, expected) <= bound
+        assert torch.equal(run(given.flip(0)), found.flip(0))
