@@ -119,8 +119,8 @@ def converted(
         except RuntimeError:  # whole, but OpenVINO cannot read it
             if path is not None:
                 compiled_cache.remove(path)
-    on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes up to a minute")
     backbone = make()
+    on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes up to a minute")
     network = convert(backbone, example, precision)
     # The same bytes that the next start reads, so that both give the same bits.
     run = Run(spec.name, network, example, precision)
