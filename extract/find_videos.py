@@ -35,6 +35,12 @@ def index_by_stem(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def videos_in(folder: Path) -> list[Path]:
+    """The videos of a folder by their names, in order, without those of its subfolders."""
+    names = sorted(name for same in index_by_stem(folder).values() for name in same)
+    return [folder / name for name in names if not _is_sidecar(name)]
+
+
 def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -> Path:
     """The row's own path, or the one video of that stem. Raises `VideoMissing`, and `OSError` for what is not a file."""
     if row.path is not None:

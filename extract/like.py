@@ -1,10 +1,11 @@
-"""Extract one video by the recipe of existing features, so that a head trained on those can score it."""
+"""Extract video files by the recipe of existing features, so that a head trained on those can score it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from longtake.extract.preprocessing import ClipRule, SoundRule
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import write_store
-from longtake.features.types import FAILED, FeatureHeader, canonical_json
+from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, canonical_json
 from longtake.manifests.pretrained import TABLE as REGISTERED
 from longtake.manifests.table import ManifestRow, check_video_id
 from longtake.progress import Progress
@@ -36,22 +37,24 @@ from longtake.progress import Progress
 
 def extract_like(
     headers: Sequence[FeatureHeader],
-    video: Path,
+    videos: Sequence[Path],
     out: Path,
     *,
     dataset: str = "",
     weights: Sequence[str] = (),
     device: str = AUTO,
     runtime: str = AUTO,
-) -> None:
-    """Write a store at `out` with one video's features, one stream for each header, extracted as the header says.
+) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Write a store at `out` with the features of video files, one stream for each header, extracted as the header says. Returns the id of
+    each video in it, which is the name of its file where that is possible, and the reason of each video that failed.
 
     `weights` is what `extract run --weights` takes; without it, the header's own are used where they are registered. The
-    stream carries the recipe that was really used, which the caller compares. Raises `LongtakeError` when the video cannot be
+    stream carries the recipe that was really used, which the caller compares. Raises `LongtakeError` when no video can be
     read or the weights cannot be loaded.
     """
-    if not video.exists():
-        raise ExtractError(f"no video at {video}")
+    for video in videos:
+        if not video.exists():
+            raise ExtractError(f"no video at {video}")
     specs = [_spec_like(header) for header in headers]
     asked = choose_weights(specs, weights)
     decoder = next((name for name in DECODERS if (headers[0].decoder or "").startswith(name)), RunOptions.decoder)
@@ -81,22 +84,49 @@ def extract_like(
                 raise
             warnings.warn(f"{error}; torch runs it", LongtakeWarning, stacklevel=2)
             extractors.append(settle(spec, rule, wanted, replace(options, runtime=TORCH))[1]())
-    video_id = video.stem
-    try:
-        check_video_id(video_id)
-    except ManifestError:
-        video_id = "video"
-    job = Job(ManifestRow(video_id, path=video.name), tuple(extractors))
+    ids = _ids(videos)
+    by_id = {video_id: video for video, video_id in ids.items()}
+    jobs = [
+        Job(ManifestRow(video_id, path=str(video.absolute())), tuple(extractors)) for video, video_id in ids.items()
+    ]
+    found: dict[str, Mapping[FeatureHeader, VideoFeatures]] = {}
+    failed: dict[Path, str] = {}
     with Progress(None, "clip") as progress:
-        count = lambda name, num_done, num_clips: progress.at(num_done, num_clips, video.name)  # noqa: E731
-        (extracted,) = run_jobs([job], Files(video.parent, {}, get_decoder(decoder)), on_clips=count)
-    streams = []
-    for header, found in extracted.features.items():
-        if found.record.status == FAILED:
-            raise ExtractError(f"{video} gives no features ({found.record.error_stage}): {found.record.error_message}")
-        streams.append(StreamPlan(header, found.features.dtype, [StreamItem.of(found)]))
-    labels = Labels((video_id,), ("",), ("",), (), np.zeros((1, 0)))
-    write_store(out, dataset=dataset or video_id, card=None, labels=labels, streams=streams)
+
+        def at(video_id: str, num_done: int, num_clips: int) -> None:
+            progress.at(num_done, num_clips, f"{video_id}, video {1 + len(found)} of {len(jobs)}")
+
+        for extracted in run_jobs(jobs, Files(Path(), {}, get_decoder(decoder)), on_clips=at):
+            for record in (one.record for one in extracted.features.values()):
+                found[record.video_id] = extracted.features
+                if record.status == FAILED:
+                    video = by_id[record.video_id]
+                    failed[video] = f"gives no features ({record.error_stage}): {record.error_message}"
+    scored = {video: video_id for video, video_id in ids.items() if video not in failed}
+    if not scored:
+        raise ExtractError("\n".join(f"{video} {why}" for video, why in failed.items()))
+    streams = [
+        StreamPlan(header, one.features.dtype, [StreamItem.of(found[video_id][header]) for video_id in scored.values()])
+        for header, one in found[next(iter(scored.values()))].items()
+    ]
+    names = tuple(scored.values())
+    unknown = ("",) * len(names)
+    labels = Labels(names, unknown, unknown, (), np.zeros((len(names), 0)))
+    write_store(out, dataset=dataset or names[0], card=None, labels=labels, streams=streams)
+    return scored, failed
+
+
+def _ids(videos: Sequence[Path]) -> dict[Path, str]:
+    """The names of files without their endings; a number where that is no id, or another video has it."""
+    found: dict[Path, str] = {}
+    for video in videos:
+        try:
+            stem = check_video_id(video.stem)
+        except ManifestError:
+            stem = "video"
+        others = set(found.values())
+        found[video] = next(name for n in count(1) if (name := stem if n == 1 else f"{stem}-{n}") not in others)
+    return found
 
 
 def _specs(own: BackboneSpec) -> Iterator[BackboneSpec]:

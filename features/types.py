@@ -117,6 +117,12 @@ class FeatureHeader:
         """`backbone@recipe_id`, as stores and messages name the stream of these features."""
         return f"{self.backbone}@{self.recipe_id}"
 
+    @property
+    def times_known(self) -> bool:
+        """Whether the times of clips are those of the video. Imported features whose rule is unknown have a second for each clip instead."""
+        rule = self.clip_length, self.clip_stride, self.fps
+        return not self.origin.startswith("imported") or None not in rule
+
     def differences(self, other: FeatureHeader) -> dict[str, tuple[object, object]]:
         """Field -> (ours, theirs), for messages that explain why two streams may not be mixed. Like the recipe id, it takes 25 and 25.0
         for different."""

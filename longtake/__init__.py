@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from longtake.features.types import FeatureHeader
     from longtake.train.protocol.options import Options
     from longtake.train.runs.fit import Run, fit
-    from longtake.train.runs.predict import Prediction, Predictions, predict
+    from longtake.train.runs.predict import predict
+    from longtake.train.runs.prediction import Prediction, Predictions
 
 _NAMES = {
     "longtake.errors": ("LongtakeError", "LongtakeWarning"),
@@ -23,7 +24,8 @@ _NAMES = {
     "longtake.features.types": ("FeatureHeader",),
     "longtake.train.protocol.options": ("Options",),
     "longtake.train.runs.fit": ("Run", "fit"),
-    "longtake.train.runs.predict": ("Prediction", "Predictions", "predict"),
+    "longtake.train.runs.predict": ("predict",),
+    "longtake.train.runs.prediction": ("Prediction", "Predictions"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 # Written out, because type checkers read it.

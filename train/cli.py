@@ -286,7 +286,13 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
 @main.command()
 @run_option
 @store_option(help="Store of the videos; labels are not needed.")
-@click.option("--video", type=PATH, help="A video file; needs the extract extra.")
+@click.option(
+    "--video",
+    "videos",
+    type=PATH,
+    multiple=True,
+    help="A video file, a folder of them, or a pattern such as 'new/*.mp4'; may be repeated. Needs the extract extra.",
+)
 @click.option("--only", multiple=True, metavar="ID", help="Of a store: only this video; may be repeated.")
 @click.option("--category", help="Which heads of the run, for videos whose category the store does not have.")
 @click.option(
@@ -317,13 +323,21 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
     metavar="WIDTH",
     help="Give no score where its interval is wider than this, in judges' units.",
 )
-@click.option("--overlay", type=PATH, help="Of a video: write it there, with attention and score.")
+@click.option(
+    "--overlay", type=PATH, help="Of a video: write it there, with attention and score; of several, to this folder."
+)
+@click.option(
+    "--html",
+    type=PATH,
+    help="Of a video: write a page about it, for people who train and judge; of several, to this folder.",
+)
+@click.option("--compare", type=PATH, metavar="VIDEO", help="With --html: another video, side by side.")
 @click.option("--csv", "csv_path", type=PATH, help="Also write the scores there.")
 @json_option
 def predict(
     run_folder: Path,
     store_path: Path | str | None,
-    video: Path | None,
+    videos: tuple[Path, ...],
     csv_path: Path | None,
     as_json: bool,
     **how: Any,
@@ -332,21 +346,31 @@ def predict(
 
     Features of another recipe than the run was trained on are refused.
 
-    Example: train predict --run runs/rg-gslm --video routine.mp4 --category Ball --overlay scored.mp4
+    Exit status 1 when some videos failed; the others are scored.
+
+    Example: train predict --run runs/rg-gslm --video routine.mp4 --category Ball --html routine.html
     """
-    if (store_path is None) == (video is None):
+    if (store_path is None) == (not videos):
         raise click.UsageError("name what to score with either --features STORE or --video FILE")
-    if video is None and (how["overlay"] or how["weights"]):
-        raise click.UsageError("--overlay and --weights go with --video")
-    if video is not None and how["only"]:
+    of_files = [name for name in ("overlay", "html", "weights") if how[name]]
+    if not videos and of_files:
+        raise click.UsageError(f"--{' and --'.join(of_files)} {'goes' if len(of_files) == 1 else 'go'} with --video")
+    if how["compare"] and not how["html"]:
+        raise click.UsageError("--compare goes with --html: it puts another video on the page")
+    if videos and how["only"]:
         raise click.UsageError("--only goes with --features: it names videos of a store")
     from longtake.train.runs import predict as predicting
+    from longtake.train.runs.show_predictions import format_predictions, write_scores
 
-    found = predicting.predict(run_folder, features=store_path, video=video, **how)
+    found = predicting.predict(run_folder, features=store_path, video=videos or None, **how)
     if csv_path:
-        predicting.write_scores(csv_path, found)
-    drawn = f"\n{how['overlay']}: the scored video" if how["overlay"] else ""
-    print_result(as_json, [asdict(one) for one in found], lambda: predicting.format_predictions(found) + drawn)
+        write_scores(csv_path, found)
+    made = {"overlay": "the scored video", "html": "the page; open it in a browser"}
+    written = "".join(f"\n{how[name]}: {what}" for name, what in made.items() if how[name])
+    print_result(as_json, [asdict(one) for one in found], lambda: format_predictions(found) + written)
+    for failure in found.failures:
+        echo(f"failed: {failure.video} {failure.message}", err=True)
+    sys.exit(1 if found.failures else 0)
 
 
 @main.command()

@@ -71,17 +71,18 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
     # Encoders of 4:2:0 take even sizes only.
     width, height = (side - side % 2 for side in resized(info.width, info.height, short))
     rule = FrameRule(short, height, width, (0.0,) * 3, (1.0,) * 3)
-    panel = Panel(width, tracks)
+    panel = Panel(width, tracks) if tracks else None
     with av.open(file_url(out), "w", format="mp4") as target, open_media(info.path) as source:
         stream = target.add_stream("libx264", rate=Fraction(info.timeline.fps or 25).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width, height + panel.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height + (panel.height if panel else 0), "yuv420p"
         stream.codec_context.time_base = CLOCK
         stream.options = {"crf": "23", "preset": "veryfast"}
         sound = _Sound(source, target, info)
         everything = set(range(len(info.timeline)))
         for index, pictures in decoder.pictures(info, {rule: everything}, num_threads=0):
             seconds = float(info.timeline.seconds[index])
-            frame = av.VideoFrame.from_ndarray(np.concatenate([pictures[rule], panel.at(seconds)]), format="rgb24")
+            picture = np.concatenate([pictures[rule], panel.at(seconds)]) if panel else pictures[rule]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
             target.mux(stream.encode(frame))
             sound.copy_until(seconds)

@@ -22,11 +22,15 @@ from longtake.manifests.table import ManifestRow
 SHORT_SIDE = 120
 
 
-def thumbnails(folder: Path, video_id: str, source_name: str, seconds: Sequence[float]) -> list[bytes]:
+def thumbnails(
+    folder: Path, video_id: str, source_name: str, seconds: Sequence[float], short_side: int = SHORT_SIDE
+) -> list[bytes]:
     """A JPEG of the frame shown at each of `seconds`, which ascend. Raises `VideoError` for a missing or corrupt file."""
     path = _find(folder, video_id, Path(source_name).name)
     decoder = get_decoder("pyav")
-    return with_true_times(partial(decoder.probe, path), lambda info: _small(decoder, info, np.asarray(seconds)))
+    return with_true_times(
+        partial(decoder.probe, path), lambda info: _small(decoder, info, np.asarray(seconds), short_side)
+    )
 
 
 def _find(folder: Path, video_id: str, name: str) -> Path:
@@ -39,10 +43,10 @@ def _find(folder: Path, video_id: str, name: str) -> Path:
     return below[0] if len(below) == 1 else find_video(ManifestRow(video_id), folder, index_by_stem(folder))
 
 
-def _small(decoder: Decoder, info: VideoInfo, seconds: np.ndarray) -> list[bytes]:
+def _small(decoder: Decoder, info: VideoInfo, seconds: np.ndarray, short_side: int) -> list[bytes]:
     wanted = info.timeline.shown_at(seconds)
-    width, height = resized(info.width, info.height, SHORT_SIDE)
-    rule = FrameRule(SHORT_SIDE, height, width, (0.0,) * 3, (1.0,) * 3)
+    width, height = resized(info.width, info.height, short_side)
+    rule = FrameRule(short_side, height, width, (0.0,) * 3, (1.0,) * 3)
     found = {}
     for index, pictures in decoder.pictures(info, {rule: set(wanted.tolist())}, num_threads=0):
         file = BytesIO()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from longtake.extract.errors import (
     ExtractError,
 )
-from longtake.extract.like import extract_like
+from longtake.extract.like import _ids, extract_like
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
 from longtake.files import file_sha256
@@ -36,7 +37,7 @@ def test_a_recipe_from_an_untrusted_file(tmp_path, numbers_backbone, change, wor
     """A checkpoint says how to make the features of a new video, and may contain anything."""
     header = replace(HEADER, **change)
     with pytest.raises(ExtractError, match=words):
-        extract_like([header], write_video(tmp_path / "a.mp4", 12), tmp_path / "a.h5", weights=["random"])
+        extract_like([header], [write_video(tmp_path / "a.mp4", 12)], tmp_path / "a.h5", weights=["random"])
 
 
 def test_networks_of_libraries_are_extracted_again_by_their_recipe(tmp_path):
@@ -52,7 +53,7 @@ def test_networks_of_libraries_are_extracted_again_by_their_recipe(tmp_path):
     first = store.stream("torchvision/squeezenet1_1")
     assert first.header.dim == 512 and first.header.weights == "random:0" and first.header.weights_random
     assert "configuration" in store.stream("hf:net").header.preprocessing
-    extract_like([first.header], tmp_path / "videos" / "v0.mp4", tmp_path / "again.h5")
+    extract_like([first.header], [tmp_path / "videos" / "v0.mp4"], tmp_path / "again.h5")
     assert open_store(tmp_path / "again.h5").stream().header.recipe_id == first.header.recipe_id
     run("run", *call[2:], "--out", tmp_path / "own.h5")
     header = open_store(tmp_path / "own.h5").stream("hf:net").header
@@ -101,11 +102,16 @@ def test_features_of_openvino_in_bfloat16_are_made_by_openvino(tmp_path, numbers
         out = tmp_path / f"{runtime}.h5"
         run("run", *call, "--precision", "bfloat16", "--runtime", runtime, "--out", out)
         header = open_store(out).stream().header
-        extract_like([header], video, tmp_path / "again.h5")
+        extract_like([header], [video], tmp_path / "again.h5")
         again = open_store(tmp_path / "again.h5").stream()
         assert again.header.recipe_id == header.recipe_id
         assert (again.read("a").features == open_store(out).stream().read("a").features).all()
         with pytest.raises(
             ExtractError, match=f"--runtime {other}: the features of numbers were extracted in bfloat16"
         ):
-            extract_like([header], video, tmp_path / "again.h5", runtime=other)
+            extract_like([header], [video], tmp_path / "again.h5", runtime=other)
+
+
+def test_each_video_has_an_id_of_its_own():
+    videos = [Path(name) for name in ("a/v.mp4", "b/v.mp4", "c/v.avi", "a<b.mp4", "x/v-2.mp4")]
+    assert list(_ids(videos).values()) == ["v", "v-2", "v-3", "video", "v-2-2"]

@@ -74,7 +74,10 @@ def test_a_video_scores_as_its_features_do(lab, head):
         run(train, "predict", "--run", lab / head, "--features", lab / "lamps.h5", "--only", "v09", "--json")
     )
     call = ("predict", "--run", lab / head, "--video", lab / "videos" / "v09.mp4")
-    assert json.loads(run(train, *call, "--json")) == stored
+    scored = json.loads(run(train, *call, "--json"))
+    # Of a file, nothing is known but its pictures and its sound.
+    assert scored[0]["learnt_by"] is None and scored[0]["judges"] is None and stored[0]["learnt_by"] == 0
+    assert [{**one, **{name: stored[0][name] for name in ("learnt_by", "judges")}} for one in scored] == stored
     assert stored[0]["category"] == "Lamp" and len(stored[0]["timeline"]["start_seconds"]) == 4
 
 
@@ -94,7 +97,7 @@ def test_overlay(lab, tmp_path, name, has_sound):
 
 
 def test_the_score_so_far_ends_as_the_score(lab):
-    from longtake.train.runs.predict import predict_video
+    from longtake.train.runs.predict_files import predict_video
 
     (found,) = predict_video(lab / "gdlt", lab / "videos" / "v10.mp4", running=True)
     assert len(found.timeline.running) == len(found.timeline.start_seconds) == 5
@@ -110,7 +113,7 @@ def test_what_is_refused(lab, tmp_path, monkeypatch):
     video = lab / "videos" / "v01.mp4"
     assert "did you mean Lamp?" in run(train, *call, video, "--category", "Lamps", status=2)
     assert "either --features STORE or --video" in run(train, *call, video, "--features", lab / "lamps.h5", status=2)
-    assert "go with --video" in run(
+    assert "goes with --video" in run(
         train, "predict", "--run", lab / "ridge", "--features", "s.h5", "--overlay", "o.mp4", status=2
     )
     other = run(train, *call, video, "--weights", "random:7", status=2)

@@ -97,3 +97,10 @@ def test_texts_by_group():
 
 def test_a_rate_that_is_written_otherwise_is_named():
     assert set(header(fps=25).differences(header(fps=25.0))) == {"fps"}
+
+
+def test_times_of_imported_clips_are_known_with_their_whole_rule():
+    known = FeatureHeader("b", "video", 4, "w", None, False, 16, 8, "drop", 25.0, origin="imported: tree")
+    assert known.times_known
+    assert not any(replace(known, **{name: None}).times_known for name in ("clip_length", "clip_stride", "fps"))
+    assert replace(known, fps=None, origin="extracted").times_known, "every frame of the file"

@@ -51,7 +51,9 @@ class RoutineScore:
     limits: tuple[float, float] | None = None
     """Lowest and highest score that there can be; None where they are not stated."""
     known: Sequence[KnownRoutine] = ()
-    """Without the routine itself."""
+    """All that the heads were tested on; this routine may be one of them."""
+    video_id: str = ""
+    """Of this routine."""
     grades: Sequence[float] = ()
     """Weight of each grade, worst first, summing to 1; empty for a head without grades."""
     shares: Sequence[float] = ()
@@ -60,6 +62,11 @@ class RoutineScore:
     """The attention of each grade, worst first, over the clips."""
     notes: Sequence[str] = ()
     """Further sentences that a reader needs, such as that the heads learnt from this routine."""
+
+    @property
+    def others(self) -> list[KnownRoutine]:
+        """The known routines but this one."""
+        return [one for one in self.known if one.video_id != self.video_id]
 
     def __post_init__(self) -> None:
         lengths = {len(row) for row in (self.shares, *self.by_grade) if len(row)}

@@ -35,6 +35,8 @@ class ShownRoutine:
     scores: Sequence[ShownScore]
     moments: Sequence[tuple[str, float | None, str]]
     """(text, start in seconds, address of its picture)"""
+    poster: str
+    """Address of the picture that the player shows first; may be empty."""
     video_text: str
     """The video inside the page as base64; empty where it is elsewhere."""
 
@@ -72,6 +74,7 @@ def shown(routine: Routine) -> ShownRoutine:
             (words.when(routine, clip), routine.times[clip][0] if routine.times else None, pictures.get(clip, ""))
             for clip in found
         ],
+        next(iter(pictures.values()), ""),
         b64encode(routine.video_bytes).decode(),
     )
 

@@ -28,7 +28,7 @@ def range_of(score: RoutineScore) -> Range | None:
     """None where there is no score, or nothing to compare it with."""
     if score.predicted is None:
         return None
-    values = [score.predicted, *(one.judges for one in score.known)]
+    values = [score.predicted, *(one.judges for one in score.others)]
     values += [score.interval.low, score.interval.high] if score.interval else []
     values += [score.judges] if score.judges is not None else []
     if score.limits is None and len(set(values)) < 2:
@@ -43,6 +43,6 @@ def range_of(score: RoutineScore) -> Range | None:
     interval = (at(score.interval.low), at(score.interval.high) - at(score.interval.low)) if score.interval else None
     return Range(
         low, high, score.limits == (low, high), at(score.predicted), interval,
-        sorted({round(at(one.judges), 4) for one in score.known}),
+        sorted({round(at(one.judges), 4) for one in score.others}),
         None if score.judges is None else at(score.judges),
     )  # fmt: skip

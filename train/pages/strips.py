@@ -9,6 +9,8 @@ import numpy as np
 
 MOST_CELLS = 480
 """Narrower cells would not be seen; clips that share a cell show the strongest of them."""
+FULL_HEAT = 4
+"""Full colour is at least this many times the attention that each clip would have if all had the same."""
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 """Distances of the marks of an axis that may be shown, in seconds."""
 
@@ -20,7 +22,7 @@ class Cell:
     left: float
     width: float
     heat: float
-    """0 to 1, of the strongest clip of all rows."""
+    """0 to 1; 1 is the strongest clip of all rows where it stands out, see `FULL_HEAT`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def strip(
     starts = spans[:, 0]
     # Clips may overlap or leave gaps: each counts until the next one begins.
     ends = np.minimum(spans[:, 1], np.append(starts[1:], last))
-    highest = float(values.max()) or 1.0
+    # Where attention is nearly even, the strip is pale and even: no clip is dark for a small difference.
+    highest = max(float(values.max()), FULL_HEAT * float(values.sum(axis=1).max()) / count) or 1.0
     shown = [(name, _cells(row / highest, starts, ends, first, last - first)) for name, row in zip(names, values)]
     if len(times):
         return Strip(shown, _clock_ticks(first, last, num_ticks), first, last, label)

@@ -48,14 +48,15 @@ def in_ten(share: float) -> str:
 
 def place(score: RoutineScore) -> str:
     """The rank among the known routines, by their judges' scores."""
-    if not score.known or score.predicted is None:
+    others = score.others
+    if not others or score.predicted is None:
         return ""
-    judged, total = [one.judges for one in score.known], len(score.known) + 1
-    text = f"Among the {len(score.known)} known routines and this one, it would be in place {_rank(judged, score.predicted)} of {total}"
+    judged, total = [one.judges for one in others], len(others) + 1
+    text = f"Among the {len(others)} other known routines and this one, it would be in place {_rank(judged, score.predicted)} of {total}"
     if score.interval is not None:
         best, worst = _rank(judged, score.interval.high), _rank(judged, score.interval.low)
         text += f"; by the expected range, in any place from {best} to {worst}" if best < worst else ""
-    return text + "." + (f" They are few: {few(len(score.known))}." if len(score.known) < FEW else "")
+    return text + "." + (f" They are few: {few(len(others))}." if len(others) < FEW else "")
 
 
 def few(count: int) -> str:

@@ -25,7 +25,8 @@ from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import load_run
 from longtake.train.runs.patterns import own_categories, patterns_of
-from longtake.train.runs.predict import Prediction, predict_run
+from longtake.train.runs.predict_store import predict_run
+from longtake.train.runs.prediction import Prediction
 from longtake.train.runs.records import number, read_run
 from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, notes, read_predictions, undefined_note
 from longtake.train.runs.tensorboard import logged_models, read_log

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
-from longtake.train.runs.predict import predict_run
+from longtake.train.runs.predict_store import predict_run
 from tests.calls import invoke
 from tests.train.planted import planted_store
 

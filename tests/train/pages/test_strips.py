@@ -7,7 +7,7 @@ def test_cells_over_time():
     made = strip(["a"], [[0.2, 0.8]], [(1.0, 3.0), (2.0, 5.0)], "attention")
     ((name, cells),) = made.rows
     assert name == "a" and (made.start_seconds, made.end_seconds) == (1.0, 5.0)
-    assert [(one.left, one.width, one.heat) for one in cells] == [(0, 0.25, 0.25), (0.25, 0.75, 1)]
+    assert [(one.left, one.width, one.heat) for one in cells] == [(0, 0.25, 0.1), (0.25, 0.75, 0.4)]
     assert [text for _, text in made.ticks] == ["0:01", "0:02", "0:03", "0:04"]
 
 
@@ -24,8 +24,14 @@ def test_unknown_times_are_clip_numbers():
 
 
 def test_all_rows_have_one_scale():
-    rows = strip(["a", "b"], [[0.1, 0.1], [0.4, 0.0]], (), "attention").rows
-    assert [[one.heat for one in cells] for _, cells in rows] == [[0.25, 0.25], [1.0, 0.0]]
+    rows = strip(["a", "b"], [[0.1] * 10, [0.8, *[0.2 / 9] * 9]], (), "attention").rows
+    (_, first), (_, second) = rows
+    assert second[0].heat == 1 and first[0].heat == pytest.approx(0.125)
+
+
+def test_even_attention_is_pale():
+    ((_, cells),) = strip([""], [[0.1] * 10], (), "attention").rows
+    assert {one.heat for one in cells} == {0.25}
 
 
 def test_of_many_clips_the_strongest_are_seen():

@@ -22,6 +22,7 @@ def test_the_place_among_known_routines():
     assert "in place 3 of 11" in said and "any place from 1 to 5" in said
     assert "with 10 routines, a place says little" in said
     assert "little" not in words.place(score()) and words.place(score(known=())) == ""
+    assert "of 10" in words.place(score(known=others, video_id="12")), "this routine is one of them"
 
 
 def test_grades_in_words():

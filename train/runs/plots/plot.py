@@ -23,7 +23,7 @@ from longtake.train.runs.patterns import own_categories, patterns_of
 from longtake.train.runs.plots import draw
 from longtake.train.runs.plots.board import BOARD, board_rows
 from longtake.train.runs.plots.style import WIDTHS, paper_style, require_format, write_figure
-from longtake.train.runs.predict import predict_run
+from longtake.train.runs.predict_store import predict_run
 from longtake.train.runs.records import RunConfig, RunMetrics, read_run
 from longtake.train.runs.tables import by_video, few_mark, read_predictions, shown_interval
 from longtake.train.uncertainty import Interval
