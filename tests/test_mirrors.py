@@ -45,6 +45,7 @@ OF_SEVERAL_MODULES = {
     "tests/train/heads/test_conformance.py": "conformance of every head",
     "tests/train/heads/test_extend.py": "a head of the user's own",
     "tests/train/heads/test_golden.py": "heads against outputs of the published code",
+    "tests/train/heads/test_other_settings.py": "heads against the published code at other settings",
 }
 
 

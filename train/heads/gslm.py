@@ -76,7 +76,7 @@ class GSLM(Head):
     )
     Settings = GSLMSettings
     not_in_weights = ("heads",)
-    KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix"}
+    KEY_MAP = {**SHARED_KEY_MAP, "regressor2.": "score_score.linear.", "w1": "mix", "CLIP.": None}
     bfloat16 = True
 
     @classmethod

@@ -38,13 +38,17 @@ class HGCNSettings(UnitSettings, WithDefects):
     neighbours: int = 3
     """Shots at a smaller distance than this are neighbours."""
     width: int = 512
-    """Of shots; scenes have half of it, the action a quarter, as have the keys of the graphs."""
+    """Of shots; scenes have half of it, the action a quarter."""
     factor: int = 4
-    """Clips are compared in a width of theirs divided by this."""
+    """Clips, shots and scenes are compared in a width of theirs divided by this."""
     groups: int = 1
     """Of all layers, which see as many parts of their input each by itself."""
     motion: bool = True
     """The third graph, which relates each scene to those before it."""
+    refine: bool = True
+    """The first graph. False makes each clip a shot by itself."""
+    construct: bool = True
+    """The second graph. False makes each shot a scene by itself; the score is then the mean over these, times `scenes`."""
 
     def __post_init__(self) -> None:
         require_at_least(self, clips=1, scenes=1, neighbours=1, groups=1, factor=1, width=4)
@@ -122,11 +126,24 @@ class ActionGraph(nn.Module):
         self.adaptive = Adaptive(inputs, width, scenes, groups) if motion else None
         self.layer = GroupedLinear(inputs, outputs, groups)
 
-    def forward(self, scenes: torch.Tensor) -> torch.Tensor:
+    def forward(self, scenes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """`scenes` are zero where the mask is False."""
         if self.adaptive is None:
             return torch.relu(self.layer(scenes))
-        weights = self.adaptive(scenes).float().tril().softmax(-1).to(scenes.dtype)
+        logits = self.adaptive(scenes).float().tril()
+        if mask is not None:
+            logits = logits.masked_fill(~mask[:, None], -torch.inf)
+        weights = logits.softmax(-1).to(scenes.dtype)
         return torch.relu(weights.transpose(1, 2) @ self.layer.mix(scenes) + self.layer.bias)
+
+
+def factor_in(state: Mapping[str, torch.Tensor], width: int, groups: int) -> int | None:
+    """What divides the widths in which clips, shots and scenes are compared; the smallest that does, None where nothing is compared."""
+    widths = {"state.weight": groups * (size(state, "shot.weight", 1) or 0), "scene.adaptive.conv_q.weight": width,
+              "action.adaptive.conv_q.weight": width // 2}  # fmt: skip
+    divided = {wide: size(state, name) for name, wide in widths.items() if name in state}
+    fitting = (n for n in range(1, width + 1) if all(wide // n == found for wide, found in divided.items()))
+    return next(fitting, None) if divided else None
 
 
 def at_most(clips: torch.Tensor, mask: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,12 +169,14 @@ class HGCN(Head):
         ("hgcn", "hgcn_motion", "hgcn_full_rule"),
     )  # fmt: skip
     Settings = HGCNSettings
-    not_in_weights = ("neighbours",)
+    not_in_weights = ("neighbours", "scenes")
     KEY_MAP = {
         "shot_gen.state_gen.0.": "state.",
         "shot_gen.info_trans.0.": "shot.",
+        "shot_gen.mlp.0.": "shot.",
         "scene_gen.shot_gcn.adp_adj.": "scene.adaptive.",
         "scene_gen.shot_gcn.shot_agg.0.": "scene.layer.",
+        "scene_gen.mlp.0.": "single.",
         "scene_gen.trans_gcn.adp_adj.": "assignment.adaptive.",
         "scene_gen.trans_gcn.shot_agg.0.": "assignment.layer.",
         "scene_gen.trans_gcn.S": "prior",
@@ -176,37 +195,45 @@ class HGCN(Head):
 
     @classmethod
     def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
-        width, own = size(state, "shot.weight"), size(state, "scene.adaptive.conv_q.weight", 1)
-        states, part = size(state, "state.weight"), size(state, "state.weight", 1)
-        groups = width // own if width and own else None
+        width, motion, construct = size(state, "shot.weight"), "action.adaptive.C" in state, "prior" in state
+        seen = size(state, "action.layer.weight", 1)
+        groups = width // 2 // seen if width and seen else None
         return {
-            "clips": size(state, "scene.adaptive.C"),
-            "scenes": size(state, "prior"),
+            "clips": size(state, "scene.adaptive.C") or size(state, "action.adaptive.C"),
+            "scenes": size(state, "prior") or size(state, "action.adaptive.C"),
             "width": width,
             "groups": groups,
-            "factor": part * groups // states if states and part and groups else None,
-            "motion": "action.adaptive.C" in state,
+            "factor": factor_in(state, width or 0, groups or 1),
+            "motion": motion,
+            "refine": "state.weight" in state,
+            "construct": construct,
             "judges_units": True,
         }
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
-        if dim % s.factor:
-            raise SettingsError(f"clips of {dim} values cannot be compared in a width divided by factor={s.factor}")
-        keys = s.width // 4
-        self.state = GroupedLinear(dim, dim // s.factor, s.groups)
+        if dim < s.factor or s.width < 2 * s.factor:
+            raise SettingsError(f"clips of {dim} values and width={s.width} cannot be divided by factor={s.factor}")
+        keys = s.width // s.factor
+        self.state = GroupedLinear(dim, dim // s.factor, s.groups) if s.refine else None
         self.shot = GroupedLinear(dim, s.width, s.groups)
-        self.scene = ShotGraph(s.width, keys, s.width // 2, s.clips, s.neighbours, s.groups)
-        self.assignment = ShotGraph(s.width, keys, s.scenes, s.clips, s.neighbours, groups=1)
-        self.prior = nn.Parameter(torch.ones(s.scenes, s.clips))
-        self.alpha = nn.Parameter(torch.ones(1, 1))
-        self.action = ActionGraph(s.width // 2, s.width // 8, s.width // 4, s.scenes, s.groups, s.motion)
+        if s.construct:
+            self.scene = ShotGraph(s.width, keys, s.width // 2, s.clips, s.neighbours, s.groups)
+            self.assignment = ShotGraph(s.width, keys, s.scenes, s.clips, s.neighbours, groups=1)
+            self.prior = nn.Parameter(torch.ones(s.scenes, s.clips))
+            self.alpha = nn.Parameter(torch.ones(1, 1))
+        else:
+            self.single = GroupedLinear(s.width, s.width // 2, s.groups)
+        nodes = s.scenes if s.construct else s.clips
+        self.action = ActionGraph(s.width // 2, s.width // 2 // s.factor, s.width // 4, nodes, s.groups, s.motion)
         self.mean, self.log_variance = nn.Linear(s.width // 4, 1), nn.Linear(s.width // 4, 1)
 
     def shots(self, clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(batch, n, dim)` -> `(batch, n, width)`, zero where the mask is False: clips with what distinguishes them from their neighbours
         (section III-B). Of the matrix A only the places next to the diagonal are not zero."""
         clips = clips.masked_fill(~mask[..., None], 0.0)
+        if self.state is None:
+            return torch.relu(self.shot(clips)).masked_fill(~mask[..., None], 0.0)
         states = torch.relu(self.state(clips))
         rise = torch.tanh(states[:, 1:] - states[:, :-1]).mean(-1, keepdim=True)
         mixed = clips + F.pad(rise * clips[:, 1:], (0, 0, 0, 1)) - F.pad(rise * clips[:, :-1], (0, 0, 1, 0))
@@ -217,14 +244,22 @@ class HGCN(Head):
         assigned = self.prior[:, : shots.shape[1]] + self.alpha * self.assignment(shots, mask).transpose(1, 2)
         return assigned @ self.scene(shots, mask).masked_fill(~mask[..., None], 0.0)
 
-    def scores(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of the score of each scene, `(batch, scenes)`."""
+    def scores(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Mean and deviation of the score of each scene, `(batch, scenes)`, and which of them exist; None where all do."""
         clips, mask = at_most(batch.clips, self.mask(batch), self.settings.clips)
-        action = self.action(self.scenes(self.shots(clips, mask), mask))
-        return self.mean(action)[..., 0].float(), (0.5 * self.log_variance(action)[..., 0].float()).exp()
+        shots = self.shots(clips, mask)
+        if self.settings.construct:
+            action, there = self.action(self.scenes(shots, mask)), None
+        else:
+            there = mask
+            action = self.action(torch.relu(self.single(shots)).masked_fill(~mask[..., None], 0.0), mask)
+        return self.mean(action)[..., 0].float(), (0.5 * self.log_variance(action)[..., 0].float()).exp(), there
 
     def forward(self, batch: Batch) -> HeadOutput:
-        mean, deviation = self.scores(batch)
+        mean, deviation, there = self.scores(batch)
         if self.training or self.settings.published_defects:
             mean = mean + deviation * torch.randn_like(mean)
-        return HeadOutput(self.settings.to01(mean.sum(-1)))
+        if there is None:
+            return HeadOutput(self.settings.to01(mean.sum(-1)))
+        share = there / there.sum(-1, keepdim=True)
+        return HeadOutput(self.settings.to01((mean * share).sum(-1) * self.settings.scenes))

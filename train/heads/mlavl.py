@@ -157,6 +157,7 @@ class MLAVL(Head):
         "SSCEncoder.": None,
         "GradeDecoder.": None,
         "pos_encoder.": None,
+        "CLIP.": None,
     }  # fmt: skip
 
     @classmethod

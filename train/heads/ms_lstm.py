@@ -12,7 +12,7 @@ chmxu/MS_LSTM, for C3D of 4096 values, 3,054,724 parameters; the two scores of a
 Deviations: the published code rounds without a gradient, so that w and b never learn, and starts skip LSTMs from noise, in tests too. Here the
 gradient passes straight through the rounding, as in Skip RNN, and the first states are zero; `published_defects` restores both. Convolutions
 end within the video; a shorter one is filled with zeros, so that there are two windows at each scale, from 12 clips without any. The published code
-needs 8 clips for one window; with `published_defects` so many are enough.
+needs 8 clips for one window; with `windows=1`, which imports take, and with `published_defects` so many are enough.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ class MSLSTMSettings(UnitSettings, WithDefects):
     """Of each LSTM."""
     last: int = 64
     """What each of the four branches gives, and what they are merged into."""
+    windows: int = 2
+    """Fewest of a video at each scale; a video that has not so many is filled with zeros. Published: 1."""
     penalty_weight: float = 1.0
     """Of descriptors that look at the same clips; of squared errors in judges' units."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, width=1, attention=1, descriptors=1, filters=1, hidden=1, last=1)
+        require_at_least(self, width=1, attention=1, descriptors=1, filters=1, hidden=1, last=1, windows=1)
 
 
 class SkipLSTM(nn.Module):
@@ -107,10 +109,14 @@ class Scale(nn.Module):
         self.norm = nn.BatchNorm1d(filters)
         self.lstm = SkipLSTM(filters, hidden)
 
-    def forward(self, values: torch.Tensor, lengths: torch.Tensor, defects: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, lengths: torch.Tensor, defects: bool, windows: int = 2
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         clips, step = self.convolution.kernel_size[0], self.convolution.stride[0]
         # A batch norm cannot learn from the one window of a single video.
-        fewest = 1 if defects and not (self.training and len(values) == 1) else 2
+        fewest = 1 if defects else windows
+        if self.training and len(values) == 1:
+            fewest = max(fewest, 2)
         values = F.pad(values, (0, 0, 0, max(clips + (fewest - 1) * step - values.shape[1], 0)))
         found = torch.relu(self.convolution(values.transpose(1, 2))).transpose(1, 2)
         counts = (torch.div(lengths - clips, step, rounding_mode="floor") + 1).clamp(min=fewest)
@@ -183,7 +189,7 @@ class MSLSTM(Head):
             "filters": "scales.0.convolution.weight", "last": "merge.weight",
         }  # fmt: skip
         found = {setting: size(state, name) for setting, name in layers.items()}
-        return {**found, "hidden": size(state, "lstm.weight_hh_l0", 1), "judges_units": True}
+        return {**found, "hidden": size(state, "lstm.weight_hh_l0", 1), "judges_units": True, "windows": 1}
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings
@@ -204,7 +210,7 @@ class MSLSTM(Head):
         clips, lengths = self.clips(batch, mask), mask.sum(1)
         descriptors, penalty = self.descriptors(clips, mask)
         _, (last, _) = self.lstm(descriptors)
-        states = [last[0], *(scale(clips, lengths, s.published_defects)[0] for scale in self.scales)]
+        states = [last[0], *(scale(clips, lengths, s.published_defects, s.windows)[0] for scale in self.scales)]
         parts = [torch.relu(branch(state)) for branch, state in zip(self.branches, states)]
         merged = torch.relu(self.merge(torch.cat([*parts[1:], parts[0]], -1)))
         losses = {}

@@ -55,11 +55,13 @@ class T2CRSettings(UnitSettings, ContrastSettings):
     class_score: str = ""
     """A score of the manifest that is the number of a video's class, from 0."""
     dtw_weight: float = 0.0
+    squeezed: int = 4
+    """Fewest values to which squeeze-excite takes its channels, of which it takes a sixteenth. Published: 1."""
     stretch: bool = True
     """Rows are at even distances over a video. False cuts the centre of a longer video and adds zeros to a shorter one, as published."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, rows=2, thin=1, classes=0)
+        require_at_least(self, rows=2, thin=1, classes=0, squeezed=1)
         if self.width % self.heads:
             raise SettingsError(f"heads={self.heads} does not divide width={self.width}")
 
@@ -75,7 +77,7 @@ class View(nn.Module):
             nn.Conv1d(s.thin, s.rows, 3, padding=1), nn.BatchNorm1d(s.rows), nn.ReLU(),
             nn.Conv1d(s.rows, s.rows, 3, padding=1), nn.BatchNorm1d(s.rows), nn.ReLU(),
         )  # fmt: skip
-        self.excite = SqueezeExcite(dim)
+        self.excite = SqueezeExcite(dim, s.squeezed)
         self.channels = nn.Sequential(
             nn.Linear(s.rows, inner, bias=False), nn.ReLU(), nn.Linear(inner, s.rows, bias=False)
         )
@@ -120,10 +122,10 @@ class Comparison(nn.Module):
 class Regressor(nn.Module):
     """Logits or compared rows `(batch, rows, width)` to a score `(batch,)`, the mean over rows."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, squeezed: int) -> None:
         super().__init__()
         self.layer1, self.layer2, self.layer3 = nn.Linear(width, hidden), nn.Linear(hidden, width), nn.Linear(width, 1)
-        self.excite = SqueezeExcite(width)
+        self.excite = SqueezeExcite(width, squeezed)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         rows = torch.relu(self.layer2(torch.relu(self.layer1(rows))))
@@ -187,6 +189,7 @@ class T2CR(Head):
             "thin": size(state, "view.lift.0.weight", 1),
             "classes": size(state, "view.classes.weight") or 0,
             "layers": num_modules(state, "comparison.layers.") or None,
+            "squeezed": 1,
             "judges_units": True,
         }
 
@@ -194,7 +197,7 @@ class T2CR(Head):
         s = self.settings
         if s.second and audio_dim != dim:
             raise DataError(f"second=true takes a second stream as wide as the clips, {dim}, got {audio_dim}")
-        self.view, self.regressor = View(dim, s), Regressor(s.width, s.hidden)
+        self.view, self.regressor = View(dim, s), Regressor(s.width, s.hidden, s.squeezed)
         self.comparison = Comparison(s)
         self.qualities = Qualities(s)
 

@@ -32,6 +32,27 @@ from longtake.train.protocol.units import Unit, score_scale
 from longtake.train.runs.folder import head_config
 from longtake.train.runs.records import CONFIG
 
+BEFORE_HEADS = frozenset({"base_model", "backbone", "i3d"})
+"""What published code calls the network that makes the features, whose weights some checkpoints have next to the head's."""
+AROUND_HEADS = frozenset({"module", "model", "net", "head", "regressor"})
+"""Names of the whole head in checkpoints that have other networks next to it, and of wrappers around it."""
+NOT_READ = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    "argparse.Namespace",
+)
+
+
+class NotRead:
+    """In the place of what published code saves next to weights: results as numbers of numpy, and options."""
+
+    def __new__(cls, *_: object) -> NotRead:
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of an untrusted checkpoint: torch, safetensors or .npz, recognised by their bytes; no code of the file is executed."""
@@ -45,7 +66,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             head = file.read(9)
         if head[8:9] == b"{":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(NotRead, name) for name in NOT_READ]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # an untrusted file can be wrong in any way
         # torch's own message about a pickle advises to execute what is in it.
         code = isinstance(error, UnpicklingError)
@@ -58,14 +80,26 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     if isinstance(state, dict) and not any(isinstance(value, torch.Tensor) for value in state.values()):
         # Some keep the parts of a network in dictionaries of their own, next to numbers and the state of the optimizer.
         parts = {name: part for name, part in state.items() if isinstance(name, str) and _is_state(part)}
+        alone = len(parts.keys() - BEFORE_HEADS) == 1
         state = {
-            f"{name}.{key.removeprefix('module.')}": value
+            key if alone and name not in BEFORE_HEADS else f"{name}.{key}": value
             for name, part in parts.items()
             for key, value in part.items()
         }
     if not _is_state(state):
         raise CheckpointError(f"{path} does not hold a state dict")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return _of_the_head(state)
+
+
+def _of_the_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the network that made the features, and without what all names begin with that says nothing."""
+    names = {
+        name: [part for index, part in enumerate(name.split(".")) if index > 1 or part != "module"] for name in state
+    }
+    kept = [name for name, parts in names.items() if parts[0] not in BEFORE_HEADS] or list(names)
+    while len(first := {names[name][0] for name in kept}) == 1 and first <= AROUND_HEADS:
+        names = {name: parts[1:] for name, parts in names.items()}
+    return {".".join(names[name]): state[name] for name in kept}
 
 
 def _is_state(value: object) -> bool:
@@ -126,6 +160,7 @@ def import_published(
     said = {*from_shapes, *overrides}
     scale = score_scale(store.card, score, data.scores[score][rows])
     facts = card_settings(store.card, scale, head_class.Settings)
+    given = dict(overrides)
     overrides = {**facts, **from_shapes, **({"text": text} if text else {}), **overrides}
     settings = build_settings(head, store.dataset, category, overrides, kinds)
     texts = attach_texts(store, data, settings, (head, head_class.needs(settings.head)), None)
@@ -142,7 +177,8 @@ def import_published(
         pool = ExemplarPool.of(needs, data, learnt, scale.to01(data.scores[score][learnt]))
         module.learn_groups(pool)
         state |= {name: value for name, value in module.named_buffers() if name.startswith(FROM_STORE)}
-    _load(module, state, source)
+    other = {name: (value, from_shapes[name]) for name, value in given.items() if from_shapes.get(name, value) != value}
+    _load(module, state, source, other)
     window = settings.train.window or (store.card.window_clips if store.card else 0) or int(data.num_clips.max())
     config = head_config(head, data, store.dataset, Unit(category, scale, settings, window), texts)
     path = out / CHECKPOINTS / f"{config.file_name}.safetensors"
@@ -151,10 +187,17 @@ def import_published(
     return path, assumed
 
 
-def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
+def _load(
+    module: torch.nn.Module,
+    state: dict[str, torch.Tensor],
+    source: Path,
+    other: Mapping[str, tuple[object, object]],
+) -> None:
+    """`other`: settings that were given -> their value, and that which the weights show."""
     wanted = module.state_dict()
-    texts = {name for name in wanted if name.endswith(TEXTS)}  # published checkpoints do not carry the text features
-    missing = [name for name in wanted if name not in state and name not in texts]
+    # Published checkpoints do not carry the text features; those of old torch do not count the batches of norms.
+    left_out = {name for name in wanted if name.endswith((TEXTS, "num_batches_tracked"))}
+    missing = [name for name in wanted if name not in state and name not in left_out]
     unexpected = [name for name in state if name not in wanted]
     misshapen = [
         f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
@@ -166,6 +209,9 @@ def _load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path)
             f"  {kind}: {', '.join(names)}"
             for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
             if names
+        ]
+        lines += [
+            f"  --set {name}={asked}, and the weights show {name}={shown}" for name, (asked, shown) in other.items()
         ]
         raise CheckpointError(f"{source} does not fit the head:\n" + "\n".join(lines))
     module.load_state_dict(state, strict=False)

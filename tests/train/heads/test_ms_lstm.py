@@ -100,13 +100,14 @@ def test_a_skip_lstm_takes_videos_of_any_length():
 
 @pytest.mark.parametrize("clips", [8, 9, 10, 11])
 def test_windows_of_short_videos(clips):
-    """Where 8 clips would have one window there are two, filled with zeros; the published code has what fits."""
+    """Where 8 clips would have one window there are two, filled with zeros; the published code has what fits, as does `windows=1`."""
     torch.manual_seed(0)
     head = MSLSTM(5, MSLSTMSettings(width=8, filters=6, hidden=4))
     values, lengths = torch.randn(3, clips, 8), torch.full((3,), clips)
     fitting = [clips - 1, (clips - 4) // 2 + 1, 1]
     for defects, expected in ((True, fitting), (False, [*fitting[:2], 2])):
         assert [scale(values, lengths, defects)[1].shape[1] for scale in head.scales] == expected
+    assert [scale(values, lengths, False, 1)[1].shape[1] for scale in head.scales] == fitting
     assert head.scales[2](values[:1], lengths[:1], True)[1].shape[1] == 2, "a single video must train"
     assert head.eval().scales[2](values[:1], lengths[:1], True)[1].shape[1] == 1
 

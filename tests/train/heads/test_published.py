@@ -50,6 +50,8 @@ SIZES = {
     "hgcn": [
         {"clips": 19, "scenes": 5, "width": 32, "groups": 2, "factor": 2, "motion": False},
         {"clips": 21, "scenes": 3, "width": 16, "groups": 1, "factor": 6, "motion": True},
+        {"clips": 9, "width": 16, "factor": 2, "motion": True, "refine": False, "construct": False},
+        {"width": 16, "motion": False, "construct": False},
     ],
     "ms-lstm": [
         {"width": 24, "attention": 12, "descriptors": 6, "filters": 10, "hidden": 14, "last": 9},
@@ -65,8 +67,8 @@ SIZES = {
     ],
     "c3d-lstm": [{"width": 24}, {"width": 8}],
     "t2cr": [
-        {"width": 16, "hidden": 24, "layers": 2, "rows": 20, "thin": 7, "classes": 5},
-        {"width": 8, "hidden": 12, "layers": 1, "rows": 12, "thin": 6},
+        {"width": 16, "hidden": 24, "layers": 2, "rows": 20, "thin": 7, "classes": 5, "squeezed": 1},
+        {"width": 8, "hidden": 12, "layers": 1, "rows": 12, "thin": 6, "squeezed": 1},
     ],
     "pamfn": [{"width": 16, "fusions": 3, "reduction": 4}, {"width": 8, "fusions": 6, "reduction": 1}],
     "pcln": [{"rows": 40, "hidden": 20}, {"rows": 24, "hidden": 12}],

@@ -2,11 +2,13 @@
 
 import struct
 import zipfile
+from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from longtake.features.store import open_store
 from longtake.train.cli import main
@@ -105,6 +107,59 @@ def test_sound_of_random_weights_marks_an_import(lab, tmp_path):
         run(*words, "--category", "A", "--backbone", "planted", "--audio", "heard", "--out", out)
         (checkpoint,) = (out / "checkpoints").iterdir()
         assert load_checkpoint(checkpoint)[1].random_weights is random
+
+
+def as_published(state):
+    """Layouts of checkpoints that published training code writes, each with the same head."""
+    network, rest = {"conv.weight": torch.zeros(3)}, {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+    results = {"rho_best": np.float64(0.8), "pred": np.zeros(3), "args": Namespace(lr=0.1)}
+    spread = {f"module.{name}": value for name, value in state.items()}
+    return {
+        "CoRe and HGCN": {"base_model": network, "regressor": spread, **rest, **results},
+        "MUSDL": {"i3d": network, "evaluator": state, **rest, **results},
+        "TPT": {"model": spread, "backbone": network, **rest},
+        "PCLN": {"state_dict": state, **rest},
+        "one part": {"weights": state, **rest},
+        "joined": {f"regressor.module.{name}": value for name, value in state.items()}
+        | {"base_model.x": torch.zeros(1)},
+        "a wrapped head": {f"model.head.{name}": value for name, value in state.items()},
+    }
+
+
+@pytest.mark.parametrize("layout", as_published({}))
+def test_layouts_of_published_checkpoints(tmp_path, layout):
+    state = {"first.weight": torch.ones(2), "second.0.bias": torch.ones(1)}
+    torch.save(as_published(state)[layout], tmp_path / "best.pth")
+    assert load_tensors(tmp_path / "best.pth").keys() == state.keys()
+
+
+def test_parts_of_a_head_keep_their_names(tmp_path):
+    parts = {name: {"module.fc.weight": torch.ones(1)} for name in ("taa", "regressor", "decoder", "base_model")}
+    torch.save({**parts, "L2_min": np.float64(1.0)}, tmp_path / "last.pth")
+    assert set(load_tensors(tmp_path / "last.pth")) == {"taa.fc.weight", "regressor.fc.weight", "decoder.fc.weight"}
+
+
+@pytest.mark.parametrize("kind", ["torch", "npz", "safetensors"])
+def test_weights_of_half_precision_without_counts_of_batches(lab, tmp_path, kind):
+    store, call = lab
+    state = {name: value.half() for name, value in GDLT(32, GDLTSettings(width=16)).state_dict().items() if value.dim()}
+    path = tmp_path / "half.bin"
+    if kind == "torch":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    elif kind == "npz":
+        with path.open("wb") as file:
+            np.savez(file, **{name: value.numpy() for name, value in state.items()})
+    else:
+        save_file(state, path)
+    run(call[0], path, *call[2:], "--category", "A", "--out", tmp_path / "run")
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    head = load_checkpoint(checkpoint)[0]
+    torch.testing.assert_close(head.prototypes.detach(), state["prototypes"].float())
+
+
+def test_settings_that_the_weights_contradict_are_named(lab, tmp_path):
+    said = run(*lab[1], "--category", "A", "--set", "width=24", "--out", tmp_path / "run", status=2)
+    assert "of another shape: " in said and "--set width=24, and the weights show width=16" in said
 
 
 def cut(path):

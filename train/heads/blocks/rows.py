@@ -9,11 +9,11 @@ from longtake.train.heads.blocks.layers import two_layers
 
 
 class SqueezeExcite(nn.Module):
-    """Channels weighed by what they are on average over rows (Hu et al., CVPR 2018)."""
+    """Channels weighed by what they are on average over rows (Hu et al., CVPR 2018), through a sixteenth of them but at least `fewest`."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, fewest: int) -> None:
         super().__init__()
-        inner = max(width // 16, 4)
+        inner = max(width // 16, fewest)
         self.fc = nn.Sequential(nn.Linear(width, inner, bias=False), nn.ReLU(), nn.Linear(inner, width, bias=False))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
