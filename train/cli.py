@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -449,14 +450,24 @@ def view(
 @click.option(
     "--format", "form", type=click.Choice(["text", "markdown", "latex", "html"]), default="text", show_default=True
 )
+@click.option(
+    "--metrics",
+    multiple=True,
+    type=click.Choice(["spearman", "mse", "relative_l2", "within"]),
+    help="Only these figures; may be repeated.",
+)
 @intervals_option
 @json_option
-def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, intervals: bool, as_json: bool) -> None:
+def compare_runs(
+    runs: tuple[Path, ...], paper: bool, paired: bool, form: str, metrics: tuple[str, ...], intervals: bool, as_json: bool
+) -> None:  # fmt: skip
     """Show RUNS on one dataset in one table, and with the tables of the papers.
 
     Example: train compare runs/rg-gslm runs/rg-gdlt --paper
     """
     from longtake.train.runs.compare import compare, compare_pair, format_difference, format_lines
+    from longtake.train.runs.latex import latex_lines
+    from longtake.train.runs.records import read_metrics
 
     lines = compare(runs, paper)
     if paired and len(runs) < 2:
@@ -464,11 +475,14 @@ def compare_runs(runs: tuple[Path, ...], paper: bool, paired: bool, form: str, i
     differences = [compare_pair(run, runs[0]) for run in runs[1:]] if paired else []
     named = [line.to_dict() for line in lines]
     value = {"lines": named, "tests": [asdict(one) for one in differences]} if paired else named
-    print_result(
-        as_json,
-        value,
-        lambda: "\n".join([format_lines(lines, form, with_intervals=intervals), *map(format_difference, differences)]),
-    )
+
+    def table() -> str:
+        if form == "latex":
+            return latex_lines(lines, read_metrics(runs[0]).dataset, intervals, metrics)
+        return format_lines(lines, form, with_intervals=intervals, metrics=metrics)
+
+    tests = [f"{'% ' if form == 'latex' else ''}{format_difference(one)}" for one in differences]
+    print_result(as_json, value, lambda: "\n".join([table(), *tests]))
 
 
 @main.command()
@@ -665,8 +679,8 @@ def bench(
     if as_json:
         print_json(formats.to_json(made, board))
     elif not quiet:
-        echo(formats.format_board(made, board, form))
-        echo(f"written: {', '.join(map(str, written))}")
+        echo(formats.format_board(made, board, form, limit=get_terminal_size().columns))
+        echo(f"written: {written[0]}, and as {', '.join(path.suffix for path in written[1:])}", err=form != "text")
     for one in failed:
         echo(f"failed: {one.cell.folder}: {one.reason}", err=True)
     sys.exit(1 if failed else 0)
@@ -710,6 +724,7 @@ def import_checkpoint(
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["heads", "runs"]), default="heads")
+@click.argument("folder", type=PATH, required=False)
 @click.option(
     "--dataset",
     shell_complete=completes(dataset_names),
@@ -724,11 +739,17 @@ def import_checkpoint(
     "--runs", "runs_folder", type=PATH, default=Path("runs"), show_default=True, help="Runs: their folder."
 )  # fmt: skip
 @json_option
-def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: bool) -> None:
-    """List the heads, with parameters and operations for the shapes of a dataset; or the runs of a folder, with their results.
+def list_things(
+    what: str, folder: Path | None, dataset: str, dim: int, runs_folder: Path, as_json: bool
+) -> None:  # fmt: skip
+    """List the heads, with parameters and operations for the shapes of a dataset; or the runs in FOLDER, with dates and results.
 
     Example: train list heads --dataset rg --dim 1024
     """
+    if folder and what == "heads":
+        raise click.UsageError(
+            f"train list heads takes no folder, got {folder}; for its runs: train list runs {folder}"
+        )
     card = find_card(dataset) if what == "heads" else None
     from longtake.train.runs import listing
 
@@ -736,9 +757,10 @@ def list_things(what: str, dataset: str, dim: int, runs_folder: Path, as_json: b
         rows = listing.describe_heads(card, dim)
         text = listing.format_heads(rows)
     else:
+        runs_folder = folder or runs_folder
         rows = listing.describe_runs(runs_folder)
         if not rows and not as_json:
-            raise DataError(f"{runs_folder} holds no run of `train heads`; name another folder with --runs")
+            raise DataError(f"{runs_folder} holds no run of `train heads`; name another folder: train list runs FOLDER")
         text = listing.format_runs(rows)
     print_result(as_json, rows, lambda: text)
 

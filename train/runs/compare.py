@@ -12,28 +12,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any
 
 from longtake.train.errors import DataError
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.protocol.significance import Difference, Group, difference
 from longtake.train.protocol.unified import UNIFIED
+from longtake.train.runs.fitted import Cell, fitted_table, text_table
 from longtake.train.runs.records import METRICS, read_metrics, read_run
-from longtake.train.runs.tables import (
-    Cell,
-    by_video,
-    few_mark,
-    read_predictions,
-    shown_error,
-    shown_interval,
-    text_table,
-    width,
-)
+from longtake.train.runs.tables import by_video, few_mark, read_predictions, shown_error, shown_interval
 from longtake.train.uncertainty import FEW, Interval
 
 PAPERS = Path(__file__).with_name("papers.csv")
-FORMATS = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
+FORMATS = {"text": "simple", "markdown": "github", "html": "html"}
+FIGURES = {"spearman": "rho", "mse": "MSE", "relative_l2": "R-l2 x100", "within": "rho inside groups"}
+"""Of `--metrics` -> name in a table."""
 COLUMNS = ("spearman", "mse", "relative_l2")
 Figures = dict[tuple[str, str], float]
 """(category, score) -> value."""
@@ -186,46 +179,74 @@ def with_own_averages(lines: Sequence[Line]) -> list[Line]:
     return [named(line) for line in lines]
 
 
-def format_lines(lines: Sequence[Line], form: str, method: str = "method", with_intervals: bool = True) -> str:
-    """Spearman / MSE for every category and score that any line has, the average last; and R-l2 where a paper prints it instead. `method`
-    is the name of the first column. On a terminal, intervals are below their figures where the lines would not fit."""
-    lines = with_own_averages(lines)
-    whole = _lines(lines, form, method, with_intervals, tall=False)
-    if form != "text" or not with_intervals or width(whole) <= get_terminal_size().columns:
-        return whole
-    return _lines(lines, form, method, with_intervals, tall=True)
+def shown_figures(lines: Sequence[Line], asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """Those of `FIGURES` that a table has: those asked for; or correlation and error, R-l2 where a paper prints it instead, and the correlation
+    inside groups where there is one. Raises `DataError` where no line has any that is asked for."""
+    l2 = any(line.relative_l2 and not line.mse for line in lines)
+    found = ["spearman", "mse", *(["relative_l2"] if l2 else []), *(["within"] if any(x.within for x in lines) else [])]
+    if asked and not any(getattr(line, name) for line in lines for name in asked):
+        raise DataError(f"no line of the table has {', '.join(asked)}; there are {', '.join(found)}")
+    return tuple(asked or found)
 
 
-def _lines(lines: Sequence[Line], form: str, method: str, with_intervals: bool, tall: bool) -> str:
+def columns_of(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Category and score of each column, averages last."""
     keys = list(dict.fromkeys(key for line in reversed(lines) for key in (*line.spearman, *line.mse)))
-    inside = any(line.within for line in lines)
-    with_l2 = any(line.relative_l2 and not line.mse for line in lines)
-    keys.sort(key=lambda key: (key[0].startswith(f"{AVERAGE} of "), key[0] == AVERAGE))
+    return sorted(keys, key=lambda key: (key[0].startswith(f"{AVERAGE} of "), key[0] == AVERAGE))
+
+
+def format_lines(
+    lines: Sequence[Line],
+    form: str,
+    method: str = "method",
+    with_intervals: bool = True,
+    metrics: Sequence[str] = (),
+) -> str:
+    """Figures of every category and score that any line has, the average last. `method` is the name of the first column. On a terminal, the
+    table fits."""
+    figures = shown_figures(lines, metrics)
+    lines = with_own_averages(lines)
+    headers, cells = _lines(lines, method, with_intervals, figures, tall=False)
+    if form != "text":
+        return text_table(headers, cells, FORMATS[form])
+    _, tall = _lines(lines, method, with_intervals, figures, tall=True)
+    narrow = [name.replace(" rho", "\nrho", 1) if " rho" in name else name for name in headers]
+    return fitted_table(narrow, cells, tall)
+
+
+def _lines(
+    lines: Sequence[Line], method: str, with_intervals: bool, figures: Sequence[str], tall: bool
+) -> tuple[list[str], list[list[Cell]]]:
+    keys, beside = columns_of(lines), [name for name in figures if name != "within"]
     table = []
     for line in lines:
         cells: list[Cell] = [line.method, line.features]
-        for key in keys:
-            rho, mse = line.spearman.get(key), line.mse.get(key)
-            spread = f" ± {line.deviation[key]:.3f}" if key in line.deviation else ""
-            both = [f"{rho:.3f}{spread}" if rho is not None else "", shown_error(mse) if mse is not None else ""]
-            if with_l2:
-                l2 = line.relative_l2.get(key)
-                both.append("" if l2 is None else f"{l2:.3f}")
-            ends = [
-                shown_interval(line.spearman_interval.get(key), 3) if with_intervals else "",
-                shown_interval(line.mse_interval.get(key), 2) if with_intervals else "",
-            ]
-            cells.append(_cell(both, ends, few_mark(line.num_videos.get(key, FEW)), tall))
-        if inside:
+        for key in keys if beside else []:
+            values = [_figure(line, name, key) for name in beside]
+            ends = [_interval(line, name, key) if with_intervals else "" for name in beside]
+            cells.append(_cell(values, ends, few_mark(line.num_videos.get(key, FEW)), tall))
+        if "within" in figures:
             found = line.within.get((AVERAGE, ""), next(iter(line.within.values()), None))
             cells.append("" if found is None else f"{found:.3f}")
         table.append([*cells, line.source] if line.source else cells)
-    names = [" ".join(part for part in key if part) for key in keys]
-    figures = "rho / MSE / R-l2 x100" if with_l2 else "rho / MSE"
-    headers = [method, "features", *(f"{name} {figures}" for name in names)]
-    headers += [*(["rho inside groups"] if inside else []), "figures of"]
+    shown = " / ".join(FIGURES[name] for name in beside)
+    headers = [method, "features", *(f"{' '.join(filter(None, key))} {shown}" for key in keys if beside)]
+    headers += [*([FIGURES["within"]] if "within" in figures else []), "figures of"]
     headers = headers[: max(map(len, table), default=0)]
-    return text_table(headers, table, FORMATS[form])
+    return headers, [[*cells, *[""] * (len(headers) - len(cells))] for cells in table]
+
+
+def _figure(line: Line, name: str, key: tuple[str, str]) -> str:
+    value = getattr(line, name).get(key)
+    if value is None:
+        return ""
+    spread = f" ± {line.deviation[key]:.3f}" if name == "spearman" and key in line.deviation else ""
+    return shown_error(value) if name == "mse" else f"{value:.3f}{spread}"
+
+
+def _interval(line: Line, name: str, key: tuple[str, str]) -> str:
+    found: Intervals = getattr(line, f"{name}_interval", {})
+    return shown_interval(found.get(key), 2 if name == "mse" else 3)
 
 
 def _cell(figures: Sequence[str], intervals: Sequence[str], mark: str, tall: bool) -> Cell:

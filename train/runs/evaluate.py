@@ -28,9 +28,9 @@ from longtake.train.protocol.experiment import group_to_rank_in
 from longtake.train.protocol.intervals import drawn_group
 from longtake.train.protocol.splits import Split, labelled_rows, training_rows
 from longtake.train.resampling import ScoredVideos
+from longtake.train.runs.fitted import Cell, fitted_table
 from longtake.train.runs.tables import (
     RANDOM_NOTE,
-    Cell,
     few_mark,
     few_notes,
     figure_cell,
@@ -38,7 +38,6 @@ from longtake.train.runs.tables import (
     shown_correlation,
     shown_error,
     shown_interval,
-    text_table,
 )
 from longtake.train.uncertainty import Interval, intervals
 
@@ -169,9 +168,9 @@ def format_evaluations(rows: Sequence[Evaluation], with_intervals: bool = True) 
         marks = [few_mark(row.metrics.num_videos) if digits == 3 else "" for row in rows]
         return [figure_cell(*one) for one in zip(values, shown, marks)]
 
-    table: dict[str, Sequence[object]] = {
+    table: dict[str, Sequence[Cell]] = {
         "head": [row.checkpoint for row in rows],
-        "videos": [row.metrics.num_videos for row in rows],
+        "videos": [str(row.metrics.num_videos) for row in rows],
         "Spearman": cells("spearman", [shown_correlation(row.metrics.spearman) for row in rows], 3),
         "MSE": cells("mse", [shown_error(row.metrics.mse) for row in rows], 2),
     }
@@ -188,4 +187,4 @@ def format_evaluations(rows: Sequence[Evaluation], with_intervals: bool = True) 
         notes.append(interval_note("" if over == "videos" else over))
     notes += few_notes(row.metrics.num_videos for row in rows)
     random = [RANDOM_NOTE] if any(row.random_weights for row in rows) else []
-    return "\n".join([text_table(list(table), zip(*table.values())), *notes, *random])
+    return "\n".join([fitted_table(list(table), list(zip(*table.values()))), *notes, *random])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from longtake.train.heads.staged import GROUPS
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.protocol.settings import build_settings, card_settings, settings_kinds
 from longtake.train.runs.compare import line_of
+from longtake.train.runs.fitted import Cell, fitted_table
 from longtake.train.runs.records import METRICS
-from longtake.train.runs.tables import few_mark, figure_cell, shown_interval, text_table
+from longtake.train.runs.tables import few_mark, figure_cell, shown_error, shown_interval
 from longtake.train.uncertainty import Interval
 
 AUDIO_DIM, TEXT_DIM = 768, 512
@@ -138,7 +140,14 @@ def describe_runs(folder: Path) -> list[dict[str, Any]]:
         except DataError:
             continue
         key = (AVERAGE, "") if (AVERAGE, "") in line.mse else next(iter(line.mse), ("", ""))
-        facts = {"dataset": dataset, "run": line.method, "features": line.features, "figures_of": line.source}
+        changed = datetime.fromtimestamp(path.stat().st_mtime)
+        facts = {
+            "dataset": dataset,
+            "run": line.method,
+            "features": line.features,
+            "figures_of": line.source,
+            "changed": changed.isoformat(timespec="seconds"),
+        }
         found.append(
             {
                 **facts,
@@ -153,15 +162,16 @@ def describe_runs(folder: Path) -> list[dict[str, Any]]:
 
 def format_runs(runs: list[dict[str, Any]]) -> str:
     """A line for each row of `describe_runs`."""
-    names = {"dataset": "dataset", "run": "run", "features": "features", "spearman": "Spearman", "mse": "MSE"}
-    shown = []
+    rows: list[list[Cell]] = []
     for one in runs:
-        row = {n: "" if v is None else f"{v:.3f}" if isinstance(v, float) else v for n, v in one.items()}
         interval = Interval(**one["spearman_interval"]) if one["spearman_interval"] else None
         mark = few_mark(one["num_videos"]) if one["num_videos"] else ""
-        shown.append({**row, "spearman": figure_cell(row["spearman"], shown_interval(interval, 3), mark)})
-    rows = [[one[name] for name in (*names, "figures_of")] for one in shown]
-    return text_table([*names.values(), "figures of"], rows)
+        rho = "" if one["spearman"] is None else f"{one['spearman']:.3f}"
+        mse = "" if one["mse"] is None else shown_error(one["mse"])
+        date = one["changed"].replace("T", " ")[:16]
+        figures = [figure_cell(rho, shown_interval(interval, 3), mark), mse]
+        rows.append([one["run"], date, one["dataset"], one["features"], *figures, one["figures_of"]])
+    return fitted_table(["run", "date", "dataset", "features", "Spearman", "MSE", "figures of"], rows)
 
 
 def format_heads(rows: list[dict[str, Any]]) -> str:

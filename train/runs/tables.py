@@ -7,19 +7,17 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from tabulate import tabulate
 
-from longtake.errors import printable
 from longtake.files import require_regular, write_whole
 from longtake.manifests.table import GROUP_PREFIX
-from longtake.safe_text import csv_text, in_markdown, read_cell
+from longtake.safe_text import csv_text, read_cell
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import BASELINE
 from longtake.train.protocol.rows import Row
+from longtake.train.runs.fitted import Cell, fitted_table, text_table
 from longtake.train.uncertainty import FEW, Interval, few_note
 
 if TYPE_CHECKING:  # Both need torch, and tables are read where it is not installed.
@@ -27,8 +25,8 @@ if TYPE_CHECKING:  # Both need torch, and tables are read where it is not instal
     from longtake.train.protocol.run import Result
 
 K = TypeVar("K", bound=Hashable)
-Cell = str | tuple[str, ...]
-"""Of a table: a line, or several."""
+KEYS = ("category", "score")
+"""Columns that name a row of the table."""
 RANDOM_NOTE = "Made from RANDOM backbone or text weights: these numbers say nothing about a method's quality."
 PREDICTIONS = "predictions.csv"
 COLUMNS = ("video_id", "category", "score", "seed", "fold", "control", "true", "predicted")
@@ -104,20 +102,17 @@ def by_video(rows: Iterable[Predicted], group: Callable[[Predicted], K]) -> dict
 
 
 def format_table(rows: Sequence[Row], form: str = "simple", with_intervals: bool = True) -> str:
-    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out. On a terminal, intervals are below
-    their figures where the lines would not fit."""
-    if form != "simple" or not with_intervals:
-        return _table(rows, form, with_intervals)
-    whole = _table(rows, form, True)
-    return whole if width(whole) <= get_terminal_size().columns else _table(rows, form, True, tall=True)
+    """The table that `train heads` prints, in a format of tabulate; columns without a number are left out. On a terminal it fits."""
+    columns = _columns(rows, form, with_intervals)
+    cells = list(zip(*columns.values()))
+    if form != "simple":
+        return text_table(list(columns), cells, form)
+    tall = list(zip(*_columns(rows, form, with_intervals, tall=True).values()))
+    keys = [index for index, name in enumerate(columns) if name in KEYS]
+    return fitted_table(list(columns), cells, tall, keys)
 
 
-def width(text: str) -> int:
-    """Of the longest line."""
-    return max(map(len, text.splitlines()))
-
-
-def _table(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = False) -> str:
+def _columns(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = False) -> dict[str, list[Cell]]:
     def column(name: str, digits: int = 3) -> list[Cell]:
         return [_cell(row, name, digits, with_intervals, tall) for row in rows]
 
@@ -145,10 +140,9 @@ def _table(rows: Sequence[Row], form: str, with_intervals: bool, tall: bool = Fa
         "best_on_test\n(as published;\noptimistic)": column("best_on_test"),
     }
     # Only a terminal needs narrow columns.
-    shown = {
+    return {
         n if form == "simple" else n.replace("-\n", "-").replace("\n", " "): v for n, v in columns.items() if any(v)
     }
-    return text_table(list(shown), list(zip(*shown.values())), form)
 
 
 def notes(rows: Sequence[Row], drawn: str = "") -> list[str]:
@@ -165,20 +159,6 @@ def interval_note(drawn: str) -> str:
 
 def few_notes(numbers: Iterable[int]) -> list[str]:
     return [f"{few_note(number)}." for number in sorted(set(numbers)) if few_note(number)]
-
-
-def text_table(headers: Sequence[str], rows: Iterable[Iterable[object]], form: str = "simple") -> str:
-    """A table in a format of tabulate, with names from untrusted files. A tuple is a cell of several lines."""
-    shown: Callable[[str], Any] = in_markdown if form == "github" else printable
-
-    def cell(value: object) -> object:
-        if isinstance(value, tuple):
-            return "\n".join(map(shown, value))
-        return shown(value) if isinstance(value, str) else value
-
-    cells = [[cell(one) for one in row] for row in rows]
-    lines = [shown(name) if form == "github" else "\n".join(map(printable, name.split("\n"))) for name in headers]
-    return tabulate(cells, lines, tablefmt=form, disable_numparse=True)
 
 
 def undefined_note(tests: Sequence[float]) -> str:

@@ -34,7 +34,7 @@ def bench_of(made):
 
 def test_text_and_markdown(made):
     text = formats.format_board(bench_of(made), [TABLE], "text")
-    assert "0.512 / 29.6" in text and "[0.410" not in text, "a terminal is narrow"
+    assert "0.512 [0.410, 0.600] / 29.6" in text and "not applicable: avcf" in text
     assert "gdlt (vst): 10 epochs, its preset has 30" in text and "avcf (vst): not applicable: needs sound" in text
     assert re.search(r"1 \(1-2\) +gdlt \*", text) and "- / 25.1" in text
     markdown = formats.format_board(bench_of(made), [TABLE], "markdown")
@@ -42,19 +42,28 @@ def test_text_and_markdown(made):
     assert "3,163,396" in markdown and "closed form" in markdown and "<b>" not in markdown
 
 
+def test_text_fits_on_a_terminal_and_keeps_every_figure(made):
+    wide = replace(TABLE, columns=("tes", "pcs", "average"), rows=[three(row) for row in ROWS])
+    text = formats.format_board(bench_of(made), [wide], "text", limit=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("0.512") == text.count("[0.410, 0.600]") == text.count("29.6") == 3 and "3,163,396" in text
+
+
+def three(row):
+    return replace(row, figures=dict.fromkeys(("tes", "pcs", "average"), row.figures["tes"]) if row.figures else {})
+
+
 def test_latex(made):
     latex = formats.format_board(bench_of(made), [TABLE], "latex")
-    assert (
-        "\\toprule" in latex
-        and "% gdlt (vst): 10 epochs" in latex
-        and "0.512 {[}0.410" in latex.replace("[", "{[}", 0)
-        or "0.512 [0.410" in latex
-    )
+    assert r"GDLT$^{*}$ & vst & 0.512 & 29.6 \\ % 10 epochs, its preset has 30" in latex
+    assert r"\tiny{[0.410, 0.600]}" in latex and r"\textless{}b\textgreater{} & vst &  & \textbf{25.1}" in latex
+    ours, theirs = latex.split("25.1", 1)
+    assert r"\midrule" in theirs and r"GDLT & VST & 0.685 & 20.99 \\ % QGVL, Table II" in theirs and "avcf" not in latex
 
 
 def test_papers_stand_apart_and_without_a_rank(made):
     text = formats.format_board(bench_of(made), [TABLE], "text")
-    ours, theirs = text.split(formats.PAPERS_NOTE)
+    ours, theirs = text.split(formats.PAPERS_NOTE[:40])
     assert "0.685 / 20.99" in theirs and "best epoch on test" in theirs and "0.685" not in ours
     assert "0.760" not in text, "the papers' average is of columns that this table does not have"
 

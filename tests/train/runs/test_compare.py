@@ -108,7 +108,7 @@ def test_an_average_over_some_columns_has_a_column_of_its_own():
 @pytest.mark.parametrize(
     "form, pieces",
     [
-        ("latex", [r"\toprule", r" ridge (a\_b\&\ensuremath{<}i\ensuremath{>}) & planted", r" & FIGURES "]),
+        ("latex", [r"\toprule", r"Ridge & planted & RHO$^{\dagger}$ & MSE \\"]),
         ("html", ["<table>", "<td>ridge (a_b&amp;&lt;i&gt;)</td><td>planted", "</td><td>FIGURES "]),
     ],
 )
@@ -121,7 +121,8 @@ def test_tables_for_papers_and_pages(tmp_path, form, pieces):
     assert figures in run("compare", out)
     said = run("compare", out, "--format", form)
     for piece in pieces:
-        assert piece.replace("FIGURES", figures) in said
+        rho, mse = figures.split(" / ")
+        assert piece.replace("FIGURES", figures).replace("RHO", rho).replace("& MSE", f"& {mse}") in said
     assert "<i>" not in said
     assert "'pdf' is not one of 'text', 'markdown', 'latex', 'html'" in run("compare", out, "--format", "pdf", status=2)
 
@@ -226,6 +227,15 @@ def test_the_test_of_two_real_runs(tmp_path):
     assert run("list", "runs", "--runs", tmp_path).count("last epoch") == 2
     assert "holds no run" in run("list", "runs", "--runs", tmp_path / "none", status=2)
     assert "--test needs two runs" in run("compare", tmp_path / "short", "--test", status=2)
+
+
+def test_only_the_metrics_that_are_asked_for(tmp_path):
+    store = planted_store(tmp_path / "s.h5", num_train=8, num_test=4)
+    run("heads", "--features", store, "--head", "ridge", "--out", tmp_path / "ridge")
+    assert "A total MSE" in run("compare", tmp_path / "ridge", "--metrics", "mse", "--format", "markdown")
+    assert r"MSE $\downarrow$ \\" in run("compare", tmp_path / "ridge", "--metrics", "mse", "--format", "latex")
+    said = run("compare", tmp_path / "ridge", "--metrics", "within", status=2)
+    assert "no line of the table has within; there are spearman, mse" in said
 
 
 def test_names_of_runs_say_what_tells_them_apart():

@@ -40,7 +40,8 @@ def test_intervals_are_next_to_their_figures_or_below_where_lines_would_be_too_l
     assert "0.0012 [0.00051, 0.0042]" in format_table(small)
     assert "[" not in format_table(table, with_intervals=False) and "0.500 \\[0.25" in format_table(table, "github")
     monkeypatch.setenv("COLUMNS", "60")
-    lines = format_table(table).splitlines()
+    assert format_table(table).splitlines()[3].split() == ["Spearman", "0.500", "[0.25,", "0.75]"]
+    lines = format_table(table * 5).splitlines()
     assert any("0.500" in line and "[" not in line for line in lines) and "[0.25, 0.75]  [1.5, 12.2]" in lines[-1]
 
 
