@@ -13,6 +13,9 @@ import click
 
 from longtake.errors import printable
 from longtake.features.errors import FeaturesError
+from longtake.features.printing import NamedStore
+from longtake.features.printing import show as _show
+from longtake.features.share_cli import COMMANDS
 from longtake.files import write_whole
 from longtake.manifests.card import dataset_names, find_card
 from longtake.manifests.table import find_manifest, read_manifest
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from longtake.features.store import Store
 
 STORE = StorePath()
+NAMED = NamedStore()
 FILE = click.Path(path_type=Path)
 DTYPES = click.Choice(["float32", "float16"])
 
@@ -43,7 +47,7 @@ def _layouts(module: str = "imports.layouts") -> Iterable[str]:
     return names
 
 
-store_argument = click.argument("store", type=STORE)
+store_argument = click.argument("store", type=NAMED)
 backbone_option = click.option("--backbone", help="NAME or NAME@RECIPE, if the store holds several.")
 beside_option = click.option(
     "--beside", is_flag=True, help="Keep several recipes of one backbone side by side in the store."
@@ -63,15 +67,6 @@ def _open(store: Path | str) -> Store:
     from longtake.features.store import open_store
 
     return open_store(store)
-
-
-def _show(as_json: bool, facts: object, lines: Iterable[str]) -> None:
-    """Print facts for programs, or lines for people. Both may come from an untrusted store."""
-    if as_json:
-        print_json(facts)
-    else:
-        for line in lines:
-            click.echo(printable(line))
 
 
 def _require_one_source(dataset: str | None, manifest: Path | None) -> None:
@@ -160,11 +155,13 @@ def audit_store(store: Path | str, backbone: str | None, as_json: bool) -> None:
 
 
 @main.command("diff")
-@click.argument("one", type=STORE)
-@click.argument("other", type=STORE)
+@click.argument("one", type=NAMED)
+@click.argument("other", type=NAMED)
 @json_option
 def diff_stores(one: Path | str, other: Path | str, as_json: bool) -> None:
     """Report how the stores ONE and OTHER differ in content. Exit status 0 if they are equal, 1 if not.
+
+    Both may be versions of one store: features diff rg@1 rg@2
 
     Example: features diff mine.h5 theirs.h5
     """
@@ -237,7 +234,7 @@ def doctor(folder: Path, as_json: bool) -> None:
 
 
 @main.command("merge")
-@click.argument("stores", type=STORE, nargs=-1, required=True)
+@click.argument("stores", type=NAMED, nargs=-1, required=True)
 @click.option("--out", type=STORE, required=True, help="The new store, which must not exist.")
 @beside_option
 @json_option
@@ -361,15 +358,17 @@ def catalog(folder: Path, out: Path | None, as_json: bool) -> None:
 @main.command("card")
 @store_argument
 @click.option("--out", type=FILE, help="The file, such as README.md.  [default: print it]")
-def card(store: Path | str, out: Path | None) -> None:
-    """Write a page of Markdown to share STORE with: its content, how it was made, the licences of dataset and weights.
+@click.option("--croissant", is_flag=True, help="Write Croissant 1.1 metadata (JSON-LD) instead.")
+def card(store: Path | str, out: Path | None, croissant: bool) -> None:
+    """Write a page of Markdown to share STORE with: its content, how it was made, the licences of dataset and weights, BibTeX.
 
     Example: features card features/rg.h5 --out README.md
     """
     from longtake.features.tools.card import store_card
+    from longtake.features.tools.croissant import croissant_of
 
     with _open(store) as opened:
-        text = store_card(opened)
+        text = croissant_of(opened) if croissant else store_card(opened)
     if out is None:
         click.echo(printable_lines(text), nl=False)
     else:
@@ -467,6 +466,8 @@ def import_features(
     _show(as_json, facts, lines)
 
 
+for command in COMMANDS:
+    main.add_command(command)
 add_completion(main, "features")
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def name_of(path: Path | str) -> str:
 
 
 @contextmanager
-def plain_errors(url: str) -> Iterator[None]:
-    """Raise `NotAStore` with one line for any failure of a remote server or its client."""
+def plain_errors(url: str, doing: str = "read") -> Iterator[None]:
+    """Raise `NotAStore` with one line for any failure of a remote server or its client; `doing` says what failed."""
     try:
         yield
     except NotAStore:
@@ -42,14 +42,14 @@ def plain_errors(url: str) -> Iterator[None]:
         # fsspec raises it for every failure of a web server.
         cause = error.__cause__
         if isinstance(cause, failures()) and getattr(cause, "status", None) not in (404, 410):
-            raise NotAStore(f"cannot read {url}: {_words(cause)}") from error
+            raise NotAStore(f"cannot {doing} {url}: {_words(cause)}") from error
         raise NotAStore(f"no feature store at {url}") from error
     except RecursionError as error:  # botocore follows redirects to other regions, and they may go in circles
-        raise NotAStore(f"cannot read {url}: the server redirects without end") from error
+        raise NotAStore(f"cannot {doing} {url}: the server redirects without end") from error
     except ImportError as error:
         raise NotAStore(f"{url} needs another package: python -m pip install 'longtake[remote]' ({error})") from error
     except failures() as error:
-        raise NotAStore(f"cannot read {url}: {_words(error)}") from error
+        raise NotAStore(f"cannot {doing} {url}: {_words(error)}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import NotAStore, NotInStore
 from longtake.features.labels import Labels
 from longtake.features.remote import name_of
+from longtake.features.store_name import parse_store_name
 from longtake.features.stream import Stream
 from longtake.features.types import TextFeatures
 from longtake.files import is_url
@@ -25,6 +26,8 @@ STORES = {
     ".zarr": "longtake.features.formats.zarr3",
 }
 """Suffix -> module that is a `Format`."""
+RESOLVER = "longtake.features.remotes.resolve"
+"""Module that finds stores by name; like formats, it is above this one."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,8 +148,20 @@ def storage_for(path: Path | str, source: Store) -> Storage:
     return replace(source.storage, compression=Storage.compression)
 
 
+def find_store(path: Path | str) -> Path | str:
+    """The path of the store that a name such as `rg@2026-11-29` means, which is pulled if it is not here yet; a path or URL as it is. Raises
+    `NotInStore` for a name that means nothing."""
+    name = None if is_url(path) or Path(path).exists() else parse_store_name(path)
+    if name is None:
+        return path
+    found: Path = import_module(RESOLVER).resolve(name)
+    return found
+
+
 def open_store(path: Path | str) -> Store:
-    """Open a store for reading, from a path or a URL (https://, s3://, ...). Raises `NotAStore` if it is missing or damaged."""
+    """Open a store for reading, from a path, a URL (https://, s3://, ...) or a name (`rg@2026-11-29`, see `find_store`). Raises `NotAStore` if
+    it is missing or damaged."""
+    path = find_store(path)
     return _format_of(path).open_file(_place(path))
 
 

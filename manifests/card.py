@@ -17,6 +17,8 @@ FOLDER = Path(__file__).parent
 FOLDERS_VARIABLE = "LONGTAKE_MANIFESTS"
 """Environment variable: folders with the user's cards and tables, searched before the built-in ones."""
 
+LATER = ("doi", "forbids_sharing")
+"""Fields of a card that 0.1 did not have."""
 ONE_MODEL_PER = (("category", "score"), ("score",))
 
 
@@ -93,6 +95,10 @@ class Card:
     """Clips per training video, as published; 0 where nothing is published."""
     where_videos: str
     where_labels: str
+    doi: str = ""
+    """Of the publication, such as `10.1145/3394171.3413560`."""
+    forbids_sharing: str = ""
+    """The clause of the licence that forbids to pass on what is made of the dataset; empty if there is none."""
     simulated: bool = False
     clips: ClipDefaults = field(default_factory=ClipDefaults)
     protocol: Protocol = field(default_factory=Protocol)
@@ -100,8 +106,11 @@ class Card:
     prompts: dict[str, PromptSet] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Lossless. Stores hold it."""
-        return json.dumps(asdict(self), ensure_ascii=True)
+        """Lossless. Stores hold it. Fields that cards of 0.1 do not have are left out where they are empty, so that these cards stay equal."""
+        facts = asdict(self)
+        return json.dumps(
+            {name: value for name, value in facts.items() if value or name not in LATER}, ensure_ascii=True
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Card:

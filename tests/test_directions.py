@@ -38,7 +38,7 @@ FORBIDDEN_LIBRARIES = {
     "train": {"h5py", "zarr"} | DECODERS_AND_BACKBONES,
 }
 LAYERS = {
-    "features": (("formats",), ("imports",), ("tools",), ("catalog",), ("cli",)),
+    "features": (("formats",), ("imports",), ("remotes",), ("tools",), ("catalog",), ("share_cli",), ("cli",)),
     "extract": (("decode", "backbones"), ("plan",), ("pipeline",), ("executors",), ("views", "like", "estimate", "listing", "prompts", "run"), ("cli",)),
     "train": (("heads",), ("data",), ("engine",), ("protocol",), ("runs",), ("sweep", "bench"), ("view",), ("cli",)),
 }  # fmt: skip

@@ -16,9 +16,10 @@ from typing import Any
 import click
 
 from longtake.errors import printable
+from longtake.features.printing import NamedStore
 from longtake.manifests.card import dataset_names, find_card
 from longtake.progress import Progress, how_shown, progress_options
-from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, echo, json_option, print_json
+from longtake.terminal import INTERRUPTED, Console, add_completion, completes, echo, json_option, print_json
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
@@ -29,7 +30,7 @@ BENCHES = Path(__file__).with_name("bench") / "files"
 """Installed bench files."""
 
 
-store_option = partial(click.option, "--features", "store_path", type=StorePath())
+store_option = partial(click.option, "--features", "store_path", type=NamedStore())
 head_option = partial(click.option, "--head", shell_complete=completes(lambda: TABLE))
 set_option = partial(click.option, "--set", "settings", multiple=True, metavar="KEY=VALUE")
 run_option = click.option("--run", "run_folder", type=PATH, required=True, help="Folder of a run.")
@@ -167,10 +168,10 @@ def print_result(as_json: bool, value: object, text: Callable[[], str]) -> None:
 @click.option(
     "--features",
     "store_paths",
-    type=StorePath(),
+    type=NamedStore(),
     required=True,
     multiple=True,
-    help="The feature store, a path or a URL. Several train one model for all their datasets.",
+    help="The feature store: a path, a URL or a name such as rg@2026-11-29. Several train one model for all their datasets.",
 )
 @head_option(
     "head",

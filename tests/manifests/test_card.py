@@ -1,6 +1,7 @@
 """Cards: built-in, a user's own, and from untrusted stores."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -88,3 +89,8 @@ def test_invalid_cards_are_refused(change):
 def test_a_card_that_is_nested_too_deeply():
     with pytest.raises(ManifestError, match="nested too deeply"):
         Card.from_json("[" * 100_000)
+
+
+def test_fields_that_0_1_did_not_have_are_in_the_json_where_they_are_not_empty():
+    card = replace(find_card("rg"), doi="10.1145/1", forbids_sharing="Keep it.")
+    assert Card.from_json(card.to_json()) == card and "forbids_sharing" not in find_card("rg").to_json()
