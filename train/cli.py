@@ -19,7 +19,7 @@ from longtake.errors import printable
 from longtake.features.printing import NamedStore
 from longtake.manifests.card import dataset_names, find_card
 from longtake.progress import Progress, how_shown, progress_options
-from longtake.terminal import INTERRUPTED, Console, add_completion, completes, echo, json_option, print_json
+from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, echo, json_option, print_json
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
