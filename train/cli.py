@@ -405,6 +405,7 @@ def view(
 
     Example: train view lab --export site
     """
+    from longtake.features.catalog.kept import Kept
     from longtake.features.catalog.site import write
     from longtake.features.catalog.walk import Folders
     from longtake.train.view import server
@@ -422,8 +423,8 @@ def view(
         names = server.names_for(host, allowed)
         opened = stack.enter_context(Folders.of(folders))
         listening = stack.enter_context(server.listen(host, port)) if serve else None
-        with Progress(None, "item", how_shown(quiet, verbose, as_json)) as progress:
-            found = read(opened, progress.at, files)
+        with Progress(None, "item", how_shown(quiet, verbose, as_json)) as progress, Kept() as kept:
+            found = read(opened, progress.at, files, kept)
         facts: dict[str, Any] = {**found.counts, "unreadable": [list(fault) for fault in found.faults]}
         lines = [", ".join(f"{count} {name}" for name, count in found.counts.items())]
         if found.faults and not quiet:

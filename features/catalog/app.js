@@ -118,6 +118,8 @@ const longtake = (() => {
       if (select.selectedIndex < 0) select.value = "";
       return h("label", null, one.title, select);
     });
+    // On a phone they are folded up; the style shows them always where there is room.
+    const narrowed = h("details", {class: "filters", open: matchMedia("(min-width: 761px)").matches || filters.some((one) => state.get(one.name))}, h("summary", null, "Filters"), choices);
     const by = h("select", {onchange: () => set("sort", by.value)}, sortable.flatMap((place) => [false, true].map((down) =>
       h("option", {value: `${down ? "-" : ""}${place}`}, `${columns[place].title} ${down ? "\u2193" : "\u2191"}`))));
     const box = h("div", {class: "table", tabindex: "0", role: "region", "aria-label": what},
@@ -159,7 +161,7 @@ const longtake = (() => {
       by.value = how ? `${how.down ? "-" : ""}${how.place}` : "";
     }
     draw();
-    const controls = rows.length > 5 || [...state].length ? h("div", {class: "controls"}, search, choices, h("label", {class: "by"}, "Sort by", by), extra) : extra && h("div", {class: "controls"}, extra);
+    const controls = rows.length > 5 || [...state].length ? h("div", {class: "controls"}, search, h("label", {class: "by"}, "Sort by", by), choices.length ? narrowed : null, extra) : extra && h("div", {class: "controls"}, extra);
     return h("div", null, controls, box, h("div", {class: "pager"}, status, before, after));
   }
   const collator = new Intl.Collator("en", {numeric: true, sensitivity: "base"});

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from longtake.features.catalog.kept import Kept, stamp_of
 from longtake.features.catalog.site import Site, plain_json, summary
 from longtake.features.catalog.stores import StoreRow, VideoTable, blocks, read_store
 from longtake.features.catalog.walk import FOLDER, STORE, Folders, Found
@@ -33,16 +34,21 @@ class Stores:
         return sum(bool(row.fault) for row in self.rows)
 
 
-def add_stores(site: Site, found: Sequence[Found], step: Callable[[str], None] = lambda name: None) -> Stores:
+def add_stores(
+    site: Site,
+    found: Sequence[Found],
+    step: Callable[[str], None] = lambda name: None,
+    kept: Kept | None = None,
+) -> Stores:
     """Read the stores and folders that cannot be listed into the data `stores` and `videos-N`. One that cannot be read is a row with its
-    reason. `step` is called after each."""
+    reason. `step` is called after each. `kept` has what was read before."""
     rows: list[StoreRow] = []
     ids: list[tuple[str, ...]] = []
     sources: list[tuple[str, ...]] = []
 
     def tables() -> Iterator[VideoTable]:
         for number, one in enumerate(found):
-            row, table = read_store(one, number)
+            row, table = _read(one, number, kept)
             rows.append(row)
             ids.append(tuple(table.ids) if table else ())
             sources.append(tuple(table.source) if table else ())
@@ -62,6 +68,19 @@ def add_stores(site: Site, found: Sequence[Found], step: Callable[[str], None] =
     ]
     site.data["stores"] = plain_json(rows)
     return Stores(tuple(rows), tuple(ids), tuple(sources))
+
+
+def _read(one: Found, number: int, kept: Kept | None) -> tuple[StoreRow, VideoTable | None]:
+    if kept is None or one.fault:
+        return read_store(one, number)
+    stamp = stamp_of(one.place)  # Before it is read: what is written meanwhile is read the next time.
+    if before := kept.find(one.place, stamp):
+        row, table = before
+        return replace(row, name=one.name, place=str(one.place)), replace(table, store=number)
+    row, read = read_store(one, number)
+    if read is not None:
+        kept.keep(one.place, stamp, row, read)
+    return row, read
 
 
 def now() -> str:

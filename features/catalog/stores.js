@@ -137,7 +137,7 @@
       {title: "Length", number: true, value: (one) => one.seconds, cell: (one) => clock(one.seconds)},
       {title: "Score", number: true, value: (one) => one.total, cell: (one) => decimals(one.total, 2)},
       {title: "Lacks", value: (one) => one.lacks.length || null, wide: true, cell: (one) => one.lacks.length ? one.lacks.map((s) => tag(s.backbone, "warn")) : h("span", {class: "quiet"}, "nothing")},
-    ];
+    ].filter((one) => !["Category", "Split", "Length", "Score"].includes(one.title) || videos.some((video) => !missing(one.value(video)) && one.value(video) !== ""));
     const filters = [
       {name: "dataset", title: "Dataset", options: different(stores, (one) => one.dataset), keep: (one, value) => one.store.dataset === value},
       ...videoFilters(videos),

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from longtake.features.catalog.build import Stores, add_stores, now, num_blocks
+from longtake.features.catalog.kept import Kept
 from longtake.features.catalog.site import HERE as STORE_PAGES
 from longtake.features.catalog.site import SCRIPT, Site, plain_json, summary
 from longtake.features.catalog.stores import StoreRow
@@ -64,6 +65,7 @@ def read(
     folders: Folders,
     report: Callable[[int, int | None, str], None] = lambda done, total, name: None,
     videos: VideoFiles | None = None,
+    kept: Kept | None = None,
 ) -> Laboratory:
     """Read the stores, runs, sweeps and benches of the folders. `report` gets how many are done, of how many, and the name of the last one.
 
@@ -87,7 +89,7 @@ def read(
         return made
 
     site = Site((STORE_PAGES / SCRIPT, STORE_PAGES / "stores.js", HERE / "runs.js"))
-    stores = add_stores(site, [one for one in found if one.kind in (STORE, FOLDER)], step)
+    stores = add_stores(site, [one for one in found if one.kind in (STORE, FOLDER)], step, kept)
     read_runs = rows(RUN, read_run_row)
     runs = tuple(_with_whole(row, found) for row, _ in read_runs)
     sweeps, benches = tuple(rows(SWEEP, read_sweep_row)), tuple(rows(BENCH, read_bench_row))

@@ -93,7 +93,7 @@
       h("h1", null, run.name), h("p", null, marks(run)),
       facts([["Head", run.head], ["Dataset", run.dataset], ["Features", `${run.features} (${run.recipe_id})`], ["Tested by", run.rule || "the dataset's own split"], ["Models", whole(run.num_models)], ["Ended (UTC)", run.date], ["Part of", run.part_of]]),
       h("h2", null, "Results"),
-      h("p", {class: "quiet small"}, `After the last epoch. [low, high]: 95% interval over test ${run.over || "videos"} (BCa bootstrap). Fewer than ${FEW} test videos rank no methods.`),
+      h("p", {class: "quiet small"}, `After the last epoch. [low, high]: 95% interval over ${run.over && run.over !== "videos" ? `the groups of test videos by ${run.over}` : "the test videos"} (BCa bootstrap). Fewer than ${FEW} test videos rank no methods.`),
       plain(titles.filter((one, place) => used[place]), all.map((row) => row.filter((one, place) => used[place]))),
       h("h2", null, "Predictions"),
       fault ? h("p", {class: "fault"}, fault) : [
@@ -190,6 +190,7 @@
     ];
     return {title: "Benches", content: [h("h1", null, "Benches"), table({rows: benches, columns, what: "benches"})]};
   });
+  const words = (metric) => ({spearman: "Spearman", mse: "MSE", within_group: "Spearman within groups", relative_l2: "R-l2 x100"})[metric] || metric;
   page("bench", async ([number]) => {
     const bench = (await load("benches"))[number];
     if (!bench || bench.fault) throw new Error(bench ? `${bench.name} cannot be read: ${bench.fault}` : `there is no bench ${number}`);
@@ -200,12 +201,15 @@
         const [low, high] = correlation ? scale(ofAll, "spearman") : [0, Math.max(...ofAll.flatMap((one) => [one.spearman, ...(one.spearman_interval || [])]).filter((one) => !missing(one)))];
         const shown = (name, value) => name === "spearman" || name === "within_group" ? decimals(value, 3) : error(value);
         return [h("h2", null, `${board.dataset}, ${board.split}`), h("p", {class: "quiet small"}, `${board.about}; ${board.note || `${whole(board.num_videos)} tested videos`}`),
-          plain([{title: "Head"}, {title: "Rank", number: true}, "Features", {title: column || "Result", number: true}, "95% interval", ...board.metrics.slice(1).map((one) => ({title: one.replaceAll("_", " "), number: true})), {title: "Remarks", wide: true}],
+          plain([{title: "Head"}, {title: "Rank", number: true}, "Features", {title: column ? `${words(metric)}, ${column}` : "Result", number: true}, "95% interval", ...board.metrics.slice(1).map((one) => ({title: words(one), number: true})), {title: "Remarks", wide: true}],
             board.rows.map((row) => {
               const mine = row.figures[column] || {}, first = mine[metric];
               return [row.name, missing(row.rank) ? "" : `${row.rank} (${row.rank_low}\u2013${row.rank_high})`, row.features, first ? shown(metric, first.value) || "undefined" : row.state, first ? bar(first.value, missing(first.low) ? null : [first.low, first.high], low, high) : "",
                 ...board.metrics.slice(1).map((one) => mine[one] ? shown(one, mine[one].value) : ""), [row.reason, ...row.marks].filter(Boolean).join("; ")];
-            }))];
+            })),
+          board.columns.length > 1 ? h("details", null, h("summary", null, "All columns"),
+            plain(["Head", "Features", ...board.columns.map((name) => ({title: `${name}: ${board.metrics.map(words).join(" / ")}`, number: true}))],
+              board.rows.map((row) => [row.name, row.features, ...board.columns.map((name) => board.metrics.map((one) => row.figures[name]?.[one]).map((one, place) => one ? shown(board.metrics[place], one.value) || "undefined" : "").filter(Boolean).join(" / "))]))) : null];
       }),
       h("p", {class: "quiet small"}, "In brackets: the ranks that the test videos cannot exclude."), link(`#/runs?${new URLSearchParams({part: bench.name})}`, "Its runs")]};
   });

@@ -60,6 +60,11 @@ def write_run(folder, head="ridge", dataset="gym", ids=("a", "b"), spearman=0.5)
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     lab = tmp_path_factory.mktemp("laboratory") / "lab"
