@@ -352,3 +352,13 @@ if __name__ == "__main__":
     script.write_text(code)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT, timeout=200)
     assert done.returncode == 0, done.stderr
+
+
+def test_view(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "view.py", "--stores", "2", "--videos", "3", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "v.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "v.json").read_text())["tables"]
+    assert {"all videos", "sent for all videos"} <= {row["name"] for row in table["rows"]}

@@ -335,12 +335,16 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
 )
 @click.option("--compare", type=PATH, metavar="VIDEO", help="With --html: another video, side by side.")
 @click.option("--csv", "csv_path", type=PATH, help="Also write the scores there.")
+@click.option(
+    "--keep", is_flag=True, help="Of a store: also write scores and attention into the run's folder, for train view."
+)
 @json_option
 def predict(
     run_folder: Path,
     store_path: Path | str | None,
     videos: tuple[Path, ...],
     csv_path: Path | None,
+    keep: bool,
     as_json: bool,
     **how: Any,
 ) -> None:
@@ -359,16 +363,22 @@ def predict(
         raise click.UsageError(f"--{' and --'.join(of_files)} {'goes' if len(of_files) == 1 else 'go'} with --video")
     if how["compare"] and not how["html"]:
         raise click.UsageError("--compare goes with --html: it puts another video on the page")
-    if videos and how["only"]:
-        raise click.UsageError("--only goes with --features: it names videos of a store")
+    if videos and (how["only"] or keep):
+        raise click.UsageError(f"--{'keep' if keep else 'only'} goes with --features: it is for videos of a store")
     from longtake.train.runs import predict as predicting
     from longtake.train.runs.show_predictions import format_predictions, write_scores
 
     found = predicting.predict(run_folder, features=store_path, video=videos or None, **how)
     if csv_path:
         write_scores(csv_path, found)
-    made = {"overlay": "the scored video", "html": "the page; open it in a browser"}
-    written = "".join(f"\n{how[name]}: {what}" for name, what in made.items() if how[name])
+    if keep and store_path is not None:
+        from longtake.features.store import open_store
+        from longtake.train.runs.kept import keep_predictions
+
+        with open_store(store_path) as store:
+            how["keep"] = keep_predictions(run_folder, store.dataset, found)
+    made = {"overlay": "the scored video", "html": "the page; open it in a browser", "keep": "for train view"}
+    written = "".join(f"\n{how[name]}: {what}" for name, what in made.items() if how.get(name))
     print_result(as_json, [asdict(one) for one in found], lambda: format_predictions(found) + written)
     for failure in found.failures:
         echo(f"failed: {failure.video} {failure.message}", err=True)

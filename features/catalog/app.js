@@ -167,7 +167,10 @@ const longtake = (() => {
   const collator = new Intl.Collator("en", {numeric: true, sensitivity: "base"});
   // A table of few rows, without controls.
   function plain(titles, rows) {
-    const cells = titles.map((one) => typeof one === "string" ? {title: one} : one);
+    const none = (value) => missing(value) || value === "" || value?.length === 0;
+    const used = titles.map((one, place) => !place || rows.some((row) => !none(row[place])));
+    const cells = titles.filter((one, place) => used[place]).map((one) => typeof one === "string" ? {title: one} : one);
+    rows = rows.map((row) => row.filter((one, place) => used[place]));
     return h("div", {class: "table plain", tabindex: "0", role: "region", "aria-label": "table"}, h("table", null,
       h("thead", null, h("tr", null, cells.map((one) => h("th", {scope: "col", class: one.number ? "number" : null}, one.title)))),
       h("tbody", null, rows.map((row) => h("tr", null, row.map((value, place) => h(place ? "td" : "th", {scope: place ? null : "row",

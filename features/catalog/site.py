@@ -21,7 +21,7 @@ from longtake.terminal import to_json
 
 HERE = Path(__file__).parent
 PAGE, STYLE, SCRIPT = "index.html", "app.css", "app.js"
-FOLDER = "data"
+FOLDER, PAGES = "data", "page"
 POLICY = "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'"
 """Content-Security-Policy: nothing but the files of the site is loaded, and no script but ours runs."""
 OWN_POLICY = POLICY.format(script="'self'", style="'self'")
@@ -34,6 +34,8 @@ class Site:
     scripts: tuple[Path, ...] = (HERE / SCRIPT, HERE / "stores.js")
     data: dict[str, bytes | Callable[[], object]] = field(default_factory=dict)
     """Name -> JSON, or what makes the value."""
+    pages: dict[str, Callable[[], str]] = field(default_factory=dict)
+    """Name -> what makes a further HTML page, which a site of one file does not have."""
 
     def json(self, name: str) -> bytes:
         """Raises `KeyError` for an unknown name."""
@@ -110,28 +112,31 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
     """Path in the site -> content. The page is the last one: a site with a page is complete."""
     for name in site.data:
         yield f"{FOLDER}/{name}.js", site.file(name)
+    for name, make in site.pages.items():
+        yield f"{PAGES}/{name}.html", make().encode()
     yield STYLE, site.style.encode()
     yield SCRIPT, site.script.encode()
     yield PAGE, site.page().encode()
 
 
-_OURS = re.compile(r"[a-z]+(-\d+)?\.js")
+_OURS = re.compile(r"[a-z]+(-\d+)*\.(js|html)")
 
 
 def write_site(site: Site, folder: Path) -> int:
     """Write the files into a folder, new or of an earlier export, and return their number of bytes. Raises `LongtakeError` for a folder
     with other files: they would be served with the site."""
-    kept = {PAGE, STYLE, SCRIPT, FOLDER}
+    kept = {PAGE, STYLE, SCRIPT, FOLDER, PAGES}
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
         raise LongtakeError(f"{folder} is a file: name a new folder, or a file that ends in .html for one page")
     others = [name for name in there if name not in kept]
     if others or (there and PAGE not in there):
         raise LongtakeError(f"{folder} holds other files than a site ({(others or there)[0]}): name a new folder")
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    for old in (folder / FOLDER).iterdir():
-        if _OURS.fullmatch(old.name) and old.name.removesuffix(".js") not in site.data:
-            old.unlink()
+    for name, known in ((FOLDER, site.data), (PAGES, site.pages)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).iterdir():
+            if _OURS.fullmatch(old.name) and old.stem not in known:
+                old.unlink()
     total = 0
     for name, content in site_files(site):
         write_whole(folder / name, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from longtake.features.catalog.site import SCRIPT, Site, plain_json, summary
 from longtake.features.catalog.stores import StoreRow
 from longtake.features.catalog.walk import FOLDER, STORE, Folders, Found
 from longtake.train.errors import DataError
+from longtake.train.view.routines import Routines
 from longtake.train.view.runs import (
     BENCH,
     MARKERS,
@@ -99,6 +101,9 @@ def read(
     for number, (store, ids) in enumerate(zip(stores.rows, stores.ids)):
         if mine := runs_on(store.dataset, runs):
             site.data[f"scored-{number}"] = partial(predictions.of_store, ids, mine)
+    routines = Routines([folder for _, folder in read_runs])
+    for run in range(len(runs)):
+        _add_routines(site, routines, run, stores, videos)
     if videos is not None:
         site.data |= {
             f"playable-{number}": partial(_playable, videos, names) for number, names in enumerate(stores.sources)
@@ -110,10 +115,36 @@ def read(
         laboratory.counts,
         blocks=num_blocks(site),
         videos=videos is not None,
-        scored=scored_stores(site),
+        scored=numbers(site, "scored"),
+        looked=numbers(site, "looked"),
     )
     site.data["index"] = plain_json(about)
     return laboratory
+
+
+def _add_routines(site: Site, routines: Routines, run: int, stores: Stores, videos: VideoFiles | None) -> None:
+    """The pages of a run's routines, and the data `looked-N` of each store that has the videos: (row, run, name of the page)."""
+    kept = routines.of_run(run)
+    if kept is None:
+        return
+    place_of = {video_id: place for place, video_id in enumerate(kept.video_ids)}
+    first: dict[int, tuple[str, str]] = {}
+    for number, (store, ids) in enumerate(zip(stores.rows, stores.ids)):
+        rows = [row for row, video_id in enumerate(ids) if video_id in place_of]
+        if store.dataset != kept.dataset or not rows:
+            continue
+        before = json.loads(site.json(f"looked-{number}")) if f"looked-{number}" in site.data else []
+        mine = [[row, run, f"routine-{run}-{place_of[ids[row]]}"] for row in rows]
+        site.data[f"looked-{number}"] = plain_json([*before, *mine])
+        for row in rows:
+            playable = videos is not None and videos.find(stores.sources[number][row]) is not None
+            address = f"../video/{number}/{row}" if playable else ""
+            first.setdefault(place_of[ids[row]], (address, f"../index.html#/video/{number}/{row}"))
+    for place in place_of.values():
+        address, back = first.get(place, ("", "../index.html"))
+        site.pages[f"routine-{run}-{place}"] = partial(
+            routines.page, run, place, address, [("All about this video", back)]
+        )
 
 
 def _playable(videos: VideoFiles, names: Sequence[str]) -> list[int]:
@@ -121,9 +152,9 @@ def _playable(videos: VideoFiles, names: Sequence[str]) -> list[int]:
     return [row for row, name in enumerate(names) if videos.find(name)]
 
 
-def scored_stores(site: Site) -> list[int]:
-    """Stores that have runs on their dataset."""
-    return [int(name.removeprefix("scored-")) for name in site.data if name.startswith("scored-")]
+def numbers(site: Site, name: str) -> list[int]:
+    """Those of the stores that have data of this name."""
+    return [int(one.rpartition("-")[2]) for one in site.data if one.startswith(f"{name}-")]
 
 
 def _with_whole(row: RunRow, found: Sequence[Found]) -> RunRow:

@@ -218,8 +218,11 @@
   longtake.aboutVideo = async (video, store, index) => {
     const runs = await load("runs"), scored = index.scored.includes(store) ? await load(`scored-${store}`) : [];
     const rows = scored.flatMap(([run, videos]) => videos.filter(([row]) => row === video.row).map(([, category, score, truth, predicted]) => ({run: runs[run], number: run, category, score, truth, predicted})));
+    // A site of one file has no further pages.
+    const looked = index.looked.includes(store) && !document.getElementById("data-index") ? (await load(`looked-${store}`)).filter(([row]) => row === video.row) : [];
     rows.sort((one, other) => Math.abs(one.predicted - one.truth) - Math.abs(other.predicted - other.truth));
     return [index.videos ? (await load(`playable-${store}`)).includes(video.row) ? player(video, store) : h("p", {class: "quiet"}, `The folder of videos has no file ${video.source || "of this video"}, or several of that name.`) : null,
+      looked.length ? [h("h2", null, "Where the heads looked"), h("ul", {class: "links"}, looked.map(([, run, name]) => h("li", null, link(`page/${name}.html`, `Attention over time, by ${runs[run].name}`))))] : null,
       h("h2", null, "What runs predict"),
       rows.length ? plain(["Run", "Head", "Score", {title: "Judges", number: true}, {title: "Predicted", number: true}, {title: "Difference", number: true}],
         rows.map((one) => [link(`#/run/${one.number}`, one.run.name), one.run.head, [one.category, one.score].filter(Boolean).join(" "), decimals(one.truth, 2), decimals(one.predicted, 2), `${one.predicted > one.truth ? "+" : ""}${decimals(one.predicted - one.truth, 2)}`]))

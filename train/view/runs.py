@@ -15,6 +15,7 @@ from longtake.features.catalog.walk import Folders, Found
 from longtake.files import is_url
 from longtake.train.errors import DataError
 from longtake.train.protocol.rows import Row
+from longtake.train.runs.kept import KEPT
 from longtake.train.runs.records import CONFIG, METRICS, only_known, read_run, read_values
 from longtake.train.runs.sweeps import read_sweep
 from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
@@ -22,7 +23,7 @@ from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
 RUN, SWEEP, BENCH = "run", "sweep", "bench"
 SWEEP_FILE, BENCH_FILE = "sweep.json", "leaderboard.json"
 MARKERS = {METRICS: RUN, SWEEP_FILE: SWEEP, BENCH_FILE: BENCH}
-FILES = {RUN: (METRICS, CONFIG, PREDICTIONS), BENCH: (BENCH_FILE,), SWEEP: (SWEEP_FILE,)}
+FILES = {RUN: (METRICS, CONFIG, PREDICTIONS, KEPT), BENCH: (BENCH_FILE,), SWEEP: (SWEEP_FILE,)}
 """What is read of each kind."""
 MOST_REASON = 600
 

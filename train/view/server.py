@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from longtake.features.catalog.site import OWN_POLICY, SCRIPT, STYLE
 from longtake.train.errors import TrainError
 from longtake.train.view.build import Laboratory
+from longtake.train.view.routines import page_policy
 from longtake.train.view.videos import TYPES, VideoFiles
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Guard:
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *ours]
+                own = message.get("headers", [])
+                message["headers"] = [*own, *(one for one in ours if one[0] not in dict(own))]
             await send(message)
 
         refused = self._refusal(scope)
@@ -113,7 +115,12 @@ def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES, videos:
 
     site, sources = laboratory.site, laboratory.stores.sources
     lock = Lock()  # Data are made by several threads of the server.
-    own = {"/": (site.page(), HTML), f"/{STYLE}": (site.style, CSS), f"/{SCRIPT}": (site.script, JAVASCRIPT)}
+    own = {
+        "/": (site.page(), HTML),
+        "/index.html": (site.page(), HTML),
+        f"/{STYLE}": (site.style, CSS),
+        f"/{SCRIPT}": (site.script, JAVASCRIPT),
+    }
 
     def fixed(request: Request) -> Response:
         text, kind = own[request.url.path]
@@ -135,9 +142,20 @@ def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES, videos:
             return Response("No such video.\n", 404, media_type="text/plain")
         return FileResponse(path, media_type=TYPES[path.suffix.lower()])
 
+    policy = f"{page_policy()}; frame-ancestors 'none'"
+
+    def page(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in site.pages:
+            return Response("No such page.\n", 404, media_type="text/plain")
+        with lock:
+            text = site.pages[name]()
+        return Response(text, media_type=HTML, headers={"content-security-policy": policy})
+
     routes = [
         *(Route(path, fixed) for path in own),
         Route("/data/{name}.js", data),
+        Route("/page/{name}.html", page),
         Route("/video/{store:int}/{row:int}", video),
     ]
     app: Starlette = Starlette(routes=routes)

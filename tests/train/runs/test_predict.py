@@ -1,6 +1,7 @@
 """Video files: what is asked for first, where overlays and pages go, and that one bad file does not stop the others."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,18 @@ def test_python(lab):
     assert [one.video_id for one in found] == ["one"] and found.failures[0].video.endswith("bad.mp4")
     with pytest.raises(DataError, match="compare= goes with html="):
         predict.predict(lab / "run", video=lab / "one.mp4", compare=Path("x"))
+
+
+def test_what_is_kept_is_shown_by_view(lab, tmp_path):
+    from longtake.train.runs.kept import KEPT, read_kept
+
+    run = Path(shutil.copytree(lab / "run", tmp_path / "lab" / "run"))
+    before = {path.name for path in run.iterdir()}
+    done = invoke(main, "predict", "--run", run, "--features", lab / "s.h5", "--only", "A_020", "--keep", "--json")
+    assert {path.name for path in run.iterdir()} - before == {KEPT}
+    (shown,), (kept,) = json.loads(done.stdout), read_kept(run).predictions
+    assert kept.video_id == "A_020" and kept.timeline.shares == pytest.approx(shown["timeline"]["shares"], abs=1e-5)
+    invoke(main, "view", tmp_path / "lab", lab / "s.h5", "--export", tmp_path / "site")
+    assert (tmp_path / "site" / "page" / "routine-0-0.html").exists()
+    output = invoke(main, "predict", "--run", run, "--video", lab / "one.mp4", "--keep", status=2).output
+    assert "--keep goes with --features" in output
