@@ -9,6 +9,8 @@ import numpy as np
 
 MOST_CELLS = 480
 """Narrower cells would not be seen; clips that share a cell show the strongest of them."""
+LAST_TICK = 0.88
+"""Share of the axis behind which no mark begins: its text would be cut on a phone."""
 FULL_HEAT = 4
 """Full colour is at least this many times the attention that each clip would have if all had the same."""
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
@@ -78,13 +80,13 @@ def _clock_ticks(first: float, last: float, most: int) -> list[tuple[float, str]
     step = next((one for one in TICKS if (last - first) / one < most), TICKS[-1])
     at = np.arange(np.ceil(first / step) * step, last, step)
     # The end of the axis has no room for a text.
-    return [((s - first) / (last - first), clock(s)) for s in at if (s - first) / (last - first) < 0.95]
+    return [((s - first) / (last - first), clock(s)) for s in at if (s - first) / (last - first) < LAST_TICK]
 
 
 def _clip_ticks(count: int, most: int) -> list[tuple[float, str]]:
     step = next((one for one in (1, 2, 5, 10, 20, 50, 100, 200, 500) if count / one < most), 1000)
     numbers = [1, *range(step, count + 1, step)] if step > 1 else range(1, count + 1)
-    return [((n - 1) / count, f"clip {n}" if n == 1 else str(n)) for n in numbers if (n - 1) / count < 0.95]
+    return [((n - 1) / count, f"clip {n}" if n == 1 else str(n)) for n in numbers if (n - 1) / count < LAST_TICK]
 
 
 def clock(seconds: float, digits: int = 0) -> str:

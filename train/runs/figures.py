@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ INK = "#010203"
 """A colour that no figure uses for data; it becomes the page's own text colour."""
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme, which people with colour-blindness can tell apart, and which is clear on white and on black."""
+TITLE_LETTERS = 40
+"""Of a line of a title."""
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "longtake",
@@ -61,22 +64,7 @@ def curves(title: str, label: str, lines: Mapping[str, Mapping[int, float]]) -> 
             axes.plot(list(line), list(line.values()), color=colour, linewidth=1.2, label=name, marker=mark)
         if 1 < len(lines) <= len(COLOURS):
             axes.legend()
-        return _svg(figure, f"{title}: {label} over epochs")
-
-
-def attention(
-    title: str, starts: Sequence[float], ends: Sequence[float], by_grade: np.ndarray, names: Sequence[str]
-) -> str:
-    """Attention of each grade, `(grades, clips)`, over the seconds of a video (QGVL, Figs. 6 and 7)."""
-    with context(STYLE):
-        figure, axes = _figure(6.8, 2.1, title, "seconds", "attention")
-        times = np.append(starts, ends[-1])
-        for index, (name, shares) in enumerate(zip(names, by_grade)):
-            axes.stairs(shares, times, color=COLOURS[index % len(COLOURS)], linewidth=1.4, label=name, baseline=None)
-        axes.set_xlim(times[0], times[-1])
-        axes.set_ylim(bottom=0)
-        figure.legend(ncols=min(len(names), 4), loc="outside lower center")
-        return _svg(figure, f"{title}: attention of {len(names)} grades over {ends[-1]:.0f} seconds")
+        return _svg(figure, f"{title} over epochs")
 
 
 def embedding(title: str, points: np.ndarray, groups: np.ndarray, names: Sequence[str], explained: float) -> str:
@@ -96,7 +84,9 @@ def embedding(title: str, points: np.ndarray, groups: np.ndarray, names: Sequenc
 def _figure(width: float, height: float, title: str, x: str, y: str) -> tuple[Any, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set(xlabel=x, ylabel=y)
+    # Long names are wrapped: the page has no room beyond the figure.
+    axes.set_title(fill(title, TITLE_LETTERS))
     return figure, axes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,27 +9,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment
 from scipy.stats import rankdata
 
 from longtake.errors import LongtakeError, printable, there_are
 from longtake.features.store import Store
-from longtake.safe_text import in_page
 from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, TrainError
 from longtake.train.extras import from_extract
+from longtake.train.pages.environment import data_address, render
+from longtake.train.pages.facts import KnownRoutine
+from longtake.train.pages.strips import Strip, clock, strip
+from longtake.train.pages.table import html_table, labelled
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
 from longtake.train.runs.evaluate import load_run
+from longtake.train.runs.meaning import meaning
 from longtake.train.runs.patterns import own_categories, patterns_of
 from longtake.train.runs.predict_store import predict_run
 from longtake.train.runs.prediction import Prediction
 from longtake.train.runs.records import number, read_run
-from longtake.train.runs.tables import RANDOM_NOTE, by_video, format_table, notes, read_predictions, undefined_note
+from longtake.train.runs.tables import (
+    RANDOM_NOTE,
+    by_video,
+    few_mark,
+    format_table,
+    notes,
+    read_predictions,
+    undefined_note,
+)
 from longtake.train.runs.tensorboard import logged_models, read_log
-from longtake.train.uncertainty import few_note
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WORST = 10
@@ -58,11 +67,11 @@ class Scored:
 
 @dataclass
 class Looked:
-    """Where the grades looked in one video, as a figure and pictures of its strongest clips."""
+    """Where the grades looked in one video, as a strip for each and pictures of its strongest clips."""
 
     video_id: str
     why: str
-    figure: str
+    strip: Strip
     pictures: list[tuple[str, str]] = field(default_factory=list)
     """(caption, address of the picture, which holds the picture itself)"""
 
@@ -103,8 +112,14 @@ def make_page(
         _add_patterns(run, store, sections, own)
         _add_looks(run, store, videos, show, {key: sections[key] for key in own}, own, missing)
     papers = published_lines(dataset)
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_page)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    known = [
+        [KnownRoutine(one.video_id, one.true, one.predicted) for one in section.scored] for section in sections.values()
+    ]
+    page = render(
+        TEMPLATE,
+        meaning=meaning(metrics.head, metrics.rows, known),
+        labelled=labelled,
+        html_table=html_table,
         run=run.resolve().name,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         dataset=dataset,
@@ -130,7 +145,7 @@ def _sections(run: Path) -> Iterator[Section]:
         ranks = rankdata(-true), rankdata(-predicted)
         columns = zip(videos, *(column.tolist() for column in (true, predicted, *ranks)))
         section = Section(key, [Scored(*values) for values in columns], [])
-        title = f"{section.name}, {few_note(len(true)) or f'{len(true)} test videos'}"
+        title = f"{section.name}, {few_mark(len(true)) or f'n={len(true)}'}"
         section.figures.append(figures.scatter(title, true, predicted, "judges' units"))
         yield section
 
@@ -149,7 +164,7 @@ def _add_curves(run: Path, sections: dict[tuple[str, str], Section], missing: li
                 name.removeprefix(f"{unit}-"): points for name in sorted(mine) if (points := getattr(mine[name], kind))
             }
             if lines:
-                section.figures.append(figures.curves(section.name, title, lines))
+                section.figures.append(figures.curves(f"{section.name}: {title}", title, lines))
 
 
 def _curves(run: Path, missing: list[str]) -> dict[str, Curves]:
@@ -195,7 +210,7 @@ def _add_patterns(
             explained = float((values[:2] ** 2).sum() / max((values**2).sum(), 1e-12))
             grades = np.tile(np.arange(count), len(patterns))
             points = left[:, :2] * values[:2]
-            title = f"{section.name}, {config.file_name}"
+            title = f"{section.name}: grades of {config.file_name}"
             section.figures.append(figures.embedding(title, points, grades, _grade_names(count), explained))
 
 
@@ -224,10 +239,12 @@ def _add_looks(
             if scored is None or not scored.timeline.by_grade:
                 continue
             line = scored.timeline
+            times = list(zip(line.start_seconds, line.end_seconds)) if line.times_known else []
             names = _grade_names(len(line.by_grade))
-            figure = figures.attention(video_id, line.start_seconds, line.end_seconds, np.array(line.by_grade), names)
-            looked = Looked(video_id, why, figure)
-            if videos is not None:
+            looked = Looked(video_id, why, strip(names, line.by_grade, times, f"Attention of the grades in {video_id}"))
+            if videos is not None and not times:
+                missing.append(f"no pictures of {video_id}: the times of its clips are unknown")
+            elif videos is not None:
                 try:
                     looked.pictures = _pictures(scored, store, videos)
                 except (LongtakeError, OSError) as error:
@@ -252,7 +269,6 @@ def _pictures(one: Prediction, store: Store, folder: Path) -> list[tuple[str, st
     make = from_extract("thumbnails", "pictures of videos")
     pictures = make(folder, one.video_id, record.source_name, middles)
     return [
-        (f"{line.start_seconds[i]:.0f}-{line.end_seconds[i]:.0f} s, {shares[i]:.0%}",
-         "data:image/jpeg;base64," + b64encode(picture).decode())
+        (f"{clock(line.start_seconds[i])} to {clock(line.end_seconds[i])}, {shares[i]:.0%}", data_address(picture, "image/jpeg"))
         for i, picture in zip(strongest, pictures)
     ]  # fmt: skip

@@ -14,7 +14,6 @@ def test_every_figure_is_one_element_that_takes_its_colours_from_the_page():
         figures.scatter("a & b", VALUES, VALUES, "points"),
         figures.scatter("equal", np.ones(3), np.ones(3), "points"),
         figures.curves("a", "loss", {"one": {1: 0.5, 2: 0.25}, "two": {1: 0.5}}),
-        figures.attention("a", [0, 1], [1, 2], np.ones((2, 2)), ["low", "high"]),
         figures.embedding("a", np.eye(2), np.array([0, 1]), ["low", "high"], 0.5),
     ]
     for text in drawn:
@@ -31,4 +30,4 @@ def test_a_figure_is_the_same_in_every_run():
 def test_dollars_in_names_are_not_mathematics():
     values = np.arange(3.0)
     assert ">price $x_1$</text>" in figures.scatter("price $x_1$", values, values, "points")
-    assert ">$x_1$</text>" in figures.attention("$x_1$", [0, 1], [1, 2], np.ones((1, 2)), ["grade"])
+    assert ">$x_1$</text>" in figures.embedding("$x_1$", np.eye(2), np.array([0, 1]), ["low", "high"], 0.5)

@@ -14,6 +14,7 @@ from longtake.manifests.card import Protocol, find_card
 from longtake.train import extras as bridge
 from longtake.train.cli import main
 from longtake.train.runs.page import _sections
+from tests.browser import LAPTOP, PHONE
 from tests.calls import invoke
 from tests.train.planted import planted_store, write_random
 
@@ -77,14 +78,17 @@ def test_the_page_of_a_run(lab, tmp_path):
     # Nothing from other sites, no script, and names in the data cannot become markup.
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
     assert "<script" not in text and "<i>B" not in text and "&lt;i&gt;B" in text
-    assert not re.search(r"url\((?!#)", text) and "@import" not in text
-    assert page.headings[:2] == ["gslm on planted", "A total"]
+    assert not re.search(r"url\((?!#)", text) and "@import" not in text and "script-src &#39;none&#39;" in text
+    assert page.headings[:3] == ["gslm on planted", "Results", "A total"]
     metrics = json.loads((folder / "gslm" / "metrics.json").read_text())
     for row in metrics["table"]:
         assert f"{row['spearman']:.3f} ± {row['spearman_deviation']:.3f}" in text
     # Points, loss, test correlation, patterns for each of two units; attention of two or three videos of each.
     assert not list(folder.parent.glob("*B*")) and len(list((folder / "gslm" / "checkpoints").iterdir())) == 4
-    assert text.count('<svg role="img"') == 2 * 4 + text.count("<figcaption>")
+    assert text.count('<svg role="img"') == 2 * 4
+    assert text.count('preserveAspectRatio="none" role="img"') == 4 * text.count("<figcaption>")
+    titles = re.findall("<title>(.*?)</title>", text)
+    assert len(titles) == len(set(titles)) == 1 + 2 * 4, "each figure has a title of its own"
     assert 4 <= text.count("<figcaption>") <= 6 and "highest score" in text
     assert "RANDOM" in text and "planted@" in text
 
@@ -95,7 +99,7 @@ def test_without_a_store_and_for_a_head_without_epochs(lab):
     text = (folder / "ridge" / "report.html").read_text()
     Page(text)
     assert json.loads(out) == {"out": str(folder / "ridge" / "report.html"), "missing": []}
-    assert text.count("<svg") == 2 and "Where the grades looked" not in text
+    assert text.count('<svg role="img"') == 2 and "Where the grades looked" not in text
 
 
 def test_videos_that_are_asked_for(lab, tmp_path):
@@ -203,3 +207,28 @@ def test_heads_for_all_categories_show_each(tmp_path):
     run("report", tmp_path / "run", "--features", tmp_path / "s.h5", "--out", tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert text.count("patterns of 4 grades") == 2 and text.count("<figcaption>") >= 4
+
+
+@pytest.mark.parametrize("width", [PHONE, LAPTOP])
+def test_in_a_browser(lab, browser, tmp_path, width):
+    """Nothing is wider than the window, on the screen and on paper; on a phone each row of a table is a list with the names of columns."""
+    folder, store = lab
+    run("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
+    opened = browser.open(tmp_path / "r.html", width)
+    assert opened.problems() == [] and opened.paper_problems() == []
+    cell = opened.page.locator("table.cards td").nth(3)
+    label = cell.evaluate("one => getComputedStyle(one, '::before').content")
+    assert (label == '"Spearman"') == (width == PHONE)
+    assert opened.page.locator("table.cards thead").first.is_visible() == (width == LAPTOP)
+    opened.page.locator("details").first.evaluate("one => { one.open = true; }")
+    assert opened.too_wide() == []
+
+
+def test_what_a_run_means_comes_first(tmp_path, browser):
+    store = planted_store(tmp_path / "s.h5", num_train=24, num_test=12, with_text=False)
+    run("heads", "--features", store, "--head", "gdlt", "--set", "width=16", "--epochs", 2, "--out", tmp_path / "run")
+    run("report", tmp_path / "run")
+    text = browser.open(tmp_path / "run" / "report.html").page.inner_text("body")
+    first = text[: text.index("Results")]
+    assert "Of two test videos, gdlt puts the better one first in" in first and "The simple baseline" in first
+    assert "n=12" in first and "too few to rank methods" in first

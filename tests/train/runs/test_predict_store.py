@@ -245,3 +245,6 @@ def test_unknown_times_are_never_seconds(trained, tmp_path):
     (one,) = json.loads(run(*call, "--json").output)
     assert {moment["start_seconds"] for moment in one["moments"]} == {None} and one["moments"][0]["clip"] >= 0
     assert set(one["timeline"]["end_seconds"]) == {None}
+    run("report", tmp_path / "run", "--features", tmp_path / "i.h5", "--out", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "clip 1" in text and "seconds" not in text
