@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from longtake.train.errors import SettingsError, require_at_least
+from longtake.train.errors import DataError, SettingsError, require_at_least
 from longtake.train.heads.base import Batch, Head, HeadOutput, Needs, Source
 from longtake.train.heads.blocks.units import UnitSettings
 from longtake.train.heads.published import WithDefects, size
@@ -49,6 +49,8 @@ class HGCNSettings(UnitSettings, WithDefects):
     """The first graph. False makes each clip a shot by itself."""
     construct: bool = True
     """The second graph. False makes each shot a scene by itself; the score is then the mean over these, times `scenes`."""
+    times: str = ""
+    """A score that is known beforehand, such as `difficulty`, by which what the layers give is multiplied, as published for MTL-AQA."""
 
     def __post_init__(self) -> None:
         require_at_least(self, clips=1, scenes=1, neighbours=1, groups=1, factor=1, width=4)
@@ -169,7 +171,7 @@ class HGCN(Head):
         ("hgcn", "hgcn_motion", "hgcn_full_rule"),
     )  # fmt: skip
     Settings = HGCNSettings
-    not_in_weights = ("neighbours", "scenes")
+    not_in_weights = ("neighbours", "scenes", "times")
     KEY_MAP = {
         "shot_gen.state_gen.0.": "state.",
         "shot_gen.info_trans.0.": "shot.",
@@ -191,7 +193,7 @@ class HGCN(Head):
 
     @classmethod
     def needs(cls, settings: HGCNSettings) -> Needs:
-        return Needs(sees_padding=settings.sees_padding)
+        return Needs(scores=(settings.times,) if settings.times else (), sees_padding=settings.sees_padding)
 
     @classmethod
     def settings_in(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
@@ -260,6 +262,11 @@ class HGCN(Head):
         if self.training or self.settings.published_defects:
             mean = mean + deviation * torch.randn_like(mean)
         if there is None:
-            return HeadOutput(self.settings.to01(mean.sum(-1)))
-        share = there / there.sum(-1, keepdim=True)
-        return HeadOutput(self.settings.to01((mean * share).sum(-1) * self.settings.scenes))
+            score = mean.sum(-1)
+        else:
+            score = (mean * (there / there.sum(-1, keepdim=True))).sum(-1) * self.settings.scenes
+        if self.settings.times:
+            if batch.scores is None:
+                raise DataError(f"times={self.settings.times} takes a score that the batch does not have")
+            score = score * batch.scores[:, 0]
+        return HeadOutput(self.settings.to01(score))

@@ -90,6 +90,16 @@ def test_import_and_evaluate(shared, tmp_path):
     np.testing.assert_allclose(found, mean, atol=1e-5, rtol=1e-5)
 
 
+def test_what_the_layers_give_times_a_known_score(shared, tmp_path):
+    numbers = numbers_of(shared, "hgcn")
+    difficulty = np.linspace(1.5, 3.5, 5)
+    scores = {"total": numbers["target"], "difficulty": difficulty}
+    store = golden_store(tmp_path / "g.h5", {"clips": numbers["clips"]}, scores)
+    found = evaluated(tmp_path, tensors(numbers, "weight/"), "hgcn", store, "--set", "times=difficulty")
+    mean = numbers["eval/mu"][:, 0].sum(-1)
+    np.testing.assert_allclose(found, mean * difficulty, atol=1e-5, rtol=1e-5)
+
+
 def test_a_video_that_is_too_long_is_averaged():
     rng = np.random.default_rng(0)
     lengths = (9, 6, 5, 12)

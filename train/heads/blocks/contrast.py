@@ -58,7 +58,7 @@ class GroupSettings(ContrastSettings):
     place_weight: str = later(PAIRS)
     """The error of places is the mean over `pairs`, or the sum over the groups, or `leaves`, of the mean in each: then it grows with the batch."""
     published_defects: bool = later(False)
-    """A difference beyond the last edge counts as the lowest group, and has no place."""
+    """A difference beyond the last edge counts as the lowest group, and has no place; edges beyond the largest difference stay, so that groups overlap."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,9 +160,12 @@ class Differences(nn.Module):
         elif len(found):
             positive = np.quantile(found, positive)
         positive[0], positive[-1] = 0.0, 1.0 if self.settings.score_range else max(1.0, positive[-1])
+        defects = self.settings.published_defects
         for index in range(1, half + 1):
-            apart = positive[index] - positive[index - 1] >= SAME
-            positive[index] = min(positive[index], positive[-1]) if apart else positive[index - 1]
+            rise = positive[index] - positive[index - 1]
+            apart = (abs(rise) if defects else rise) >= SAME
+            highest = positive[index] if defects else min(positive[index], positive[-1])
+            positive[index] = highest if apart else positive[index - 1]
         self.edges.copy_(torch.from_numpy(np.concatenate([-positive[:0:-1], positive])))
 
     def encode(self, differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,29 +174,45 @@ class Differences(nn.Module):
         positive = self.edges[half:].contiguous()
         index = torch.searchsorted(positive[1:-1] - SAME, differences.abs().contiguous(), right=True)
         group = torch.where(differences > -SAME, half + index, half - 1 - index)
-        return group, (differences - self.edges[group]) / self._width(group)
+        return group, (differences - self._left()[group]) / self._width(group)
+
+    def groups_that_hold(self, differences: torch.Tensor) -> torch.Tensor:
+        """bool, `(pairs, groups)`: as the published code decides it; none, or several that overlap, where edges are beyond the largest difference."""
+        left = self._left()
+        right, at = torch.maximum(self.edges[:-1], self.edges[1:]), differences[:, None]
+        up, wide = at > -SAME, right > left
+        above = torch.where(up, at >= left - SAME, at > left + SAME)
+        return wide & above & torch.where(up, at < right - SAME, at <= right + SAME)
+
+    def _left(self) -> torch.Tensor:
+        """Of each group, `(groups,)`; edges fall where published ones are beyond the largest difference."""
+        return torch.minimum(self.edges[:-1], self.edges[1:])
 
     def _width(self, group: torch.Tensor) -> torch.Tensor:
-        width = self.edges[group + 1] - self.edges[group]
+        width = (self.edges[group + 1] - self.edges[group]).abs()
         return torch.where(width > 0, width, 1.0)
 
     def decode(self, group: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Group `(pairs,)` and places `(pairs, groups)` -> differences `(pairs,)`."""
         place = places.gather(1, group[:, None])[:, 0]
-        return self.edges[group] + self._width(group) * place
+        return self._left()[group] + self._width(group) * place
 
     def loss(self, log_probabilities: torch.Tensor, places: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the groups, mean over pairs, and squared error of the places in the right ones (CoRe, section 3)."""
-        group, place = self.encode(differences)
-        counted = torch.ones_like(differences)
         if self.settings.published_defects:
-            inside = differences.abs() < self.edges[-1] - SAME
-            group, counted = torch.where(inside, group, 0), inside.to(differences.dtype)
-        error = counted * (places.gather(1, group[:, None])[:, 0] - place) ** 2
-        if self.settings.place_weight == PAIRS:
-            return F.nll_loss(log_probabilities, group) + error.mean()
-        in_group = counted.new_zeros(len(self.edges) - 1).index_add(0, group, counted)
-        return F.nll_loss(log_probabilities, group) + (error / in_group[group].clamp(min=1)).sum()
+            held = self.groups_that_hold(differences)
+            group = held.long().argmax(1)
+        else:
+            group, _ = self.encode(differences)
+            held = F.one_hot(group, len(self.edges) - 1).bool()
+        place = (differences[:, None] - self._left()) / self._width(
+            torch.arange(len(self.edges) - 1, device=group.device)
+        )
+        error = (held * (places - place) ** 2).sum(0)
+        if self.settings.place_weight == LEAVES:
+            error = error / held.sum(0).clamp(min=1)
+            return F.nll_loss(log_probabilities, group) + error.sum()
+        return F.nll_loss(log_probabilities, group) + error.sum() / len(group)
 
 
 class GroupHead(Head):

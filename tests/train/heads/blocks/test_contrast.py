@@ -99,3 +99,30 @@ def test_the_published_defect():
     alone = Differences(GroupSettings(), 4).loss(logs[:1], places[:1], inside)
     assert float(published) == pytest.approx(np.log(4) + (float(alone) - np.log(4)) / 2)
     assert float(sensible) == pytest.approx(np.log(4) + (0.5**2 + 2.0**2) / 2)
+
+
+def test_groups_that_overlap_as_published():
+    """Where most differences are beyond the largest one that the settings allow, edges are not in order, and each group is sorted by itself."""
+    targets, largest = RNG.uniform(0, 0.9, size=12), 0.3
+    settings = GroupSettings(edges="order", place_weight="leaves", published_defects=True, score_range=largest)
+    module = Differences(settings, 8)
+    module.learn_groups(Training(targets))
+    found = np.sort([abs(a - b) / largest for i, a in enumerate(targets) for b in targets[:i]])
+    positive = [0.0, *(found[int(share / 4 * (len(found) - 1))] for share in (1, 2, 3)), 1.0]
+    groups = [sorted(one) for one in zip(positive[:-1], positive[1:])]
+    groups = [[-right, -left] for left, right in reversed(groups)] + groups
+    assert groups[-1][1] > 1 and groups[-2][1] > groups[-1][0], "groups overlap"
+    differences = RNG.uniform(-3, 3, size=40)
+    logs, places = log_softmax(RNG.normal(size=(40, 8)), 1), RNG.normal(size=(40, 8))
+    held = np.array([[low <= d < high if d >= 0 else low < d <= high for low, high in groups] for d in differences])
+    assert held.sum(1).min() == 0 and held.sum(1).max() > 1
+    expected = -np.mean(logs[np.arange(40), held.argmax(1)])
+    for leaf, (left, right) in enumerate(groups):
+        inside = (differences[held[:, leaf]] - left) / (right - left)
+        expected += np.mean((places[held[:, leaf], leaf] - inside) ** 2) if len(inside) else 0.0
+    loss = module.loss(*(torch.tensor(one, dtype=torch.float32) for one in (logs, places, differences)))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    leaves = logs.argmax(1)
+    read = [groups[leaf][0] + (groups[leaf][1] - groups[leaf][0]) * row[leaf] for leaf, row in zip(leaves, places)]
+    decoded = module.decode(torch.tensor(leaves), torch.tensor(places, dtype=torch.float32))
+    np.testing.assert_allclose(decoded, read, atol=1e-5)
