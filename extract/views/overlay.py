@@ -1,11 +1,11 @@
-"""Draw a head's view into a video: the attention of every clip as bars below the picture, and the score so far."""
+"""Draw a head's view into a video: below the picture, the attention of every clip as bars, and the score so far on its range."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -14,37 +14,24 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
-from PIL import Image, ImageDraw, ImageFont
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.decode import get_decoder
 from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
 from longtake.extract.decode.scale import resized
 from longtake.extract.decode.streams import file_url, open_media, sound_stream
 from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.preprocessing import FrameRule
+from longtake.extract.views.panel import Panel, Track
 from longtake.files import temporary_path, write_target
 
 MOST_PIXELS = 540
 """Of the shorter side; larger videos are scaled down."""
 CLOCK = Fraction(1, 90_000)
-INK, DIM, BAR, NOW, PAPER = (240, 240, 240), (150, 150, 150), (70, 120, 190), (255, 180, 60), (24, 24, 28)
-
-
-@dataclass(frozen=True)
-class Track:
-    """What the heads of one score say about the clips of a video; times in seconds from the first picture."""
-
-    title: str
-    start_seconds: Sequence[float]
-    end_seconds: Sequence[float]
-    shares: Sequence[float]
-    """Share of the attention per clip; empty for a head without attention."""
-    running: Sequence[str]
-    """The score after each clip, as text."""
 
 
 def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
-    """Write `out`, an MP4 with the sound of `video`. Raises `ExtractError` if it cannot be written, and `VideoError`; an existing `out`
+    """Write `out`, an MP4 with the sound of `video`. Warns where its pictures are scaled down. Raises `ExtractError` if it cannot be written, and `VideoError`; an existing `out`
     is then unchanged."""
     decoder = get_decoder("pyav")
     try:
@@ -55,8 +42,10 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
         raise ExtractError(f"the overlay would take the place of {out}: name another file")
     temporary = temporary_path(out)
     try:
-        with_true_times(partial(decoder.probe, video), lambda info: _draw(decoder, info, temporary, tracks))
+        size = with_true_times(partial(decoder.probe, video), lambda info: _draw(decoder, info, temporary, tracks))
         os.replace(temporary, out)
+        if size:
+            warnings.warn(f"{out}: {size}", LongtakeWarning, stacklevel=2)
     except VideoError:
         raise
     except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, ValueError, OSError) as error:
@@ -66,7 +55,8 @@ def draw_overlay(video: Path, out: Path, tracks: Sequence[Track]) -> None:
             temporary.unlink()
 
 
-def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track]) -> None:
+def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track]) -> str:
+    """Returns what became of the size of the pictures; empty where it is that of the video."""
     short = min(info.width, info.height, MOST_PIXELS)
     # Encoders of 4:2:0 take even sizes only.
     width, height = (side - side % 2 for side in resized(info.width, info.height, short))
@@ -88,6 +78,8 @@ def _draw(decoder: Decoder, info: VideoInfo, out: Path, tracks: Sequence[Track])
             sound.copy_until(seconds)
         target.mux(stream.encode())
         sound.copy_until(float("inf"))
+    smaller = short < min(info.width, info.height)
+    return f"pictures are scaled down from {info.width} x {info.height} to {width} x {height}" if smaller else ""
 
 
 class _Sound:
@@ -111,53 +103,3 @@ class _Sound:
             self._target.mux(packet)
             if at > seconds:
                 return
-
-
-class Panel:
-    """The strip below the picture: for each track a line of text and, with attention, bars over time."""
-
-    def __init__(self, width: int, tracks: Sequence[Track]) -> None:
-        self._width, self._tracks = width, tracks
-        self._line = max(width // 32, 12)
-        self._font = ImageFont.load_default(self._line * 0.8)
-        self._bars = 2 * self._line
-        self._tops, top = [], self._line // 4
-        for track in tracks:
-            self._tops.append(top)
-            top += self._line * 5 // 4 + (self._bars if track.shares else 0) + self._line // 4
-        self.height = top + top % 2
-        self._paper = Image.new("RGB", (width, self.height), PAPER)
-        self._end = max((track.end_seconds[-1] for track in tracks if track.end_seconds), default=1.0)
-        draw = ImageDraw.Draw(self._paper)
-        for track, top in zip(tracks, self._tops):
-            for box in self._boxes(track, top):
-                draw.rectangle(box, fill=BAR)
-
-    def _x(self, seconds: float) -> int:
-        return min(int(seconds / self._end * self._width), self._width - 1)
-
-    def _boxes(self, track: Track, top: int) -> list[tuple[int, int, int, int]]:
-        """Left, top, right and bottom of each clip's bar."""
-        highest = max(track.shares, default=1.0) or 1.0
-        foot = top + self._line * 5 // 4 + self._bars
-        boxes = []
-        for start, end, share in zip(track.start_seconds, track.end_seconds, track.shares):
-            left, height = self._x(start), max(round(share / highest * self._bars), 1)
-            boxes.append((left, foot - height, max(self._x(end) - 1, left), foot))
-        return boxes
-
-    def at(self, seconds: float) -> np.ndarray:
-        """uint8 `(height, width, 3)`: the strip at a moment."""
-        picture = self._paper.copy()
-        draw = ImageDraw.Draw(picture)
-        for track, top in zip(self._tracks, self._tops):
-            # Clips may overlap or leave gaps: the last one that has begun counts.
-            index = max(int(np.searchsorted(track.start_seconds, seconds, side="right")) - 1, 0)
-            boxes = self._boxes(track, top)
-            if boxes:
-                draw.rectangle(boxes[index], fill=NOW)
-                x = self._x(seconds)
-                draw.line((x, top + self._line * 5 // 4, x, top + self._line * 5 // 4 + self._bars), fill=INK)
-            draw.text((4, top), track.title, font=self._font, fill=DIM)
-            draw.text((self._width - 4, top), track.running[index], font=self._font, fill=INK, anchor="ra")
-        return np.asarray(picture)

@@ -12,7 +12,7 @@ from longtake.train.extras import from_extract
 from longtake.train.runs.evaluate import checkpoints
 from longtake.train.runs.predict_files import find_files, predict_files
 from longtake.train.runs.predict_store import predict_run
-from longtake.train.runs.prediction import Prediction, Predictions, shown_bounds
+from longtake.train.runs.prediction import Prediction, Predictions
 from longtake.train.runs.routine import write_page
 
 
@@ -101,9 +101,19 @@ def draw(video: Path, out: Path, predictions: Sequence[Prediction]) -> None:
     draw_overlay, track = (from_extract(name, "drawing on a video") for name in ("draw_overlay", "track"))
     tracks = []
     for one in predictions:
-        line = one.timeline
-        whole = "whole: no score" if one.abstained else f"whole {one.predicted:.2f}{shown_bounds(one.bounds)}"
-        running = [whole if one.abstained else f"so far {score:.2f}, {whole}" for score in line.running]
-        note = ", RANDOM weights" if one.random_weights else ""
-        tracks.append(track(f"{one.name}{note}", line.start_seconds, line.end_seconds, line.shares, running))
+        line, ends = one.timeline, one.bounds
+        expected = f", expected {ends.low:.2f} to {ends.high:.2f}" if ends else ""
+        tracks.append(
+            track(
+                one.name,
+                line.start_seconds,
+                line.end_seconds,
+                line.shares,
+                () if one.abstained else line.running,
+                "no score for this video" if one.abstained else f"whole: {one.predicted:.2f}{expected}",
+                one.limits,
+                (ends.low, ends.high) if ends else None,
+                "random weights: these numbers mean nothing" if one.random_weights else "",
+            )
+        )
     draw_overlay(video, out, tracks)
