@@ -71,7 +71,7 @@ def scatter(panels: Sequence[Scatter], columns: int) -> Figure:
     across = min(len(panels), ACROSS[columns])
     down = math.ceil(len(panels) / across)
     size = WIDTHS[columns] / across
-    figure = _figure(WIDTHS[columns], down * (size + 0.08) + 0.1)
+    figure = _figure(WIDTHS[columns], down * (size + 0.2) + 0.2)
     for axes, panel in zip(figure.subplots(down, across, squeeze=False).flat, panels):
         both = np.concatenate([panel.true, panel.predicted])
         low, high = float(both.min()), float(both.max())

@@ -1,9 +1,11 @@
 """What is drawn, from plain numbers."""
 
 import numpy as np
+import pytest
+from matplotlib.image import imread
 
 from longtake.train.runs.plots import draw
-from longtake.train.runs.plots.style import paper_style
+from longtake.train.runs.plots.style import paper_style, write_figure
 
 
 def test_scatter_has_square_panels_with_equal_axes():
@@ -18,6 +20,19 @@ def test_scatter_has_square_panels_with_equal_axes():
         assert abs(box.width - box.height) < 1
         assert axes.get_xlim() == axes.get_ylim() and list(axes.get_xticks()) == list(axes.get_yticks())
         assert axes.collections[0].get_offsets().tolist() == [[1, 5], [20, 6]]
+
+
+@pytest.mark.parametrize("text", ["", "SIMULATED"])
+def test_nothing_of_a_scatter_is_cut(tmp_path, text):
+    points = {"total": ([1.1, 4.5, 6.55], [3.13, 3.84, 4.97]), "artistry": ([0.05, 1.0, 2.13], [0.7, 0.96, 1.42])}
+    with paper_style():
+        panels = [draw.Scatter(name, "rho 1.000\nn=3: few", *map(np.array, values)) for name, values in points.items()]
+        figure = draw.scatter(panels, 1)
+        draw.mark(figure, text)
+    write_figure(figure, tmp_path / "s.png", "")
+    dark = np.argwhere(imread(tmp_path / "s.png")[..., :3].min(-1) < 0.8)
+    height, width = imread(tmp_path / "s.png").shape[:2]
+    assert dark.min() > 3 and (dark.max(0) < np.array([height, width]) - 4).all()
 
 
 def test_scores_that_are_all_equal_can_be_drawn():
