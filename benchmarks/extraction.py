@@ -263,6 +263,7 @@ def write_manifest(path: Path, names: list[str]) -> Path:
 @click.option("--workers", default=1, show_default=True, help="Videos decoded at a time.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="float32", show_default=True)
+@click.option("--runtime", default="auto", show_default=True)
 @click.option("--compile", is_flag=True, help="As extract run --compile.")
 @click.option("--fps", type=float, help="Frames per second to sample.  [default: the backbone's own]")
 @click.option("--batch-size", type=int, help="Clips or frames per step.  [default: the backbone's own]")
@@ -299,6 +300,7 @@ def main(
         words += [f"--batch-size {options['batch_size']}"] if options["batch_size"] else []
         words += ["--no-each"] * (not each) + ["--no-model"] * (not model) + ["--compile"] * bool(options["compile"])
         words += [f"--precision {options['precision']}"] * (options["precision"] != "float32")
+        words += [f"--runtime {options['runtime']}"] * (options["runtime"] != "auto")
         words += [f"--workers {workers}"] * (workers != 1) + [f"--device {options['device']}"] * (
             options["device"] != "auto"
         )

@@ -362,3 +362,54 @@ def test_view(tmp_path):
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "v.json").read_text())["tables"]
     assert {"all videos", "sent for all videos"} <= {row["name"] for row in table["rows"]}
+
+
+def test_runtimes(tmp_path):
+    """Commands by torch and by OpenVINO on one short video."""
+    pytest.importorskip("openvino")
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "runtimes.py",
+        "--backbone",
+        "efficientnet-lite0",
+        "--seconds",
+        "0.6",
+        "--num-videos",
+        "1",
+    ]
+    call += ["--json", tmp_path / "r.json"]
+    done = subprocess.run(
+        call, capture_output=True, text=True, cwd=ROOT, timeout=600, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "r.json").read_text())["tables"]
+    names = {row["name"] for row in table["rows"]}
+    wanted = {"whole command, torch, float32", "whole command, OpenVINO, float32", "network alone, OpenVINO, float32"}
+    assert wanted | {"decoding alone", "converting, OpenVINO, float32"} <= names
+    assert table["ratios"][0]["name"] == "efficientnet-lite0: OpenVINO, float32 / torch, float32"
+
+
+def test_gpu_on_a_processor(tmp_path):
+    """The same code as on a GPU, small; where there is none, the default says so and ends well."""
+    import torch
+
+    call = [sys.executable, ROOT / "benchmarks" / "gpu.py"]
+    how = {
+        "capture_output": True,
+        "text": True,
+        "cwd": ROOT,
+        "timeout": 600,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+    }
+    done = subprocess.run([*call, "--device", "cpu", "--small", "--json", tmp_path / "g.json"], **how)
+    assert done.returncode == 0, done.stderr
+    tests, heads, backbone = json.loads((tmp_path / "g.json").read_text())["tables"]
+    assert tests["rows"][0]["note"] and {row["name"] for row in heads["rows"]} == {
+        "i3d-mlp, float32",
+        "i3d-mlp, bfloat16",
+    }
+    assert {"decode ceiling", "model ceiling", "reached", "a plain loop"} <= {row["name"] for row in backbone["rows"]}
+    assert any("device was busy" in ratio["name"] for ratio in backbone["ratios"])
+    if not torch.cuda.is_available():
+        done = subprocess.run(call, **how)
+        assert done.returncode == 0 and "skipped: torch sees no GPU" in done.stdout

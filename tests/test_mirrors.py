@@ -24,6 +24,7 @@ OF_SEVERAL_MODULES = {
     "tests/test_directions.py": "imports of the whole tree",
     "tests/test_docs.py": "README.md and docs/",
     "tests/test_errors.py": "common mistakes, by their messages",
+    "tests/test_gpu.py": "what has a device",
     "tests/test_mirrors.py": "this file",
     "tests/test_words.py": "words of the whole tree",
     "tests/compat/test_cards.py": "cards of 0.1",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import platform
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,7 @@ def converted(
                 compiled_cache.remove(path)
     backbone = make()
     on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes up to a minute")
-    network = convert(backbone, example, precision)
+    (network,) = convert(backbone, example, (precision,))
     # The same bytes that the next start reads, so that both give the same bits.
     run = Run(spec.name, network, example, precision)
     check(backbone, run, example, precision)
@@ -141,21 +141,22 @@ def example_clips(spec: BackboneSpec, batch_size: int, length: int) -> torch.Ten
     return torch.randn((batch_size, rule.num_frames, rule.mel_bins), generator=random)
 
 
-def convert(backbone: Backbone, example: torch.Tensor, precision: str) -> bytes:
-    """The compiled network, as OpenVINO writes it. Raises `NotConverted` with the reason."""
+def convert(backbone: Backbone, example: torch.Tensor, precisions: Sequence[str]) -> list[bytes]:
+    """The compiled network for each precision, as OpenVINO writes it. Raises `NotConverted` with the reason."""
     openvino = import_openvino()
-    written = io.BytesIO()
+    written = [io.BytesIO() for _ in precisions]
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exported = torch.export.export(backbone.as_module(), (example,), strict=False)
             model = openvino.convert_model(exported)
-        openvino.Core().compile_model(model, "CPU", _settings(precision)).export_model(written)
+        for precision, stream in zip(precisions, written):
+            openvino.Core().compile_model(model, "CPU", _settings(precision)).export_model(stream)
     except Exception as error:  # each library raises its own kinds, and any of them means the same
         lines = str(error).strip().splitlines() or [""]
         reason = printable(f"{type(error).__name__}: {lines[0]}")[:300]
         raise NotConverted(backbone.spec.name, f"it cannot be converted ({reason})") from error
-    return written.getvalue()
+    return [stream.getvalue() for stream in written]
 
 
 def check(

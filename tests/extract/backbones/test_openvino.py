@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from longtake.extract.backbones import TABLE, build, compiled_cache, get_spec
-from longtake.extract.backbones.openvino import converted, example_clips
-from longtake.extract.backbones.runtime import FLOAT32_BOUND
+from longtake.extract.backbones.openvino import Run, converted, example_clips
+from longtake.extract.backbones.openvino import convert as to_openvino
+from longtake.extract.backbones.runtime import FLOAT32_BOUND, has_bfloat16
 from longtake.extract.backbones.spec import Network
 from longtake.extract.errors import NotConverted
 from longtake.extract.preprocessing import FrameRule, SoundRule
 from tests.extract.backbones.inputs import inputs
 from tests.processor import needs_bfloat16
 
-openvino = pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 SPEC = replace(get_spec("i3d"), dim=4, frames=FrameRule(16, 16, 16, (127.5,) * 3, (127.5,) * 3))
 
 
@@ -132,11 +133,12 @@ def test_backbones_that_auto_runs_by_openvino(name):
     backbone = build(spec)
     backbone.init_random(0)
     expected = backbone.forward(given)
-    for precision, bound in (("float32", FLOAT32_BOUND), ("bfloat16", spec.bfloat16_error or 0.015)):
-        if precision == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            continue
-        length = given.shape[1]
-        run = converted(spec, lambda: backbone, precision=precision, batch_size=2, length=length, facts={}).forward
+    bounds = {"float32": FLOAT32_BOUND, "bfloat16": spec.bfloat16_error or 0.015}
+    if not has_bfloat16():
+        del bounds["bfloat16"]
+    example = example_clips(spec, 2, given.shape[1])
+    for precision, network in zip(bounds, to_openvino(backbone, example, tuple(bounds))):
+        run = Run(name, network, example, precision)
         found = run(given)
-        assert relative(found, expected) <= bound
+        assert relative(found, expected) <= bounds[precision]
         assert torch.equal(run(given.flip(0)), found.flip(0))
