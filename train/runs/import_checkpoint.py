@@ -93,13 +93,18 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _of_the_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Without the network that made the features, and without what all names begin with that says nothing."""
+    names = {name: name.split(".") for name in state}
     names = {
-        name: [part for index, part in enumerate(name.split(".")) if index > 1 or part != "module"] for name in state
+        name: [part for part in parts[:2] if part != "module"] + parts[2:] or parts for name, parts in names.items()
     }
-    kept = [name for name, parts in names.items() if parts[0] not in BEFORE_HEADS] or list(names)
-    while len(first := {names[name][0] for name in kept}) == 1 and first <= AROUND_HEADS:
+    names = {name: parts for name, parts in names.items() if parts[0] not in BEFORE_HEADS} or names
+    while {parts[0] for parts in names.values()} <= AROUND_HEADS and len({parts[0] for parts in names.values()}) == 1:
+        if not all(parts[1:] for parts in names.values()):
+            break
         names = {name: parts[1:] for name, parts in names.items()}
-    return {".".join(names[name]): state[name] for name in kept}
+    made = {".".join(parts): state[name] for name, parts in names.items()}
+    # Two weights of one name: none of them is left out.
+    return made if len(made) == len(names) else dict(state)
 
 
 def _is_state(value: object) -> bool:
@@ -139,7 +144,13 @@ def import_published(
             f"{out} holds a run of `train heads`, whose checkpoints an imported one would replace or vote with: take another --out"
         )
     published = load_tensors(source)
-    state = head_class.from_published(published)
+    try:
+        state, shown = head_class.from_published(published), head_class.settings_in_published(published)
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"{source} does not hold the weights of a published {head}, such as {', '.join(sorted(published)[:3])}: their names or shapes are of "
+            "another network"
+        ) from error
     data = FeatureSet.load(store, backbone, *parse_streams(audio, streams))
     for kind, name, there in (
         ("score", score, set(data.scores)),
@@ -152,9 +163,7 @@ def import_published(
         raise DataError(f"{store.path}: no video {f'of {category} ' if category else ''}has the score {score!r}")
     kinds = settings_kinds(head)
     known = {field.name for kind in kinds.values() for field in fields(kind)}
-    from_shapes = {
-        name: value for name, value in head_class.settings_in_published(published).items() if value is not None
-    }
+    from_shapes = {name: value for name, value in shown.items() if value is not None}
     if "dropout" in known:
         from_shapes["dropout"] = 0.0
     said = {*from_shapes, *overrides}

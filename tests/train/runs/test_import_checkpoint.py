@@ -139,6 +139,11 @@ def test_parts_of_a_head_keep_their_names(tmp_path):
     assert set(load_tensors(tmp_path / "last.pth")) == {"taa.fc.weight", "regressor.fc.weight", "decoder.fc.weight"}
 
 
+def test_weights_whose_names_would_be_the_same_stay(tmp_path):
+    torch.save({"module.a": torch.zeros(1), "a": torch.ones(1)}, tmp_path / "two.pth")
+    assert set(load_tensors(tmp_path / "two.pth")) == {"module.a", "a"}
+
+
 @pytest.mark.parametrize("kind", ["torch", "npz", "safetensors"])
 def test_weights_of_half_precision_without_counts_of_batches(lab, tmp_path, kind):
     store, call = lab
@@ -155,6 +160,26 @@ def test_weights_of_half_precision_without_counts_of_batches(lab, tmp_path, kind
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     head = load_checkpoint(checkpoint)[0]
     torch.testing.assert_close(head.prototypes.detach(), state["prototypes"].float())
+
+
+@pytest.mark.parametrize(
+    "head, name",
+    [
+        ("tsa", "decoder.sa.fc_i.weight"),
+        ("core", "clf_layers.x.weight"),
+        ("tpt", "pair_encoder.mlp.0.weight"),
+        ("tsa", "decoder"),
+        ("gdlt", "module"),
+    ],
+)
+def test_weights_of_another_network_are_refused(lab, tmp_path, head, name):
+    store, call = lab
+    torch.save({name: torch.zeros(2)}, tmp_path / "other.pth")
+    words = [head if word == "gdlt" else word for word in call]
+    words[1] = tmp_path / "other.pth"
+    said = run(*words, "--category", "A", "--out", tmp_path / "run", status=2)
+    assert "does not fit the head" in said or f"does not hold the weights of a published {head}" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_settings_that_the_weights_contradict_are_named(lab, tmp_path):
