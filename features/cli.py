@@ -33,6 +33,7 @@ from longtake.terminal import (
 
 if TYPE_CHECKING:
     from longtake.features.store import Store
+    from longtake.manifests.table import ManifestRow
 
 STORE = StorePath()
 NAMED = NamedStore()
@@ -40,6 +41,12 @@ FILE = click.Path(path_type=Path)
 DTYPES = click.Choice(["float32", "float16"])
 
 # numpy and h5py are imported by the commands, so that --help and wrong calls do not wait for them.
+
+
+MAPPED = {
+    "files": "a folder or file of any kind; --ids, --features, --seconds, --axes and --labels say what is where",
+    "video_features": "NAME_rgb.npy, NAME_fps.npy, NAME_timestamps_ms.npy, as video_features writes them",
+}
 
 
 def _layouts(module: str = "imports.layouts") -> Iterable[str]:
@@ -395,9 +402,18 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
     )
 
 
+def _labels_of(row: ManifestRow) -> str:
+    named = {
+        "split": row.split,
+        "category": row.category,
+        **{f"score_{name}": f"{value:g}" for name, value in row.scores.items()},
+    }
+    return " ".join(f"{name}={value}" for name, value in named.items() if value) or "none"
+
+
 @main.command("import")
 @click.argument("source", type=FILE)
-@click.option("--layout", type=NamesOf(lambda: [*_layouts(), "text"]), required=True, help="Layout of SOURCE.")
+@click.option("--layout", type=NamesOf(lambda: [*_layouts(), *MAPPED, "text"]), required=True, help="Layout of SOURCE.")
 @dataset_option(help="Dataset whose card gives categories, score ranges and prompts.")
 @manifest_option(help="Instead of --dataset, for your own videos: a CSV of their labels.")
 @click.option("--out", type=LocalStorePath(), required=True, help="The store; features join it if it exists.")
@@ -405,9 +421,20 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 @click.option("--modality", type=click.Choice(["video", "audio", "image"]), default="video", show_default=True,
               help="Input of that backbone; sound is `audio`.")  # fmt: skip
 @click.option("--files", "pattern", help="Only these files of the folder SOURCE, such as '*_rgb_VST.npy'.")
+@click.option("--ids", default="", metavar="PATTERN",
+              help="Where the ids are (layout files): paths such as '{split}/**/{id}_rgb.npy'; the column of ids of a table.")  # fmt: skip
+@click.option("--features", default="", metavar="NAME",
+              help="Name of the features in the files (layout files), '{id}' where names are those of videos, columns such as 'f*'; the "
+              "kind, such as rgb (layout video_features).")  # fmt: skip
+@click.option("--seconds", default="", metavar="NAME",
+              help="Times of the clips (layout files): a name in the files, or files such as '{id}_timestamps_ms.npy'.")  # fmt: skip
+@click.option("--axes", metavar="WORDS",
+              help="What each axis of the arrays is, such as mean,clip,feature.  [default: clip,feature]")  # fmt: skip
 @labels_option(
-    help="Label file of the authors, or a manifest; repeat for train and test. Default: the table of the dataset."
+    help="Label file of the authors, or a manifest; repeat for train and test. Default: the table of the dataset. With layout files also "
+    "COLUMN=NAME, such as score_total=y, for labels in the files or under other names in the manifest."
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be imported, and write nothing.")
 @click.option("--weights", default="unknown", help="Weights that the features were made with, if known.")
 @click.option("--clip-length", type=int, help="Frames per clip, if known.")
 @click.option("--clip-stride", type=int, help="Frames between the starts of clips, if known.")
@@ -420,26 +447,35 @@ def label_table(layout: str, dataset: str, labels: tuple[Path, ...], out: Path, 
 def import_features(
     source: Path, layout: str, dataset: str | None, manifest: Path | None, out: Path, backbone: str | None, modality: str,
     pattern: str | None, labels: tuple[Path, ...], weights: str, clip_length: int | None, clip_stride: int | None,
-    fps: float | None, dtype: str, prompt_set: str | None, beside: bool, encoder: str, as_json: bool,
+    fps: float | None, dtype: str, prompt_set: str | None, beside: bool, encoder: str, ids: str, features: str, seconds: str,
+    axes: str | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Import features made elsewhere, in SOURCE, into a store with their labels.
 
     Your own videos: features import folder --layout gdlt --manifest mine.csv --backbone vst --out features/mine.h5
 
-    Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo, finediving; text (one
-    array of text features).
+    Any other files: features import tree --layout files --ids '**/{id}.npz' --features rgb --manifest mine.csv --backbone i3d --out features/mine.h5 --dry-run
+
+    Layouts: gdlt (folder of .npy), pamfn (dictionaries by category), skating-mixer (FS1000), finefs, logo, finediving; files (any
+    other), video_features; text (one array of text features).
 
     Example: features import VST --layout gdlt --dataset rg --backbone vst --labels train.txt --labels test.txt --out features/rg.h5
     """
     from longtake.features.imports.importer import KnownRecipe, import_text, import_videos, read_label_files
     from longtake.features.tools.summary import first
 
-    if (dataset is None) == (manifest is None):
+    if layout not in MAPPED and (ids or features or seconds or axes):
+        raise click.UsageError("--ids, --features, --seconds and --axes are for the layouts files and video_features")
+    if layout in MAPPED and pattern:
+        raise click.UsageError(f"layout {layout} finds files by --ids, not --files")
+    if (dataset and manifest) or (layout not in MAPPED and not (dataset or manifest)):
         raise click.UsageError("name the videos with --dataset NAME or, for your own videos, --manifest FILE")
     if manifest is not None and (layout == "text" or labels):
         raise click.UsageError(
             "--manifest is a table of labels; it excludes --labels, and it has no prompts for layout text"
         )
+    if layout == "text" and dry_run:
+        raise click.UsageError("--dry-run is for features of videos, not for layout text")
     if layout == "text":
         card = find_card(dataset or "")
         if prompt_set is None:
@@ -452,18 +488,45 @@ def import_features(
     else:
         if backbone is None:
             raise click.UsageError(f"layout {layout} needs --backbone NAME: the files do not name their backbone")
-        table = read_manifest(manifest) if manifest else read_label_files(layout, labels, dataset or "")
         known = KnownRecipe(weights, clip_length, clip_stride, fps, modality=modality)
+        found, origin = None, ""
+        if layout in MAPPED:
+            from longtake.features.imports.mapped import find_and_label
+            from longtake.features.imports.mapping import Mapped
+
+            mapped = Mapped(layout, ids, features, seconds, axes, clip_length, clip_stride, fps)
+            found, table = find_and_label(source, mapped, [*map(str, labels)], dataset, manifest, out)
+            origin = mapped.origin
+        else:
+            table = read_manifest(manifest) if manifest else read_label_files(layout, labels, dataset or "")
         done = import_videos(
-            layout, source, out, table, backbone=backbone, known=known, dtype=dtype, beside=beside, pattern=pattern
-        )
+            layout, source, out, table, backbone=backbone, known=known, dtype=dtype, beside=beside, pattern=pattern,
+            found=found, origin=origin, dry_run=dry_run,
+        )  # fmt: skip
         facts = {"out": str(out), **vars(done), "header": done.header.to_dict(), "recipe_id": done.header.recipe_id}
-        lines = [f"{out}: {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}"]
+        what = "would hold" if dry_run else ""
+        lines = [
+            f"{out}: {what} {done.num_videos} videos, {done.num_clips} clips x {done.header.dim}".replace(":  ", ": ")
+        ]
+        if dry_run:
+            from tabulate import tabulate
+
+            scores = {row.video_id: row for row in table.rows}
+            rows = [[*row, _labels_of(scores[row[0]])] for row in done.shown]
+            lines += [
+                "  " + line
+                for line in tabulate(
+                    rows, ["video", "from", "clips x dim", "seconds", "labels"], disable_numparse=True
+                ).split("\n")
+            ]
         if names := done.without_labels:
             lines.append(f"  {len(names)} videos without labels, left out: {first(names)}")
         if names := done.without_features:
             lines.append(f"  {len(names)} labelled videos without features: {first(names)}")
+        lines += [f"  bad, left out: {fault}" for fault in done.faults]
     _show(as_json, facts, lines)
+    if layout != "text" and done.faults:
+        raise SystemExit(1)
 
 
 for command in COMMANDS:

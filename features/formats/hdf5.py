@@ -206,7 +206,7 @@ class _Group:
         if data.external or data.is_virtual:
             raise NotAStore(f"{data.name} keeps its data in another file")
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
-        _check_stored_chunks(data)
+        check_stored_chunks(data)
         read = partial(_read_text, data) if kinds == "S" else data.__getitem__
         return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data))
 
@@ -244,7 +244,7 @@ def _read_into(data: h5py.Dataset, file: int, offset: int, rows: np.ndarray, fir
         rest, place = rest[count:], place + count
 
 
-def _check_stored_chunks(data: h5py.Dataset) -> None:
+def check_stored_chunks(data: h5py.Dataset) -> None:
     """Refuse a compressed chunk that is larger than its content should be: it could inflate to a thousand times that size."""
     if not data.compression:
         return

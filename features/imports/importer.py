@@ -15,7 +15,9 @@ import numpy as np
 from longtake.errors import LongtakeWarning, listed
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, InvalidFeatures
+from longtake.features.imports.axes import look_transposed
 from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
+from longtake.features.imports.mapping import Found
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
@@ -25,6 +27,9 @@ from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, Vid
 from longtake.files import file_sha256
 from longtake.manifests.card import Card, find_card
 from longtake.manifests.table import Manifest, find_manifest
+
+SHOWN = 10
+"""Videos of a dry run."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Imported:
     """Videos without labels, which are left out."""
     without_features: tuple[str, ...]
     """Labelled videos that are not in the files."""
+    faults: tuple[str, ...] = ()
+    """Bad files and videos, which are left out."""
+    shown: tuple[tuple[str, str, str, str], ...] = ()
+    """Of a dry run, for the first videos: id, place, clips and width, and the seconds from the first clip to the last."""
 
 
 def read_label_files(layout: str, files: Sequence[Path], dataset: str) -> Manifest:
@@ -64,12 +73,13 @@ def read_label_files(layout: str, files: Sequence[Path], dataset: str) -> Manife
 
 def import_videos(
     layout: str, source: Path, out: Path, manifest: Manifest, *, backbone: str, known: KnownRecipe,
-    dtype: str = "float32", pattern: str | None = None, beside: bool = False,
+    dtype: str = "float32", pattern: str | None = None, beside: bool = False, found: Found | None = None, origin: str = "",
+    dry_run: bool = False,
 ) -> Imported:  # fmt: skip
-    """Import features in one of `LAYOUTS` into the store at `out`, which may exist. Raises `InvalidFeatures` with all bad files, and
-    `FeaturesError` if there is nothing to import."""
+    """Import features in one of `LAYOUTS`, or those that a mapping `found`, into the store at `out`, which may exist. Bad files are left out
+    and are in the answer. Raises `InvalidFeatures` if all are bad or if widths differ, and `FeaturesError` if there is nothing to import."""
     require_may_join(out, manifest.name, manifest.card)
-    videos = find_videos(layout, source, pattern)
+    videos = found.videos if found else find_videos(layout, source, pattern)
     labels = labels_of(manifest)
     wanted = [video_id for video_id in labels.video_ids if video_id in videos]
     if not wanted:
@@ -79,33 +89,66 @@ def import_videos(
         )
     shapes, faults = _shapes(videos, wanted)
     dims = {shape[1] for shape in shapes.values()}
+    faults += found.faults if found else ()
+    if not shapes:
+        raise InvalidFeatures(f"{source}:{listed(faults)}")
+    if look_transposed(list(shapes.values()), has_rule="axes" in origin):
+        first_axis = next(iter(shapes.values()))[0]
+        raise InvalidFeatures(
+            f"{source}: the first axis of all {len(shapes)} arrays is {first_axis}, and the second {', '.join(map(str, sorted(dims)[:5]))}, so "
+            f"these seem to be (dim, clips): say --layout files --axes feature,clip, or --axes clip,feature if they are (clips, dim)"
+        )
     if len(dims) > 1:
         first = {dim: next(v for v, shape in shapes.items() if shape[1] == dim) for dim in sorted(dims)}
-        faults.append(
-            "videos of different widths: " + ", ".join(f"{dim} ({videos[v].path.name})" for dim, v in first.items())
+        raise InvalidFeatures(
+            f"{source}: videos of different widths: "
+            + ", ".join(f"{dim} ({videos[v].path.name})" for dim, v in first.items())
         )
-    if faults:
-        raise InvalidFeatures(f"{source}:{listed(faults)}")
     header = FeatureHeader(
         backbone=backbone, modality=known.modality, dim=dims.pop(), weights=known.weights, weights_sha256=None,
         weights_random=False, clip_length=known.clip_length, clip_stride=known.clip_stride, tail=known.tail,
-        fps=known.fps, precision=None, origin=f"imported: {layout}",
+        fps=known.fps, precision=None, origin=origin or f"imported: {layout}",
     )  # fmt: skip
     now, digest = datetime.now(UTC).isoformat(timespec="seconds"), cache(file_sha256)
     items = []
-    for video_id in wanted:
+    for video_id in shapes:
         path = videos[video_id].path
         record = VideoRecord(video_id, source_name=path.name, source_sha256=digest(path), finished_utc=now)
         read = partial(_video, record, videos[video_id], header, dtype)
         items.append(StreamItem(record, shapes[video_id][0], read))
-    _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
+    _require_new(out, header, beside)
+    if not dry_run:
+        _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
     return Imported(
         header,
-        len(wanted),
+        len(shapes),
         sum(shape[0] for shape in shapes.values()),
         tuple(sorted(set(videos) - set(labels.video_ids))),
         tuple(video_id for video_id in labels.video_ids if video_id not in videos),
+        tuple(faults),
+        _first(videos, shapes, header) if dry_run else (),
     )
+
+
+def _first(
+    videos: Mapping[str, SourceVideo], shapes: Mapping[str, tuple[int, int]], header: FeatureHeader
+) -> tuple[tuple[str, str, str, str], ...]:
+    rows = []
+    for video_id, (num_clips, dim) in list(shapes.items())[:SHOWN]:
+        spans = _spans(videos[video_id], num_clips, header)
+        span = f"{spans[0, 0]:.2f} to {spans[-1, 1]:.2f} s" if spans is not None else "unknown"
+        rows.append((video_id, videos[video_id].where or videos[video_id].path.name, f"{num_clips} x {dim}", span))
+    return tuple(rows)
+
+
+def _spans(video: SourceVideo, num_clips: int, header: FeatureHeader) -> np.ndarray | None:
+    """Start and end of each clip: those of the files, else by the rule; None where there is neither."""
+    if video.seconds is not None:
+        return video.seconds(num_clips)
+    if header.clip_length is None or header.clip_stride is None or header.fps is None:
+        return None
+    starts = np.arange(num_clips) * header.clip_stride / header.fps
+    return np.stack([starts, starts + header.clip_length / header.fps], 1)
 
 
 def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
@@ -115,7 +158,7 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
         try:
             array = videos[video_id].read()
         except InvalidFeatures as error:
-            faults.append(str(error))
+            faults.append(str(error) if video_id in str(error) else f"{video_id}: {error}")
             continue
         name = f"{videos[video_id].path.name}: {video_id}"
         if not isinstance(array, np.ndarray):
@@ -124,6 +167,12 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
             faults.append(f"{name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
         elif not np.isfinite(array).all():
             faults.append(f"{name}: contains NaN or infinity")
+        elif (seconds := videos[video_id].seconds) is not None:
+            try:
+                seconds(len(array))
+                shapes[video_id] = array.shape
+            except InvalidFeatures as error:
+                faults.append(f"{name}: {error}")
         else:
             shapes[video_id] = array.shape
     return shapes, faults
@@ -136,12 +185,11 @@ def _video(record: VideoRecord, video: SourceVideo, header: FeatureHeader, dtype
     if lost := underflows(source, array):
         message = f"{record.video_id}: {lost} values became 0, because {dtype} has no number so small"
         warnings.warn(message, LongtakeWarning, stacklevel=2)
-    # Without a known rule, each clip gets one second.
-    length, stride, fps = 1, 1, 1.0
-    if header.clip_length is not None and header.clip_stride is not None and header.fps is not None:
-        length, stride, fps = header.clip_length, header.clip_stride, header.fps
-    starts = np.arange(len(array)) * stride / fps
-    return VideoFeatures(record, array, starts, starts + length / fps)
+    spans = _spans(video, len(array), header)
+    if spans is None:  # Without a known rule, each clip gets one second.
+        starts = np.arange(len(array), dtype=np.float64)
+        spans = np.stack([starts, starts + 1], 1)
+    return VideoFeatures(record, array, spans[:, 0], spans[:, 1])
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:
@@ -165,8 +213,8 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
     return text
 
 
-def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
-    header, held = plan.header, []
+def _require_new(out: Path, header: FeatureHeader, beside: bool) -> None:
+    held: list[FeatureHeader] = []
     if store_exists(out):
         with open_store(out) as store:
             held = [stream.header for stream in store.streams]
@@ -174,6 +222,10 @@ def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
     if not beside:
         require_one_recipe(held, [header], out)
+
+
+def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
+    header = plan.header
     # The new stream is written as a part and packed: another process may publish the same store.
     staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
     write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan], named_axes=False)

@@ -28,6 +28,10 @@ class SourceVideo:
     path: Path
     read: Callable[[], object]
     """The array `(clips, dim)`, if the file is valid; the importer checks it."""
+    seconds: Callable[[int], np.ndarray] | None = None
+    """Number of clips -> start and end of each, `(clips, 2)`, where the files have times. Raises `InvalidFeatures`."""
+    where: str = ""
+    """The place in the files, for messages."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,27 @@ def test_all_bad_files_are_reported_together(tmp_path):
     assert not (tmp_path / "out.h5").exists()
 
 
+def test_one_bad_file_does_not_stop_the_others(tmp_path):
+    folder = write_folder(tmp_path / "in")
+    (folder / f"{IDS[0]}.npy").write_bytes(b"nothing")
+    output = import_folder(folder, tmp_path / "out.h5", status=1)
+    assert "2 videos, 10 clips x 6" in output and f"bad, left out: {folder / IDS[0]}.npy is neither" in output
+    with open_store(tmp_path / "out.h5") as store:
+        assert store.stream().videos.video_ids == (IDS[1], IDS[2]) and IDS[0] in store.labels.video_ids
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    folder = write_folder(tmp_path / "in")
+    output = import_folder(
+        folder, tmp_path / "out.h5", "--dry-run", "--fps", 25, "--clip-length", 25, "--clip-stride", 25
+    )
+    assert "would hold 3 videos, 15 clips x 6" in output and f"{IDS[0]}.npy" in output and "0.00 to 5.00 s" in output
+    assert "split=" in output and "score_tes=" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    import_folder(folder, tmp_path / "out.h5")
+    assert "already holds vst" in import_folder(folder, tmp_path / "out.h5", "--dry-run", status=2)
+
+
 def test_files_of_different_widths(tmp_path):
     folder = write_folder(tmp_path / "in")
     np.save(folder / f"{IDS[0]}.npy", np.zeros((5, 7), np.float32))
@@ -231,6 +252,7 @@ def test_text_features(tmp_path):
     assert "has 105 texts" in run(*call, "--text", "qgvl", status=2)
     assert "no prompt set 'nothing'" in run(*call, "--text", "nothing", status=2)
     assert "needs --text" in run(*call, status=2)
+    assert "not for layout text" in run(*call, "--text", "mlavl", "--dry-run", status=2)
     np.save(tmp_path / "text.npy", np.full((102, 8), "abc"))
     message = run(*call, "--text", "mlavl", status=2)
     assert "holds <U3 (102, 8)" in message and "numbers of (102, dim) are expected" in message

@@ -1,0 +1,180 @@
+"""What a file holds, by name: arrays, numbers and texts of `.npy`, `.npz`, `.pt`, `.pkl`, `.h5`, `.mat` and `.csv` files.
+
+The first bytes decide how a file is read. Files are untrusted: no pickle is run, and declared sizes are compared with the stored bytes
+before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from longtake.errors import ManifestError
+from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.hdf5_entries import hdf5_entries
+from longtake.features.imports.mat_entries import mat_entries
+from longtake.features.imports.safe_pickle import MAX_BYTES, read_values
+from longtake.files import require_regular
+from longtake.manifests.sheet import read_text
+
+SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat", ".csv", ".tsv")
+"""Of files that are taken from a folder if the user gives no pattern."""
+MOST_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value in a file."""
+
+    shape: tuple[int, ...] | None
+    """Of an array; None for a number or a text."""
+    kind: str
+    """What it is, for messages: `float32 (12, 1024)`."""
+    read: Callable[[], object]
+
+    @property
+    def may_be_features(self) -> bool:
+        return (
+            self.shape is not None
+            and len(self.shape) > 1
+            and self.kind.startswith(("float", "double", "single", ">f", "<f"))
+        )
+
+
+def entries_of(path: Path) -> Mapping[str, Entry]:
+    """Name -> entry. The only array of a file has the name `""`; names of nested values are joined by `/`. Raises `InvalidFeatures`."""
+    try:
+        stamp = require_regular(path).stat()
+        with path.open("rb") as file:
+            begin = file.read(520)
+    except OSError as error:
+        raise InvalidFeatures(f"cannot read {path}: {error.strerror or error}") from error
+    return _entries(path, begin, (stamp.st_size, stamp.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)  # A file of many videos is read once.
+def _entries(path: Path, begin: bytes, _stamp: tuple[int, int]) -> Mapping[str, Entry]:
+    found: Mapping[str, tuple[tuple[int, ...] | None, str, Callable[[], object]]]
+    if begin.startswith(b"\x89HDF\r\n\x1a\n"):
+        found = hdf5_entries(path)
+    elif begin.startswith(b"MATLAB 7.3") or begin[512:520] == b"\x89HDF\r\n\x1a\n":
+        found = hdf5_entries(path, is_matlab=True)
+    elif begin.startswith(b"MATLAB 5.0"):
+        found = mat_entries(path)
+    elif begin.startswith(b"PK\x03\x04") and (arrays := _arrays_of_zip(path)):
+        found = arrays
+    elif begin.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80")):
+        return _flat(read_values(path))
+    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return _flat(_table(path))
+    else:
+        found = {"": (None, "", partial(read_values, path))}
+        read_values(path)  # raises, and says what is there
+    return {name: Entry(*one) for name, one in found.items()}
+
+
+def _flat(value: object, name: str = "") -> dict[str, Entry]:
+    if isinstance(value, dict):
+        return {
+            key: entry for part, one in value.items() for key, entry in _flat(one, f"{name}/{part}".lstrip("/")).items()
+        }
+    if isinstance(value, np.ndarray) and value.ndim:
+        return {name: Entry(value.shape, f"{value.dtype} {value.shape}", lambda: value)}
+    plain = value.item() if isinstance(value, np.ndarray | np.generic) else value
+    return {name: Entry(None, type(plain).__name__, lambda: plain)}
+
+
+def _arrays_of_zip(path: Path) -> dict[str, tuple[tuple[int, ...], str, Callable[[], object]]]:
+    """The arrays of an `.npz`; none for a torch file."""
+    try:
+        found: dict[str, tuple[tuple[int, ...], str, Callable[[], object]]] = {}
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            limit = min(MAX_BYTES, 1100 * path.stat().st_size + (1 << 20))
+            if sum(info.file_size for info in members) > limit:
+                raise InvalidFeatures(f"{path} declares more bytes of arrays than it can hold")
+            for info in members:
+                with archive.open(info) as file:
+                    shape, dtype = _npy_header(file)
+                name = info.filename.removesuffix(".npy")
+                found[name] = shape, f"{dtype} {shape}", partial(_read_member, path, info.filename)
+            return found
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, NotImplementedError, SyntaxError) as error:
+        raise InvalidFeatures(f"{path} is not a whole .npz or torch file: {error}") from error
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array of format {version}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _read_member(path: Path, member: str) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(member)  # no more than the archive declares, which was checked
+        shape, dtype = _npy_header(io.BytesIO(content))
+        if dtype.hasobject or int(np.prod(shape, dtype=float)) * dtype.itemsize > len(content):
+            raise ValueError(f"{dtype} {shape} in {len(content)} bytes; plain arrays are read")
+        return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError, MemoryError, SyntaxError) as error:
+        raise InvalidFeatures(f"{path}: {member} is not a plain array: {error}") from error
+
+
+def _table(path: Path) -> object:
+    """A CSV of numbers, one row for each clip: an array, or a dictionary of columns where the first row names them."""
+    try:
+        text = read_text(path, "table")
+        separator = max(",;\t", key=text[:10_000].count)
+        rows = [
+            (number, row)
+            for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=separator), 1)
+            if any(row)
+        ]
+    except (ManifestError, csv.Error) as error:
+        raise InvalidFeatures(str(error)) from error
+    if not rows:
+        raise InvalidFeatures(f"{path} is empty")
+    names = None if all(map(_is_number, rows[0][1])) else rows.pop(0)[1]
+    width = len(names) if names else len(rows[0][1])
+    for number, row in rows:
+        if len(row) != width:
+            raise InvalidFeatures(f"{path}, line {number}: {len(row)} cells where the first row has {width}")
+    if not names:
+        if wrong := next((number for number, row in rows if not all(map(_is_number, row))), None):
+            raise InvalidFeatures(f"{path}, line {wrong}: not all cells are numbers with a decimal point")
+        return np.array([row for _, row in rows], np.float64)
+    columns = {name.strip(): [row[index].strip() for _, row in rows] for index, name in enumerate(names)}
+    if len(columns) != len(names):
+        raise InvalidFeatures(f"{path}: two columns have one name")
+    return {
+        name: np.array(cells, np.float64 if all(map(_is_number, cells)) else np.str_) for name, cells in columns.items()
+    }
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def shown(entries: Mapping[str, Entry]) -> str:
+    """The entries of a file for a message: `rgb float32 (12, 1024), fps float`."""
+    first = [f"{name or 'one array'} {entry.kind}" for name, entry in list(entries.items())[:MOST_SHOWN]]
+    return (
+        ", ".join(first) + (f" and {len(entries) - MOST_SHOWN} more" if len(entries) > MOST_SHOWN else "") or "nothing"
+    )

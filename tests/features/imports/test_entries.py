@@ -1,0 +1,95 @@
+"""What files hold, by name."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.entries import entries_of, shown
+from tests.features.imports.trees import h5
+
+ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def read(path):
+    return {name: entry.read() for name, entry in entries_of(path).items()}
+
+
+def test_nested_values(tmp_path):
+    torch.save({"a": {"x": torch.from_numpy(ARRAY)}, "n": 5}, tmp_path / "t.pt")
+    found = read(tmp_path / "t.pt")
+    np.testing.assert_array_equal(found["a/x"], ARRAY)
+    assert found["n"] == 5 and shown(entries_of(tmp_path / "t.pt")) == "a/x float32 (2, 3), n int"
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    np.save(tmp_path / "a.npy", ARRAY)
+    read(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.vstack([ARRAY, ARRAY]))
+    assert read(tmp_path / "a.npy")[""].shape == (4, 3)
+
+
+def test_tables_with_and_without_names(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
+    np.testing.assert_array_equal(read(tmp_path / "a.csv")[""], [[1, 2, 3], [4, 5, 6]])
+    (tmp_path / "b.csv").write_text("time;f0\n1;2\n4;5\n")
+    assert {name: values.tolist() for name, values in read(tmp_path / "b.csv").items()} == {
+        "time": [1, 4],
+        "f0": [2, 5],
+    }
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("1,2\n3\n", "line 2: 1 cells"),
+        ("1,2\nx,3\n", "line 2: not all"),
+        ("", "is empty"),
+        ("a,a\n1,2\n", "two columns"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path, text, words):
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(InvalidFeatures, match=words):
+        read(tmp_path / "c.csv")
+
+
+def test_arrays_of_npz_that_are_refused(tmp_path):
+    """One declares more than it holds, the other has objects."""
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 1000)))
+    assert read(tmp_path / "a.npz")["x"].shape == (1000, 1000)
+    np.save(tmp_path / "x.npy", ARRAY)
+    header = (tmp_path / "x.npy").read_bytes().replace(b"(2, 3), }      ", b"(2000, 3000), }")
+    assert b"3000" in header
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("x.npy", header)
+    np.savez(tmp_path / "c.npz", x=np.array([{"a": 1}], object))
+    for name in ("b.npz", "c.npz"):
+        with pytest.raises(InvalidFeatures, match="plain arrays are read"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.mat", "a.csv"])
+def test_damaged_anywhere(tmp_path, name):
+    """Any error is ours."""
+    path = tmp_path / name
+    write = {
+        "a.npz": lambda: np.savez_compressed(path, x=ARRAY),
+        "a.h5": lambda: h5(path, x=ARRAY),
+        "a.mat": lambda: scipy.io.savemat(path, {"x": ARRAY}, do_compression=True),
+        "a.csv": lambda: path.write_text("1,2\n3,4\n"),
+    }
+    write[name]()
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        changed = bytearray(content[: rng.integers(1, len(content) + 1)])
+        changed[rng.integers(len(changed))] ^= 1 << rng.integers(8)
+        (tmp_path / f"b{path.suffix}").write_bytes(changed)
+        try:
+            read(tmp_path / f"b{path.suffix}")
+        except InvalidFeatures:
+            pass
