@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial, reduce
 from pathlib import Path
@@ -16,7 +17,8 @@ from longtake.extract.backbones import download
 from longtake.extract.backbones.runtime import RUNTIMES
 from longtake.extract.backbones.weights import find_entry
 from longtake.extract.decode import TABLE as DECODERS
-from longtake.extract.find_videos import default_store, default_videos, find_source
+from longtake.extract.errors import VideosMissing
+from longtake.extract.find_videos import default_store, default_videos, find_source, missing_line, write_missing
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES
 from longtake.manifests.card import dataset_names
@@ -170,17 +172,26 @@ recipe_options = _together(
 )
 @click.option("--beside", is_flag=True, help="Keep another recipe of the same backbone that the store has.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed in an earlier run.")
+@click.option("--require-all", is_flag=True, help="Refuse to begin while a video without features is missing.")
+@click.option(
+    "--missing",
+    "missing_table",
+    type=FILE,
+    metavar="FILE",
+    help="Write the missing videos to this CSV: video_id, path, reason.",
+)
+@click.option("--all", "show_all", is_flag=True, help="List every failed video, not the first ten.")
 @progress_options
 @json_option
 def run(
-    dataset: str | None, manifest: Path | None, videos: Path | None, out: Path | None, show_pred: bool, quiet: bool,
-    verbose: bool, as_json: bool, **options: Any,
+    dataset: str | None, manifest: Path | None, videos: Path | None, out: Path | None, show_pred: bool,
+    missing_table: Path | None, show_all: bool, quiet: bool, verbose: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Extract features of every video that the store does not have yet.
 
     You can stop it at any time: finished videos are kept, and the same command resumes. The exit status is 1 when videos
-    failed; they are listed and are rows in the store, the rest is stored. It is 1 too when another process locks the store
-    for long.
+    failed or are missing; failed ones are listed and are rows in the store, missing ones are counted, the rest is stored. It is
+    1 too when another process locks the store for long.
 
     Example: extract run --dataset rg --videos /data/rg --backbone i3d
     """
@@ -196,8 +207,10 @@ def run(
     from longtake.extract.run import run_plan
 
     videos, out = videos or default_videos(source.name), out or default_store(source.name)
-    with DownloadProgress(shown) as download:
+    with DownloadProgress(shown) as download, _kept_missing(missing_table):
         plan = make_plan(source, videos, out, settings, on_download=download, on_note=download.note)
+    if missing_table:
+        write_missing(missing_table, plan.missing)
     if any(header.weights_random for header in plan.headers):
         echo(RANDOM_NOTE, err=True)
     if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
@@ -208,22 +221,33 @@ def run(
 
         on_batch = TopClasses()
     done = run_plan(plan, shown=shown, on_batch=on_batch)
-    _report(plan, done, quiet, as_json)
-    sys.exit(INTERRUPTED if done.interrupted else 1 if done.failures or done.packed.num_waiting else 0)
+    _report(plan, done, quiet, as_json, show_all)
+    sys.exit(INTERRUPTED if done.interrupted else 1 if done.failures or done.missing or done.packed.num_waiting else 0)
 
 
-def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
+@contextmanager
+def _kept_missing(table: Path | None) -> Iterator[None]:
+    """Write the table of missing videos also where they are the reason why a run does not begin."""
+    try:
+        yield
+    except VideosMissing as error:
+        if table:
+            write_missing(table, error.missing)
+        raise
+
+
+def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool, show_all: bool) -> None:
+    from longtake.features.failures import failure_lines, failures_of
+
+    failures = failures_of(done.failures)
     if as_json:
-        failed = [
-            {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
-            for r in done.failures
-        ]
         print_json(
             {
                 "out": str(done.store),
                 "new": done.num_new,
                 "already_there": done.num_there,
-                "failed": failed,
+                "failed": [asdict(one) for one in failures],
+                "missing": [asdict(one) for one in done.missing],
                 "recipes": done.recipes,
                 "published": done.packed.published,
                 "waiting": done.packed.num_waiting,
@@ -232,12 +256,15 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool) -> None:
             }
         )
         return
-    for record in done.failures:
-        echo(f"failed: {record.video_id} ({record.error_stage}): {record.error_message}", err=True)
+    for line in failure_lines(failures, show_all):
+        echo(line, err=True)
+    if done.missing:
+        echo(missing_line(done.missing, plan.num_rows), err=True)
     if plan.earlier_failures:
         echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
     if not quiet:
-        echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed")
+        missing = f", {len(done.missing)} missing" if done.missing else ""
+        echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed{missing}")
     if done.packed.num_waiting or not done.packed.published:
         echo(done.packed.trouble(done.store), err=True)
     if done.interrupted:

@@ -1,10 +1,33 @@
 """Errors of `extract`. A video that cannot be processed is a failure row, not the end of a run; see `VideoError`."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from longtake.errors import LongtakeError
 
 
 class ExtractError(LongtakeError):
     """The call cannot be carried out at all: exit status 2."""
+
+
+class VideosMissing(ExtractError, FileNotFoundError):
+    """Videos of the table are not in the folder, and the call needs them all or has none."""
+
+    def __init__(self, message: str, missing: Sequence[MissingVideo] = ()) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+
+@dataclass(frozen=True)
+class MissingVideo:
+    """A row of the manifest whose file is not in the folder of videos."""
+
+    video_id: str
+    path: str | None
+    """As in the manifest; None for the file whose stem is the id."""
+    reason: str
 
 
 class WeightsError(ExtractError, ValueError):

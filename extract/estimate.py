@@ -71,7 +71,7 @@ def estimate(
     share_good = sum(sizes.values()) / sum(sizes[video_id] for video_id in good)
     return Estimate(
         num_videos=len(sizes),
-        num_missing=len(plan.jobs) - len(sizes),
+        num_missing=len(plan.jobs) + len(plan.missing) - len(sizes),
         num_sampled=len(chosen),
         num_failed=len(done) - len(good),
         sample_seconds=seconds,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 
-from longtake.extract.errors import ExtractError, VideoError, VideoMissing
-from longtake.files import require_regular
+from longtake.errors import printable
+from longtake.extract.errors import ExtractError, MissingVideo, VideoError, VideoMissing, VideosMissing
+from longtake.extract.folders import absent, index_by_stem, stem_of
+from longtake.files import require_regular, write_whole
 from longtake.manifests.table import Manifest, ManifestRow, composed, find_manifest, read_manifest
+from longtake.safe_text import csv_text
 
 SIDECARS = (
     ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".md", ".log", ".nfo", ".html", ".pdf", ".description",
@@ -19,20 +23,12 @@ SIDECARS = (
 """Endings of files that stand for no video: texts, pictures, subtitles, arrays, checksums, and what is not finished."""
 
 
+MOST_NAMED = 10
+"""Missing videos that a message names."""
+MOST_LOOKED_UP = 10
+"""Paths of which one is enough to know that the folder is the right one, before folders are listed."""
 BYTES_PER_SECOND = 500_000
 """Of a typical video. It matters only in a table where some rows have an end and others have none."""
-
-
-def index_by_stem(folder: Path) -> dict[str, list[str]]:
-    """File names of a folder by their stem, with its accents composed; read once for all rows."""
-    found: dict[str, list[str]] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file() and not entry.name.startswith("."):
-                # Names are UTF-8, also where the locale takes them for something else.
-                name = os.fsencode(entry.name).decode(errors="surrogateescape")
-                found.setdefault(composed(Path(name).stem), []).append(entry.name)
-    return found
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -48,37 +44,76 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
         if not path.exists():
             raise VideoMissing(f"no file {path}")
         return require_regular(path)
-    names = _named(row.video_id, stems)
+    return folder / _only_video(row.video_id, folder, stems)
+
+
+def find_missing(rows: Sequence[ManifestRow], folder: Path, stems: Mapping[str, list[str]]) -> list[MissingVideo]:
+    """The rows whose video is not there, or is one of several files. Folders are listed once; no file is opened."""
+    without = absent(folder, (row.path for row in rows if row.path is not None))
+    missing = []
+    for row in rows:
+        reason = ""
+        if row.path is not None:
+            reason = f"no file {folder / row.path}" if row.path in without else ""
+        else:
+            try:
+                _only_video(row.video_id, folder, stems)
+            except VideoMissing as error:
+                reason = str(error)
+        if reason:
+            missing.append(MissingVideo(row.video_id, row.path, printable(reason)))
+    return missing
+
+
+def missing_line(missing: Sequence[MissingVideo], num_rows: int) -> str:
+    """How many videos are missing, and the first of them with the reason of the first."""
+    names = ", ".join(one.video_id for one in missing[:MOST_NAMED])
+    more = ", ...; --missing FILE writes them all" if len(missing) > MOST_NAMED else ""
+    return f"missing: {len(missing)} of {num_rows} videos: {names}{more} ({missing[0].reason})"
+
+
+def write_missing(path: Path, missing: Sequence[MissingVideo]) -> None:
+    """Write the CSV of `--missing`; without a missing video, it has its header only. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [field.name for field in fields(MissingVideo)]
+    write_whole(path, csv_text(columns, ([one.video_id, one.path or "", one.reason] for one in missing)))
+
+
+def _only_video(video_id: str, folder: Path, stems: Mapping[str, list[str]]) -> str:
+    """The name of the one video of that id. Raises `VideoMissing`."""
+    names = _named(video_id, stems)
     # Text or pictures of the same name, as many tools write them next to a video, are no second video.
     videos = [name for name in names if not _is_sidecar(name)]
     if len(videos) == 1:
-        return folder / videos[0]
+        return videos[0]
     if videos:
         raise VideoMissing(f"{folder} holds {', '.join(videos)}: name one of them in the manifest's column path")
     if names:
         raise VideoMissing(
             f"{folder} holds {', '.join(names)}, which are not videos by their ending, and no other file of that name"
         )
-    raise VideoMissing(f"{folder} holds no file {row.video_id}.*")
+    raise VideoMissing(f"{folder} holds no file {video_id}.*")
 
 
 def known_seconds(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -> float:
     """Length of a video before its file is opened: the manifest's span, else by the size of the file; 0 where there is none."""
+    if row.end_seconds is not None:
+        return row.end_seconds - (row.start_seconds or 0.0)
     try:
         size = find_video(row, folder, stems).stat().st_size
     except (VideoError, OSError):
         return 0.0
-    end = size / BYTES_PER_SECOND if row.end_seconds is None else row.end_seconds
-    return max(end - (row.start_seconds or 0.0), 0.0)
+    return max(size / BYTES_PER_SECOND - (row.start_seconds or 0.0), 0.0)
 
 
 def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:
     """File names whose stem is the id, or else the file whose whole name it is: many tables write the ending too."""
     name = composed(video_id)
-    whole = [file for file in stems.get(composed(Path(video_id).stem), []) if composed(file) == name]
     names = sorted(stems.get(name, []))
     # Next to `a.mp4`, the file `a.mp4.md5` has the stem `a.mp4`.
-    return whole if all(map(_is_sidecar, names)) and whole else names
+    if not all(map(_is_sidecar, names)):
+        return names
+    return [file for file in stems.get(composed(stem_of(video_id)), []) if composed(file) == name] or names
 
 
 def _is_sidecar(name: str) -> bool:
@@ -86,14 +121,20 @@ def _is_sidecar(name: str) -> bool:
 
 
 def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
-    """The folder's files by stem. Raises `ExtractError` when none of the videos is in it; the message says where to put them."""
+    """The folder's files by stem. Raises `VideosMissing` when none of the videos is in it, `ExtractError` without the folder; the message says where to put them."""
     advice = manifest.card.where_videos if manifest.card else "Name their folder with --videos DIR."
     if not folder.is_dir():
         raise ExtractError(f"no folder {folder} with the videos of {manifest.name}. {advice}")
     stems = index_by_stem(folder)
-    if not any((folder / row.path).is_file() if row.path else _named(row.video_id, stems) for row in manifest.rows):
-        raise ExtractError(
-            f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}"
+    paths = [row.path for row in manifest.rows if row.path is not None]
+    if not (
+        any(row.path is None and _named(row.video_id, stems) for row in manifest.rows)
+        or any((folder / path).exists() for path in islice(paths, MOST_LOOKED_UP))
+        or len(absent(folder, paths)) < len(set(paths))
+    ):
+        raise VideosMissing(
+            f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}",
+            find_missing(manifest.rows, folder, stems),
         )
     return stems
 

@@ -30,10 +30,15 @@ class VideoResult:
     """What many files may have; each is printed once a run."""
 
 
+def source_of(row: ManifestRow) -> tuple[tuple[float | None, float | None], str]:
+    """The seconds and the file name that a row asks for; the name is empty where it is not known before the file is found."""
+    return (row.start_seconds, row.end_seconds), printable(Path(row.path).name) if row.path else ""
+
+
 def unread_record(row: ManifestRow) -> VideoRecord:
     """The row of a video before its file is opened."""
-    start, end = (float("nan") if value is None else value for value in (row.start_seconds, row.end_seconds))
-    name = printable(Path(row.path).name) if row.path else ""
+    span, name = source_of(row)
+    start, end = (float("nan") if value is None else value for value in span)
     return VideoRecord(row.video_id, source_name=name, span_start_seconds=start, span_end_seconds=end)
 
 

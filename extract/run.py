@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Unpack
 
 from longtake.errors import LongtakeWarning
+from longtake.extract.errors import MissingVideo
 from longtake.extract.executors import execute
 from longtake.extract.executors.local import publish
 from longtake.extract.find_videos import default_store, default_videos, find_source, known_seconds
@@ -34,6 +35,8 @@ class Extraction:
     """Videos whose features the store had before."""
     failures: tuple[VideoRecord, ...]
     """One for each video that failed, in this run or in an earlier one; `error_message` says why."""
+    missing: tuple[MissingVideo, ...]
+    """Videos without features whose files are not in the folder; `reason` says what was looked for. They are no rows of the store."""
     recipes: Mapping[str, str]
     """Backbone -> recipe id of its features."""
     packed: Packed
@@ -44,10 +47,13 @@ class Extraction:
     @property
     def complete(self) -> bool:
         """Every video has its features, and they are in the store."""
-        return not (self.failures or self.interrupted or self.packed.num_waiting) and self.packed.published
+        return (
+            not (self.failures or self.missing or self.interrupted or self.packed.num_waiting) and self.packed.published
+        )
 
     def __repr__(self) -> str:
         counts = f"{self.num_new} new, {self.num_there} were there, {len(self.failures)} failed"
+        counts += f", {len(self.missing)} missing" if self.missing else ""
         return f"<Extraction {self.store}: {counts}>"
 
 
@@ -68,7 +74,7 @@ def extract_videos(
     The videos are named by the path of a `manifest` (CSV) or by a `dataset` that Longtake knows. Their folder `videos` is
     `videos/<dataset>` by default, the store `out` is `features/<dataset>.h5`. The other options are those of `RunOptions`.
 
-    Videos that fail are listed in the result; the others are stored. Raises a `LongtakeError` when nothing can be done, and
+    Videos that fail or are missing are listed in the result; the others are stored. Raises a `LongtakeError` when nothing can be done, and
     `KeyboardInterrupt` after what was finished is stored.
     """
     source = find_source(dataset, Path(manifest) if manifest is not None else None)
@@ -117,6 +123,7 @@ def run_plan(plan: Plan, *, shown: Shown = Shown.AUTO, on_batch: OnBatch | None 
         num_new=num_new,
         num_there=plan.num_done,
         failures=tuple(failures.values()),
+        missing=plan.missing,
         recipes={header.backbone: header.recipe_id for header in plan.headers},
         packed=packed,
         interrupted=interrupted or packed.stopped,

@@ -81,10 +81,14 @@ def _require_one_source(dataset: str | None, manifest: Path | None) -> None:
         raise click.UsageError("give --dataset NAME or --manifest FILE, not both")
 
 
+all_option = click.option("--all", "show_all", is_flag=True, help="Print all of a long list, not its first ten.")
+
+
 @main.command()
 @store_argument
+@all_option
 @json_option
-def info(store: Path | str, as_json: bool) -> None:
+def info(store: Path | str, show_all: bool, as_json: bool) -> None:
     """Show what is in STORE, made from which weights, and what is missing.
 
     Example: features info features/rg.h5
@@ -94,7 +98,7 @@ def info(store: Path | str, as_json: bool) -> None:
 
     with _open(store) as opened:
         facts = describe(opened)
-    _show(as_json, facts, summary(facts))
+    _show(as_json, facts, summary(facts, show_all))
 
 
 @main.command("ls")

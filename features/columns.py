@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from longtake.collector import paused_collector
 from longtake.features.errors import NotAStore, NotInStore
 from longtake.features.types import VideoRecord
 from longtake.manifests.table import check_video_id
@@ -112,7 +113,8 @@ class VideoTable:
     def records(self) -> tuple[VideoRecord, ...]:
         values: dict[str, Sequence[Any]] = {name: self._text(name) for name in TEXT_FIELDS}
         values |= {name: np.asarray(self.columns[name][:]).tolist() for name in NUMBER_FIELDS}
-        return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
+        with paused_collector():
+            return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
 
     def record(self, row: int) -> VideoRecord:
         return self.part(row, row + 1).records[0]

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from longtake.collector import paused_collector
 from longtake.features.errors import InvalidFeatures
-from longtake.manifests.table import GROUP_PREFIX, SCORE_PREFIX, Manifest, boundary_column, is_group_name
+from longtake.manifests.table import (
+    GROUP_PREFIX,
+    SCORE_PREFIX,
+    Manifest,
+    ManifestRow,
+    boundary_column,
+    is_group_name,
+)
 
 
 @dataclass(frozen=True)
@@ -100,12 +108,10 @@ class Labels:
         return _from_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)
 
 
+@paused_collector()
 def labels_of(manifest: Manifest) -> Labels:
     """A manifest as a store keeps it."""
-    rows = {
-        row.video_id: LabelRow(row.split or "", row.category or "", row.scores, row.boundaries, row.groups)
-        for row in manifest.rows
-    }
+    rows = {row.video_id: row for row in manifest.rows}
     return _from_rows(rows, manifest.score_names)
 
 
@@ -113,16 +119,17 @@ def no_labels() -> Labels:
     return _from_rows({}, ())
 
 
-def _from_rows(rows: Mapping[str, LabelRow], score_names: Sequence[str]) -> Labels:
+def _from_rows(rows: Mapping[str, LabelRow | ManifestRow], score_names: Sequence[str]) -> Labels:
     boundaries = np.full((len(rows), max((len(row.boundaries) for row in rows.values()), default=0)), np.nan)
     for index, row in enumerate(rows.values()):
-        boundaries[index, : len(row.boundaries)] = row.boundaries
+        if row.boundaries:
+            boundaries[index, : len(row.boundaries)] = row.boundaries
     group_names = dict.fromkeys(name for row in rows.values() for name in row.groups)
     scores = [[row.scores.get(name, np.nan) for name in score_names] for row in rows.values()]
     return Labels(
         tuple(rows),
-        tuple(row.split for row in rows.values()),
-        tuple(row.category for row in rows.values()),
+        tuple(row.split or "" for row in rows.values()),
+        tuple(row.category or "" for row in rows.values()),
         tuple(score_names),
         np.array(scores, dtype=float).reshape(len(rows), len(score_names)),
         boundaries,
@@ -130,9 +137,13 @@ def _from_rows(rows: Mapping[str, LabelRow], score_names: Sequence[str]) -> Labe
     )
 
 
+@paused_collector()
 def combine_labels(*newest_first: Labels) -> Labels:
     """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores, boundaries
     and groups are joined."""
+    newest = newest_first[0]
+    if all(labels.equals(newest) for labels in newest_first[1:]):
+        return newest
     rows: dict[str, LabelRow] = {}
     for labels in newest_first:
         for video_id, old in labels.rows().items():

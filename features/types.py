@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -173,7 +174,7 @@ class VideoRecord:
     def span(self) -> tuple[float | None, float | None]:
         """Start and end of the part of the file that was used, in seconds; None for the start or end of the file."""
         start, end = self.span_start_seconds, self.span_end_seconds
-        return (None if np.isnan(start) else start), (None if np.isnan(end) else end)
+        return (None if math.isnan(start) else start), (None if math.isnan(end) else end)
 
     def same_source(self, span: tuple[float | None, float | None], source_name: str) -> bool:
         """Whether the row describes the same seconds of a file of the same name. An unknown name matches any name."""

@@ -117,7 +117,7 @@ def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, w
     header, *rest = lines or [(1, [])]
     names = [read_cell(name.strip()) for name in header[1]]
     # Blanks go first: those that `write_manifest` has escaped are the text's own.
-    rows = [(number, [read_cell(cell.strip()) for cell in cells]) for number, cells in rest]
+    rows = [(number, [_text(cell.strip()) for cell in cells]) for number, cells in rest]
     rows = [(number, cells) for number, cells in rows if any(cells)]
     # Columns of nothing at the right, which spreadsheets leave.
     width = len(names)
@@ -128,9 +128,17 @@ def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, w
         raise ManifestError(
             f"{path}: the first line is one cell, {shown[:200]}; separate columns by commas, semicolons or tabs"
         )
-    cut = [(number, cells[:width] if not any(cells[width:]) else cells) for number, cells in rows]
-    padded = [(number, cells + [""] * (0 if separator else width - len(cells))) for number, cells in cut]
-    return Sheet(names[:width], padded, separator)
+    rows = [
+        (number, cells[:width] if len(cells) > width and not any(cells[width:]) else cells) for number, cells in rows
+    ]
+    if not separator:
+        rows = [(number, cells + [""] * (width - len(cells))) for number, cells in rows]
+    return Sheet(names[:width], rows, separator)
+
+
+def _text(cell: str) -> str:
+    # Most cells need no look at what an apostrophe at their beginning means.
+    return read_cell(cell) if cell[:1] == "'" else cell
 
 
 def _workbook(path: Path, what: str) -> list[tuple[int, list[str]]]:

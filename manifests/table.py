@@ -9,6 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from longtake.collector import paused_collector
 from longtake.errors import ManifestError, listed, there_are
 from longtake.manifests.card import FOLDERS_VARIABLE, Card, card_folders, card_path, find_card
 from longtake.manifests.sheet import column_name, has_decimal_commas, read_sheet, with_point
@@ -102,6 +103,7 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+@paused_collector()
 def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
     """Read and check a table: CSV with commas, semicolons or tabs, or an Excel workbook. Raises `ManifestError` with all faults."""
     sheet = read_sheet(path, "manifest", "video_id")
@@ -124,7 +126,8 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
         row = dict(zip(header, values))
         if decimal_commas:
             row |= {header[n]: with_point(values[n]) for n in numbers}
-        rows.append(checker.row(line, {**row, "split": _split(row.get("split", ""), card)}))
+        row["split"] = _split(row.get("split", ""), card)
+        rows.append(checker.row(line, row))
     checker.finish(str(path))
     return Manifest(name or path.stem, tuple(rows), score_names, card)
 
@@ -227,10 +230,11 @@ class RowChecker:
         self, line: int, values: dict[str, str], start: float | None, end: float | None
     ) -> tuple[float, ...]:
         """All boundaries, or the first few, in order, inside the video's span."""
+        columns = [column for column in values if column.startswith("boundary_") and BOUNDARY.fullmatch(column)]
         found: list[float] = []
         missing = ""
         last, last_name = start or 0.0, "start_seconds"
-        for column in sorted(filter(BOUNDARY.fullmatch, values), key=lambda name: int(name.split("_")[1])):
+        for column in sorted(columns, key=lambda name: int(name.split("_")[1])):
             number = self._number(line, column, values[column])
             if number is None:
                 missing = missing or column

@@ -32,6 +32,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "extract run --manifest missing.csv --videos videos",
         "extract run --manifest faulty.csv --videos videos",
         "extract run --manifest mine.csv --videos videos --only a1",
+        "extract run --manifest three.csv --videos videos --weights random --require-all",
     ),
     "Which features?": (
         "extract run --manifest mine.csv --videos videos --backbone i3",
@@ -111,6 +112,7 @@ def set_up(folder: Path) -> None:
     (folder / "arrays").mkdir()
     np.save(folder / "arrays" / "x.npy", np.zeros((3, 32), np.float32))
     (folder / "mine.csv").write_text("video_id,split,score_total\na,train,3\n")
+    (folder / "three.csv").write_text("video_id,path\na,\nb,\nc,day1/c.mp4\n")
     (folder / "faulty.csv").write_text("video_id,split,score_total\na,train,3\na,test,4\n../b,train,5\nc,train,many\n")
     (folder / "text").mkdir()
     (folder / "text" / "config.json").write_text(

@@ -198,7 +198,9 @@ def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str])
 
 def _plan_of(request: Request) -> Plan:
     if request.run_id not in _plans:
-        plan = make_plan(request.manifest, request.videos_folder, request.out, request.options, networks=True)
+        plan = make_plan(
+            request.manifest, request.videos_folder, request.out, request.options, for_recipes=request.recipe_ids
+        )
         ours = tuple(header.recipe_id for header in plan.headers)
         if ours != request.recipe_ids:
             raise ExtractError(

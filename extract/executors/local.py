@@ -48,7 +48,7 @@ def run_locally(plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips |
 
 def write_video(plan: Plan, video: ExtractedVideo) -> VideoResult:
     """Write one video's part, and report it. Raises `OSError`, such as for a full disk."""
-    own_labels = plan.labels.subset([plan.labels.video_ids.index(video.row.video_id)])
+    own_labels = plan.labels.subset([plan.label_rows[video.row.video_id]])
     write_part(plan.out, plan.manifest.name, own_labels, video.features)
     found = list(video.features.values())
     return VideoResult(

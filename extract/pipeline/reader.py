@@ -88,7 +88,7 @@ class Files:
 
     folder: Path
     stems: Mapping[str, list[str]]
-    """File names by stem, see `longtake.extract.find_videos.index_by_stem`."""
+    """File names by stem, see `longtake.extract.folders.index_by_stem`."""
     decoder: Decoder
     num_workers: int = 1
     """Videos decoded at a time. The decoder of a single one has as many threads as there are processors, the others one each."""

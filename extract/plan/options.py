@@ -55,6 +55,8 @@ class RunOptions:
     shard: tuple[int, int] | None = None
     """(I, N): every Nth video from the Ith on, counted from 1; for sites where N processes share a folder without dask."""
     retry_failed: bool = False
+    require_all: bool = False
+    """Refuse to begin while a video is missing."""
     beside: bool = False
     """Keep this recipe in addition to another recipe of the same backbone in the store."""
     cluster: str | None = None
@@ -114,6 +116,7 @@ class OptionValues(TypedDict, total=False):
     limit: int | None
     shard: tuple[int, int] | None
     retry_failed: bool
+    require_all: bool
     beside: bool
     cluster: str | None
     cluster_options: Path | None

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longtake.collector import paused_collector
 from longtake.errors import LongtakeWarning
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.runtime import TORCH
-from longtake.extract.errors import ExtractError, NotConverted
-from longtake.extract.find_videos import require_videos
+from longtake.extract.errors import ExtractError, MissingVideo, NotConverted, VideosMissing
+from longtake.extract.find_videos import MOST_NAMED, find_missing, require_videos
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.settle import Extractor, choose_spec, choose_weights, clip_rules, settle
-from longtake.extract.records import unread_record
+from longtake.extract.records import source_of
 from longtake.features.joins import require_one_recipe
 from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import Finished, read_finished
@@ -44,22 +45,31 @@ class Plan:
     manifest: Manifest
     videos_folder: Path
     stems: dict[str, list[str]]
-    """File names in the folder by stem, see `longtake.extract.find_videos.index_by_stem`."""
+    """File names in the folder by stem, see `longtake.extract.folders.index_by_stem`."""
     out: Path
     options: RunOptions
     headers: tuple[FeatureHeader, ...]
     """Of all backbones, in the order of the options."""
     extractors: tuple[Extractor, ...]
-    """One for each header; none when nothing is left to do, unless `make_plan` had `networks=True`."""
+    """One for each header; none when nothing is left to do, unless `make_plan` had `for_recipes`."""
     jobs: tuple[Job, ...]
     num_done: int
     """Videos with features for every backbone already, failures left out."""
     earlier_failures: tuple[VideoRecord, ...]
     """One for each video that failed in an earlier run and is not tried again, for one backbone or more."""
+    missing: tuple[MissingVideo, ...] = ()
+    """Videos without features that are not in the folder. They are looked for again at every run, and are no failures."""
+    num_rows: int = 0
+    """Rows of the manifest that the options chose."""
 
     @cached_property
     def labels(self) -> Labels:
         return labels_of(self.manifest)
+
+    @cached_property
+    def label_rows(self) -> dict[str, int]:
+        """video_id -> its row in `labels`."""
+        return {video_id: index for index, video_id in enumerate(self.labels.video_ids)}
 
     @property
     def networks(self) -> str:
@@ -84,15 +94,16 @@ def make_plan(
     *,
     on_download: Progress | None = None,
     on_note: Note | None = None,
-    networks: bool = False,
+    for_recipes: Collection[str] = (),
 ) -> Plan:
     """Check the call before any work. Raises a `LongtakeError` with the reason.
 
-    `networks` builds the networks even where nothing is missing, for a worker that gets its videos later.
+    `for_recipes` is for a worker, which gets its videos later: the recipes of the run's plan. Networks are built, and neither videos nor the
+    store are looked at.
     """
     check_store_name(out)
-    finished = read_finished(out, manifest.name, manifest.card)
-    rows = choose_rows(manifest, options)
+    finished = Finished({}, ()) if for_recipes else read_finished(out, manifest.name, manifest.card)
+    rows = [] if for_recipes else choose_rows(manifest, options)
     specs = [choose_spec(name, options) for name in dict.fromkeys(options.backbones)]
     weights = choose_weights(specs, options.weights)
     rules = clip_rules(specs, manifest.card.clips if manifest.card else None, options)
@@ -102,49 +113,83 @@ def make_plan(
         settled = [
             settle(
                 spec, rule, weights[spec.name], replace(options, runtime=runtimes[spec.name]), on_download,
-                held=finished.records, on_note=on_note,
+                held=for_recipes or finished.records, on_note=on_note,
             ) for spec, rule in zip(specs, rules)
         ]  # fmt: skip
         headers = tuple(header for header, _ in settled)
         if not options.beside:
             require_one_recipe(finished.headers, headers, out)
-        missing, failures = _missing(rows, headers, finished, options.retry_failed)
+        lacking, failures = _lacking(rows, headers, finished, options.retry_failed)
+        missing = find_missing([one.row for one in lacking], videos_folder, stems)
+        if missing and options.require_all:
+            raise VideosMissing(_refusal(missing, len(rows), videos_folder), missing)
+        replaced = {one.row.video_id for one in lacking if one.replaces}
+        missing = [one for one in missing if one.video_id not in replaced]
+        absent = {one.video_id for one in missing}
+        to_do = [one for one in lacking if one.row.video_id not in absent]
         try:
-            # Networks take long to build: without a missing video, there is no need for them.
-            extractors = tuple(load() for _, load in settled) if missing or networks else ()
+            # Networks take long to build: without a video to read, there is no need for them.
+            extractors = tuple(load() for _, load in settled) if to_do or for_recipes else ()
             break
         except NotConverted as error:
             if runtimes[error.backbone] != AUTO:
                 raise
             warnings.warn(f"{error}; torch runs it", LongtakeWarning, stacklevel=2)
             runtimes[error.backbone] = TORCH
-    jobs = tuple(Job(row, tuple(extractors[index] for index in lacking)) for row, lacking in missing)
-    num_done = len(rows) - len({row.video_id for row, _ in missing} | failures.keys())
+    jobs = tuple(Job(one.row, tuple(extractors[index] for index in one.headers)) for one in to_do)
+    num_done = len(rows) - len({one.row.video_id for one in lacking} | failures.keys())
     return Plan(
-        manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures.values())
+        manifest, videos_folder, stems, out, options, headers, extractors, jobs, num_done, tuple(failures.values()),
+        tuple(missing), len(rows),
+    )  # fmt: skip
+
+
+def _refusal(missing: Sequence[MissingVideo], num_rows: int, folder: Path) -> str:
+    lines = [f"{one.video_id}: {one.reason}" for one in missing[:MOST_NAMED]]
+    lines += [f"and {len(missing) - MOST_NAMED} more"] if len(missing) > MOST_NAMED else []
+    shown = "".join(f"\n  {line}" for line in lines)
+    return (
+        f"{len(missing)} of {num_rows} videos are missing in {folder}, and --require-all was given; nothing was extracted. Put them "
+        f"there, or leave out --require-all to extract the others:{shown}"
     )
 
 
-def _missing(
+@dataclass(frozen=True)
+class _Lacking:
+    """A row without features for some backbones."""
+
+    row: ManifestRow
+    headers: list[int]
+    """Indices of these backbones."""
+    replaces: bool
+    """The store has a row of another file or of other seconds under its id, which must not stay, even where the new file is missing."""
+
+
+@paused_collector()
+def _lacking(
     rows: Sequence[ManifestRow], headers: Sequence[FeatureHeader], finished: Finished, retry_failed: bool
-) -> tuple[list[tuple[ManifestRow, list[int]]], dict[str, VideoRecord]]:
-    """Each row with the indices of the backbones that lack it, and the failures that are not tried again by video id."""
-    missing: list[tuple[ManifestRow, list[int]]] = []
+) -> tuple[list[_Lacking], dict[str, VideoRecord]]:
+    """The rows that some backbones lack, and the failures that are not tried again by video id."""
+    lacking: list[_Lacking] = []
     failures: dict[str, VideoRecord] = {}
+    held = [finished.records.get(header.recipe_id, {}) for header in headers]
     for row in rows:
-        lacking, wanted = [], unread_record(row)
-        for index, header in enumerate(headers):
-            record = finished.record(header, row.video_id)
-            if record is None or not record.same_source(wanted.span, wanted.source_name):
-                lacking.append(index)
+        indices, replaces = [], False
+        for index, records in enumerate(held):
+            record = records.get(row.video_id)
+            if record is None:
+                indices.append(index)
+            elif not record.same_source(*source_of(row)):
+                indices.append(index)
+                replaces = True
             # A file that was missing may be there now, and looking for it costs nothing.
             elif record.status == FAILED and (retry_failed or record.error_stage == "find"):
-                lacking.append(index)
+                indices.append(index)
             elif record.status == FAILED:
                 failures.setdefault(row.video_id, record)
-        if lacking:
-            missing.append((row, lacking))
-    return missing, failures
+        if indices:
+            lacking.append(_Lacking(row, indices, replaces))
+    return lacking, failures
 
 
 def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:

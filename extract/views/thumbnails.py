@@ -15,7 +15,8 @@ from longtake.extract.decode import get_decoder
 from longtake.extract.decode.base import Decoder, VideoInfo, with_true_times
 from longtake.extract.decode.scale import resized
 from longtake.extract.errors import VideoMissing
-from longtake.extract.find_videos import find_video, index_by_stem
+from longtake.extract.find_videos import find_video
+from longtake.extract.folders import index_by_stem
 from longtake.extract.preprocessing import FrameRule
 from longtake.manifests.table import ManifestRow
 

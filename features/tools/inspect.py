@@ -12,11 +12,12 @@ import numpy as np
 
 from longtake.errors import LongtakeError
 from longtake.features.errors import Damaged, FeaturesError, InvalidFeatures, NotAStore
+from longtake.features.failures import failures_of
 from longtake.features.joins import card_differences
 from longtake.features.labels import NO_LABELS, Labels, label_conflicts
 from longtake.features.store import Store
 from longtake.features.stream import Clips, Stream
-from longtake.features.types import FAILED, OK, VideoFeatures, VideoRecord
+from longtake.features.types import OK, VideoFeatures, VideoRecord
 from longtake.manifests.card import Card
 from longtake.manifests.pretrained import licence_of
 
@@ -71,11 +72,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
         "videos": sum(record.status == OK for record in stream.records),
         "clips": stream.num_clips,
         "clips_per_video": [min(clips), int(np.median(clips)), max(clips)] if clips else [],
-        "failed": [
-            {"video_id": r.video_id, "stage": r.error_stage, "type": r.error_type, "message": r.error_message}
-            for r in stream.records
-            if r.status == FAILED
-        ],
+        "failed": [asdict(failure) for failure in failures_of(stream.records)],
         "decoders": _counts(tuple(record.decoder for record in stream.records)),
         "damaged": {
             r.video_id: int(r.damaged_frames) for r in stream.records if r.status == OK and r.damaged_frames > 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from longtake.features.failures import MOST_SHOWN, Failure, failure_lines
+
 RANDOM_NOTE = "RANDOM weights: these features are for trying things out, not for results"
-MOST_LISTED = 5
 
 
-def summary(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Lines of the facts that `describe` gives."""
+def summary(facts: Mapping[str, Any], show_all: bool = False) -> Iterator[str]:
+    """Lines of the facts that `describe` gives; lists of videos are cut unless all are asked for."""
     yield f"{facts['path']}: {facts['title'] or facts['dataset']} {size(facts['bytes'])}"
     yield f"  written   {facts['created_utc']}"
     yield f"  videos    {facts['videos_labelled']} ({counted(facts['splits'])})"
@@ -21,14 +22,14 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["boundaries"]:
         yield f"  stages    videos with boundary {counted(facts['boundaries'])}"
     for stream in facts["streams"]:
-        yield from _stream(stream)
+        yield from _stream(stream, show_all)
     for text in facts["text"]:
         yield f"  text {text['name']}@{text['recipe_id']}: {text['encoder']}, {text['dim']} wide, {counted(text['groups'])}"
         if text["weights_random"]:
             yield f"    {RANDOM_NOTE}"
 
 
-def _stream(stream: Mapping[str, Any]) -> Iterator[str]:
+def _stream(stream: Mapping[str, Any], show_all: bool) -> Iterator[str]:
     recipe = stream["recipe"]
     yield f"  {stream['name']}: {stream['videos']} videos, {stream['clips']} clips x {recipe['dim']} {stream['dtype']}"
     if recipe["weights_random"]:
@@ -38,12 +39,12 @@ def _stream(stream: Mapping[str, Any]) -> Iterator[str]:
     if len(stream["decoders"]) > 1:
         yield f"    videos read: {', '.join(f'{count} by {name}' for name, count in stream['decoders'].items())}"
     if stream["damaged"]:
-        counts = first([f"{video_id} ({count})" for video_id, count in stream["damaged"].items()])
+        counts = first([f"{video_id} ({count})" for video_id, count in stream["damaged"].items()], show_all)
         yield f"    damaged pictures in {counts}"
     if stream["missing"]:
-        yield f"    missing {len(stream['missing'])}: {first(stream['missing'])}"
-    for failure in stream["failed"]:
-        yield f"    failed  {failure['video_id']} ({failure['stage']}): {failure['message']}"
+        yield f"    missing {len(stream['missing'])}: {first(stream['missing'], show_all)}"
+    for line in failure_lines([Failure(**failure) for failure in stream["failed"]], show_all):
+        yield f"    {line}"
 
 
 def _clips_of(recipe: Mapping[str, Any]) -> str:
@@ -63,6 +64,8 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
-def first(names: Sequence[str]) -> str:
-    """The first names of a long list."""
-    return ", ".join([*names[:MOST_LISTED], *(["..."] if len(names) > MOST_LISTED else [])])
+def first(names: Sequence[str], show_all: bool = False) -> str:
+    """The first names of a long list, or all."""
+    if show_all or len(names) <= MOST_SHOWN:
+        return ", ".join(names)
+    return ", ".join([*names[:MOST_SHOWN], "..."])

@@ -1,5 +1,7 @@
 """Finding the table and the files of a dataset."""
 
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +10,9 @@ import unicodedata
 from click.testing import CliRunner
 
 from longtake.extract.cli import main
+from longtake.extract.plan import plan
+from longtake.features.store import open_store
+from longtake.features.tools.inspect import describe
 from tests.extract.runs import ROOT, extract, make_dataset, refused
 
 
@@ -21,7 +26,7 @@ def test_a_name_that_the_disk_spells_otherwise(tmp_path, numbers_backbone):
 
 def test_a_locale_that_cannot_spell_a_name(tmp_path):
     (tmp_path / "été.mp4").write_bytes(b"")
-    code = "import pathlib, longtake.extract.find_videos as f; print(ascii(f.index_by_stem(pathlib.Path('.'))))"
+    code = "import pathlib, longtake.extract.folders as f; print(ascii(f.index_by_stem(pathlib.Path('.'))))"
     for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"}):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **locale}
         done = subprocess.run(
@@ -34,7 +39,7 @@ def test_two_files_of_one_id(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [8, 8])
     (tmp_path / "videos" / "v0.mkv").write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
     done = extract(tmp_path, status=1)
-    assert "failed: v0 (find)" in done.output and "1 new" in done.output
+    assert "missing: 1 of 2 videos: v0 (" in done.output and "1 new" in done.output
     assert "holds v0.mkv, v0.mp4: name one of them in the manifest's column path" in done.output
     (tmp_path / "small.csv").write_text("video_id,path\nv0,v0.mp4\nv1,\n")
     assert "1 new, 1 were there, 0 failed" in extract(tmp_path).output
@@ -95,3 +100,63 @@ def test_ids_with_the_ending_of_their_file(tmp_path, numbers_backbone):
 def refused_row(tmp_path):
     (tmp_path / "small.csv").write_text("video_id\nv0\nv1.avi\n")
     return extract(tmp_path, out="other.h5", status=1).output
+
+
+def test_missing_videos_are_counted_and_no_rows_of_the_store(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8])
+    names = [f"gone{number:02}" for number in range(12)]
+    (tmp_path / "small.csv").write_text("video_id,path\nv0,\n" + "".join(f"{name},a/{name}.mp4\n" for name in names))
+    done = extract(tmp_path, "--missing", str(tmp_path / "new" / "missing.csv"), status=1)
+    assert "missing: 12 of 13 videos: gone00, gone01," in done.stderr and "gone10" not in done.stderr
+    assert "1 new, 0 were there, 0 failed, 12 missing" in done.stdout
+    with (tmp_path / "new" / "missing.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video_id"] for row in rows] == names and rows[0]["path"] == "a/gone00.mp4"
+    assert "no file" in rows[0]["reason"]
+    with open_store(tmp_path / "small.h5") as store:
+        assert [record.video_id for record in store.stream().records] == ["v0"]
+        assert describe(store)["streams"][0]["missing"] == names
+    before = (tmp_path / "small.h5").stat().st_mtime_ns
+    again = json.loads(extract(tmp_path, "--json", status=1).stdout)
+    assert [one["video_id"] for one in again["missing"]] == names and again["failed"] == []
+    assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing new, nothing written"
+    (tmp_path / "videos" / "a").mkdir()
+    (tmp_path / "videos" / "a" / "gone03.mp4").write_bytes((tmp_path / "videos" / "v0.mp4").read_bytes())
+    assert "1 new, 1 were there, 0 failed, 11 missing" in extract(tmp_path, status=1).stdout
+
+
+def test_all_videos_may_be_required(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    whole = (tmp_path / "videos" / "v1.mp4").read_bytes()
+    (tmp_path / "videos" / "v1.mp4").unlink()
+    done = extract(tmp_path, "--require-all", "--missing", str(tmp_path / "missing.csv"), status=2)
+    assert "1 of 2 videos are missing" in done.output and "v1: " in done.output
+    assert not (tmp_path / "small.h5").exists() and "v1" in (tmp_path / "missing.csv").read_text()
+    (tmp_path / "videos" / "v1.mp4").write_bytes(whole)
+    extract(tmp_path, "--require-all", "--missing", str(tmp_path / "missing.csv"))
+    assert (tmp_path / "missing.csv").read_text().split() == ["video_id,path,reason"]
+    # What has its features needs no file.
+    (tmp_path / "videos" / "v1.mp4").unlink()
+    assert "0 new, 2 were there, 0 failed\n" in extract(tmp_path, "--require-all").stdout
+
+
+def test_features_of_other_seconds_do_not_stay_for_a_missing_video(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [32, 8])
+    extract(tmp_path)
+    (tmp_path / "videos" / "v0.mp4").unlink()
+    (tmp_path / "small.csv").write_text("video_id,start_seconds\nv0,0.5\nv1,\n")
+    for words in ("failed: v0 (find)", "missing: 1 of 2 videos: v0"):
+        assert words in extract(tmp_path, status=1).stderr
+    with open_store(tmp_path / "small.h5") as store:
+        assert [record.status for record in store.stream().records] == ["failed", "ok"]
+
+
+def test_a_failure_row_of_an_older_store_for_a_missing_video_stays(tmp_path, numbers_backbone, monkeypatch):
+    make_dataset(tmp_path, [8, 8])
+    (tmp_path / "videos" / "v1.mp4").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "find_missing", lambda *arguments: [])
+        assert "failed: v1 (find)" in extract(tmp_path, status=1).output
+    assert "0 failed, 1 missing" in extract(tmp_path, status=1).output
+    with open_store(tmp_path / "small.h5") as store:
+        assert [record.error_stage for record in store.stream().records] == ["", "find"]

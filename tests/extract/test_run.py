@@ -75,12 +75,11 @@ def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
     (tmp_path / "videos" / "v1.mp4").write_bytes(b"no video at all" * 10)
     whole = (tmp_path / "videos" / "v2.mp4").read_bytes()
     done = extract(tmp_path, status=1)
-    assert "failed: v0 (find)" in done.output and "failed: v1 (decode)" in done.output
+    assert "missing: 1 of 4 videos: v0" in done.output and "failed: v1 (decode)" in done.output
     assert "2 new" in done.output and "Traceback" not in done.output
     with open_store(tmp_path / "small.h5") as store:
         status = {r.video_id: (r.status, r.error_stage, r.error_type) for r in store.stream().records}
     assert status == {
-        "v0": ("failed", "find", "VideoMissing"),
         "v1": ("failed", "decode", "VideoUnreadable"),
         "v2": ("ok", "", ""),
         "v3": ("ok", "", ""),

@@ -30,9 +30,16 @@ def store(tmp_path):
 
 def test_info(store):
     output = run("info", store)
-    assert "2 videos, 8 clips x 3" in output and "failed  broken (decode)" in output and RANDOM_NOTE not in output
+    assert "2 videos, 8 clips x 3" in output and "failed: broken (decode)" in output and RANDOM_NOTE not in output
     facts = json.loads(run("info", store, "--json"))
     assert facts["videos_labelled"] == 3 and facts["streams"][0]["clips"] == 8
+
+
+def test_many_failures_are_counted_and_ten_are_listed(tmp_path):
+    path = make_store(tmp_path / "many.h5", {"v": 3} | {f"broken{number}": 0 for number in range(12)})
+    output = run("info", path)
+    assert "failed: 12 videos: decode" in output and output.count("failed: broken") == 10 and "2 more" in output
+    assert run("info", path, "--all").count("failed: broken") == 12
 
 
 def test_random_weights_show(tmp_path):

@@ -46,7 +46,8 @@ def test_the_longest_video_goes_first(tmp_path, numbers_backbone, monkeypatch):
     options = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",))
     plan = make_plan(read_manifest(manifest), tmp_path / "videos", tmp_path / "s.h5", options)
     # v2 is the largest file, but its routine lasts 8 s.
-    assert [job.row.video_id for job in longest_first(plan)] == ["v4", "v0", "v2", "v1", "v3"]
+    assert [job.row.video_id for job in longest_first(plan)] == ["v4", "v0", "v2", "v1"]
+    assert [one.video_id for one in plan.missing] == ["v3"]
 
 
 def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, monkeypatch):

@@ -16,7 +16,7 @@ def lines(path, **changes):
 def test_lines_of_a_store(tmp_path):
     said = lines(tmp_path / "s.h5")
     assert "2 (train 2)" in said and "1 videos, 2 clips x 3 float32" in said and RANDOM_NOTE not in said
-    assert "clips of 16 every 16 at every frame, tail pad" in said and "failed  b (decode): bröken" in said
+    assert "clips of 16 every 16 at every frame, tail pad" in said and "failed: b (decode): bröken" in said
 
 
 def test_what_is_not_known_is_called_unknown(tmp_path):
@@ -27,7 +27,8 @@ def test_what_is_not_known_is_called_unknown(tmp_path):
 
 
 def test_long_lists_are_cut():
-    assert first(list("abc")) == "a, b, c" and first(list("abcdef")) == "a, b, c, d, e, ..."
+    assert first(list("abc")) == "a, b, c" and first(list("abcdefghijk")) == "a, b, c, d, e, f, g, h, i, j, ..."
+    assert first(list("abcdefghijk"), show_all=True).endswith("j, k")
     assert size(None) == "" and size(1_500_000) == " (1.5 MB)"
 
 
