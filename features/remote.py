@@ -184,7 +184,12 @@ def _require_size(url: str, num_bytes: int | None, limit: int | None = None) -> 
 
 def failures() -> tuple[type[Exception], ...]:
     """Base classes of what clients of remote servers raise, for those clients that are loaded."""
-    bases = {"aiohttp": ("ClientError",), "botocore.exceptions": ("BotoCoreError", "ClientError")}
+    bases = {
+        "aiohttp": ("ClientError",),
+        "botocore.exceptions": ("BotoCoreError", "ClientError"),
+        "httpx": ("HTTPError", "InvalidURL"),
+        "httpx2": ("HTTPError", "InvalidURL"),
+    }
     loaded = [(sys.modules[module], names) for module, names in bases.items() if module in sys.modules]
     return (OSError, ValueError, TimeoutError, *(getattr(module, name) for module, names in loaded for name in names))
 

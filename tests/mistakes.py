@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from click.testing import CliRunner
 import longtake.extract.cli
 import longtake.features.cli
 import longtake.train.cli
+from longtake.features.store import write_store
+from longtake.manifests.card import find_card
 from tests.extract.media import write_sound, write_video
+from tests.features.fakes import header, labels, plan
+from tests.features.fakes import video as clips
 from tests.train.planted import planted_store
 
 COMMANDS = {
@@ -75,6 +80,16 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "features compare store.h5 arrays",
         "features merge store.h5 other.h5 --out merged.h5",
     ),
+    "Sharing": (
+        "features info rg@2026-11-29",
+        "features pull rg",
+        "features pull RG --from remote",
+        "features versions rg --from remote",
+        "features push store.h5 https://example.org/stores",
+        "features push store.h5 hf://lab/stores",
+        "features push forbidden.h5 remote --name mine",
+        "features cite store.h5",
+    ),
     "Training": (
         "train heads --features store.h5 --head gdtl",
         "train heads --features store.h5 --head gdlt --category Bal",
@@ -122,12 +137,24 @@ def set_up(folder: Path) -> None:
     planted_store(folder / "store.h5", num_train=8, num_test=4, categories=("Ball", "Hoop"))
     planted_store(folder / "other.h5", num_train=1, num_test=1, categories=("Ball",), seed=1)
     planted_store(folder / "unlabelled.h5", num_train=8, num_test=4, scores=())
+    card = replace(
+        find_card("rg"),
+        forbids_sharing="Section 3: what is made of the videos stays in the laboratory that asked for them.",
+    )
+    write_store(
+        folder / "forbidden.h5",
+        dataset="rg",
+        card=card,
+        labels=labels(["a"]),
+        streams=[plan(header(), [clips("a", 3)])],
+    )
 
 
 def provoke(command: str) -> tuple[int, str]:
     """Exit status and all that is printed."""
     name, *arguments = shlex.split(command)
-    done = CliRunner().invoke(COMMANDS[name], arguments, prog_name=name, terminal_width=1000)
+    own = {"LONGTAKE_LIBRARY": "library", "LONGTAKE_REMOTE": None, "LONGTAKE_OFFLINE": None}
+    done = CliRunner().invoke(COMMANDS[name], arguments, prog_name=name, terminal_width=1000, env=own)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output
