@@ -162,8 +162,8 @@ def _pairs(counts: dict[str, int]) -> list[list[Any]]:
 
 def _videos(store: Store, number: int) -> VideoTable:
     labels = store.labels
-    ids = list(labels.video_ids)
-    ids += dict.fromkeys(r.video_id for stream in store.streams for r in stream.records if r.video_id not in set(ids))
+    # Those of the labels, in their order, then those that have features alone.
+    ids = list(dict.fromkeys([*labels.video_ids, *(r.video_id for stream in store.streams for r in stream.records)]))
     row_of = {video_id: row for row, video_id in enumerate(ids)}
     more = len(ids) - len(labels)
     seconds: list[float | None] = [None] * len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -82,7 +83,7 @@ def _describe_stream(store: Store, stream: Stream) -> dict[str, Any]:
 
 
 def _counts(values: tuple[str, ...]) -> dict[str, int]:
-    return {value: values.count(value) for value in dict.fromkeys(values) if value}
+    return {value: count for value, count in Counter(values).items() if value}
 
 
 def list_videos(store: Store, backbone: str | None = None) -> list[dict[str, Any]]:

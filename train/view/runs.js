@@ -24,9 +24,11 @@
       ends && svg("line", {class: "range", x1: x(ends[0]), x2: x(ends[1]), y1: 7, y2: 7, "vector-effect": "non-scaling-stroke"}),
       svg("line", {class: "tick", x1: x(value), x2: x(value), y1: 2, y2: 12, "vector-effect": "non-scaling-stroke"}));
   }
+  // Not by Math.min(...): there may be more values than a call takes.
+  const limits = (values) => values.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [Infinity, -Infinity]);
   function scale(rows, of) {
     const ends = rows.flatMap((row) => [row[of], ...(row[`${of}_interval`] || [])]).filter((one) => !missing(one));
-    const low = Math.min(...ends), high = Math.max(...ends);
+    const [low, high] = limits(ends);
     return of === "spearman" ? [Math.min(0, low), 1] : [0, high];
   }
 
@@ -106,7 +108,7 @@
   });
 
   function scatter(title, rows, dataset) {
-    const values = rows.flatMap((one) => [one.truth, one.predicted]), low = Math.min(...values), high = Math.max(...values);
+    const values = rows.flatMap((one) => [one.truth, one.predicted]), [low, high] = limits(values);
     const room = (high - low || 1) * 0.05, from = low - room, to = high + room, x = (one) => 36 + 200 * (one - from) / (to - from), y = (one) => 210 - 200 * (one - from) / (to - from);
     const digits = to - from < 5 ? 2 : to - from < 50 ? 1 : 0;
     return h("figure", {class: "card"}, h("figcaption", null, title, " ", h("span", {class: "quiet small"}, `${rows.length} test videos`)),
@@ -198,7 +200,7 @@
       bench.tables.map((board) => {
         const column = board.columns.includes(AVERAGE) ? AVERAGE : board.columns[0], metric = board.metrics[0], correlation = metric === "spearman" || metric === "within_group";
         const ofAll = board.rows.map((row) => row.figures[column]?.[metric]).filter(Boolean).map((one) => ({spearman: one.value, spearman_interval: missing(one.low) ? null : [one.low, one.high]}));
-        const [low, high] = correlation ? scale(ofAll, "spearman") : [0, Math.max(...ofAll.flatMap((one) => [one.spearman, ...(one.spearman_interval || [])]).filter((one) => !missing(one)))];
+        const [low, high] = correlation ? scale(ofAll, "spearman") : [0, limits(ofAll.flatMap((one) => [one.spearman, ...(one.spearman_interval || [])]).filter((one) => !missing(one)))[1]];
         const shown = (name, value) => name === "spearman" || name === "within_group" ? decimals(value, 3) : error(value);
         return [h("h2", null, `${board.dataset}, ${board.split}`), h("p", {class: "quiet small"}, `${board.about}; ${board.note || `${whole(board.num_videos)} tested videos`}`),
           plain([{title: "Head"}, {title: "Rank", number: true}, "Features", {title: column ? `${words(metric)}, ${column}` : "Result", number: true}, "95% interval", ...board.metrics.slice(1).map((one) => ({title: words(one), number: true})), {title: "Remarks", wide: true}],
@@ -220,7 +222,6 @@
     const rows = scored.flatMap(([run, videos]) => videos.filter(([row]) => row === video.row).map(([, category, score, truth, predicted]) => ({run: runs[run], number: run, category, score, truth, predicted})));
     // A site of one file has no further pages.
     const looked = index.looked.includes(store) && !document.getElementById("data-index") ? (await load(`looked-${store}`)).filter(([row]) => row === video.row) : [];
-    rows.sort((one, other) => Math.abs(one.predicted - one.truth) - Math.abs(other.predicted - other.truth));
     return [index.videos ? (await load(`playable-${store}`)).includes(video.row) ? player(video, store) : h("p", {class: "quiet"}, `The folder of videos has no file ${video.source || "of this video"}, or several of that name.`) : null,
       looked.length ? [h("h2", null, "Where the heads looked"), h("ul", {class: "links"}, looked.map(([, run, name]) => h("li", null, link(`page/${name}.html`, `Attention over time, by ${runs[run].name}`))))] : null,
       h("h2", null, "What runs predict"),

@@ -17,7 +17,7 @@ from longtake.train.errors import DataError
 from longtake.train.protocol.rows import Row
 from longtake.train.runs.kept import KEPT
 from longtake.train.runs.records import CONFIG, METRICS, only_known, read_run, read_values
-from longtake.train.runs.sweeps import read_sweep
+from longtake.train.runs.sweeps import DONE, read_sweep
 from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
 
 RUN, SWEEP, BENCH = "run", "sweep", "bench"
@@ -97,11 +97,12 @@ def read_run_row(folders: Folders, found: Found) -> tuple[RunRow, Path | None]:
     place = str(found.place)
     if found.fault:
         return RunRow(found.name, place, found.fault), None
+    folder: Path | str = place
     try:
         folder = folders.fetch(found, FILES[RUN])
         metrics, config = read_run(folder)
     except (LongtakeError, OSError, RecursionError) as error:
-        return RunRow(found.name, place, _reason(error, place)), None
+        return RunRow(found.name, place, _reason(error, place, str(folder))), None
     when = (
         "" if is_url(found.place) else datetime.fromtimestamp((folder / METRICS).stat().st_mtime, UTC).isoformat()[:16]
     )
@@ -134,6 +135,9 @@ def read_sweep_row(folders: Folders, found: Found) -> SweepRow:
     place = str(found.place)
     if found.fault or is_url(found.place):
         return SweepRow(found.name, place, found.fault or "a sweep at a URL is not read: copy it to this machine")
+    cells = [path.parent for path in Path(found.place).glob(f"*/{DONE}")]
+    if not all(folders.holds(cell / name) for cell in cells for name in (DONE, METRICS)):
+        return SweepRow(found.name, place, "a cell is a link to outside of the given folders")
     try:
         lines, random = read_sweep(Path(found.place))
     except (LongtakeError, OSError, RecursionError, ValueError) as error:
@@ -193,19 +197,24 @@ def read_bench_row(folders: Folders, found: Found) -> BenchRow:
     place = str(found.place)
     if found.fault:
         return BenchRow(found.name, place, found.fault)
+    faults: list[str] = []
+    folder: Path | str = place
     try:
-        path = folders.fetch(found, FILES[BENCH]) / BENCH_FILE
-        faults: list[str] = []
+        folder = folders.fetch(found, FILES[BENCH])
+        path = folder / BENCH_FILE
         made: _Bench = read_value(_Bench, only_known(_Bench, read_values(path)), "", faults)
         refuse(faults, str(path), DataError)
     except (LongtakeError, OSError, RecursionError) as error:
-        return BenchRow(found.name, place, _reason(error, place))
+        return BenchRow(found.name, place, _reason(error, place, str(folder)))
     return BenchRow(found.name, place, "", made.title, made.about, [asdict(table) for table in made.tables])
 
 
-def _reason(error: BaseException, place: str) -> str:
+def _reason(error: BaseException, *places: str) -> str:
+    """Without the folders of this machine, which say nothing to others."""
     text = str(error) or type(error).__name__
-    return text.replace(f"{place}/", "").replace(place, Path(place).name)[:MOST_REASON]
+    for place in places:
+        text = text.replace(f"{place}/", "").replace(place, Path(place).name)
+    return text[:MOST_REASON]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ EVIL = "</script><script>alert(1)</script>\u2028\x1b[2J\"'<!--"
 
 def test_text_of_stores_never_becomes_script():
     site = Site(data={"stores": plain_json([EVIL]), "run-0": lambda: {"__proto__": EVIL}})
+    assert plain_json({"\x1b": float("nan")}) == b'{" ": null}', "names of columns too, and NaN is null"
     page = one_page(site)
     assert page.count("<script") == 3 and "alert(1)</script>" not in page
     block = re.search(r'id="data-stores">(.*?)</script>', page, re.S)[1]

@@ -52,6 +52,13 @@ def test_sweeps(made):
     assert "no cell of this sweep is finished" in found["empty-sweep"].fault
 
 
+def test_a_sweep_reads_inside_the_folders_alone(lab, tmp_path):
+    (lab / "sweep" / "ridge-vst-seed0").rename(tmp_path / "outside")
+    (lab / "sweep" / "cell").symlink_to(tmp_path / "outside", target_is_directory=True)
+    row = rows(lab, read_sweep_row)["sweep"]
+    assert "outside of the given folders" in row.fault and row.lines == []
+
+
 def test_benches(lab):
     row = rows(lab, read_bench_row)["bench"]
     assert (row.title, len(row.tables), row.tables[0]["rows"][0]["rank_high"]) == ("A bench", 1, 2)
