@@ -70,7 +70,7 @@ const longtake = (() => {
   function here() {
     const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
     const parts = path.split("/").filter(Boolean);
-    return {page: parts[0] || tabs[0][0], parts: parts.slice(1), query: new URLSearchParams(query || "")};
+    return {page: parts[0] || "", parts: parts.slice(1), query: new URLSearchParams(query || "")};
   }
   function address(page, parts, query) {
     const values = [...query].filter(([, value]) => value);
@@ -183,18 +183,21 @@ const longtake = (() => {
   function tab(name, title, count, of) { tabs.push([name, title, count, of || []]); }
   let turns = 0;
   async function show(event) {
-    const turn = ++turns, main = document.getElementById("main"), at = here();
+    const turn = ++turns, main = document.getElementById("main");
     const waiting = setTimeout(() => main.replaceChildren(h("p", {class: "quiet"}, "Loading ...")), 200);
     let content, title = "";
     try {
       const index = await load("index");
+      // Without a page in the address, the first one that has something to show.
+      if (!here().page) history.replaceState(null, "", `#/${(tabs.find(([, , count]) => index.counts[count]) || tabs[0])[0]}`);
+      const at = here();
       frame(index, at.page);
       const draw = pages.get(at.page);
       if (!draw) throw new Error(`there is no page ${at.page}`);
       ({title, content} = await draw(at.parts, at.query, index));
     } catch (problem) {
       title = "Not shown";
-      content = [h("h1", null, "Not shown"), h("p", {class: "fault"}, problem.message), h("p", null, link("#/", "All stores"))];
+      content = [h("h1", null, "Not shown"), h("p", {class: "fault"}, problem.message), h("p", null, link("#/", "To the first page"))];
     }
     clearTimeout(waiting);
     if (turn !== turns) return;
@@ -203,7 +206,7 @@ const longtake = (() => {
     if (event) { main.focus({preventScroll: true}); scrollTo(0, 0); }
   }
   function frame(index, current) {
-    document.querySelector("nav").replaceChildren(...tabs.filter(([name, , count, of]) => index.counts[count] || count === "stores" || name === current || of.includes(current)).map(([name, title, count, of]) =>
+    document.querySelector("nav").replaceChildren(...tabs.filter(([name, , count, of]) => index.counts[count] || name === current || of.includes(current)).map(([name, title, count, of]) =>
       h("a", {href: `#/${name}`, "aria-current": current === name || of.includes(current) ? "page" : null}, title,
         count && h("span", {class: "count"}, whole(index.counts[count])))));
     document.querySelector("footer").textContent = `${index.title} \u00b7 read ${index.made}`;

@@ -77,7 +77,10 @@ def _cells(heat: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: float,
 
 
 def _clock_ticks(first: float, last: float, most: int) -> list[tuple[float, str]]:
-    step = next((one for one in TICKS if (last - first) / one < most), TICKS[-1])
+    # Times that no video has, out of a damaged file, get no more ticks than others.
+    step = next(
+        (one for one in TICKS if (last - first) / one < most), TICKS[-1] * np.ceil((last - first) / TICKS[-1] / most)
+    )
     at = np.arange(np.ceil(first / step) * step, last, step)
     # The end of the axis has no room for a text.
     return [((s - first) / (last - first), clock(s)) for s in at if (s - first) / (last - first) < LAST_TICK]

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from markupsafe import escape
+
 from longtake.errors import LongtakeError
+from longtake.safe_text import in_page
 from longtake.train.pages.environment import FOLDER, policy
 from longtake.train.pages.routine import routine_page
 from longtake.train.runs.kept import KEPT, KeptPredictions, read_kept
@@ -51,10 +54,16 @@ class Routines:
         return Kept(kept.dataset, tuple(dict.fromkeys(one.video_id for one in kept.predictions)))
 
     def page(self, run: int, video: int, address: str = "", links: Iterable[tuple[str, str]] = ()) -> str:
-        """The page of a video by its place in `of_run`; `address` is that of the video file, if it can be played."""
-        kept = self._read(run)
+        """The page of a video by its place in `of_run`; `address` is that of the video file, if it can be played. Where it cannot be made, since
+        the run has changed or is damaged, a page that says so."""
+        try:
+            return self._made(run, video, address, list(links))
+        except (LongtakeError, OSError, ArithmeticError, ValueError, LookupError) as error:
+            return f"<!doctype html><meta charset=utf-8><title>Not shown</title><p>This page cannot be shown: {escape(in_page(str(error)))}"
+
+    def _made(self, run: int, video: int, address: str, links: list[tuple[str, str]]) -> str:
+        kept, folder = self._read(run), self.folders[run]
+        assert folder is not None
         video_id = list(dict.fromkeys(one.video_id for one in kept.predictions))[video]
         predictions = [one for one in kept.predictions if one.video_id == video_id]
-        folder = self.folders[run]
-        assert folder is not None
-        return routine_page(video_id, [routine_of(video_id, predictions, folder, video=address)], links=list(links))
+        return routine_page(video_id, [routine_of(video_id, predictions, folder, video=address)], links=links)

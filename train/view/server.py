@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from longtake.features.catalog.site import OWN_POLICY, SCRIPT, STYLE
+from longtake.terminal import echo
 from longtake.train.errors import TrainError
 from longtake.train.view.build import Laboratory
 from longtake.train.view.routines import page_policy
@@ -76,7 +77,10 @@ class Guard:
 
         refused = self._refusal(scope)
         answer = PlainTextResponse(refused[1], refused[0]) if refused else self.app
-        await answer(scope, receive, send_with_headers)
+        try:
+            await answer(scope, receive, send_with_headers)
+        except Exception as error:  # The browser has got status 500; the log of a server is no place for a traceback.
+            echo(f"error: {scope['path']}: {type(error).__name__}: {error}", err=True)
 
     def _refusal(self, scope: Any) -> tuple[int, str] | None:
         headers: dict[bytes, list[str]] = {}

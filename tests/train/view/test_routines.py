@@ -33,6 +33,29 @@ def test_which_videos_have_a_page(lab):
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        Timeline((0.0, 1.0), (1.0, 2.0), (0.5,), (), ()),
+        Timeline((0.0, 1.0), (1.0, 0.5), (0.5, 0.5), (), ()),
+        Timeline((0.0, 1e11), (1e11, 1e12), (0.0, 0.0), ((-1.0, 2.0),), ()),
+        Timeline((-1e12,), (1e12,), (-5.0,), ((1e12,),), ()),
+        Timeline((), (), (), (), ()),
+    ],
+)
+def test_hostile_numbers_are_a_page(lab, line):
+    run = lab / "runs" / "one"
+    made = [
+        Prediction("a", "", "total", value, 1e12, 1, (-1.0, 5.0), (), line, True, limits=limits, judges=value)
+        for value, limits in ((1e12, (5.0, 5.0)), (-1e12, (9.0, 1.0)), (math.nan, None))
+    ]
+    for predictions in (made, made[2:]):
+        keep_predictions(run, "gym", predictions)
+        page = Routines([run]).page(0, 0)
+        assert page.startswith("<!doctype html>") and len(page) < 200_000
+    assert "cannot be shown" in Routines([run]).page(0, 9)
+
+
 def test_they_are_part_of_the_site(lab, tmp_path, browser):
     kept(lab / "runs" / "one")
     kept(lab / "runs" / "two", dataset="other")
@@ -51,6 +74,14 @@ def test_they_are_part_of_the_site(lab, tmp_path, browser):
     assert opened.problems(".table, .strip") == []
     opened.page.click("text=All about this video")
     opened.page.wait_for_selector("h2:has-text('Where the heads looked')")
+
+
+def test_without_stores_the_first_page_is_that_of_runs(made, tmp_path, browser):
+    with Folders.of([made / "runs"]) as folders:
+        write(read(folders).site, tmp_path / "runs.html")
+    opened = browser.open(tmp_path / "runs.html")
+    opened.page.wait_for_selector("h1:text-is('Runs')")
+    assert opened.page.inner_text("nav") == "Runs4" and opened.problems(".table") == []
 
 
 @pytest.mark.parametrize("name", ["routine-1-0", "routine-9-9"])

@@ -206,7 +206,7 @@ def test_runs_are_compared(port, browser):
 @pytest.mark.parametrize("width", [LAPTOP, PHONE])
 def test_every_page_fits_and_is_quiet(port, browser, width):
     """No errors of scripts, no request that leaves the machine, nothing too wide; and text of stores never becomes an element."""
-    opened = browser.open(f"http://127.0.0.1:{port}/", width)
+    opened = browser.open(f"http://127.0.0.1:{port}/#/benches", width)
     gym = videos_of(port, "gym.h5").rpartition("/")[2]
     for address in (
         "stores",
