@@ -171,7 +171,7 @@ class HGCN(Head):
         ("hgcn", "hgcn_motion", "hgcn_full_rule"),
     )  # fmt: skip
     Settings = HGCNSettings
-    not_in_weights = ("neighbours", "scenes", "times")
+    not_in_weights = ("neighbours", "scenes")
     KEY_MAP = {
         "shot_gen.state_gen.0.": "state.",
         "shot_gen.info_trans.0.": "shot.",

@@ -256,3 +256,7 @@ class VisualMLAVL(MLAVL):
     """MLAVL's visual branch, for silent data: S2CE, MAG2 with the visual actions, PGT over the visual grades."""
 
     has_audio = False
+    KEY_MAP = {
+        key: None if ours and ours.startswith(("audio", "avcf.", "mag2_audio.", "mix")) else ours
+        for key, ours in MLAVL.KEY_MAP.items()
+    }

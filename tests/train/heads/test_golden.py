@@ -15,7 +15,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.heads.base import Batch, Prototypes
 from longtake.train.heads.gdlt import GDLT, GDLTSettings
 from longtake.train.heads.gslm import GSLM, GSLMSettings
-from longtake.train.heads.mlavl import MLAVL, MLAVLSettings
+from longtake.train.heads.mlavl import MLAVL, MLAVLSettings, VisualMLAVL
 from longtake.train.heads.published import rename
 from longtake.train.runs.evaluate import evaluate_run
 
@@ -139,6 +139,20 @@ def test_import_checkpoint_and_evaluate(shared, tmp_path, name, kind):
     # The labels' largest value is the top of the scale, and the lowest is 0.
     predicted = np.array([row.predicted[f"v{i}"] for i in range(5)]) / numbers["target"].max()
     np.testing.assert_allclose(predicted, numbers["eval/output"], atol=1e-5)
+
+
+def test_the_visual_branch_of_published_weights(shared):
+    """A published checkpoint of the whole model gives the branch that needs no sound."""
+    numbers = golden(shared, "mlavl")
+    texts = {name: rows for name, rows in mlavl_texts(numbers).items() if name.startswith("visual")}
+    head = VisualMLAVL(96, MLAVLSettings(width=64, heads=4, grading_layers=2, dropout=0.0), Prototypes(texts, False))
+    state = VisualMLAVL.from_published(weights_of(numbers))
+    assert not head.load_state_dict(state, strict=False).unexpected_keys
+    clips = torch.from_numpy(numbers["clips"])
+    batch = Batch(clips, torch.ones(clips.shape[:2], dtype=torch.bool), torch.zeros(5), (0,) * 5)
+    with torch.no_grad():
+        found = head.eval()(batch).patterns[0]
+    np.testing.assert_allclose(found, numbers["eval/embed2"], atol=1e-5)
 
 
 def make_store(path, numbers):

@@ -20,7 +20,7 @@ from tests.train.heads.goldens import (
     tensors,
     weights_and_clips,
 )
-from tests.train.heads.kit import make_batch, make_head, ready
+from tests.train.heads.kit import check_that_padding_changes_nothing, make_batch, make_head, ready
 
 NAMES = ["hgcn", "hgcn_motion", "hgcn_full_rule"]
 
@@ -88,6 +88,12 @@ def test_import_and_evaluate(shared, tmp_path):
     found = evaluated(tmp_path, tensors(numbers, "weight/"), "hgcn", store)
     mean = numbers["eval/mu"][:, 0].sum(-1)
     np.testing.assert_allclose(found, mean, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("motion", [False, True])
+def test_padding_changes_nothing_where_graphs_are_left_out(motion):
+    for settings in ({"refine": False}, {"construct": False}, {"refine": False, "construct": False}):
+        check_that_padding_changes_nothing(ready(make_head("hgcn", motion=motion, **settings)))
 
 
 def test_what_the_layers_give_times_a_known_score(shared, tmp_path):
