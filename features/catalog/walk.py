@@ -85,7 +85,16 @@ class Folders:
         return any(real == folder or folder in real.parents for folder in self._real)
 
     def find(self, markers: Mapping[str, str]) -> Iterator[Found]:
-        """Stores, and folders with a file named in `markers`, which gives their kind, in the order of their names."""
+        """Stores, and folders with a file named in `markers`, which gives their kind, in the order of their names; each once, also where
+        the given folders overlap."""
+        seen: set[tuple[str, str]] = set()
+        for one in self._every(markers):
+            key = str(one.place) if is_url(one.place) else os.path.abspath(one.place), one.kind
+            if key not in seen or one.fault:
+                yield one
+            seen.add(key)
+
+    def _every(self, markers: Mapping[str, str]) -> Iterator[Found]:
         for place in self.given:
             if is_url(place):
                 yield from _Remote(str(place)).find(markers)

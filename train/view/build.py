@@ -93,7 +93,8 @@ def read(
     site = Site((STORE_PAGES / SCRIPT, STORE_PAGES / "stores.js", HERE / "runs.js"))
     stores = add_stores(site, [one for one in found if one.kind in (STORE, FOLDER)], step, kept)
     read_runs = rows(RUN, read_run_row)
-    runs = tuple(_with_whole(row, found) for row, _ in read_runs)
+    wholes = {str(one.place): one.name for one in found if one.kind in (SWEEP, BENCH)}
+    runs = tuple(replace(row, part_of=wholes.get(row.place.rpartition("/")[0], "")) for row, _ in read_runs)
     sweeps, benches = tuple(rows(SWEEP, read_sweep_row)), tuple(rows(BENCH, read_bench_row))
     predictions = Predictions([folder for _, folder in read_runs])
     site.data |= {"runs": plain_json(runs), "sweeps": plain_json(sweeps), "benches": plain_json(benches)}
@@ -130,8 +131,8 @@ def _add_routines(site: Site, routines: Routines, run: int, stores: Stores, vide
     place_of = {video_id: place for place, video_id in enumerate(kept.video_ids)}
     first: dict[int, tuple[str, str]] = {}
     for number, (store, ids) in enumerate(zip(stores.rows, stores.ids)):
-        rows = [row for row, video_id in enumerate(ids) if video_id in place_of]
-        if store.dataset != kept.dataset or not rows:
+        rows = [row for row, one in enumerate(ids) if one in place_of] if store.dataset == kept.dataset else []
+        if not rows:
             continue
         before = json.loads(site.json(f"looked-{number}")) if f"looked-{number}" in site.data else []
         mine = [[row, run, f"routine-{run}-{place_of[ids[row]]}"] for row in rows]
@@ -155,13 +156,6 @@ def _playable(videos: VideoFiles, names: Sequence[str]) -> list[int]:
 def numbers(site: Site, name: str) -> list[int]:
     """Those of the stores that have data of this name."""
     return [int(one.rpartition("-")[2]) for one in site.data if one.startswith(f"{name}-")]
-
-
-def _with_whole(row: RunRow, found: Sequence[Found]) -> RunRow:
-    """With the name of the sweep or bench whose folder holds the run."""
-    folder = row.place.rsplit("/", 1)[0]
-    whole = next((one.name for one in found if one.kind in (SWEEP, BENCH) and str(one.place) == folder), "")
-    return replace(row, part_of=whole)
 
 
 def _why(found: Sequence[Found]) -> str:

@@ -101,11 +101,9 @@ def read_run_row(folders: Folders, found: Found) -> tuple[RunRow, Path | None]:
     try:
         folder = folders.fetch(found, FILES[RUN])
         metrics, config = read_run(folder)
+        ended = datetime.fromtimestamp((folder / METRICS).stat().st_mtime, UTC)
     except (LongtakeError, OSError, RecursionError) as error:
         return RunRow(found.name, place, _reason(error, place, str(folder))), None
-    when = (
-        "" if is_url(found.place) else datetime.fromtimestamp((folder / METRICS).stat().st_mtime, UTC).isoformat()[:16]
-    )
     settings = [
         [unit, f"{part}.{name}" if isinstance(values, Mapping) else part, str(value)]
         for unit, parts in config.settings.items()
@@ -113,7 +111,8 @@ def read_run_row(folders: Folders, found: Found) -> tuple[RunRow, Path | None]:
         for name, value in (values.items() if isinstance(values, Mapping) else (("", values),))
     ]
     row = RunRow(
-        found.name, place, "", metrics.head, metrics.dataset, config.features.backbone, config.recipe_id, when.replace("T", " "),
+        found.name, place, "", metrics.head, metrics.dataset, config.features.backbone, config.recipe_id,
+        "" if is_url(found.place) else f"{ended:%Y-%m-%d %H:%M}",
         config.options.fold_rule, metrics.random_weights, metrics.unfinished, "", metrics.intervals_over,
         sum(not model.control for model in metrics.models), [_figures(one) for one in metrics.rows], settings,
     )  # fmt: skip

@@ -28,6 +28,7 @@ def lab(tmp_path):
 
 def test_stores_and_marked_folders_in_the_order_of_names(lab):
     assert found(MARKERS, lab) == [("deep/er/t.h5", STORE, ""), ("runs/a", "run", ""), ("s.h5", STORE, "")]
+    assert len(found(MARKERS, lab, lab / "runs", lab / "s.h5")) == 3, "each once"
     assert found({}, lab / "s.h5") == [("s.h5", STORE, "")], "a store by its own path"
     assert found(MARKERS, lab / "runs" / "a") == [("a", "run", "")], "a run by its own path"
 
@@ -43,7 +44,7 @@ def test_links_that_leave_the_folders_are_rows_with_a_reason(lab, tmp_path):
     (lab / "runs" / "b").mkdir()
     (lab / "runs" / "b" / "metrics.json").symlink_to(outside / "secret")
     faults = {name: fault for name, _, fault in found(MARKERS, lab)}
-    assert "outside" in faults["link.h5"] and "outside" in faults["runs/b"] and faults["inside.h5"] == ""
+    assert "outside" in faults["link.h5"] and "outside" in faults["runs/b"] and faults["inside.h5"] == faults["s.h5"] == ""
     assert not any(name.startswith("folder") for name in faults)
     assert dict((name, fault) for name, _, fault in found(MARKERS, lab, outside))["link.h5"] == "", "given as well"
 
