@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from longtake.features.errors import NotAStore
 from longtake.files import is_url
@@ -29,6 +29,12 @@ S3_ATTEMPTS = 3
 def name_of(path: Path | str) -> str:
     """The last part of a path or URL, without a query."""
     return PurePosixPath(urlsplit(str(path)).path).name if is_url(path) else Path(path).name
+
+
+def without_password(url: str) -> str:
+    """A URL, or a path, as messages and files may show it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "://" in url else url
 
 
 @contextmanager

@@ -7,7 +7,7 @@ store for readers that cannot list files. It may be old after a kill: a reader g
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from longtake.checks import build, read_json
@@ -29,6 +29,8 @@ from longtake.features.store_name import MOST_NUMBER, NAME, StoreName
 INDEX = "index.json"
 INDEX_FORMAT, INDEX_VERSION = "longtake-remote", 1
 MOST_INDEX_BYTES = 1 << 26
+MOST_MISSING = 1000
+"""Versions one after the other that were deleted; an index that lies could name more."""
 MOST_TRIES = 1000
 """Versions that appear while one is being published."""
 
@@ -108,16 +110,25 @@ def _numbers_of(place: Place, name: str) -> list[int]:
     return list(range(1, last + 1))
 
 
+def _newest_first(place: Place, name: str) -> Iterator[Version]:
+    """Each is read when it is asked for. Those that were deleted are left out."""
+    missing = 0
+    for number in reversed(_numbers_of(place, name)):
+        found = read_version(place, name, number)
+        missing = 0 if found else missing + 1
+        if missing > MOST_MISSING:
+            raise NotAStore(f"{place.url}: {missing} versions of {name} that its index names are missing")
+        if found:
+            yield found
+
+
 def versions(place: Place, name: str) -> list[Version]:
-    """All versions of a store, the oldest first. Those that were deleted are left out."""
-    return list(filter(None, (read_version(place, name, number) for number in _numbers_of(place, name))))
+    """All versions of a store, the oldest first."""
+    return list(_newest_first(place, name))[::-1]
 
 
 def latest(place: Place, name: str) -> Version | None:
-    for number in reversed(_numbers_of(place, name)):
-        if found := read_version(place, name, number):
-            return found
-    return None
+    return next(_newest_first(place, name), None)
 
 
 def newest_of_each(place: Place) -> list[Newest]:
@@ -132,7 +143,7 @@ def find_version(place: Place, wanted: StoreName) -> Version:
     elif wanted.version.isdecimal():
         found = read_version(place, wanted.name, int(wanted.version))
     else:
-        found = next((v for v in reversed(versions(place, wanted.name)) if v.label == wanted.version), None)
+        found = next((v for v in _newest_first(place, wanted.name) if v.label == wanted.version), None)
     if found is not None:
         return found
     if wanted.version is None:
@@ -158,7 +169,10 @@ def publish(place: Place, name: str, make: Callable[[Version | None], Version | 
 def update_index(place: Place) -> None:
     """Write the index until it holds every version that is listed after it was written. Of several writers at one time, the last one
     to write also lists last, so none is missing when all are done."""
-    made = _current(place, _old_index(place))
+    old = _old_index(place)
+    made = _current(place, old)
+    if old and made == old:
+        return
     while True:
         place.replace_all({INDEX: _index_bytes(made)})
         now = _current(place, made)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from longtake.checks import build, read_json
 from longtake.errors import LongtakeError
 from longtake.features.errors import FeaturesError, NotAStore
+from longtake.features.remote import without_password
 from longtake.features.remotes.pieces import json_bytes
 from longtake.features.remotes.versions import MOST_BYTES, Version
 from longtake.features.store_name import StoreName
@@ -40,12 +40,6 @@ def configured_remote() -> str:
 
 def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
-
-
-def without_password(url: str) -> str:
-    """A URL as messages and files may show it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "://" in url else url
 
 
 @dataclass(frozen=True)
@@ -92,17 +86,18 @@ def read_record(store: Path) -> Held | None:
     return Held(found.version, found.remote, store) if store.name == f"{found.version.label}.h5" else None
 
 
-def find_held(wanted: StoreName) -> Held | None:
-    """The pulled version of this name; the newest one that was pulled if no version is asked for."""
+def find_held(wanted: StoreName, remote: str = "") -> Held | None:
+    """The pulled version of this name; the newest one that was pulled if no version is asked for. Numbers are those of one remote: of
+    several, `remote` decides, and without it `FeaturesError` is raised."""
     found = held(wanted.name)
-    if wanted.version is None:
-        return found[-1] if found else None
-    for one in found:
-        if one.version.label == wanted.version or (
-            wanted.version.isdecimal() and one.version.number == int(wanted.version)
-        ):
-            return one
-    return None
+    if wanted.version is None or wanted.version.isdecimal():
+        named = [one for one in found if wanted.version is None or one.version.number == int(wanted.version)]
+        named = [one for one in named if one.remote == remote] or named
+        if len({one.remote for one in named}) > 1:
+            choices = ", ".join(f"{one.version.full_name} of {one.remote}" for one in named)
+            raise FeaturesError(f"{wanted} could be several stores that were pulled: {choices}. Name one by its date")
+        return named[-1] if named else None
+    return next((one for one in found if one.version.label == wanted.version), None)
 
 
 def require_free(version: Version, remote: str) -> None:

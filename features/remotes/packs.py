@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from longtake.features.errors import NotAStore
+from longtake.features.errors import FeaturesError, NotAStore
 from longtake.features.remotes.pieces import (
     MOST_PACKED_BYTES,
+    MOST_TEXT_BYTES,
     Piece,
     Ref,
     compressed,
@@ -53,6 +54,10 @@ class PackWriter:
 
     def text(self, data: bytes) -> Ref:
         """Send a text, compressed, if it is new or damaged there."""
+        if len(data) > MOST_TEXT_BYTES:
+            raise FeaturesError(
+                f"a table of {len(data) >> 20} MiB, and readers take at most {MOST_TEXT_BYTES >> 20}: push parts of the store"
+            )
         ref = Ref(hash_of(data), len(data))
         path = text_path(ref.sha256)
         try:

@@ -17,9 +17,10 @@ from longtake.errors import LongtakeError, there_are
 from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.errors import FeaturesError, NotAStore, NotInStore
 from longtake.features.joins import require_new
+from longtake.features.remote import without_password
 from longtake.features.remotes.fetch import Fetched, Wanted, fetch
 from longtake.features.remotes.history import find_version
-from longtake.features.remotes.library import held, record, require_free, store_path, without_password
+from longtake.features.remotes.library import held, read_record, record, require_free, store_path
 from longtake.features.remotes.manifest import (
     Manifest,
     StreamRef,
@@ -75,15 +76,15 @@ def pull(
     from filelock import FileLock  # a lazy import keeps `--help` fast
 
     with FileLock(target.with_name(f".{target.name}.lock")):
-        before = _streams_at(target)
-        if chosen.keys() <= before and target.exists():
+        before = _streams_at(target, version if in_library else None)
+        if chosen.keys() <= before and (before or out is None and target.exists() and read_record(target) is not None):
             return Pulled(version, target, False, _num_videos(target), 0)
         # A store is replaced as a whole: what is in it already joins the new one.
         chosen |= {stream: ref for stream, ref in manifest.headers.items() if stream in before}
         job = _Job(place, version, manifest, chosen, frozenset(only))
         folder = target.with_name(f".{target.name}.pulling")
         if in_library:
-            record(version, remote)
+            record(version, place.url)
         num_bytes = job.write(target, folder, [one.path for one in reversed(held(version.name))])
         shutil.rmtree(folder, ignore_errors=True)
     return Pulled(version, target, True, sum(map(len, job.rows.values())), num_bytes)
@@ -116,9 +117,11 @@ def _part_path(version: Version, backbones: Sequence[str], only: Sequence[str]) 
     return whole.with_name(f"{version.label}-{version.content_id[:8]}-only-{words}.h5")
 
 
-def _streams_at(path: Path) -> set[str]:
-    """Names of the streams in a store that was pulled before; none if it is damaged, so that it is written again."""
-    if not path.exists():
+def _streams_at(path: Path, version: Version | None) -> set[str]:
+    """Names of the streams in a store that was pulled before; none if it is damaged or, in the library, not recorded as this content, so that
+    it is written again."""
+    known = read_record(path) if version else None
+    if not path.exists() or (version and (known is None or known.version.content_id != version.content_id)):
         return set()
     try:
         with open_store(path) as store:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from longtake.errors import LongtakeError
-from longtake.features.errors import FeaturesError
+from longtake.features.errors import FeaturesError, NotAStore
 from longtake.features.remotes.history import latest, publish, update_index
 from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_rows
 from longtake.features.remotes.packs import Nowhere, PackWriter
 from longtake.features.remotes.pieces import Piece, pack_path, video_bytes, video_num_bytes
 from longtake.features.remotes.place import Place, open_place
-from longtake.features.remotes.tables import VideoRow, columns_of, labels_bytes, require_clips_if_ok, rows_bytes
-from longtake.features.remotes.versions import Changes, StreamFacts, Version
+from longtake.features.remotes.tables import (
+    VideoRow,
+    columns_of,
+    labels_bytes,
+    labels_from,
+    require_clips_if_ok,
+    rows_bytes,
+    rows_from,
+)
+from longtake.features.remotes.versions import MOST_BYTES, Changes, StreamFacts, Version, version_from
 from longtake.features.store import Store
 from longtake.features.store_name import MOST_NUMBER, parse_store_name
 from longtake.features.stream import Stream
+from longtake.features.types import VideoFeatures
 
 Rows = Mapping[str, Sequence[VideoRow]]
 """`backbone@recipe_id` -> the rows of its table."""
@@ -70,13 +79,19 @@ def push(store: Store, remote: str, *, name: str, terms: Terms, note: str = "") 
             return None
         now = datetime.now(UTC)
         old = base if newest == before else _Base.of(place, newest)
-        return Version(
+        made = Version(
             name=name, number=_next_number(name, newest), label=_label(now, newest), created_utc=now.isoformat(timespec="seconds"),
             dataset=store.dataset, manifest=manifest_ref, content_id=content_id, num_bytes=sum(fact.num_bytes for fact in facts),
             num_labels=len(store.labels), streams=facts, texts=tuple(text.full_name for text in store.texts),
             licence=terms.licence, weights_licences=dict(terms.weights_licences or {}), clauses=terms.clauses,
             permission=terms.permission, note=note, changes=old.changes(rows, manifest),
         )  # fmt: skip
+        if len(made.to_bytes()) > MOST_BYTES:
+            raise FeaturesError(
+                f"the facts of this version take more than {MOST_BYTES >> 20} MiB, which no reader takes: shorten --note and --permission"
+            )
+        version_from(made.to_bytes(), name, made.number, "this version")
+        return made
 
     made = publish(place, name, make)
     if made is None:
@@ -112,15 +127,23 @@ def _label(now: datetime, newest: Version | None) -> str:
 
 def _send(store: Store, writer: PackWriter) -> tuple[Manifest, Rows]:
     rows = {stream.name: _send_stream(stream, writer) for stream in store.streams}
-    labels = writer.text(labels_bytes(store.labels))
-    tables = {stream.name: writer.text(rows_bytes(rows[stream.name])) for stream in store.streams}
+    labels = writer.text(_readable(labels_bytes(store.labels), labels_from, "the table of labels"))
+    tables = {
+        name: writer.text(_readable(rows_bytes(own), rows_from, f"the table of {name}")) for name, own in rows.items()
+    }
     manifest = Manifest(
-        store.dataset, store.card_json, store.storage, labels,
+        store.dataset, store.card.to_json() if store.card else "null", store.storage, labels,
         tuple(StreamRef(s.header.to_json(), s.features.dtype.name, tables[s.name]) for s in store.streams),
         tuple(TextRef(t.name, t.header.to_json(), t.texts, t.groups, writer.text(t.features.astype("<f4").tobytes()))
               for t in sorted(store.texts, key=lambda text: text.full_name)),
     )  # fmt: skip
     return manifest, rows
+
+
+def _readable(data: bytes, read: Callable[[bytes, str], object], what: str) -> bytes:
+    """Raise `NotAStore` for what no reader would take, before it is published."""
+    read(data, what)
+    return data
 
 
 def content_of(store: Store) -> str:
@@ -131,8 +154,11 @@ def content_of(store: Store) -> str:
 
 def _send_stream(stream: Stream, writer: PackWriter) -> list[VideoRow]:
     shas = []
-    for record, clips in stream.each():
+    for (record, clips), checksum in zip(stream.each(), stream.videos.checksums):
         require_clips_if_ok(record, len(clips[0]))
+        # What readers of the remote will require is required here.
+        if VideoFeatures(record, *clips).sha256 != checksum and len(clips[0]):
+            raise NotAStore(f"{stream.name} {record.video_id}: its features do not match their checksum")
         shas.append(writer.add(video_bytes(clips)) if len(clips[0]) else "")
     writer.close()
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longtake.errors import LongtakeWarning, there_are
 from longtake.features.errors import NotAStore, NotInStore
+from longtake.features.remote import without_password
 from longtake.features.remotes.history import find_version
 from longtake.features.remotes.library import (
     OFFLINE_VARIABLE,
@@ -17,7 +18,6 @@ from longtake.features.remotes.library import (
     held,
     is_offline,
     library_folder,
-    without_password,
 )
 from longtake.features.remotes.place import open_place
 from longtake.features.remotes.pull import pull
@@ -30,7 +30,8 @@ def resolve(name: StoreName) -> Path:
     Without a version it is the newest one of the remote, or, with a warning, the newest pulled one where the remote cannot be reached. Raises
     `NotInStore` with what to do, `NotAStore` for a remote that fails.
     """
-    here, remote = find_held(name), configured_remote()
+    remote = configured_remote()
+    here = find_held(name, _shown(remote))
     if name.version is not None and here is not None:
         return _path(here, remote)
     if not remote or is_offline():
@@ -39,12 +40,14 @@ def resolve(name: StoreName) -> Path:
         raise NotInStore(_nothing(name, remote))
     if name.version is None and here is not None:
         try:
-            name = StoreName(name.name, find_version(open_place(remote), name).label)
+            newest = find_version(open_place(remote), name)
         except NotAStore as error:
             _warn(f"{error}; {here.version.full_name}, the newest version that was pulled, is used")
             return here.path
-        if (same := find_held(name)) is not None:
-            return _path(same, remote)
+        name = StoreName(name.name, newest.label)
+        same = find_held(name)
+        if same is not None and same.version.content_id == newest.content_id:
+            return same.path
     pulled = pull(name, remote)
     if pulled.is_new:
         _warn(f"pulled {pulled.version.full_name} from {without_password(remote)} to {pulled.path}")
@@ -52,11 +55,16 @@ def resolve(name: StoreName) -> Path:
 
 
 def _path(here: Held, remote: str) -> Path:
-    if remote and here.remote != without_password(remote):
+    if remote and here.remote != _shown(remote):
         _warn(
             f"{here.version.full_name} was pulled from {here.remote}; {REMOTE_VARIABLE} is {without_password(remote)}"
         )
     return here.path
+
+
+def _shown(remote: str) -> str:
+    """A remote as the library records it."""
+    return without_password(open_place(remote).url) if remote else ""
 
 
 def _warn(message: str) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from longtake.features.errors import FeaturesError, NotAStore
-from longtake.features.remote import failures, open_filesystem, plain_errors
+from longtake.features.remote import failures, open_filesystem, plain_errors, without_password
 
 
 class WebPlace:
     """Every file is asked for by ranges, and no more is read than was asked for, whatever a server sends."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self._base = url.rstrip("/")
+        self.url = without_password(self._base)
+        """As messages show it."""
 
     def require_writable(self) -> None:
         raise FeaturesError(
@@ -21,10 +23,13 @@ class WebPlace:
         )
 
     def _at(self, path: str) -> str:
+        return f"{self._base}/{quote(path)}"
+
+    def _shown(self, path: str) -> str:
         return f"{self.url}/{quote(path)}"
 
     def read(self, path: str, limit: int) -> bytes | None:
-        with plain_errors(self._at(path)):
+        with plain_errors(self._shown(path)):
             filesystem, url = open_filesystem(self._at(path))
             try:
                 data: bytes = filesystem.cat_file(url, start=0, end=limit + 1)
@@ -35,11 +40,11 @@ class WebPlace:
                     raise
                 return None
             if len(data) > limit:
-                raise NotAStore(f"{url} has more than {limit} bytes")
+                raise NotAStore(f"{self._shown(path)} has more than {limit} bytes")
             return data
 
     def read_range(self, path: str, begin: int, end: int) -> bytes:
-        with plain_errors(self._at(path)):
+        with plain_errors(self._shown(path)):
             filesystem, url = open_filesystem(self._at(path))
             data: bytes = filesystem.cat_file(url, start=begin, end=end)
             return data[: end - begin]

@@ -110,3 +110,18 @@ def test_a_push_that_is_always_overtaken_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(type(place), "create", lambda *_: False)
     with pytest.raises(NotAStore, match="3 other versions of rg"):
         add(place)
+
+
+def test_an_index_that_names_versions_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "MOST_MISSING", 5)
+    place = open_place(tmp_path)
+    add(place)
+    update_index(place)
+    index = json.loads((tmp_path / INDEX).read_bytes())
+    index["stores"]["rg"]["number"] = 900_000
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    with (
+        http_server(tmp_path) as (url, _),
+        pytest.raises(NotAStore, match="versions of rg that its index names are missing"),
+    ):
+        latest(WebPlace(url), "rg")

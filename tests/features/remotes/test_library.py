@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from longtake.features.errors import FeaturesError
+from longtake.features.remote import without_password
 from longtake.features.remotes.library import (
     find_held,
     held,
@@ -15,7 +16,6 @@ from longtake.features.remotes.library import (
     record,
     require_free,
     store_path,
-    without_password,
 )
 from longtake.features.store_name import StoreName
 from tests.features.remotes.test_versions import VERSION
@@ -74,3 +74,15 @@ def test_passwords_are_not_recorded(library):
         without_password("https://me:secret@example.org/s") == "https://example.org/s"
         and without_password("/a@b") == "/a@b"
     )
+
+
+def test_a_number_that_two_remotes_have_is_not_guessed(library):
+    put(VERSION, "s3://one")
+    put(replace(VERSION, label="2026-12-01", content_id="b" * 64), "s3://two")
+    for name in (StoreName("rg"), StoreName("rg", "2")):
+        with pytest.raises(
+            FeaturesError, match=r"could be several stores .*rg@2026-11-29.2 of s3://one, rg@2026-12-01 of s3://two"
+        ):
+            find_held(name)
+        assert find_held(name, "s3://two").version.label == "2026-12-01"
+    assert find_held(StoreName("rg", "2026-11-29.2")).remote == "s3://one"

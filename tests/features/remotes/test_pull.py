@@ -238,3 +238,10 @@ def test_a_table_of_another_version_is_noticed(tmp_path, remote):
     rewrite(remote, 1, rows(source_name=["other.mp4"] * 8))
     with pytest.raises(NotAStore, match="not those that were pushed"):
         pull_name("rg", remote)
+
+
+def test_a_store_of_the_library_whose_record_is_damaged_is_written_again(tmp_path, remote):
+    path = pull_name("rg", remote).path
+    two_backbones(tmp_path / "other.h5", "abc").replace(path)
+    path.with_suffix(".json").write_text("{")
+    assert pull_name("rg", remote).is_new and differences(path, tmp_path / "a.h5") == []

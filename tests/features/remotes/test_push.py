@@ -260,3 +260,17 @@ def test_a_failed_video_with_clips_is_not_pushed(tmp_path):
         vars(videos)["records"] = [replace(record, status=FAILED) for record in videos.records]
         with pytest.raises(InvalidFeatures, match="status failed, but"):
             content_of(store)
+
+
+def test_what_no_reader_would_take_is_not_published(tmp_path):
+    store = store_of(tmp_path / "a.h5", "ab", table=labels(list("ab"), [1e300, 1.0]))
+    with pytest.raises(NotAStore, match="table of labels"):
+        push_path(store, tmp_path / "remote")
+    with open_store(store_of(tmp_path / "b.h5", "ab")) as opened, pytest.raises(FeaturesError, match="shorten --note"):
+        push_module.push(opened, str(tmp_path / "remote"), name="rg", terms=push_module.Terms(), note="x" * (1 << 20))
+    assert versions(open_place(tmp_path / "remote"), "rg") == []
+
+
+def test_a_pulled_store_has_the_content_that_was_pushed(tmp_path):
+    push_path(store_of(tmp_path / "a.zarr", "ab"), tmp_path / "remote")
+    assert not push_path(pull_name("rg", tmp_path / "remote").path, tmp_path / "remote").is_new

@@ -8,7 +8,7 @@ import pytest
 
 from longtake import open_store
 from longtake.errors import LongtakeWarning
-from longtake.features.errors import NotAStore, NotInStore
+from longtake.features.errors import FeaturesError, NotAStore, NotInStore
 from longtake.features.store import find_store
 from tests.features.fakes import store_of
 from tests.features.remotes.places import pull_name, push_path
@@ -79,4 +79,14 @@ def test_a_path_is_a_path(tmp_path, monkeypatch):
     (tmp_path / "rg").mkdir()
     assert find_store("rg") == "rg" and find_store("a/b.h5") == "a/b.h5" and find_store("s3://lab/rg") == "s3://lab/rg"
     with pytest.raises(NotAStore, match="must end in"):
+        open_store("rg")
+
+
+def test_a_version_of_another_remote_with_the_same_date_is_not_taken_for_the_newest(tmp_path, remote, monkeypatch):
+    other = store_of(tmp_path / "other.h5", "abcd")
+    push_path(other, tmp_path / "elsewhere")
+    pull_name("rg", tmp_path / "elsewhere")
+    (remote / "stores" / "rg" / "000002.json").unlink()
+    monkeypatch.setenv("LONGTAKE_REMOTE", str(remote))
+    with pytest.raises(FeaturesError, match="with other content than that of"):
         open_store("rg")
