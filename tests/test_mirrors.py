@@ -42,6 +42,7 @@ OF_SEVERAL_MODULES = {
     "tests/features/formats/test_conformance.py": "conformance of every store format",
     "tests/features/formats/test_format_md.py": "features/FORMAT.md",
     "tests/features/formats/test_hostile.py": "hostile stores of every format",
+    "tests/features/tools/test_published_readers.py": "exports, by readers as published code has them",
     "tests/features/formats/test_other_programs.py": "stores in other programs, and docs/format-for-others.md",
     "tests/train/heads/test_conformance.py": "conformance of every head",
     "tests/train/heads/test_extend.py": "a head of the user's own",

@@ -26,7 +26,7 @@ LAYOUTS = {
     "pamfn": "<category>_<rgb, flow or audio>_<BACKBONE>.npy, each a dictionary {video_id: (clips, dim)}; several --backbone",
     "skating-mixer": "<video_id>.npy, each (clips, 1, dim), sound (clips, dim), float32",
     "finefs": "<number>.pkl, each a torch tensor (clips, dim), and labels/<number>.json",
-    "logo": "<competition>_<number>.npy, each (clips, dim), and anno_dict.pkl with train_split.pkl and test_split.pkl",
+    "logo": "<competition>_<number>.npy, each (clips, dim), and anno_dict.pkl with train_split3.pkl and test_split3.pkl",
 }
 
 

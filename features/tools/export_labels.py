@@ -67,7 +67,8 @@ def _write_authors_files(folder: Path, card: Card, rows: Sequence[ManifestRow]) 
 
 
 def _write_finefs(folder: Path, rows: Mapping[str, ManifestRow]) -> tuple[str, ...]:
-    """A file for each video with the two totals that published loaders read. Scores are named by programme in the store."""
+    """A file for each video with the two totals that published loaders read, and the numbers of each split, which those loaders draw on
+    their own and `features labels` takes. Scores are named by programme in the store."""
     (folder / "labels").mkdir()
     for name, row in rows.items():
         totals = {
@@ -75,7 +76,11 @@ def _write_finefs(folder: Path, rows: Mapping[str, ManifestRow]) -> tuple[str, .
             for published, ending in _FINEFS_TOTALS.items()
         }
         (folder / "labels" / f"{name}.json").write_text(json.dumps(totals) + "\n", encoding="utf-8")
-    return ("labels",)
+    splits = {split: [name for name, row in rows.items() if row.split == split] for split in ("train", "test")}
+    lists = {f"{split}_split.txt": numbers for split, numbers in splits.items() if numbers}
+    for file, numbers in lists.items():
+        (folder / file).write_text("\n".join(numbers) + "\n", encoding="utf-8")
+    return ("labels", *lists)
 
 
 _FINEFS_TOTALS = {"total_element_score": "tes", "total_program_component_score(factored)": "pcs"}
@@ -94,7 +99,7 @@ def _write_logo(folder: Path, rows: Mapping[str, ManifestRow]) -> tuple[str, ...
         keys[name]: (row.category or "", next(iter(row.scores.values()), float(UNKNOWN))) for name, row in rows.items()
     }
     splits = {split: [keys[name] for name, row in rows.items() if row.split == split] for split in ("train", "test")}
-    files = {"anno_dict.pkl": annotations, **{f"{split}_split.pkl": found for split, found in splits.items()}}
+    files = {"anno_dict.pkl": annotations, **{f"{split}_split3.pkl": found for split, found in splits.items()}}
     for file_name, content in files.items():
         (folder / file_name).write_bytes(pickle.dumps(content, protocol=3))
     return tuple(files)

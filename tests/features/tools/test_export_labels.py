@@ -1,4 +1,4 @@
-"""Label files for published code: how many videos, and which scores, its loaders see. Their behaviour is written again here."""
+"""Label files for published code. Its readers are in test_published_readers.py."""
 
 import json
 import pickle
@@ -25,39 +25,12 @@ def exported(tmp_path, dataset, layout="gdlt", table=None, **scores):
     return tmp_path / "out"
 
 
-def lines_after_the_first(path):
-    """As the loaders of GDLT, PAMFN, CoFInAl and MLAVL read RG: without the first line."""
-    return [line.strip().split() for number, line in enumerate(path.open()) if number]
-
-
-def test_rg_loses_no_video_to_the_loaders_that_skip_a_line(tmp_path):
-    folder = exported(tmp_path, "rg")
-    expected = {row.video_id: row.scores["total"] for row in find_manifest("rg").rows}
-    for split, count in (("train", 200), ("test", 50)):
-        found = lines_after_the_first(folder / f"{split}.txt")
-        for category in ("Ball", "Clubs", "Hoop", "Ribbon"):
-            mine = {words[0]: float(words[3]) for words in found if words[0].split("_")[0] == category}
-            assert len(mine) == count
-            assert mine == {name: expected[name] for name in mine}
-
-
 def test_the_header_line_is_read_by_our_own_reader(tmp_path):
     folder = exported(tmp_path, "rg")
     manifest = read_labels([folder / "train.txt", folder / "test.txt"], find_card("rg"))
     assert {row.video_id: row.scores for row in manifest.rows} == {
         row.video_id: row.scores for row in find_manifest("rg").rows
     }
-
-
-def test_fisv_has_no_header_line(tmp_path):
-    """PAMFN's and QTD's loaders take every line; QTD's splits it at single blanks."""
-    folder = exported(tmp_path, "fisv")
-    expected = {row.video_id: row.scores for row in find_manifest("fisv").rows}
-    for split, count in (("train", 400), ("test", 100)):
-        lines = (folder / f"{split}.txt").read_text().splitlines()
-        found = {line.split(" ")[0]: [float(word) for word in line.split("\t")[0].split(" ")[1:3]] for line in lines}
-        assert len(found) == count
-        assert found == {name: [expected[name]["tes"], expected[name]["pcs"]] for name in found}
 
 
 @pytest.mark.parametrize("dataset", ["rg", "fisv"])
@@ -92,7 +65,7 @@ def test_logo_annotations(tmp_path):
     folder = exported(tmp_path, "logo", "logo", table)
     read = {path.stem: pickle.loads(path.read_bytes()) for path in folder.glob("*.pkl")}
     assert {key: facts[1] for key, facts in read["anno_dict"].items()} == {("WC_final", 3): 80.0, ("WC", 4): 70.5}
-    assert read["train_split"] == [("WC_final", 3)] and read["test_split"] == [("WC", 4)]
+    assert read["train_split3"] == [("WC_final", 3)] and read["test_split3"] == [("WC", 4)]
 
 
 def test_logo_needs_ids_of_two_parts(tmp_path):
