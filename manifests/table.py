@@ -126,7 +126,7 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
         row = dict(zip(header, values))
         if decimal_commas:
             row |= {header[n]: with_point(values[n]) for n in numbers}
-        row["split"] = _split(row.get("split", ""), card)
+        row["split"] = known_split(row.get("split", ""), card)
         rows.append(checker.row(line, row))
     checker.finish(str(path))
     return Manifest(name or path.stem, tuple(rows), score_names, card)
@@ -149,7 +149,7 @@ def _columns(header: list[str], card: Card | None) -> list[str]:
     return made
 
 
-def _split(text: str, card: Card | None) -> str:
+def known_split(text: str, card: Card | None) -> str:
     """ "Train" is train and "testing" is test, unless the card names its splits otherwise."""
     if card is not None and text in card.splits:
         return text

@@ -20,6 +20,7 @@ import numpy as np
 
 from longtake.errors import ManifestError
 from longtake.features.errors import InvalidFeatures
+from longtake.features.imports.growth import SPARE_BYTES
 from longtake.features.imports.hdf5_entries import hdf5_entries
 from longtake.features.imports.mat_entries import mat_entries
 from longtake.features.imports.safe_pickle import MAX_BYTES, read_values
@@ -99,9 +100,11 @@ def _arrays_of_zip(path: Path) -> dict[str, tuple[tuple[int, ...], str, Callable
         found: dict[str, tuple[tuple[int, ...], str, Callable[[], object]]] = {}
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            limit = min(MAX_BYTES, 1100 * path.stat().st_size + (1 << 20))
+            limit = min(MAX_BYTES, 8 * path.stat().st_size + SPARE_BYTES)
             if sum(info.file_size for info in members) > limit:
-                raise InvalidFeatures(f"{path} declares more bytes of arrays than it can hold")
+                raise InvalidFeatures(
+                    f"{path} unpacks to more than {limit} bytes, 8 times its size and {SPARE_BYTES >> 20} MiB"
+                )
             for info in members:
                 with archive.open(info) as file:
                     shape, dtype = _npy_header(file)

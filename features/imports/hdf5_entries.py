@@ -12,6 +12,7 @@ import numpy as np
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.hdf5 import check_stored_chunks
 from longtake.features.formats.tree import MAX_ROWS, check_bytes, damage, one_line
+from longtake.features.imports.growth import SPARE_BYTES
 from longtake.features.stream import require_memory
 
 Found = tuple[tuple[int, ...] | None, str, Callable[[], object]]
@@ -83,6 +84,10 @@ def _read(path: Path, name: str, is_matlab: bool) -> object:
                 raise NotAStore(f"it declares {data.shape}")
             num_bytes = data.size * data.dtype.itemsize
             check_bytes(name, data.shape, num_bytes, data.id.get_storage_size())
+            if num_bytes > 8 * path.stat().st_size + SPARE_BYTES:
+                raise NotAStore(
+                    f"it unpacks to {num_bytes} bytes, more than 8 times the file and {SPARE_BYTES >> 20} MiB"
+                )
             require_memory(name, 2 * num_bytes)
             check_stored_chunks(data)
             values = np.asarray(data[()])

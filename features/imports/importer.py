@@ -86,6 +86,7 @@ def import_videos(
         raise FeaturesError(
             f"none of the {len(videos)} videos in {source} is a video of {manifest.name}; "
             f"there: {', '.join(list(videos)[:3])}, ...; wanted: {', '.join(labels.video_ids[:3])}, ..."
+            + ("; say with --ids and --features where the ids are" if found else "")
         )
     shapes, faults = _shapes(videos, wanted)
     dims = {shape[1] for shape in shapes.values()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from longtake.features.imports.mapped_labels import joined, labels_found, parse_
 from longtake.features.imports.mapped_tables import in_tables
 from longtake.features.imports.mapping import Found, Mapped, Unique, label_text, named
 from longtake.features.imports.path_pattern import FoundFile, find_files, match_text
+from longtake.features.imports.row_tables import column_names
 from longtake.features.imports.video_features import find_video_features
 from longtake.manifests.card import find_card
 from longtake.manifests.table import Manifest, find_manifest, read_manifest
@@ -57,6 +59,9 @@ def find_mapped(source: Path, mapped: Mapped) -> Found:
     valid; files that cannot be read are in the answer."""
     if not source.exists():
         raise FeaturesError(f"there is no file or folder {source}")
+    if source.suffix.lower() in (".parquet", ".arrow") and not mapped.ids:
+        names = ", ".join(column_names(source)[:40])
+        raise FeaturesError(f"{source} is a table: name its column of ids with --ids; there are {names}")
     if mapped.ids and "{" not in mapped.ids:
         found = in_tables(source, mapped)
     elif "{id}" in mapped.features:
@@ -121,6 +126,8 @@ def _pooled(entry: Entry, mapped: Mapped) -> object:
 
 
 def _chosen(path: Path, entries: Mapping[str, Entry], name: str) -> Entry:
+    if name and name not in entries and any(mark in name for mark in "*?"):
+        return _columns(path, entries, name)
     if name:
         if name not in entries:
             raise InvalidFeatures(f"{path.name} holds no {name!r}; it holds {shown(entries)}")
@@ -132,8 +139,24 @@ def _chosen(path: Path, entries: Mapping[str, Entry], name: str) -> Entry:
     if len(likely) == 1:
         return likely[0]
     raise InvalidFeatures(
-        f"{path.name} holds {shown(entries)}: name the features with --features NAME, or '{{id}}' if the names are those of videos"
+        f"{path.name} holds {shown(entries)}: name the features with --features NAME, columns such as 'f*', or '{{id}}' if the names are those of videos"
     )
+
+
+def _columns(path: Path, entries: Mapping[str, Entry], pattern: str) -> Entry:
+    """Columns of a table whose names fit a pattern, as one array `(rows, columns)`."""
+    chosen = [one for key, one in entries.items() if fnmatchcase(key, pattern)]
+    shapes = {one.shape for one in chosen}
+    if len(shapes) != 1 or any(shape is None or len(shape) != 1 for shape in shapes):
+        raise InvalidFeatures(f"{path.name} has no columns {pattern!r} of one length; it holds {shown(entries)}")
+
+    def read() -> object:
+        columns = [np.asarray(one.read()) for one in chosen]
+        if wrong := [column.dtype for column in columns if column.dtype.kind not in "fiu"]:
+            raise InvalidFeatures(f"{path.name}: a column {pattern!r} is {wrong[0]}, not numbers")
+        return np.stack(columns, 1).astype(np.float64)
+
+    return Entry((*(chosen[0].shape or ()), len(chosen)), f"{len(chosen)} columns", read)
 
 
 def _seconds(one: FoundFile, mapped: Mapped, num_clips: int) -> np.ndarray:

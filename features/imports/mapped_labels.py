@@ -10,7 +10,15 @@ from longtake.features.errors import FeaturesError
 from longtake.features.imports.mapping import Found
 from longtake.manifests.card import Card
 from longtake.manifests.sheet import read_sheet
-from longtake.manifests.table import COLUMNS, GROUP_PREFIX, SCORE_PREFIX, Manifest, RowChecker, read_manifest
+from longtake.manifests.table import (
+    COLUMNS,
+    GROUP_PREFIX,
+    SCORE_PREFIX,
+    Manifest,
+    RowChecker,
+    known_split,
+    read_manifest,
+)
 
 KNOWN = tuple(name for name in COLUMNS if name in ("video_id", "split", "category"))
 
@@ -75,7 +83,7 @@ def joined(tables: Sequence[Manifest]) -> Manifest:
 
 def _manifest(rows: Sequence[tuple[int, Mapping[str, str]]], where: str, name: str, card: Card | None) -> Manifest:
     checker = RowChecker(card)
-    made = tuple(checker.row(line, dict(row)) for line, row in rows)
+    made = tuple(checker.row(line, {**row, "split": known_split(row.get("split", ""), card)}) for line, row in rows)
     checker.finish(f"{where} (a line is a video)" if where.startswith("the labels") else where)
     scores = dict.fromkeys(
         key.removeprefix(SCORE_PREFIX) for _, row in rows for key in row if key.startswith(SCORE_PREFIX)

@@ -40,6 +40,9 @@ _STORAGE_DTYPES = {
     "IntStorage": "<i4",
 }
 
+_BFLOAT16 = np.dtype([("upper", "<u2")])
+"""The upper half of a float32."""
+
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8"
 """First bytes of a torch file of the old format, which is not a zip."""
 
@@ -268,6 +271,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return self._budget.ordered
         if module == "torch" and name in _STORAGE_DTYPES:
             return np.dtype(_STORAGE_DTYPES[name])
+        if (module, name) == ("torch", "BFloat16Storage"):
+            return _BFLOAT16
         raise pickle.UnpicklingError(f"it asks for {module}.{name}; only tensors are read")
 
     def persistent_load(self, key: Any) -> _PlainArray:
@@ -297,4 +302,7 @@ class _TensorUnpickler(pickle.Unpickler):
         view = np.lib.stride_tricks.as_strided(
             storage[offset:], shape, tuple(step * storage.itemsize for step in stride), writeable=False
         )
+        if view.dtype == _BFLOAT16:
+            self._budget.take(view.size * 2)
+            return _PlainArray(self._budget, (view["upper"].astype(np.uint32) << 16).view(np.float32))
         return _PlainArray(self._budget, np.array(view))

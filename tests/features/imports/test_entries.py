@@ -2,12 +2,14 @@
 
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
 import torch
 
 from longtake.features.errors import InvalidFeatures
+from longtake.features.imports import entries, hdf5_entries
 from longtake.features.imports.entries import entries_of, shown
 from tests.features.imports.trees import h5
 
@@ -70,6 +72,20 @@ def test_arrays_of_npz_that_are_refused(tmp_path):
     for name in ("b.npz", "c.npz"):
         with pytest.raises(InvalidFeatures, match="plain arrays are read"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_what_unpacks_to_too_much(tmp_path, monkeypatch, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, x=np.zeros((1000, 1000)))
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", data=np.zeros((1000, 1000)), compression="gzip")
+    for module in (entries, hdf5_entries):
+        monkeypatch.setattr(module, "SPARE_BYTES", 1000)
+    with pytest.raises(InvalidFeatures, match="unpacks to"):
+        read(path)
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.mat", "a.csv"])

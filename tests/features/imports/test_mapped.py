@@ -216,6 +216,37 @@ def test_mistakes(tmp_path, options, words):
     assert not (tmp_path / "o.h5").exists()
 
 
+def test_tables_with_a_header_for_each_video(tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for video_id in IDS:
+        rows = [",f0,f1,time,note", *(f"{n},{n / 2},{n + 0.5},{n * 0.25},x" for n in range(3))]
+        (tree / f"{video_id}.csv").write_text("\n".join(rows))
+    table = write_table(tmp_path / "mine.csv")
+    assert "columns such as 'f*'" in imported(tree, "--manifest", table, status=2)
+    assert "not numbers" in imported(tree, "--manifest", table, "--features", "[fn]*", "--features", "n*", status=2)
+    imported(tree, "--manifest", table, "--features", "f*", "--seconds", "time")
+    videos, _, _ = holds(tree, {video_id: np.array([[0, 0.5], [0.5, 1.5], [1, 2.5]], np.float32) for video_id in IDS})
+    np.testing.assert_allclose(videos["a1"].start_seconds, [0, 0.25, 0.5])
+
+
+def test_a_table_needs_its_column_of_ids(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"name": ["a1"], "emb": [[1.0]]}), tmp_path / "t.parquet")
+    message = imported(tmp_path / "t.parquet", "--manifest", write_table(tmp_path / "mine.csv"), status=2)
+    assert "name its column of ids with --ids; there are name, emb" in message
+
+
+def test_splits_as_people_name_them(tmp_path):
+    tree = tmp_path / "tree"
+    for split in ("Training", "Validation"):
+        (tree / split).mkdir(parents=True)
+        np.save(tree / split / f"{split}.npy", clips(split))
+    imported(tree, "--ids", "{split}/{id}.npy")
+    _, labels, _ = holds(tree, {split: clips(split) for split in ("Training", "Validation")})
+    assert labels.splits == ("train", "val")
+
+
 def test_videos_without_labels_say_what_to_do(tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()

@@ -41,6 +41,16 @@ def test_torch_files_under_any_name(tmp_path, name, dtype, change):
     np.testing.assert_array_equal(read_array(tmp_path / name), TABLE)
 
 
+def test_bfloat16(tmp_path):
+    """numpy has no such type; each value is a float32 without its lower half."""
+    tensor = torch.randn(6, 4).bfloat16()
+    torch.save({"whole": tensor, "turned": tensor.T, "part": tensor[2:4, 1:3]}, tmp_path / "a.pt")
+    found = read_values(tmp_path / "a.pt")
+    for name, expected in (("whole", tensor), ("turned", tensor.T), ("part", tensor[2:4, 1:3])):
+        np.testing.assert_array_equal(found[name], expected.float().numpy())
+        assert found[name].dtype == np.float32
+
+
 def test_the_payload_works_in_an_ordinary_reader(tmp_path):
     pickle.loads(pickle.dumps(Payload(tmp_path / "ran")))
     assert (tmp_path / "ran").exists()
