@@ -104,46 +104,60 @@ def info(store: Path | str, show_all: bool, as_json: bool) -> None:
 @main.command("ls")
 @store_argument
 @backbone_option
+@click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE",
+    help="List only these videos, such as status=failed, category=Ball, stage=decode, a group or a score. Several columns: all must match; one "
+    "column several times: any.",
+)  # fmt: skip
 @json_option
-def list_videos(store: Path | str, backbone: str | None, as_json: bool) -> None:
-    """List the videos of STORE, one per line: id, split, category, clips, seconds, status.
+def list_videos(store: Path | str, backbone: str | None, where: tuple[str, ...], as_json: bool) -> None:
+    """List the videos of STORE, one per line: id, split, category, clips, seconds, status, and the reason of a failure.
 
-    Example: features ls features/rg.h5
+    Example: features ls features/rg.h5 --where status=failed --where category=Ball
     """
     from longtake.features.tools.inspect import list_videos
+    from longtake.features.tools.where import chosen
 
     with _open(store) as opened:
-        rows = list_videos(opened, backbone)
+        rows = chosen(list_videos(opened, backbone), where)
     if as_json:
         print_json(rows)
         return
     for row in rows:
         columns = row["video_id"], row["split"], row["category"], row["clips"], f"{row['duration_seconds']:.2f}"
-        click.echo("\t".join(printable(str(column)) for column in (*columns, row["status"])))
+        reason = [f"{row['error_stage']}: {row['error_message']}"] if row["error_stage"] else []
+        click.echo("\t".join(printable(str(column)) for column in (*columns, row["status"], *reason)))
 
 
 @main.command("verify")
 @store_argument
 @dataset_option(help="Also report what is missing of this dataset, and labels that differ from its table.")
 @manifest_option(help="The same, for your own CSV.")
+@all_option
 @json_option
-def verify_store(store: Path | str, dataset: str | None, manifest: Path | None, as_json: bool) -> None:
+def verify_store(store: Path | str, dataset: str | None, manifest: Path | None, show_all: bool, as_json: bool) -> None:
     """Read all of STORE and report every fault in structure, values, checksums and ranges. Exit status 1 if there are faults.
 
     Example: features verify features/rg.h5 --dataset rg
     """
+    from longtake.features.failures import lines_by_kind
     from longtake.features.labels import labels_of
-    from longtake.features.tools.inspect import verify
+    from longtake.features.tools.inspect import faults_by_kind
 
     _require_one_source(dataset, manifest)
     expected = find_manifest(dataset) if dataset else read_manifest(manifest) if manifest else None
     with _open(store) as opened:
         if dataset and expected and opened.dataset != expected.name:
             raise FeaturesError(f"{store} is a store of {opened.dataset}, not of {expected.name}")
-        faults = verify(opened, labels_of(expected) if expected else None)
+        kinds = faults_by_kind(opened, labels_of(expected) if expected else None)
         num_videos = sum(len(stream.videos) for stream in opened.streams)
-    facts = {"path": str(store), "faults": faults}
-    _show(as_json, facts, [*faults, f"{store}: {num_videos} videos read, {len(faults)} faults"])
+    faults = [fault for found in kinds.values() for fault in found]
+    facts = {"path": str(store), "counts": {kind: len(found) for kind, found in kinds.items()}, "faults": faults}
+    lines = [
+        *lines_by_kind(kinds, "faults", show_all),
+        f"{store}: {num_videos} videos read, {len(faults)} faults",
+    ]
+    _show(as_json, facts, lines)
     raise SystemExit(1 if faults else 0)
 
 
@@ -168,19 +182,25 @@ def audit_store(store: Path | str, backbone: str | None, as_json: bool) -> None:
 @main.command("diff")
 @click.argument("one", type=NAMED)
 @click.argument("other", type=NAMED)
+@all_option
 @json_option
-def diff_stores(one: Path | str, other: Path | str, as_json: bool) -> None:
+def diff_stores(one: Path | str, other: Path | str, show_all: bool, as_json: bool) -> None:
     """Report how the stores ONE and OTHER differ in content. Exit status 0 if they are equal, 1 if not.
 
     Both may be versions of one store: features diff rg@1 rg@2
 
     Example: features diff mine.h5 theirs.h5
     """
+    from longtake.features.failures import lines_by_kind
     from longtake.features.tools.inspect import diff
 
     with _open(one) as first, _open(other) as second:
         differences = diff(first, second)
-    lines = [f"{difference.kind} {difference.what}: {difference.detail}" for difference in differences]
+    by_kind: dict[str, list[str]] = {}
+    for difference in differences:
+        line = f"{difference.kind} {difference.what}: {difference.detail}"
+        by_kind.setdefault(difference.kind, []).append(line)
+    lines = list(lines_by_kind(by_kind, "differences", show_all))
     lines.append(f"{len(differences)} differences" if differences else "equal")
     _show(as_json, [asdict(difference) for difference in differences], lines)
     raise SystemExit(1 if differences else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from longtake.features.types import FAILED, VideoRecord
@@ -54,8 +54,13 @@ def failure_lines(failures: Sequence[Failure], show_all: bool = False) -> Iterat
         yield f"failed: and {len(failures) - len(chosen)} more; --all lists them"
 
 
-def shown(lines: Sequence[str], show_all: bool) -> list[str]:
-    """All lines, or the first `MOST_SHOWN` and how many more there are."""
-    if show_all or len(lines) <= MOST_SHOWN:
-        return list(lines)
-    return [*lines[:MOST_SHOWN], f"and {len(lines) - MOST_SHOWN} more; --all lists them"]
+def lines_by_kind(by_kind: Mapping[str, Sequence[str]], what: str, show_all: bool = False) -> Iterator[str]:
+    """The number of lines of each kind, the most frequent first, if there are many; then all lines, or `MOST_SHOWN` of each kind."""
+    is_long = any(len(lines) > MOST_SHOWN for lines in by_kind.values())
+    if is_long:
+        counts = sorted(((len(lines), kind) for kind, lines in by_kind.items() if lines), key=lambda one: -one[0])
+        yield f"{what}: {', '.join(f'{kind} {count}' for count, kind in counts)}"
+    for kind, lines in by_kind.items():
+        yield from lines if show_all else lines[:MOST_SHOWN]
+        if not show_all and len(lines) > MOST_SHOWN:
+            yield f"and {len(lines) - MOST_SHOWN} more of {kind}; --all lists them"

@@ -413,3 +413,13 @@ def test_gpu_on_a_processor(tmp_path):
     if not torch.cuda.is_available():
         done = subprocess.run(call, **how)
         assert done.returncode == 0 and "skipped: torch sees no GPU" in done.stdout
+
+
+def test_planning(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "planning.py", "--rows", "30", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "p.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "p.json").read_text())["tables"]
+    assert table["title"] == "30 rows" and table["rows"][-1]["name"].startswith("the whole")

@@ -100,11 +100,16 @@ def verify(store: Store, expected: Labels | None = None) -> list[str]:
 
     With the labels of a manifest as `expected`, also missing videos and labels that differ.
     """
-    faults = damaged(store)
+    return [fault for faults in faults_by_kind(store, expected).values() for fault in faults]
+
+
+def faults_by_kind(store: Store, expected: Labels | None = None) -> dict[str, list[str]]:
+    """What `verify` returns, by kind: `damage`, `labels`, `missing`, `unlabelled`, `twice`, `boundaries`, `card`; kinds without a fault are left out."""
+    faults = {"damage": damaged(store)}
     # What the rest would need but cannot be read is among the faults already.
     with suppress(LongtakeError):
-        faults += _contradictions(store, expected)
-    return faults
+        faults |= _contradictions(store, expected)
+    return {kind: found for kind, found in faults.items() if found}
 
 
 def damaged(store: Store) -> list[str]:
@@ -161,23 +166,25 @@ def _fault(stream: Stream, row: int, record: VideoRecord, clips: Clips) -> list[
     return []
 
 
-def _contradictions(store: Store, expected: Labels | None) -> list[str]:
-    """Where labels, streams, the card and the expected labels contradict each other."""
-    faults = []
+def _contradictions(store: Store, expected: Labels | None) -> dict[str, list[str]]:
+    """Where labels, streams, the card and the expected labels contradict each other, by kind."""
+    faults: dict[str, list[str]] = {
+        kind: [] for kind in ("labels", "missing", "unlabelled", "twice", "boundaries", "card")
+    }
     if expected is not None:
-        faults += [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
+        faults["labels"] = [f"labels: {line}" for line in label_conflicts(store.labels, expected)]
         for stream in store.streams:
             held = {v for v, status in zip(stream.videos.video_ids, stream.videos.statuses) if status == OK}
-            faults += [f"{stream.name} {video_id}: missing" for video_id in expected.video_ids if video_id not in held]
+            faults["missing"] += [f"{stream.name} {name}: missing" for name in expected.video_ids if name not in held]
     known = set(store.labels.video_ids)
     for stream in store.streams:
-        faults += [
-            f"{stream.name} {name}: not among the labels" for name in stream.videos.video_ids if name not in known
-        ]
-        if len(set(stream.videos.video_ids)) != len(stream.videos):
-            faults.append(f"{stream.name}: a video is in it twice")
-        faults += _boundaries_outside(store.labels, stream)
-    return faults + (_out_of_range(store.labels, store.card) if store.card else [])
+        ids = stream.videos.video_ids
+        faults["unlabelled"] += [f"{stream.name} {name}: not among the labels" for name in ids if name not in known]
+        if len(set(ids)) != len(ids):
+            faults["twice"].append(f"{stream.name}: a video is in it twice")
+        faults["boundaries"] += _boundaries_outside(store.labels, stream)
+    faults["card"] = _out_of_range(store.labels, store.card) if store.card else []
+    return faults
 
 
 def _boundaries_outside(labels: Labels, stream: Stream) -> list[str]:

@@ -55,6 +55,27 @@ def test_ls(store):
         ("v0", 3, "ok"), ("broken", 0, "failed"), ("v1", 5, "ok")
     ]  # fmt: skip
     assert "it holds fake@" in run("ls", store, "--backbone", "fakee", status=2)
+    (line,) = run("ls", store, "--where", "status=failed").splitlines()
+    assert line.split("\t")[0] == "broken" and "decode: " in line
+    assert [row["video_id"] for row in json.loads(run("ls", store, "--where", "clips=5", "--json"))] == ["v1"]
+    assert "no video has a column" in run("ls", store, "--where", "skater=1", status=2)
+
+
+def test_long_lists_are_counted_and_cut(tmp_path):
+    names = [f"v{number}" for number in range(12)]
+    store = make_store(tmp_path / "s.h5", {"a": 2})
+    (tmp_path / "m.csv").write_text("video_id\n" + "\n".join(["a", *names]) + "\n")
+    call = ["verify", store, "--manifest", tmp_path / "m.csv"]
+    output = run(*call, status=1)
+    assert "missing 12" in output and output.count(": missing\n") == 10 and "and 2 more of missing" in output
+    assert run(*call, "--all", status=1).count(": missing\n") == 12
+    found = json.loads(run(*call, "--json", status=1))
+    assert found["counts"]["missing"] == 12 and len([one for one in found["faults"] if one.endswith("missing")]) == 12
+    other = make_store(tmp_path / "t.h5", dict.fromkeys(["a", *names], 2))
+    output = run("diff", store, other, status=1)
+    assert "video 12" in output.splitlines()[0] and "and 2 more of video" in output
+    assert run("diff", store, other, "--all", status=1).count("video v") == 12
+    assert len(json.loads(run("diff", store, other, "--json", status=1))) > 12
 
 
 def test_verify(store):

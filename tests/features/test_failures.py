@@ -1,6 +1,6 @@
 """Failures in lines."""
 
-from longtake.features.failures import Failure, failure_lines, shown
+from longtake.features.failures import Failure, failure_lines, lines_by_kind
 
 
 def failures(*kinds):
@@ -25,6 +25,9 @@ def test_many_are_counted_by_kind_and_each_kind_has_an_example():
 
 
 def test_lines_that_are_too_many():
-    lines = [str(number) for number in range(12)]
-    assert shown(lines[:10], False) == lines[:10] and shown(lines, True) == lines
-    assert shown(lines, False) == [*lines[:10], "and 2 more; --all lists them"]
+    few, many = [f"few{number}" for number in range(10)], [f"many{number}" for number in range(12)]
+    assert list(lines_by_kind({"few": few, "none": []}, "faults")) == few
+    assert list(lines_by_kind({}, "faults")) == []
+    found = list(lines_by_kind({"few": few, "many": many}, "faults"))
+    assert found == ["faults: many 12, few 10", *few, *many[:10], "and 2 more of many; --all lists them"]
+    assert list(lines_by_kind({"few": few, "many": many}, "faults", True)) == ["faults: many 12, few 10", *few, *many]
