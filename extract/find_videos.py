@@ -7,6 +7,7 @@ from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 
+from longtake.collector import paused_collector
 from longtake.errors import printable
 from longtake.extract.errors import ExtractError, MissingVideo, VideoError, VideoMissing, VideosMissing
 from longtake.extract.folders import absent, index_by_stem, stem_of
@@ -47,6 +48,7 @@ def find_video(row: ManifestRow, folder: Path, stems: Mapping[str, list[str]]) -
     return folder / _only_video(row.video_id, folder, stems)
 
 
+@paused_collector()
 def find_missing(rows: Sequence[ManifestRow], folder: Path, stems: Mapping[str, list[str]]) -> list[MissingVideo]:
     """The rows whose video is not there, or is one of several files. Folders are listed once; no file is opened."""
     without = absent(folder, (row.path for row in rows if row.path is not None))
@@ -81,6 +83,9 @@ def write_missing(path: Path, missing: Sequence[MissingVideo]) -> None:
 
 def _only_video(video_id: str, folder: Path, stems: Mapping[str, list[str]]) -> str:
     """The name of the one video of that id. Raises `VideoMissing`."""
+    usual = stems.get(composed(video_id), ())
+    if len(usual) == 1 and not _is_sidecar(usual[0]):
+        return usual[0]
     names = _named(video_id, stems)
     # Text or pictures of the same name, as many tools write them next to a video, are no second video.
     videos = [name for name in names if not _is_sidecar(name)]

@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from longtake.collector import paused_collector
 from longtake.manifests.table import composed
 
 LISTED_FROM = 4
 """A folder of which so many names are wanted is listed; of fewer, each is looked up, since the folder may be much larger."""
 
 
+@paused_collector()
 def index_by_stem(folder: Path) -> dict[str, list[str]]:
     """File names of a folder by their stem, with its accents composed; read once for all rows."""
     found: dict[str, list[str]] = {}
