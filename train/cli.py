@@ -588,7 +588,7 @@ def sweep(
     Example: train sweep --features features/rg.h5 --head gdlt --head gslm --seeds 3 --workers 2 --out sweeps/rg
     """
     from longtake.train import sweep as sweeping
-    from longtake.train.runs.tables import RANDOM_NOTE
+    from longtake.train.runs.tables import RANDOM_NOTE, few_notes
 
     shown = how_shown(quiet, verbose, as_json)
     chosen = {name: value for name, value in choices.items() if value not in (None, ())}
@@ -611,7 +611,8 @@ def sweep(
     if as_json:
         print_json({"lines": [asdict(line) for line in lines], "failed": [asdict(one) for one in failed]})
     elif not quiet:
-        echo("\n".join([sweeping.format_sweep(lines), *([RANDOM_NOTE] if random_weights else [])]))
+        notes = [*few_notes(line.num_videos for line in lines), *([RANDOM_NOTE] if random_weights else [])]
+        echo("\n".join([sweeping.format_sweep(lines), *notes]))
     for one in failed:
         echo(f"failed: {one.cell.folder}: {one.error}", err=True)
     sys.exit(1 if failed else 0)

@@ -170,4 +170,5 @@ def format_sweep(lines: Sequence[Line], form: str = "text") -> str:
         for figures, value in ((row.spearman, line.spearman), (row.deviation, line.deviation), (row.mse, line.mse)):
             if np.isfinite(value):
                 figures[line.category, line.score] = value
+        row.num_videos[line.category, line.score] = line.num_videos
     return compare.format_lines(list(rows.values()), form, "head")

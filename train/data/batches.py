@@ -21,6 +21,7 @@ from longtake.train.data.windows import (
     sample_clips,
     shuffled_batches,
 )
+from longtake.train.errors import DataError
 from longtake.train.heads.base import Batch, Needs
 
 DEVICE_SHARE = 0.5
@@ -43,10 +44,17 @@ class BatchMaker:
         return replace(self, candidates=Candidates.of(pool, self.data))
 
     def boundaries(self, rows: np.ndarray) -> np.ndarray | None:
-        """float64, `(rows, boundaries)` seconds: as many as the head learns; None where no video has any."""
+        """float64, `(rows, boundaries)` seconds: as many as the head learns; None where no video has any. Raises `DataError` where the head learns
+        them and the times of clips are unknown."""
         if self.data.boundaries is None:
             return None
         known = self.data.boundaries[rows]
+        for header in (table.header for table in self.data.tables):
+            if self.needs.boundaries and not header.times_known and np.isfinite(known).any():
+                raise DataError(
+                    f"the head learns when stages end, in seconds, and the times of clips of {header.stream_name} are unknown: "
+                    "import the features with --fps, --clip-length and --clip-stride"
+                )
         return as_many(known, self.needs.boundaries) if self.needs.boundaries else known
 
     def train(

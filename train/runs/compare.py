@@ -262,9 +262,12 @@ def _cell(figures: Sequence[str], intervals: Sequence[str], mark: str, tall: boo
 
 def format_difference(one: Difference) -> str:
     interval = f"[{one.spearman_low:+.3f}, {one.spearman_high:+.3f}], p {one.spearman_p:.3g}"
+    if math.isnan(one.spearman_low):
+        interval = "without an interval"
     rho = "undefined" if math.isnan(one.spearman) else f"{one.spearman:+.3f} {interval}"
+    few = ", few" if one.num_videos < FEW else ""
     return (
-        f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos: rho {rho}; "
+        f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos{few}: rho {rho}; "
         f"squared error x {one.mse_ratio:.2f}, p {one.error_p:.3g}"
     )
 

@@ -53,6 +53,8 @@ class Line:
     deviation: float
     """As `longtake.train.metrics.deviation` has it."""
     mse: float
+    num_videos: int = 0
+    """Test videos of all folds; of an average, over its rows."""
 
 
 def read_sweep(out: Path) -> tuple[list[Line], bool]:
@@ -70,7 +72,8 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
     for key, by_seed in tests.items():
         seeds = {seed: average((number(t.spearman), t.num_videos) for t in mine) for seed, mine in by_seed.items()}
         mse = float(np.mean([number(test.mse) for mine in by_seed.values() for test in mine]))
-        lines.append(Line(*key, len(seeds), average(seeds.values())[0], deviation(seeds), mse))
+        tested = sum(test.num_videos for test in next(iter(by_seed.values())))
+        lines.append(Line(*key, len(seeds), average(seeds.values())[0], deviation(seeds), mse, tested))
         seeds_of[key] = seeds
     for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
         mine = [line for line in lines if (line.head, line.backbone) == (head, backbone)]
@@ -79,5 +82,6 @@ def read_sweep(out: Path) -> tuple[list[Line], bool]:
         if len(mine) > 1 and (shared := join_seeds(rows)):
             spearman = over_rows(*zip(*(average(row.values()) for row in rows)))
             mse = float(np.mean([line.mse for line in mine]))
-            lines.append(Line(head, backbone, AVERAGE, "", len(shared), spearman, deviation(shared), mse))
+            tested = sum(line.num_videos for line in mine)
+            lines.append(Line(head, backbone, AVERAGE, "", len(shared), spearman, deviation(shared), mse, tested))
     return lines, random_weights

@@ -17,7 +17,9 @@ from longtake.train.data.windows import CENTRE, WHOLE
 from longtake.train.engine.job import Job, Task
 from longtake.train.engine.loop import fit
 from longtake.train.engine.settings import TrainSettings
+from longtake.train.errors import DataError
 from longtake.train.heads.base import Head, HeadOutput, Needs
+from tests.train.planted import planted_store
 
 LENGTHS = [3, 8, 5, 8, 12, 1, 7]
 
@@ -146,3 +148,14 @@ def test_clips_live_on_the_device_where_they_fit_and_batches_always(data, monkey
     for part in (batch.clips, batch.audio, batch.mask, batch.target01, batch.seconds):
         assert part.device.type == "meta" and part.shape[0] == 4
     assert moved.means.clips.features.device.type == home
+
+
+def test_stages_are_not_learnt_from_clips_without_times(tmp_path):
+    """They end at seconds of the video, and the times of the clips would be invented."""
+    data = FeatureSet.load(open_store(planted_store(tmp_path / "s.h5", num_train=4, num_test=2)), None)
+    data = replace(data, boundaries=np.full((len(data), 1), 3.0))
+    unknown = replace(data.clips.header, origin="imported: tree", fps=None)
+    maker = BatchMaker(data.map_tables(lambda table: replace(table, header=unknown)), Needs(boundaries=1))
+    assert BatchMaker(data, Needs(boundaries=1)).boundaries(np.arange(2)).shape == (2, 1)
+    with pytest.raises(DataError, match="import the features with --fps"):
+        maker.boundaries(np.arange(2))

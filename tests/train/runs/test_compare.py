@@ -8,9 +8,11 @@ import pytest
 from longtake.train.cli import main
 from longtake.train.errors import DataError
 from longtake.train.metrics import fisher_mean, spearman
+from longtake.train.protocol.significance import Difference
 from longtake.train.runs.compare import (
     Line,
     compare_pair,
+    format_difference,
     format_lines,
     method_names,
     published_lines,
@@ -214,7 +216,7 @@ def test_the_test_of_two_real_runs(tmp_path):
         call = ("--head", "gdlt", "--set", "width=16", "--epochs", epochs, "--seeds", 2, "--no-floor")
         run("heads", "--features", store, *call, "--out", tmp_path / name)
     output = run("compare", tmp_path / "short", tmp_path / "long", "--test")
-    assert "long against short, 16 videos: rho +" in output and " ± " in output
+    assert "long against short, 16 videos, few: rho +" in output and " ± " in output
     facts = json.loads(run("compare", tmp_path / "short", tmp_path / "long", "--test", "--json"))
     assert facts["tests"][0]["spearman_low"] < facts["tests"][0]["spearman"] < facts["tests"][0]["spearman_high"]
     listed = json.loads(run("list", "runs", "--runs", tmp_path, "--json"))
@@ -247,3 +249,10 @@ def test_names_of_runs_say_what_tells_them_apart():
         Line("GDLT", "VST", "MLAVL, Table 2"),
     ]
     assert method_names(lines) == ["gdlt", "gslm (vst)", "gslm (clip, c)", "gslm (clip, d)", "GDLT"]
+
+
+def test_a_difference_of_two_videos_has_no_interval_and_a_mark():
+    nan = float("nan")
+    one = Difference("a", "b", 2, 0.5, nan, nan, nan, 1.0, 0.5)
+    said = format_difference(one)
+    assert "a against b, 2 videos, few: rho +0.500 without an interval" in said and "nan" not in said

@@ -32,3 +32,16 @@ def test_epochs_are_counted_over_all_models(tmp_path, capsys):
         ("model", 9, 60),  # a model that was kept counts as a whole
     ]
     assert said[-1]["kept"] and said[-1]["fold"] == second.fold
+
+
+def test_a_test_set_of_two_videos_is_marked(tmp_path, capsys):
+    path = planted_store(tmp_path / "s.h5", num_train=9, num_test=3, with_text=False)
+    with open_store(path) as store:
+        experiment = prepare(store, Options(head="gdlt", overrides=(("epochs", 1), ("width", 16))))
+    (model,) = experiment.models
+    with EpochProgress(experiment, Shown.VERBOSE) as progress:
+        for number in (2, 200):
+            fitted = SimpleNamespace(test=Metrics(1.0, 2.0, 3.0, number), seconds_per_epoch=0.0)
+            progress.result(SimpleNamespace(model=model, unit=model.unit, fitted=fitted, kept=False))
+    said = capsys.readouterr().err
+    assert "Spearman 1.000 (n=2: few), MSE" in said and "Spearman 1.000, MSE" in said
