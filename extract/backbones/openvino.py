@@ -112,7 +112,8 @@ def converted(
         ],
         "libraries": {name: _version(name) for name in LIBRARIES},
     }  # fmt: skip
-    path = compiled_cache.path_of(key)
+    # Weights without a checksum could be others under the same name.
+    path = compiled_cache.path_of(key) if facts.get("weights_sha256") else None
     if (network := compiled_cache.read(path)) is not None:
         try:
             return ConvertedBackbone(spec, make, Run(spec.name, network, example, precision), precision=precision)

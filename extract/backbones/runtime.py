@@ -48,6 +48,15 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
+def import_fault() -> str:
+    """Why an installed package cannot be imported, such as a missing library of the system; empty if it can."""
+    try:
+        import_openvino()
+    except ExtractError as error:
+        return str(error.__cause__)
+    return ""
+
+
 def has_bfloat16() -> bool:
     """OpenVINO computes bfloat16 on this processor. Where it does not, it would compute float32 without a word."""
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.backbones import build, get_spec, network_of
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.families import stored_name
 from longtake.extract.backbones.pooling import pool_rule, pooled_spec
-from longtake.extract.backbones.runtime import OPENVINO, TORCH, has_bfloat16, openvino_version, stated_precision
+from longtake.extract.backbones.runtime import (
+    OPENVINO,
+    TORCH,
+    has_bfloat16,
+    import_fault,
+    openvino_version,
+    stated_precision,
+)
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.backbones.state_dict import load_state, state_sha256
 from longtake.extract.backbones.weights import resolve
@@ -212,15 +221,21 @@ def choose_runtime(options: RunOptions, spec: BackboneSpec, precision: str) -> s
     # Asked for by name, it needs no GPU to be there.
     device = "cpu" if (options.runtime, options.device) == (OPENVINO, AUTO) else choose_device(options.device)
     reason = ""
+    if options.compile:
+        return TORCH
     if device != "cpu":
         reason = f"it computes on a CPU, not on {device}: use --device cpu or --runtime torch"
     elif openvino_version() is None:
         reason = "the package openvino is not installed: python -m pip install 'longtake[openvino]'"
+    elif fault := import_fault():
+        reason = f"the package openvino is installed and broken ({fault})"
+        if options.runtime == AUTO:
+            warnings.warn(f"{reason}; torch runs {spec.name}", LongtakeWarning, stacklevel=2)
     elif precision == "bfloat16" and not has_bfloat16():
         reason = "this processor does not compute in bfloat16: use --precision float32 or --runtime torch"
     if reason and options.runtime == OPENVINO:
         raise ExtractError(f"--runtime openvino cannot be used: {reason}")
-    return TORCH if reason or options.compile else OPENVINO
+    return TORCH if reason else OPENVINO
 
 
 def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:

@@ -39,7 +39,7 @@ def tiny(features=None, spec=SPEC):
 
 def convert(make, precision="float32", batch_size=3, notes=None, **facts):
     return converted(
-        make().spec, make, precision=precision, batch_size=batch_size, length=4, facts=facts,
+        make().spec, make, precision=precision, batch_size=batch_size, length=4, facts={"weights_sha256": "a", **facts},
         on_note=(notes if notes is not None else []).append,
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ def test_the_cache_gives_the_same_bits(precision, monkeypatch):
     assert len(notes) == 1 and "once" in notes[0]
     monkeypatch.setattr("longtake.extract.backbones.openvino.convert", None)
     again = converted(SPEC, lambda: pytest.fail("no network of torch is needed"), precision=precision, batch_size=3,
-                      length=4, facts={}, on_note=notes.append)  # fmt: skip
+                      length=4, facts={"weights_sha256": "a"}, on_note=notes.append)  # fmt: skip
     assert torch.equal(again.forward(clips(1)), expected) and len(notes) == 1
     assert torch.equal(again.forward(clips(1).flip(0)), expected.flip(0)), "whatever the place in the batch"
     mixed = torch.cat([clips(1)[:1], clips(2)[1:]])
@@ -72,16 +72,21 @@ def test_the_cache_gives_the_same_bits(precision, monkeypatch):
 
 def test_other_facts_are_other_files_and_corrupt_ones_are_made_again():
     notes: list[str] = []
-    for facts in ({"weights": "a"}, {"weights": "b"}, {"weights": "a"}):
+    for facts in ({"weights_sha256": "a"}, {"weights_sha256": "b"}, {"weights_sha256": "a"}):
         convert(tiny(), notes=notes, **facts)
     assert len(notes) == 2
-    convert(tiny(), batch_size=2, notes=notes, weights="a")
+    convert(tiny(), batch_size=2, notes=notes, weights_sha256="a")
     assert len(notes) == 3
     for path in compiled_cache.folder().iterdir():
         compiled_cache.write(path, b"no network, under a checksum that fits")
-    found = convert(tiny(), notes=notes, weights="a")
+    found = convert(tiny(), notes=notes, weights_sha256="a")
     assert len(notes) == 4
     assert relative(found.forward(clips(1)), tiny()().forward(clips(1))) <= FLOAT32_BOUND
+
+
+def test_weights_without_a_checksum_are_not_kept():
+    convert(tiny(), weights_sha256=None)
+    assert not compiled_cache.folder().exists()
 
 
 def test_a_network_that_goes_by_the_values_is_refused():
@@ -99,7 +104,7 @@ def test_wrong_numbers_are_refused_and_not_kept(monkeypatch):
     backbone = make()
     monkeypatch.setattr(backbone, "forward", lambda clips: torch.ones(len(clips), 4))
     with pytest.raises(NotConverted, match="differs from torch by"):
-        converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={})
+        converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={"weights_sha256": "a"})
     assert not compiled_cache.folder().exists()
     monkeypatch.setattr(backbone, "forward", lambda clips: torch.full((len(clips), 4), float("nan")))
     with pytest.raises(NotConverted, match="differs from torch by nan"):

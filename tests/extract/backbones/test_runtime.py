@@ -27,6 +27,7 @@ def test_the_recipe_names_openvino_where_its_numbers_differ(monkeypatch, precisi
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
+    assert "openvino" in runtime.import_fault()
     with pytest.raises(ExtractError, match=r"pip install 'longtake\[openvino\]'"):
         runtime.import_openvino()
 

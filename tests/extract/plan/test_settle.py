@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.backbones import get_spec
 from longtake.extract.backbones.frozen import Backbone
 from longtake.extract.cli import main
@@ -89,6 +90,7 @@ def test_runtime(monkeypatch, options, backbone, precision, version, has_bfloat1
     """`auto` is OpenVINO where it can be used and the backbone is proven; by its name it is used or the reason is given."""
     monkeypatch.setattr(settle, "openvino_version", lambda: version)
     monkeypatch.setattr(settle, "has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(settle, "import_fault", lambda: "")
     monkeypatch.setattr(settle, "choose_device", lambda name: "cpu" if name == "auto" else name)
     choose = lambda: settle.choose_runtime(RunOptions(**options), get_spec(backbone), precision)  # noqa: E731
     if expected in ("torch", "openvino"):
@@ -96,6 +98,16 @@ def test_runtime(monkeypatch, options, backbone, precision, version, has_bfloat1
     else:
         with pytest.raises(ExtractError, match=f"--runtime openvino cannot be used: .*{expected}"):
             choose()
+
+
+def test_a_broken_package_is_said_and_torch_is_taken(monkeypatch):
+    monkeypatch.setattr(settle, "openvino_version", lambda: "2026.4.1")
+    monkeypatch.setattr(settle, "choose_device", lambda name: "cpu")
+    monkeypatch.setattr(settle, "import_fault", lambda: "libtbb.so.12: no such file")
+    with pytest.warns(LongtakeWarning, match=r"installed and broken \(libtbb.so.12: no such file\); torch runs i3d"):
+        assert settle.choose_runtime(RunOptions(), get_spec("i3d"), "float32") == "torch"
+    with pytest.raises(ExtractError, match="--runtime openvino cannot be used: .*libtbb"):
+        settle.choose_runtime(RunOptions(runtime="openvino"), get_spec("i3d"), "float32")
 
 
 @pytest.mark.parametrize(
