@@ -175,7 +175,7 @@ def main(
             words += f" --num-videos {num_videos}" * bool(num_videos) + f" --seconds {seconds:g}" * (seconds != 16)
             result = Result(
                 "Extraction",
-                "torch and OpenVINO on a CPU",
+                f"Commands by torch and by OpenVINO on a CPU: {', '.join(names)}",
                 f"python benchmarks/runtimes.py{words} --rounds {rounds}",
                 Machine.this(threads=torch.get_num_threads()),
                 tuple(tables),

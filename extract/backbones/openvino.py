@@ -121,7 +121,7 @@ def converted(
             if path is not None:
                 compiled_cache.remove(path)
     backbone = make()
-    on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes up to a minute")
+    on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes a minute or so")
     (network,) = convert(backbone, example, (precision,))
     # The same bytes that the next start reads, so that both give the same bits.
     run = Run(spec.name, network, example, precision)
