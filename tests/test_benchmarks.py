@@ -35,6 +35,16 @@ def test_stores(tmp_path):
     assert "open, read one s" in done.stdout and "at 40 over 20 videos" in done.stdout
 
 
+def test_sharing(tmp_path):
+    call = [sys.executable, ROOT / "benchmarks" / "sharing.py", "--stores", "2", "--videos", "3", "--rounds", "1"]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "s.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "s.json").read_text())["tables"]
+    assert len(table["rows"]) == 9 and len(table["ratios"]) == 2 and "pull one video, web server" in done.stdout
+
+
 def test_planted_texts(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "planted.py", "--videos", "8", "--worlds", "1", "--epochs", "2"]
     done = subprocess.run(

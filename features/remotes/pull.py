@@ -110,9 +110,9 @@ def _chosen(manifest: Manifest, backbones: Sequence[str], version: Version) -> d
 
 def _part_path(version: Version, backbones: Sequence[str], only: Sequence[str]) -> Path:
     """In the library, but not under a name that is found: training on a few videos must be asked for by the path."""
-    parts = "-".join([*backbones, *only])
-    plain = re.fullmatch(r"[\w-]{1,80}", parts, re.ASCII)
-    words = parts if plain else hashlib.sha256(repr((sorted(backbones), sorted(only))).encode()).hexdigest()[:12]
+    words = hashlib.sha256(repr((sorted(set(backbones)), sorted(set(only)))).encode()).hexdigest()[:12]
+    if len(only) == 1 and not backbones and re.fullmatch(r"\w{1,80}", only[0], re.ASCII):
+        words = f"{only[0]}-{words}"
     whole = store_path(version)
     return whole.with_name(f"{version.label}-{version.content_id[:8]}-only-{words}.h5")
 

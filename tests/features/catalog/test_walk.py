@@ -44,7 +44,9 @@ def test_links_that_leave_the_folders_are_rows_with_a_reason(lab, tmp_path):
     (lab / "runs" / "b").mkdir()
     (lab / "runs" / "b" / "metrics.json").symlink_to(outside / "secret")
     faults = {name: fault for name, _, fault in found(MARKERS, lab)}
-    assert "outside" in faults["link.h5"] and "outside" in faults["runs/b"] and faults["inside.h5"] == faults["s.h5"] == ""
+    assert (
+        "outside" in faults["link.h5"] and "outside" in faults["runs/b"] and faults["inside.h5"] == faults["s.h5"] == ""
+    )
     assert not any(name.startswith("folder") for name in faults)
     assert dict((name, fault) for name, _, fault in found(MARKERS, lab, outside))["link.h5"] == "", "given as well"
 

@@ -16,6 +16,7 @@ import pytest
 
 from longtake.features.errors import FeaturesError, NotAStore, NotInStore
 from longtake.features.remotes import fetch as fetch_module
+from longtake.features.remotes import pull as pull_module
 from longtake.features.remotes.pieces import Ref, hash_of, json_bytes, text_path, video_num_bytes
 from longtake.features.store import open_store
 from tests.calls import ROOT
@@ -64,6 +65,20 @@ def test_a_part_is_never_found_by_the_name_of_the_whole(remote):
         open_store("rg")
     with open_store(part.path) as store:
         assert store.stream("small").videos.video_ids == ("c",)
+
+
+def test_two_parts_never_share_a_file(remote):
+    choices = [
+        {"only": ["c"]},
+        {"only": ["c", "d"]},
+        {"only": ["c"], "backbones": ["small"]},
+        {"only": ["c"], "backbones": ["fake"]},
+    ]
+    parts = [pull_name("rg", remote, **choice) for choice in choices]
+    assert len({part.path for part in parts}) == 4 and [part.num_videos for part in parts] == [2, 4, 1, 1]
+    assert not pull_name("rg", remote, only=["d", "c"]).is_new
+    version = parts[0].version
+    assert pull_module._part_path(version, (), ["a-b"]) != pull_module._part_path(version, (), ["a", "b"])
 
 
 def test_a_new_version_fetches_only_what_is_new(tmp_path, remote, monkeypatch):
@@ -165,7 +180,7 @@ def test_pulls_that_are_killed(tmp_path):
 
 @pytest.mark.slow
 def test_many_pulls_that_are_killed(tmp_path):
-    kill_at_random(tmp_path, 40, 4)
+    kill_at_random(tmp_path, 15, 4)
 
 
 def rewrite(remote, number, change):

@@ -197,7 +197,7 @@ def test_pushes_that_are_killed(tmp_path):
 
 @pytest.mark.slow
 def test_many_pushes_that_are_killed(tmp_path):
-    kill_at_random(tmp_path, rounds=40, seed=2)
+    kill_at_random(tmp_path, rounds=15, seed=2)
 
 
 def test_the_name_is_that_of_the_dataset(tmp_path):
