@@ -7,7 +7,7 @@ from pathlib import Path
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.protocol.splits import training_rows
-from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
+from longtake.train.runs.tables import PREDICTIONS, read_predictions
 
 
 class Training:
@@ -17,9 +17,13 @@ class Training:
         has_file = (run_folder / PREDICTIONS).exists()
         self._tested = [row for row in read_predictions(run_folder) if not row.control] if has_file else []
 
-    def learnt(self, data: FeatureSet, config: HeadConfig, category: str, score: str) -> set[str]:
-        """Ids of the videos that a head learnt from, as far as the store tells; `data` is of the dataset that the run was trained on."""
-        tested = [row for row in self._tested if row.score == score and _same(row, config, category)]
+    def learnt(self, data: FeatureSet, config: HeadConfig, dataset: str, category: str, score: str) -> set[str]:
+        """Ids of the videos that a head learnt from, as far as the store tells, whose videos are `data`."""
+        if dataset not in config.dataset.split("+"):
+            return set()
+        # Unified runs name the dataset before the category; one model may serve all categories.
+        names = (category, f"{dataset} {category}".strip())
+        tested = [row for row in self._tested if row.score == score and (row.category in names or not category)]
         own = {row.video_id for row in tested if row.fold == ("" if config.fold is None else str(config.fold))}
         if score not in data.scores:
             return set()
@@ -31,13 +35,3 @@ class Training:
         # With folds of the dataset's own, `train` trains for each; those that are cut share it out.
         always = {data.video_ids[row] for row in rows} - own if not config.folds else set()
         return others | always
-
-
-def datasets(config: HeadConfig) -> list[str]:
-    """Names of the datasets that a head learnt from."""
-    return config.dataset.split("+")
-
-
-def _same(row: Predicted, config: HeadConfig, category: str) -> bool:
-    """Unified runs name the dataset before the category; one model may serve all categories."""
-    return not category or row.category == category or (bool(config.parts) and row.category.endswith(f" {category}"))

@@ -83,6 +83,8 @@ def _outputs(out: Path | str | None, files: Sequence[Path], ending: str) -> dict
     if len(files) == 1 and not out.is_dir():
         if not out.parent.is_dir():
             raise DataError(f"cannot write {out}: there is no folder {out.parent}")
+        if ending == ".html" and out.suffix.lower() not in (".html", ".htm"):
+            raise DataError(f"{out} would be a page: name a file that ends in .html")
         return {files[0]: out}
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from longtake.train.errors import DataError
 from longtake.train.heads.blocks.transformer import Decoder
 from longtake.train.runs.calibration import RunCalibration
 from longtake.train.runs.evaluate import load_run
-from longtake.train.runs.learnt import Training, datasets
+from longtake.train.runs.learnt import Training
 from longtake.train.runs.prediction import Moment, Prediction, Timeline, shown_bounds
 
 MOMENTS = 3
@@ -74,9 +74,7 @@ def predict_run(
             asked_of.add(own_category)
             if category is not None and own_category != category:
                 continue
-            learnt = (
-                training.learnt(data, config, own_category, scale.name) if store.dataset in datasets(config) else set()
-            )
+            learnt = training.learnt(data, config, store.dataset, own_category, scale.name)
             for row in _rows(data, own_category, category is not None, only):
                 video_id = data.video_ids[row]
                 if video_id not in spans:

@@ -75,8 +75,8 @@ def _pictures(video: Path, predictions: Sequence[Prediction]) -> list[Picture]:
 def routine_of(name: str, predictions: Sequence[Prediction], run_folder: Path, **media: object) -> Routine:
     """What the page says of a video; `media` are the video and pictures of a `Routine`."""
     line = predictions[0].timeline
-    known = known_routines(run_folder)
     config = read_config(run_folder) if (run_folder / CONFIG).exists() else None
+    known = known_routines(run_folder, config.dataset.partition("+")[0] if config else "")
     made_of = {"Run": printable(str(run_folder)), "Heads": str(predictions[0].num_heads)}
     if config is not None:
         made_of |= {
@@ -95,18 +95,15 @@ def routine_of(name: str, predictions: Sequence[Prediction], run_folder: Path, *
     )
 
 
-def known_routines(run_folder: Path) -> Callable[[str, str], list[KnownRoutine]]:
+def known_routines(run_folder: Path, dataset: str) -> Callable[[str, str], list[KnownRoutine]]:
     """(category, score) -> the videos of the run that judges scored and that tested its heads; none for a run without predictions."""
     rows = list(read_predictions(run_folder)) if (run_folder / PREDICTIONS).exists() else []
     found = by_video(rows, lambda row: (row.category, row.score))
 
     def of(category: str, score: str) -> list[KnownRoutine]:
-        # Heads without a category score all of them; those of unified runs have the dataset before theirs.
-        keys = [
-            key
-            for key in found
-            if key[1] == score and (not category or key[0] == category or key[0].endswith(f" {category}"))
-        ]
+        # Heads without a category score all of them; unified runs name the dataset before it.
+        names = (category, f"{dataset} {category}".strip())
+        keys = [key for key in found if key[1] == score and (key[0] in names or not category)]
         return [KnownRoutine(video, *pair) for key in keys for video, pair in found[key].items()]
 
     return of

@@ -118,6 +118,9 @@ def test_what_is_missing_is_asked_for_in_order(lab, tmp_path):
     assert "no video at" in invoke(main, *call, status=2).output
     call = ("predict", "--run", lab / "run", "--video", lab / "one.mp4", *nothing)
     assert "there is no folder" in invoke(main, *call, status=2).output
+    call = ("predict", "--run", lab / "run", "--video", lab / "one.mp4", "--html", lab / "one.mp4")
+    assert "name a file that ends in .html" in invoke(main, *call, status=2).output
+    assert (lab / "one.mp4").read_bytes() == b"video", "a page never replaces its video"
     call = ("predict", "--run", lab / "run", "--video", lab / "one.mp4", "--category", "Z")
     assert "no heads for category 'Z'" in invoke(main, *call, status=2).output
 
