@@ -211,6 +211,9 @@ def run(
         plan = make_plan(source, videos, out, settings, on_download=download, on_note=download.note)
     if missing_table:
         write_missing(missing_table, plan.missing)
+    if plan.missing and not as_json:
+        # Before hours of work, not after them; the summary has the number again.
+        echo(missing_line(plan.missing, plan.num_rows), err=True)
     if any(header.weights_random for header in plan.headers):
         echo(RANDOM_NOTE, err=True)
     if plan.jobs and not settings.cluster and (warning := slow_precision(plan.headers, settings.device)):
@@ -258,8 +261,6 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool, show_all: 
         return
     for line in failure_lines(failures, show_all):
         echo(line, err=True)
-    if done.missing:
-        echo(missing_line(done.missing, plan.num_rows), err=True)
     if plan.earlier_failures:
         echo("use --retry-failed to try videos again that failed in an earlier run", err=True)
     if not quiet:
