@@ -40,7 +40,7 @@ def find_video_features(source: Path, mapped: Mapped) -> Found:
         if kind == wanted:
             where = path.relative_to(source).as_posix()
             read = partial(named, path.name, partial(_pooled, path, mapped))
-            has_times = path.with_name(f"{name}{TIMES}{path.suffix}").exists() or _fps(path, name) is not None
+            has_times = any(path.with_name(f"{name}{kind}{path.suffix}").exists() for kind in (TIMES, FPS))
             made.add(
                 name,
                 SourceVideo(path, read, partial(_seconds, path, name, mapped) if has_times else None, where),

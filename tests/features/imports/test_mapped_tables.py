@@ -83,6 +83,14 @@ def test_a_video_with_a_bad_row_is_left_out_whole(tmp_path):
     assert "a2 has other labels than in its first row" in said
 
 
+def test_a_video_whose_rows_disagree_is_left_out(tmp_path):
+    source = tmp_path / "all.parquet"
+    pq.write_table(pa.table({"name": ["a1", "a1", "b1"], "emb": [[1.0, 2.0]] * 3, "y": [1, 2, 3]}), source)
+    said = imported(source, "--ids", "name", "--features", "emb", "--labels", "score=y", status=1)
+    assert "a1 has other labels than in its first row" in said
+    holds(source, {"b1": np.array([[1, 2]], np.float32)})
+
+
 def test_several_rows_of_whole_videos(tmp_path):
     source = tmp_path / "all.parquet"
     pq.write_table(table(["a1", "a1", "b1"]), source)

@@ -52,6 +52,18 @@ def test_a_row_for_each_stack(tmp_path, has_times):
         assert "4 clips, but 67 frames make 7 clips of 16 frames every 8" in message
 
 
+def test_a_rate_that_cannot_be_read_is_not_unknown_times(tmp_path):
+    tree = tmp_path / "s3d"
+    for name in ("a1", "a2"):
+        write(tree, name, "s3d", 3)
+    (tree / "a2_fps.npy").write_bytes(b"nothing")
+    table = write_table(tmp_path / "m.csv", ["a1", "a2"])
+    frames = ("--clip-length", 16, "--clip-stride", 16)
+    said = imported(tree, "--manifest", table, *frames, layout="video_features", status=1)
+    assert "a2_s3d.npy: its rate is unknown" in said
+    holds(tree, {"a1": clips("a1", 3)})
+
+
 def test_without_times_they_are_unknown(tmp_path):
     tree = tmp_path / "vggish"
     write(tree, "a1", "vggish", 3, fps=None)
