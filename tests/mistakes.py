@@ -104,6 +104,9 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train heads --features store.h5 --head gdlt --resume",
         "train heads --features store.h5 --features store.h5",
         "train evaluate --run runs/nothing --features store.h5",
+        "train predict --run runs/nothing --video videos",
+        "train predict --run runs/nothing --features store.h5 --html page.html",
+        "train predict --run runs/nothing --video videos --compare videos/a.mp4",
         "train compare runs/nothing",
     ),
     "Which pages?": (
