@@ -21,6 +21,7 @@ from longtake.extract.errors import VideosMissing
 from longtake.extract.find_videos import default_store, default_videos, find_source, missing_line, write_missing
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.recipes import RECIPES
+from longtake.files import is_url
 from longtake.manifests.card import dataset_names
 from longtake.progress import Progress, how_shown, progress_options
 from longtake.terminal import (
@@ -32,6 +33,7 @@ from longtake.terminal import (
     echo,
     json_option,
     print_json,
+    version_option,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group(cls=Console, context_settings={"show_default": True})
-@click.version_option(package_name="longtake")
+@version_option
 def main() -> None:
     """Extract features of videos with frozen backbones, and text features of prompts."""
 
@@ -305,11 +307,24 @@ def plan_run(
         + (f", {found.num_failed} of them failed" if found.num_failed else "")
     )
     echo(
-        f"all of them: {found.hours:.1f} hours on {workers} worker{'s' * (workers > 1)} like this machine, {found.clips:,} clips, "
-        f"{found.gigabytes:.2f} GB of features before compression"
+        f"all of them: {_duration(3600 * found.hours)} on {workers} worker{'s' * (workers > 1)} like this machine, {found.clips:,} clips, "
+        f"{_size(found.gigabytes)} of features before compression"
     )
     if found.num_missing:
         echo(f"{found.num_missing} videos of {source.name} are not in {videos} and not counted")
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that a person would take."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(gigabytes: float) -> str:
+    if gigabytes >= 1:
+        return f"{gigabytes:.1f} GB"
+    return f"{1000 * gigabytes:.1f} MB" if gigabytes >= 0.001 else f"{max(1e6 * gigabytes, 1):.0f} kB"
 
 
 @main.command()
@@ -388,6 +403,10 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
 
     Example: extract probe videos/routine.mp4
     """
+    if is_url(str(video).replace(":/", "://", 1)):
+        raise click.UsageError(
+            f"VIDEO is a file on this machine, got the address {str(video).replace(':/', '://', 1)}: download it first"
+        )
     from longtake.extract.listing import probe_facts
 
     facts = probe_facts(video, decoder)

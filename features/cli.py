@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -29,6 +29,7 @@ from longtake.terminal import (
     completes,
     json_option,
     print_json,
+    version_option,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ labels_option = partial(click.option, "--labels", type=FILE, multiple=True)
 
 
 @click.group(cls=Console)
-@click.version_option(package_name="longtake")
+@version_option
 def main() -> None:
     """Inspect feature stores, check them, compare them, import features made elsewhere."""
 
@@ -102,7 +103,7 @@ def info(store: Path | str, show_all: bool, as_json: bool) -> None:
 
 
 @main.command("ls")
-@store_argument
+@click.argument("stores", type=STORE, nargs=-1, required=True)
 @backbone_option
 @click.option(
     "--where", multiple=True, metavar="COLUMN=VALUE",
@@ -110,23 +111,38 @@ def info(store: Path | str, show_all: bool, as_json: bool) -> None:
     "column several times: any.",
 )  # fmt: skip
 @json_option
-def list_videos(store: Path | str, backbone: str | None, where: tuple[str, ...], as_json: bool) -> None:
-    """List the videos of STORE, one per line: id, split, category, clips, seconds, status, and the reason of a failure.
+def list_videos(stores: tuple[Path | str, ...], backbone: str | None, where: tuple[str, ...], as_json: bool) -> None:
+    """List the videos of STORES, one per line: id, split, category, clips, seconds, status, and the reason of a failure; of all streams, or
+    of one backbone.
+
+    Columns are separated by tabs; the first line names them.
 
     Example: features ls features/rg.h5 --where status=failed --where category=Ball
     """
     from longtake.features.tools.inspect import list_videos
     from longtake.features.tools.where import chosen
 
-    with _open(store) as opened:
-        rows = chosen(list_videos(opened, backbone), where)
+    rows = []
+    for store in stores:
+        with _open(store) as opened:
+            names = [backbone] if backbone else [stream.name for stream in opened.streams]
+            found = [
+                {"store": str(store), "stream": name, **row} for name in names for row in list_videos(opened, name)
+            ]
+            rows += chosen(found, where)
     if as_json:
         print_json(rows)
         return
+    own = {"store": len(stores) > 1, "stream": len({row["stream"] for row in rows}) > 1}
+    extra = [name for name, shown in own.items() if shown]
+    click.echo("\t".join([*extra, "video", "split", "category", "clips", "seconds", "status", "reason"]))
     for row in rows:
-        columns = row["video_id"], row["split"], row["category"], row["clips"], f"{row['duration_seconds']:.2f}"
-        reason = [f"{row['error_stage']}: {row['error_message']}"] if row["error_stage"] else []
-        click.echo("\t".join(printable(str(column)) for column in (*columns, row["status"], *reason)))
+        seconds = row["duration_seconds"]
+        shown = "" if seconds is None or seconds != seconds else f"{seconds:.2f}"
+        reason = f"{row['error_stage']}: {row['error_message']}" if row["error_stage"] else ""
+        columns = row["video_id"], row["split"], row["category"], row["clips"], shown, row["status"], reason
+        line = "\t".join(printable(str(column)) for column in (*(row[name] for name in extra), *columns))
+        click.echo(line.rstrip("\t"))
 
 
 @main.command("verify")
@@ -219,7 +235,7 @@ def compare_features(
     """Compare the features of STORE with released ones. REFERENCE: files or folders, such as the .npy files of a few videos.
 
     Shows for each video the mean cosine of corresponding clips and of other clips, and the shift at which both agree best; then the
-    likeliest cause of a difference, which is a guess. Exit status 0 if they are the same, 1 if not.
+    likeliest cause of a difference, which is a guess. Exit status 0 if they are the same, 1 if not, or if the store lacks some of them.
 
     Example: features compare features/rg.h5 released --layout gdlt
     """
@@ -230,6 +246,8 @@ def compare_features(
     videos = find_references(layout, reference)
     with _open(store) as opened:
         found = compare_with(opened.stream(backbone), videos)
+    known = {one.video_id for one in found}
+    lacking = [name for name in videos if name not in known]
     cause = likely_cause(found)
     rows = [
         [c.video_id, c.num_clips, c.reference_clips, f"{c.shift:+d}" if c.shift else "0", f"{c.cosine:.4f}",
@@ -238,9 +256,10 @@ def compare_features(
     ]  # fmt: skip
     headers = ["video", "clips", "theirs", "shift", "cosine", "elsewhere", "likeness", "length ratio"]
     lines = tabulate(rows, headers, disable_numparse=True).split("\n")
-    facts = {"cause": cause, "videos": [{**asdict(c), "likeness": c.likeness} for c in found]}
-    _show(as_json, facts, [*lines, f"likeliest: {cause}"])
-    raise SystemExit(0 if cause == SAME_RECIPE else 1)
+    facts = {"cause": cause, "videos": [{**asdict(c), "likeness": c.likeness} for c in found], "lacking": lacking}
+    noted = [f"not in the store: {', '.join(lacking)}"] if lacking else []
+    _show(as_json, facts, [*lines, f"likeliest: {cause}", *noted])
+    raise SystemExit(1 if lacking or cause != SAME_RECIPE else 0)
 
 
 @main.command("doctor")

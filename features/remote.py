@@ -70,6 +70,12 @@ def reason(error: BaseException) -> str:
             return f"the server did not answer in time: it sent nothing for {READ_SECONDS:g} s; try again later"
         if name == "TooManyRedirects":
             return "the server redirects without end"
+        if name == "NoCredentialsError":
+            return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; for a public bucket, its https:// address"
+        if name in ("ClientConnectorDNSError", "gaierror"):
+            return "no such host: check the address and the network"
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return "connection refused: no server runs at this address and port"
     if isinstance(error, TimeoutError):
         return f"the server did not answer in time: its answer took more than {MOST_SECONDS:g} s; try again later"
     status = next(filter(None, map(_status, causes)), 0)
@@ -183,7 +189,10 @@ def require_bounded(url: str) -> None:
 
 def _require_size(url: str, num_bytes: int | None, limit: int | None = None) -> None:
     if num_bytes is None:
-        raise NotAStore(f"{url}: the server does not state the size of the file or does not serve ranges of it")
+        raise NotAStore(
+            f"{url}: the server does not state the size of the file or does not serve ranges of it (HTTP Range requests), which reading a part "
+            f"of an HDF5 file needs: download the file, or put a .zarr store there"
+        )
     if limit is not None and num_bytes > limit:
         raise NotAStore(f"{url} has {num_bytes} bytes; at most {limit} are read")
 

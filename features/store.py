@@ -127,7 +127,7 @@ def _format_of(path: Path | str) -> Format:
     suffix = Path(name_of(path)).suffix
     if suffix not in STORES:
         known = ", ".join(STORES)
-        raise NotAStore(f"{path}: the name of a store must end in {known}, got {suffix or 'no ending'!r}")
+        raise NotAStore(f"{path}: the name of a store must end in {known}, got {repr(suffix) if suffix else 'none'}")
     return cast(Format, import_module(STORES[suffix]))
 
 

@@ -15,12 +15,23 @@ MOST_FAULTS = 20
 
 
 def there_are(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known name, and the first `MOST_NAMES` of all."""
+    """The end of a message about an unknown name: what was probably meant, and the first `MOST_NAMES` of all known names."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = did_you_mean(name, known)
     more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
     return f"{hint} (there are {', '.join(known[:MOST_NAMES])}{more})" if known else " (there are none)"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to do about an unknown name: several names in one, the name of a file in place of an id, or the nearest known name. Empty where
+    nothing is near."""
+    known = list(known)
+    several = [part.strip() for part in name.split(",")]
+    if len(several) > 1 and any(part in known for part in several):
+        return "; that is several names in one: repeat the option for each, where it takes several"
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    close = [stem] if stem in known else difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def listed(faults: Sequence[str]) -> str:

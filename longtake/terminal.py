@@ -9,10 +9,12 @@ import errno
 import io
 import json
 import math
+import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from longtake.files import is_url
 from longtake.safe_text import printable_lines
 from longtake.threads import spin_less
 
+VERSIONS = ("torch", "torchvision", "numpy", "scipy", "h5py", "zarr", "av", "timm", "transformers", "open_clip_torch")
 WRONG_CALL = 2
 INTERRUPTED = 130
 
@@ -127,7 +130,7 @@ def _plain(error: OSError) -> str:
         return f"too many open files{where}: raise the limit with `ulimit -n 4096`, or use fewer workers or stores at a time"
     if error.errno == errno.ENOMEM:
         return f"no memory or address space left{where}; finished work is kept. Raise the limit (`ulimit -v`), or use fewer workers"
-    return f"{error.strerror or error}{where}"
+    return f"{error.strerror or error}:{where}" if where else str(error)
 
 
 def completes(names: Callable[[], Iterable[str]]) -> Callable:
@@ -209,6 +212,24 @@ class LocalStorePath(StorePath):
             local = f"write the store to a local path, then: features convert PATH {value}"
             self.fail(f"{value} is remote; {local}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def version_option(command: Callable) -> Callable:
+    """--version: that of Longtake, and of what decides its numbers and formats where it is installed."""
+
+    def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if not asked or context.resilient_parsing:
+            return
+        echo(f"longtake {metadata.version('longtake')}")
+        echo(f"python {sys.version.split()[0]}, {platform.platform(terse=True)}")
+        for name in VERSIONS:
+            with suppress(metadata.PackageNotFoundError):
+                echo(f"{name} {metadata.version(name)}")
+        context.exit()
+
+    return click.option(
+        "--version", is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the versions and exit."
+    )(command)
 
 
 def json_option(command: Callable) -> Callable:

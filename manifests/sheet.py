@@ -26,6 +26,10 @@ _PERHAPS_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _POINT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
+MOST_LOOKED_AT = 4096
+"""Bytes at the beginning of a file: a binary file has a zero byte among them, a text has none."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     header: list[str]
@@ -44,6 +48,8 @@ def read_text(path: Path, what: str) -> str:
     except FileNotFoundError:
         raise ManifestError(f"no {what} at {path}") from None
     except UnicodeDecodeError as error:
+        if b"\0" in content[:MOST_LOOKED_AT]:
+            raise ManifestError(f"{path} is a binary file, and the {what} is text: name a CSV file") from error
         raise ManifestError(f"{path} is not text in UTF-8: save it as CSV in UTF-8 ({error})") from error
     except OSError as error:
         raise ManifestError(f"cannot read the {what} {path}: {error.strerror or error}") from error

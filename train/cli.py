@@ -19,12 +19,23 @@ from longtake.errors import printable
 from longtake.features.printing import NamedStore
 from longtake.manifests.card import dataset_names, find_card
 from longtake.progress import Progress, how_shown, progress_options
-from longtake.terminal import INTERRUPTED, Console, StorePath, add_completion, completes, echo, json_option, print_json
+from longtake.terminal import (
+    INTERRUPTED,
+    Console,
+    StorePath,
+    add_completion,
+    completes,
+    echo,
+    json_option,
+    print_json,
+    version_option,
+)
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
 from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
 
 PATH = click.Path(path_type=Path)
+LEAVE_ONE_OUT = ("loo", "loocv", "leave-one-out")
 FIGURES = ("scatter", "attention", "curves", "embedding", "leaderboard")
 BENCHES = Path(__file__).with_name("bench") / "files"
 """Installed bench files."""
@@ -62,7 +73,16 @@ class Folds(click.ParamType):
     name = "folds"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
-        return GROUPS if value == GROUPS else int(click.IntRange(0).convert(value, parameter, context))
+        if value == GROUPS:
+            return GROUPS
+        if isinstance(value, str) and not value.strip("+-").isdigit():
+            why = (
+                "; leave-one-out is not supported, a rank correlation needs two test videos or more"
+                if value in LEAVE_ONE_OUT
+                else ""
+            )
+            self.fail(f"it takes a number of folds, or `{GROUPS}` with --group, got {value!r}{why}", parameter, context)
+        return int(click.IntRange(0).convert(value, parameter, context))
 
 
 def training_options(command: Callable) -> Callable:
@@ -141,7 +161,7 @@ def cells_executor(
 
 
 @click.group(cls=Console)
-@click.version_option(package_name="longtake")
+@version_option
 def main() -> None:
     """Train the heads that score performances, from cached features."""
 
@@ -225,7 +245,7 @@ def heads(
     if resume and out is None:
         raise click.UsageError("--resume needs --out FOLDER, the folder of the run to resume")
     # torch and numpy are imported here, so that --help and mistakes in the call do not wait for it.
-    from longtake.train.runs.fit import default_folder, described, open_experiment, train_into
+    from longtake.train.runs.fit import default_folder, described, open_experiment, require_folder, train_into
     from longtake.train.runs.progress import EpochProgress
     from longtake.train.runs.records import METRICS, read_metrics
     from longtake.train.runs.tables import RANDOM_NOTE, format_table, notes, undefined_note
@@ -233,6 +253,8 @@ def heads(
     shown = how_shown(quiet, verbose, as_json)
     named = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     overrides = parse_overrides(settings) | {name: value for name, value in named.items() if value is not None}
+    if out is not None:
+        require_folder(out)
     experiment, warnings = open_experiment(store_paths, Options(**choices, overrides=tuple(sorted(overrides.items()))))
     for warning in warnings:
         echo(f"warning: {printable(warning)}", err=True)
@@ -363,8 +385,15 @@ def predict(
         raise click.UsageError(f"--{' and --'.join(of_files)} {'goes' if len(of_files) == 1 else 'go'} with --video")
     if how["compare"] and not how["html"]:
         raise click.UsageError("--compare goes with --html: it puts another video on the page")
+<<<<<<< HEAD
     if videos and (how["only"] or keep):
         raise click.UsageError(f"--{'keep' if keep else 'only'} goes with --features: it is for videos of a store")
+=======
+    if videos and how["only"]:
+        raise click.UsageError("--only goes with --features: it names videos of a store")
+    if how["overlay"] and len(videos) == 1 and how["overlay"].suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v"):
+        raise click.UsageError(f"--overlay writes a video, such as scored.mp4, got {how['overlay']}")
+>>>>>>> 3dc6a37 (Small faults of commands and messages; 45 more mistakes in docs/errors.md)
     from longtake.train.runs import predict as predicting
     from longtake.train.runs.show_predictions import format_predictions, write_scores
 
@@ -513,6 +542,10 @@ def report(
     """
     if (videos or show) and not store_path:
         raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
+    if videos and not videos.is_dir():
+        raise click.UsageError(
+            f"--videos takes the folder of the videos, and {videos} is {'a file' if videos.exists() else 'not there'}"
+        )
     from longtake.features.store import open_store
     from longtake.files import write_whole
     from longtake.train.runs.page import make_page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.collector import paused_collector
-from longtake.errors import LongtakeWarning
+from longtake.errors import LongtakeWarning, did_you_mean
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.runtime import TORCH
 from longtake.extract.errors import ExtractError, MissingVideo, NotConverted, VideosMissing
@@ -197,8 +196,7 @@ def choose_rows(manifest: Manifest, options: RunOptions) -> list[ManifestRow]:
     by_id = {row.video_id: row for row in manifest.rows}
     for video_id in options.only:
         if video_id not in by_id:
-            close = difflib.get_close_matches(video_id, by_id, n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            hint = did_you_mean(video_id, by_id)
             raise ExtractError(f"--only {video_id}: {manifest.name} has no video of that id{hint}")
     rows = [by_id[video_id] for video_id in dict.fromkeys(options.only)] or list(manifest.rows)
     if options.shard:

@@ -210,6 +210,8 @@ def choose_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         offered = "cpu and cuda" if torch.cuda.is_available() else "cpu"
         reason = str(error).splitlines()[0].split(". ")[0]
+        if reason.startswith("Expected one of"):
+            reason = "it is no kind of device, such as cuda, cuda:1 or mps"
         raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
     return name
 

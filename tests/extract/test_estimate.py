@@ -5,9 +5,21 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from longtake.extract.cli import main
+from longtake.extract.cli import _duration, _size, main
 from tests.extract import fake_backbone
 from tests.extract.runs import make_dataset
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(0.2, "1 seconds"), (75, "75 seconds"), (300, "5 minutes"), (5400, "90 minutes"), (9000, "2.5 hours")],
+)
+def test_times_are_in_the_unit_that_a_person_would_take(seconds, text):
+    assert _duration(seconds) == text
+
+
+def test_sizes_are_never_zero():
+    assert [_size(gigabytes) for gigabytes in (2.5, 0.0123, 0.00002, 1e-9)] == ["2.5 GB", "12.3 MB", "20 kB", "1 kB"]
 
 
 def test_an_estimate_from_a_sample(tmp_path, numbers_backbone, monkeypatch):

@@ -48,7 +48,8 @@ def test_random_weights_show(tmp_path):
 
 
 def test_ls(store):
-    lines = run("ls", store).splitlines()
+    head, *lines = run("ls", store).splitlines()
+    assert head.split("\t") == ["video", "split", "category", "clips", "seconds", "status", "reason"]
     assert [line.split("\t")[0] for line in lines] == ["v0", "broken", "v1"]
     rows = json.loads(run("ls", store, "--json"))
     assert [(row["video_id"], row["clips"], row["status"]) for row in rows] == [
@@ -76,6 +77,14 @@ def test_long_lists_are_counted_and_cut(tmp_path):
     assert "video 12" in output.splitlines()[0] and "and 2 more of video" in output
     assert run("diff", store, other, "--all", status=1).count("video v") == 12
     assert len(json.loads(run("diff", store, other, "--json", status=1))) > 12
+
+
+def test_ls_of_several_stores_and_streams(store, tmp_path):
+    other = make_store(tmp_path / "two.h5", {"w0": 2}, head=header(weights="more"))
+    head, *lines = run("ls", store, other).splitlines()
+    assert head.startswith("store\tstream\tvideo\t") and len(lines) == 4
+    assert lines[0].startswith(f"{store}\tfake@") and lines[3].startswith(f"{other}\tfake@")
+    assert {row["store"] for row in json.loads(run("ls", store, other, "--json"))} == {str(store), str(other)}
 
 
 def test_verify(store):
@@ -160,5 +169,5 @@ def test_untrusted_text_stays_on_its_line(tmp_path):
             line for line in message.split("\n") if line.strip().startswith("y")
         ]
         assert not [c for c in message if not c.isprintable() and c not in "\n\t"]
-    refused = run("ls", path, status=2)
-    assert "x [2J" in refused and not [c for c in refused if not c.isprintable() and c != "\n"]
+    listed = run("ls", path)
+    assert "x [2J" in listed and not [c for c in listed if not c.isprintable() and c not in "\n\t"]

@@ -178,3 +178,14 @@ def test_failures_of_an_object_store_are_named(monkeypatch, suffix, how, words):
         with pytest.raises(NotAStore, match=words) as caught:
             open_store(f"s3://{how}/s{suffix}")
         assert "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_is_named(monkeypatch):
+    class NoCredentialsError(Exception):
+        pass
+
+    with pytest.raises(NotAStore, match="connection refused: no server runs at this address and port"):
+        open_store("http://127.0.0.1:9/s.h5")
+    assert remote.reason(NoCredentialsError()).startswith("no credentials: set AWS_ACCESS_KEY_ID")
+    with pytest.raises(NotAStore, match="does not serve ranges of it .HTTP Range requests."):
+        remote._require_size("http://host/s.h5", None)

@@ -11,6 +11,12 @@ from longtake.errors import MOST_NAMES, UnknownDataset, printable, there_are
         ("gdtl", ["gdlt", "qtd"], "; did you mean gdlt? (there are gdlt, qtd)"),
         ("x", ["gdlt", "qtd"], " (there are gdlt, qtd)"),
         ("x", [], " (there are none)"),
+        (
+            "gdlt,qtd",
+            ["gdlt", "qtd"],
+            "; that is several names in one: repeat the option for each, where it takes several (there are gdlt, qtd)",
+        ),
+        ("videos/a1.mp4", ["a1", "b1"], "; did you mean a1? (there are a1, b1)"),
     ],
 )
 def test_known_names(name, known, text):

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from longtake.errors import LongtakeError, LongtakeWarning
-from longtake.terminal import INTERRUPTED, Console, LocalStorePath, NamesOf, StorePath, echo, print_json
+from longtake.terminal import INTERRUPTED, Console, LocalStorePath, NamesOf, StorePath, echo, print_json, version_option
 from tests.calls import invoke
 
 
@@ -23,6 +23,19 @@ def group_that_raises(error: BaseException) -> Console:
         raise error
 
     return Console("group", commands=[works])
+
+
+def test_the_version_names_what_decides_numbers_and_formats():
+    @click.group(cls=Console)
+    @version_option
+    def program():
+        pass
+
+    lines = invoke(program, "--version").output.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["longtake", "python"] and all(
+        len(line.split()) >= 2 for line in lines
+    )
+    assert {"torch", "numpy", "h5py", "zarr"} <= {line.split()[0] for line in lines}
 
 
 def test_a_warning_is_printed_once_per_command():
@@ -72,7 +85,7 @@ def test_ctrl_c_has_its_own_status():
     [
         (errno.ENOSPC, "no space left on the device /x; finished work is kept"),
         (errno.EACCES, "no permission to read or write /x"),
-        (errno.EIO, "Input/output error /x"),
+        (errno.EIO, "Input/output error: /x"),
     ],
 )
 def test_errors_of_files(number, message):

@@ -246,3 +246,10 @@ def test_encodings_without_a_mark_are_named(tmp_path, encoding):
         ManifestError, match="t.csv holds zero bytes, as UTF-16 without its mark does: save it as CSV in UTF-8"
     ):
         read_manifest(saved(tmp_path / "t.csv", ",", encoding))
+
+
+def test_a_binary_file_is_named_as_such(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\x00\x01\xa6 moov" * 9)
+    with pytest.raises(ManifestError, match="a binary file, and the manifest is text") as raised:
+        read_manifest(tmp_path / "a.csv")
+    assert "moov" not in str(raised.value)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,9 @@ def figure_cell(row: Row, column: str, metrics: Sequence[str], below: bool) -> C
 def one_text(figure: Figure, metric: str, interval: bool) -> str:
     if math.isnan(figure.value):
         return "-"
-    form = "{:.3f}" if metric in CORRELATIONS else "{:.1f}"
-    text = form.format(figure.value)
-    return (
-        text + f" [{form.format(figure.low)}, {form.format(figure.high)}]"
-        if interval and math.isfinite(figure.low)
-        else text
-    )
+    form = "{:.3f}".format if metric in CORRELATIONS else partial(shown_error, digits=1)
+    text = form(figure.value)
+    return f"{text} [{form(figure.low)}, {form(figure.high)}]" if interval and math.isfinite(figure.low) else text
 
 
 def notes_of(row: Row) -> Iterator[str]:
@@ -215,7 +212,7 @@ def _paper_figure(line: Line, column: str) -> str:
     if not keys:
         return ""
     rho, mse = line.spearman.get(keys[0]), line.mse.get(keys[0])
-    return " / ".join(["-" if rho is None else f"{rho:.3f}", "-" if mse is None else f"{mse:.2f}"])
+    return " / ".join(["-" if rho is None else f"{rho:.3f}", "-" if mse is None else shown_error(mse)])
 
 
 def to_json(bench: Bench, tables: Sequence[Table]) -> dict[str, Any]:

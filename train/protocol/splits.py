@@ -76,7 +76,10 @@ def _own_folds(data: FeatureSet, rows: np.ndarray, names: list[str], where: str)
 def _cut(train_rows: np.ndarray, folds: int, where: str) -> Iterator[Split]:
     most = len(train_rows) // 2
     if not 2 <= folds <= most:
-        possible = f"2 to {most} folds" if most >= 2 else "too few for folds"
+        possible = f"2 to {most} folds, each with two test videos or more" if most >= 2 else "too few for folds"
+        possible += (
+            ". Leave-one-out is not supported: one video has no rank correlation" if folds >= len(train_rows) else ""
+        )
         raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos: {possible}")
     parts = np.array_split(np.random.RandomState(0).permutation(len(train_rows)), folds)
     fold_of = np.zeros(len(train_rows), int)

@@ -48,6 +48,15 @@ def open_experiment(paths: Sequence[Path | str], options: Options) -> tuple[Expe
     return experiment, [*shared, *warnings_of(experiment)]
 
 
+def require_folder(out: Path) -> None:
+    """Raises `SettingsError` where a run cannot be written because there is a file."""
+    for path in (out, *out.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise SettingsError(f"--out takes a folder for the run, and {path} is a file")
+            return
+
+
 def described(experiment: Experiment) -> str:
     """For the user: what will be trained, on what."""
     data, num_models = experiment.data, sum(not model.control for model in experiment.models)
@@ -80,6 +89,7 @@ def train_into(out: Path, experiment: Experiment, on_epoch: OnEpoch, resume: boo
     With `resume`, continue what an interruption left in the folder: finished models are kept and come first, and others continue from
     the last saved epoch. Otherwise every model is trained from the start.
     """
+    require_folder(out)
     with locked(out), TensorBoardLog(out) as scalars:
         if resume:
             experiment = with_recorded_settings(out, experiment)

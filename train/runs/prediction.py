@@ -8,6 +8,7 @@ from typing import Any
 
 from longtake.notebooks import data_frame, html_table
 from longtake.train.runs.calibration import Bounds
+from longtake.train.runs.tables import shown_error
 
 
 @dataclass(frozen=True)
@@ -112,4 +113,4 @@ class Predictions(list[Prediction]):
 
 
 def shown_bounds(bounds: Bounds | None, digits: int = 2) -> str:
-    return f" [{bounds.low:.{digits}f}, {bounds.high:.{digits}f}]" if bounds else ""
+    return f" [{shown_error(bounds.low, digits)}, {shown_error(bounds.high, digits)}]" if bounds else ""

@@ -7,7 +7,7 @@ from longtake.train.engine.state import Epoch
 from longtake.train.protocol.experiment import Experiment, Model
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
-from longtake.train.runs.tables import few_mark, figure_cell, shown_correlation
+from longtake.train.runs.tables import few_mark, figure_cell, shown_correlation, shown_error
 
 
 class EpochProgress(Progress):
@@ -36,7 +36,7 @@ class EpochProgress(Progress):
     def result(self, result: Result) -> None:
         test, model = result.fitted.test, result.model
         correlation = figure_cell(shown_correlation(test.spearman), "", few_mark(test.num_videos))
-        line = f"{_name(model, result.unit)}: Spearman {correlation}, MSE {test.mse:.2f}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
+        line = f"{_name(model, result.unit)}: Spearman {correlation}, MSE {shown_error(test.mse)}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
         if result.kept:
             self._begin(_name(model, model.unit), model.job.settings.epochs)
             line += ", finished before"

@@ -81,6 +81,16 @@ def test_causes(tmp_path, store, cause):
     assert "likeliest: " + cause in table and "likeness" in table
 
 
+def test_references_that_the_store_lacks_are_named(tmp_path, store):
+    for name, number in (("v0", 0), ("unknown", 1)):
+        np.save(tmp_path / f"{name}.npy", clips(moments(number, 400)).astype(np.float32))
+    done = CliRunner().invoke(main, ["compare", str(store), str(tmp_path)])
+    assert done.exit_code == 1 and "not in the store: unknown" in done.output
+    assert json.loads(CliRunner().invoke(main, ["compare", str(store), str(tmp_path), "--json"]).stdout)["lacking"] == [
+        "unknown"
+    ]
+
+
 def test_what_cannot_be_compared(tmp_path, store):
     np.save(tmp_path / "unknown.npy", np.zeros((3, DIM), np.float32))
     wide = tmp_path / "wide"

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from longtake.errors import printable, there_are
-from longtake.features.store import Store, open_store
+from longtake.features.store import open_store
 from longtake.manifests.card import dataset_names, find_card
 from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, MissingPackage, SettingsError, require_one_of
@@ -241,7 +241,7 @@ def _attention(runs: Sequence[Path], choices: Choices) -> Figure:
         _require_few(len(asked))
         category = own_categories(one.folder, store, [key]).get(key)
         found = {p.video_id: p for p in predict_run(one.folder, store, asked, category or None) if p.score == key[1]}
-        seconds = _knows_seconds(store, one.config)
+        seconds = one.config.features.times_known
     strips = []
     for video_id in asked:
         line = found[video_id].timeline
@@ -261,12 +261,6 @@ def _attention(runs: Sequence[Path], choices: Choices) -> Figure:
         )
         strips.append(draw.Strip(title, edges, np.array(line.by_grade), "seconds" if seconds else "clips"))
     return _marked(draw.attention(strips, choices.columns), [one])
-
-
-def _knows_seconds(store: Store, config: RunConfig) -> bool:
-    """Features that were imported without the frame rate and the length of clips have no times."""
-    header = config.features
-    return not header.origin.startswith("imported") or None not in (header.clip_length, header.clip_stride, header.fps)
 
 
 def _embedding(runs: Sequence[Path], choices: Choices) -> Figure:
