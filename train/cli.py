@@ -385,15 +385,10 @@ def predict(
         raise click.UsageError(f"--{' and --'.join(of_files)} {'goes' if len(of_files) == 1 else 'go'} with --video")
     if how["compare"] and not how["html"]:
         raise click.UsageError("--compare goes with --html: it puts another video on the page")
-<<<<<<< HEAD
     if videos and (how["only"] or keep):
         raise click.UsageError(f"--{'keep' if keep else 'only'} goes with --features: it is for videos of a store")
-=======
-    if videos and how["only"]:
-        raise click.UsageError("--only goes with --features: it names videos of a store")
     if how["overlay"] and len(videos) == 1 and how["overlay"].suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v"):
         raise click.UsageError(f"--overlay writes a video, such as scored.mp4, got {how['overlay']}")
->>>>>>> 3dc6a37 (Small faults of commands and messages; 45 more mistakes in docs/errors.md)
     from longtake.train.runs import predict as predicting
     from longtake.train.runs.show_predictions import format_predictions, write_scores
 
