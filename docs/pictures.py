@@ -1,0 +1,58 @@
+"""The pictures of the README, made by the commands themselves, from what `tox -e demo` leaves in demo/: python docs/pictures.py demo
+
+A frame of the scored video, docs/overlay.jpg, by PyAV; the beginning of the report, docs/report.jpg, by a headless Chromium.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+from PIL import Image
+
+DOCS = Path(__file__).resolve().parent
+WIDTH = 720
+QUALITY = 82
+WHERE = 0.6
+"""Of the video's length: the frame that is shown."""
+REPORT_SIZE = 1100, 900
+
+
+def overlay(video: Path) -> Image.Image:
+    """The frame at `WHERE`."""
+    with av.open(video) as file:
+        stream = file.streams.video[0]
+        frames = stream.frames or sum(1 for _ in file.decode(stream))
+        file.seek(0)
+        for number, frame in enumerate(file.decode(stream)):
+            if number >= WHERE * frames:
+                return frame.to_image()
+    raise ValueError(f"{video} has no frame at {WHERE:.0%} of its length")
+
+
+def report(page: Path) -> Image.Image:
+    """The page in a window of `REPORT_SIZE`."""
+    with TemporaryDirectory() as folder:
+        size = ",".join(map(str, REPORT_SIZE))
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={size}"]
+        subprocess.run(
+            [*command, f"--screenshot={folder}/page.png", page.resolve().as_uri()], check=True, capture_output=True
+        )
+        return Image.open(BytesIO(Path(folder, "page.png").read_bytes()))
+
+
+def main(demo: Path) -> None:
+    for name, picture in (("overlay", overlay(demo / "scored.mp4")), ("report", report(demo / "report.html"))):
+        small = picture.convert("RGB")
+        small.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+        path = DOCS / f"{name}.jpg"
+        small.save(path, quality=QUALITY, optimize=True)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
