@@ -80,7 +80,9 @@ def headlines(results: dict[str, list[Result]]) -> str:
     names = Counter(ratio.name for _, ratio in found)
     named = [(f"{ratio.name}{f' ({title})' * (names[ratio.name] > 1)}", ratio) for title, ratio in found]
     rows = [
-        f"| {name} | {ratio.median:.2f} | {ratio.target} | {ratio.verdict} |\n" for name, ratio in named if name in SHOWN
+        f"| {name} | {ratio.median:.2f} | {ratio.target} | {ratio.verdict} |\n"
+        for name, ratio in named
+        if name in SHOWN
     ]
     if not rows:
         return ""

@@ -38,7 +38,14 @@ def report(page: Path) -> Image.Image:
     """The page in a window of `REPORT_SIZE`."""
     with TemporaryDirectory() as folder:
         size = ",".join(map(str, REPORT_SIZE))
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={size}"]
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--window-size={size}",
+        ]
         subprocess.run(
             [*command, f"--screenshot={folder}/page.png", page.resolve().as_uri()], check=True, capture_output=True
         )

@@ -97,7 +97,6 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train predict --run runs/x --video videos/a.mp4 --overlay out.txt",
         "train list runs empty",
         "train list heads store.h5",
-        "train view nowhere",
     ),
     "Stores elsewhere, and stores of something else": (
         "features info http://127.0.0.1:9/s.h5",
