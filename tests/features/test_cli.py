@@ -56,7 +56,7 @@ def test_ls(store):
         ("v0", 3, "ok"), ("broken", 0, "failed"), ("v1", 5, "ok")
     ]  # fmt: skip
     assert "it holds fake@" in run("ls", store, "--backbone", "fakee", status=2)
-    (line,) = run("ls", store, "--where", "status=failed").splitlines()
+    _, line = run("ls", store, "--where", "status=failed").splitlines()
     assert line.split("\t")[0] == "broken" and "decode: " in line
     assert [row["video_id"] for row in json.loads(run("ls", store, "--where", "clips=5", "--json"))] == ["v1"]
     assert "no video has a column" in run("ls", store, "--where", "skater=1", status=2)
