@@ -136,8 +136,8 @@ def _read_member(path: Path, member: str) -> np.ndarray:
         raise InvalidFeatures(f"{path}: {member} is not a plain array: {error}") from error
 
 
-def _table(path: Path) -> object:
-    """A CSV of numbers, one row for each clip: an array, or a dictionary of columns where the first row names them."""
+def table_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
+    """The names of the columns of a CSV, None where the first row is numbers, and the cells of its rows. Raises `InvalidFeatures`."""
     try:
         text = read_text(path, "table")
         separator = max(",;\t", key=text[:10_000].count)
@@ -150,21 +150,43 @@ def _table(path: Path) -> object:
         raise InvalidFeatures(str(error)) from error
     if not rows:
         raise InvalidFeatures(f"{path} is empty")
-    names = None if all(map(_is_number, rows[0][1])) else rows.pop(0)[1]
-    width = len(names) if names else len(rows[0][1])
+    width, first = len(rows[0][1]), rows[0][1]
     for number, row in rows:
         if len(row) != width:
             raise InvalidFeatures(f"{path}, line {number}: {len(row)} cells where the first row has {width}")
+    if skipped := _unnamed(first):
+        names, rows = None, [(number, row[skipped - 1 :]) for number, row in rows[1:]]
+    else:
+        names = None if all(map(_is_number, first)) else [name.strip() for name in rows.pop(0)[1]]
+    if names and len(set(names)) != width:
+        raise InvalidFeatures(f"{path}: two columns have one name")
     if not names:
         if wrong := next((number for number, row in rows if not all(map(_is_number, row))), None):
             raise InvalidFeatures(f"{path}, line {wrong}: not all cells are numbers with a decimal point")
-        return np.array([row for _, row in rows], np.float64)
-    columns = {name.strip(): [row[index].strip() for _, row in rows] for index, name in enumerate(names)}
-    if len(columns) != len(names):
-        raise InvalidFeatures(f"{path}: two columns have one name")
-    return {
-        name: np.array(cells, np.float64 if all(map(_is_number, cells)) else np.str_) for name, cells in columns.items()
-    }
+    return names, [[cell.strip() for cell in row] for _, row in rows]
+
+
+def _unnamed(header: list[str]) -> int:
+    """How many cells come before the first column of values, and one, if pandas wrote this header for columns without names: their numbers,
+    after an empty cell for the numbers of the rows. 0 for other rows."""
+    for before in (0, 1):
+        columns = header[before:]
+        if len(columns) > 2 and not any(header[:before]) and columns == [str(n) for n in range(len(columns))]:
+            return before + 1
+    return 0
+
+
+def _table(path: Path) -> object:
+    """A CSV of numbers, one row for each clip: an array, or a dictionary of columns where the first row names them."""
+    names, rows = table_cells(path)
+    if not names:
+        return np.array(rows, np.float64)
+    return {name: column_of([row[index] for row in rows]) for index, name in enumerate(names)}
+
+
+def column_of(cells: list[str]) -> np.ndarray:
+    """Numbers where all cells are numbers, else texts."""
+    return np.array(cells, np.float64 if all(map(_is_number, cells)) else np.str_)
 
 
 def _is_number(cell: str) -> bool:

@@ -18,7 +18,7 @@ from longtake.features.imports.mapped_labels import joined, labels_found, parse_
 from longtake.features.imports.mapped_tables import in_tables
 from longtake.features.imports.mapping import Found, Mapped, Unique, label_text, named
 from longtake.features.imports.path_pattern import FoundFile, find_files, match_text
-from longtake.features.imports.row_tables import column_names
+from longtake.features.imports.row_tables import column_names, in_order
 from longtake.features.imports.video_features import find_video_features
 from longtake.manifests.card import find_card
 from longtake.manifests.table import Manifest, find_manifest, read_manifest
@@ -94,8 +94,9 @@ def _one_each(source: Path, mapped: Mapped) -> Found:
     """A file for each video."""
     made, labels = Unique(), {}
     faults: list[str] = []
+    order: list[str] = []
     if not source.is_dir():
-        _chosen(source, entries_of(source), mapped.features)  # raises for one that has many videos
+        _chosen(source, entries_of(source), mapped.features, order)  # raises for one that has many videos
     for one in _files(source, mapped.ids):
         if not one.video_id:
             raise FeaturesError(f"--ids {mapped.ids!r} has no {{id}}")
@@ -106,16 +107,16 @@ def _one_each(source: Path, mapped: Mapped) -> Found:
         except InvalidFeatures as error:
             faults.append(str(error))
             continue
-        read = partial(_features, one.path, mapped)
+        read = partial(_features, one.path, mapped, order)
         seconds = partial(_seconds, one, mapped) if mapped.seconds else None
         made.add(one.video_id, SourceVideo(one.path, read, seconds, where), where)
         labels[one.video_id] = own
     return Found(made.finish(mapped.ids or "**/{id}"), labels, tuple(faults))
 
 
-def _features(path: Path, mapped: Mapped) -> object:
+def _features(path: Path, mapped: Mapped, order: list[str]) -> object:
     entries = entries_of(path)
-    return named(path.name, partial(_pooled, _chosen(path, entries, mapped.features), mapped))
+    return named(path.name, partial(_pooled, _chosen(path, entries, mapped.features, order), mapped))
 
 
 def _pooled(entry: Entry, mapped: Mapped) -> object:
@@ -125,9 +126,10 @@ def _pooled(entry: Entry, mapped: Mapped) -> object:
     return mapped.pooled(value)
 
 
-def _chosen(path: Path, entries: Mapping[str, Entry], name: str) -> Entry:
+def _chosen(path: Path, entries: Mapping[str, Entry], name: str, order: list[str] | None = None) -> Entry:
+    """`order` is filled with the names of columns by the first file that has several, and the others follow it."""
     if name and name not in entries and any(mark in name for mark in "*?"):
-        return _columns(path, entries, name)
+        return _columns(path, entries, name, [] if order is None else order)
     if name:
         if name not in entries:
             raise InvalidFeatures(f"{path.name} holds no {name!r}; it holds {shown(entries)}")
@@ -143,9 +145,11 @@ def _chosen(path: Path, entries: Mapping[str, Entry], name: str) -> Entry:
     )
 
 
-def _columns(path: Path, entries: Mapping[str, Entry], pattern: str) -> Entry:
+def _columns(path: Path, entries: Mapping[str, Entry], pattern: str, order: list[str]) -> Entry:
     """Columns of a table whose names fit a pattern, as one array `(rows, columns)`."""
-    chosen = [one for key, one in entries.items() if fnmatchcase(key, pattern)]
+    own = [key for key in entries if fnmatchcase(key, pattern)]
+    order[:] = in_order(path, own, order)
+    chosen = [entries[key] for key in order]
     shapes = {one.shape for one in chosen}
     if len(shapes) != 1 or any(shape is None or len(shape) != 1 for shape in shapes):
         raise InvalidFeatures(f"{path.name} has no columns {pattern!r} of one length; it holds {shown(entries)}")

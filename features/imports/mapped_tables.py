@@ -23,14 +23,16 @@ class _Rows:
         self.labels: dict[str, dict[str, str]] = {}
         self.paths: dict[str, Path] = {}
         self.bad: dict[str, str] = {}
+        self._wide: list[str] = []
+        """Columns of features, in the order of the first file."""
 
     def read(self, path: Path) -> None:
         mapped, split = self._mapped, row_tables.split_of(path)
         extra = [name for name in mapped.labels.values() if name != row_tables.SPLIT]
         others = (mapped.ids, *filter(None, [mapped.seconds]), *extra)
         own = [name for name in row_tables.column_names(path) if name not in others]
-        wide = row_tables.choose(path, own, [mapped.features])
-        for number, row in row_tables.rows_of(path, [*others, *wide]):
+        self._wide = wide = row_tables.in_order(path, row_tables.choose(path, own, [mapped.features]), self._wide)
+        for number, row in row_tables.rows_of(path, [*others, *wide], [mapped.ids, *extra]):
             where, video_id = f"{path.name}, row {number}", label_text(row[mapped.ids])
             first = self.paths.setdefault(video_id, path)
             if first != path and (not split or row_tables.split_of(first) != split):

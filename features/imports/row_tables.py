@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from longtake.features.errors import FeaturesError, InvalidFeatures
-from longtake.features.imports.entries import entries_of
+from longtake.features.imports.entries import column_of, table_cells
 from longtake.features.imports.growth import SPARE_BYTES
 from longtake.files import require_regular
 
@@ -45,13 +45,17 @@ def split_of(path: Path) -> str:
     return ""
 
 
-def rows_of(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number from 1 and values of each row, by column; lists may be nested. Raises `InvalidFeatures`."""
+def rows_of(path: Path, columns: Sequence[str], texts: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number from 1 and values of each row, by column; lists may be nested. Cells of a CSV are numbers where a column has no others, except in
+    the columns `texts`: an id `007` is not the number 7. Raises `InvalidFeatures`."""
     if path.suffix.lower() in (".csv", ".tsv"):
-        table = entries_of(path)
-        chosen = {name: np.asarray(table[name].read()) for name in choose(path, list(table), columns)}
-        for row, values in enumerate(zip(*chosen.values()), 1):
-            yield row, {name: value.item() for name, value in zip(chosen, values)}
+        names, cells = table_cells(path)
+        chosen = {}
+        for name in choose(path, names or [], columns):
+            own = [row[(names or []).index(name)] for row in cells]
+            chosen[name] = own if name in texts else column_of(own).tolist()
+        for number, values in enumerate(zip(*chosen.values()), 1):
+            yield number, dict(zip(chosen, values))
         return
     number = 0
     for batch in _batches(path, columns):
@@ -62,7 +66,7 @@ def rows_of(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str,
 
 def column_names(path: Path) -> list[str]:
     if path.suffix.lower() in (".csv", ".tsv"):
-        return list(entries_of(path))
+        return table_cells(path)[0] or []
     with _opened(path) as (_, schema):
         return list(schema.names)
 
@@ -73,6 +77,14 @@ def choose(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[str]
         if not any(fnmatchcase(name, pattern) for name in names):
             raise InvalidFeatures(f"{path} has no column {pattern!r}; it has {', '.join(names[:40])}")
     return list(dict.fromkeys(chosen))
+
+
+def in_order(path: Path, names: Sequence[str], first: Sequence[str]) -> list[str]:
+    """The columns of features in the order that the first file has; `first` is empty for that file. Raises `InvalidFeatures` for others."""
+    if first and sorted(names) != sorted(first):
+        one = next(iter(set(first) ^ set(names)), names[0])
+        raise InvalidFeatures(f"{path} and the first file differ in the columns of features, such as {one!r}")
+    return list(first or names)
 
 
 class _opened:

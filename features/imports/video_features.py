@@ -15,6 +15,8 @@ from longtake.features.imports.path_pattern import find_files
 from longtake.features.imports.safe_pickle import read_array, read_values
 
 FPS, TIMES = "_fps", "_timestamps_ms"
+STACKS = ("rgb", "flow")
+"""Kinds of I3D, whose times are those of the last frames of stacks: the end of each clip."""
 
 
 def find_video_features(source: Path, mapped: Mapped) -> Found:
@@ -64,12 +66,20 @@ def _fps(path: Path, name: str) -> float | None:
 
 
 def _seconds(path: Path, name: str, mapped: Mapped, num_clips: int) -> np.ndarray:
-    """A row for each frame has the times of frames, each as long as a frame. A row for each stack of frames has those of its frames, or follows
-    from the rate, where the lengths of stacks and steps are known."""
+    """A row for each frame has the times of frames, each as long as a frame. A row for each stack of frames has the time where it ends, those of
+    its frames, or follows from the rate, where the lengths of stacks and steps are known."""
     fps, times = _fps(path, name), path.with_name(f"{name}{TIMES}{path.suffix}")
     length, stride = mapped.clip_length, mapped.clip_stride
     if times.exists():
         values = read_array(times)
+        if path.stem.endswith(tuple(f"_{kind}" for kind in STACKS)) and values.shape == (num_clips,):
+            if not (fps and length):
+                raise InvalidFeatures(
+                    f"{path.name}: its times are those where stacks of frames end, its rate is {fps or 'unknown'}: say --clip-length "
+                    f"(stack_size)"
+                )
+            ends = values.astype(np.float64) / 1000
+            return mapped.spans(np.stack([ends - length / fps, ends], 1), num_clips, "seconds")
         if values.shape == (num_clips,) and fps and not length:
             starts = values.astype(np.float64) / 1000
             return mapped.spans(np.stack([starts, starts + 1 / fps], 1), num_clips, "seconds")

@@ -44,6 +44,14 @@ def test_tables_with_and_without_names(tmp_path):
     }
 
 
+def test_headers_that_pandas_gives_arrays_are_not_clips(tmp_path):
+    for text in ("0,1,2\n4,5,6\n7,8,9\n", ",0,1,2\n0,4,5,6\n1,7,8,9\n"):
+        (tmp_path / "a.csv").write_text(text)
+        np.testing.assert_array_equal(read(tmp_path / "a.csv")[""], [[4, 5, 6], [7, 8, 9]])
+    (tmp_path / "times.csv").write_text("0,1\n1,2\n")
+    assert read(tmp_path / "times.csv")[""].shape == (2, 2)
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -230,6 +230,16 @@ def test_tables_with_a_header_for_each_video(tmp_path):
     np.testing.assert_allclose(videos["a1"].start_seconds, [0, 0.25, 0.5])
 
 
+def test_tables_whose_columns_have_another_order(tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for video_id, rows in (("a1", "f0,f1\n1,2"), ("a2", "f1,f0\n2,1"), ("b1", "f1,f2\n2,1")):
+        (tree / f"{video_id}.csv").write_text(rows)
+    said = imported(tree, "--manifest", write_table(tmp_path / "mine.csv"), "--features", "f*", status=1)
+    assert "b1.csv and the first file differ in the columns of features" in said
+    holds(tree, dict.fromkeys(("a1", "a2"), np.array([[1, 2]], np.float32)))
+
+
 def test_a_table_needs_its_column_of_ids(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"name": ["a1"], "emb": [[1.0]]}), tmp_path / "t.parquet")

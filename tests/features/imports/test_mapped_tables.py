@@ -123,3 +123,24 @@ def test_one_video_in_two_splits(tmp_path):
     pq.write_table(table(IDS[1:]), tree / "test-0.parquet")
     said = imported(tree, "--ids", "name", "--features", "emb", status=1)
     assert "a2 is in" in said and "train-0.parquet" in said and "test-0.parquet" in said
+
+
+def test_ids_and_labels_of_a_csv_are_not_numbers(tmp_path):
+    source = tmp_path / "all.csv"
+    source.write_text("name,f0,f1,team\n007,1,2,01\n7,3,4,01\n1e1,5,6,1\n")
+    call = ("--ids", "name", "--features", "f*", "--labels", "group_team=team")
+    imported(source, *call)
+    expected = {"007": [[1, 2]], "7": [[3, 4]], "1e1": [[5, 6]]}
+    _, labels, _ = holds(source, {name: np.array(rows, np.float32) for name, rows in expected.items()})
+    assert labels.groups["team"] == ("01", "01", "1")
+
+
+def test_files_of_one_table_with_columns_in_another_order(tmp_path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "1.csv").write_text("name,f0,f1\na1,1,2\n")
+    (folder / "2.csv").write_text("name,f1,f0\na2,2,1\n")
+    (folder / "3.csv").write_text("name,f1,f2\nb1,2,1\n")
+    call = ("--ids", "name", "--features", "f*", "--manifest", write_table(tmp_path / "m.csv"))
+    assert "3.csv and the first file differ in the columns of features" in imported(folder, *call, status=1)
+    holds(folder, dict.fromkeys(("a1", "a2"), np.array([[1, 2]], np.float32)))

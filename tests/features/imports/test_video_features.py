@@ -52,6 +52,18 @@ def test_a_row_for_each_stack(tmp_path, has_times):
         assert "4 clips, but 67 frames make 7 clips of 16 frames every 8" in message
 
 
+def test_times_of_i3d_are_the_ends_of_its_stacks(tmp_path):
+    tree = tmp_path / "i3d"
+    write(tree, "a1", "rgb", 4)
+    np.save(tree / "a1_timestamps_ms.npy", np.arange(1, 5) * 1000 * 16 / FPS)
+    call = ("--manifest", write_table(tmp_path / "m.csv", ["a1"]))
+    assert "say --clip-length" in imported(tree, *call, layout="video_features", status=2)
+    imported(tree, *call, "--clip-length", 16, "--clip-stride", 16, layout="video_features")
+    videos, _, _ = holds(tree, {"a1": clips("a1", 4)})
+    np.testing.assert_allclose(videos["a1"].start_seconds, 16 * np.arange(4) / FPS)
+    np.testing.assert_allclose(videos["a1"].end_seconds, 16 * np.arange(1, 5) / FPS)
+
+
 def test_a_rate_that_cannot_be_read_is_not_unknown_times(tmp_path):
     tree = tmp_path / "s3d"
     for name in ("a1", "a2"):
