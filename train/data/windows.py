@@ -40,13 +40,15 @@ def clips_to_test(counts: np.ndarray, window: int, test_window: str) -> Clips:
 
 
 def places_in_test(count: int, window: int, test_window: str) -> np.ndarray:
-    """int `(count,)`: which of the clips that `clips_to_test` takes from a video of `count` clips stands for each of its clips; -1 where
-    none does."""
+    """int `(count,)`: which of the clips that `clips_to_test` takes from a video of `count` clips stands for each of its clips: the nearest one of
+    those that are spread; -1 where none does."""
     clips = np.arange(count)
     if test_window == WHOLE or count <= window:
         return clips
     if test_window == SPREAD:
-        return clips * window // count
+        (taken,), _ = clips_to_test(np.array([count]), window, SPREAD)
+        # Up to the middle between two of them, the earlier one is the nearest.
+        return np.searchsorted(taken[1:] + taken[:-1], 2 * clips, side="left")
     places = clips - (count - window) // 2
     return np.where((places >= 0) & (places < window), places, -1)
 

@@ -1,5 +1,7 @@
 """Windows and batches as numbers of clips and places of videos."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -47,9 +49,9 @@ def test_clips_of_a_test():
 
 @pytest.mark.parametrize("test_window", TEST_WINDOWS)
 def test_each_clip_has_the_place_that_shows_it(test_window):
-    for count in (*COUNTS.tolist(), 23):
-        clips, mask = clips_to_test(np.array([count]), 5, test_window)
-        places = places_in_test(count, 5, test_window)
+    for count, window in itertools.product((*COUNTS.tolist(), 23), (1, 4, 5, 7, 11)):
+        clips, mask = clips_to_test(np.array([count]), window, test_window)
+        places = places_in_test(count, window, test_window)
         assert len(places) == count and places.max() < mask.sum()
         for place, clip in enumerate(clips[0][mask[0]]):
             assert places[clip] == place
