@@ -2,7 +2,8 @@
 
 It runs the tests marked `gpu`, then measures each backbone (model ceiling, decode ceiling, what a run reaches, the share of it in which the GPU
 was busy, and a plain loop; see benchmarks/extraction.py) and a training step of some heads. What the time does not allow is named. Weights are
-random, videos SIMULATED. Without a GPU it says so and exits with 0; `--device cpu --small` runs the same code in a minute.
+random, videos SIMULATED. The exit status is 1 where tests
+failed or were stopped. Without a GPU it says so and exits with 0; `--device cpu --small` runs the same code in a minute.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ LAST_SECONDS = 45.0
 """No backbone is begun with less than this left."""
 SHARE_OF_TESTS = 0.5
 """Of the time, at most."""
+NO_TESTS = 5
+"""pytest's status where none is left to run."""
 
 
-def run_tests(seconds: float) -> Table:
+def run_tests(seconds: float) -> tuple[Table, bool]:
+    """What they took, and whether all of them passed."""
     call = [
         sys.executable,
         "-m",
@@ -55,14 +59,17 @@ def run_tests(seconds: float) -> Table:
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
+    passed = False
     try:
         done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
         said = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
-        if done.returncode not in (0, 5):
+        passed = done.returncode in (0, NO_TESTS)
+        if not passed:
             click.echo(done.stdout, err=True)
     except subprocess.TimeoutExpired:
         said = f"stopped after {seconds:.0f} s"
-    return Table("Tests marked `gpu`", (Row("pytest -m gpu", "s", (time.perf_counter() - began,), said.strip("= ")),))
+    row = Row("pytest -m gpu", "s", (time.perf_counter() - began,), said.strip("= "))
+    return Table("Tests marked `gpu`", (row,)), passed
 
 
 def measure_backbone(name: str, precision: str, folder: Path, device: str, small: bool) -> Table:
@@ -146,8 +153,10 @@ def main(device: str, small: bool, minutes: float, tests: bool, json_path: Path 
         click.echo(Result("Extraction", "", "", Machine.this(), (table,)).markdown())
         tell()  # what was measured is kept, also when this is stopped
 
+    passed = True
     if tests:
-        add(run_tests(60 * minutes * SHARE_OF_TESTS))
+        table, passed = run_tests(60 * minutes * SHARE_OF_TESTS)
+        add(table)
     add(measure_heads(("i3d-mlp",) if small else HEADS, there, small))
     with tempfile.TemporaryDirectory() as folder:
         for name, precision in wanted:
@@ -162,6 +171,7 @@ def main(device: str, small: bool, minutes: float, tests: bool, json_path: Path 
         tell()
     for note in notes:
         click.echo(note)
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

@@ -399,6 +399,14 @@ def test_runtimes(tmp_path):
     assert table["ratios"][0]["name"] == "efficientnet-lite0: OpenVINO, float32 / torch, float32"
 
 
+def test_gpu_with_tests_that_fail(tmp_path):
+    (tmp_path / "pytest.py").write_text("print('1 failed'); raise SystemExit(1)")
+    how = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True, "timeout": 600}
+    code = f"import sys, pathlib; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import gpu; gpu.ROOT = pathlib.Path({str(tmp_path)!r}); gpu.main()"
+    done = subprocess.run([sys.executable, "-c", code, "--device", "cpu", "--small"], cwd=tmp_path, **how)
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stderr
+
+
 def test_gpu_on_a_processor(tmp_path):
     """The same code as on a GPU, small; where there is none, the default says so and ends well."""
     import torch
