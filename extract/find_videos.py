@@ -75,9 +75,18 @@ def missing_line(missing: Sequence[MissingVideo], num_rows: int) -> str:
 
 
 def write_missing(path: Path, missing: Sequence[MissingVideo]) -> None:
-    """Write the CSV of `--missing`; without a missing video, it has its header only. Raises `OSError`."""
+    """Write the CSV of `--missing`; without a missing video, it has its header only. Raises `OSError`, and `ExtractError` for a file that is not such
+    a table, such as the manifest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = [field.name for field in fields(MissingVideo)]
+    head = ",".join(columns).encode()
+    if path.exists():
+        with require_regular(path).open("rb") as file:
+            start = file.read(len(head))
+        if start not in (head, b""):
+            raise ExtractError(
+                f"--missing {path}: there is a file that is no table of missing videos; choose another name"
+            )
     write_whole(path, csv_text(columns, ([one.video_id, one.path or "", one.reason] for one in missing)))
 
 

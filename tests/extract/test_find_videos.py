@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -138,6 +139,18 @@ def test_all_videos_may_be_required(tmp_path, numbers_backbone):
     # What has its features needs no file.
     (tmp_path / "videos" / "v1.mp4").unlink()
     assert "0 new, 2 were there, 0 failed\n" in extract(tmp_path, "--require-all").stdout
+
+
+def test_the_table_of_missing_videos_replaces_no_other_file(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8, 8])
+    manifest = tmp_path / "small.csv"
+    before = manifest.read_text()
+    done = extract(tmp_path, "--missing", str(manifest), status=2)
+    assert "small.csv: there is a file that is no table of missing videos" in done.output
+    shutil.rmtree(tmp_path / "videos")
+    (tmp_path / "videos").mkdir()
+    extract(tmp_path, "--missing", str(manifest), status=2)
+    assert manifest.read_text() == before
 
 
 def test_features_of_other_seconds_do_not_stay_for_a_missing_video(tmp_path, numbers_backbone):
