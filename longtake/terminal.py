@@ -25,7 +25,19 @@ from longtake.files import is_url
 from longtake.safe_text import printable_lines
 from longtake.threads import spin_less
 
-VERSIONS = ("torch", "torchvision", "numpy", "scipy", "h5py", "zarr", "av", "timm", "transformers", "open_clip_torch")
+VERSIONS = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "h5py",
+    "zarr",
+    "av",
+    "timm",
+    "transformers",
+    "open_clip_torch",
+    "openvino",
+)
 WRONG_CALL = 2
 INTERRUPTED = 130
 

@@ -6,6 +6,7 @@ they round at other places and differ by up to a percent: there the recipe names
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,8 @@ FLOAT32_BOUND = 1e-5
 """Most relative difference (L2) of a clip's features from torch's float32, for float32 by OpenVINO. Measured: 3e-7 to 2e-6."""
 BFLOAT16_BOUND = 0.03
 """The same for bfloat16 by OpenVINO. Measured: 0.003 to 0.01. A larger one is a fault, not rounding."""
+OLDEST = (2026, 2)
+"""Release of OpenVINO, as setup.cfg has it."""
 _LABEL = "bfloat16 by OpenVINO "
 
 
@@ -38,7 +41,7 @@ def import_openvino() -> ModuleType:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         import openvino
-    except ImportError as error:
+    except Exception as error:  # a broken package raises whatever its parts do
         raise ExtractError(
             f"--runtime openvino needs the package openvino ({error}): python -m pip install 'longtake[openvino]'"
         ) from error
@@ -49,7 +52,10 @@ def import_openvino() -> ModuleType:
 
 
 def import_fault() -> str:
-    """Why an installed package cannot be imported, such as a missing library of the system; empty if it can."""
+    """Why an installed package cannot be used, such as a missing library of the system; empty if it can."""
+    found = openvino_version() or ""
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < OLDEST:
+        return f"version {found} is older than {OLDEST[0]}.{OLDEST[1]}"
     try:
         import_openvino()
     except ExtractError as error:

@@ -230,7 +230,7 @@ def choose_runtime(options: RunOptions, spec: BackboneSpec, precision: str) -> s
     elif openvino_version() is None:
         reason = "the package openvino is not installed: python -m pip install 'longtake[openvino]'"
     elif fault := import_fault():
-        reason = f"the package openvino is installed and broken ({fault})"
+        reason = f"the package openvino is installed and cannot be used ({fault})"
         if options.runtime == AUTO:
             warnings.warn(f"{reason}; torch runs {spec.name}", LongtakeWarning, stacklevel=2)
     elif precision == "bfloat16" and not has_bfloat16():

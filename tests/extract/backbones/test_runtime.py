@@ -26,10 +26,21 @@ def test_the_recipe_names_openvino_where_its_numbers_differ(monkeypatch, precisi
 
 
 def test_without_the_package(monkeypatch):
+    monkeypatch.setattr(runtime, "openvino_version", lambda: "2026.4.1")
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert "openvino" in runtime.import_fault()
     with pytest.raises(ExtractError, match=r"pip install 'longtake\[openvino\]'"):
         runtime.import_openvino()
+
+
+def test_a_package_that_is_too_old_or_broken_in_any_way(monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime, "openvino_version", lambda: "2022.3.0")
+    assert runtime.import_fault() == "version 2022.3.0 is older than 2026.2"
+    monkeypatch.setattr(runtime, "openvino_version", lambda: "2026.4.1")
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "openvino.py").write_text("raise AttributeError('numpy has no attribute bool')")
+    assert runtime.import_fault() == "numpy has no attribute bool"
 
 
 def test_importing_sends_no_reports():

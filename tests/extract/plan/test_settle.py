@@ -104,7 +104,9 @@ def test_a_broken_package_is_said_and_torch_is_taken(monkeypatch):
     monkeypatch.setattr(settle, "openvino_version", lambda: "2026.4.1")
     monkeypatch.setattr(settle, "choose_device", lambda name: "cpu")
     monkeypatch.setattr(settle, "import_fault", lambda: "libtbb.so.12: no such file")
-    with pytest.warns(LongtakeWarning, match=r"installed and broken \(libtbb.so.12: no such file\); torch runs i3d"):
+    with pytest.warns(
+        LongtakeWarning, match=r"installed and cannot be used \(libtbb.so.12: no such file\); torch runs i3d"
+    ):
         assert settle.choose_runtime(RunOptions(), get_spec("i3d"), "float32") == "torch"
     with pytest.raises(ExtractError, match="--runtime openvino cannot be used: .*libtbb"):
         settle.choose_runtime(RunOptions(runtime="openvino"), get_spec("i3d"), "float32")
