@@ -387,7 +387,9 @@ def predict(
         raise click.UsageError("--compare goes with --html: it puts another video on the page")
     if videos and (how["only"] or keep):
         raise click.UsageError(f"--{'keep' if keep else 'only'} goes with --features: it is for videos of a store")
-    if how["overlay"] and len(videos) == 1 and how["overlay"].suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v"):
+    # A folder or a pattern may name several videos, whose overlays go to a folder.
+    to_file = how["overlay"] and len(videos) == 1 and videos[0].is_file() and not how["overlay"].is_dir()
+    if to_file and how["overlay"].suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v"):
         raise click.UsageError(f"--overlay writes a video, such as scored.mp4, got {how['overlay']}")
     from longtake.train.runs import predict as predicting
     from longtake.train.runs.show_predictions import format_predictions, write_scores

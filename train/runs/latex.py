@@ -35,6 +35,8 @@ WIDE = 4
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    # At the beginning of a row, these would be options of the line before.
+    "[": "{[}", "]": "{]}", "*": "{*}",
 }  # fmt: skip
 
 

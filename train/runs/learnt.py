@@ -7,7 +7,7 @@ from pathlib import Path
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.protocol.splits import training_rows
-from longtake.train.runs.tables import PREDICTIONS, read_predictions
+from longtake.train.runs.tables import PREDICTIONS, read_predictions, tested_as
 
 
 class Training:
@@ -21,9 +21,8 @@ class Training:
         """Ids of the videos that a head learnt from, as far as the store tells, whose videos are `data`."""
         if dataset not in config.dataset.split("+"):
             return set()
-        # Unified runs name the dataset before the category; one model may serve all categories.
-        names = (category, f"{dataset} {category}".strip())
-        tested = [row for row in self._tested if row.score == score and (row.category in names or not category)]
+        of_head = [row for row in self._tested if tested_as(row.category, category, dataset, config.dataset)]
+        tested = [row for row in of_head if row.score == score]
         own = {row.video_id for row in tested if row.fold == ("" if config.fold is None else str(config.fold))}
         if score not in data.scores:
             return set()

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from longtake.errors import LongtakeError
 from longtake.features.store import open_store
 from longtake.train.errors import DataError
 from longtake.train.extras import from_extract
 from longtake.train.runs.evaluate import checkpoints
 from longtake.train.runs.predict_files import find_files, predict_files
 from longtake.train.runs.predict_store import predict_run
-from longtake.train.runs.prediction import Prediction, Predictions
+from longtake.train.runs.prediction import Failure, Prediction, Predictions
 from longtake.train.runs.routine import write_page
 
 
@@ -51,7 +52,7 @@ def predict(
         checkpoints(Path(run))
         named = [video] if isinstance(video, (str, Path)) else video
         files = find_files([Path(one) for one in named])
-        other = None if compare is None else find_files([Path(compare)])[0]
+        other = None if compare is None else _one_of(Path(compare))
         overlays, pages = _outputs(overlay, files, ".mp4"), _outputs(html, files, ".html")
         wanted = list(dict.fromkeys([*files, *([other] if other else [])]))
         scored, failures = predict_files(
@@ -60,11 +61,16 @@ def predict(
         if other is not None and other not in scored:
             raise DataError(next(f"{other} {one.message}" for one in failures if one.video == str(other)))
         for file in [file for file in files if file in scored]:
-            if overlays:
-                draw(file, overlays[file], scored[file])
-            if pages:
-                both = [file] if other is None else [file, other]
-                write_page(pages[file], Path(run), {one: scored[one] for one in both})
+            try:
+                if overlays:
+                    draw(file, overlays[file], scored[file])
+                if pages:
+                    both = [file] if other is None else [file, other]
+                    write_page(pages[file], Path(run), {one: scored[one] for one in both})
+            except LongtakeError as error:
+                if len(files) == 1:
+                    raise
+                failures.append(Failure(str(file), f"has a score, but not all of its files: {error}"))
         found = Predictions(one for file in files for one in scored.get(file, ()))
         found.failures = tuple(failures)
         return found
@@ -72,6 +78,13 @@ def predict(
         raise DataError("name what to score with either features= or video=")
     with open_store(features) as store:
         return Predictions(predict_run(Path(run), store, only, category, **how))
+
+
+def _one_of(compare: Path) -> Path:
+    found = find_files([compare])
+    if len(found) > 1:
+        raise DataError(f"a page compares with one video, and {compare} names {len(found)}")
+    return found[0]
 
 
 def _outputs(out: Path | str | None, files: Sequence[Path], ending: str) -> dict[Path, Path]:
@@ -92,6 +105,8 @@ def _outputs(out: Path | str | None, files: Sequence[Path], ending: str) -> dict
         raise DataError(
             f"{len(files)} videos need a folder to write to, and {out} is none: {error.strerror}"
         ) from error
+    if ending == ".mp4" and any(file.parent.resolve() == out.resolve() for file in files):
+        raise DataError(f"overlays would be among the videos of {out}, and in the place of some: name another folder")
     paths = {file: out / f"{file.stem}{ending}" for file in files}
     if len(set(paths.values())) < len(paths):
         paths = {file: out / f"{number}-{file.stem}{ending}" for number, file in enumerate(files, 1)}

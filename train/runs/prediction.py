@@ -85,7 +85,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video file without a score."""
+    """A video file without a score, or without the overlay or page that was asked for."""
 
     video: str
     message: str
@@ -95,7 +95,7 @@ class Predictions(list[Prediction]):
     """Predictions in their order, with a table for notebooks."""
 
     failures: tuple[Failure, ...] = ()
-    """Video files that could not be scored."""
+    """Video files that could not be scored or shown."""
 
     def _columns(self) -> dict[str, list[object]]:
         names = ("video_id", "category", "score", "predicted", "deviation", "num_heads", "random_weights")

@@ -18,7 +18,7 @@ from longtake.train.pages.facts import Interval, KnownRoutine, Picture, Routine,
 from longtake.train.pages.routine import routine_page
 from longtake.train.runs.prediction import Prediction
 from longtake.train.runs.records import CONFIG, read_config
-from longtake.train.runs.tables import PREDICTIONS, by_video, read_predictions
+from longtake.train.runs.tables import PREDICTIONS, by_video, read_predictions, tested_as
 
 MOST_INSIDE = 24_000_000
 """Bytes of a video that is kept inside its page; a larger one is in a folder next to it."""
@@ -72,11 +72,14 @@ def _pictures(video: Path, predictions: Sequence[Prediction]) -> list[Picture]:
     return [Picture(*pair) for pair in zip(clips, make(video.parent, video.stem, video.name, middles, PICTURE_LINES))]
 
 
-def routine_of(name: str, predictions: Sequence[Prediction], run_folder: Path, **media: object) -> Routine:
-    """What the page says of a video; `media` are the video and pictures of a `Routine`."""
+def routine_of(
+    name: str, predictions: Sequence[Prediction], run_folder: Path, dataset: str = "", **media: object
+) -> Routine:
+    """What the page says of a video of `dataset`, the first one of the run if none is given; `media` are the video and pictures of a `Routine`."""
     line = predictions[0].timeline
     config = read_config(run_folder) if (run_folder / CONFIG).exists() else None
-    known = known_routines(run_folder, config.dataset.partition("+")[0] if config else "")
+    trained_on = config.dataset if config else ""
+    known = known_routines(run_folder, dataset or trained_on.partition("+")[0], trained_on)
     made_of = {"Run": printable(str(run_folder)), "Heads": str(predictions[0].num_heads)}
     if config is not None:
         made_of |= {
@@ -95,15 +98,13 @@ def routine_of(name: str, predictions: Sequence[Prediction], run_folder: Path, *
     )
 
 
-def known_routines(run_folder: Path, dataset: str) -> Callable[[str, str], list[KnownRoutine]]:
-    """(category, score) -> the videos of the run that judges scored and that tested its heads; none for a run without predictions."""
+def known_routines(run_folder: Path, dataset: str, trained_on: str) -> Callable[[str, str], list[KnownRoutine]]:
+    """(category, score) -> the videos of `dataset` in the run that judges scored and that tested its heads; none for a run without predictions."""
     rows = list(read_predictions(run_folder)) if (run_folder / PREDICTIONS).exists() else []
     found = by_video(rows, lambda row: (row.category, row.score))
 
     def of(category: str, score: str) -> list[KnownRoutine]:
-        # Heads without a category score all of them; unified runs name the dataset before it.
-        names = (category, f"{dataset} {category}".strip())
-        keys = [key for key in found if key[1] == score and (key[0] in names or not category)]
+        keys = [key for key in found if key[1] == score and tested_as(key[0], category, dataset, trained_on)]
         return [KnownRoutine(video, *pair) for key in keys for video, pair in found[key].items()]
 
     return of

@@ -101,6 +101,12 @@ def by_video(rows: Iterable[Predicted], group: Callable[[Predicted], K]) -> dict
     }
 
 
+def tested_as(named: str, category: str, dataset: str, trained_on: str) -> bool:
+    """Whether the category `named` in predictions.csv is that of a head, for videos of `dataset`; `trained_on` are the run's datasets, joined by `+`.
+    Unified runs name the dataset before the category. One model of other runs may serve all categories."""
+    return named in (category, f"{dataset} {category}".strip()) or (not category and "+" not in trained_on)
+
+
 def format_table(rows: Sequence[Row], form: str = "simple", with_intervals: bool = True) -> str:
     """The table that `train heads` prints, in a format of tabulate; columns without a number are left out. On a terminal it fits."""
     columns = _columns(rows, form, with_intervals)

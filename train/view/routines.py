@@ -66,4 +66,6 @@ class Routines:
         assert folder is not None
         video_id = list(dict.fromkeys(one.video_id for one in kept.predictions))[video]
         predictions = [one for one in kept.predictions if one.video_id == video_id]
-        return routine_page(video_id, [routine_of(video_id, predictions, folder, video=address)], links=links)
+        return routine_page(
+            video_id, [routine_of(video_id, predictions, folder, kept.dataset, video=address)], links=links
+        )

@@ -70,6 +70,7 @@ HOSTILE = "\\input{/etc/passwd} $x_1^2$ 100% & #1 ~ {<b>} [é]"
 def test_names_are_text():
     assert escaped("a_b & 5% \\input{x}") == r"a\_b \& 5\% \textbackslash{}input\{x\}"
     assert "\n" not in escaped("a\nb")
+    assert escaped("[ab*]") == "{[}ab{*}{]}", "no option of the line before"
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX is installed")

@@ -96,6 +96,18 @@ def test_a_folder_of_videos(lab, tmp_path):
     assert (tmp_path / "overlays" / "two.mp4").read_text() == "two.mp4 1"
     (tmp_path / "file").touch()
     assert "need a folder to write to" in invoke(main, *call, "--html", tmp_path / "file", status=2).output
+    refused = invoke(main, *call, "--overlay", lab, status=2).output
+    assert "overlays would be among the videos" in refused and (lab / "one.mp4").read_bytes() == b"video"
+
+
+def test_a_page_that_cannot_be_written_loses_no_score(lab, tmp_path):
+    (tmp_path / "pages" / "one.html").mkdir(parents=True)
+    call = ("predict", "--run", lab / "run", "--video", lab / "*o*.mp4", "--html", tmp_path / "pages")
+    done = invoke(main, *call, "--csv", tmp_path / "s.csv", status=1)
+    assert f"failed: {lab / 'one.mp4'} has a score" in done.output and "one: A total" in done.output
+    assert (tmp_path / "pages" / "two.html").is_file() and len((tmp_path / "s.csv").read_text().splitlines()) == 3
+    call = (*call[:4], lab / "one.mp4", "--html", tmp_path / "pages")
+    assert "cannot write the page" in invoke(main, *call, status=2).output, "of one video, there is nothing else"
 
 
 def test_one_video_and_another_to_compare(lab, tmp_path):
@@ -107,6 +119,8 @@ def test_one_video_and_another_to_compare(lab, tmp_path):
     assert (
         "bad.mp4 gives no features" in invoke(main, *call, "--html", out, "--compare", lab / "bad.mp4", status=2).output
     )
+    several = invoke(main, *call, "--html", out, "--compare", lab / "*o*.mp4", status=2).output
+    assert "compares with one video" in several and "names 2" in several
     assert "--compare goes with --html" in invoke(main, *call, "--compare", lab / "two.mp4", status=2).output
 
 

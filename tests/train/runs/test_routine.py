@@ -61,6 +61,23 @@ def test_facts(run):
     assert abstained.scores[0].known == []
 
 
+def test_known_routines_are_of_the_dataset_of_the_video(run):
+    rows = [
+        "G A,total,0,,0,4,5",
+        "H A,total,0,,0,40,50",
+        "G,plain,0,,0,1,1",
+        "H,plain,0,,0,10,11",
+        "H Free A,total,0,,0,90,90",
+    ]
+    lines = [f"{chr(97 + number)},{row}" for number, row in enumerate(rows)]
+    head = "video_id,category,score,seed,fold,control,true,predicted"
+    (run / "predictions.csv").write_text("\n".join([head, *lines]) + "\n")
+    of = routine.known_routines(run, "H", "G+H")
+    assert [one.judges for one in of("A", "total")] == [40]
+    assert [one.judges for one in of("", "plain")] == [10], "scores of other datasets are on other scales"
+    assert len(routine.known_routines(run, "G", "G")("", "plain")) == 2, "one head for all categories"
+
+
 def test_unknown_times(run):
     line = Timeline((NAN,) * 3, (NAN,) * 3, LINE.shares, LINE.by_grade, ())
     made = routine.routine_of("v", [prediction(line=line)], run)
