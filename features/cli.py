@@ -122,14 +122,15 @@ def list_videos(stores: tuple[Path | str, ...], backbone: str | None, where: tup
     from longtake.features.tools.inspect import list_videos
     from longtake.features.tools.where import chosen
 
-    rows = []
+    found = []
     for store in stores:
         with _open(store) as opened:
             names = [backbone] if backbone else [stream.name for stream in opened.streams]
-            found = [
+            found += [
                 {"store": str(store), "stream": name, **row} for name in names for row in list_videos(opened, name)
             ]
-            rows += chosen(found, where)
+    # All together: a group or score may be in some of the stores.
+    rows = chosen(found, where)
     if as_json:
         print_json(rows)
         return

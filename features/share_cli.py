@@ -20,20 +20,23 @@ from_option = partial(click.option, "--from", "remote", metavar="REMOTE")
 NAMED = NamedStore()
 
 
-def _remote(given: str | None) -> str:
+def _remote(given: str | None, how: str = "with --from REMOTE") -> str:
+    from longtake.features.remote import without_password
     from longtake.features.remotes.library import REMOTE_VARIABLE, configured_remote, is_offline
 
     found = given or configured_remote()
     if not found:
-        raise FeaturesError(f"name the remote with --from REMOTE, a folder or a URL, or set {REMOTE_VARIABLE}")
+        raise FeaturesError(f"name the remote {how}, a folder or a URL, or set {REMOTE_VARIABLE}")
     if is_offline() and "://" in found:
-        raise FeaturesError(f"LONGTAKE_OFFLINE forbids to read {found}; what was pulled opens by its name")
+        raise FeaturesError(
+            f"LONGTAKE_OFFLINE forbids to ask {without_password(found)}; what was pulled opens by its name"
+        )
     return found
 
 
 @click.command("push")
 @click.argument("store", type=NAMED)
-@click.argument("remote")
+@click.argument("remote", required=False)
 @click.option("--name", help="Name on the remote: small letters, digits, - and _.  [default: the dataset of the store]")
 @click.option("--note", default="", help="A line for `features log`, such as what was corrected.")
 @click.option(
@@ -42,27 +45,30 @@ def _remote(given: str | None) -> str:
     help="Where a licence forbids passing on: who permitted it, when, for what. It is recorded.",
 )
 @json_option
-def push(store: Path | str, remote: str, name: str | None, note: str, permission: str, as_json: bool) -> None:
+def push(store: Path | str, remote: str | None, name: str | None, note: str, permission: str, as_json: bool) -> None:
     """Push STORE to REMOTE as its next version. Only videos and labels that REMOTE does not have yet are sent.
 
-    REMOTE is a folder, or a URL: s3://BUCKET/PATH, hf://datasets/OWNER/NAME and others that fsspec knows. Versions never change. A licence that
+    REMOTE is a folder, or a URL: s3://BUCKET/PATH, hf://datasets/OWNER/NAME and others that fsspec knows; $LONGTAKE_REMOTE by default. Versions never change. A licence that
     forbids passing on refuses the push.
 
     Example: features push features/rg.h5 s3://lab/stores
     """
+    from longtake.features.remotes.place import open_place
     from longtake.features.tools.share import share
     from longtake.features.tools.summary import size
 
-    done, unknown = share(store, remote, name=name, note=note, permission=permission)
+    where = _remote(remote, "after STORE")
+    done, unknown = share(store, where, name=name, note=note, permission=permission)
     version = done.version
     lines = [f"{what}: its licence is unknown; you answer for passing it on" for what in unknown]
     lines += [f"passed on with permission ({version.permission}), against {clause}" for clause in version.clauses]
+    shown = open_place(where).url
     if done.is_new:
         lines.append(
-            f"{version.full_name} at {remote}: {version.changes.line}; sent {done.num_files} files{size(done.num_bytes)}"
+            f"{version.full_name} at {shown}: {version.changes.line}; sent {done.num_files} files{size(done.num_bytes)}"
         )
     else:
-        lines.append(f"{version.full_name} at {remote} holds this already; nothing was pushed")
+        lines.append(f"{version.full_name} at {shown} holds this already; nothing was pushed")
     show(as_json, asdict(done), lines)
 
 

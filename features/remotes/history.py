@@ -7,6 +7,7 @@ store for readers that cannot list files. It may be old after a kill: a reader g
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -108,6 +109,13 @@ def _numbers_of(place: Place, name: str) -> list[int]:
     while last < MOST_NUMBER and read_version(place, name, last + 1) is not None:
         last += 1
     return list(range(1, last + 1))
+
+
+def last_number(place: Place, name: str) -> int:
+    """The highest number that a version ever had, 0 without any: of one that was taken back, the pages or the place in the index are left."""
+    files = (re.match(r"([0-9]{6})[./]", path) for path in place.walk(f"stores/{name}") or ())
+    known = _old_index(place).get(name)
+    return max([known.number if known else 0, *(int(found[1]) for found in files if found)])
 
 
 def _newest_first(place: Place, name: str) -> Iterator[Version]:

@@ -102,7 +102,7 @@ def find_held(wanted: StoreName, remote: str = "") -> Held | None:
 
 def require_free(version: Version, remote: str) -> None:
     """Raise `FeaturesError` if another store was pulled under this name and version."""
-    before = read_record(store_path(version))
+    before = read_record(store_path(version)) if store_path(version).exists() else None
     if before is not None and before.version.content_id != version.content_id:
         raise FeaturesError(
             f"{store_path(version)} is {version.full_name} of {before.remote}, with other content than that of {remote}: give --out FILE, or "

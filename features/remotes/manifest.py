@@ -111,7 +111,15 @@ def read_rows(place: Place, stream: StreamRef) -> list[VideoRow]:
     return rows_from(read_text(place, stream.rows), f"{place.url}/{text_path(stream.rows.sha256)}")
 
 
-def read_prompt_set(place: Place, text: TextRef) -> TextFeatures:
+def read_prompt_sets(place: Place, texts: Sequence[TextRef]) -> list[TextFeatures]:
+    """Raises `NotAStore` for one that is damaged, or in the manifest twice."""
+    found = [_read_prompt_set(place, text) for text in texts]
+    if len({text.full_name for text in found}) < len(found):
+        raise NotAStore(f"{place.url}: a prompt set is in the manifest twice")
+    return found
+
+
+def _read_prompt_set(place: Place, text: TextRef) -> TextFeatures:
     where = f"{place.url}/{text_path(text.features.sha256)}"
     data = read_text(place, text.features)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from longtake.errors import LongtakeWarning
 from longtake.features.errors import FeaturesError, NotAStore
-from longtake.features.remote import failures, open_filesystem, plain_errors
+from longtake.features.remote import failures, open_filesystem, plain_errors, without_password
 
 CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 """Protocols whose servers can write a file only if there is none of its name."""
@@ -18,9 +18,14 @@ PROBE, PROBE_CONTENT = "longtake-remote.json", b'{"format": "longtake-remote", "
 
 class ObjectPlace:
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self._base = url.rstrip("/")
+        self.url = without_password(self._base)
+        """As messages show it."""
 
     def _at(self, path: str) -> str:
+        return f"{self._base}/{path}"
+
+    def _shown(self, path: str) -> str:
         return f"{self.url}/{path}"
 
     @property
@@ -50,24 +55,24 @@ class ObjectPlace:
             )
 
     def read(self, path: str, limit: int) -> bytes | None:
-        with plain_errors(self._at(path)):
+        with plain_errors(self._shown(path)):
             filesystem, inside = open_filesystem(self._at(path))
             try:
                 data: bytes = filesystem.cat_file(inside, start=0, end=limit + 1)
             except FileNotFoundError:
                 return None
         if len(data) > limit:
-            raise NotAStore(f"{self._at(path)} has more than {limit} bytes")
+            raise NotAStore(f"{self._shown(path)} has more than {limit} bytes")
         return data
 
     def read_range(self, path: str, begin: int, end: int) -> bytes:
-        with plain_errors(self._at(path)):
+        with plain_errors(self._shown(path)):
             filesystem, inside = open_filesystem(self._at(path))
             data: bytes = filesystem.cat_file(inside, start=begin, end=end)
             return data[: end - begin]
 
     def size(self, path: str) -> int | None:
-        with plain_errors(self._at(path)):
+        with plain_errors(self._shown(path)):
             filesystem, inside = open_filesystem(self._at(path))
             filesystem.invalidate_cache()
             try:
@@ -77,7 +82,7 @@ class ObjectPlace:
                 return None
 
     def walk(self, folder: str) -> list[str] | None:
-        with plain_errors(self._at(folder)):
+        with plain_errors(self._shown(folder)):
             filesystem, inside = open_filesystem(self._at(folder))
             filesystem.invalidate_cache()
             try:
@@ -88,7 +93,7 @@ class ObjectPlace:
             return [path[len(root) :] for path in found if path.startswith(root)]
 
     def put(self, path: str, data: bytes) -> None:
-        with plain_errors(self._at(path), "write"):
+        with plain_errors(self._shown(path), "write"):
             filesystem, inside = open_filesystem(self._at(path))
             self._make_parent(filesystem, inside)
             filesystem.pipe_file(inside, data)
@@ -101,7 +106,7 @@ class ObjectPlace:
 
     def _write_new(self, path: str, data: bytes) -> bool:
         """False if a file is there."""
-        with plain_errors(self._at(path), "write"):
+        with plain_errors(self._shown(path), "write"):
             filesystem, inside = open_filesystem(self._at(path))
             self._make_parent(filesystem, inside)
             try:

@@ -26,7 +26,7 @@ from longtake.features.remotes.manifest import (
     StreamRef,
     read_labels,
     read_manifest,
-    read_prompt_set,
+    read_prompt_sets,
     read_rows,
 )
 from longtake.features.remotes.pieces import hash_of, video_bytes, video_clips, video_num_bytes
@@ -66,16 +66,17 @@ def pull(
     chosen = _chosen(manifest, backbones, version)
     target = out or (_part_path(version, backbones, only) if only else store_path(version))
     check_store_name(target)
-    if out is not None:
-        require_new(out)
     in_library = out is None and not only
-    if in_library:
-        require_free(version, remote)
     target.parent.mkdir(parents=True, exist_ok=True)
 
     from filelock import FileLock  # a lazy import keeps `--help` fast
 
     with FileLock(target.with_name(f".{target.name}.lock")):
+        # Under the lock, because another pull may have written it meanwhile.
+        if out is not None:
+            require_new(out)
+        if in_library:
+            require_free(version, remote)
         before = _streams_at(target, version if in_library else None)
         if chosen.keys() <= before and (before or out is None and target.exists() and read_record(target) is not None):
             return Pulled(version, target, False, _num_videos(target), 0)
@@ -170,7 +171,7 @@ class _Job:
                 ])
                 for name, rows in self.rows.items()
             ]  # fmt: skip
-            texts = [read_prompt_set(self._place, text) for text in self._manifest.texts]
+            texts = read_prompt_sets(self._place, self._manifest.texts)
             write_store(
                 target, dataset=self._manifest.dataset, card=self._manifest.card, labels=self.labels, streams=plans, texts=texts,
                 storage=self._manifest.storage if self._manifest.storage.compression == "default" else None,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from longtake.errors import LongtakeError
 from longtake.features.errors import FeaturesError, NotAStore
-from longtake.features.remotes.history import latest, publish, update_index
+from longtake.features.remotes.history import last_number, latest, publish, update_index
 from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_rows
 from longtake.features.remotes.packs import Nowhere, PackWriter
 from longtake.features.remotes.pieces import Piece, pack_path, video_bytes, video_num_bytes
@@ -77,10 +77,11 @@ def push(store: Store, remote: str, *, name: str, terms: Terms, note: str = "") 
     def make(newest: Version | None) -> Version | None:
         if newest is not None and newest.content_id == content_id and newest.permission == terms.permission:
             return None
-        now = datetime.now(UTC)
+        now, last = datetime.now(UTC), max(last_number(place, name), newest.number if newest else 0)
+        _require_number(name, last + 1)
         old = base if newest == before else _Base.of(place, newest)
         made = Version(
-            name=name, number=_next_number(name, newest), label=_label(now, newest), created_utc=now.isoformat(timespec="seconds"),
+            name=name, number=last + 1, label=_label(now, newest, last), created_utc=now.isoformat(timespec="seconds"),
             dataset=store.dataset, manifest=manifest_ref, content_id=content_id, num_bytes=sum(fact.num_bytes for fact in facts),
             num_labels=len(store.labels), streams=facts, texts=tuple(text.full_name for text in store.texts),
             licence=terms.licence, weights_licences=dict(terms.weights_licences or {}), clauses=terms.clauses,
@@ -109,20 +110,19 @@ def finish(remote: str, documents: Mapping[str, bytes], version: Version) -> Non
     update_index(place)
 
 
-def _next_number(name: str, newest: Version | None) -> int:
-    number = newest.number + 1 if newest else 1
+def _require_number(name: str, number: int) -> None:
     if number > MOST_NUMBER:
         raise FeaturesError(f"{name} has {MOST_NUMBER} versions, which is the limit: push under another --name")
-    return number
 
 
-def _label(now: datetime, newest: Version | None) -> str:
-    """The day, and the count of versions of that day. A clock that is behind does not go back before the newest version."""
-    day = now.date().isoformat()
-    if newest is None or newest.label[:10] < day:
-        return day
-    last_day, _, count = newest.label.partition(".")
-    return f"{last_day}.{int(count or 1) + 1}"
+def _label(now: datetime, newest: Version | None, last: int) -> str:
+    """The day, and the count of versions of that day. A clock that is behind does not go back before the newest version. Versions up to the
+    number `last` that were taken back count as if they were of that day, so no label is given twice."""
+    day, gone = now.date().isoformat(), last - (newest.number if newest else 0)
+    if newest is not None and newest.label[:10] >= day:
+        day, _, count = newest.label.partition(".")
+        gone += int(count or 1)
+    return f"{day}.{gone + 1}" if gone else day
 
 
 def _send(store: Store, writer: PackWriter) -> tuple[Manifest, Rows]:

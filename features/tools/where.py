@@ -9,8 +9,10 @@ from typing import Any
 from longtake.errors import there_are
 from longtake.features.errors import FeaturesError
 
-SHORT = {"stage": "error_stage", "type": "error_type", "reason": "error_type"}
-"""Names that other commands give to columns of a record."""
+SHORT = {
+    "stage": "error_stage", "type": "error_type", "reason": "error_type", "video": "video_id", "seconds": "duration_seconds",
+}  # fmt: skip
+"""Names that commands give to columns of a record."""
 
 
 def chosen(rows: Sequence[Mapping[str, Any]], conditions: Iterable[str]) -> list[Mapping[str, Any]]:

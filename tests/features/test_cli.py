@@ -85,6 +85,11 @@ def test_ls_of_several_stores_and_streams(store, tmp_path):
     assert head.startswith("store\tstream\tvideo\t") and len(lines) == 4
     assert lines[0].startswith(f"{store}\tfake@") and lines[3].startswith(f"{other}\tfake@")
     assert {row["store"] for row in json.loads(run("ls", store, other, "--json"))} == {str(store), str(other)}
+    # A score that one of the stores lacks.
+    own = Labels(("x0",), ("train",), ("A",), ("own",), np.array([[7.5]]))
+    third = tmp_path / "three.h5"
+    write_store(third, dataset="d", card=None, labels=own, streams=[plan(header(), [video("x0", 2)])])
+    assert len(run("ls", store, third, "--where", "own=7.5").splitlines()) == 2
 
 
 def test_verify(store):

@@ -27,6 +27,7 @@ def test_push_versions_pull_log_diff(tmp_path, monkeypatch):
     assert "holds this already; nothing was pushed" in run("push", store, remote)
     run("push", store_of(tmp_path / "b.h5", "abc"), remote)
     monkeypatch.setenv("LONGTAKE_REMOTE", str(remote))
+    assert "holds this already" in run("push", tmp_path / "b.h5")
     assert len(run("versions", "d").splitlines()) == 2 and "2 versions" in run("versions")
     assert [facts["number"] for facts in json.loads(run("versions", "d", "--json"))] == [1, 2]
     said = run("pull", "d@1")
@@ -58,7 +59,7 @@ def test_a_licence_refuses_and_a_permission_is_shown(tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (("pull", "rg"), "set LONGTAKE_REMOTE"), (("pull", "RG", "--from", "x"), "not the name of a store"),
     (("versions", "rg", "--from", "empty"), "no store 'rg'"), (("push", "a.h5", "https://example.org/x"), "read only"),
-    (("info", "rg"), "rg was not pulled"), (("push", "a.h5", ""), "name a remote"),
+    (("info", "rg"), "rg was not pulled"), (("push", "a.h5"), "name the remote after STORE"),
 ])  # fmt: skip
 def test_mistakes(tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)

@@ -41,6 +41,7 @@ def test_versions_are_found_by_date_and_number(library):
 def test_a_record_without_a_store_and_a_store_without_a_record(library):
     record(VERSION, "s3://lab")
     assert held("rg") == []
+    require_free(replace(VERSION, content_id="b" * 64), "s3://other")  # a pull that failed takes no name
     put(VERSION)
     path = store_path(VERSION)
     path.with_name("other.h5").write_bytes(b"")

@@ -4,7 +4,7 @@ import pytest
 
 from longtake.features.content import Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
-from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_prompt_set, read_text
+from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_prompt_sets, read_text
 from longtake.features.remotes.packs import PackWriter
 from longtake.features.remotes.pieces import Ref
 from longtake.features.remotes.place import open_place
@@ -32,9 +32,11 @@ def test_prompt_sets_and_their_sizes(tmp_path):
     place, text = open_place(tmp_path), text_features()
     ref = PackWriter(place, {}).text(text.features.tobytes())
     made = TextRef(text.name, text.header.to_json(), text.texts, text.groups, ref)
-    assert read_prompt_set(place, made).equals(text)
+    assert read_prompt_sets(place, [made])[0].equals(text)
     with pytest.raises(NotAStore, match="3 texts of 2 values, but 16 bytes"):
-        read_prompt_set(place, TextRef(text.name, text.header.to_json(), (*text.texts, "c"), ("g",) * 3, ref))
+        read_prompt_sets(place, [TextRef(text.name, text.header.to_json(), (*text.texts, "c"), ("g",) * 3, ref)])
+    with pytest.raises(NotAStore, match="twice"):
+        read_prompt_sets(place, [made, made])
     for name, texts in (("a/b", ("x",)), ("", ("x",)), ("a", ("x\0",))):
         with pytest.raises(InvalidFeatures):
             TextRef(name, "{}", texts, texts, ref)

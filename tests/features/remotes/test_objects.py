@@ -56,3 +56,16 @@ def test_other_places_are_written_with_a_warning():
         place.require_writable()
     assert place.create("a/b/c", b"x") and not place.create("a/b/c", b"y")
     assert place.walk("a") == ["b/c"] and place.read("a/b/c", 9) == b"x"
+
+
+def test_passwords_are_not_shown(monkeypatch):
+    def refuse(url):
+        assert url == "sftp://me:secret@lab/stores/a"
+        raise OSError("no route")
+
+    monkeypatch.setattr("longtake.features.remotes.objects.open_filesystem", refuse)
+    place = ObjectPlace("sftp://me:secret@lab/stores")
+    for call in (lambda: place.read("a", 9), lambda: place.size("a"), lambda: place.put("a", b"x")):
+        with pytest.raises(NotAStore, match="sftp://lab/stores/a: no route"):
+            call()
+    assert place.url == "sftp://lab/stores"

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 
+import filelock
 import numpy as np
 import pytest
 
+from longtake.errors import LongtakeError
 from longtake.features.errors import FeaturesError, NotAStore, NotInStore
 from longtake.features.remotes import fetch as fetch_module
 from longtake.features.remotes import pull as pull_module
@@ -235,12 +237,13 @@ def stream_header(**changes):
     (lambda m, put, read: m.update(dataset="\ud800"), "Unicode|cannot be shared|damaged"),
     (lambda m, put, read: m.update(labels={"sha256": "f" * 64, "num_bytes": 5}), "missing"),
     (lambda m, put, read: m["texts"][0].update(name="../x"), "prompt set"),
+    (lambda m, put, read: m["texts"].append(m["texts"][0]), "a prompt set is in the manifest twice"),
     (lambda m, put, read: m["streams"][0].update(dtype="object"), "features of the type"),
     (lambda m, put, read: m.update(card_json="[" * 100_000), "card|nested"),
 ])  # fmt: skip
 def test_hostile_manifests(tmp_path, remote, library, change, words):
     rewrite(remote, 1, change)
-    with pytest.raises((NotAStore, FeaturesError, ValueError), match=words) as caught:
+    with pytest.raises(LongtakeError, match=words) as caught:
         pull_name("rg", remote, backbones=["fake"])
     assert len(str(caught.value)) < 1000
     assert not [
@@ -260,3 +263,19 @@ def test_a_store_of_the_library_whose_record_is_damaged_is_written_again(tmp_pat
     two_backbones(tmp_path / "other.h5", "abc").replace(path)
     path.with_suffix(".json").write_text("{")
     assert pull_name("rg", remote).is_new and differences(path, tmp_path / "a.h5") == []
+
+
+def test_a_pull_that_waits_for_another_does_not_replace_its_store(tmp_path, remote, monkeypatch):
+    push_path(two_backbones(tmp_path / "other.h5", "abc"), tmp_path / "other")
+    usual = filelock.FileLock
+
+    def slow(path):
+        monkeypatch.setattr(filelock, "FileLock", usual)
+        pull_name("rg", tmp_path / "other", **choices)
+        return usual(path)
+
+    for choices, words in (({}, "with other content"), ({"out": tmp_path / "o.h5"}, "exists")):
+        monkeypatch.setattr(filelock, "FileLock", slow)
+        with pytest.raises(FeaturesError, match=words):
+            pull_name("rg", remote, **choices)
+    assert differences(tmp_path / "o.h5", tmp_path / "other.h5") == differences("rg", tmp_path / "other.h5") == []

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore
+from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
 from longtake.features.remotes import push as push_module
 from longtake.features.remotes.folder import FolderPlace
 from longtake.features.remotes.history import latest, read_index, versions
@@ -22,6 +22,7 @@ from longtake.features.remotes.pieces import video_num_bytes
 from longtake.features.remotes.place import open_place
 from longtake.features.remotes.push import content_of, name_for
 from longtake.features.store import open_store
+from longtake.features.tools.share import share
 from longtake.features.types import FAILED, OK
 from tests.calls import ROOT
 from tests.features.fakes import header, labels, plan, store_of, video, write_store
@@ -209,14 +210,30 @@ def test_the_name_is_that_of_the_dataset(tmp_path):
                 name_for(opened, wrong)
 
 
-@pytest.mark.parametrize("days, newest, label", [
+@pytest.mark.parametrize("gone, newest, label", [
     (0, None, "2026-11-29"), (0, "2026-11-28.4", "2026-11-29"), (0, "2026-11-29", "2026-11-29.2"), (0, "2026-11-29.2", "2026-11-29.3"),
-    (0, "2026-12-05", "2026-12-05.2"),
+    (0, "2026-12-05", "2026-12-05.2"), (1, None, "2026-11-29.2"), (2, "2026-11-28", "2026-11-29.3"), (1, "2026-11-29.2", "2026-11-29.4"),
 ])  # fmt: skip
-def test_labels_only_grow(days, newest, label):
+def test_labels_only_grow(gone, newest, label):
     """A clock that is behind makes no label that is before, or equal to, another."""
-    before = newest and type("V", (), {"label": newest})
-    assert push_module._label(datetime(2026, 11, 29, 23, 59, tzinfo=UTC), before) == label
+    before = newest and type("V", (), {"label": newest, "number": 7})
+    last = gone + (7 if newest else 0)
+    assert push_module._label(datetime(2026, 11, 29, 23, 59, tzinfo=UTC), before, last) == label
+
+
+@pytest.mark.parametrize("is_pushed_first", [False, True])
+def test_numbers_and_labels_of_a_version_that_was_taken_back_are_not_given_again(tmp_path, is_pushed_first):
+    remote = tmp_path / "remote"
+    push_path(wide(tmp_path / "a.h5"), remote)
+    gone = share(wide(tmp_path / "b.h5", "abc"), str(remote), name="rg")[0].version
+    (remote / "stores" / "rg" / "000002.json").unlink()
+    if is_pushed_first:
+        share(tmp_path / "a.h5", str(remote), name="rg")  # nothing new, and the index forgets the version
+    made = push_path(wide(tmp_path / "c.h5", "abcd"), remote).version
+    assert (gone.number, made.number) == (2, 3) and made.label != gone.label
+    assert pull_name("rg", remote).version == made and pull_name("rg@3", remote).version == made
+    with pytest.raises(NotInStore, match="no version rg@2"):
+        pull_name("rg@2", remote)
 
 
 def test_a_remote_that_lost_files_gets_them_again(tmp_path):

@@ -23,6 +23,7 @@ ROWS = [
         (("status=failed", "category=Ball"), "b"),
         (("category=Ball", "category=Hoop", "status=failed"), "bc"),
         (("stage=find",), "c"),
+        (("video=a",), "a"),
         (("total=7.50",), "c"),
         (("total=",), "b"),
         (("skater=s1",), "a"),
