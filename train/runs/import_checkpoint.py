@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from longtake.errors import there_are
+from longtake.features.imports.growth import SPARE_BYTES
 from longtake.features.store import Store
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.data.exemplars import ExemplarPool
@@ -68,6 +69,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         with torch.serialization.safe_globals([(NotRead, name) for name in NOT_READ]):
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # an untrusted file can be wrong in any way
         # torch's own message about a pickle advises to execute what is in it.
         code = isinstance(error, UnpicklingError)
@@ -88,7 +91,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         }
     if not _is_state(state):
         raise CheckpointError(f"{path} does not hold a state dict")
+    # A tensor may repeat one number without end.
+    _require_size(path, sum(value.numel() * value.element_size() for value in state.values()))
     return _of_the_head(state)
+
+
+def _require_size(path: Path, num_bytes: int) -> None:
+    if num_bytes > (limit := 8 * path.stat().st_size + SPARE_BYTES):
+        raise CheckpointError(
+            f"{path} unpacks to {num_bytes} bytes, more than {limit}, which is 8 times its size and {SPARE_BYTES >> 20} MiB"
+        )
 
 
 def _of_the_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -117,10 +129,11 @@ def _is_state(value: object) -> bool:
 
 
 def _holds_arrays(path: Path) -> bool:
-    """Whether it is numpy's `.npz`; torch's files are zip archives as well."""
+    """Whether it is numpy's `.npz`; torch's files are zip archives as well. Raises `CheckpointError` for one that unpacks to much more."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
+        _require_size(path, sum(info.file_size for info in archive.infolist()))
         return any(name.endswith(".npy") for name in archive.namelist())
 
 

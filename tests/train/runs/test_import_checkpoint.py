@@ -220,3 +220,28 @@ def test_files_that_are_not_checkpoints(tmp_path, make):
     make(tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="x.pth (is not a file of plain tensors: .|does not hold a state dict)"):
         load_tensors(tmp_path / "x.pth")
+
+
+def packed_zeros(path):
+    with path.open("wb") as file:
+        np.savez_compressed(file, a=np.zeros(20_000_000, np.float32))
+
+
+def packed_torch(path):
+    torch.save({"a": torch.zeros(20_000_000)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def one_number_repeated(path):
+    torch.save({"a": torch.zeros(1).expand(10**12)}, path)
+
+
+@pytest.mark.parametrize("make", [packed_zeros, packed_torch, one_number_repeated])
+def test_small_files_of_large_tensors(tmp_path, make):
+    make(tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="x.pth unpacks to .* bytes, more than .* 64 MiB"):
+        load_tensors(tmp_path / "x.pth")
