@@ -42,7 +42,9 @@ def test_intervals_are_next_to_their_figures_or_below_where_lines_would_be_too_l
     monkeypatch.setenv("COLUMNS", "60")
     assert format_table(table).splitlines()[3].split() == ["Spearman", "0.500", "[0.25,", "0.75]"]
     lines = format_table(table * 5).splitlines()
-    assert any("0.500" in line and "[" not in line for line in lines) and "[0.25, 0.75]  [1.5, 12.2]" in lines[-1]
+    assert any("0.500" in line and "[" not in line for line in lines) and any(
+        "[0.25, 0.75]  [1.5, 12.2]" in line for line in lines
+    )
 
 
 def test_correlations_of_few_videos_are_marked_in_every_form():
