@@ -125,10 +125,9 @@ def list_videos(stores: tuple[Path | str, ...], backbone: str | None, where: tup
     found = []
     for store in stores:
         with _open(store) as opened:
+            named = {"store": str(store)} if len(stores) > 1 else {}
             names = [backbone] if backbone else [stream.name for stream in opened.streams]
-            found += [
-                {"store": str(store), "stream": name, **row} for name in names for row in list_videos(opened, name)
-            ]
+            found += [{**named, "stream": name, **row} for name in names for row in list_videos(opened, name)]
     # All together: a group or score may be in some of the stores.
     rows = chosen(found, where)
     if as_json:

@@ -105,8 +105,7 @@ def page(run: str) -> dict[str, object]:
     # Since 0.1, few test videos are marked next to a correlation.
     found = (re.fullmatch(r"([+-]?\d+\.\d+)( \(n=\d+: few\))?", cell) for cell in cells)
     numbers = [float(match[1]) for match in found if match]
-    figures = len(re.findall(r"<svg|<img", text))
-    return {"missing": done["missing"], "num_figures": figures, "numbers": numbers}
+    return {"missing": done["missing"], "num_figures": len(re.findall(r"<svg|<img", text)), "numbers": numbers}
 
 
 def resumed(run: str) -> dict[str, object]:

@@ -69,7 +69,11 @@ def test_commands_print_what_0_1_printed(name):
         # Of four videos, 0.1 had an interval, and today's release has none.
         for test in expected["tests"]:
             test |= dict.fromkeys(("spearman_low", "spearman_high", "spearman_p"))
-    require_same(READINGS[name](), expected)
+    found = READINGS[name]()
+    if name.startswith("page "):
+        # Strips of attention are figures of their own today.
+        assert found["num_figures"] >= expected.pop("num_figures")
+    require_same(found, expected)
 
 
 def test_both_formats_list_the_same_videos():
