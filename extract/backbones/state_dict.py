@@ -11,12 +11,14 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from longtake.extract.backbones.spec import NameRule
 from longtake.extract.errors import WeightsError
+from longtake.features.imports.growth import SPARE_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +41,8 @@ def load_state(path: Path | str) -> dict[str, torch.Tensor]:
     if path.name.endswith(".index.json"):
         return {name: tensor for shard in _shards(path) for name, tensor in load_state(shard).items()}
     kind = _kind_of_file(path)
+    if kind == "torch" and zipfile.is_zipfile(path):
+        _require_size(path)
     try:
         if kind == "safetensors":
             state = safetensors.torch.load_file(path, device="cpu")
@@ -57,6 +61,19 @@ def load_state(path: Path | str) -> dict[str, torch.Tensor]:
         reason = (str(error).splitlines() or [""])[0]
         raise WeightsError(f"{path} cannot be read as weights: {type(error).__name__} {reason}".rstrip()) from error
     return unwrap_state(state)
+
+
+def _require_size(path: Path) -> None:
+    """torch stores its files without compression; those that were compressed later are read, but none that unpacks to much more."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            num_bytes = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, *DAMAGED_TORCH_FILE):
+        return  # torch refuses it
+    if num_bytes > (limit := 8 * path.stat().st_size + SPARE_BYTES):
+        raise WeightsError(
+            f"{path} is refused: it unpacks to {num_bytes} bytes, more than {limit}, which is 8 times its size and {SPARE_BYTES >> 20} MiB"
+        )
 
 
 def _shards(index: Path) -> list[Path]:

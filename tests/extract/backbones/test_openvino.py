@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from longtake.extract.backbones import TABLE, build, compiled_cache, get_spec
-from longtake.extract.backbones.openvino import Run, converted, example_clips
+from longtake.extract.backbones.openvino import Run, check, converted, example_clips
 from longtake.extract.backbones.openvino import convert as to_openvino
 from longtake.extract.backbones.runtime import FLOAT32_BOUND, has_bfloat16
 from longtake.extract.backbones.spec import Network
@@ -109,6 +109,13 @@ def test_wrong_numbers_are_refused_and_not_kept(monkeypatch):
     monkeypatch.setattr(backbone, "forward", lambda clips: torch.full((len(clips), 4), float("nan")))
     with pytest.raises(NotConverted, match="differs from torch by nan"):
         converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={})
+
+
+def test_the_last_clip_of_a_batch_is_checked_too():
+    backbone, example = tiny()(), clips(1)
+    check(backbone, backbone.forward, example, "float32")
+    with pytest.raises(NotConverted, match="differs from torch by"):
+        check(backbone, lambda batch: backbone.forward(batch[[0, 1, 0]]), example, "float32")
 
 
 def test_batches_of_another_shape_and_sound_of_many_lengths():

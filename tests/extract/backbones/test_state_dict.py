@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def test_code_in_a_file_is_not_executed(tmp_path: Path) -> None:
             load_state(path)
         assert "\n" not in str(caught.value)
     assert not trap.exists()
+
+
+def test_a_small_file_of_large_tensors_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(20_000_000)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(WeightsError, match="w.pt is refused: it unpacks to .* bytes, more than .* 64 MiB"):
+        load_state(tmp_path / "w.pt")
 
 
 def test_the_error_names_the_kind_of_other_files(tmp_path: Path) -> None:
