@@ -74,20 +74,31 @@ def _entries(path: Path, begin: bytes, _stamp: tuple[int, int]) -> Mapping[str, 
     elif begin.startswith(b"PK\x03\x04") and (arrays := _arrays_of_zip(path)):
         found = arrays
     elif begin.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80")):
-        return _flat(read_values(path))
+        return _named_in(path, read_values(path))
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return _flat(_table(path))
+        return _named_in(path, _table(path))
     else:
         found = {"": (None, "", partial(read_values, path))}
         read_values(path)  # raises, and says what is there
     return {name: Entry(*one) for name, one in found.items()}
 
 
+def _named_in(path: Path, value: object) -> dict[str, Entry]:
+    try:
+        return _flat(value)
+    except InvalidFeatures as error:
+        raise InvalidFeatures(f"{path}: {error}") from error
+
+
 def _flat(value: object, name: str = "") -> dict[str, Entry]:
     if isinstance(value, dict):
-        return {
-            key: entry for part, one in value.items() for key, entry in _flat(one, f"{name}/{part}".lstrip("/")).items()
-        }
+        found: dict[str, Entry] = {}
+        for part, one in value.items():
+            inside = _flat(one, f"{name}/{part}".lstrip("/"))
+            if twice := found.keys() & inside.keys():
+                raise InvalidFeatures(f"it holds two values named {min(twice)!r}, such as under the keys '1' and 1")
+            found |= inside
+        return found
     if isinstance(value, np.ndarray) and value.ndim:
         return {name: Entry(value.shape, f"{value.dtype} {value.shape}", lambda: value)}
     plain = value.item() if isinstance(value, np.ndarray | np.generic) else value

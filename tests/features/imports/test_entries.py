@@ -1,5 +1,6 @@
 """What files hold, by name."""
 
+import pickle
 import zipfile
 
 import h5py
@@ -25,6 +26,13 @@ def test_nested_values(tmp_path):
     found = read(tmp_path / "t.pt")
     np.testing.assert_array_equal(found["a/x"], ARRAY)
     assert found["n"] == 5 and shown(entries_of(tmp_path / "t.pt")) == "a/x float32 (2, 3), n int"
+
+
+def test_two_values_of_one_name_are_refused(tmp_path):
+    for content in ({1: ARRAY, "1": ARRAY}, {"a/b": ARRAY, "a": {"b": ARRAY}}):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+        with pytest.raises(InvalidFeatures, match="a.pkl: it holds two values named"):
+            read(tmp_path / "a.pkl")
 
 
 def test_a_file_that_changes_is_read_again(tmp_path):
