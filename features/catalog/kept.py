@@ -31,13 +31,16 @@ class Kept:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._database: sqlite3.Connection | None = None
+        self._writes = True
         with suppress(OSError, sqlite3.Error):
             folder = folder or _folder()
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / NAME
             # Labels are in it: for its owner alone.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            database = sqlite3.connect(path, timeout=2)
+            # Each store is written at once, so that another process never waits long; a cache that a power cut damages is only lost.
+            database = sqlite3.connect(path, timeout=1, isolation_level=None)
+            database.execute("pragma synchronous = off")
             database.execute(_TABLE)
             self._database = database
 
@@ -52,7 +55,6 @@ class Kept:
                 "delete from stores where rowid not in (select rowid from stores order by rowid desc limit ?)",
                 (MOST_STORES,),
             )
-            self._database.commit()
         self._database.close()
 
     def find(self, place: Path | str, stamp: str) -> tuple[StoreRow, VideoTable] | None:
@@ -68,11 +70,13 @@ class Kept:
             return None
 
     def keep(self, place: Path | str, stamp: str, row: StoreRow, table: VideoTable) -> None:
-        if self._database is None or not stamp:
+        if self._database is None or not stamp or not self._writes:
             return
         value = json.dumps([row, table], default=vars)
-        with suppress(sqlite3.Error):
+        try:
             self._database.execute("insert or replace into stores values (?, ?, ?)", (_key(place), stamp, value))
+        except sqlite3.Error:
+            self._writes = False  # To wait for a lock once more for each store would take longer than to read them.
 
 
 def stamp_of(place: Path | str) -> str:
@@ -101,8 +105,9 @@ def _folder() -> Path:
     return Path(os.path.expanduser(override)) if override else platformdirs.user_cache_path("longtake")
 
 
-def _key(place: Path | str) -> str:
-    return os.path.realpath(place)
+def _key(place: Path | str) -> bytes:
+    """Bytes, since names of files need not be text."""
+    return os.fsencode(os.path.realpath(place))
 
 
 def _made(value: Any) -> tuple[StoreRow, VideoTable]:

@@ -52,7 +52,7 @@ def routine_page(
         script,
         title=title,
         links=links,
-        routines=[shown(one) for one in routines],
+        routines=[shown(one, routines) for one in routines],
         versus=words.versus(*routines) if len(routines) == 2 else [],
         attention=any(len(score.shares) for one in routines for score in one.scores),
         times=any(one.times for one in routines),
@@ -63,13 +63,16 @@ def routine_page(
     )
 
 
-def shown(routine: Routine) -> ShownRoutine:
+def shown(routine: Routine, on_page: Sequence[Routine]) -> ShownRoutine:
     pictures = {picture.clip: data_address(picture.jpeg, "image/jpeg") for picture in routine.pictures}
     leading = next((score for score in routine.scores if len(score.shares)), None)
     found = sorted(pictures) or (words.moments(leading) if leading else [])
     return ShownRoutine(
         routine,
-        [_shown_score(routine, score) for score in routine.scores],
+        [
+            _shown_score(routine, score, [o for r in on_page for o in r.scores if o.name == score.name])
+            for score in routine.scores
+        ],
         [
             (words.when(routine, clip), routine.times[clip][0] if routine.times else None, pictures.get(clip, ""))
             for clip in found
@@ -79,7 +82,7 @@ def shown(routine: Routine) -> ShownRoutine:
     )
 
 
-def _shown_score(routine: Routine, score: RoutineScore) -> ShownScore:
+def _shown_score(routine: Routine, score: RoutineScore, shown_with: Sequence[RoutineScore]) -> ShownScore:
     whole = by_grade = None
     if len(score.shares):
         label = f"Attention of the model for {score.name} over the routine"
@@ -89,7 +92,7 @@ def _shown_score(routine: Routine, score: RoutineScore) -> ShownScore:
         by_grade = strip(names, score.by_grade, routine.times, f"Attention of each grade for {score.name}")
     return ShownScore(
         score,
-        range_of(score),
+        range_of(score, shown_with),
         words.expected(score),
         words.place(score),
         words.grades(score),

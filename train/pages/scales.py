@@ -24,13 +24,11 @@ class Range:
     judges: float | None
 
 
-def range_of(score: RoutineScore) -> Range | None:
-    """None where there is no score, or nothing to compare it with."""
+def range_of(score: RoutineScore, shown_with: Sequence[RoutineScore] = ()) -> Range | None:
+    """None where there is no score, or nothing to compare it with. `shown_with` are scores of the same name on the page, which get the same ends."""
     if score.predicted is None:
         return None
-    values = [score.predicted, *(one.judges for one in score.others)]
-    values += [score.interval.low, score.interval.high] if score.interval else []
-    values += [score.judges] if score.judges is not None else []
+    values = [value for one in (score, *shown_with) for value in _values(one)]
     if score.limits is None and len(set(values)) < 2:
         return None
     low, high = score.limits or (min(values), max(values))
@@ -46,3 +44,10 @@ def range_of(score: RoutineScore) -> Range | None:
         sorted({round(at(one.judges), 4) for one in score.others}),
         None if score.judges is None else at(score.judges),
     )  # fmt: skip
+
+
+def _values(score: RoutineScore) -> list[float]:
+    """All that the figure shows."""
+    ends = [score.interval.low, score.interval.high] if score.interval else []
+    own = [value for value in (score.predicted, score.judges) if value is not None]
+    return [*own, *ends, *(one.judges for one in score.others)]

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -9,6 +10,7 @@ from longtake.features.catalog import build
 from longtake.features.catalog.build import add_stores
 from longtake.features.catalog.kept import NAME, Kept, stamp_of
 from longtake.features.catalog.site import Site
+from longtake.features.catalog.stores import read_store
 from longtake.features.catalog.walk import STORE, Found
 from tests.features.fakes import KINDS, make_store
 
@@ -62,6 +64,26 @@ def test_a_damaged_cache(tmp_path, reads):
     cache.write_bytes(b"no database" * 1000)
     assert data(tmp_path, path) == first
     assert len(reads) == 7
+
+
+def test_two_processes_do_not_wait_for_each_other(tmp_path, reads):
+    paths = [make_store(tmp_path / f"{name}.h5", {"a": 2}) for name in "st"]
+    with Kept(tmp_path / "cache") as kept:
+        table = read_store(Found("s", paths[0], STORE), 0)
+        kept.keep("/elsewhere", "stamp", *table)
+        with closing(sqlite3.connect(tmp_path / "cache" / NAME, timeout=0)) as other:
+            other.execute("insert into stores values ('x', '', '')")  # Not locked between two stores.
+            for name in ("a", "b", "c"):
+                kept.keep(name, "stamp", *table)  # Locked by the other: it waits once.
+        assert kept.find("/elsewhere", "stamp") is not None and kept.find("c", "stamp") is None
+        assert not kept._writes
+
+
+def test_names_that_are_no_text(tmp_path, reads):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = make_store(folder / "s.h5", {"a": 2})
+    assert data(tmp_path, path) == data(tmp_path, path) and len(reads) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

@@ -22,6 +22,12 @@ def test_a_score_out_of_its_range_is_still_on_the_figure():
     assert one.high == 27 and one.score == 1 and not one.stated
 
 
+def test_two_routines_of_a_page_have_one_range():
+    low, high = (score(predicted=at, limits=None, interval=None, known=()) for at in (3.0, 9.0))
+    ranges = [range_of(one, (low, high)) for one in (low, high)]
+    assert [(one.low, one.high, one.score) for one in ranges] == [(3, 9, 0), (3, 9, 1)]
+
+
 def test_nothing_to_show():
     assert range_of(score(predicted=None)) is None
     assert range_of(score(limits=None, interval=None, known=())) is None
