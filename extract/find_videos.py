@@ -143,7 +143,7 @@ def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
     paths = [row.path for row in manifest.rows if row.path is not None]
     if not (
         any(row.path is None and _named(row.video_id, stems) for row in manifest.rows)
-        or any((folder / path).exists() for path in islice(paths, MOST_LOOKED_UP))
+        or any(not absent(folder, [path]) for path in islice(paths, MOST_LOOKED_UP))
         or len(absent(folder, paths)) < len(set(paths))
     ):
         raise VideosMissing(

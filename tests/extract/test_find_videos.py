@@ -141,6 +141,12 @@ def test_all_videos_may_be_required(tmp_path, numbers_backbone):
     assert "0 new, 2 were there, 0 failed\n" in extract(tmp_path, "--require-all").stdout
 
 
+def test_a_path_that_no_file_system_takes_is_a_fault_of_its_video(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [8])
+    (tmp_path / "small.csv").write_text(f"video_id,path\nlong,{300 * 'x'}.mp4\nv0,v0.mp4\n")
+    assert "1 new, 0 were there, 1 failed" in extract(tmp_path, status=1).stdout
+
+
 def test_the_table_of_missing_videos_replaces_no_other_file(tmp_path, numbers_backbone):
     make_dataset(tmp_path, [8, 8])
     manifest = tmp_path / "small.csv"
