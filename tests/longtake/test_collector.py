@@ -1,6 +1,7 @@
 """The garbage collector, paused and never left so."""
 
 import gc
+import os
 
 import pytest
 
@@ -25,3 +26,11 @@ def test_a_process_that_has_switched_it_off_keeps_it_so():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_process_that_is_forked_meanwhile_has_it():
+    with paused_collector():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if gc.isenabled() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
