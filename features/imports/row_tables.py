@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -68,7 +69,10 @@ def column_names(path: Path) -> list[str]:
     if path.suffix.lower() in (".csv", ".tsv"):
         return table_cells(path)[0] or []
     with _opened(path) as (_, schema):
-        return list(schema.names)
+        names = list(schema.names)
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise InvalidFeatures(f"{path}: two columns have the name {twice!r}")
+    return names
 
 
 def choose(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[str]:

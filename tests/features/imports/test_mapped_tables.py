@@ -144,3 +144,10 @@ def test_files_of_one_table_with_columns_in_another_order(tmp_path):
     call = ("--ids", "name", "--features", "f*", "--manifest", write_table(tmp_path / "m.csv"))
     assert "3.csv and the first file differ in the columns of features" in imported(folder, *call, status=1)
     holds(folder, dict.fromkeys(("a1", "a2"), np.array([[1, 2]], np.float32)))
+
+
+def test_two_columns_of_one_name(tmp_path):
+    arrays = [pa.array(["a1"]), pa.array([1.0]), pa.array([2.0])]
+    pq.write_table(pa.Table.from_arrays(arrays, names=["name", "f0", "f0"]), tmp_path / "t.parquet")
+    call = ("--ids", "name", "--features", "f*", "--manifest", write_table(tmp_path / "m.csv"))
+    assert "two columns have the name 'f0'" in imported(tmp_path / "t.parquet", *call, status=2)
