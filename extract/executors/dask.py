@@ -205,7 +205,7 @@ def _plan_of(request: Request) -> Plan:
         if ours != request.recipe_ids:
             raise ExtractError(
                 f"this worker would make features of recipe {', '.join(ours)}, not {', '.join(request.recipe_ids)}: its "
-                f"weights or library versions differ from those on the submitting machine"
+                f"weights, library versions or runtime differ from those on the submitting machine; in bfloat16, give --runtime torch or openvino"
             )
         _plans.clear()
         _plans[request.run_id] = plan

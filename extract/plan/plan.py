@@ -97,8 +97,8 @@ def make_plan(
 ) -> Plan:
     """Check the call before any work. Raises a `LongtakeError` with the reason.
 
-    `for_recipes` is for a worker, which gets its videos later: the recipes of the run's plan. Networks are built, and neither videos nor the
-    store are looked at.
+    `for_recipes` is for a worker, which gets its videos later: the recipes of the run's plan. Networks are built, and neither the rows of the
+    table nor the store are looked at.
     """
     check_store_name(out)
     finished = Finished({}, ()) if for_recipes else read_finished(out, manifest.name, manifest.card)
