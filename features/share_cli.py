@@ -11,7 +11,7 @@ import click
 
 from longtake.features.errors import FeaturesError
 from longtake.features.printing import NamedStore, show
-from longtake.terminal import json_option
+from longtake.terminal import LocalStorePath, json_option
 
 if TYPE_CHECKING:
     from longtake.features.remotes.versions import Version
@@ -82,9 +82,7 @@ def push(store: Path | str, remote: str | None, name: str | None, note: str, per
     metavar="ID",
     help="Only these videos and their labels; may be repeated. Found by its path only.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The store to write.  [default: in the library, found by NAME]"
-)
+@click.option("--out", type=LocalStorePath(), help="The store to write.  [default: in the library, found by NAME]")
 @json_option
 def pull(
     name: str, remote: str | None, backbone: tuple[str, ...], only: tuple[str, ...], out: Path | None, as_json: bool

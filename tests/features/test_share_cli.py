@@ -59,7 +59,7 @@ def test_a_licence_refuses_and_a_permission_is_shown(tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (("pull", "rg"), "set LONGTAKE_REMOTE"), (("pull", "RG", "--from", "x"), "not the name of a store"),
     (("versions", "rg", "--from", "empty"), "no store 'rg'"), (("push", "a.h5", "https://example.org/x"), "read only"),
-    (("info", "rg"), "rg was not pulled"), (("push", "a.h5"), "name the remote after STORE"),
+    (("pull", "rg", "--from", "x", "--out", "s3://a/b.zarr"), "is remote"), (("info", "rg"), "rg was not pulled"), (("push", "a.h5"), "name the remote after STORE"),
 ])  # fmt: skip
 def test_mistakes(tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
