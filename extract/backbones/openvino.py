@@ -5,12 +5,14 @@ The normalisation of pictures is part of the converted network: it takes the 8-b
 
 from __future__ import annotations
 
+import hashlib
 import io
 import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -111,6 +113,7 @@ def converted(
             *(str(openvino.Core().get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")),
         ],
         "libraries": {name: _version(name) for name in LIBRARIES},
+        "code": _code(),
     }  # fmt: skip
     # Weights without a checksum could be others under the same name.
     path = compiled_cache.path_of(key) if facts.get("weights_sha256") else None
@@ -171,6 +174,15 @@ def check(
         raise NotConverted(
             backbone.spec.name, f"its {precision} differs from torch by {apart:.1e}, and only {bound:g} is rounding"
         )
+
+
+@cache
+def _code() -> str:
+    """Checksum of the modules that make networks: between releases they change, and the version does not."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

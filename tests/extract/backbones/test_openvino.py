@@ -84,6 +84,14 @@ def test_other_facts_are_other_files_and_corrupt_ones_are_made_again():
     assert relative(found.forward(clips(1)), tiny()().forward(clips(1))) <= FLOAT32_BOUND
 
 
+def test_a_network_made_by_other_code_is_converted_again(monkeypatch):
+    notes: list[str] = []
+    convert(tiny(), notes=notes)
+    monkeypatch.setattr("longtake.extract.backbones.openvino._code", lambda: "changed since")
+    convert(tiny(), notes=notes)
+    assert len(notes) == 2
+
+
 def test_weights_without_a_checksum_are_not_kept():
     convert(tiny(), weights_sha256=None)
     assert not compiled_cache.folder().exists()
