@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from longtake.train.runs.plots.style import COLOURS, DASHES, MARKERS, SHADES, WI
 
 ACROSS = {1: 2, 2: 4}
 """Columns of a page -> the most panels in a row."""
+LETTERS = 14
+"""Of a title in an inch."""
 GREY = "#888888"
 WARNING = "#cc3311"
 
@@ -71,15 +74,17 @@ def scatter(panels: Sequence[Scatter], columns: int) -> Figure:
     across = min(len(panels), ACROSS[columns])
     down = math.ceil(len(panels) / across)
     size = WIDTHS[columns] / across
-    figure = _figure(WIDTHS[columns], down * (size + 0.2) + 0.2)
-    for axes, panel in zip(figure.subplots(down, across, squeeze=False).flat, panels):
+    titles = [_title(panel.title, size) for panel in panels]
+    lines = max(title.count("\n") for title in titles)
+    figure = _figure(WIDTHS[columns], down * (size + 0.2 + 0.12 * lines) + 0.2)
+    for axes, panel, title in zip(figure.subplots(down, across, squeeze=False).flat, panels, titles):
         both = np.concatenate([panel.true, panel.predicted])
         low, high = float(both.min()), float(both.max())
         margin = 0.06 * (high - low or 1.0)
         limits = low - margin, high + margin
         axes.plot(limits, limits, color=GREY, linewidth=0.6, zorder=1)
         axes.scatter(panel.true, panel.predicted, s=9, color=COLOURS[0], alpha=0.65, linewidths=0, zorder=2)
-        axes.set(xlim=limits, ylim=limits, title=panel.title)
+        axes.set(xlim=limits, ylim=limits, title=title)
         axes.set_box_aspect(1)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.set_yticks([tick for tick in axes.get_xticks() if limits[0] <= tick <= limits[1]])
@@ -109,7 +114,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[Mapping[int, 
                     axes.plot(list(line), list(line.values()), color=colour, linewidth=0.5, alpha=0.35)
                 mean = [np.mean([line[epoch] for line in models]) for epoch in epochs]
                 axes.plot(epochs, mean, color=colour, linestyle=dash, label=run, marker=mark)
-            axes.set(title=title, xlabel="epoch", ylabel=name)
+            axes.set(title=_title(title, width / len(names)), xlabel="epoch", ylabel=name)
             axes.locator_params(axis="x", integer=True)
     if len(runs) > 1:
         lines, labels = _legend_of(grid)
@@ -160,7 +165,7 @@ def embedding(panels: Sequence[Cloud], columns: int) -> Figure:
             axes.scatter(
                 *mine.mean(axis=0), s=45, color=colour, marker="X", edgecolors="white", linewidths=0.6, zorder=3
             )
-        axes.set(xticks=[], yticks=[], title=panel.title, xlabel=panel.axes)
+        axes.set(xticks=[], yticks=[], title=_title(panel.title, size), xlabel=panel.axes)
         axes.spines[["top", "right"]].set_visible(True)
         axes.set_box_aspect(1)
     _hide_rest(figure, len(panels))
@@ -195,6 +200,11 @@ def mark(figure: Figure, text: str) -> None:
     """What a reader must know of the numbers, above all panels."""
     if text:
         figure.suptitle(text, fontsize=6.5, color=WARNING, fontweight="bold")
+
+
+def _title(text: str, inches: float) -> str:
+    """In lines that fit above a panel; what is behind the third one is left out."""
+    return textwrap.fill(text, max(int(inches * LETTERS), 8), max_lines=3, placeholder=" …")
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -298,7 +298,7 @@ def _components(values: np.ndarray) -> tuple[np.ndarray, str]:
     explained = float((lengths[:2] ** 2).sum() / max((lengths**2).sum(), 1e-12))
     # The signs of components are arbitrary, and those of libraries differ.
     signs = np.sign(directions[:2][[0, 1], np.abs(directions[:2]).argmax(axis=1)])
-    return left[:, :2] * lengths[:2] * signs, f"principal components, {explained:.0%} of the variance"
+    return left[:, :2] * lengths[:2] * signs, f"PCA, {explained:.0%} of variance"
 
 
 def _tsne(values: np.ndarray) -> tuple[np.ndarray, str]:

@@ -23,10 +23,13 @@ def test_scatter_has_square_panels_with_equal_axes():
 
 
 @pytest.mark.parametrize("text", ["", "SIMULATED"])
-def test_nothing_of_a_scatter_is_cut(tmp_path, text):
+@pytest.mark.parametrize("name", ["", "gslm (a long name of a run), ", "x" * 300])
+def test_nothing_of_a_scatter_is_cut(tmp_path, text, name):
     points = {"total": ([1.1, 4.5, 6.55], [3.13, 3.84, 4.97]), "artistry": ([0.05, 1.0, 2.13], [0.7, 0.96, 1.42])}
     with paper_style():
-        panels = [draw.Scatter(name, "rho 1.000\nn=3: few", *map(np.array, values)) for name, values in points.items()]
+        panels = [
+            draw.Scatter(name + key, "rho 1.000\nn=3: few", *map(np.array, values)) for key, values in points.items()
+        ]
         figure = draw.scatter(panels, 1)
         draw.mark(figure, text)
     write_figure(figure, tmp_path / "s.png", "")

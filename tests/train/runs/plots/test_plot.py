@@ -55,7 +55,7 @@ def test_attention_of_the_best_and_the_worst_or_of_chosen_videos(small_lab):
 
 def test_embedding_by_both_methods(small_lab):
     pytest.importorskip("sklearn")
-    for method, axis in (("tsne", "t-SNE, perplexity"), ("pca", "principal components")):
+    for method, axis in (("tsne", "t-SNE, perplexity"), ("pca", "PCA")):
         figure = plot([small_lab / "gslm"], "embedding", store=small_lab / "s.h5", method=method)
         assert titles(figure) == ["A total", "B total"] and figure.axes[0].get_xlabel().startswith(axis)
     with pytest.raises(LongtakeError, match="no patterns"):
@@ -71,8 +71,8 @@ def test_embedding_without_scikit_learn(small_lab, monkeypatch):
 def test_components_have_the_sign_of_their_largest_part():
     values = np.random.default_rng(0).normal(size=(9, 4))
     points, axes = _components(values)
-    assert np.allclose(points, -_components(-values)[0]) and "principal" in axes
-    assert _components(np.ones((3, 4)))[1].startswith("principal components, 0%")
+    assert np.allclose(points, -_components(-values)[0]) and "PCA" in axes
+    assert _components(np.ones((3, 4)))[1].startswith("PCA, 0%")
 
 
 def test_leaderboard_of_runs(small_lab):
