@@ -103,7 +103,7 @@ def test_an_unknown_version_of_the_library(tmp_path, monkeypatch):
         lambda: original_rate(info),
         lambda: sound_seconds(info, 16_000),
         lambda: thumbnails(tmp_path, "a", "a.mkv", [0.0]),
-        lambda: draw_overlay(path, tmp_path / "out.mp4", [Track("score", [0.0], [2.0], [], ["1.0"])]),
+        lambda: draw_overlay(path, tmp_path / "out.mp4", [Track("score", [0.0], [2.0], [], [1.0], "whole: 1.00")]),
     ):
         with pytest.raises(DecoderFailed, match="a.mkv: TypeError in pyav .*metadata_errors") as caught:
             call()

@@ -109,7 +109,7 @@ def test_titles_in_another_encoding(tmp_path, title, suffix):
     info = PYAV.probe(path)
     assert len(list(PYAV.pictures(info, {WHOLE: {0, 49}}, num_threads=1))) == 2
     assert original_rate(info) == 48_000 and len(next(read_sound(info, [(0.0, 1.0)], 16_000))) == 16_000
-    draw_overlay(path, tmp_path / "overlay.mp4", [Track("total", (0.0,), (2.0,), (), ("1",))])
+    draw_overlay(path, tmp_path / "overlay.mp4", [Track("total", (0.0,), (2.0,), (), (1.0,), "whole: 1.00")])
     assert PYAV.probe(tmp_path / "overlay.mp4").audio
 
 

@@ -7,7 +7,7 @@ from longtake.train.heads.blocks.rows import Asking, SeparableAttention, Squeeze
 
 def test_channels_are_weighed_by_their_mean():
     torch.manual_seed(0)
-    layer, rows = SqueezeExcite(8), torch.randn(2, 5, 8)
+    layer, rows = SqueezeExcite(8, 4), torch.randn(2, 5, 8)
     first, _, second = layer.fc
     weights = torch.sigmoid(torch.relu(rows.mean(1) @ first.weight.T) @ second.weight.T)
     torch.testing.assert_close(layer(rows), rows * weights[:, None])
