@@ -26,5 +26,9 @@ class NotInStore(FeaturesError, KeyError):
         return str(self.args[0])
 
 
+class Superseded(FeaturesError):
+    """A push that adds to a version which is no longer the newest."""
+
+
 class StoreConflict(FeaturesError, ValueError):
     """Two sources that say different things about the same video."""

@@ -44,8 +44,15 @@ def _remote(given: str | None, how: str = "with --from REMOTE") -> str:
     default="",
     help="Where a licence forbids passing on: who permitted it, when, for what. It is recorded.",
 )
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Add STORE to the newest version, which is pulled first: the next version has the videos and features of both. They must not differ where both have a video.",
+)
 @json_option
-def push(store: Path | str, remote: str | None, name: str | None, note: str, permission: str, as_json: bool) -> None:
+def push(
+    store: Path | str, remote: str | None, name: str | None, note: str, permission: str, add: bool, as_json: bool
+) -> None:
     """Push STORE to REMOTE as its next version. Only videos and labels that REMOTE does not have yet are sent.
 
     REMOTE is a folder, or a URL: s3://BUCKET/PATH, hf://datasets/OWNER/NAME and others that fsspec knows; $LONGTAKE_REMOTE by default. Versions never change. A licence that
@@ -58,7 +65,7 @@ def push(store: Path | str, remote: str | None, name: str | None, note: str, per
     from longtake.features.tools.summary import size
 
     where = _remote(remote, "after STORE")
-    done, unknown = share(store, where, name=name, note=note, permission=permission)
+    done, unknown = share(store, where, name=name, note=note, permission=permission, add=add)
     version = done.version
     lines = [f"{what}: its licence is unknown; you answer for passing it on" for what in unknown]
     lines += [f"passed on with permission ({version.permission}), against {clause}" for clause in version.clauses]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from longtake.errors import LongtakeError
-from longtake.features.errors import FeaturesError, NotAStore
+from longtake.features.errors import FeaturesError, NotAStore, Superseded
 from longtake.features.remotes.history import last_number, latest, publish, update_index
 from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_rows
 from longtake.features.remotes.packs import Nowhere, PackWriter
@@ -62,8 +62,10 @@ def name_for(store: Store, name: str | None) -> str:
     return found.name
 
 
-def push(store: Store, remote: str, *, name: str, terms: Terms, note: str = "") -> Pushed:
-    """Raises `FeaturesError` for a remote that cannot be written, `NotAStore` for a store that is damaged or a remote that fails. What was
+def push(store: Store, remote: str, *, name: str, terms: Terms, note: str = "", after: int | None = None) -> Pushed:
+    """With `after`, only if the newest version has that number, 0 for none: raises `Superseded` otherwise.
+
+    Raises `FeaturesError` for a remote that cannot be written, `NotAStore` for a store that is damaged or a remote that fails. What was
     sent before a failure or a kill is not sent again."""
     place = open_place(remote)
     place.require_writable()
@@ -75,6 +77,8 @@ def push(store: Store, remote: str, *, name: str, terms: Terms, note: str = "") 
     facts = tuple(_facts(stream) for stream in store.streams)
 
     def make(newest: Version | None) -> Version | None:
+        if after is not None and after != (newest.number if newest else 0):
+            raise Superseded(f"others pushed {name} while this push was added to version {after}; push it again")
         if newest is not None and newest.content_id == content_id and newest.permission == terms.permission:
             return None
         now, last = datetime.now(UTC), max(last_number(place, name), newest.number if newest else 0)
