@@ -51,6 +51,7 @@ def warnings_of(experiment: Experiment) -> list[str]:
     return [
         *filter(None, [experiment.data.left_out]),
         *_second_stream(experiment),
+        *_texts(experiment),
         *_missing_features(experiment),
         *_exemplars(experiment),
         *_precision(experiment),
@@ -59,6 +60,11 @@ def warnings_of(experiment: Experiment) -> list[str]:
         *filter(None, [how_numbers_differ(experiment.options.parallel) if len(experiment.models) > 1 else None]),
         *(leak.line for leak in experiment.audit),
     ]
+
+
+def _texts(experiment: Experiment) -> Iterator[str]:
+    if experiment.options.text and not any(one.texts for unit in experiment.units for one in experiment.needs(unit)):
+        yield f"head {experiment.head} reads no texts: leave out --text {experiment.options.text}"
 
 
 def _second_stream(experiment: Experiment) -> Iterator[str]:

@@ -46,7 +46,7 @@ def _against_baseline(head: str, row: Row) -> str:
     if not interval:
         return f"{said}; with so few test videos, nothing says which is better."
     if floor < interval.low:
-        return f"{said}, which is below that interval: the head sees more than the mean."
+        return f"{said}, which is below that interval: the head seems to see more than the mean."
     if floor > interval.high:
-        return f"{said}, which is above that interval: on these videos, the baseline is better."
+        return f"{said}, which is above that interval: on these videos, the baseline seems to be better."
     return f"{said}, which is inside that interval: these videos do not show that the head is better."

@@ -68,6 +68,8 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
     try:
         with require_regular(path).open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
+            if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+                raise ValueError(f"no column {', '.join(missing)}")
             for row in reader:
                 true, predicted = float(row["true"]), float(row["predicted"])
                 if not (math.isfinite(true) and math.isfinite(predicted)):

@@ -92,6 +92,13 @@ def test_settings_that_change_nothing(store, head, given, expected):
     assert warnings == expected
 
 
+@pytest.mark.parametrize(
+    "head, expected", [("ridge", ["head ridge reads no texts: leave out --text qgvl"]), ("gslm", [])]
+)
+def test_texts_that_no_head_reads(store, head, expected):
+    assert open_experiment([store], Options(head=head, text="qgvl"))[1] == expected
+
+
 def test_no_store_or_no_test_videos(tmp_path):
     assert "no feature store at" in run("heads", "--features", tmp_path / "none.h5", status=2).output
     (tmp_path / "bad.h5").write_bytes(b"not a store")

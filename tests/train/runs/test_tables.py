@@ -79,6 +79,13 @@ def test_a_damaged_line_is_named(tmp_path, damage):
         list(read_predictions(tmp_path))
 
 
+@pytest.mark.parametrize("text", ["", "video_id,score\n"])
+def test_predictions_without_their_columns_are_damaged(tmp_path, text):
+    (tmp_path / PREDICTIONS).write_text(text)
+    with pytest.raises(DataError, match="no column .*predicted"):
+        list(read_predictions(tmp_path))
+
+
 def test_a_folder_without_predictions(tmp_path):
     with pytest.raises(DataError, match=f"no {PREDICTIONS} in it"):
         next(read_predictions(tmp_path))
