@@ -128,7 +128,8 @@ class Bench:
         return clips, decoder.pictures(info, wanted, num_threads=0)
 
     def loop(self, extractor: Extractor) -> None:
-        """As one writes it: a video after the other, all of its frames, then batch after batch."""
+        """As one writes it, with torch: a video after the other, all of its frames, then batch after batch."""
+        network = getattr(extractor.backbone, "in_torch", extractor.backbone)
         for path in self.paths():
             planned, pictures = self._read(path, (extractor,))
             frames = {index: found[extractor.spec.frames] for index, found in pictures}
@@ -136,7 +137,7 @@ class Bench:
             for first in range(0, len(clips), extractor.batch_size):
                 batch = clips[first : first + extractor.batch_size]
                 stacked = np.stack([np.stack([frames[frame] for frame in clip.frames]) for clip in batch])
-                extractor.backbone.forward(torch.from_numpy(stacked)).cpu()
+                network.forward(torch.from_numpy(stacked)).cpu()
 
     def model(self, timed: list[Timed]) -> None:
         for one in timed:

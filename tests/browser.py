@@ -74,6 +74,14 @@ class Opened:
         """Elements wider than the window or cut, but those inside the CSS selector `allowed`."""
         return self.page.evaluate(TOO_WIDE, allowed)
 
+    def until(self, expression: str, tries: int = 500) -> None:
+        """Wait until it is true. Playwright's own waiting evaluates text inside the page, which a page's policy may forbid."""
+        for _ in range(tries):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"never true: {expression}")
+
     def problems(self, allowed: str = "") -> list[str]:
         return [*self.errors, *(f"asked for {address}" for address in self.left), *self.too_wide(allowed)]
 

@@ -67,6 +67,8 @@ class Run:
         found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if found != _NAMES[precision]:
             raise NotConverted(name, f"it computes {found} on this processor, not {precision}")
+        if len(compiled.inputs) != 1:
+            raise NotConverted(name, "what it computes does not depend on its input")
         self._request = compiled.create_infer_request()
         self._shape, self._dtype = example.shape, example.dtype
 
@@ -127,8 +129,11 @@ def converted(
     on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes a minute or so")
     (network,) = convert(backbone, example, (precision,))
     # The same bytes that the next start reads, so that both give the same bits.
-    run = Run(spec.name, network, example, precision)
-    check(backbone, run, example, precision)
+    try:
+        run = Run(spec.name, network, example, precision)
+        check(backbone, run, example, precision)
+    except RuntimeError as error:
+        raise NotConverted(spec.name, f"it cannot be run ({printable(str(error))[:300]})") from error
     compiled_cache.write(path, network)
     return ConvertedBackbone(spec, lambda: backbone, run, precision=precision)
 

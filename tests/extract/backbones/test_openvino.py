@@ -119,6 +119,11 @@ def test_wrong_numbers_are_refused_and_not_kept(monkeypatch):
         converted(SPEC, lambda: backbone, precision="float32", batch_size=3, length=4, facts={})
 
 
+def test_a_network_that_does_not_see_its_input_is_refused():
+    with pytest.raises(NotConverted, match="does not depend on its input"):
+        convert(tiny(lambda network, pictures: torch.ones(3, 4)))
+
+
 def test_the_last_clip_of_a_batch_is_checked_too():
     backbone, example = tiny()(), clips(1)
     check(backbone, backbone.forward, example, "float32")

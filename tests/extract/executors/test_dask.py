@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def test_worker_processes_that_die(tmp_path):
     """One is killed from outside, and one video kills every worker that takes it up: it alone is a failure row."""
     manifest = make_dataset(tmp_path, [30] * 10)
     manifest.write_text(manifest.read_text() + "deadly,train,A,1\n")
+    shutil.copy(tmp_path / "videos" / "v0.mp4", tmp_path / "videos" / "deadly.mp4")
     run = start(tmp_path, "small.h5", 0.2, "--cluster", "local", "--workers", "2")
     wait_for_parts(run, tmp_path / "small.h5.parts", 2)
     assert kill_a_worker(run.pid)

@@ -44,15 +44,14 @@ def test_a_click_on_the_strip_moves_the_player(browser, page, video, width):
     opened = browser.open(page(routine(video_bytes=video)), width)
     assert opened.problems() == [] and opened.paper_problems() == []
     seen = opened.page
-    seen.wait_for_function("document.querySelector('video').readyState > 0")
+    opened.until("document.querySelector('video').readyState > 0")
     rows = seen.locator(".strip .rows").first
     box = rows.bounding_box()
     rows.click(position={"x": box["width"] * 0.75, "y": 5})
-    seen.wait_for_function("!document.querySelector('video').seeking")
+    opened.until("!document.querySelector('video').seeking")
     at = seen.evaluate("document.querySelector('video').currentTime")
     assert at == pytest.approx(0.75 * NUM_CLIPS, abs=0.1)
-    cursor = seen.evaluate("document.querySelector('.cursor').style.left")
-    assert float(cursor.rstrip("%")) == pytest.approx(75, abs=1)
+    opened.until("Math.abs(parseFloat(document.querySelector('.cursor').style.left) - 75) < 1")
     rows.press("ArrowLeft")
     assert seen.evaluate("document.querySelector('video').currentTime") == pytest.approx(at - 1, abs=0.01)
     seen.locator("[data-seconds]").first.click()
