@@ -85,7 +85,7 @@ def write_missing(path: Path, missing: Sequence[MissingVideo]) -> None:
             start = file.read(len(head))
         if start not in (head, b""):
             raise ExtractError(
-                f"--missing {path}: there is a file that is no table of missing videos; choose another name"
+                f"--missing {path}: the file there is not a table of missing videos; choose another name"
             )
     write_whole(path, csv_text(columns, ([one.video_id, one.path or "", one.reason] for one in missing)))
 

@@ -45,10 +45,8 @@ def plain_errors(url: str, doing: str = "read") -> Iterator[None]:
     except NotAStore:
         raise
     except FileNotFoundError as error:
-        # fsspec raises it for every failure of a web server.
-        cause = error.__cause__
-        if isinstance(cause, failures()) and getattr(cause, "status", None) not in (404, 410):
-            raise NotAStore(f"cannot {doing} {url}: {_words(cause)}") from error
+        if doing != "read" or not _is_missing(error):
+            raise NotAStore(f"cannot {doing} {url}: {_words(error.__cause__ or error)}") from error
         raise NotAStore(f"no feature store at {url}") from error
     except RecursionError as error:  # botocore follows redirects to other regions, and they may go in circles
         raise NotAStore(f"cannot {doing} {url}: the server redirects without end") from error
@@ -56,6 +54,35 @@ def plain_errors(url: str, doing: str = "read") -> Iterator[None]:
         raise NotAStore(f"{url} needs another package: python -m pip install 'longtake[remote]' ({error})") from error
     except failures() as error:
         raise NotAStore(f"cannot {doing} {url}: {_words(error)}") from error
+
+
+def _is_missing(error: FileNotFoundError) -> bool:
+    """Whether there is no such file. fsspec raises this error for every failure of a web server."""
+    cause = error.__cause__
+    return not isinstance(cause, failures()) or isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
+
+
+def read_file(url: str, limit: int, shown: str) -> bytes | None:
+    """A whole file; None if there is none. Raises `NotAStore`, which names it as `shown`, also for one of more bytes than the limit."""
+    with plain_errors(shown):
+        filesystem, path = open_filesystem(url)
+        try:
+            data: bytes = filesystem.cat_file(path, start=0, end=limit + 1)
+        except FileNotFoundError as error:
+            if not _is_missing(error):
+                raise
+            return None
+    if len(data) > limit:
+        raise NotAStore(f"{shown} has more than {limit} bytes")
+    return data
+
+
+def read_range(url: str, begin: int, end: int, shown: str) -> bytes:
+    """Bytes of a file, no more than were asked for. Raises `NotAStore`, which names it as `shown`."""
+    with plain_errors(shown):
+        filesystem, path = open_filesystem(url)
+        data: bytes = filesystem.cat_file(path, start=begin, end=end)
+        return data[: end - begin]
 
 
 def reason(error: BaseException) -> str:

@@ -96,7 +96,7 @@ def pull(
 ) -> None:
     """Pull a store by name, the newest version or the one of a date or number, and compare all of it with its hashes.
 
-    Pulled stores open by name in every command and in Python, without a network. An interrupted pull goes on where it ended; a
+    Pulled stores open by name in every command and in Python, without a network. An interrupted pull continues where it ended; a
     new version fetches only what is new.
 
     Example: features pull rg@2026-11-29 --from s3://lab/stores --backbone vst

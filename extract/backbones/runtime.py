@@ -41,7 +41,7 @@ def import_openvino() -> ModuleType:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         import openvino
-    except Exception as error:  # a broken package raises whatever its parts do
+    except Exception as error:  # a broken package can raise anything
         raise ExtractError(
             f"--runtime openvino needs the package openvino ({error}): python -m pip install 'longtake[openvino]'"
         ) from error

@@ -63,7 +63,7 @@ def settle(
 ) -> tuple[FeatureHeader, Callable[[], Extractor]]:  # fmt: skip
     """The header of one backbone's features, and a function that builds its network and loads the weights.
 
-    `asked` is what `longtake.extract.backbones.weights.resolve` takes, `held` are the recipes that the store has: `--runtime auto` goes on with
+    `asked` is what `longtake.extract.backbones.weights.resolve` takes, `held` are the recipes that the store has: `--runtime auto` continues with
     the one of torch. Both raise `ExtractError`, `WeightsError`; the second `NotConverted` too.
     """
     decoder = get_decoder(options.decoder)
@@ -211,7 +211,7 @@ def choose_device(name: str) -> str:
         offered = "cpu and cuda" if torch.cuda.is_available() else "cpu"
         reason = str(error).splitlines()[0].split(". ")[0]
         if reason.startswith("Expected one of"):
-            reason = "it is no kind of device, such as cuda, cuda:1 or mps"
+            reason = "it is not a kind of device, such as cuda, cuda:1 or mps"
         raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
     return name
 

@@ -25,7 +25,7 @@ def mat_entries(path: Path) -> dict[str, tuple[tuple[int, ...], str, Callable[[]
     _refuse_growth(path)
     try:
         listed = whosmat(str(path))
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
+    except Exception as error:  # for a damaged file, scipy can raise anything
         raise InvalidFeatures(f"{path} is not a whole .mat file: {error}") from error
     return {
         name: (tuple(shape), f"{kind} {tuple(shape)}", partial(_read, path, name, tuple(shape)))

@@ -1,4 +1,4 @@
-"""Fetch pieces of packs into a folder, so that an interrupted pull goes on where it ended. Every byte is compared with its SHA-256."""
+"""Fetch pieces of packs into a folder, so that an interrupted pull continues where it ended. Every byte is compared with its SHA-256."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The versions of the stores on a remote, and the index that is made from them.
 
 A version is one file that is created only if its number is free, so no writer overwrites another's. The index names the newest version of each
-store for readers that cannot list files. It may be old after a kill: a reader goes on from the number in it until no file is there.
+store for readers that cannot list files. It may be old after a kill: a reader continues from the number in it until no file is there.
 """
 
 from __future__ import annotations

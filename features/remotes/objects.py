@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from longtake.errors import LongtakeWarning
-from longtake.features.errors import FeaturesError, NotAStore
-from longtake.features.remote import failures, open_filesystem, plain_errors, without_password
+from longtake.features.errors import FeaturesError
+from longtake.features.remote import failures, open_filesystem, plain_errors, read_file, read_range, without_password
 
 CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 """Protocols whose servers can write a file only if there is none of its name."""
@@ -55,21 +55,10 @@ class ObjectPlace:
             )
 
     def read(self, path: str, limit: int) -> bytes | None:
-        with plain_errors(self._shown(path)):
-            filesystem, inside = open_filesystem(self._at(path))
-            try:
-                data: bytes = filesystem.cat_file(inside, start=0, end=limit + 1)
-            except FileNotFoundError:
-                return None
-        if len(data) > limit:
-            raise NotAStore(f"{self._shown(path)} has more than {limit} bytes")
-        return data
+        return read_file(self._at(path), limit, self._shown(path))
 
     def read_range(self, path: str, begin: int, end: int) -> bytes:
-        with plain_errors(self._shown(path)):
-            filesystem, inside = open_filesystem(self._at(path))
-            data: bytes = filesystem.cat_file(inside, start=begin, end=end)
-            return data[: end - begin]
+        return read_range(self._at(path), begin, end, self._shown(path))
 
     def size(self, path: str) -> int | None:
         with plain_errors(self._shown(path)):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from longtake.features.errors import FeaturesError, NotAStore
-from longtake.features.remote import failures, open_filesystem, plain_errors, without_password
+from longtake.features.errors import FeaturesError
+from longtake.features.remote import read_file, read_range, without_password
 
 
 class WebPlace:
-    """Every file is asked for by ranges, and no more is read than was asked for, whatever a server sends."""
+    """Every file is asked for by ranges, and no more is read than was asked for, also from a server that sends more."""
 
     def __init__(self, url: str) -> None:
         self._base = url.rstrip("/")
@@ -29,28 +29,14 @@ class WebPlace:
         return f"{self.url}/{quote(path)}"
 
     def read(self, path: str, limit: int) -> bytes | None:
-        with plain_errors(self._shown(path)):
-            filesystem, url = open_filesystem(self._at(path))
-            try:
-                data: bytes = filesystem.cat_file(url, start=0, end=limit + 1)
-            except FileNotFoundError as error:
-                # fsspec raises it for every failure of a web server.
-                cause = error.__cause__
-                if isinstance(cause, failures()) and getattr(cause, "status", None) not in (404, 410):
-                    raise
-                return None
-            if len(data) > limit:
-                raise NotAStore(f"{self._shown(path)} has more than {limit} bytes")
-            return data
+        return read_file(self._at(path), limit, self._shown(path))
 
     def read_range(self, path: str, begin: int, end: int) -> bytes:
-        with plain_errors(self._shown(path)):
-            filesystem, url = open_filesystem(self._at(path))
-            data: bytes = filesystem.cat_file(url, start=begin, end=end)
-            return data[: end - begin]
+        return read_range(self._at(path), begin, end, self._shown(path))
 
     def size(self, path: str) -> int | None:
-        raise NotImplementedError("only a push asks for sizes")
+        self.require_writable()  # only a push asks
+        return None
 
     def walk(self, folder: str) -> list[str] | None:
         return None

@@ -152,7 +152,7 @@ def test_the_table_of_missing_videos_replaces_no_other_file(tmp_path, numbers_ba
     manifest = tmp_path / "small.csv"
     before = manifest.read_text()
     done = extract(tmp_path, "--missing", str(manifest), status=2)
-    assert "small.csv: there is a file that is no table of missing videos" in done.output
+    assert "small.csv: the file there is not a table of missing videos" in done.output
     shutil.rmtree(tmp_path / "videos")
     (tmp_path / "videos").mkdir()
     extract(tmp_path, "--missing", str(manifest), status=2)

@@ -130,7 +130,7 @@ def failing_server():
                 self.send_header("Location", self.path)
             size = 0
             if how == "rangeless":
-                # It states the size of one file and sends another, whatever range is asked for.
+                # It states the size of one file and sends another, for every range.
                 size = 1 << 30 if with_body else 4096
                 self.send_header("ETag", '"one"')
             if how == "endless":

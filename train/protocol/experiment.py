@@ -313,7 +313,7 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         if reason.startswith("Expected one of"):
-            reason = "it is no kind of device, such as cuda, cuda:1 or mps"
+            reason = "it is not a kind of device, such as cuda, cuda:1 or mps"
         raise SettingsError(
             f"--device {name}: {reason}. This machine offers cpu" + (" and cuda" if torch.cuda.is_available() else "")
         ) from error

@@ -217,20 +217,20 @@ def format_lines(
 def _lines(
     lines: Sequence[Line], method: str, with_intervals: bool, figures: Sequence[str], tall: bool
 ) -> tuple[list[str], list[list[Cell]]]:
-    keys, beside = columns_of(lines), [name for name in figures if name != "within"]
+    keys, columns = columns_of(lines), [name for name in figures if name != "within"]
     table = []
     for line in lines:
         cells: list[Cell] = [line.method, line.features]
-        for key in keys if beside else []:
-            values = [_figure(line, name, key) for name in beside]
-            ends = [_interval(line, name, key) if with_intervals else "" for name in beside]
+        for key in keys if columns else []:
+            values = [_figure(line, name, key) for name in columns]
+            ends = [_interval(line, name, key) if with_intervals else "" for name in columns]
             cells.append(_cell(values, ends, few_mark(line.num_videos.get(key, FEW)), tall))
         if "within" in figures:
             found = line.within.get((AVERAGE, ""), next(iter(line.within.values()), None))
             cells.append("" if found is None else f"{found:.3f}")
         table.append([*cells, line.source] if line.source else cells)
-    shown = " / ".join(FIGURES[name] for name in beside)
-    headers = [method, "features", *(f"{' '.join(filter(None, key))} {shown}" for key in keys if beside)]
+    shown = " / ".join(FIGURES[name] for name in columns)
+    headers = [method, "features", *(f"{' '.join(filter(None, key))} {shown}" for key in keys if columns)]
     headers += [*([FIGURES["within"]] if "within" in figures else []), "figures of"]
     headers = headers[: max(map(len, table), default=0)]
     return headers, [[*cells, *[""] * (len(headers) - len(cells))] for cells in table]

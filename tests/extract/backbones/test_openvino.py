@@ -54,7 +54,7 @@ def clips(seed: int, size: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 def test_the_cache_gives_the_same_bits(precision, monkeypatch):
-    """A second start reads the network, makes none in torch, and gives what the first gave, in whatever place of a batch."""
+    """A second start reads the network, makes none in torch, and gives what the first gave, at every place of a batch."""
     notes: list[str] = []
     first = convert(tiny(), precision, notes=notes)
     expected = first.forward(clips(1))
@@ -65,9 +65,9 @@ def test_the_cache_gives_the_same_bits(precision, monkeypatch):
     again = converted(SPEC, lambda: pytest.fail("no network of torch is needed"), precision=precision, batch_size=3,
                       length=4, facts={"weights_sha256": "a"}, on_note=notes.append)  # fmt: skip
     assert torch.equal(again.forward(clips(1)), expected) and len(notes) == 1
-    assert torch.equal(again.forward(clips(1).flip(0)), expected.flip(0)), "whatever the place in the batch"
+    assert torch.equal(again.forward(clips(1).flip(0)), expected.flip(0)), "another place in the batch"
     mixed = torch.cat([clips(1)[:1], clips(2)[1:]])
-    assert torch.equal(again.forward(mixed)[0], expected[0]), "whatever the neighbours"
+    assert torch.equal(again.forward(mixed)[0], expected[0]), "other clips in the batch"
 
 
 def test_other_facts_are_other_files_and_corrupt_ones_are_made_again():

@@ -162,7 +162,7 @@ def test_openvino_resumes_bit_for_bit_and_shares_the_recipe_of_torch(tmp_path, p
 
 @needs_bfloat16
 def test_bfloat16_of_torch_and_of_openvino_never_mix(tmp_path, proven):
-    """`auto` goes on as the store was begun; the other by its name is refused."""
+    """`auto` continues as the store was begun; the other by its name is refused."""
     extract(tmp_path, "--precision", "bfloat16", "--runtime", "torch", "--limit", "1", out="torch.h5")
     extract(tmp_path, "--precision", "bfloat16", out="torch.h5")
     assert read_all(tmp_path / "torch.h5")[0] == "bfloat16"

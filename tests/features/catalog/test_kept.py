@@ -1,4 +1,4 @@
-"""What is kept of stores is what they hold; whatever happened to the cache, stores are read."""
+"""What is kept of stores is what they hold; and stores are read also when the cache is damaged."""
 
 import os
 import sqlite3

@@ -63,7 +63,8 @@ def test_passwords_are_not_shown(monkeypatch):
         assert url == "sftp://me:secret@lab/stores/a"
         raise OSError("no route")
 
-    monkeypatch.setattr("longtake.features.remotes.objects.open_filesystem", refuse)
+    for module in ("remote", "remotes.objects"):
+        monkeypatch.setattr(f"longtake.features.{module}.open_filesystem", refuse)
     place = ObjectPlace("sftp://me:secret@lab/stores")
     for call in (lambda: place.read("a", 9), lambda: place.size("a"), lambda: place.put("a", b"x")):
         with pytest.raises(NotAStore, match="sftp://lab/stores/a: no route"):

@@ -1,4 +1,4 @@
-"""What every place must do, whatever keeps its files."""
+"""What every kind of place must do."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ ENDINGS = {
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """The look of papers, whatever the user's own matplotlibrc says; it is left as it was."""
+    """The look of papers, also with a matplotlibrc of the user, which is left as it was."""
     with context(["default", STYLE]):
         yield
 
