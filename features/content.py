@@ -11,7 +11,7 @@ import numpy as np
 from longtake.features.columns import VideoTable
 from longtake.features.errors import InvalidFeatures
 from longtake.features.labels import Labels
-from longtake.features.stream import Stream
+from longtake.features.stream import BLOCK_BYTES, Stream
 from longtake.features.types import FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
 
 
@@ -72,6 +72,11 @@ class StreamRows:
     end: int
 
     @property
+    def rows(self) -> slice:
+        """Rows of the stream's arrays of clips."""
+        return slice(int(self.stream.offsets[self.begin]), int(self.stream.offsets[self.end]))
+
+    @property
     def counts(self) -> Sequence[int]:
         counts: list[int] = np.diff(self.stream.offsets[self.begin : self.end + 1]).tolist()
         return counts
@@ -105,11 +110,39 @@ Source = tuple[Stream, int] | StreamItem
 """Where a video's features come from: a row of an open stream, or a part that is read when it is written."""
 
 
-def plan_in_order(header: FeatureHeader, dtype: np.dtype, videos: Mapping[str, Source], labels: Labels) -> StreamPlan:
-    """Videos by id, in the order of the labels, so the order in which they were finished does not change the store."""
-    place = {video_id: row for row, video_id in enumerate(labels.video_ids)}
-    order = sorted(videos, key=lambda video_id: (place.get(video_id, len(place)), video_id))
+def plan_in_order(
+    header: FeatureHeader, dtype: np.dtype, videos: Mapping[str, Source], labels: Labels, grown: Stream | None = None
+) -> StreamPlan:
+    """Videos by id, in the order of the labels, so the order in which they were finished does not change the store.
+
+    A store that grows keeps its finished blocks: videos in those of `grown`, the stream that is replaced, stay in its order and before all others.
+    """
+    staying = _staying(grown, videos) if grown is not None and grown.features.dtype == dtype else {}
+    others = [video_id for video_id in videos if video_id not in staying]
+    order = [*staying, *(others[index] for index in labels.order_of(others))]
     return StreamPlan(header, dtype, consecutive(videos[video_id] for video_id in order))
+
+
+def _staying(stream: Stream, videos: Mapping[str, Source]) -> dict[str, None]:
+    """The videos whose clips are in whole blocks of a stream and keep their places. A video may be replaced by one of as many clips; one of
+    another number would move all that follow it."""
+    block_rows = max(1, BLOCK_BYTES // max(1, stream.header.dim * stream.features.dtype.itemsize))
+    end = int(np.searchsorted(stream.offsets, stream.num_clips // block_rows * block_rows, side="right")) - 1
+    staying: dict[str, None] = {}
+    for video_id, count in zip(stream.videos.video_ids[:end], stream.counts[:end]):
+        new = _num_clips(videos[video_id]) if video_id in videos else None
+        if new == count:
+            staying[video_id] = None
+        elif count:
+            break
+    return staying
+
+
+def _num_clips(source: Source) -> int:
+    if isinstance(source, StreamItem):
+        return source.num_clips
+    stream, row = source
+    return int(stream.offsets[row + 1] - stream.offsets[row])
 
 
 def consecutive(videos: Iterable[Source]) -> list[StreamItem | StreamRows]:

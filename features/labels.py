@@ -104,6 +104,11 @@ class Labels:
         """video_id -> its labels."""
         return {video_id: self.row(index) for index, video_id in enumerate(self.video_ids)}
 
+    def order_of(self, video_ids: Sequence[str]) -> list[int]:
+        """Indices that put these videos in the order of the labels; those without labels follow, by id."""
+        place = {video_id: row for row, video_id in enumerate(self.video_ids)}
+        return sorted(range(len(video_ids)), key=lambda i: (place.get(video_ids[i], len(place)), video_ids[i]))
+
     def subset(self, indices: Sequence[int]) -> Labels:
         return _from_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)
 

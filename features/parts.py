@@ -251,7 +251,7 @@ def _compose(
     streams: dict[str, _Composed] = {}
     for stream in base_streams:
         rows: dict[str, Source] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-        streams[stream.name] = _Composed(stream.header, stream.features.dtype, rows)
+        streams[stream.name] = _Composed(stream.header, stream.features.dtype, rows, stream)
     for path in parts:
         with open_store(path) as part:
             require_one_dataset(part, dataset, card)
@@ -264,7 +264,7 @@ def _compose(
         # Sorted by id, so that the order in which videos were finished does not change the store.
         joined = combine_labels(*reversed(unknown))
         labels = combine_labels(labels, joined.subset(sorted(range(len(joined)), key=joined.video_ids.__getitem__)))
-    plans = [plan_in_order(one.header, one.dtype, one.videos, labels) for _, one in sorted(streams.items())]
+    plans = [plan_in_order(one.header, one.dtype, one.videos, labels, one.base) for _, one in sorted(streams.items())]
     return plans, labels
 
 
@@ -275,6 +275,8 @@ class _Composed:
     header: FeatureHeader
     dtype: np.dtype
     videos: dict[str, Source]
+    base: Stream | None = None
+    """The stream that is replaced."""
 
     def add_part(self, path: Path, stream: Stream, opened: ExitStack) -> None:
         has_many = len(stream.videos) > 1 and stream.features.dtype == self.dtype

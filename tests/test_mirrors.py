@@ -41,6 +41,7 @@ OF_SEVERAL_MODULES = {
     "tests/features/test_histories.py": "random sequences of writers",
     "tests/features/formats/test_conformance.py": "conformance of every store format",
     "tests/features/formats/test_format_md.py": "features/FORMAT.md",
+    "tests/features/formats/test_grown.py": "stores of every format that grow",
     "tests/features/formats/test_hostile.py": "hostile stores of every format",
     "tests/features/tools/test_published_readers.py": "exports, by readers as published code has them",
     "tests/features/formats/test_other_programs.py": "stores in other programs, and docs/format-for-others.md",

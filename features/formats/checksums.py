@@ -20,7 +20,7 @@ from longtake.errors import MOST_NAMES
 from longtake.features.columns import CHECKSUM, ArrayLike, VideoTable, decode, encode
 from longtake.features.content import Storage
 from longtake.features.errors import Damaged, NotAStore
-from longtake.features.formats.tree import PIECE_ROWS, NewTree, StoredArray, Tree, Write
+from longtake.features.formats.tree import PIECE_ROWS, NewTable, NewTree, Same, StoredArray, Tree
 from longtake.features.stream import require_memory
 from longtake.features.types import canonical_json, sha256_of
 
@@ -69,26 +69,23 @@ class SummedTree:
         self._attributes[name] = value
         self._sums[f"{self._path}@"] = (0, [_sum_of_attributes(self._attributes)])
 
-    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
-        blocks = _Blocks(PIECE_ROWS if by_row else max(1, len(values)))
+    def array(
+        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
+    ) -> None:
+        blocks = BlockSums(PIECE_ROWS if by_row else max(1, len(values)))
         blocks.add(values)
         self._sums[self._inside(name)] = blocks.finish()
-        self._group.array(name, values, axes, by_row=by_row)
+        self._group.array(name, values, axes, by_row=by_row, same=same)
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
-    ) -> tuple[int, Write]:
+    ) -> NewTable:
         chunk_bytes = storage.chunk_rows * shape[1] * dtype.itemsize
-        blocks = _Blocks(storage.chunk_rows * max(1, BLOCK_BYTES // chunk_bytes))
-        block_rows, write = self._group.table(name, shape, dtype, axes, storage)
-
-        def summed(key: slice, rows: np.ndarray) -> None:
-            blocks.add(rows)
-            self._sums[self._inside(name)] = blocks.finish()
-            write(key, rows)
-
+        blocks = BlockSums(storage.chunk_rows * max(1, BLOCK_BYTES // chunk_bytes))
         self._sums[self._inside(name)] = blocks.finish()
-        return block_rows, summed
+        return _SummedTable(
+            self._group.table(name, shape, dtype, axes, storage), blocks, self._inside(name), self._sums
+        )
 
     def finish(self) -> None:
         index = encode([json.dumps({path: [rows, len(sums)] for path, (rows, sums) in self._sums.items()})])
@@ -99,11 +96,47 @@ class SummedTree:
         self._group.attribute(ROOT_SUM, _sum_of_all(index, sums))
 
 
-class _Blocks:
+class _SummedTable:
+    def __init__(self, table: NewTable, blocks: BlockSums, path: str, sums: dict[str, tuple[int, list[int]]]) -> None:
+        self._table, self._blocks, self._path, self._sums = table, blocks, path, sums
+
+    @property
+    def block_rows(self) -> int:
+        return self._table.block_rows
+
+    def write(self, rows: slice, values: np.ndarray) -> None:
+        self._blocks.add(values)
+        self._sums[self._path] = self._blocks.finish()
+        self._table.write(rows, values)
+
+    def keep(self, source: ArrayLike, rows: slice) -> bool:
+        """With the checksums that the rows have, so what has changed since they were stored is still noticed by whoever reads them."""
+        array = source.summed if isinstance(source, VideoRows) else source
+        if not isinstance(array, CheckedArray) or array.sums.rows != self._blocks.rows:
+            return False
+        # Blocks that these rows share with others; they are read before anything is kept, since they may be damaged.
+        size = array.sums.rows
+        first, last = -(-rows.start // size), rows.stop // size
+        if first > last:
+            first = last = 0
+            begin, end = source[rows.start : rows.stop], None
+        else:
+            begin, end = source[rows.start : first * size], source[last * size : rows.stop]
+        if not self._table.keep(source, rows):
+            return False
+        self._blocks.add(begin)
+        self._blocks.add_sums(array.sums.blocks[first:last].tolist())
+        if end is not None:
+            self._blocks.add(end)
+        self._sums[self._path] = self._blocks.finish()
+        return True
+
+
+class BlockSums:
     """The sums of blocks of rows that come a few at a time."""
 
     def __init__(self, rows: int) -> None:
-        self._rows, self._left = rows, rows
+        self.rows, self._left = rows, rows
         self._sums: list[int] = []
         self._hash = xxhash.xxh3_64()
 
@@ -115,11 +148,16 @@ class _Blocks:
             values = values[len(taken) :]
             if not self._left:
                 self._sums.append(self._hash.intdigest())
-                self._hash, self._left = xxhash.xxh3_64(), self._rows
+                self._hash, self._left = xxhash.xxh3_64(), self.rows
+
+    def add_sums(self, sums: Sequence[int]) -> None:
+        """Of whole blocks."""
+        assert not sums or self._left == self.rows
+        self._sums += sums
 
     def finish(self) -> tuple[int, list[int]]:
         """Rows per block, and the sums so far, that of an incomplete block included."""
-        return self._rows, self._sums + ([self._hash.intdigest()] if self._left < self._rows else [])
+        return self.rows, self._sums + ([self._hash.intdigest()] if self._left < self.rows else [])
 
 
 @dataclass(frozen=True)
@@ -241,6 +279,11 @@ class VideoRows:
     def __init__(self, stream: str, array: ArrayLike, offsets: np.ndarray, videos: VideoTable) -> None:
         self._stream, self._array, self._offsets, self._videos = stream, array, offsets, videos
         self.shape, self.dtype = array.shape, array.dtype
+
+    @property
+    def summed(self) -> ArrayLike:
+        """With sums of blocks, if the store has them."""
+        return self._array
 
     @property
     def unchecked(self) -> ArrayLike:

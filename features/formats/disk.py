@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +23,56 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+BLOCK_SIZE = 4096
+"""Of file systems. Large tables begin at a multiple of it, without which the kernel cannot share their blocks."""
+COPY_BYTES = 1 << 26
+"""Copied by the kernel at a time, so that Ctrl-C is not delayed."""
+
+
+def copy_bytes(source: int, place: int, target: int, to: int, count: int) -> None:
+    """Copy `count` bytes of an open file from `place` to `to` of another, by the kernel, which on some file systems (Btrfs, XFS) copies nothing
+    but shares the blocks. Raises `OSError`, and `EOFError` if the source has fewer bytes."""
+    by_kernel = True
+    while count:
+        size = min(count, COPY_BYTES)
+        try:
+            if not by_kernel:
+                data = os.pread(source, size, place)
+                done = os.pwrite(target, data, to) if data else 0
+            else:
+                done = os.copy_file_range(source, target, size, place, to)
+        except OSError as error:
+            if by_kernel and error.errno in _NO_COPY:
+                by_kernel = False
+                continue
+            raise
+        if not done and by_kernel:
+            by_kernel = False  # Some file systems copy nothing and report no error.
+        elif not done:
+            raise EOFError(f"a file ended {count} bytes too early")
+        place, to, count = place + done, to + done, count - done
+
+
+_NO_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+"""What kernels and file systems say that do not copy from one of these files to the other."""
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Raises `OSError`; `target` must not exist."""
+    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
+        copy_bytes(old.fileno(), 0, new.fileno(), 0, os.fstat(old.fileno()).st_size)
+
+
 class DiskFile(io.RawIOBase):
     """A file that accepts all writes and keeps the first failure, which `check` raises.
 
     HDF5 cannot close a file whose writes fail: the process crashes some time later without a message. So HDF5 never sees the failure.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, replaced: Path | None = None) -> None:
+        """`replaced` is the file whose place it will take, if there is one."""
         self._file = path.open("w+b", buffering=0)
+        self._replaced = replaced
         self._failure: OSError | None = None
 
     def check(self) -> None:
@@ -44,6 +89,34 @@ class DiskFile(io.RawIOBase):
             error.filename = self._file.name
             self._failure = error
         return size
+
+    def write_at(self, data: memoryview, place: int) -> None:
+        """Bytes that HDF5 does not write, because it only knows their place."""
+        with self._failing():
+            while len(data):
+                done = os.pwrite(self._file.fileno(), data, place)
+                data, place = data[done:], place + done
+
+    def copy_from(self, source: int, begin: int, place: int, count: int) -> None:
+        """See `copy_bytes`."""
+        with self._failing():
+            copy_bytes(source, begin, self._file.fileno(), place, count)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        self.check()
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._file.name
+            self._failure = error
+
+    def replaces(self, file: int) -> bool:
+        """Whether an open file is the one that this one will replace."""
+        try:
+            return self._replaced is not None and os.path.samestat(os.fstat(file), self._replaced.stat())
+        except FileNotFoundError:
+            return False
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Bytes that could not be written because the disk is full are read as zeros."""

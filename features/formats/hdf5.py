@@ -20,12 +20,14 @@ import numpy as np
 from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
-from longtake.features.formats.disk import DiskFile, sync
+from longtake.features.formats.disk import BLOCK_SIZE, DiskFile, sync
+from longtake.features.formats.hdf5_tables import ChunkedTable, PlainTable, create_contiguous
 from longtake.features.formats.tree import (
     PIECE_ROWS,
+    NewTable,
     ReadInto,
+    Same,
     StoredArray,
-    Write,
     check_array,
     check_bytes,
     damage,
@@ -44,6 +46,8 @@ COMPRESSIONS: Mapping[str, Mapping[str, object]] = {
     "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
 }
 """Filters that every HDF5 library has."""
+ALIGN_BYTES = 1 << 20
+"""Arrays of this size or more begin at a multiple of `BLOCK_SIZE`."""
 NETCDF_DIMENSION = "This is a netCDF dimension but not a netCDF variable. "
 """Begin of the name that the netCDF-4 format gives a dimension scale without values; its length follows."""
 
@@ -62,8 +66,8 @@ def write_file(path: Path | str, content: Content) -> None:
     clear_dead(path.parent, path.name)
     temporary = temporary_path(path)
     try:
-        with closing(DiskFile(temporary)) as disk:
-            with h5py.File(disk, "w") as file:
+        with closing(DiskFile(temporary, path)) as disk:
+            with h5py.File(disk, "w", alignment_threshold=ALIGN_BYTES, alignment_interval=BLOCK_SIZE) as file:
                 write_tree(_NewGroup(file, disk, content.named_axes), content)
             disk.check()
         sync(temporary)
@@ -100,7 +104,9 @@ class _NewGroup:
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
+    def array(
+        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
+    ) -> None:
         options: dict[str, object] = {}
         if values.dtype.kind == "S":
             options = {"dtype": _text_type(values.dtype.itemsize)}
@@ -112,21 +118,18 @@ class _NewGroup:
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
-    ) -> tuple[int, Write]:
+    ) -> NewTable:
         filters = COMPRESSIONS[storage.compression]
         rows = min(storage.chunk_rows, shape[0]) if filters else 0
         # Nothing is appended to a published file, so features without compression need no chunks.
-        options = {"chunks": (rows, shape[1]), **filters} if rows else {}
-        data = self._group.create_dataset(name, shape, dtype, **options)
+        if rows:
+            data = self._group.create_dataset(name, shape, dtype, chunks=(rows, shape[1]), **filters)
+        else:
+            data = create_contiguous(self._group, name, shape, dtype)
         self._name_axes(data, axes)
         step = max(1, rows)
         block_rows = max(1, BLOCK_BYTES // (step * shape[1] * dtype.itemsize)) * step
-
-        def write(key: slice, rows: np.ndarray) -> None:
-            data[key] = rows
-            self._disk.check()
-
-        return block_rows, write
+        return (ChunkedTable if rows else PlainTable)(data, self._disk, block_rows)
 
 
 def _text_type(length: int) -> h5py.Datatype:
@@ -208,7 +211,7 @@ class _Group:
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
         check_stored_chunks(data)
         read = partial(_read_text, data) if kinds == "S" else data.__getitem__
-        return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data))
+        return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data), data)
 
 
 def _read_text(data: h5py.Dataset, key: slice) -> np.ndarray:

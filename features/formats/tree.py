@@ -74,19 +74,34 @@ class NewTree(Protocol):
 
     def attribute(self, name: str, value: str | int) -> None: ...
 
-    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
+    def array(
+        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
+    ) -> None:
         """A whole array and the names of its axes, each of one length in a group; fixed-length text has one axis. An array that is read
-        `by_row` is cut into small pieces. Its text is compressed, since the longest value sets the length of all."""
+        `by_row` is cut into small pieces. Its text is compressed, since the longest value sets the length of all. Rows that are the `same`
+        in the store that is replaced may stay in the files that hold them."""
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
-    ) -> tuple[int, Write]:
-        """A table to be written in blocks: how many rows to write at a time, so that no chunk is written twice, and what writes them."""
+    ) -> NewTable: ...
 
 
-Write = Callable[[slice, np.ndarray], None]
+class NewTable(Protocol):
+    """A table to be written in blocks, in order."""
+
+    @property
+    def block_rows(self) -> int:
+        """How many rows to write at a time, so that no chunk is written twice."""
+
+    def write(self, rows: slice, values: np.ndarray) -> None: ...
+
+    def keep(self, source: ArrayLike, rows: slice) -> bool:
+        """Take whole blocks, or all rows from the start of a block to the end, from the same rows of a table of the store that is being
+        replaced, without reading them. False where that is not possible; then nothing was done."""
 
 
+Same = tuple[ArrayLike, slice]
+"""Rows of a stored array that have the same places in a new one."""
 ReadInto = Callable[[np.ndarray, int], None]
 """Fills an array with the rows of another from a row on."""
 
@@ -96,10 +111,12 @@ class StoredArray:
 
     def __init__(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[slice], np.ndarray],
-        read_into: ReadInto | None = None,
+        read_into: ReadInto | None = None, origin: object = None,
     ) -> None:  # fmt: skip
-        """`read_into` is there where reading a few rows at a time is as fast as reading all."""
+        """`read_into` is there where reading a few rows at a time is as fast as reading all. `origin` is for a writer of the same format,
+        which may take rows from there without reading them."""
         self._name, self.shape, self.dtype, self._read, self.read_into = name, shape, dtype, read, read_into
+        self.origin = origin
 
     def __getitem__(self, key: slice) -> np.ndarray:
         with self._readable():
@@ -116,6 +133,16 @@ class StoredArray:
             yield
         except damage() as error:
             raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
+
+
+def origin_of(array: ArrayLike) -> object:
+    """Where a stored array is, behind the checks of its checksums; None for other arrays."""
+    while not isinstance(array, StoredArray):
+        behind = getattr(array, "unchecked", None)
+        if behind is None:
+            return None
+        array = behind
+    return array.origin
 
 
 def check_array(

@@ -2,7 +2,8 @@
 
 Published data are never changed. Each write makes a new generation, a group of its own, and publishes it by one write of the root's
 `zarr.json`, which names the generation and holds the metadata of all its arrays, so a reader opens a store with one request.
-Replaced generations are kept for a while, for readers that have them open.
+Replaced generations are kept for a while, for readers that have them open. On a disk, shards that do not change are files of both
+generations, so a store grows by what is new (`shards.py`).
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.bounded import READ_WITH
 from longtake.features.formats.disk import sync
 from longtake.features.formats.remote_files import open_files
+from longtake.features.formats.shards import StoredShards, keep_shards
 from longtake.features.formats.tree import (
     MAGIC,
     PIECE_ROWS,
+    Same,
     StoredArray,
-    Write,
     check_array,
     check_bytes,
     damage,
@@ -80,7 +82,7 @@ def write_file(path: Path | str, content: Content) -> None:
         before, one_before = (_generation(root.get(name)) for name in ("current", "previous"))
         try:
             zarr.create_group(new)
-            write_tree(_NewGroup(new, ""), content)
+            write_tree(_NewGroup(new, "", inside if isinstance(inside, Path) else None), content)
             zarr.consolidate_metadata(new)
             metadata = json.loads(_get(new, "zarr.json") or b"{}")
             if isinstance(inside, Path):
@@ -166,7 +168,9 @@ def _generation(name: object) -> str | None:
 def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
-            sync(Path(parent, name))
+            file = Path(parent, name)
+            if file.stat().st_nlink == 1:  # Files that an older generation has too were synced with it.
+                sync(file)
         sync(Path(parent))
 
 
@@ -194,18 +198,21 @@ def _is_complete(generation: Path) -> bool:
 
 
 class _NewGroup:
-    def __init__(self, files: Files, path: str) -> None:
-        self._files, self._path = files, path
+    def __init__(self, files: Files, path: str, folder: Path | None) -> None:
+        """`folder` is that of the generation; None at a URL."""
+        self._files, self._path, self._folder = files, path, folder
         self._group = zarr.open_group(files, path=path, mode="a", use_consolidated=False)
 
     def child(self, name: str) -> _NewGroup:
         self._group.create_group(name)
-        return _NewGroup(self._files, f"{self._path}/{name}".lstrip("/"))
+        return _NewGroup(self._files, f"{self._path}/{name}".lstrip("/"), self._folder)
 
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False) -> None:
+    def array(
+        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
+    ) -> None:
         if values.dtype.kind == "S":
             # Zarr has no fixed-length text that every reader knows, so the bytes are stored.
             values = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
@@ -214,17 +221,29 @@ class _NewGroup:
         rows, shards = max(1, min(COLUMN_ROWS, len(values))), None
         if by_row and len(values) > PIECE_ROWS:
             rows, shards = PIECE_ROWS, (COLUMN_ROWS, *width)
-        self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"], axes)[...] = values
+        data = self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"], axes)
+        if not (shards and self._folder and same):
+            data[...] = values
+            return
+        done = 0
+        for source, kept in same:
+            first = -(-kept.start // COLUMN_ROWS) * COLUMN_ROWS
+            last = kept.stop // COLUMN_ROWS * COLUMN_ROWS
+            if first < last and keep_shards(source, data, self._folder, slice(first, last)):
+                data[done:first] = values[done:first]
+                done = last
+        data[done:] = values[done:]
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
-    ) -> tuple[int, Write]:
+    ) -> _NewTable:
         rows = max(1, min(storage.chunk_rows, shape[0]))
         per_shard = max(1, BLOCK_BYTES // (rows * shape[1] * dtype.itemsize))
         per_shard = min(per_shard, max(1, -(-shape[0] // rows)))
         shards = (rows * per_shard, shape[1])
         compressors = COMPRESSIONS[storage.compression]
-        return shards[0], self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes).__setitem__
+        data = self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes)
+        return _NewTable(data, shards[0], self._folder)
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
@@ -235,6 +254,17 @@ class _NewGroup:
             dimension_names=axes,  # xarray needs them
             fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
+
+
+class _NewTable:
+    def __init__(self, data: zarr.Array, block_rows: int, folder: Path | None) -> None:
+        self._data, self.block_rows, self._folder = data, block_rows, folder
+
+    def write(self, rows: slice, values: np.ndarray) -> None:
+        self._data[rows] = values
+
+    def keep(self, source: ArrayLike, rows: slice) -> bool:
+        return self._folder is not None and keep_shards(source, self._data, self._folder, rows)
 
 
 def open_file(path: Path | str) -> Store:
@@ -314,7 +344,10 @@ class _Group:
             if name != "features":
                 check_bytes(full_name, array.shape, num_bytes, stored)
         if not is_text:
-            return StoredArray(full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]))
+            origin = self._folder and StoredShards(array, self._folder / name)
+            return StoredArray(
+                full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]), origin=origin
+            )
         text = np.dtype(f"S{max(1, array.shape[1])}")
         return StoredArray(
             full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from longtake.errors import LongtakeError
 from longtake.features.errors import FeaturesError, NotAStore, Superseded
+from longtake.features.labels import Labels
 from longtake.features.remotes.history import last_number, latest, publish, update_index
 from longtake.features.remotes.manifest import Manifest, StreamRef, TextRef, read_manifest, read_rows
 from longtake.features.remotes.packs import Nowhere, PackWriter
@@ -130,7 +131,7 @@ def _label(now: datetime, newest: Version | None, last: int) -> str:
 
 
 def _send(store: Store, writer: PackWriter) -> tuple[Manifest, Rows]:
-    rows = {stream.name: _send_stream(stream, writer) for stream in store.streams}
+    rows = {stream.name: _in_order(_send_stream(stream, writer), store.labels) for stream in store.streams}
     labels = writer.text(_readable(labels_bytes(store.labels), labels_from, "the table of labels"))
     tables = {
         name: writer.text(_readable(rows_bytes(own), rows_from, f"the table of {name}")) for name, own in rows.items()
@@ -169,6 +170,11 @@ def _send_stream(stream: Stream, writer: PackWriter) -> list[VideoRow]:
         VideoRow(record, features_sha256, count, writer.pieces[sha256] if sha256 else None)
         for record, features_sha256, count, sha256 in zip(stream.records, stream.videos.checksums, stream.counts, shas)
     ]
+
+
+def _in_order(rows: Sequence[VideoRow], labels: Labels) -> list[VideoRow]:
+    """Of the labels: the order in which a store has grown is not part of its content."""
+    return [rows[index] for index in labels.order_of([row.record.video_id for row in rows])]
 
 
 def _facts(stream: Stream) -> StreamFacts:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from longtake.features import stream
-from longtake.features.content import Storage, StreamItem, StreamPlan, StreamRows, consecutive
+from longtake.features import content, stream
+from longtake.features.content import Storage, StreamItem, StreamPlan, StreamRows, consecutive, plan_in_order
 from longtake.features.errors import InvalidFeatures
 from longtake.features.store import open_store, write_store
 from tests.features.fakes import header, labels, make_store, video
@@ -42,3 +42,27 @@ def test_plans_that_do_not_match_their_videos(tmp_path):
     assert not (tmp_path / "s.h5").exists() and not list(tmp_path.glob(".*"))
     with pytest.raises(InvalidFeatures, match="chunk_rows must be 1 or more"):
         Storage(0)
+
+
+def test_a_stream_that_grows_keeps_the_places_of_finished_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(content, "BLOCK_BYTES", 4 * 3 * 4)
+    table = labels(list("abcdefg"))
+    with open_store(make_store(tmp_path / "s.h5", {"e": 3, "f": 0, "c": 5, "g": 2, "b": 1})) as store:
+        base = store.stream()
+        held = {name: (base, row) for name, row in base.rows().items()}
+
+        def order(dtype="float32", **new):
+            items = {name: StreamItem.of(video(name, count)) for name, count in new.items()}
+            plan = plan_in_order(base.header, np.dtype(dtype), held | items, table, base)
+            ids = []
+            for item in plan.items:
+                is_rows = isinstance(item, StreamRows)
+                ids += base.videos.video_ids[item.begin : item.end] if is_rows else [item.record.video_id]
+            return "".join(ids)
+
+        assert order() == "efcbg", "11 rows are two blocks of four, which end with c"
+        assert order(a=2) == "efcabg" and order(e=3) == "efcbg"
+        assert order(f=4) == "ecbfg", "a video that had failed is new"
+        assert order(e=4) == "bcefg" and order(c=1) == "efbcg", "from another number of clips on, all rows move"
+        assert order("float16") == "bcefg"
+        assert plan_in_order(base.header, np.dtype("f4"), held, table).items[0].begin == 4

@@ -187,7 +187,9 @@ def _streams(store: Store, entry: DatasetEntry) -> dict[str, StreamState]:
         except LongtakeError:
             found[name] = StreamState("", "")
             continue
-        held = [*stream.videos.video_ids], [str(one) for one in stream.videos.checksums]
+        ids, checksums = stream.videos.video_ids, stream.videos.checksums
+        order = store.labels.order_of(ids)  # The order in which a store has grown changes no result.
+        held = [ids[row] for row in order], [str(checksums[row]) for row in order]
         found[name] = StreamState(stream.header.recipe_id, recipe_hash([stream.header.recipe_id, *held]))
     return found
 

@@ -1,8 +1,12 @@
-"""A file that survives a full disk."""
+"""A file that survives a full disk, and copies by the kernel."""
+
+import errno
+import os
 
 import pytest
 
-from longtake.features.formats.disk import DiskFile
+from longtake.features.formats import disk
+from longtake.features.formats.disk import DiskFile, copy_file
 
 
 def test_the_first_failure_is_kept_and_later_reads_are_zeros(tmp_path):
@@ -31,3 +35,38 @@ def test_the_first_failure_is_kept_and_later_reads_are_zeros(tmp_path):
     assert file.truncate(9) == 9 and file.tell() == 4
     file.close()
     assert (tmp_path / "f").read_bytes() == b"abcd"
+
+
+@pytest.mark.parametrize("way", ["kernel", "not supported", "reports nothing"])
+def test_bytes_are_copied_in_any_way_that_works(tmp_path, monkeypatch, way):
+    def not_supported(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if way != "kernel":
+        monkeypatch.setattr(os, "copy_file_range", not_supported if way == "not supported" else lambda *_: 0)
+    monkeypatch.setattr(disk, "COPY_BYTES", 7)
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(bytes(range(40)))
+    copy_file(old, new)
+    assert new.read_bytes() == bytes(range(40))
+    with old.open("rb") as source, new.open("r+b") as target:
+        disk.copy_bytes(source.fileno(), 5, target.fileno(), 30, 20)
+        with pytest.raises(EOFError, match="10 bytes too early"):
+            disk.copy_bytes(source.fileno(), 30, target.fileno(), 0, 20)
+    assert new.read_bytes()[30:50] == bytes(range(5, 25))
+
+
+def test_a_full_disk_while_bytes_are_copied(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "old").write_bytes(b"abcd")
+    file = DiskFile(tmp_path / "f", tmp_path / "old")
+    monkeypatch.setattr(os, "copy_file_range", full)
+    monkeypatch.setattr(os, "pwrite", full)
+    with (tmp_path / "old").open("rb") as source:
+        assert file.replaces(source.fileno())
+        file.copy_from(source.fileno(), 0, 0, 4)
+        with pytest.raises(OSError, match="No space left"):
+            file.write_at(memoryview(b"ab"), 0)
+    file.close()

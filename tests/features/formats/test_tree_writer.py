@@ -1,5 +1,7 @@
 """A store is written in whole blocks of chunks, and features that do not fit their plan are refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from tests.features.fakes import header, labels, video
 @pytest.mark.parametrize("lengths", [[3, 0, 9, 1], [4, 4], [13], [1] * 13])
 def test_rows_are_written_once_in_whole_blocks(lengths):
     written, buffer = [], np.zeros((13, 2))
-    blocks = _Blocks(4, lambda place, part: written.append((place.start, part)))
+    blocks = _Blocks(SimpleNamespace(block_rows=4, write=lambda place, part: written.append((place.start, part))))
     rows = np.arange(2.0 * sum(lengths)).reshape(-1, 2)
     begin = 0
     for length in lengths:

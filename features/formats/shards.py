@@ -1,0 +1,69 @@
+"""Shards of a Zarr array that a new generation takes over from the one before, as the same files.
+
+A file is linked into the folder of the new generation. Neither generation ever writes to it, and the file system frees it when the last
+generation that has it is removed. Where links are not supported, the kernel copies the bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import zarr
+
+from longtake.features.columns import ArrayLike
+from longtake.features.formats.disk import copy_file
+from longtake.features.formats.tree import origin_of
+
+
+@dataclass(frozen=True)
+class StoredShards:
+    """An array of a generation on this machine."""
+
+    array: zarr.Array
+    folder: Path
+
+    @property
+    def generation(self) -> Path:
+        return self.folder.parents[len(Path(self.array.path).parts) - 2]
+
+
+def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: slice) -> bool:
+    """Take the shards of these rows of `source` into `data`, an array of a new `generation` of the same store. False if they are encoded
+    in another way, incomplete, or of another store; then nothing was done. Raises `OSError`, such as for a full disk."""
+    origin = origin_of(source)
+    if not isinstance(origin, StoredShards) or _encoding(origin.array) != _encoding(data):
+        return False
+    if os.path.realpath(origin.generation.parent) != os.path.realpath(generation.parent):
+        return False
+    size = (data.shards or data.chunks)[0]
+    if rows.stop % size and not rows.stop == data.shape[0] == origin.array.shape[0]:
+        return False
+    pairs = []
+    for index in range(rows.start // size, -(-rows.stop // size)):
+        key = data.metadata.encode_chunk_key((index, *(0,) * (len(data.shape) - 1)))
+        pairs.append((origin.folder / key, generation / data.path / key))
+    if not all(old.is_file() for old, _ in pairs):
+        return False
+    for folder in {new.parent for _, new in pairs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for old, new in pairs:
+        _link(old, new)
+    return True
+
+
+def _encoding(array: zarr.Array) -> str:
+    """All that decides how rows are stored, as JSON."""
+    metadata = array.metadata.to_dict()
+    kept = ("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "fill_value")
+    return json.dumps([array.shape[1:], *(metadata[name] for name in kept)], sort_keys=True, default=str)
+
+
+def _link(old: Path, new: Path) -> None:
+    with suppress(OSError):  # Not supported here, too many links of the file, or the file is of another user.
+        os.link(old, new, follow_symlinks=False)
+        return
+    copy_file(old, new)
