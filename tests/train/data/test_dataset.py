@@ -16,6 +16,8 @@ from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
+from longtake.train.bench.cells import _streams
+from longtake.train.bench.file import DatasetEntry
 from longtake.train.cli import main
 from longtake.train.data import dataset
 from longtake.train.data.dataset import FeatureSet, ScoreScale
@@ -26,6 +28,7 @@ from longtake.train.protocol.run import run
 from longtake.train.runs.fit import fit as fit_stores
 from longtake.train.runs.fit import open_experiment
 from tests.calls import invoke
+from tests.features.fakes import header, labels, plan, video
 from tests.features.raw import as_version_1
 from tests.train.planted import write_random
 
@@ -172,3 +175,19 @@ def test_a_file_tells_equal_videos_only_where_it_is_one_video(origin, known):
     )
     assert list(checksums) == ["1", "2", "3"] and files[2] == ""
     assert bool(files[0]) == bool(files[1]) == known and (files[0] != files[1]) == known
+
+
+def test_the_order_in_which_a_store_has_grown_decides_nothing(tmp_path):
+    ids, head = ["a", "b", "c", "d"], header(dim=2)
+    videos = {name: video(name, 2 + row, 2, row) for row, name in enumerate(ids)}
+    failed = video("x", 0, 2)
+    for name, order in (("one.h5", "abcdx"), ("grown.h5", "dbxac")):
+        streams = [plan(head, [videos.get(one, failed) for one in order])]
+        write_store(tmp_path / name, dataset="d", card=None, labels=labels([*ids, "x"]), streams=streams)
+    with open_store(tmp_path / "one.h5") as one, open_store(tmp_path / "grown.h5") as grown:
+        expected, found = FeatureSet.load(one), FeatureSet.load(grown)
+        assert _streams(one, DatasetEntry("d", "s")) == _streams(grown, DatasetEntry("d", "s"))
+    assert found.video_ids == expected.video_ids == tuple(ids)
+    assert found.checksums == expected.checksums and found.scores["total"].tolist() == [0, 1, 2, 3]
+    assert torch.equal(found.clips.features, expected.clips.features)
+    assert found.clips.offsets.tolist() == expected.clips.offsets.tolist()
