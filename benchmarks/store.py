@@ -24,7 +24,7 @@ from tabulate import tabulate
 from longtake.features.columns import VideoTable
 from longtake.features.content import Block, Storage, StreamPlan
 from longtake.features.labels import Labels
-from longtake.features.parts import pack, write_part
+from longtake.features.parts import pack, part_writer
 from longtake.features.store import open_store, write_store
 from longtake.features.tools.merge import merge
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
@@ -86,7 +86,8 @@ def append_to_ours(path: Path, made: Made, number: int) -> None:
     name = f"new_{number}"
     video = VideoFeatures(VideoRecord(name), made.features[:8], np.arange(8.0), np.arange(8.0) + 1)
     labels = Labels((name,), ("train",), ("A",), ("total",), np.zeros((1, 1)))
-    write_part(path, "made-up", labels, {HEADER: video})
+    with part_writer(path) as parts:
+        parts.append("made-up", labels, {HEADER: video})
     pack(path, dataset="made-up", card=None, labels=labels)
 
 

@@ -227,7 +227,13 @@ def run(
         on_batch = TopClasses()
     done = run_plan(plan, shown=shown, on_batch=on_batch)
     _report(plan, done, quiet, as_json, show_all)
-    sys.exit(INTERRUPTED if done.interrupted else 1 if done.failures or done.missing or done.packed.num_waiting else 0)
+    sys.exit(
+        INTERRUPTED
+        if done.interrupted
+        else 1
+        if done.failures or done.missing or done.packed.num_waiting or done.packed.num_lost
+        else 0
+    )
 
 
 @contextmanager
@@ -256,6 +262,7 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool, show_all: 
                 "recipes": done.recipes,
                 "published": done.packed.published,
                 "waiting": done.packed.num_waiting,
+                "damaged": done.packed.num_lost,
                 "claimed_for": done.packed.holder,
                 "interrupted": done.interrupted,
             }
@@ -268,7 +275,7 @@ def _report(plan: Plan, done: Extraction, quiet: bool, as_json: bool, show_all: 
     if not quiet:
         missing = f", {len(done.missing)} missing" if done.missing else ""
         echo(f"{done.store}: {done.num_new} new, {done.num_there} were there, {len(done.failures)} failed{missing}")
-    if done.packed.num_waiting or not done.packed.published:
+    if done.packed.num_waiting or done.packed.num_lost or not done.packed.published:
         echo(done.packed.trouble(done.store), err=True)
     if done.interrupted:
         echo("stopped; run the same command again to resume", err=True)

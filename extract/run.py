@@ -48,7 +48,8 @@ class Extraction:
     def complete(self) -> bool:
         """Every video has its features, and they are in the store."""
         return (
-            not (self.failures or self.missing or self.interrupted or self.packed.num_waiting) and self.packed.published
+            not (self.failures or self.missing or self.interrupted or self.packed.num_waiting or self.packed.num_lost)
+            and self.packed.published
         )
 
     def __repr__(self) -> str:

@@ -47,6 +47,8 @@ class StreamItem:
     record: VideoRecord
     num_clips: int
     read: Callable[[], VideoFeatures]
+    sha256: str | None = None
+    """Of the features, where it is known."""
 
     @classmethod
     def of(cls, video: VideoFeatures) -> StreamItem:
@@ -60,7 +62,7 @@ class StreamItem:
         video = self.read()
         if len(video.features) != self.num_clips:
             raise InvalidFeatures(f"{self.record.video_id}: {self.num_clips} clips expected, got {len(video.features)}")
-        yield Block(video.features, video.start_seconds, video.end_seconds, (video.record, video.sha256))
+        yield Block(video.features, video.start_seconds, video.end_seconds, (video.record, self.sha256 or video.sha256))
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,15 @@ def require_may_join(path: Path, dataset: str, card: Card | None) -> None:
 
 def require_one_dataset(store: Store, dataset: str, card: Card | None) -> None:
     """Raise `StoreConflict` if what joins the store is of another dataset. Without a card, the name is only that of a file."""
-    if store.dataset != dataset and (store.card or card):
+    if store.dataset != dataset:
+        require_dataset(store.path, store.dataset, store.card is not None, dataset, card)
+
+
+def require_dataset(path: Path | str, held: str, has_card: bool, dataset: str, card: Card | None) -> None:
+    """`require_one_dataset` of a dataset that is known by its name."""
+    if held != dataset and (has_card or card):
         raise StoreConflict(
-            f"{store.path} is a store of {store.dataset}, and this is of {dataset}: one store holds one dataset; choose another --out"
+            f"{path} is a store of {held}, and this is of {dataset}: one store holds one dataset; choose another --out"
         )
 
 

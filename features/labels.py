@@ -110,21 +110,22 @@ class Labels:
         return sorted(range(len(video_ids)), key=lambda i: (place.get(video_ids[i], len(place)), video_ids[i]))
 
     def subset(self, indices: Sequence[int]) -> Labels:
-        return _from_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)
+        return labels_of_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)
 
 
 @paused_collector()
 def labels_of(manifest: Manifest) -> Labels:
     """A manifest as a store keeps it."""
     rows = {row.video_id: row for row in manifest.rows}
-    return _from_rows(rows, manifest.score_names)
+    return labels_of_rows(rows, manifest.score_names)
 
 
 def no_labels() -> Labels:
-    return _from_rows({}, ())
+    return labels_of_rows({}, ())
 
 
-def _from_rows(rows: Mapping[str, LabelRow | ManifestRow], score_names: Sequence[str]) -> Labels:
+def labels_of_rows(rows: Mapping[str, LabelRow | ManifestRow], score_names: Sequence[str]) -> Labels:
+    """Of videos by id. Raises `InvalidFeatures`."""
     boundaries = np.full((len(rows), max((len(row.boundaries) for row in rows.values()), default=0)), np.nan)
     for index, row in enumerate(rows.values()):
         if row.boundaries:
@@ -158,7 +159,7 @@ def combine_labels(*newest_first: Labels) -> Labels:
                 new.split or old.split, new.category or old.category, old.scores | new.scores,
                 new.boundaries or old.boundaries, old.groups | new.groups,
             )  # fmt: skip
-    return _from_rows(rows, tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names)))
+    return labels_of_rows(rows, tuple(dict.fromkeys(name for labels in newest_first for name in labels.score_names)))
 
 
 def label_conflicts(one: Labels, other: Labels) -> list[str]:

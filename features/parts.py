@@ -1,7 +1,7 @@
-"""How a store grows: each finished video becomes a part, a small store; packing merges the parts into the store.
+"""How a store grows: finished videos are appended to segments in its parts folder; packing merges them into the store.
 
-A part is written under a temporary name, synced and renamed, so a part that exists is complete. Workers only write parts; one
-process at a time publishes. A kill at any moment loses at most the videos in progress.
+A video that is in a segment is on the disk. Workers only append to segments of their own; one process at a time publishes. A kill at any moment
+loses at most the videos in progress.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
-from longtake.errors import LongtakeWarning
+from longtake.collector import paused_collector
+from longtake.errors import LongtakeWarning, listed
 from longtake.features.claim import holder_of, locked
-from longtake.features.content import Source, StreamItem, StreamPlan, plan_in_order
-from longtake.features.errors import FeaturesError, InvalidFeatures, NotAStore, NotInStore
-from longtake.features.joins import combine_texts, require_one_dataset
+from longtake.features.compose import Composition, Place, joinable, replaces
+from longtake.features.errors import FeaturesError
+from longtake.features.found_parts import FoundParts, InSegment, OldPart, Part, count_parts, find_parts, have_vanished
+from longtake.features.joins import combine_texts, require_dataset, require_one_dataset
 from longtake.features.labels import Labels, combine_labels, no_labels
+from longtake.features.segments.reader import (
+    DamagedVideo,
+    Segment,
+    SegmentFiles,
+    remove_segment,
+    restore_hidden,
+    set_aside,
+)
+from longtake.features.segments.writer import SEALED, SegmentWriter
 from longtake.features.store import open_store, store_exists, write_store
-from longtake.features.stream import Stream
-from longtake.features.types import OK, FeatureHeader, TextFeatures, VideoFeatures, VideoRecord, underflows
+from longtake.features.types import FeatureHeader, TextFeatures, VideoRecord
 from longtake.files import clear_dead
 from longtake.manifests.card import Card
 
-PART_SUFFIX = ".h5"
 WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
 """How long to wait for another process that publishes the same store, and how often to look. Publishing 100,000 videos takes minutes."""
 
@@ -46,19 +51,9 @@ def lock_file(store_path: Path) -> Path:
     return parts_folder(store_path) / ".packing"
 
 
-def write_part(store_path: Path, dataset: str, labels: Labels, videos: Mapping[FeatureHeader, VideoFeatures]) -> Path:
-    """Store the features of one video, of one backbone or several. `labels` has the row of that video only."""
-    (video_id,) = labels.video_ids
-    key = sha256("".join(sorted(header.recipe_id for header in videos)).encode()).hexdigest()[:8]
-    path = parts_folder(store_path) / f"{video_id}@{key}{PART_SUFFIX}"
-    plans = [StreamPlan(header, video.features.dtype, [StreamItem.of(video)]) for header, video in videos.items()]
-    write = partial(write_store, path, dataset=dataset, card=None, labels=labels, streams=plans, named_axes=False)
-    try:
-        write()
-    except (FileExistsError, FileNotFoundError):
-        # A process that published the last part has just removed the folder. If the folder cannot be made, this fails again.
-        write()
-    return path
+def part_writer(store_path: Path, *, at_once: bool = True) -> SegmentWriter:
+    """To append finished videos to the parts of a store."""
+    return SegmentWriter(parts_folder(store_path), at_once=at_once)
 
 
 @dataclass(frozen=True)
@@ -72,42 +67,44 @@ class Finished:
         return self.records.get(header.recipe_id, {}).get(video_id)
 
 
-def list_parts(store_path: Path) -> list[Path]:
-    """Oldest first, so that a later part replaces an earlier one."""
-    found = []
-    for path in parts_folder(store_path).glob(f"*{PART_SUFFIX}"):
-        # Another process may have just packed it.
-        with suppress(FileNotFoundError):
-            if not path.name.startswith("."):
-                found.append((path.stat().st_mtime_ns, path.name, path))
-    return [path for _, _, path in sorted(found)]
-
-
 def read_finished(store_path: Path, dataset: str, card: Card | None) -> Finished:
     """Read what the store and all parts hold; `extract` resumes from the answer.
 
     Raises `StoreConflict` if they are of another dataset.
     """
     while True:
-        parts = list_parts(store_path)
+        found = find_parts(parts_folder(store_path))
         try:
-            return _read_finished(([store_path] if store_exists(store_path) else []) + parts, dataset, card)
+            return _read_finished(store_path, found, dataset, card)
         except FeaturesError:
             # Another process has published in between: what a part held is in the store now.
-            if all(part.exists() for part in parts):
+            if not have_vanished(found.parts):
                 raise
 
 
-def _read_finished(sources: Sequence[Path], dataset: str, card: Card | None) -> Finished:
+@paused_collector()
+def _read_finished(store_path: Path, found: FoundParts, dataset: str, card: Card | None) -> Finished:
     records: dict[str, dict[str, VideoRecord]] = {}
     headers: dict[str, FeatureHeader] = {}
-    for path in sources:
-        with open_store(path) as store:
+
+    def take(header: FeatureHeader, new: Iterable[VideoRecord], written_ns: int | None) -> None:
+        headers[header.recipe_id] = header
+        known = records.setdefault(header.recipe_id, {})
+        for record in new:
+            before = known.get(record.video_id)
+            if before is None or replaces(record, written_ns, before):
+                known[record.video_id] = record
+
+    for source in [*([store_path] if store_exists(store_path) else []), *found.parts]:
+        if isinstance(source, InSegment):
+            require_dataset(source.path, source.video.dataset, False, dataset, card)
+            for stored in source.video.streams:
+                take(stored.header, [stored.record], source.written_ns)
+            continue
+        with open_store(source.path if isinstance(source, OldPart) else source) as store:
             require_one_dataset(store, dataset, card)
             for stream in store.streams:
-                headers[stream.header.recipe_id] = stream.header
-                known = records.setdefault(stream.header.recipe_id, {})
-                known.update((record.video_id, record) for record in stream.records)
+                take(stream.header, stream.records, None)
     return Finished(records, tuple(headers.values()))
 
 
@@ -115,97 +112,150 @@ def _read_finished(sources: Sequence[Path], dataset: str, card: Card | None) -> 
 class Packed:
     published: bool
     """False if another process holds the lock. The parts stay where they are; nothing is lost."""
-    num_parts: int
+    num_videos: int
+    """Finished videos that were in parts; an import by an earlier release is one."""
     holder: str = ""
     """The process that holds the lock, and the lock file."""
     num_waiting: int = 0
-    """Parts that are not yet in the store: another process holds the lock or, where this one has published, the store got another recipe
-    of the same backbone in the meantime."""
+    """Finished videos that are not yet in the store: another process holds the lock or, where this one has published, the store got another
+    recipe of the same backbone in the meantime."""
+    num_lost: int = 0
+    """Videos whose features were damaged in the parts folder. They are extracted by the next run."""
     stopped: bool = False
     """True if Ctrl-C ended the wait."""
 
     def trouble(self, store_path: Path) -> str:
         """The message if not everything could be published."""
-        folder = parts_folder(store_path)
-        if self.published:
-            return (
-                f"{self.num_waiting} finished parts are kept in {folder}: {store_path} has got features of another recipe of the same "
-                f"backbone while this ran; run the same command again with --beside to publish them too, or delete the folder"
+        kept = f"{self.num_waiting} finished videos are kept in {parts_folder(store_path)}"
+        lines = []
+        if not self.published:
+            lines.append(f"{store_path} is locked by {self.holder}. If that process is gone, delete the lock file")
+            lines += [f"{kept}; run the same command again to publish them"] if self.num_waiting else []
+        elif self.num_waiting:
+            lines.append(
+                f"{kept}: {store_path} has got features of another recipe of the same backbone while this ran; run the same command again with "
+                f"--beside to publish them too, or delete the folder"
             )
-        said = f"{store_path} is locked by {self.holder}. If that process is gone, delete the lock file"
-        if not self.num_waiting:
-            return said
-        kept = f"{self.num_waiting} finished parts are kept in {folder}"
-        return f"{said}. {kept}; run the same command again to publish them"
+        if self.num_lost:
+            lines.append(
+                f"the features of {self.num_lost} finished videos were damaged; run the same command again to extract them"
+            )
+        return ". ".join(lines)
 
     def require_published(self, store_path: Path) -> None:
         """Raise `FeaturesError` if not everything could be published, `KeyboardInterrupt` if Ctrl-C ended the wait."""
         if self.stopped:
             raise KeyboardInterrupt
-        if not self.published or self.num_waiting:
+        if not self.published or self.num_waiting or self.num_lost:
             raise FeaturesError(self.trouble(store_path))
 
 
 def pack(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, count_waiting: bool = True,
 ) -> Packed:  # fmt: skip
     """Publish the store with its parts and `texts`, with the labels of the manifest; then remove the parts.
 
     A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside=True`: a process with
     another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in which they were finished does not change the store.
     """
+    folder = parts_folder(store_path)
     with locked(lock_file(store_path)) as may_publish:
         if not may_publish:
-            return Packed(False, 0, holder_of(lock_file(store_path)), len(list_parts(store_path)))
-        clear_dead(parts_folder(store_path))
-        parts = list_parts(store_path)
-        with ExitStack() as opened:
-            base = opened.enter_context(open_store(store_path)) if store_exists(store_path) else None
-            if base is not None:
-                require_one_dataset(base, dataset, card)
-                dataset = base.dataset
-                labels = combine_labels(labels, base.labels)
-                card = card or base.card
-            streams = base.streams if base else ()
-            parts, waiting = _joinable(parts, [stream.header for stream in streams], headers, beside)
-            plans, labels = _compose(streams, parts, dataset, card, labels, opened)
-            changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
-            if changed or parts or texts:
-                write_store(
-                    store_path, dataset=dataset, card=card, labels=labels, streams=plans,
-                    texts=combine_texts(texts, base.texts if base else ()), storage=base.storage if base else None,
-                )  # fmt: skip
+            waiting = count_parts(folder) if count_waiting else 0
+            return Packed(False, 0, holder_of(lock_file(store_path)), waiting)
+        clear_dead(folder)
+        restore_hidden(folder)
+        # The lock has just been written, so its time is that of the file system's clock.
+        found = find_parts(folder, lock_file(store_path).stat().st_mtime)
+        damaged: set[Place] = set()
+        while True:
+            try:
+                published = _publish(store_path, found, damaged, dataset, card, labels, texts, headers, beside)
+                break
+            except DamagedVideo as error:
+                warnings.warn(f"{error}; they are left out", LongtakeWarning, stacklevel=2)
+                damaged.add(error.place)
         # Only now that the store with their content is published.
-        for part in parts:
-            with suppress(PermissionError):  # Of another user: it is published again, which changes nothing.
-                part.unlink(missing_ok=True)
+        _clear(found, published.others, damaged)
     # The folder stays if it holds new parts or another lock.
     with suppress(OSError):
-        parts_folder(store_path).rmdir()
-    return Packed(True, len(parts), num_waiting=len(waiting))
+        folder.rmdir()
+    own = {header.recipe_id for header in headers}
+    waiting = sum(any(h.recipe_id in own for h in part.headers()) for part in published.others)
+    return Packed(True, published.num_joined, num_waiting=waiting, num_lost=published.num_lost)
 
 
-def _joinable(
-    parts: Sequence[Path], held: Iterable[FeatureHeader], own: Sequence[FeatureHeader], beside: bool
-) -> tuple[list[Path], list[Path]]:
-    """The parts to join, and those of `own` recipes that have to wait, because the store has another recipe of their backbone."""
-    recipes: dict[str, set[str]] = {}
-    for header in held:
-        recipes.setdefault(header.backbone, set()).add(header.recipe_id)
-    for header in own:
-        known = recipes.setdefault(header.backbone, set())
-        if not known or beside:
-            known.add(header.recipe_id)
-    joinable, waiting = [], []
-    for path in parts:
-        with open_store(path) as part:
-            found = [stream.header for stream in part.streams]
-        if all(header.recipe_id in recipes.setdefault(header.backbone, {header.recipe_id}) for header in found):
-            joinable.append(path)
-        elif any(header in own for header in found):
-            waiting.append(path)
-    return joinable, waiting
+@dataclass(frozen=True)
+class _Published:
+    num_joined: int
+    others: Sequence[Part]
+    """Parts that were not joined."""
+    num_lost: int
+
+
+@paused_collector()
+def _publish(
+    store_path: Path, found: FoundParts, damaged: set[Place], dataset: str, card: Card | None, labels: Labels,
+    texts: Sequence[TextFeatures], headers: Sequence[FeatureHeader], beside: bool,
+) -> _Published:  # fmt: skip
+    """Write the store with all parts that may join it. Raises `DamagedVideo`."""
+    with ExitStack() as opened:
+        base = opened.enter_context(open_store(store_path)) if store_exists(store_path) else None
+        if base is not None:
+            require_one_dataset(base, dataset, card)
+            dataset = base.dataset
+            labels = combine_labels(labels, base.labels)
+            card = card or base.card
+        streams = base.streams if base else ()
+        parts, others = joinable(found.parts, [stream.header for stream in streams], headers, beside)
+        new = Composition(dataset, card, labels, opened, opened.enter_context(SegmentFiles()), damaged)
+        new.begin(streams)
+        for part in parts:
+            new.add(part)
+        labels = new.all_labels()
+        changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
+        if changed or texts or new.has_changed:
+            write_store(
+                store_path, dataset=dataset, card=card, labels=labels, streams=new.plans(labels),
+                texts=combine_texts(texts, base.texts if base else ()), storage=base.storage if base else None,
+            )  # fmt: skip
+        return _Published(len(parts), others, new.num_lost)
+
+
+def _clear(found: FoundParts, others: Sequence[Part], damaged: set[Place]) -> None:
+    """Remove what is in the store, and say what could not be read."""
+    kept = {part.path for part in others}
+    for part in found.parts:
+        if isinstance(part, OldPart) and part.path not in kept:
+            with suppress(PermissionError):  # Of another user: it is published again, which changes nothing.
+                part.path.unlink(missing_ok=True)
+    places = {path for path, _ in damaged}
+    for segment in found.segments:
+        _clear_segment(segment, segment.path in kept, segment.path in places)
+
+
+def _clear_segment(segment: Segment, is_needed: bool, is_damaged: bool) -> None:
+    if segment.torn_bytes:
+        message = f"{segment.path}: the last {segment.torn_bytes} bytes are of a video that was not finished when its writer ended; they are dropped"
+        warnings.warn(message, LongtakeWarning, stacklevel=2)
+    if segment.faults:
+        message = (
+            f"{segment.path} is damaged, and the videos there are left out: run the same command again to extract them:"
+        )
+        warnings.warn(message + listed(segment.faults), LongtakeWarning, stacklevel=2)
+    if segment.path.suffix == f".{SEALED}" and not segment.is_final:
+        message = f"{segment.path}: not all of it can be read from this machine yet; the next run publishes the rest"
+        warnings.warn(message, LongtakeWarning, stacklevel=2)
+    if is_needed or not segment.is_final or (is_damaged and segment.may_be_late):
+        return
+    if segment.faults or is_damaged:
+        aside = set_aside(segment)
+        warnings.warn(
+            f"the damaged segment is kept as {aside}; delete it when you do not need it", LongtakeWarning, stacklevel=2
+        )
+    else:
+        remove_segment(segment)
 
 
 def pack_or_wait(
@@ -219,105 +269,23 @@ def pack_or_wait(
     waited = False
     while True:
         packed = pack(
-            store_path, dataset=dataset, card=card, labels=labels, texts=texts, beside=beside, headers=headers
-        )
-        if packed.published or time.monotonic() > until:
+            store_path, dataset=dataset, card=card, labels=labels, texts=texts, beside=beside, headers=headers,
+            count_waiting=False,
+        )  # fmt: skip
+        if packed.published:
             return packed
+        if time.monotonic() > until:
+            return replace(packed, num_waiting=count_parts(parts_folder(store_path)))
         if not waited:
             on_wait(f"waiting while {packed.holder} publishes {store_path}")
             waited = True
         try:
             time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt:
-            return replace(packed, stopped=True)
+            return replace(packed, stopped=True, num_waiting=count_parts(parts_folder(store_path)))
 
 
 def add_text(store_path: Path, dataset: str, card: Card | None, text: TextFeatures) -> None:
     """Put a prompt set into the store, which is made if it does not exist; it replaces one of the same name and recipe."""
     packed = pack_or_wait(store_path, dataset=dataset, card=card, labels=no_labels(), texts=[text])
     packed.require_published(store_path)
-
-
-def _compose(
-    base_streams: Iterable[Stream], parts: Sequence[Path], dataset: str, card: Card | None, labels: Labels,
-    opened: ExitStack,
-) -> tuple[list[StreamPlan], Labels]:  # fmt: skip
-    """The streams of the new store and its labels. A video of a part that `labels` does not have keeps the labels of the part.
-
-    Parts of many videos, which imports leave, stay open as long as `opened`. Raises `StoreConflict` for a part of another dataset.
-    """
-    known_ids = set(labels.video_ids)
-    unknown: list[Labels] = []
-    streams: dict[str, _Composed] = {}
-    for stream in base_streams:
-        rows: dict[str, Source] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-        streams[stream.name] = _Composed(stream.header, stream.features.dtype, rows, stream)
-    for path in parts:
-        with open_store(path) as part:
-            require_one_dataset(part, dataset, card)
-            if not known_ids.issuperset(part.labels.video_ids):
-                unknown.append(part.labels)
-            for stream in part.streams:
-                composed = streams.setdefault(stream.name, _Composed(stream.header, stream.features.dtype, {}))
-                composed.add_part(path, stream, opened)
-    if unknown:
-        # Sorted by id, so that the order in which videos were finished does not change the store.
-        joined = combine_labels(*reversed(unknown))
-        labels = combine_labels(labels, joined.subset(sorted(range(len(joined)), key=joined.video_ids.__getitem__)))
-    plans = [plan_in_order(one.header, one.dtype, one.videos, labels, one.base) for _, one in sorted(streams.items())]
-    return plans, labels
-
-
-@dataclass(frozen=True)
-class _Composed:
-    """The videos of a stream of the new store."""
-
-    header: FeatureHeader
-    dtype: np.dtype
-    videos: dict[str, Source]
-    base: Stream | None = None
-    """The stream that is replaced."""
-
-    def add_part(self, path: Path, stream: Stream, opened: ExitStack) -> None:
-        has_many = len(stream.videos) > 1 and stream.features.dtype == self.dtype
-        held = opened.enter_context(open_store(path)).stream(stream.name) if has_many else None
-        for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):
-            # A stored video is not lost to a later failure, unless that one is of another file or other seconds: no table names the
-            # former source any more.
-            if record.status != OK and record.video_id in self.videos:
-                before = _record_of(self.videos[record.video_id])
-                if before.status == OK and record.same_source(before.span, before.source_name):
-                    continue
-            item = (held, row) if held else _part_item(path, stream.name, record, num_clips, self.dtype)
-            self.videos[record.video_id] = item
-
-
-def _record_of(source: Source) -> VideoRecord:
-    return source.record if isinstance(source, StreamItem) else source[0].videos.record(source[1])
-
-
-def _part_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:
-    """Read the part only when it is written to the store: thousands of open files would be too many. Features get the dtype of the
-    stream, which `features convert` may have made narrower."""
-
-    def read() -> VideoFeatures:
-        with open_store(path) as part:
-            try:
-                video = part.stream(stream_name).read(record.video_id)
-            except NotInStore as error:
-                raise NotAStore(f"{path} changed while it was packed") from error
-        with np.errstate(over="ignore"):
-            features = video.features.astype(dtype, copy=False)
-        if lost := underflows(video.features, features):
-            message = (
-                f"{record.video_id}: {lost} values became 0, because the {dtype} of the store has no number so small"
-            )
-            warnings.warn(message, LongtakeWarning, stacklevel=2)
-        if not np.isfinite(features).all():
-            raise InvalidFeatures(
-                f"{record.video_id}: values up to {np.abs(video.features).max():.3g} do not fit the {dtype} of the store; make a wider copy "
-                f"with `features convert --dtype {video.features.dtype}`, replace the store by it, and run the same command again"
-            )
-        return replace(video, features=features)
-
-    return StreamItem(record, num_clips, read)

@@ -155,6 +155,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def writer_of(temporary: Path) -> Writer | None:
     """The process that wrote a file named by `temporary_path`; None for other files."""
     found = re.fullmatch(r"\..+\.([\d-]+@[^@]+)\.tmp", temporary.name)

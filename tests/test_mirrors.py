@@ -28,6 +28,7 @@ OF_SEVERAL_MODULES = {
     "tests/test_mirrors.py": "this file",
     "tests/test_words.py": "words of the whole tree",
     "tests/compat/test_cards.py": "cards of 0.1",
+    "tests/compat/test_parts.py": "parts of earlier releases",
     "tests/compat/test_v0_1.py": "stores and runs of 0.1",
     "tests/longtake/test_api.py": "longtake/__init__.py",
     "tests/longtake/test_import_names.py": "the links in longtake/",

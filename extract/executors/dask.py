@@ -1,4 +1,5 @@
-"""The executor on dask workers, `extract run --cluster`: a video is the task; its part, on a shared disk, is the result.
+"""The executor on dask workers, `extract run --cluster`: a task is a video, or several short ones; their features, in the worker's segment on a
+shared disk, are the result.
 
 A worker keeps its backbones from one video to the next. It runs the plan that a single process would run, with batches of the
 same fixed shape, so the store is equal bit for bit however the videos are distributed, given as many threads for a model.
@@ -6,23 +7,28 @@ same fixed shape, so the store is equal bit for bit however the videos are distr
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from longtake.extract.errors import ExtractError
-from longtake.extract.executors.local import run_locally, write_failure
+from longtake.extract.executors.local import run_jobs_into, write_failure
+from longtake.extract.executors.pace import Pace
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
 from longtake.extract.find_videos import known_seconds
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
+from longtake.features.parts import part_writer
+from longtake.features.segments.writer import SegmentWriter
 from longtake.manifests.table import Manifest, ManifestRow
 
 if TYPE_CHECKING:
@@ -30,15 +36,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 2000
-"""Videos submitted to the scheduler at a time: enough for many hundred workers, few enough that 100,000 cost it nothing."""
+SHOWN_ROWS = 100
 MOST_TRIES = 3
 """The first, and two more, for a video that kills its process. A scheduler with its own policy, 3 failures by default, has tried
 that often before it reports one."""
-
-
-class WorkerCannotStore(Exception):
-    """The address of a worker and a reason: its disk is full or not mounted. Handled by the process that distributes the videos."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class Request:
     recipe_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TaskResult:
+    """What a worker did of a task."""
+
+    videos: tuple[VideoResult, ...]
+    """Those that are on the disk; the others are to be tried by another worker."""
+    seconds: float
+    cannot_store: tuple[str, str] | None = None
+    """The address of the worker and a reason: its disk is full or not mounted."""
+
+
 def run_on_cluster(plan: Plan, cluster: str, note: Note) -> Iterator[VideoResult]:
     """Yield each video as a worker finishes it. Raises `ExtractError` when the cluster cannot be reached, differs, or is lost.
 
@@ -61,7 +73,19 @@ def run_on_cluster(plan: Plan, cluster: str, note: Note) -> Iterator[VideoResult
     options = plan.options
     device = str(plan.extractors[0].backbone.device)
     with connected(cluster, options.workers, options.cluster_options, note, device) as client:
-        yield from spread(plan, client, device)
+        try:
+            yield from spread(plan, client, device)
+        finally:
+            _end_segments_of_all(client)
+
+
+def _end_segments_of_all(client: Client) -> None:
+    """Workers may live on. What they stored is published in any case; it is removed when they have sealed it."""
+    from distributed import CancelledError
+    from distributed.comm import CommClosedError
+
+    with suppress(CancelledError, CommClosedError, OSError, TimeoutError):
+        client.run(end_segments, on_error="ignore")
 
 
 def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoResult]:
@@ -71,7 +95,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
 
     request = Request(
         uuid4().hex,
-        plan.manifest,
+        # Tasks bring their rows: a table of 100,000 takes each worker a second to load. Some show whether a worker has the videos.
+        replace(plan.manifest, rows=tuple(job.row for job in plan.jobs[:SHOWN_ROWS])),
         plan.videos_folder.absolute(),
         plan.out.absolute(),
         replace(
@@ -89,44 +114,57 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
     deaths: Counter[str] = Counter()
     retired: set[str] = set()
-    futures: dict[Future, Job] = {}
+    tasks: dict[Future, Sequence[Job]] = {}
     running = as_completed(loop=client.loop)
-    waiting = iter(longest_first(plan))
+    waiting = deque(longest_first(plan))
     suspects: list[Job] = []
+    parts = part_writer(plan.out)
+    pace = Pace(lambda: len(client.scheduler_info(n_workers=-1)["workers"]))
+
+    def share() -> Future:
+        # A task, not scattered data: what a dead worker held can then be recomputed.
+        return client.submit(_itself, request, key=f"request-{uuid4().hex}")
+
+    shared = share()
 
     def submit(jobs: Sequence[Job]) -> None:
-        if not jobs:
-            return
-        # A task, not scattered data: what a dead worker held can then be recomputed.
-        shared = client.submit(_itself, request, key=f"request-{uuid4().hex}")
-        for job in jobs:
-            wanted = tuple(extractor.header.recipe_id for extractor in job.extractors)
-            key = f"video-{job.row.video_id}-{uuid4().hex}"
-            future = client.submit(extract_video, shared, job.row, wanted, key=key, resources=resources)
-            futures[future] = job
+        if jobs:
+            wanted = [(job.row, tuple(extractor.header.recipe_id for extractor in job.extractors)) for job in jobs]
+            future = client.submit(extract_task, shared, wanted, key=f"video-{uuid4().hex}", resources=resources)
+            tasks[future] = jobs
             running.add(future)
 
-    submit(list(islice(waiting, AHEAD)))
+    def fill() -> None:
+        while waiting and len(tasks) < pace.num_ahead:
+            submit([waiting.popleft() for _ in range(min(len(waiting), pace.num_videos(len(waiting))))])
+
+    fill()
     alone = False
     try:
-        while futures:
+        while tasks:
             for future in running:
-                job = futures.pop(future)
-                if len(futures) < AHEAD // 2:
-                    submit(list(islice(waiting, AHEAD - len(futures))))
+                jobs = tasks.pop(future)
                 try:
-                    yield future.result()
+                    done = future.result()
+                    pace.took(len(done.videos), done.seconds)
+                    fill()
+                    yield from done.videos
+                    if done.cannot_store:
+                        _retire(client, done.cannot_store, retired)
+                        stored = {video.video_id for video in done.videos}
+                        submit([job for job in jobs if job.row.video_id not in stored])
                 except KilledWorker as error:
-                    deaths[job.row.video_id] += error.allowed_failures + 1
-                    times = deaths[job.row.video_id]
-                    if alone and times >= MOST_TRIES:
-                        message = f"the process that read it died, {times} times, without a Python error"
-                        yield write_failure(plan, job, "KilledWorker", message)
-                    else:
-                        suspects.append(job)
-                except WorkerCannotStore as error:
-                    _retire(client, error, retired)
-                    submit([job])
+                    for job in jobs:
+                        deaths[job.row.video_id] += error.allowed_failures + 1
+                        times = deaths[job.row.video_id]
+                        if alone and times >= MOST_TRIES:
+                            message = f"the process that read it died, {times} times, without a Python error"
+                            yield write_failure(parts, plan, job, "KilledWorker", message)
+                        else:
+                            suspects.append(job)
+                    # The task that shares the request may be blamed as well.
+                    shared = share()
+                    fill()
             # Several videos are blamed for one death: each is tried again by itself.
             alone = True
             submit(suspects[:1])
@@ -135,11 +173,13 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
         raise ExtractError(
             f"the connection to the dask scheduler is lost ({error}); run the same command again to resume"
         ) from error
+    finally:
+        parts.seal()
 
 
-def _retire(client: Client, error: WorkerCannotStore, retired: set[str]) -> None:
+def _retire(client: Client, cannot_store: tuple[str, str], retired: set[str]) -> None:
     """Send no more videos to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
-    worker, reason = error.args
+    worker, reason = cannot_store
     workers = set(client.scheduler_info(n_workers=-1)["workers"])
     if workers <= retired | {worker}:
         raise ExtractError(
@@ -180,20 +220,43 @@ _plans: dict[str, Plan] = {}
 _one_at_a_time = threading.Lock()
 
 
-def extract_video(request: Request, row: ManifestRow, recipe_ids: Sequence[str]) -> VideoResult:
-    """On a worker: one video with the backbones that it still lacks. Threads of one worker take turns, because they share networks
+def extract_task(request: Request, wanted: Sequence[tuple[ManifestRow, Sequence[str]]]) -> TaskResult:
+    """On a worker: some videos, each with the recipes that it still lacks. Threads of one worker take turns, because they share networks
     and torch's settings."""
     with _one_at_a_time:
+        began = time.monotonic()
         plan = _plan_of(request)
-        job = Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in recipe_ids))
+        jobs = tuple(Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in ids)) for row, ids in wanted)
+        manifest = replace(plan.manifest, rows=tuple(row for row, _ in wanted))
+        videos: dict[str, VideoResult] = {}
+        failure = None
         try:
-            (finished,) = run_locally(replace(plan, jobs=(job,)))
+            for video in run_jobs_into(_parts_of(request.out), replace(plan, manifest=manifest, jobs=jobs)):
+                videos[video.video_id] = video
         except OSError as error:
             # Faults of a video are rows already; this is a fault of the machine: its disk is full, or the folder is missing.
             from distributed import get_worker
 
-            raise WorkerCannotStore(get_worker().address, str(error)) from error
-        return finished
+            failure = get_worker().address, str(error)
+        return TaskResult(tuple(videos.values()), time.monotonic() - began, failure)
+
+
+_parts: dict[Path, SegmentWriter] = {}
+"""The worker's segments, by store."""
+
+
+def _parts_of(out: Path) -> SegmentWriter:
+    if out not in _parts:
+        if not _parts:
+            atexit.register(end_segments)
+        _parts[out] = part_writer(out)
+    return _parts[out]
+
+
+def end_segments() -> None:
+    """On a worker, when the run ends: what it stored can be published and removed."""
+    for parts in list(_parts.values()):
+        parts.seal()
 
 
 def _plan_of(request: Request) -> Plan:

@@ -1,4 +1,4 @@
-"""The executor in this process: the pipeline, and a thread that writes parts while the models run. Also the parts themselves."""
+"""The executor in this process: the pipeline, and a thread that stores finished videos while the models run."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ from longtake.extract.pipeline.batcher import ExtractedVideo, OnBatch, OnClips, 
 from longtake.extract.pipeline.reader import Files
 from longtake.extract.plan.plan import Job, Plan
 from longtake.extract.records import VideoResult, failed_record, unread_record
-from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, write_part
+from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, part_writer
+from longtake.features.segments.writer import SegmentWriter
 from longtake.features.types import FAILED, VideoFeatures, VideoRecord
 
-QUEUED_PARTS = 2
+QUEUED_VIDEOS = 2
 """Finished videos that wait for the disk; if it is slower than the models, the models wait for it."""
 CLOCK_SECONDS = 1.0
 """A file may end this much before the end that a table states, without a remark."""
 
 
 def run_locally(plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips | None = None) -> Iterator[VideoResult]:
-    """Yield each video when its part is on disk. Raises `OSError` when a part cannot be written."""
+    """Yield each video when it is on the disk. Raises `OSError` when it cannot be stored."""
+    with part_writer(plan.out) as parts:
+        yield from run_jobs_into(parts, plan, on_batch, on_clips)
+
+
+def run_jobs_into(
+    parts: SegmentWriter, plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips | None = None
+) -> Iterator[VideoResult]:
+    """`run_locally` for a process that stores the videos of several calls in one segment."""
     options = plan.options
     decoder = get_decoder(options.decoder)
     files = Files(plan.videos_folder, plan.stems, decoder, options.workers or 1, options.stall_timeout)
-    # Parts are written, and synced to the disk, while the models run on.
+    # Videos are stored, and synced to the disk, while the models run on.
     waiting: deque[Future[VideoResult]] = deque()
     with (
         closing(run_jobs(plan.jobs, files, on_batch, on_clips)) as videos,
@@ -34,8 +43,8 @@ def run_locally(plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips |
     ):
         try:
             for video in videos:
-                waiting.append(writer.submit(write_video, plan, video))
-                while waiting and (len(waiting) > QUEUED_PARTS or waiting[0].done()):
+                waiting.append(writer.submit(write_video, parts, plan, video))
+                while waiting and (len(waiting) > QUEUED_VIDEOS or waiting[0].done()):
                     yield waiting.popleft().result()
         except KeyboardInterrupt:
             # What was computed is kept and reported.
@@ -46,10 +55,10 @@ def run_locally(plan: Plan, on_batch: OnBatch | None = None, on_clips: OnClips |
             yield waiting.popleft().result()
 
 
-def write_video(plan: Plan, video: ExtractedVideo) -> VideoResult:
-    """Write one video's part, and report it. Raises `OSError`, such as for a full disk."""
+def write_video(parts: SegmentWriter, plan: Plan, video: ExtractedVideo) -> VideoResult:
+    """Store one video, and report it. Raises `OSError`, such as for a full disk."""
     own_labels = plan.labels.subset([plan.label_rows[video.row.video_id]])
-    write_part(plan.out, plan.manifest.name, own_labels, video.features)
+    parts.append(plan.manifest.name, own_labels, video.features)
     found = list(video.features.values())
     return VideoResult(
         video.row.video_id,
@@ -61,11 +70,11 @@ def write_video(plan: Plan, video: ExtractedVideo) -> VideoResult:
     )
 
 
-def write_failure(plan: Plan, job: Job, kind: str, message: str) -> VideoResult:
-    """Write the part of a video whose worker died."""
+def write_failure(parts: SegmentWriter, plan: Plan, job: Job, kind: str, message: str) -> VideoResult:
+    """Store the row of a video whose worker died."""
     record = failed_record(unread_record(job.row), "crash", kind, message)
     failures = {e.header: VideoFeatures.failure(record, e.spec.dim) for e in job.extractors}
-    return write_video(plan, ExtractedVideo(job.row, failures))
+    return write_video(parts, plan, ExtractedVideo(job.row, failures))
 
 
 def _warnings(record: VideoRecord, square_pixels: bool) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from longtake.errors import LongtakeWarning, listed
-from longtake.features.content import StreamItem, StreamPlan
+from longtake.features.content import StreamItem
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.axes import look_transposed
 from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
@@ -21,8 +21,8 @@ from longtake.features.imports.mapping import Found
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of
-from longtake.features.parts import PART_SUFFIX, add_text, pack_or_wait, parts_folder
-from longtake.features.store import open_store, store_exists, write_store
+from longtake.features.parts import add_text, pack_or_wait, part_writer
+from longtake.features.store import open_store, store_exists
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord, underflows
 from longtake.files import file_sha256
 from longtake.manifests.card import Card, find_card
@@ -119,7 +119,7 @@ def import_videos(
         items.append(StreamItem(record, shapes[video_id][0], read))
     _require_new(out, header, beside)
     if not dry_run:
-        _add(out, manifest, labels, StreamPlan(header, np.dtype(dtype), items), beside)
+        _add(out, manifest, labels, header, items, beside)
     return Imported(
         header,
         len(shapes),
@@ -225,11 +225,15 @@ def _require_new(out: Path, header: FeatureHeader, beside: bool) -> None:
         require_one_recipe(held, [header], out)
 
 
-def _add(out: Path, manifest: Manifest, labels: Labels, plan: StreamPlan, beside: bool) -> None:
-    header = plan.header
-    # The new stream is written as a part and packed: another process may publish the same store.
-    staged = parts_folder(out) / f"import@{header.recipe_id}{PART_SUFFIX}"
-    write_store(staged, dataset=manifest.name, card=None, labels=labels, streams=[plan], named_axes=False)
+def _add(
+    out: Path, manifest: Manifest, labels: Labels, header: FeatureHeader, items: Sequence[StreamItem], beside: bool
+) -> None:
+    # The videos are written to a segment and packed: another process may publish the same store. It is seen when it is whole.
+    row_of = {video_id: row for row, video_id in enumerate(labels.video_ids)}
+    with part_writer(out, at_once=False) as parts:
+        for item in items:
+            video = item.read()
+            parts.append(manifest.name, labels.subset([row_of[video.record.video_id]]), {header: video})
     packed = pack_or_wait(
         out, dataset=manifest.name, card=manifest.card, labels=labels, beside=beside, headers=[header]
     )

@@ -18,6 +18,7 @@ from longtake.extract.pipeline.batcher import ExtractedVideo, run_jobs
 from longtake.extract.pipeline.reader import Files
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
+from longtake.features.found_parts import count_parts
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from longtake.manifests.table import read_manifest
@@ -143,10 +144,10 @@ def _run_forked(call: list[str], seconds_per_batch: float, files: list[Path]) ->
 
 
 def wait_for_parts(run: subprocess.Popen[str] | ForkedRun, folder: Path, more: int) -> None:
-    """Until the process has written so many more parts, or has ended."""
-    begin = len(list(folder.glob("v*.h5"))) if folder.exists() else 0
+    """Until the process has stored so many more videos, or has ended."""
+    begin = count_parts(folder)
     deadline = time.monotonic() + 60
     while run.poll() is None and time.monotonic() < deadline:
-        if folder.exists() and len(list(folder.glob("v*.h5"))) >= begin + more:
+        if count_parts(folder) >= begin + more:
             return
         time.sleep(0.01)

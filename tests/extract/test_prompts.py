@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from longtake.features.labels import Labels
-from longtake.features.parts import list_parts
 from longtake.features.store import open_store, write_store
 from longtake.features.types import TextHeader
 from longtake.manifests.card import find_card
 from longtake.train.data.prompts import terms_of
 from longtake.train.errors import DataError
 from tests.extract.runs import refused, run
-from tests.features.fakes import locked_by_another
+from tests.features.fakes import list_parts, locked_by_another
 
 
 def test_text_of_a_card_without_prompts(tmp_path, monkeypatch):

@@ -16,16 +16,19 @@ import pytest
 import longtake
 from longtake.errors import LongtakeWarning
 from longtake.extract.errors import ExtractError
+from longtake.extract.executors.local import run_locally
 from longtake.extract.run import run_plan
 from longtake.features import parts
 from longtake.features.cli import main as features
+from longtake.features.found_parts import find_parts
 from longtake.features.parts import lock_file, read_finished
+from longtake.features.segments.reader import list_segments
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff
 from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
-from tests.extract.runs import ForkedRun, extract, make_dataset, plan_of, run, wait_for_parts
+from tests.extract.runs import ForkedRun, equal_stores, extract, make_dataset, plan_of, run, wait_for_parts
 
 
 def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
@@ -57,7 +60,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
     with (tmp_path / "small.csv").open("a") as file:
         file.write("v2,train,A,2\n")
     done = extract(tmp_path, status=1)
-    assert "delete the lock file" in done.stderr and "1 finished parts are kept" in done.stderr
+    assert "delete the lock file" in done.stderr and "1 finished videos are kept" in done.stderr
     found = json.loads(extract(tmp_path, "--json", status=1).stdout)
     assert (found["published"], found["waiting"]) == (False, 1) and "another-machine" in found["claimed_for"]
 
@@ -66,7 +69,7 @@ def test_shards_that_end_together(tmp_path, numbers_backbone, monkeypatch):
 
     monkeypatch.setattr(parts.time, "sleep", stopped)
     done = extract(tmp_path, status=130)
-    assert "1 finished parts are kept" in done.stderr and "were there" in done.stdout
+    assert "1 finished videos are kept" in done.stderr and "were there" in done.stdout
 
 
 def test_failures_are_rows_and_the_rest_is_stored(tmp_path, numbers_backbone):
@@ -269,7 +272,7 @@ def test_two_recipes_that_are_planned_at_the_same_time(tmp_path, numbers_backbon
     assert run_plan(one).complete
     done = run_plan(other)
     assert (done.num_new, done.packed.published, done.packed.num_waiting, done.complete) == (2, True, 2, False)
-    assert "2 finished parts are kept" in done.packed.trouble(one.out)
+    assert "2 finished videos are kept" in done.packed.trouble(one.out)
     with open_store(one.out) as store:
         assert [stream.header.clip_length for stream in store.streams] == [4]
     assert "another recipe" in extract(tmp_path, "--clip-length", "5", status=2).output
@@ -277,6 +280,24 @@ def test_two_recipes_that_are_planned_at_the_same_time(tmp_path, numbers_backbon
     with open_store(one.out) as store:
         assert sorted(stream.header.clip_length for stream in store.streams) == [4, 5]
     assert not (tmp_path / "small.h5.parts").exists()
+
+
+def test_a_segment_that_is_damaged_before_it_is_published(tmp_path, numbers_backbone):
+    """Its whole videos are published, the damaged one is named, and the next run extracts it again."""
+    plan = plan_of(tmp_path, [8, 16, 8])
+    assert len(list(run_locally(plan))) == 3
+    (path,) = list_segments(tmp_path / "small.h5.parts")
+    content = bytearray(path.read_bytes())
+    content[find_parts(path.parent).parts[1].video.streams[0].offset] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(LongtakeWarning, match="features of v1 are damaged"):
+        done = run_plan(plan_of(tmp_path, [8, 16, 8]))
+    assert (done.complete, done.num_new, done.packed.num_lost) == (False, 0, 1)
+    assert "were damaged; run the same command again" in done.packed.trouble(done.store)
+    extract(tmp_path, out="whole.h5")
+    assert not equal_stores(tmp_path / "whole.h5", tmp_path / "small.h5")
+    assert "1 new, 2 were there" in extract(tmp_path).stdout
+    assert equal_stores(tmp_path / "whole.h5", tmp_path / "small.h5")
 
 
 def test_damaged_videos_are_dropped_and_extracted_again(tmp_path, numbers_backbone):

@@ -11,7 +11,9 @@ import numpy as np
 from longtake.features import parts
 from longtake.features.cli import main
 from longtake.features.content import StreamItem, StreamPlan
+from longtake.features.found_parts import list_old_parts
 from longtake.features.labels import Labels
+from longtake.features.segments.reader import list_segments
 from longtake.features.store import write_store
 from longtake.features.types import FAILED, FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord
 from longtake.files import Writer
@@ -49,6 +51,19 @@ def text_features(name: str = "qgvl") -> TextFeatures:
     return TextFeatures(
         name, TextHeader("clip", 2, "w", None, False), ("a", "b"), ("g", "h"), np.ones((2, 2), np.float32)
     )
+
+
+def write_part(store: Path, dataset: str, own: Labels, videos: dict[FeatureHeader, VideoFeatures]) -> Path:
+    """Store one video in a segment of its own, which is sealed; returns its path."""
+    with parts.part_writer(store) as writer:
+        path = writer.append(dataset, own, videos)
+    return path.with_suffix(".sealed")
+
+
+def list_parts(store: Path) -> list[Path]:
+    """Segments, and parts of earlier releases."""
+    folder = parts.parts_folder(store)
+    return [*list_segments(folder), *(part.path for part in list_old_parts(folder))]
 
 
 def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: FeatureHeader | None = None) -> Path:

@@ -1,6 +1,5 @@
 """Kills, two writers, readers during writing, full and read-only disks: nothing is lost, and readers see whole stores only."""
 
-import json
 import os
 import random
 import signal
@@ -13,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from longtake.errors import LongtakeWarning
 from longtake.features.errors import FeaturesError
-from longtake.features.parts import list_parts, parts_folder, read_finished
+from longtake.features.parts import parts_folder, read_finished
 from longtake.features.store import open_store, store_exists
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
-from longtake.features.tools.merge import merge
-from tests.features.fakes import header, make_store, run
+from tests.features.fakes import header, list_parts, make_store, run
 from tests.features.test_parts import IDS, part, publish
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +81,7 @@ def test_kill_nine_in_parts_and_in_pack(tmp_path, name, monkeypatch):
         held = now
     packed = publish(store)
     # No part is left if the last kill came after everything was published.
-    assert packed.published or not packed.num_parts
+    assert packed.published or not packed.num_videos
     with open_store(store) as opened:
         assert set(opened.stream().videos.video_ids) == held
         assert verify(opened) == []
@@ -258,17 +257,35 @@ def test_a_disk_that_cannot_be_written(tmp_path, suffix):
 
 
 def test_a_part_that_is_damaged_stops_nothing_else(tmp_path):
-    """A part that was damaged after it was written is named, and the store does not change."""
+    """A video that was damaged after it was written is named and left out, the others are published, and the file is kept."""
     store = tmp_path / "s.h5"
     part(store, "a", 5)
     publish(store)
     part(store, "b", 5)
     (damaged,) = list_parts(store)
+    content = bytearray(damaged.read_bytes())
+    place = content.rindex(b"LTFR") - 100
+    content[place] ^= 1
+    damaged.write_bytes(content)
+    part(store, "c", 5)
+    with pytest.warns(LongtakeWarning) as said:
+        packed = publish(store)
+    assert (packed.published, packed.num_videos, packed.num_lost) == (True, 2, 1)
+    assert "the features of b are damaged" in str(said[0].message)
+    assert "1 finished videos were damaged" in packed.trouble(store)
+    with open_store(store) as opened:
+        assert opened.stream().videos.video_ids == ("a", "c") and not verify(opened)
+    assert [path.read_bytes() for path in parts_folder(store).iterdir()] == [content]
+    assert publish(store).num_videos == 0
+
+
+def test_an_old_part_that_is_damaged(tmp_path):
+    """It is named, and the store does not change."""
+    store = make_store(tmp_path / "s.h5", {"a": 5})
+    parts_folder(store).mkdir()
+    damaged = make_store(parts_folder(store) / "b@1.h5", {"b": 5})
     damaged.write_bytes(damaged.read_bytes()[:500])
     with pytest.raises(FeaturesError, match="b@"):
         publish(store)
     with open_store(store) as opened:
         assert opened.stream().videos.video_ids == ("a",)
-    assert parts_folder(store).exists()
-    merge([store], tmp_path / "m.h5")
-    assert json.dumps(verify(open_store(tmp_path / "m.h5"))) == "[]"

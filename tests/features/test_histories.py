@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from longtake.features.content import Storage
 from longtake.features.labels import labels_of
-from longtake.features.parts import pack, write_part
+from longtake.features.parts import pack
 from longtake.features.store import open_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
 from longtake.features.tools.merge import merge
 from longtake.manifests.table import read_manifest
-from tests.features.fakes import KINDS, header, labels, run, store_of, video
+from tests.features.fakes import KINDS, header, labels, run, store_of, video, write_part
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

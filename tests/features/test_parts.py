@@ -1,5 +1,6 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.features import parts
+from longtake.features import compose, parts
 from longtake.features.errors import InvalidFeatures, StoreConflict
-from longtake.features.parts import add_text, list_parts, pack, parts_folder, read_finished, write_part
+from longtake.features.parts import add_text, pack, parts_folder, read_finished
 from longtake.features.store import open_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
-from tests.features.fakes import header, labels, lock, make_store, text_features, video
+from tests.features.fakes import header, labels, list_parts, lock, make_store, text_features, video, write_part
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = ["a", "b", "c", "d"]
@@ -35,7 +36,7 @@ def test_parts_become_a_store_in_the_manifests_order(tmp_path):
     store = tmp_path / "s.h5"
     for video_id in ("c", "a"):
         part(store, video_id, 3)
-    assert publish(store).num_parts == 2
+    assert publish(store).num_videos == 2
     part(store, "b", 2)
     assert set(read_finished(store, "d", None).records[header().recipe_id]) == {"a", "b", "c"}
     publish(store)
@@ -121,7 +122,7 @@ def test_a_locked_store_is_not_published(tmp_path):
     assert (packed.published, packed.num_waiting) == (False, 1) and not store.exists()
     assert packed.trouble(store) == (
         f"{store} is locked by process 1@another-machine ({path}). If that process is gone, delete the lock file. "
-        f"1 finished parts are kept in {parts_folder(store)}; run the same command again to publish them"
+        f"1 finished videos are kept in {parts_folder(store)}; run the same command again to publish them"
     )
     path.unlink()
     assert publish(store).published
@@ -152,21 +153,21 @@ def test_a_folder_that_cannot_be(tmp_path):
 
 
 def test_a_folder_that_a_packer_takes_away_before_a_part_is_there(tmp_path, monkeypatch):
-    store, write, calls = tmp_path / "s.h5", parts.write_store, []
+    store, begin, calls = tmp_path / "s.h5", os.open, []
 
-    def taken_away(*arguments, **content):
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise FileNotFoundError(2, "No such file or directory")
-        write(*arguments, **content)
+    def taken_away(path, *arguments):
+        if str(path).endswith(".open") and not calls:
+            calls.append(path)
+            Path(path).parent.rmdir()
+        return begin(path, *arguments)
 
-    monkeypatch.setattr(parts, "write_store", taken_away)
+    monkeypatch.setattr(os, "open", taken_away)
     part(store, "a", 3)
-    assert len(calls) == 2 and publish(store).num_parts == 1
+    assert len(calls) == 1 and publish(store).num_videos == 1
 
 
-def test_a_part_of_many_videos_is_copied_in_blocks(tmp_path, monkeypatch):
-    """Imports leave such parts. Videos that are replaced, added or kept are whole."""
+def test_an_old_part_of_many_videos_is_copied_in_blocks(tmp_path, monkeypatch):
+    """Imports of earlier releases left such parts. Videos that are replaced, added or kept are whole."""
     store = make_store(tmp_path / "s.h5", {"a": 3, "b": 2, "c": 4})
     made = make_store(tmp_path / "more.h5", {"b": 5, "c": 4, "d": 6}, seed=7)
     with open_store(store) as before, open_store(made) as more:
@@ -174,8 +175,8 @@ def test_a_part_of_many_videos_is_copied_in_blocks(tmp_path, monkeypatch):
         expected |= {row: more.stream().read(row).features for row in "bcd"}
     parts_folder(store).mkdir()
     made.rename(parts_folder(store) / "more.h5")
-    monkeypatch.setattr(parts, "_part_item", None)
-    assert publish(store).num_parts == 1 and not parts_folder(store).exists()
+    monkeypatch.setattr(compose, "_old_item", None)
+    assert publish(store).num_videos == 1 and not parts_folder(store).exists()
     with open_store(store) as opened:
         assert [record.video_id for record in opened.stream().records] == list("abcd")
         for video_id, features in expected.items():
@@ -220,18 +221,18 @@ def test_a_part_that_is_packed_while_it_is_looked_at(tmp_path, monkeypatch):
     store = tmp_path / "s.h5"
     for video_id in ("a", "b"):
         part(store, video_id, 3)
-    listed = parts.list_parts
+    find = parts.find_parts
     published = []
 
-    def others_publish_now(path):
-        found = listed(path)
+    def others_publish_now(folder, *arguments):
+        found = find(folder, *arguments)
         if not published:
             published.append(True)
-            monkeypatch.setattr(parts, "list_parts", listed)
+            monkeypatch.setattr(parts, "find_parts", find)
             publish(store)
         return found
 
-    monkeypatch.setattr(parts, "list_parts", others_publish_now)
+    monkeypatch.setattr(parts, "find_parts", others_publish_now)
     assert set(read_finished(store, "d", None).records[header().recipe_id]) == {"a", "b"} and published
 
 

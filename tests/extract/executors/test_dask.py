@@ -13,7 +13,9 @@ from distributed import LocalCluster, get_worker
 from longtake.extract import find_videos
 from longtake.extract.errors import ExtractError
 from longtake.extract.executors import dask as cluster
+from longtake.extract.executors import pace
 from longtake.extract.executors.dask import longest_first
+from longtake.extract.executors.pace import Pace
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
@@ -23,10 +25,12 @@ from tests.extract import fake_backbone
 from tests.extract.runs import equal_stores, extract, make_dataset, start, wait_for_parts
 
 
-@pytest.mark.parametrize("ahead", [2000, 2])
-def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone, monkeypatch, ahead):
-    """The workers are threads of this process, reached by their scheduler's address. Videos are handed out few at a time, too."""
-    monkeypatch.setattr(cluster, "AHEAD", ahead)
+@pytest.mark.parametrize("in_task", [1, 3])
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone, monkeypatch, in_task):
+    """The workers are threads of this process, reached by their scheduler's address. Several videos may share a task."""
+    monkeypatch.setattr(Pace, "num_videos", lambda self, num_waiting: in_task)
+    monkeypatch.setattr(pace, "LEAST_AHEAD", 2)
+    monkeypatch.setattr(pace, "TASKS_AHEAD", 0)
     make_dataset(tmp_path, [10, 3, 41, 4, 17])
     extract(tmp_path, out="alone.h5")
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
@@ -59,9 +63,10 @@ def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, mon
     ours = tuple(header.recipe_id for header in plan.headers)
     request = cluster.Request("run", manifest, tmp_path / "videos", tmp_path / "s.h5", options, ("0" * 16,))
     with pytest.raises(ExtractError, match=f"would make features of recipe {ours[0]}, not {'0' * 16}: its weights"):
-        cluster.extract_video(request, manifest.rows[0], ours)
+        cluster.extract_task(request, [(manifest.rows[0], ours)])
     assert not cluster._plans and not list(tmp_path.glob("s.h5*"))
-    assert cluster.extract_video(replace(request, recipe_ids=ours), manifest.rows[0], ours).num_clips == 3
+    done = cluster.extract_task(replace(request, recipe_ids=ours), [(manifest.rows[0], ours)])
+    assert [video.num_clips for video in done.videos] == [3] and done.cannot_store is None
 
 
 def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):
@@ -79,14 +84,14 @@ def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_back
     extract(tmp_path, out="alone.h5")
     full, asked = set(), []
 
-    def run_or_fail(plan, run_locally=cluster.run_locally):
+    def run_or_fail(parts, plan, run=cluster.run_jobs_into):
         address = get_worker().address
         asked.append(address)
         if address in full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return run_locally(plan)
+        return run(parts, plan)
 
-    monkeypatch.setattr(cluster, "run_locally", run_or_fail)
+    monkeypatch.setattr(cluster, "run_jobs_into", run_or_fail)
     with LocalCluster(n_workers=2, processes=False, dashboard_address=None) as scheduler:
         full.add(next(iter(scheduler.scheduler_info["workers"])))
         extract(tmp_path, "--cluster", scheduler.scheduler_address)

@@ -1,4 +1,4 @@
-"""The executor in this process: parts are written while the models run, and what it reports of each video."""
+"""The executor in this process: videos are stored while the models run, and what it reports of each video."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from tests.extract.runs import plan_of, run
 pytestmark = pytest.mark.usefixtures("numbers_backbone")
 
 
-def test_parts_are_written_while_the_models_run(tmp_path, monkeypatch):
+def test_videos_are_stored_while_the_models_run(tmp_path, monkeypatch):
     """The first video is written for as long as no later batch has begun: one after the other, this would never end."""
     plan = plan_of(tmp_path, [12] * 8)  # three clips each: a batch is a video
     threads, begun, overlapped = set(), [], []
@@ -25,14 +25,14 @@ def test_parts_are_written_while_the_models_run(tmp_path, monkeypatch):
         begun.append(len(begun))
         return forward(self, clips)
 
-    def slow_write(plan, done):
+    def slow_write(parts, plan, done):
         threads.add(threading.current_thread().name)
         if not overlapped:
             deadline = time.monotonic() + 60
             while len(begun) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             overlapped.append(len(begun) >= 2)
-        return write(plan, done)
+        return write(parts, plan, done)
 
     monkeypatch.setattr(local, "write_video", slow_write)
     monkeypatch.setattr(fake_backbone.Numbers, "forward", counted)
@@ -48,11 +48,11 @@ def test_a_disk_that_is_full_stops_the_run_and_keeps_what_was_stored(tmp_path, m
     plan = plan_of(tmp_path, [12] * 6)
     write, written = local.write_video, []
 
-    def fills_up(plan, done):
+    def fills_up(parts, plan, done):
         if len(written) == 2:
             raise OSError(28, "No space left on device")
         written.append(done.row.video_id)
-        return write(plan, done)
+        return write(parts, plan, done)
 
     monkeypatch.setattr(local, "write_video", fills_up)
     finished = []

@@ -204,7 +204,7 @@ def test_a_full_disk_while_rows_are_kept(tmp_path, suffix, monkeypatch):
     left = [path for path in store.parent.rglob("*") if path not in before and parts_folder(store) not in path.parents]
     assert [path.name for path in left] == ["s" + suffix + ".parts"]
     small(monkeypatch.setattr)
-    assert pack(store, dataset="d", card=None, labels=LABELS).num_parts == 1
+    assert pack(store, dataset="d", card=None, labels=LABELS).num_videos == 1
     with open_store(store) as opened:
         assert not verify(opened) and len(opened.stream().videos) == 13
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import zarr
 
-from longtake.features.store import open_store
 from tests.features import raw
 from tests.features.fakes import make_store
 from tests.features.formats.test_conformance import copy
@@ -137,18 +136,6 @@ def test_names_of_axes_are_of_the_lengths_of_their_arrays(stores):
     root = zarr.open_group(stores[0] / "s.zarr", mode="r")
     stream = next(group for _, group in root[root.attrs["current"]]["streams"].groups())
     assert stream["features"].metadata.dimension_names == ("clip", "feature")
-
-
-def test_parts_have_no_names(tmp_path):
-    """There is one for each video, and Longtake alone reads it."""
-    from longtake.features.parts import write_part
-    from tests.features.fakes import header, labels, video
-
-    path = write_part(tmp_path / "s.h5", "d", labels(["a"]), {header(): video("a", 2)})
-    with h5py.File(path, "r") as file:
-        assert not any("clip" in stream for stream in file["streams"].values())
-    with open_store(path) as store:
-        assert store.stream().read("a").features.shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 
 from longtake.features.cli import main
-from longtake.features.parts import list_parts, lock_file
+from longtake.features.parts import lock_file
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
 from longtake.manifests.table import find_manifest
 from tests.calls import invoke
-from tests.features.fakes import locked_by_another
+from tests.features.fakes import list_parts, locked_by_another
 
 IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
 
@@ -158,10 +158,10 @@ def test_a_store_that_another_process_publishes(tmp_path, monkeypatch):
     np.save(tmp_path / "text.npy", np.zeros((102, 8), np.float32))
     call = (tmp_path / "text.npy", "--layout", "text", "--dataset", "fisv", "--text", "mlavl", "--out", out)
     message = run(*call, status=2)
-    assert f"{out} is locked by {holder}" in message and "finished parts" not in message
+    assert f"{out} is locked by {holder}" in message and "are kept" not in message
     again = ("--fps", "25", "--beside")
     message = import_folder(folder, out, *again, status=2)
-    assert f"{out} is locked by {holder}" in message and "1 finished parts are kept" in message
+    assert f"{out} is locked by {holder}" in message and "3 finished videos are kept" in message
     assert out.read_bytes() == kept
     lock_file(out).unlink()
     import_folder(folder, out, *again)

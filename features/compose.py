@@ -1,0 +1,228 @@
+"""Which videos a store gets from its parts: the later result of a video, but no failure for features, and nothing that it has already."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from longtake.errors import LongtakeWarning
+from longtake.features.content import Source, StreamItem, StreamPlan, plan_in_order
+from longtake.features.errors import InvalidFeatures, NotAStore, NotInStore
+from longtake.features.found_parts import InSegment, OldPart, Part
+from longtake.features.joins import require_dataset, require_one_dataset
+from longtake.features.labels import LabelRow, Labels, combine_labels, labels_of_rows
+from longtake.features.segments.reader import SegmentFiles
+from longtake.features.segments.records import StoredFeatures
+from longtake.features.store import open_store
+from longtake.features.stream import Stream
+from longtake.features.types import OK, FeatureHeader, VideoFeatures, VideoRecord, underflows
+from longtake.manifests.card import Card
+
+Place = tuple[Path, int]
+"""Of features in a segment: its path and their offset."""
+
+
+@dataclass
+class ComposedStream:
+    """The videos of a stream of the new store."""
+
+    header: FeatureHeader
+    dtype: np.dtype
+    base: Stream | None
+    videos: dict[str, Source]
+    has_changed: bool = False
+
+    def offer(self, record: VideoRecord, source: Source, checksum: str = "", written_ns: int | None = None) -> None:
+        """Take a result of a video, unless the stream has it or a better one."""
+        held = self.videos.get(record.video_id)
+        if held is not None:
+            before, before_checksum = self._record_of(held)
+            if not replaces(record, written_ns, before):
+                return
+            if (
+                written_ns is not None
+                and checksum == before_checksum
+                and (record == before or repr(record) == repr(before))
+            ):
+                return
+        self.videos[record.video_id] = source
+        self.has_changed = True
+
+    @staticmethod
+    def _record_of(source: Source) -> tuple[VideoRecord, str]:
+        if isinstance(source, StreamItem):
+            return source.record, source.sha256 or ""
+        stream, row = source
+        return stream.records[row], stream.videos.checksums[row]
+
+
+def replaces(record: VideoRecord, written_ns: int | None, before: VideoRecord) -> bool:
+    """Whether a later result of a video counts.
+
+    Features are not lost to a later failure, unless that one is of another file or other seconds: no table names the former source any more. A
+    segment whose writer still runs is read again after it was published: `written_ns`, the time of the result, then shows what is older.
+    """
+    if record.status != OK and before.status == OK and record.same_source(before.span, before.source_name):
+        return False
+    try:
+        return written_ns is None or written_ns >= datetime.fromisoformat(before.finished_utc).timestamp() * 1e9
+    except (ValueError, OverflowError):
+        return True
+
+
+@dataclass
+class Composition:
+    """The streams of a new store. `add` its parts, then take `plans`."""
+
+    dataset: str
+    card: Card | None
+    labels: Labels
+    """Of the videos that the table names. A video of a part that is not there keeps the labels of the part."""
+    opened: ExitStack
+    """Old parts of many videos, which imports left, stay open as long as this."""
+    files: SegmentFiles
+    damaged: Collection[Place] = ()
+    """Features in segments that were found damaged."""
+    streams: dict[str, ComposedStream] = field(default_factory=dict)
+    _known: frozenset[str] = frozenset()
+    _unknown: list[tuple[tuple[str, ...], dict[str, LabelRow]]] = field(default_factory=list)
+    _damaged_videos: set[tuple[str, str]] = field(default_factory=set)
+
+    def begin(self, base_streams: Iterable[Stream]) -> None:
+        self._known = frozenset(self.labels.video_ids)
+        for stream in base_streams:
+            rows: dict[str, Source] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
+            self.streams[stream.name] = ComposedStream(stream.header, stream.features.dtype, stream, rows)
+
+    def add(self, part: Part) -> None:
+        """Raises `StoreConflict` for a part of another dataset."""
+        self._add_old(part) if isinstance(part, OldPart) else self._add_video(part)
+
+    def _stream(self, header: FeatureHeader, dtype: np.dtype) -> ComposedStream:
+        return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None, {}))
+
+    def _add_video(self, part: InSegment) -> None:
+        video = part.video
+        require_dataset(part.path, video.dataset, False, self.dataset, self.card)
+        if video.video_id not in self._known:
+            self._keep_labels(video.score_names, {video.video_id: video.labels})
+        for stored in video.streams:
+            if (part.path, stored.offset) in self.damaged:
+                self._damaged_videos.add((stored.header.stream_name, video.video_id))
+            else:
+                composed = self._stream(stored.header, stored.dtype)
+                read = partial(_read_stored, self.files, part.path, stored, composed.dtype)
+                same = stored.features_sha256 if stored.dtype == composed.dtype else None
+                item = StreamItem(stored.record, stored.num_clips, read, same)
+                composed.offer(stored.record, item, stored.features_sha256, video.written_ns)
+
+    def _keep_labels(self, score_names: tuple[str, ...], rows: Mapping[str, LabelRow]) -> None:
+        if not self._unknown or self._unknown[-1][0] != score_names or not self._unknown[-1][1].keys().isdisjoint(rows):
+            self._unknown.append((score_names, {}))
+        self._unknown[-1][1].update(rows)
+
+    def _add_old(self, part: OldPart) -> None:
+        with open_store(part.path) as store:
+            require_one_dataset(store, self.dataset, self.card)
+            self._keep_labels(
+                store.labels.score_names, {v: row for v, row in store.labels.rows().items() if v not in self._known}
+            )
+            for stream in store.streams:
+                composed = self._stream(stream.header, stream.features.dtype)
+                has_many = len(stream.videos) > 1 and stream.features.dtype == composed.dtype
+                held = self.opened.enter_context(open_store(part.path)).stream(stream.name) if has_many else None
+                for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):
+                    source: Source = (
+                        (held, row) if held else _old_item(part.path, stream.name, record, num_clips, composed.dtype)
+                    )
+                    composed.offer(record, source)
+
+    @property
+    def num_lost(self) -> int:
+        """Videos of damaged features that the store has no row of."""
+        return sum(
+            name not in self.streams or video_id not in self.streams[name].videos
+            for name, video_id in self._damaged_videos
+        )
+
+    @property
+    def has_changed(self) -> bool:
+        return any(stream.has_changed or stream.base is None for stream in self.streams.values())
+
+    def all_labels(self) -> Labels:
+        """Sorted by id after those of the table, so that the order in which videos were finished does not change the store."""
+        unknown = [labels_of_rows(rows, names) for names, rows in self._unknown if rows]
+        if not unknown:
+            return self.labels
+        joined = combine_labels(*reversed(unknown))
+        return combine_labels(self.labels, joined.subset(sorted(range(len(joined)), key=joined.video_ids.__getitem__)))
+
+    def plans(self, labels: Labels) -> list[StreamPlan]:
+        return [
+            plan_in_order(one.header, one.dtype, one.videos, labels, one.base)
+            for _, one in sorted(self.streams.items())
+        ]
+
+
+def joinable(
+    parts: Sequence[Part], held: Iterable[FeatureHeader], own: Sequence[FeatureHeader], beside: bool
+) -> tuple[list[Part], list[Part]]:
+    """The parts to join, and the others, whose recipe is another one than that of the store for their backbone. `own` headers may be new."""
+    recipes: dict[str, set[str]] = {}
+    for header in held:
+        recipes.setdefault(header.backbone, set()).add(header.recipe_id)
+    for header in own:
+        known = recipes.setdefault(header.backbone, set())
+        if not known or beside:
+            known.add(header.recipe_id)
+    joined: list[Part] = []
+    others: list[Part] = []
+    for part in parts:
+        fits = all(h.recipe_id in recipes.setdefault(h.backbone, {h.recipe_id}) for h in part.headers())
+        (joined if fits else others).append(part)
+    return joined, others
+
+
+def _read_stored(files: SegmentFiles, path: Path, stored: StoredFeatures, dtype: np.dtype) -> VideoFeatures:
+    try:
+        return _fitted(files.read(path, stored), dtype)
+    except FileNotFoundError as error:
+        raise NotAStore(f"{path} changed while it was packed") from error
+
+
+def _old_item(path: Path, stream_name: str, record: VideoRecord, num_clips: int, dtype: np.dtype) -> StreamItem:
+    """Opened only when it is written to the store: thousands of open files would be too many."""
+
+    def read() -> VideoFeatures:
+        with open_store(path) as part:
+            try:
+                return _fitted(part.stream(stream_name).read(record.video_id), dtype)
+            except NotInStore as error:
+                raise NotAStore(f"{path} changed while it was packed") from error
+
+    return StreamItem(record, num_clips, read)
+
+
+def _fitted(video: VideoFeatures, dtype: np.dtype) -> VideoFeatures:
+    """Features in the dtype of the stream, which `features convert` may have made narrower."""
+    if video.features.dtype == dtype:
+        return video
+    name = video.record.video_id
+    with np.errstate(over="ignore"):
+        features = video.features.astype(dtype)
+    if lost := underflows(video.features, features):
+        message = f"{name}: {lost} values became 0, because the {dtype} of the store has no number so small"
+        warnings.warn(message, LongtakeWarning, stacklevel=2)
+    if not np.isfinite(features).all():
+        raise InvalidFeatures(
+            f"{name}: values up to {np.abs(video.features).max():.3g} do not fit the {dtype} of the store; make a wider copy "
+            f"with `features convert --dtype {video.features.dtype}`, replace the store by it, and run the same command again"
+        )
+    return replace(video, features=features)
