@@ -236,7 +236,7 @@ class CheckedArray:
         from_row, to_row = first * rows, min(last * rows, self.shape[0])
         row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         require_memory(f"the rows of {self._name} that one checksum covers", (to_row - from_row) * row_bytes)
-        if not isinstance(self.unchecked, StoredArray) or self.unchecked.read_into is None or last - first == 1:
+        if not isinstance(self.unchecked, StoredArray) or self.unchecked.read_into is None:
             values = np.asarray(self.unchecked[from_row:to_row])
             wrong = self.sums.wrong(values, first)
         else:
@@ -288,6 +288,13 @@ class VideoRows:
     @property
     def unchecked(self) -> ArrayLike:
         return self._array.unchecked if isinstance(self._array, CheckedArray) else self._array
+
+    @property
+    def reads_few_rows_fast(self) -> bool:
+        """Whether a few rows, compared with their checksums, are read as fast as many: from a local file that keeps them one after the other."""
+        stored = self.unchecked
+        is_plain = isinstance(stored, StoredArray) and stored.read_into is not None
+        return is_plain and isinstance(self._array, CheckedArray)
 
     def __getitem__(self, key: slice) -> np.ndarray:
         begin, end, _ = key.indices(self.shape[0])
