@@ -1,8 +1,10 @@
 """The head `ridge`, against plain numpy."""
 
 import numpy as np
+import pytest
 import torch
 
+from longtake.train.heads import ridge
 from longtake.train.heads.base import Batch
 from longtake.train.heads.ridge import Ridge, RidgeSettings, clip_statistics
 from tests.train.heads.kit import make_batch, make_head
@@ -64,3 +66,19 @@ def test_ridge_and_its_choice_of_penalty():
         errors.append(np.mean(left_out))
     weight, intercept = solve(list(range(num_videos)), np.logspace(0, 4, 5)[int(np.argmin(errors))])
     np.testing.assert_allclose(head(batch).score01, inputs @ weight + intercept, atol=1e-4)
+
+
+@pytest.mark.parametrize("penalties", [(1.0, 1e4), (1e5, 1e6)])
+def test_many_videos_are_fitted_as_few_are(monkeypatch, penalties):
+    """In the space of statistics, block by block: the same weights."""
+    batches = [make_batch([9, 4, 7, 1, 12], seed=seed) for seed in range(20)]
+    dim = batches[0].clips.shape[2]
+    assert 8 * dim < 100, "more videos than statistics"
+    heads = [Ridge(dim, RidgeSettings(*penalties, penalties=7)) for _ in range(2)]
+    heads[0].fit_closed_form(batches)
+    monkeypatch.setattr(ridge, "MOST_DUAL", 10)
+    monkeypatch.setattr(ridge, "ROWS", 13)
+    monkeypatch.setattr(ridge, "solve_dual", None)
+    heads[1].fit_closed_form(batches)
+    for name, value in heads[0].state_dict().items():
+        torch.testing.assert_close(heads[1].state_dict()[name], value, rtol=1e-4, atol=1e-6)
