@@ -45,6 +45,29 @@ def test_sharing(tmp_path):
     assert len(table["rows"]) == 9 and len(table["ratios"]) == 2 and "pull one video, web server" in done.stdout
 
 
+def test_features_beyond_memory(tmp_path):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "beyond_memory.py",
+        "--gigabytes",
+        "0.02",
+        "--limit",
+        "5MB",
+        "--steps",
+        "2",
+    ]
+    done = subprocess.run(
+        [*call, "--rounds", "1", "--json", tmp_path / "b.json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads((tmp_path / "b.json").read_text())["tables"]
+    assert len(table["rows"]) == 6 and "steps a second, from the disk / in memory" in done.stdout
+
+
 def test_planted_texts(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "planted.py", "--videos", "8", "--worlds", "1", "--epochs", "2"]
     done = subprocess.run(

@@ -64,6 +64,11 @@ intervals_option = click.option(
     show_default=True,
     help="Show 95% intervals with the figures of the table.",
 )
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    help="For features, such as 8GB: those that take more are read from the disk.  [default: half of what is free]",
+)
 text_option = click.option("--text", help="Prompt set of the store, as NAME or NAME@RECIPE. Default: the head's.")
 
 
@@ -89,6 +94,7 @@ def training_options(command: Callable) -> Callable:
     """What `heads` and `sweep` share."""
     for option in (
         set_option(help="Any other setting; may be repeated."),
+        memory_option,
         click.option("--device", default=Options.device, show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
         click.option(
             "--preset",
@@ -292,9 +298,12 @@ def heads(
 @run_option
 @store_option(help="The store to score.", required=True)
 @click.option("--split", default="test", show_default=True, help="Which videos; `all` takes every labelled one.")
+@memory_option
 @intervals_option
 @json_option
-def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bool, as_json: bool) -> None:
+def evaluate(
+    run_folder: Path, store_path: Path | str, split: str, memory: str | None, intervals: bool, as_json: bool
+) -> None:
     """Score the videos of a store with the heads of a run. Features of another recipe are refused.
 
     Example: train evaluate --run runs/rg-gdlt --features features/rg.h5 --split test
@@ -303,7 +312,7 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
     from longtake.train.runs.evaluate import evaluate_run, format_evaluations
 
     with open_store(store_path) as store:
-        rows = evaluate_run(run_folder, store, None if split == "all" else split)
+        rows = evaluate_run(run_folder, store, None if split == "all" else split, memory)
     print_result(as_json, [asdict(row) for row in rows], lambda: format_evaluations(rows, intervals))
 
 
@@ -356,6 +365,7 @@ def evaluate(run_folder: Path, store_path: Path | str, split: str, intervals: bo
     help="Of a video: write a page about it, for people who train and judge; of several, to this folder.",
 )
 @click.option("--compare", type=PATH, metavar="VIDEO", help="With --html: another video, side by side.")
+@memory_option
 @click.option("--csv", "csv_path", type=PATH, help="Also write the scores there.")
 @click.option(
     "--keep", is_flag=True, help="Of a store: also write scores and attention into the run's folder, for train view."
@@ -671,6 +681,7 @@ def sweep(
     show_default=True,
     help="Models of a cell trained at the same time: none, stacked as one, in processes, or auto.",
 )
+@memory_option
 @cluster_options_of("Cells at a time.")
 @click.option(
     "--keep-heads/--no-keep-heads", default=True, show_default=True, help="Keep the weights of finished cells."

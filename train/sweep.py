@@ -127,7 +127,8 @@ def run_sweep(
     """
     out.mkdir(parents=True, exist_ok=True)
     settings = choices.get("settings", {})
-    chosen = {name: value for name, value in choices.items() if name != "settings"}
+    # Where features are read from changes no number.
+    chosen = {name: value for name, value in choices.items() if name not in ("settings", "memory")}
     # Beside the choices, but for a setting that has the name of one.
     chosen |= {f"set {n}" if n in Options.__dataclass_fields__ else n: value for n, value in settings.items()}
     same = {"features": str(store_path), "choices": chosen}

@@ -245,6 +245,8 @@ class Job:
     device: str
     parallel: str
     keep_heads: bool
+    memory: str | None = None
+    """As `Options` has it."""
 
     @property
     def folder(self) -> Path:
@@ -259,7 +261,8 @@ class Job:
 
 
 def jobs_of(
-    bench: Bench, sources: Mapping[str, Source], cells: Iterable[Cell], out: Path, device: str, parallel: str, keep_heads: bool
+    bench: Bench, sources: Mapping[str, Source], cells: Iterable[Cell], out: Path, device: str, parallel: str, keep_heads: bool,
+    memory: str | None = None,
 ) -> list[Job]:  # fmt: skip
     found = []
     for cell in cells:
@@ -268,7 +271,7 @@ def jobs_of(
         of_data = path, source.entry.categories, source.entry.scores
         entry = bench.settings_of(bench.heads[cell.head])
         stamp = source.stamp(cell.backbone, split)
-        found.append(Job(cell, entry, split, stamp, out.absolute(), *of_data, device, parallel, keep_heads))
+        found.append(Job(cell, entry, split, stamp, out.absolute(), *of_data, device, parallel, keep_heads, memory))
     return found
 
 

@@ -29,10 +29,11 @@ def sources_of(bench: Bench, stores: Sequence[str]) -> dict[str, Source]:
 
 
 def jobs(
-    bench: Bench, sources: Mapping[str, Source], out: Path, only: Sequence[str], device: str, parallel: str, keep_heads: bool
+    bench: Bench, sources: Mapping[str, Source], out: Path, only: Sequence[str], device: str, parallel: str, keep_heads: bool,
+    memory: str | None = None,
 ) -> list[Job]:  # fmt: skip
     """Of all cells, finished ones included: those are compared with what the file says now."""
-    return jobs_of(bench, sources, plan(bench, sources, only), out, device, parallel, keep_heads)
+    return jobs_of(bench, sources, plan(bench, sources, only), out, device, parallel, keep_heads, memory)
 
 
 def run_bench(

@@ -83,7 +83,7 @@ def options_of(job: Job, way: Choice) -> Options:
         head=entry.head, backbone=job.cell.backbone, audio=entry.audio or None, streams=entry.streams, text=way.text or None,
         plugin=way.plugin or None, categories=job.categories, scores=job.scores, folds=split.folds, floor=False,
         evaluate_every=every, device=job.device, overrides=tuple(sorted(way.settings.items())), preset=way.preset,
-        first_seed=job.cell.seed, parallel=job.parallel, group=split.group or None,
+        first_seed=job.cell.seed, parallel=job.parallel, group=split.group or None, memory=job.memory,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from longtake.train.data.ahead import read_ahead
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.data.exemplars import Candidates, ExemplarPool
 from longtake.train.data.second_stream import frames_within
@@ -67,7 +68,14 @@ class BatchMaker:
         rng: np.random.Generator,
         sampling: str = CONTIGUOUS,
     ) -> Iterator[Batch]:
-        """One epoch in random order, of windows as `sample_clips` takes them. A head that compares gets one exemplar a video."""
+        """One epoch in random order, of windows as `sample_clips` takes them. A head that compares gets one exemplar a video. Batches of
+        features that are on the disk are read ahead."""
+        batches = self._train(rows, targets01, window, batch_size, rng, sampling)
+        return read_ahead(batches) if self._reads_disk else batches
+
+    def _train(
+        self, rows: np.ndarray, targets01: np.ndarray, window: int, batch_size: int, rng: np.random.Generator, sampling: str
+    ) -> Iterator[Batch]:  # fmt: skip
         self.data.require_scores(rows, self.needs.columns)
         choose = partial(sample_clips, window=window, rng=rng, sampling=sampling)
         for places in shuffled_batches(len(rows), batch_size, rng):
@@ -82,6 +90,18 @@ class BatchMaker:
     ) -> Iterator[Batch]:
         """Every video once: whole, or `window` of its clips. Videos of similar length share a batch; for a head that
         sees padding only those of equal length do, so that no score depends on the other videos of its batch."""
+        batches = self._test(rows, targets01, window, test_window, batch_size)
+        return read_ahead(batches) if self._reads_disk else batches
+
+    @property
+    def _reads_disk(self) -> bool:
+        return self.needs.clips and (
+            self.data.on_disk or (self.candidates is not None and self.candidates.pool.data.on_disk)
+        )
+
+    def _test(
+        self, rows: np.ndarray, targets01: np.ndarray, window: int, test_window: str, batch_size: int
+    ) -> Iterator[Batch]:
         self.data.require_scores(rows, self.needs.scores)
         counts = self.data.num_clips[rows]
         equal = self.needs.sees_padding and test_window == WHOLE
@@ -114,7 +134,7 @@ class BatchMaker:
         kinds = None if self.needs.groups is None else self.needs.groups or tuple(data.groups)
         groups = None if kinds is None else torch.from_numpy(data.group_numbers(rows, kinds)).to(device)
         return Batch(
-            data.clips.gather(index, mask_tensor),
+            self._clips(index, mask_tensor),
             mask_tensor,
             torch.from_numpy(np.asarray(targets01, np.float32)).to(device),
             tuple(int(row) for row in rows),
@@ -127,6 +147,12 @@ class BatchMaker:
             scores=None if columns is None else torch.from_numpy(columns).to(device),
             groups=groups,
         )
+
+    def _clips(self, index: np.ndarray, mask: torch.Tensor) -> torch.Tensor:
+        """Of the first stream, as `ClipTable.gather` gives them; for a head that reads none, zeros without memory."""
+        if not self.needs.clips:
+            return torch.zeros(1, 1, 1, device=mask.device).expand(*mask.shape, self.data.header.dim)
+        return self.data.clips.gather(index, mask)
 
     def _compared(
         self, batch: Batch, candidates: Candidates, places: np.ndarray, choose: Callable[[np.ndarray], Clips]
@@ -156,7 +182,7 @@ def as_many(boundaries: np.ndarray, number: int) -> np.ndarray:
 
 def put_on_device(data: FeatureSet, device: torch.device) -> FeatureSet:
     """All clips on the device where its memory has room, so that they are copied once, not once an epoch."""
-    if sum(table.features.nbytes for table in data.tables) > DEVICE_SHARE * free_bytes(device):
+    if data.on_disk or data.num_bytes > DEVICE_SHARE * free_bytes(device):
         return data
     return data.map_tables(lambda table: table.to(device))
 

@@ -1,6 +1,7 @@
-"""The table of videos that heads learn from: features of all clips in memory, read from a store once, and labels.
+"""The table of videos that heads learn from: features of all clips, and labels. A batch is an index into this table (`train/data/batches.py`).
 
-No files are read while training; a batch is an index into this table (`train/data/batches.py`).
+All features are read from a store once. Those that fit in memory stay there; others are read again from the disk when a batch takes them, and give
+the same batches.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 import numpy as np
-import torch
 
 from longtake.errors import there_are
+from longtake.features.errors import NotAStore
 from longtake.features.store import Store
 from longtake.features.stream import Stream
 from longtake.features.types import OK, RECIPE_ID_LENGTH, FeatureHeader, canonical_json
 from longtake.train.data.clip_table import ClipTable
+from longtake.train.data.fit_in_memory import memory_for_features, named_streams, stored_bytes
+from longtake.train.data.on_disk import require_same_store
 from longtake.train.data.second_stream import require_same_clock
 from longtake.train.errors import DataError
 
@@ -96,20 +99,32 @@ class FeatureSet:
         backbone: str | None = None,
         second: str | None = None,
         streams: Mapping[str, str] | None = None,
+        memory: str | int | None = None,
     ) -> FeatureSet:
-        """Read one stream of a store, or one and others: a second, and further ones by name.
+        """Read one stream of a store, or one and others: a second, and further ones by name. Where all of them take more than `memory`, a size such
+        as `2GB`, they stay on the disk; None is half of the memory that is free.
 
         Videos that one of the others lacks are left out, and named. Raises `DataError` when no video has features and labels, when a
         further stream or sound does not have the clips of the pictures, or when two streams are not in the same clock.
         """
-        streams = streams or {}
-        named = [*([second] if second else []), *streams.values()]
-        data = _read(store, backbone or (_only_other(store, named) if named else None))
+        names = named_streams(store, backbone, second, streams or {})
+        on_disk = stored_bytes(store, names) > memory_for_features(memory)
+        try:
+            return cls._load(store, names[0], second, streams or {}, on_disk)
+        except NotAStore as error:
+            require_same_store(store.path, [store.stream(name) for name in names], error)
+            raise
+
+    @classmethod
+    def _load(
+        cls, store: Store, first: str | None, second: str | None, streams: Mapping[str, str], on_disk: bool
+    ) -> FeatureSet:
+        data = _read(store, first, on_disk)
         if second:
-            data, table = _aligned(store, data, second)
+            data, table = _aligned(store, data, second, on_disk)
             data = _with_second(store, data, table)
         for name, backbone in streams.items():
-            data, table = _aligned(store, data, backbone)
+            data, table = _aligned(store, data, backbone, on_disk)
             _require_same_clips(store, data, table, f"the stream {name}")
             data = replace(data, streams={**data.streams, name: table})
         return data
@@ -188,6 +203,16 @@ class FeatureSet:
         )
 
     @property
+    def on_disk(self) -> bool:
+        """Whether features do not fit in memory, so that batches are read from the disk."""
+        return any(table.on_disk for table in self.tables)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the features of all streams."""
+        return sum(table.features.nbytes for table in self.tables)
+
+    @property
     def tables(self) -> list[ClipTable]:
         """All streams, the first one first."""
         return [table for table in (self.clips, self.audio, self.second_stream, *self.streams.values()) if table]
@@ -252,11 +277,11 @@ def _number_of(group: str) -> int:
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") >> 1 or 1
 
 
-def _read(store: Store, backbone: str | None) -> FeatureSet:
+def _read(store: Store, backbone: str | None, on_disk: bool) -> FeatureSet:
     """Raises `DataError` when no video has features of the stream and labels."""
     stream, labels = store.stream(backbone), store.labels
     label_of = {video_id: row for row, video_id in enumerate(labels.video_ids)}
-    counts = np.diff(stream.offsets)
+    counts = stream.counts
     rows = [
         row
         for row, (video_id, status) in enumerate(zip(stream.videos.video_ids, stream.videos.statuses))
@@ -264,9 +289,9 @@ def _read(store: Store, backbone: str | None) -> FeatureSet:
     ]
     if not rows:
         raise DataError(f"{store.path}: no video has both features of {stream.name} and labels")
-    clips = ClipTable.read(stream, rows)
-    if not torch.isfinite(clips.features.sum(dim=1)).all():
-        raise DataError(f"{store.path}: {stream.name} holds NaN or infinity; `features verify` says where")
+    # A store that has grown keeps videos in the order in which they were published, which decides nothing here.
+    rows.sort(key=lambda row: label_of[stream.videos.video_ids[row]])
+    clips = ClipTable.read(store.path, stream, rows, on_disk)
     video_ids = tuple(stream.videos.video_ids[row] for row in rows)
     label_rows = [label_of[video_id] for video_id in video_ids]
     found = FeatureSet(
@@ -306,9 +331,9 @@ def _sources(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
     )
 
 
-def _aligned(store: Store, first: FeatureSet, name: str) -> tuple[FeatureSet, ClipTable]:
+def _aligned(store: Store, first: FeatureSet, name: str, on_disk: bool) -> tuple[FeatureSet, ClipTable]:
     """The videos of `first` that another stream has as well, and their clips in that stream. Raises `DataError` where there are none."""
-    other = _read(store, name)
+    other = _read(store, name, on_disk)
     row_of = {video_id: row for row, video_id in enumerate(other.video_ids)}
     both = np.array([video_id in row_of for video_id in first.video_ids])
     if not both.any():
@@ -339,10 +364,3 @@ def _require_same_clips(store: Store, first: FeatureSet, table: ClipTable, what:
             f"{store.path}: {len(uneven)} videos have other clips of {what} than of pictures, such as "
             f"{first.video_ids[row]} with {table.num_clips[row]} and {first.num_clips[row]}: extract both with the same clip rule"
         )
-
-
-def _only_other(store: Store, named: Sequence[str]) -> str | None:
-    """The one stream that is not named, so that `--audio ast` alone is enough; None where there are several."""
-    taken = {store.stream(name).name for name in named}
-    others = [stream.name for stream in store.streams if stream.name not in taken]
-    return others[0] if len(others) == 1 else None

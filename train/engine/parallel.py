@@ -115,7 +115,9 @@ def _why_no_processes(jobs: Sequence[Job]) -> str | None:
     data, device = jobs[0].task.data, jobs[0].task.device
     if device.type != "cpu":
         return f"they are for models on the CPU, and these are on {device}"
-    needed = sum(table.features.nbytes for table in data.tables)
+    if data.on_disk:
+        return "they share the features in memory, and these do not fit there, so that they are read from the disk; --memory allows more"
+    needed = data.num_bytes
     if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < 1.2 * needed:
         return f"they share the features through {SHARED_MEMORY}, which has less than the {1.2 * needed / 2**20:.0f} MiB free"
     return None

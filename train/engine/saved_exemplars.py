@@ -26,12 +26,16 @@ def describe(pool: ExemplarPool) -> tuple[dict[str, torch.Tensor], ExemplarLabel
     data = pool.data.take(pool.rows)
     clips, audio, frames = data.clips, data.audio, data.second_stream
     tensors: dict[str, object] = {
-        "clips": clips.features, "offsets": clips.offsets, "seconds": clips.seconds, "targets01": pool.targets01,
-        "boundaries": data.boundaries, "terms": data.terms, "audio": audio.features if audio else None,
+        "clips": clips.tensor, "offsets": clips.offsets, "seconds": clips.seconds, "targets01": pool.targets01,
+        "boundaries": data.boundaries, "terms": data.terms, "audio": audio.tensor if audio else None,
     }  # fmt: skip
     if frames:
-        tensors |= {f"frames/{name}": getattr(frames, name) for name in ("features", "offsets", "seconds")}
-    tensors |= {f"streams/{name}": table.features for name, table in data.streams.items()}
+        tensors |= {
+            "frames/features": frames.tensor,
+            "frames/offsets": frames.offsets,
+            "frames/seconds": frames.seconds,
+        }
+    tensors |= {f"streams/{name}": table.tensor for name, table in data.streams.items()}
     labels = ExemplarLabels(
         video_ids=data.video_ids,
         categories=tuple(data.categories.tolist()),

@@ -50,7 +50,7 @@ class ExemplarRule:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a head must be given in addition to clips."""
+    """What a head must be given in addition to clips, and whether it reads these."""
 
     texts: tuple[str, ...] = ()
     """Groups of a prompt set, such as `grades`; their features become buffers `<group>_texts` of the head."""
@@ -78,6 +78,8 @@ class Needs:
     """It reads the zeros after a video's last clip as clips, as published code does (`mask=false`)."""
     alone: bool = False
     """Videos of a batch change each other's scores, so each is tested in a batch of its own."""
+    clips: bool = True
+    """False of a head that reads no features: `Batch.clips` has zeros for it, and `Batch.mask` says how many clips there are."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -289,6 +291,12 @@ class Head(nn.Module):
     def settings_in_published(cls, state: Mapping[str, torch.Tensor]) -> dict[str, object]:
         """Settings that show in a published checkpoint, also in what `from_published` leaves out."""
         return cls.settings_in(cls.from_published(state))
+
+    @classmethod
+    def memory_to_fit(cls, settings: Any, num_clips: np.ndarray, dim: int) -> int:
+        """Bytes that `fit_closed_form` holds at once for training videos of so many clips each; 0 where it takes statistics of one batch after the
+        other."""
+        return 0
 
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
         """Fit on whole training videos, if `closed_form`."""

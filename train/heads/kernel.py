@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from longtake.train.errors import SettingsError, require_at_least
@@ -62,6 +63,14 @@ class Kernel(Head):
     @classmethod
     def needs(cls, settings: KernelSettings) -> Needs:
         return Needs(targets=names(settings.beside))
+
+    @classmethod
+    def memory_to_fit(cls, settings: KernelSettings, num_clips: np.ndarray, dim: int) -> int:
+        """All training clips as batches, as videos, as one table and standardised; of each video a row of every kernel in float32 and float64; and
+        the kernels between videos."""
+        count, rows = len(num_clips), settings.segments + KNOTS + 1
+        landmarks = min(settings.landmarks, int(num_clips.sum()))
+        return int(4 * 4 * num_clips.sum() * dim + 3 * 8 * count * rows * landmarks + 4 * 8 * count**2)
 
     def build(self, dim: int, audio_dim: int) -> None:
         s = self.settings

@@ -40,7 +40,7 @@ class Metadata(Head):
 
     @classmethod
     def needs(cls, settings: MetadataSettings) -> Needs:
-        return Needs(groups=tuple(name.strip() for name in settings.groups.split(",") if name.strip()))
+        return Needs(clips=False, groups=tuple(name.strip() for name in settings.groups.split(",") if name.strip()))
 
     def build(self, dim: int, audio_dim: int) -> None:
         # Groups by their number in `Batch.groups`; 0 in unused places, where no video is.
@@ -53,10 +53,8 @@ class Metadata(Head):
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
         """One column for each group, 1 for its videos, and the standardised length; the penalty is that of the least leave-one-out error. Scores are
         taken from their mean, so that a video of which nothing is known gets the mean. Raises `DataError` for more groups than it can carry."""
-        batches = list(batches)
-        groups = torch.cat([_groups(batch) for batch in batches])
-        lengths = torch.cat([_lengths(batch) for batch in batches])
-        target = torch.cat([batch.target01 for batch in batches]).double()
+        parts = [(_groups(batch), _lengths(batch), batch.target01.double()) for batch in batches]
+        groups, lengths, target = (torch.cat(of_batches) for of_batches in zip(*parts))
         names = groups[groups != 0].unique()
         if len(names) > self.settings.capacity:
             raise DataError(

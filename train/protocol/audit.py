@@ -37,7 +37,7 @@ def _videos(data: FeatureSet) -> AuditedVideos:
     sources, starts, ends = data.sources or (np.full(len(data), "", dtype=object), *np.full((2, len(data)), np.nan))
     return AuditedVideos(
         data.video_ids,
-        data.means.clips.features.cpu().numpy(),
+        data.means.clips.tensor.cpu().numpy(),
         data.contents,
         sources,
         np.stack([starts, ends], 1),

@@ -8,13 +8,16 @@ from dataclasses import fields
 
 import numpy as np
 
+from longtake.memory import shown_size
 from longtake.train.data.exemplars import Candidates, ExemplarPool, describe_unmatched
+from longtake.train.data.fit_in_memory import memory_for_features
 from longtake.train.engine.loop import num_held_out
 from longtake.train.engine.parallel import how_numbers_differ, require_way
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import Experiment, Model
+from longtake.train.protocol.options import DEFAULT_HEAD
 from longtake.train.protocol.precision import computes_in_bfloat16
 from longtake.train.protocol.splits import OWN_FOLD
 
@@ -27,6 +30,7 @@ def require_trainable(experiment: Experiment) -> None:
     require_way([model.job for model in experiment.models], experiment.options.parallel)
     names: dict[str, Model] = {}
     for model in experiment.models:
+        _require_memory(model, experiment)
         if not get_head(experiment.head).closed_form:
             try:
                 num_held_out(model.job.settings, len(model.job.task.train_rows))
@@ -38,6 +42,21 @@ def require_trainable(experiment: Experiment) -> None:
             raise DataError(
                 f"{other.unit.name!r} and {model.unit.name!r} would have the same checkpoint, {model.name}: rename one of them"
             )
+
+
+def _require_memory(model: Model, experiment: Experiment) -> None:
+    """Raises `DataError` for a head that has to hold more at once than the memory into which the features do not fit."""
+    data, task, head = experiment.data, model.job.task, get_head(experiment.head)
+    if not (data.on_disk and head.closed_form):
+        return
+    needed = head.memory_to_fit(model.unit.settings.head, data.num_clips[task.train_rows], data.header.dim)
+    have = memory_for_features(experiment.options.memory)
+    if needed > have:
+        raise DataError(
+            f"{model.name}: head {experiment.head} holds all training clips at once while it is fitted, which takes {shown_size(needed)} for "
+            f"{len(task.train_rows)} videos, and features have {shown_size(have)}: allow more with --memory, train on fewer videos with --category, "
+            f"or take a head that needs less, such as ridge or {DEFAULT_HEAD}"
+        )
 
 
 def require_heads(experiment: Experiment) -> None:

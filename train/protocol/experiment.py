@@ -232,7 +232,7 @@ def prepare(store: Store, options: Options) -> Experiment:
     """Choose the targets, attach the texts, and return the experiment. Nothing is trained. Raises `DataError` or `SettingsError`."""
     head = options.head or _default_head(store, options)
     device = choose_device(options.device)
-    data = put_on_device(FeatureSet.load(store, options.backbone, *options.all_streams), device)
+    data = put_on_device(FeatureSet.load(store, options.backbone, *options.all_streams, options.memory), device)
     if options.within and options.within not in data.groups:
         raise DataError(
             f"--within {options.within}: no video has a group {options.within!r}{there_are(options.within, data.groups)}"

@@ -56,6 +56,9 @@ class Options:
     first_seed: int = 0
     parallel: str = "none"
     """One of `longtake.train.engine.parallel.WAYS`: which models are trained at the same time."""
+    memory: str | int | None = None
+    """For features, such as `2GB`, or bytes: those that take more are read from the disk while training, in the same batches. None: half of what
+    is free."""
     unified: bool = False
     """One model for several datasets: its settings are those for a dataset without a published row."""
 

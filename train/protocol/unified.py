@@ -17,6 +17,7 @@ from longtake.features.store import Store
 from longtake.train.data.batches import put_on_device
 from longtake.train.data.clip_table import ClipTable, join_tables
 from longtake.train.data.dataset import FeatureSet, ScoreScale
+from longtake.train.data.fit_in_memory import memory_for_features, named_streams, stored_bytes
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment, choose_device, prepare
 from longtake.train.protocol.options import Options
@@ -43,8 +44,12 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
         for name in asked:
             if name not in have:
                 raise DataError(f"no store has a {kind} {name!r}{there_are(name, sorted(have - {''}))}")
-    # What each fits on a device by itself, all together may not.
-    singles = [prepare(store, replace(_with_scores(options, store), device="cpu")) for store in stores]
+    # What each fits on a device or in memory by itself, all together may not. Joining copies what is in memory.
+    needed = 2 * sum(
+        stored_bytes(store, named_streams(store, options.backbone, *options.all_streams)) for store in stores
+    )
+    memory = needed if needed <= memory_for_features(options.memory) else 0
+    singles = [prepare(store, replace(_with_scores(options, store), device="cpu", memory=memory)) for store in stores]
     first = singles[0]
     needs, _ = first.needs(first.units[0])
     if needs.exemplars or needs.columns:
@@ -66,7 +71,7 @@ def prepare_unified(stores: Sequence[Store], options: Options) -> Experiment:
     data = join([single.data for single in singles], [single.dataset for single in singles], parts)
     return replace(
         first,
-        options=replace(first.options, device=options.device),
+        options=replace(first.options, device=options.device, memory=options.memory),
         data=put_on_device(data, device),
         device=device,
         card=None,

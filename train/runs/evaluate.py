@@ -87,9 +87,10 @@ def checkpoints(run_folder: Path) -> list[Path]:
 
 
 def load_run(
-    run_folder: Path, store: Store, accept: Sequence[str] = ()
+    run_folder: Path, store: Store, accept: Sequence[str] = (), memory: str | int | None = None
 ) -> Iterator[tuple[Head, HeadConfig, BatchMaker]]:
-    """Each head of a run with the features of the store that it can read. Warns of videos that lack one of two streams.
+    """Each head of a run with the features of the store that it can read; those that take more than `memory` stay on the disk. Warns of videos that
+    lack one of two streams.
 
     Raises `CheckpointError` when the recipes differ in a field that `accept` does not name.
     """
@@ -101,7 +102,7 @@ def load_run(
             backbone = _same_stream(store, config.feature_header, accept)
             second = _same_stream(store, config.audio_header, accept) if config.audio_header else None
             streams = {name: _same_stream(store, header, accept) for name, header in config.stream_headers.items()}
-            loaded[key] = FeatureSet.load(store, backbone, second, streams)
+            loaded[key] = FeatureSet.load(store, backbone, second, streams, memory)
             if loaded[key].left_out:
                 warnings.warn(loaded[key].left_out, LongtakeWarning, stacklevel=2)
         data = loaded[key].with_terms(config.terms) if config.terms else loaded[key]
@@ -110,12 +111,14 @@ def load_run(
         yield head, config, maker.with_pool(pool) if pool else maker
 
 
-def evaluate_run(run_folder: Path, store: Store, split: str | None) -> list[Evaluation]:
+def evaluate_run(
+    run_folder: Path, store: Store, split: str | None, memory: str | int | None = None
+) -> list[Evaluation]:
     """One row per checkpoint of the run, and per part of a unified one. Warns of what the videos share with the training videos of the store.
     Raises `CheckpointError` when the recipes differ."""
     found = []
     rounds: dict[int, tuple[FeatureSet, list[list[Split]]]] = {}
-    for head, config, maker in load_run(run_folder, store):
+    for head, config, maker in load_run(run_folder, store, (), memory):
         for category, scale in config.tested_on(store.dataset):
             name = f"{config.file_name} {category}".strip() if config.parts else config.file_name
             found.append(_evaluate(name, head, config, store, maker, split, category, scale))

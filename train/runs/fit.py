@@ -16,6 +16,7 @@ import numpy as np
 
 from longtake.errors import LongtakeWarning
 from longtake.features.store import open_store
+from longtake.memory import shown_size
 from longtake.notebooks import data_frame
 from longtake.train.engine.names import unit_name
 from longtake.train.engine.state import Epoch
@@ -66,7 +67,10 @@ def described(experiment: Experiment) -> str:
         if not scale.stated
     ]
     what = f"head {experiment.head} on {len(data)} videos, {len(data.clips.features)} clips x {data.header.dim} of {data.header.backbone}@{data.header.recipe_id}"
-    return "\n".join([f"{what}; {num_models} models on {experiment.device}", *ranges])
+    disk = [
+        f"{shown_size(data.num_bytes)} of features do not fit in the memory for them, of which --memory allows more: batches are read from the disk"
+    ]
+    return "\n".join([f"{what}; {num_models} models on {experiment.device}", *(disk if data.on_disk else []), *ranges])
 
 
 def default_folder(experiment: Experiment) -> Path:

@@ -241,7 +241,7 @@ class RunFolder:
 
 # What distinguishes runs. Most are part of `run_id`, and are here for the message that names them.
 _SAME = ("head", "dataset", "settings", "recipe_id", "data_id", "run_id")
-_ANYWHERE = ("device", "parallel", "overrides", "within")
+_ANYWHERE = ("device", "parallel", "overrides", "within", "memory")
 """Options that may change when a run is resumed; overrides are part of its settings."""
 
 

@@ -33,6 +33,7 @@ def predict(
     compare: Path | str | None = None,
     level: float | None = None,
     abstain_above: float | None = None,
+    memory: str | int | None = None,
 ) -> Predictions:
     """Scores in judges' units by the heads of a run's folder, of the videos of a store or of video files.
 
@@ -41,9 +42,9 @@ def predict(
     `extract run` takes them. `overlay` is a file to write the video to, with attention and score, `html` one for its page, and `compare` another video on that page;
     of several videos, `overlay` and `html` are folders. `level` of intervals is 0.9 by default; scores whose interval is wider than
     `abstain_above` are nan. Raises a `LongtakeError` where nothing can be scored, or `level` or `abstain_above` are given and the run has too few
-    test videos.
+    test videos. `memory`, such as `2GB`: features of a store that take more are read from the disk; by default half of what is free.
     """
-    how: dict[str, Any] = {"accept": accept, "level": level, "abstain_above": abstain_above}
+    how: dict[str, Any] = {"accept": accept, "level": level, "abstain_above": abstain_above, "memory": memory}
     if features is None and video is not None:
         if only:
             raise DataError("only= goes with features=: it names videos of a store")

@@ -52,6 +52,7 @@ class _Votes:
 def predict_run(
     run_folder: Path, store: Store, only: Sequence[str] = (), category: str | None = None,
     *, accept: Sequence[str] = (), running: bool = False, level: float | None = None, abstain_above: float | None = None,
+    memory: str | int | None = None,
 ) -> list[Prediction]:  # fmt: skip
     """Every video of the store that the run has a head for. Where `category` names the heads, its videos and those without a category.
 
@@ -66,7 +67,7 @@ def predict_run(
     asked_of: set[str] = set()
     known: dict[str, str] = {}
     training = Training(run_folder)
-    for head, config, maker in load_run(run_folder, store, accept):
+    for head, config, maker in load_run(run_folder, store, accept, memory):
         data = maker.data
         known |= zip(data.video_ids, data.categories)
         stream = store.stream(f"{data.header.backbone}@{data.header.recipe_id}")
