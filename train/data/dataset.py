@@ -294,7 +294,7 @@ def _read(store: Store, backbone: str | None, on_disk: bool) -> FeatureSet:
     clips = ClipTable.read(store.path, stream, rows, on_disk)
     video_ids = tuple(stream.videos.video_ids[row] for row in rows)
     label_rows = [label_of[video_id] for video_id in video_ids]
-    found = FeatureSet(
+    return FeatureSet(
         clips=clips,
         video_ids=video_ids,
         splits=np.array(labels.splits, dtype=object)[label_rows],
@@ -306,11 +306,6 @@ def _read(store: Store, backbone: str | None, on_disk: bool) -> FeatureSet:
         sources=_sources(stream, rows),
         groups={name: np.array(values, dtype=object)[label_rows] for name, values in labels.groups.items()},
     )
-    # A store that has grown keeps videos in the order in which they were published, which decides nothing here.
-    order = np.argsort(label_rows)
-    if (np.diff(order) > 0).all():
-        return found
-    return replace(found.take(order), checksums=tuple(found.checksums[row] for row in order))
 
 
 def _contents(stream: Stream, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
