@@ -35,6 +35,32 @@ def test_stores(tmp_path):
     assert "open, read one s" in done.stdout and "at 40 over 20 videos" in done.stdout
 
 
+def test_scale(tmp_path):
+    def run(*arguments):
+        call = [
+            sys.executable,
+            ROOT / "benchmarks" / "scale.py",
+            "--sizes",
+            "40",
+            "--work",
+            tmp_path / "work",
+            *arguments,
+        ]
+        done = subprocess.run(
+            [*call, "--json", tmp_path / "s.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        (table,) = json.loads((tmp_path / "s.json").read_text())["tables"]
+        return {row["name"] for row in table["rows"]}, {ratio["name"] for ratio in table["ratios"]}
+
+    rows, ratios = run("--kinds", ".h5")
+    assert len(rows) == 9 and "train a head, `ridge`, .h5" in rows and "ten publications / one, .h5" in ratios
+    assert run("--kinds", ".zarr", "--stages", "open")[0] == rows | {
+        "publish all at once, .zarr", "open the store and read one video, .zarr"
+    }  # fmt: skip
+    assert not (tmp_path / "work" / "4-40").exists(), "what was made is removed"
+
+
 def test_sharing(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "sharing.py", "--stores", "2", "--videos", "3", "--rounds", "1"]
     done = subprocess.run(
