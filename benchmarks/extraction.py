@@ -67,7 +67,7 @@ class Timed:
     """A backbone that adds up how long its device was busy, and remembers the shape of a batch."""
 
     def __init__(self, backbone: Backbone) -> None:
-        self.backbone, self.device = backbone, backbone.device
+        self.backbone, self.device = backbone, torch.device(backbone.device)
         self.batches, self.example = 0, None
         self._seconds, self._events = 0.0, []
 
@@ -292,7 +292,7 @@ def main(
         if len(deaf) != len(plan.extractors):
             raise ExtractError("this benchmark decodes pictures; leave out the backbones that hear")
         bench = Bench(plan, folder)
-        device = plan.extractors[0].backbone.device
+        device = torch.device(plan.extractors[0].backbone.device)
         by_itself = measure_each if model else measure_stub
         measured = [by_itself(bench, e, rounds) for e in plan.extractors] if each or len(backbones) == 1 else []
         measured += [measure_together(bench, rounds)] * (len(backbones) > 1 and model)

@@ -24,7 +24,7 @@ from measured import Machine, Ratio, Result, Row, Table, has_bfloat16, ratios
 from safetensors.torch import save_file
 
 from longtake.extract.backbones import build, get_spec
-from longtake.extract.backbones.openvino import example_clips
+from longtake.extract.backbones.to_openvino import example_clips
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
 from longtake.extract.plan.settle import Extractor

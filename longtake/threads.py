@@ -1,8 +1,9 @@
-"""How threads of the processor wait for each other. It matters where other work runs on the same cores."""
+"""How many threads compute, and how they wait for each other, which matters where other work runs on the same cores."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 SPIN_COUNT = "30000"
 """Turns that a thread of GNU OpenMP waits in a loop before it sleeps: some tenths of a millisecond. Its own 300,000 are several milliseconds,
@@ -14,3 +15,21 @@ def spin_less() -> None:
     """Let threads that wait sleep sooner, unless the user has chosen how they wait. Call it before torch is imported, which reads this."""
     if not any(name in os.environ for name in CHOSEN_BY_USERS):
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+def num_threads() -> int:
+    """As torch counts the threads of one process, without importing it: the cores that the process may use, or OMP_NUM_THREADS if that is less."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    # Two processors of one core share what computes.
+    cores = set()
+    for number in allowed:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text(encoding="ascii"))
+        except OSError:
+            cores.add(str(number))
+    for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").partition(",")[0].strip()
+        if first.isdecimal() and int(first):
+            return min(int(first), len(cores))
+    return len(cores)

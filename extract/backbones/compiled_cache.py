@@ -1,14 +1,17 @@
 """Compiled networks on disk, in `$LONGTAKE_CACHE/openvino` or the user's cache folder, so that a second start does not convert again.
 
 A file is a line that names the format, the SHA-256 of what follows, and the network as OpenVINO wrote it. It is written atomically and read
-only if the checksum fits. The folder may be deleted at any time.
+only if the checksum fits. Beyond `MOST_BYTES` those go that were not used for longest, such as those of earlier versions of a library. The folder
+may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from longtake.extract.backbones.download import where
@@ -19,6 +22,8 @@ from longtake.files import require_regular, write_whole
 logger = logging.getLogger(__name__)
 
 HEAD = b"longtake compiled network 1\n"
+MOST_BYTES = 8 * 10**9
+"""Of all files together: ten of Video Swin-B, or fifty of other networks."""
 
 
 def folder() -> Path | None:
@@ -41,6 +46,8 @@ def read(path: Path | None) -> bytes | None:
         return None
     try:
         content = require_regular(path).read_bytes()
+        with suppress(OSError):  # a folder of others
+            os.utime(path)  # used now
     except OSError:
         return None
     start = len(HEAD) + 32
@@ -59,8 +66,22 @@ def write(path: Path | None, network: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, HEAD + hashlib.sha256(network).digest() + network)
+        _remove_oldest(path)
     except OSError as error:
         logger.warning("the compiled network cannot be kept (%s): the next start converts it again", error)
+
+
+def _remove_oldest(kept: Path) -> None:
+    """Other processes may remove files too, and may read those that are removed here: then they convert again."""
+    found = []
+    for path in kept.parent.glob("*.network"):
+        with suppress(OSError):
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = 0
+    for _, size, path in sorted(found, reverse=True):
+        total += size
+        if total > MOST_BYTES and path != kept:
+            remove(path)
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""A frozen network run by OpenVINO on a CPU. It is exported by torch.export, converted by OpenVINO, and checked against torch before it is used.
+"""A frozen network run by OpenVINO on a CPU: read from the cache of compiled networks, or converted (extract/backbones/to_openvino.py) and kept there.
 
-The normalisation of pictures is part of the converted network: it takes the 8-bit frames.
+A network of the cache was compared with torch before it was kept, so a run with one does not import torch, which takes most of its start.
 """
 
 from __future__ import annotations
@@ -8,23 +8,25 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from longtake.errors import printable
 from longtake.extract.backbones import compiled_cache
-from longtake.extract.backbones.runtime import BFLOAT16_BOUND, FLOAT32_BOUND, import_openvino, openvino_version
+from longtake.extract.backbones.runtime import import_openvino, openvino_version
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import NotConverted
 from longtake.extract.preprocessing import SoundRule
+from longtake.threads import num_threads
 
 if TYPE_CHECKING:
+    import torch
+
     from longtake.extract.backbones.frozen import Backbone
 
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "open_clip_torch", "pytorchvideo", "longtake")
@@ -35,9 +37,12 @@ Note = Callable[[str], None]
 class ConvertedBackbone:
     """Like `frozen.Backbone`, for batches of one shape. A clip's features do not depend on its place in a batch or on its neighbours."""
 
+    device = "cpu"
+
     def __init__(self, spec: BackboneSpec, make: Callable[[], Backbone], run: Run, *, precision: str) -> None:
-        self.spec, self.precision, self.device = spec, precision, torch.device("cpu")
-        self._make, self._run = make, run
+        self.spec, self.precision = spec, precision
+        self._make, self.compute = make, run
+        """`compute` is `forward` on arrays."""
 
     @cached_property
     def in_torch(self) -> Backbone:
@@ -46,7 +51,9 @@ class ConvertedBackbone:
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Input as of `frozen.Backbone`, of the one shape -> float32 features `(batch, dim)`. `ValueError` for another type or shape."""
-        return self._run(clips)
+        import torch
+
+        return torch.from_numpy(self.compute(clips.numpy()))
 
     def classify(self, clips: torch.Tensor) -> torch.Tensor | None:
         """By torch, see `frozen.Backbone.classify`."""
@@ -59,10 +66,10 @@ class ConvertedBackbone:
 class Run:
     """A compiled network."""
 
-    def __init__(self, name: str, network: bytes, example: torch.Tensor, precision: str) -> None:
-        """Raises `NotConverted` if this processor would compute it in another precision than it is asked for."""
+    def __init__(self, name: str, network: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], precision: str) -> None:
+        """For one type and shape of input. Raises `NotConverted` if this processor would compute it in another precision than it is asked for."""
         openvino = import_openvino()
-        compiled = openvino.Core().import_model(io.BytesIO(network), "CPU", _settings(precision))
+        compiled = openvino.Core().import_model(io.BytesIO(network), "CPU", settings(precision))
         # A compiled network that is read back has the processor's own precision, unless it is given again.
         found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if found != _NAMES[precision]:
@@ -70,25 +77,27 @@ class Run:
         if len(compiled.inputs) != 1:
             raise NotConverted(name, "what it computes does not depend on its input")
         self._request = compiled.create_infer_request()
-        self._shape, self._dtype = example.shape, example.dtype
+        self._dtype, self._shape = dtype, shape
 
-    def __call__(self, clips: torch.Tensor) -> torch.Tensor:
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        """Of the one type and shape -> float32 `(batch, dim)`. `ValueError` for another."""
         if clips.shape != self._shape or clips.dtype != self._dtype:
             raise ValueError(
-                f"this network was compiled for {self._dtype} {tuple(self._shape)}, got {clips.dtype} {tuple(clips.shape)}"
+                f"this network was compiled for {self._dtype} {self._shape}, got {clips.dtype} {clips.shape}"
             )
-        (found,) = self._request.infer({0: clips.contiguous().numpy()}, share_inputs=True).values()
-        return torch.from_numpy(found.copy())
+        (found,) = self._request.infer({0: np.ascontiguousarray(clips)}, share_inputs=True).values()
+        return np.array(found)
 
 
 _NAMES = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def _settings(precision: str) -> dict[str, Any]:
+def settings(precision: str) -> dict[str, Any]:
+    """How OpenVINO compiles and runs a network."""
     return {
         "INFERENCE_PRECISION_HINT": _NAMES[precision],
         # As torch counts them, so that OMP_NUM_THREADS and the shares of several processes hold.
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": num_threads(),
         "NUM_STREAMS": 1,
         # Pinned to cores, networks of several processes would all wait for the first cores, and for the decoder there.
         "ENABLE_CPU_PINNING": False,
@@ -103,11 +112,11 @@ def converted(
 
     It is read from the cache, or converted and kept there; `facts` are all that decides it, its weights included. Raises `NotConverted`.
     """
-    example = example_clips(spec, batch_size, length)
+    dtype, shape = input_of(spec, batch_size, length)
     openvino = import_openvino()
     key: dict[str, object] = {
         **facts,
-        "input": [str(example.dtype), *example.shape],
+        "input": [str(dtype), *shape],
         "precision": precision,
         "openvino": openvino_version(),
         "processor": [
@@ -121,16 +130,19 @@ def converted(
     path = compiled_cache.path_of(key) if facts.get("weights_sha256") else None
     if (network := compiled_cache.read(path)) is not None:
         try:
-            return ConvertedBackbone(spec, make, Run(spec.name, network, example, precision), precision=precision)
+            return ConvertedBackbone(spec, make, Run(spec.name, network, dtype, shape, precision), precision=precision)
         except RuntimeError:  # whole, but OpenVINO cannot read it
             if path is not None:
                 compiled_cache.remove(path)
+    from longtake.extract.backbones.to_openvino import check, convert, example_clips
+
     backbone = make()
+    example = example_clips(spec, batch_size, length)
     on_note(f"{spec.name}: converting the network for OpenVINO, once; this takes a minute or so")
     (network,) = convert(backbone, example, (precision,))
     # The same bytes that the next start reads, so that both give the same bits.
     try:
-        run = Run(spec.name, network, example, precision)
+        run = Run(spec.name, network, dtype, shape, precision)
         check(backbone, run, example, precision)
     except RuntimeError as error:
         raise NotConverted(spec.name, f"it cannot be run ({printable(str(error))[:300]})") from error
@@ -138,47 +150,14 @@ def converted(
     return ConvertedBackbone(spec, lambda: backbone, run, precision=precision)
 
 
-def example_clips(spec: BackboneSpec, batch_size: int, length: int) -> torch.Tensor:
-    """A batch of noise, of the shape that the network is compiled for."""
-    random = torch.Generator().manual_seed(0)
+def input_of(spec: BackboneSpec, batch_size: int, length: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Type and shape of a batch. Raises `NotConverted` where clips have different ones."""
     rule = spec.frames
     if not isinstance(rule, SoundRule):
-        shape = (batch_size, length, rule.height, rule.width, 3)
-        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+        return np.dtype(np.uint8), (batch_size, length, rule.height, rule.width, 3)
     if rule.banks == "none":
         raise NotConverted(spec.name, "its clips of sound have different lengths")
-    return torch.randn((batch_size, rule.num_frames, rule.mel_bins), generator=random)
-
-
-def convert(backbone: Backbone, example: torch.Tensor, precisions: Sequence[str]) -> list[bytes]:
-    """The compiled network for each precision, as OpenVINO writes it. Raises `NotConverted` with the reason."""
-    openvino = import_openvino()
-    written = [io.BytesIO() for _ in precisions]
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exported = torch.export.export(backbone.as_module(), (example,), strict=False)
-            model = openvino.convert_model(exported)
-        for precision, stream in zip(precisions, written):
-            openvino.Core().compile_model(model, "CPU", _settings(precision)).export_model(stream)
-    except Exception as error:  # each library raises its own kinds, and any of them means the same
-        lines = str(error).strip().splitlines() or [""]
-        reason = printable(f"{type(error).__name__}: {lines[0]}")[:300]
-        raise NotConverted(backbone.spec.name, f"it cannot be converted ({reason})") from error
-    return [stream.getvalue() for stream in written]
-
-
-def check(
-    backbone: Backbone, run: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor, precision: str
-) -> None:
-    """Raise `NotConverted` if features of the first or the last clip differ from torch's float32 by more than rounding."""
-    expected, found = backbone.forward(example[[0, -1]]), run(example)[[0, -1]]
-    apart = float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
-    bound = BFLOAT16_BOUND if precision == "bfloat16" else FLOAT32_BOUND
-    if not apart <= bound:  # NaN too
-        raise NotConverted(
-            backbone.spec.name, f"its {precision} differs from torch by {apart:.1e}, and only {bound:g} is rounding"
-        )
+    return np.dtype(np.float32), (batch_size, rule.num_frames, rule.mel_bins)
 
 
 @cache

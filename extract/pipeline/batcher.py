@@ -13,13 +13,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from longtake.extract.clips import Clip
 from longtake.extract.errors import VideoError
-from longtake.extract.pipeline.device import CudaRunner, HostRunner, Started, runner_for
+from longtake.extract.pipeline.device import ConvertedRunner, CudaRunner, HostRunner, Started, runner_for
 from longtake.extract.pipeline.reader import Begin, End, Files, Message, NoSound, ReadClip, Restart, read_videos
 from longtake.extract.plan.plan import Job
 from longtake.extract.plan.settle import Extractor
@@ -27,14 +26,11 @@ from longtake.extract.records import failed_record, failed_with
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import ManifestRow
 
-if TYPE_CHECKING:
-    import torch
-
 QUEUED_BATCHES = 2
 """Clips that wait for the model, in batches of the largest backbone: enough that neither side waits for the other's
 jitter, little enough memory (a batch of 8 clips of 16x224x224 is 19 MB)."""
 
-OnBatch = Callable[[Extractor, list[tuple[str, Clip]], "torch.Tensor"], None]
+OnBatch = Callable[[Extractor, list[tuple[str, Clip]], np.ndarray], None]
 """Gets each batch with its extractor: the video id and the clip of every row, and the model's input."""
 OnClips = Callable[[str, int, int], None]
 """Gets the id of a video, how many of its clips are computed, and how many it has, over all backbones."""
@@ -112,7 +108,7 @@ class _Batcher:
         self._videos: dict[str, _Gathered] = {}
         self._pending: dict[str, list[ReadClip]] = {}
         """Clips by recipe that do not fill a batch yet."""
-        self._runners: dict[str, HostRunner | CudaRunner] = {}
+        self._runners: dict[str, HostRunner | ConvertedRunner | CudaRunner] = {}
         self._running: deque[tuple[list[ReadClip], Started]] = deque()
 
     def run(self, unfinished: int) -> Iterator[ExtractedVideo]:

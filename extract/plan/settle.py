@@ -12,6 +12,7 @@ from longtake.errors import LongtakeWarning
 from longtake.extract.backbones import build, get_spec, network_of
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.families import stored_name
+from longtake.extract.backbones.openvino import ConvertedBackbone, converted
 from longtake.extract.backbones.pooling import pool_rule, pooled_spec
 from longtake.extract.backbones.runtime import (
     OPENVINO,
@@ -27,6 +28,7 @@ from longtake.extract.backbones.weights import resolve
 from longtake.extract.clips import TAILS
 from longtake.extract.decode import get_decoder
 from longtake.extract.errors import ExtractError
+from longtake.extract.plan.devices import choose_device, processor_has_bfloat16
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.recipes import apply_recipe
 from longtake.extract.preprocessing import ClipRule, FrameRule, SoundRule
@@ -35,7 +37,7 @@ from longtake.manifests.card import ClipDefaults
 
 if TYPE_CHECKING:
     from longtake.extract.backbones.frozen import Backbone
-    from longtake.extract.backbones.openvino import ConvertedBackbone, Note
+    from longtake.extract.backbones.openvino import Note
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ class Extractor:
     @property
     def runtime(self) -> str:
         """`torch`, or the name and version of the library that runs the network."""
-        from longtake.extract.backbones.frozen import Backbone
-
-        return TORCH if isinstance(self.backbone, Backbone) else f"OpenVINO {openvino_version()}"
+        return f"OpenVINO {openvino_version()}" if isinstance(self.backbone, ConvertedBackbone) else TORCH
 
 
 def settle(
@@ -113,8 +113,6 @@ def settle(
     def load() -> Extractor:
         if runtime == TORCH:
             return Extractor(spec, rule, header, make(), batch_size)
-        from longtake.extract.backbones.openvino import converted
-
         facts = {
             name: value for name, value in header.to_dict().items()
             if name in ("backbone", "weights_sha256", "preprocessing")
@@ -199,23 +197,6 @@ def choose_weights(specs: Sequence[BackboneSpec], asked: Sequence[str]) -> dict[
     return {name: for_one.get(name, for_all) for name in names}
 
 
-def choose_device(name: str) -> str:
-    """`auto` is cuda where there is a GPU. Raises `ExtractError` for a device that cannot be used."""
-    import torch
-
-    if name == AUTO:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        offered = "cpu and cuda" if torch.cuda.is_available() else "cpu"
-        reason = str(error).splitlines()[0].split(". ")[0]
-        if reason.startswith("Expected one of"):
-            reason = "it is not a kind of device, such as cuda, cuda:1 or mps"
-        raise ExtractError(f"--device {name} cannot be used: {reason}. This machine offers {offered}") from error
-    return name
-
-
 def choose_runtime(options: RunOptions, spec: BackboneSpec, precision: str) -> str:
     """`auto` is OpenVINO on a CPU where it is installed and proven for the backbone. Raises `ExtractError` for `openvino` where it cannot run."""
     if options.runtime == TORCH or (options.runtime == AUTO and not (spec.openvino and openvino_version())):
@@ -246,20 +227,19 @@ def choose_precision(name: str, spec: BackboneSpec, device: str) -> str:
         return name
     if spec.bfloat16_error is None:
         return "float32"
-    import torch
-
     device = choose_device(device)
     if device.startswith("cuda"):
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "bfloat16" if device == "cpu" and processor_has_bfloat16() else "float32"
 
 
 def slow_precision(headers: Sequence[FeatureHeader], device: str) -> str:
     """A warning where a processor has to emulate bfloat16, which takes I3D 50 times as long; else empty."""
-    import torch
-
+    if all(header.precision != "bfloat16" for header in headers):
+        return ""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    slow = choose_device(device) == "cpu" and x86 and not torch.cpu._is_avx512_bf16_supported()
-    if not slow or all(header.precision != "bfloat16" for header in headers):
+    if not x86 or choose_device(device) != "cpu" or processor_has_bfloat16():
         return ""
     return "this processor emulates bfloat16, which takes many times as long as --precision float32"

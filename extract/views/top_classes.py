@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from longtake.extract.clips import Clip
@@ -18,14 +19,14 @@ class TopClasses:
         self._shown: dict[tuple[str, str], int] = {}
         self._silent: set[str] = set()
 
-    def __call__(self, extractor: Extractor, clips: list[tuple[str, Clip]], inputs: torch.Tensor) -> None:
+    def __call__(self, extractor: Extractor, clips: list[tuple[str, Clip]], inputs: np.ndarray) -> None:
         name = extractor.spec.name
         if name in self._silent:
             return
         wanted = [i for i, (video_id, _) in enumerate(clips) if self._wants(name, video_id)]
         if not wanted:
             return
-        logits = extractor.backbone.classify(inputs)
+        logits = extractor.backbone.classify(torch.from_numpy(inputs))
         if logits is None:
             self._silent.add(name)
             echo(f"{name}: these weights have no classifier, so there are no classes to show", err=True)

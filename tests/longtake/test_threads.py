@@ -32,3 +32,18 @@ def test_commands_decide_it_before_torch_reads_it(command):
     clean = {name: value for name, value in threads.os.environ.items() if name not in threads.CHOSEN_BY_USERS}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, check=True)
     assert done.stdout.splitlines()[-1] == f"False {threads.SPIN_COUNT}"
+
+
+@pytest.mark.parametrize("given", [{}, {"OMP_NUM_THREADS": "3"}])
+def test_threads_are_counted_as_torch_counts_them(given):
+    code = "from longtake.threads import num_threads; found = num_threads(); import torch; print(found, torch.get_num_threads())"
+    clean = {name: value for name, value in threads.os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | given, check=True)
+    ours, theirs = done.stdout.split()
+    assert ours == theirs
+
+
+def test_the_count_of_the_user_is_the_first_of_a_list(monkeypatch):
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1,2")
+    assert threads.num_threads() == 1

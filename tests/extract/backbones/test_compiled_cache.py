@@ -46,3 +46,17 @@ def test_without_a_home_folder_nothing_is_kept(monkeypatch):
     monkeypatch.setenv("LONGTAKE_CACHE", "~nobody-of-this-name/cache")
     assert compiled_cache.path_of({}) is None and compiled_cache.read(None) is None
     compiled_cache.write(None, b"network")
+
+
+def test_the_folder_has_a_bound_and_what_was_not_used_for_longest_goes(monkeypatch):
+    paths = [compiled_cache.path_of({"weights": name}) for name in "abc"]
+    for age, path in enumerate(paths[:2]):
+        compiled_cache.write(path, b"network")
+        os.utime(path, (age, age))
+    assert compiled_cache.read(paths[0]), "used after the other"
+    monkeypatch.setattr(compiled_cache, "MOST_BYTES", 2 * paths[0].stat().st_size)
+    compiled_cache.write(paths[2], b"network")
+    assert [path.exists() for path in paths] == [True, False, True]
+    monkeypatch.setattr(compiled_cache, "MOST_BYTES", 1)
+    compiled_cache.write(paths[2], b"network")
+    assert [path.exists() for path in paths] == [False, False, True], "the last one is kept"

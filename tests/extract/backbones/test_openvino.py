@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from longtake.extract import backbones
 from longtake.extract.backbones import TABLE, build, compiled_cache, get_spec
-from longtake.extract.backbones.openvino import Run, check, converted, example_clips
-from longtake.extract.backbones.openvino import convert as to_openvino
+from longtake.extract.backbones.openvino import Run, converted, input_of
 from longtake.extract.backbones.runtime import FLOAT32_BOUND, has_bfloat16
 from longtake.extract.backbones.spec import Network
+from longtake.extract.backbones.to_openvino import check, example_clips
+from longtake.extract.backbones.to_openvino import convert as to_openvino
+from longtake.extract.cli import main as extract
 from longtake.extract.errors import NotConverted
 from longtake.extract.preprocessing import FrameRule, SoundRule
+from longtake.features.store import open_store
+from tests.calls import invoke
+from tests.extract import small_network
 from tests.extract.backbones.inputs import inputs
+from tests.extract.runs import ROOT, make_dataset
 from tests.processor import needs_bfloat16
 
 pytest.importorskip("openvino")
@@ -61,7 +72,7 @@ def test_the_cache_gives_the_same_bits(precision, monkeypatch):
     apart = relative(expected, tiny()().forward(clips(1)))
     assert apart <= FLOAT32_BOUND if precision == "float32" else FLOAT32_BOUND < apart < 0.01
     assert len(notes) == 1 and "once" in notes[0]
-    monkeypatch.setattr("longtake.extract.backbones.openvino.convert", None)
+    monkeypatch.setattr("longtake.extract.backbones.to_openvino.convert", None)
     again = converted(SPEC, lambda: pytest.fail("no network of torch is needed"), precision=precision, batch_size=3,
                       length=4, facts={"weights_sha256": "a"}, on_note=notes.append)  # fmt: skip
     assert torch.equal(again.forward(clips(1)), expected) and len(notes) == 1
@@ -126,14 +137,15 @@ def test_a_network_that_does_not_see_its_input_is_refused():
 
 def test_the_last_clip_of_a_batch_is_checked_too():
     backbone, example = tiny()(), clips(1)
-    check(backbone, backbone.forward, example, "float32")
+    forward = lambda batch: backbone.forward(torch.from_numpy(batch)).numpy()  # noqa: E731
+    check(backbone, forward, example, "float32")
     with pytest.raises(NotConverted, match="differs from torch by"):
-        check(backbone, lambda batch: backbone.forward(batch[[0, 1, 0]]), example, "float32")
+        check(backbone, lambda batch: forward(batch[[0, 1, 0]]), example, "float32")
 
 
 def test_batches_of_another_shape_and_sound_of_many_lengths():
     found = convert(tiny())
-    with pytest.raises(ValueError, match=r"compiled for torch.uint8 \(3, 4, 16, 16, 3\), got torch.uint8 \(2, 4"):
+    with pytest.raises(ValueError, match=r"compiled for uint8 \(3, 4, 16, 16, 3\), got uint8 \(2, 4"):
         found.forward(clips(1, 2))
     sound = replace(SPEC, name="samples", frames=SoundRule(16_000, 1, 100, 0.0, 1.0, banks="none"))
     with pytest.raises(NotConverted, match="samples cannot be run by OpenVINO: its clips of sound have different"):
@@ -163,7 +175,30 @@ def test_backbones_that_auto_runs_by_openvino(name):
         del bounds["bfloat16"]
     example = example_clips(spec, 2, given.shape[1])
     for precision, network in zip(bounds, to_openvino(backbone, example, tuple(bounds))):
-        run = Run(name, network, example, precision)
-        found = run(given)
-        assert relative(found, expected) <= bounds[precision]
-        assert torch.equal(run(given.flip(0)), found.flip(0))
+        run = Run(name, network, *input_of(spec, 2, given.shape[1]), precision)
+        found = run(given.numpy())
+        assert relative(torch.from_numpy(found), expected) <= bounds[precision]
+        assert np.array_equal(run(given.numpy()[::-1]), found[::-1])
+
+
+def test_a_run_with_a_network_of_the_cache_does_not_import_torch(tmp_path, monkeypatch):
+    """Nor the libraries of networks; and its features have the bits of the run that converted the network."""
+    monkeypatch.setattr(backbones, "TABLE", dict(TABLE))
+    small_network.install()
+    make_dataset(tmp_path, [9, 30])
+    weights = tmp_path / "small.safetensors"
+    torch.manual_seed(0)
+    save_file({key: value.clone() for key, value in torch.nn.Conv3d(3, 4, 3).state_dict().items()}, weights)
+    call = ["run", "--manifest", tmp_path / "small.csv", "--videos", tmp_path / "videos", "--weights", weights]
+    call = [str(word) for word in (*call, "--backbone", small_network.NAME, "--out")]
+    first = invoke(extract, *call, str(tmp_path / "first.h5"), status=0)
+    assert "converting the network" in first.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", small_network.__name__, *call, str(tmp_path / "second.h5")], capture_output=True, text=True, cwd=ROOT
+    )  # fmt: skip
+    assert done.returncode == 0 and "converting" not in done.stderr, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported openvino"
+    with open_store(tmp_path / "first.h5") as one, open_store(tmp_path / "second.h5") as two:
+        for name in ("v0", "v1"):
+            expected = one.stream().read(name).features
+            assert expected.any() and np.array_equal(two.stream().read(name).features, expected)

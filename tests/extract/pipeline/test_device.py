@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.extract.backbones import build
+from longtake.extract.backbones import build, get_spec
+from longtake.extract.backbones.openvino import ConvertedBackbone
 from longtake.extract.pipeline.device import runner_for
 
 
@@ -23,6 +24,21 @@ def test_a_runner_fills_up_the_last_batch_and_uses_its_buffer_again():
     assert runner.start(clips).rows()[:, 0].tolist() == [1, 2, 3]
     assert runner.start(clips[:2]).rows()[:, 0].tolist() == [1, 2, 2]
     assert len(set(shapes)) == 1, "one shape, one buffer"
+
+
+def test_a_converted_network_is_run_on_arrays_and_the_last_batch_is_filled_up():
+    seen = []
+
+    def compute(clips):
+        seen.append(clips.copy())
+        return clips.mean(axis=(1, 2, 3, 4), dtype=np.float32)[:, None]
+
+    runner = runner_for(ConvertedBackbone(get_spec("i3d"), lambda: None, compute, precision="float32"), 3)
+    clips = [np.full((2, 4, 4, 3), value, np.uint8) for value in (1, 2, 3)]
+    first = runner.start(clips)
+    assert runner.start(clips[:2]).rows()[:, 0].tolist() == [1, 2, 2]
+    assert first.rows()[:, 0].tolist() == [1, 2, 3], "rows do not change with the buffer"
+    assert seen[0].shape == seen[1].shape and seen[0].dtype == np.uint8
 
 
 @pytest.mark.gpu
