@@ -36,6 +36,7 @@ TABLE: dict[str, str] = {
     "vit": "longtake.extract.backbones.vit:SPEC",
     "blip": "longtake.extract.backbones.blip:SPEC",
     "ast": "longtake.extract.backbones.audio_spectrogram:SPEC",
+    "speech-embedding": "longtake.extract.backbones.speech_embedding:SPEC",
 }
 """Name -> its spec. The module must import without torch, and has `build(spec)` for the network."""
 

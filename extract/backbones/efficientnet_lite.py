@@ -65,11 +65,16 @@ NAMES: Sequence[NameRule] = (
 def build(spec: BackboneSpec) -> Network:
     from timm.models.efficientnet import tf_efficientnet_lite0
 
-    from longtake.extract.backbones.frozen import flatten_frames, mean_over_frames
+    from longtake.extract.backbones.frozen import flatten_frames, last_map, mean_over_frames
 
     def features(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
         maps = network.forward_features(flatten_frames(pictures))
         return mean_over_frames(network.forward_head(maps, pre_logits=True), len(pictures))
+
+    def maps(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+        """`(batch, 1280, length, 7, 7)`."""
+        found: torch.Tensor = network.forward_features(flatten_frames(pictures))
+        return found.unflatten(0, (len(pictures), -1)).transpose(1, 2)
 
     return Network(
         lambda num_classes: tf_efficientnet_lite0(pretrained=False, num_classes=num_classes),
@@ -77,4 +82,5 @@ def build(spec: BackboneSpec) -> Network:
         logits=lambda network, features: network.classifier(features),
         classifier="classifier.weight",
         names=NAMES,
+        tokens=lambda network, pictures, layers: [last_map(maps(network, pictures), layers)],
     )

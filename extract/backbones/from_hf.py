@@ -33,6 +33,8 @@ VIDEO_TYPES = ("videomae", "vivit", "timesformer", "vjepa2", "xclip")
 RANDOM_TYPES = {"vit_mae": "its encoder hides random patches"}
 NOT_NUMBERS = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "id2label", "label2id")
 """Entries of a configuration that do not decide features."""
+EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
+"""Where feature extractors of sound are stated, before and since transformers 5."""
 
 
 def names() -> list[str]:
@@ -52,10 +54,10 @@ def spec(name: str) -> BackboneSpec:
         "citation": f"transformers, {config.model_type}",
         "source": source,
     }  # fmt: skip
-    facts: list[tuple[str, object]] = [("configuration", _digest(config))]
+    facts: list[tuple[str, object]] = [("configuration", _digest(folder / "config.json"))]
     if kind == "audio":
         rule, extractor = sound_rule(source, folder)
-        facts.append(("feature_extractor", _digest(extractor)))
+        facts.append(("feature_extractor", _digest(*(folder / name for name in EXTRACTORS))))
         # The shape of an extractor's output follows from a second of silence.
         dim = hf_outputs.sound_dim(source, make, extractor, config)
         return BackboneSpec(
@@ -211,7 +213,14 @@ def make_on_meta(make: Callable[[], Any]) -> Any:
         return make()
 
 
-def _digest(stated: Any) -> str:
-    """Of a configuration, without what does not decide numbers."""
-    values = {name: value for name, value in stated.to_dict().items() if name not in NOT_NUMBERS}
-    return hashlib.sha256(canonical_json(json.loads(json.dumps(values, default=str))).encode()).hexdigest()[:16]
+def _digest(*files: Path) -> str:
+    """Of configurations as the repository states them, without what does not decide numbers. What a version of transformers adds to them is left
+    out, so that a recipe is the same by all versions."""
+    stated = [_numbers(json.loads(path.read_text(encoding="utf-8"))) for path in files if path.is_file()]
+    return hashlib.sha256(canonical_json({"files": stated}).encode()).hexdigest()[:16]
+
+
+def _numbers(stated: Any) -> Any:
+    if isinstance(stated, dict):
+        return {name: _numbers(value) for name, value in stated.items() if name not in NOT_NUMBERS}
+    return [_numbers(value) for value in stated] if isinstance(stated, list) else stated

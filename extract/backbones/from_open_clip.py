@@ -31,7 +31,7 @@ def names() -> list[str]:
 
 
 def spec(name: str) -> BackboneSpec:
-    """Of a model, with the preprocessing of the tag; without a tag, that of the model's first one."""
+    """Of a model, with the preprocessing of the tag. Without a tag, `ExtractError` unless all of its tags have the same."""
     import open_clip
 
     source = f"open_clip/{name}"
@@ -41,12 +41,13 @@ def spec(name: str) -> BackboneSpec:
         raise unknown(
             "open_clip", name, [found for found in names() if not tag or found.startswith(f"{model}:")] or names()
         )
-    frames = frame_rule(source, model, tag)
+    chosen = _tag_or_any(source, model, tag)
+    frames = frame_rule(source, model, chosen)
     return BackboneSpec(
         name=stored_name(source),
         title=f"open_clip {name} (frames)",
         modality="image",
-        dim=feature_dim(source, lambda: _make(source, model, tag), _run, (1, 3, frames.height, frames.width)),
+        dim=feature_dim(source, lambda: _make(source, model, chosen), _run, (1, 3, frames.height, frames.width)),
         frames=frames,
         clips=ClipRule(length=1, stride=1, tail="pad", fps=None),
         default_weights=source,
@@ -62,8 +63,9 @@ def build(spec: BackboneSpec) -> Network:
     from longtake.extract.backbones.openai_clip import as_open_clip
 
     model, _, tag = spec.source.partition("/")[2].partition(":")
+    chosen = _tag_or_any(spec.source, model, tag)
     return Network(
-        lambda num_classes: _make(spec.source, model, tag),
+        lambda num_classes: _make(spec.source, model, chosen),
         features=lambda network, pictures: mean_over_frames(_run(network, flatten_frames(pictures)), len(pictures)),
         names=((r"^(input_resolution|context_length|vocab_size)$|\.position_ids$", None),),
         convert=as_open_clip,
@@ -71,13 +73,32 @@ def build(spec: BackboneSpec) -> Network:
     )
 
 
+_DECIDES = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
+"""What a tag states that changes features of the same weights."""
+
+
+def _tag_or_any(source: str, model: str, tag: str) -> str:
+    """The tag, or one that has what all of the model's tags have; none for a model without tags."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if tag or not tags:
+        return tag
+    kinds = {tuple(str(open_clip.get_pretrained_cfg(model, one).get(name)) for name in _DECIDES) for one in tags}
+    if len(kinds) > 1:
+        raise ExtractError(
+            f"--backbone {source}: weights of {model} were trained with different pictures or activations. Name one of its tags, also for a "
+            f"file of yours: open_clip/{model}:TAG with {', '.join(tags)}"
+        )
+    return str(tags[0])
+
+
 def frame_rule(source: str, model: str, tag: str) -> FrameRule:
     """open_clip's transform for evaluation as a rule."""
     import open_clip
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    stated = open_clip.get_pretrained_cfg(model, tag or (tags[0] if tags else "")) or {}
+    stated = (open_clip.get_pretrained_cfg(model, tag) if tag else None) or {}
     size = open_clip.get_model_config(model)["vision_cfg"].get("image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
     kind, mode = stated.get("interpolation", "bicubic"), stated.get("resize_mode", "shortest")

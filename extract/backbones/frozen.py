@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
@@ -65,7 +66,10 @@ class Backbone:
         if parts.classifier:
             optional += (parts.classifier.rpartition(".")[0] + ".",)
         check_state(network.state_dict(), state, what=self.spec.title, optional=optional)
-        network.load_state_dict(state, strict=False)
+        whole = OrderedDict(state)
+        # Some networks refuse a state without the version of their layout; the names and shapes were just checked.
+        whole._metadata = getattr(network.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
+        network.load_state_dict(whole, strict=False)
         self._has_classifier = weight is not None
         if weight is not None and num_classes != self.spec.num_classes:
             logger.warning(

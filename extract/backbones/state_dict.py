@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from longtake.extract.backbones.onnx_weights import load_onnx
 from longtake.extract.backbones.spec import NameRule
 from longtake.extract.errors import WeightsError
 from longtake.features.imports.growth import SPARE_BYTES
@@ -29,7 +30,7 @@ DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError
 
 
 def load_state(path: Path | str) -> dict[str, torch.Tensor]:
-    """Tensors by name, on the CPU, from a safetensors or torch file, recognised by the first bytes.
+    """Tensors by name, on the CPU, from a safetensors, torch or ONNX file, recognised by the first bytes.
 
     Wrappers are taken off, see `unwrap_state`. `WeightsError` for a corrupt file, and for one
     that could only be read by executing code from it.
@@ -41,6 +42,8 @@ def load_state(path: Path | str) -> dict[str, torch.Tensor]:
     if path.name.endswith(".index.json"):
         return {name: tensor for shard in _shards(path) for name, tensor in load_state(shard).items()}
     kind = _kind_of_file(path)
+    if kind == "onnx":
+        return load_onnx(path)
     if kind == "torch" and zipfile.is_zipfile(path):
         _require_size(path)
     try:
@@ -97,6 +100,8 @@ def _kind_of_file(path: Path) -> str:
         return "torch"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
+    if head[:1] == b"\x08" and path.suffix == ".onnx":  # the version of the format; protocol buffers have no signature
+        return "onnx"
     is_pointer = head.startswith(b"version https://git-lfs")
     found = "is a Git LFS pointer, not the file it points to" if is_pointer else f"begins with {head[:16]!r}"
     raise WeightsError(f"{path} is neither a safetensors nor a torch file: it {found}")

@@ -96,6 +96,17 @@ def test_random_weights_and_a_recipe_of_their_own(folder: Path) -> None:
     assert get_spec(f"hf/{folder}/one").facts != spec.facts, "a number that no weight shows"
 
 
+def test_what_a_version_of_transformers_writes_is_no_other_recipe(folder: Path, tmp_path: Path) -> None:
+    save("vit", tmp_path / "vit")
+    path = tmp_path / "vit" / "config.json"
+    facts = get_spec(f"hf/{path.parent}").facts
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps(stated | {"transformers_version": "9.9", "id2label": {"0": "a"}}))
+    assert get_spec(f"hf/{path.parent}").facts == facts
+    path.write_text(json.dumps(stated | {"hidden_act": "relu"}))
+    assert get_spec(f"hf/{path.parent}").facts != facts, "a number that no weight shows"
+
+
 def test_a_network_is_never_random_in_part(folder: Path) -> None:
     path = folder / "part"
     save("videomae", path)

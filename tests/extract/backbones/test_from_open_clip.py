@@ -33,5 +33,14 @@ def test_wrong_names_and_tags() -> None:
         get_spec("open_clip/ViT-B-33")
     with pytest.raises(ExtractError, match="'ViT-B-32:openia'; did you mean ViT-B-32:openai"):
         get_spec("open_clip/ViT-B-32:openia")
+
+
+def test_a_model_without_a_tag() -> None:
+    """Refused where its tags differ in what decides features; else built, and its weights have to be named."""
+    with pytest.raises(
+        ExtractError, match="different pictures or activations. .* open_clip/ViT-B-32:TAG with openai, "
+    ):
+        get_spec("open_clip/ViT-B-32")
+    spec = get_spec("open_clip/RN50")
     with pytest.raises(WeightsError, match="names no weights; say open_clip/RN50:TAG with one of its tags: openai"):
-        resolve(None, get_spec("open_clip/RN50"))
+        resolve(None, spec)

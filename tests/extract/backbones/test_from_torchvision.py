@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from longtake.extract.backbones import get_spec
+from longtake.extract.backbones import build, get_spec
 from longtake.extract.backbones.from_torchvision import _OLD_NAMES, _make, names
 from longtake.extract.backbones.state_dict import renamed
 from longtake.extract.errors import ExtractError
@@ -58,3 +58,13 @@ def test_published_weights_that_torchvision_changes_as_it_loads_them() -> None:
         with torch.device("meta"):
             assert ours in _make(name, 10).state_dict()
         assert list(renamed({published: torch.zeros(1)}, _OLD_NAMES)) == [ours]
+
+
+def test_a_network_that_reads_the_version_of_its_layout() -> None:
+    """MNASNet refuses a state without one."""
+    backbone = build("torchvision/mnasnet0_5")
+    backbone.init_random(0)
+    again = build("torchvision/mnasnet0_5")
+    again.load_weights(dict(backbone.state_dict()))
+    clip = torch.randint(0, 256, (1, 1, 224, 224, 3), dtype=torch.uint8)
+    assert torch.equal(again.forward(clip), backbone.forward(clip))

@@ -12,19 +12,16 @@ import torch
 from safetensors.torch import save_file
 
 from longtake.extract import backbones
-from longtake.extract.backbones import TABLE, build, compiled_cache, get_spec
-from longtake.extract.backbones.openvino import Run, converted, input_of
-from longtake.extract.backbones.runtime import FLOAT32_BOUND, has_bfloat16
+from longtake.extract.backbones import TABLE, compiled_cache, get_spec
+from longtake.extract.backbones.openvino import converted, input_of
+from longtake.extract.backbones.runtime import FLOAT32_BOUND
 from longtake.extract.backbones.spec import Network
-from longtake.extract.backbones.to_openvino import check, example_clips
-from longtake.extract.backbones.to_openvino import convert as to_openvino
 from longtake.extract.cli import main as extract
 from longtake.extract.errors import NotConverted
 from longtake.extract.preprocessing import FrameRule, SoundRule
 from longtake.features.store import open_store
 from tests.calls import invoke
 from tests.extract import small_network
-from tests.extract.backbones.inputs import inputs
 from tests.extract.runs import ROOT, make_dataset
 from tests.processor import needs_bfloat16
 
@@ -135,50 +132,13 @@ def test_a_network_that_does_not_see_its_input_is_refused():
         convert(tiny(lambda network, pictures: torch.ones(3, 4)))
 
 
-def test_the_last_clip_of_a_batch_is_checked_too():
-    backbone, example = tiny()(), clips(1)
-    forward = lambda batch: backbone.forward(torch.from_numpy(batch)).numpy()  # noqa: E731
-    check(backbone, forward, example, "float32")
-    with pytest.raises(NotConverted, match="differs from torch by"):
-        check(backbone, lambda batch: forward(batch[[0, 1, 0]]), example, "float32")
-
-
 def test_batches_of_another_shape_and_sound_of_many_lengths():
     found = convert(tiny())
     with pytest.raises(ValueError, match=r"compiled for uint8 \(3, 4, 16, 16, 3\), got uint8 \(2, 4"):
         found.forward(clips(1, 2))
     sound = replace(SPEC, name="samples", frames=SoundRule(16_000, 1, 100, 0.0, 1.0, banks="none"))
     with pytest.raises(NotConverted, match="samples cannot be run by OpenVINO: its clips of sound have different"):
-        example_clips(sound, 2, 4)
-
-
-PROVEN = [name for name in TABLE if name != "numbers" and get_spec(name).openvino]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PROVEN)
-def test_backbones_that_auto_runs_by_openvino(name):
-    """The conformance of a spec with `openvino=True`: torch's numbers in float32, its stated error in bfloat16, and bits that do not depend on
-    the place in a batch."""
-    torch.set_num_threads(1)
-    spec = get_spec(name)
-    if isinstance(spec.frames, SoundRule):
-        spec = replace(spec, frames=replace(spec.frames, num_frames=spec.frames.num_frames // 8))
-    given = inputs(spec, 2)
-    if not isinstance(spec.frames, SoundRule):
-        spec = replace(spec, frames=replace(spec.frames, crop_height=given.shape[2], crop_width=given.shape[3]))
-    backbone = build(spec)
-    backbone.init_random(0)
-    expected = backbone.forward(given)
-    bounds = {"float32": FLOAT32_BOUND, "bfloat16": spec.bfloat16_error or 0.015}
-    if not has_bfloat16():
-        del bounds["bfloat16"]
-    example = example_clips(spec, 2, given.shape[1])
-    for precision, network in zip(bounds, to_openvino(backbone, example, tuple(bounds))):
-        run = Run(name, network, *input_of(spec, 2, given.shape[1]), precision)
-        found = run(given.numpy())
-        assert relative(torch.from_numpy(found), expected) <= bounds[precision]
-        assert np.array_equal(run(given.numpy()[::-1]), found[::-1])
+        input_of(sound, 2, 4)
 
 
 def test_a_run_with_a_network_of_the_cache_does_not_import_torch(tmp_path, monkeypatch):

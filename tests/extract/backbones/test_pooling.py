@@ -124,3 +124,13 @@ def test_i3d_keeps_a_map() -> None:
 def test_rows_are_limited() -> None:
     with pytest.raises(ExtractError, match="values a clip, at most 1,048,576 are stored"):
         pooled(get_spec("timm/vit_tiny_patch16_224"), "tokens", ",".join(str(layer) for layer in [*range(1, 13)] * 3))
+
+
+def test_the_mean_of_the_map_of_frames_is_the_vector() -> None:
+    spec = get_spec("efficientnet-lite0")
+    spec = replace(spec, frames=replace(spec.frames, crop_height=64, crop_width=64))
+    wider, plain = pooled(spec, "map:1x2x2", None), build(spec)
+    plain.init_random(0)
+    clip = clip_of(spec, frames(2))
+    assert wider.spec.dim == 4 * 1280
+    torch.testing.assert_close(wider.forward(clip).view(1, 4, 1280).mean(1), plain.forward(clip), rtol=1e-4, atol=1e-5)
