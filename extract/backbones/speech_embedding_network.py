@@ -61,7 +61,10 @@ class SpeechEmbedding(nn.Module):
                 kernel, padding = (3, 3), (0, 1)
             has_bias = 0 < index < len(CHANNELS) - 1
             before = CHANNELS[index - 1] if index else 1
-            self.convs.append(nn.Conv2d(before, width, kernel, padding=padding, bias=has_bias))
+            conv = nn.Conv2d(before, width, kernel, padding=padding, bias=has_bias)
+            # By PyTorch's own random weights, nothing of the input would be left after 20 layers.
+            nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+            self.convs.append(conv)
         self.norm = nn.BatchNorm2d(CHANNELS[0], eps=1e-3)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:

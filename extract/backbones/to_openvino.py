@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from longtake.errors import printable
-from longtake.extract.backbones.openvino import input_of, settings
+from longtake.extract.backbones.openvino_run import input_of, settings
 from longtake.extract.backbones.runtime import BFLOAT16_BOUND, FLOAT32_BOUND, import_openvino
 from longtake.extract.backbones.spec import BackboneSpec
 from longtake.extract.errors import NotConverted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.extract.backbones.openvino import ConvertedBackbone
+from longtake.extract.backbones.openvino_run import ConvertedBackbone
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,8 @@ from longtake.errors import LongtakeWarning
 from longtake.extract.backbones import build, get_spec, network_of
 from longtake.extract.backbones.download import Progress
 from longtake.extract.backbones.families import stored_name
-from longtake.extract.backbones.openvino import ConvertedBackbone, converted
+from longtake.extract.backbones.openvino import converted
+from longtake.extract.backbones.openvino_run import ConvertedBackbone
 from longtake.extract.backbones.pooling import pool_rule, pooled_spec
 from longtake.extract.backbones.runtime import (
     OPENVINO,

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 from longtake.extract import backbones
 from longtake.extract.backbones import TABLE, compiled_cache, get_spec
-from longtake.extract.backbones.openvino import converted, input_of
+from longtake.extract.backbones.openvino import converted
 from longtake.extract.backbones.runtime import FLOAT32_BOUND
 from longtake.extract.backbones.spec import Network
 from longtake.extract.cli import main as extract
 from longtake.extract.errors import NotConverted
-from longtake.extract.preprocessing import FrameRule, SoundRule
+from longtake.extract.preprocessing import FrameRule
 from longtake.features.store import open_store
 from tests.calls import invoke
 from tests.extract import small_network
@@ -130,15 +130,6 @@ def test_wrong_numbers_are_refused_and_not_kept(monkeypatch):
 def test_a_network_that_does_not_see_its_input_is_refused():
     with pytest.raises(NotConverted, match="does not depend on its input"):
         convert(tiny(lambda network, pictures: torch.ones(3, 4)))
-
-
-def test_batches_of_another_shape_and_sound_of_many_lengths():
-    found = convert(tiny())
-    with pytest.raises(ValueError, match=r"compiled for uint8 \(3, 4, 16, 16, 3\), got uint8 \(2, 4"):
-        found.forward(clips(1, 2))
-    sound = replace(SPEC, name="samples", frames=SoundRule(16_000, 1, 100, 0.0, 1.0, banks="none"))
-    with pytest.raises(NotConverted, match="samples cannot be run by OpenVINO: its clips of sound have different"):
-        input_of(sound, 2, 4)
 
 
 def test_a_run_with_a_network_of_the_cache_does_not_import_torch(tmp_path, monkeypatch):

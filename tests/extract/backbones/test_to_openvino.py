@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from longtake.extract.backbones import TABLE, build, get_spec
-from longtake.extract.backbones.openvino import Run, input_of
+from longtake.extract.backbones.openvino_run import Run, input_of
 from longtake.extract.backbones.runtime import FLOAT32_BOUND, has_bfloat16
 from longtake.extract.backbones.to_openvino import check, convert, example_clips
 from longtake.extract.errors import NotConverted

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from longtake.extract.backbones import build, get_spec
-from longtake.extract.backbones.openvino import ConvertedBackbone
+from longtake.extract.backbones.openvino_run import ConvertedBackbone
 from longtake.extract.pipeline.device import runner_for
 
 
