@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from longtake.features.columns import VideoTable
-from longtake.features.errors import InvalidFeatures
+from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.labels import Labels
 from longtake.features.stream import BLOCK_BYTES, Stream
 from longtake.features.types import FeatureHeader, TextFeatures, VideoFeatures, VideoRecord
@@ -65,6 +65,40 @@ class StreamItem:
         yield Block(video.features, video.start_seconds, video.end_seconds, (video.record, self.sha256 or video.sha256))
 
 
+class Window:
+    """Videos of an open store that are read many at a time and used a few at a time, in the order of the store."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream, self._is_off = stream, False
+        self._rows = range(0)
+        self._videos: list[Block] = []
+
+    def read(self, begin: int, end: int) -> list[Block] | None:
+        """These videos, each as a block; None if they are to be read by themselves: out of order, or next to damaged ones."""
+        if self._rows.stop <= begin and not self._is_off:
+            self._read_from(begin)
+        if not self._rows.start <= begin < end <= self._rows.stop:
+            return None
+        return self._videos[begin - self._rows.start : end - self._rows.start]
+
+    def _read_from(self, begin: int) -> None:
+        stream = self._stream
+        try:
+            self._rows, (features, starts, ends) = next(stream.blocks(begin, len(stream.videos)))
+            table = stream.videos.part(self._rows.start, self._rows.stop)
+            offsets = stream.offsets[self._rows.start : self._rows.stop + 1] - stream.offsets[self._rows.start]
+            self._videos = [
+                Block(features[a:b], starts[a:b], ends[a:b], video)
+                for a, b, video in zip(offsets, offsets[1:], zip(table.records, table.checksums))
+            ]
+        except NotAStore:
+            self._rows, self._videos, self._is_off = range(0), [], True
+
+
+FEW_VIDEOS = 64
+"""Reading more than these from a stream one after the other takes no longer by themselves."""
+
+
 @dataclass(frozen=True)
 class StreamRows:
     """Consecutive videos of an open store to be copied to another in blocks, with their checksums."""
@@ -72,6 +106,8 @@ class StreamRows:
     stream: Stream
     begin: int
     end: int
+    window: Window | None = None
+    """Of the stream, where few videos are between others."""
 
     @property
     def rows(self) -> slice:
@@ -84,6 +120,11 @@ class StreamRows:
         return counts
 
     def blocks(self) -> Iterator[Block]:
+        if self.window is not None and self.end - self.begin <= FEW_VIDEOS:
+            found = self.window.read(self.begin, self.end)
+            if found is not None:
+                yield from found
+                return
         for rows, clips in self.stream.blocks(self.begin, self.end):
             yield Block(*clips, self.stream.videos.part(rows.start, rows.stop))
 
@@ -150,6 +191,7 @@ def _num_clips(source: Source) -> int:
 def consecutive(videos: Iterable[Source]) -> list[StreamItem | StreamRows]:
     """Rows of open streams and single videos, in order; adjacent rows of one stream become one `StreamRows`."""
     found: list[StreamItem | StreamRows] = []
+    windows: dict[int, Window] = {}
     for video in videos:
         if isinstance(video, StreamItem):
             found.append(video)
@@ -157,9 +199,10 @@ def consecutive(videos: Iterable[Source]) -> list[StreamItem | StreamRows]:
         stream, row = video
         last = found[-1] if found else None
         if isinstance(last, StreamRows) and last.stream is stream and last.end == row:
-            found[-1] = StreamRows(stream, last.begin, row + 1)
+            found[-1] = StreamRows(stream, last.begin, row + 1, last.window)
         else:
-            found.append(StreamRows(stream, row, row + 1))
+            window = windows.setdefault(id(stream), Window(stream))
+            found.append(StreamRows(stream, row, row + 1, window))
     return found
 
 

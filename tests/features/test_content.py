@@ -5,7 +5,8 @@ import pytest
 
 from longtake.features import content, stream
 from longtake.features.content import Storage, StreamItem, StreamPlan, StreamRows, consecutive, plan_in_order
-from longtake.features.errors import InvalidFeatures
+from longtake.features.errors import Damaged, InvalidFeatures
+from longtake.features.formats import checksums
 from longtake.features.store import open_store, write_store
 from tests.features.fakes import header, labels, make_store, video
 
@@ -66,3 +67,39 @@ def test_a_stream_that_grows_keeps_the_places_of_finished_blocks(tmp_path, monke
         assert order(e=4) == "bcefg" and order(c=1) == "efbcg", "from another number of clips on, all rows move"
         assert order("float16") == "bcefg"
         assert plan_in_order(base.header, np.dtype("f4"), held, table).items[0].begin == 4
+
+
+def test_scattered_videos_of_a_store_are_read_many_at_a_time(tmp_path, monkeypatch):
+    ids, reads = list("abcdefgh"), []
+    real = stream.Stream.read_clips
+    with open_store(make_store(tmp_path / "s.h5", {name: 3 for name in ids})) as store:
+        rows = store.stream()
+        expected = [rows.read(row) for row in range(8)]
+        monkeypatch.setattr(stream.Stream, "read_clips", lambda self, *at: reads.append(at) or real(self, *at))
+        single = StreamItem.of(video("x", 1))
+        mixed = consecutive(
+            [(rows, 0), single, (rows, 2), (rows, 3), single, (rows, 5), single, (rows, 1), single, (rows, 7)]
+        )
+        found = [block for item in mixed if isinstance(item, StreamRows) for block in item.blocks()]
+        assert reads == [(0, 24)]
+        for row, block in zip((0, 2, 3, 5, 1, 7), found, strict=True):
+            np.testing.assert_array_equal(block.features, expected[row].features)
+            np.testing.assert_array_equal(block.start_seconds, expected[row].start_seconds)
+            assert block.videos[0] == expected[row].record or repr(block.videos[0]) == repr(expected[row].record)
+            assert block.videos[1] == expected[row].sha256
+
+
+def test_a_damaged_neighbour_does_not_stop_scattered_videos(tmp_path, monkeypatch):
+    monkeypatch.setattr(checksums, "BLOCK_BYTES", 1)
+    path = make_store(tmp_path / "s.h5", {name: 300 for name in "abc"})
+    with open_store(path) as store:
+        wanted, changed = store.stream().read("a"), store.stream().read("b").features[5].tobytes()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(changed, bytes(len(changed))))
+    with open_store(path) as store:
+        rows = store.stream()
+        first, _, last = consecutive([(rows, 0), StreamItem.of(video("x", 1)), (rows, 1)])
+        (block,) = first.blocks()
+        np.testing.assert_array_equal(block.features, wanted.features)
+        with pytest.raises(Damaged, match="b: its features do not match"):
+            list(last.blocks())
