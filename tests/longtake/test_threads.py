@@ -34,7 +34,7 @@ def test_commands_decide_it_before_torch_reads_it(command):
     assert done.stdout.splitlines()[-1] == f"False {threads.SPIN_COUNT}"
 
 
-@pytest.mark.parametrize("given", [{}, {"OMP_NUM_THREADS": "3"}])
+@pytest.mark.parametrize("given", [{}, pytest.param({"OMP_NUM_THREADS": "100"}, marks=pytest.mark.slow)])
 def test_threads_are_counted_as_torch_counts_them(given):
     code = "from longtake.threads import num_threads; found = num_threads(); import torch; print(found, torch.get_num_threads())"
     clean = {name: value for name, value in threads.os.environ.items() if not name.endswith("_NUM_THREADS")}
@@ -47,3 +47,7 @@ def test_the_count_of_the_user_is_the_first_of_a_list(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1,2")
     assert threads.num_threads() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    most = threads.num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "10000")
+    assert threads.num_threads() == most, "no more than there are cores, as MKL has it"
