@@ -22,41 +22,53 @@ import click
 import numpy as np
 from measured import Machine, Result, Row, Table, ratios
 
-from longtake.features.content import Storage, StreamItem, StreamPlan
+from longtake.features.columns import VideoTable
+from longtake.features.content import Block, Storage, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
-from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, VideoRecord, sha256_of
 from longtake.memory import parse_size, shown_size
 
 CLIPS, DIM, WINDOW, BATCH = 100, 1024, 68, 32
+PER_BLOCK = 64
+"""Videos that are written at a time."""
 AT_LEAST = 0.8
 DISK, MEMORY = "from the disk", "in memory"
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Videos to be written: rows of one table of noise, of each video from another place on and times a factor of its own."""
+
+    num_videos: int
+    dtype: str
+
+    @property
+    def counts(self) -> list[int]:
+        return [CLIPS] * self.num_videos
+
+    def blocks(self) -> Iterator[Block]:
+        table = np.random.default_rng(0).normal(size=(8 * CLIPS, DIM)).astype(self.dtype)
+        for begin in range(0, self.num_videos, PER_BLOCK):
+            numbers = range(begin, min(begin + PER_BLOCK, self.num_videos))
+            parts = []
+            for number in numbers:
+                first = number * 7 % (7 * CLIPS)
+                parts.append(table[first : first + CLIPS] * table.dtype.type(1 + number / self.num_videos))
+            videos = [(VideoRecord(f"v{number}"), sha256_of(part)) for number, part in zip(numbers, parts)]
+            times = np.tile(np.arange(float(CLIPS)), len(numbers))
+            yield Block(np.concatenate(parts), times, times + 1, VideoTable.of(videos))
+
+
 def write(path: Path, num_videos: int, dtype: str, compression: str) -> None:
-    """Noise: of each video, rows of one table from another place on, times a factor of its own."""
-    table = np.random.default_rng(0).normal(size=(8 * CLIPS, DIM)).astype(dtype)
-    times = np.arange(float(CLIPS))
     header = FeatureHeader("simulated", "video", DIM, "none", None, False, 16, 16, "pad", 16.0)
-
-    def video(number: int) -> VideoFeatures:
-        begin = number * 7 % (7 * CLIPS)
-        return VideoFeatures(
-            VideoRecord(f"v{number}"),
-            table[begin : begin + CLIPS] * table.dtype.type(1 + number / num_videos),
-            times,
-            times + 1,
-        )
-
-    items = [StreamItem(VideoRecord(f"v{number}"), CLIPS, partial(video, number)) for number in range(num_videos)]
     ids = tuple(f"v{number}" for number in range(num_videos))
     splits = tuple("test" if number % 100 == 0 else "train" for number in range(num_videos))
     scores = np.random.default_rng(1).uniform(0, 10, size=(num_videos, 1))
     labels = Labels(ids, splits, ("",) * num_videos, ("total",), scores)
-    plan = StreamPlan(header, np.dtype(dtype), items)
-    write_store(
-        path, dataset="simulated", card=None, labels=labels, streams=[plan], storage=Storage(compression=compression)
-    )
+    plan = StreamPlan(header, np.dtype(dtype), [Noise(num_videos, dtype)])
+    storage = Storage(compression=compression)
+    write_store(path, dataset="simulated", card=None, labels=labels, streams=[plan], storage=storage)
 
 
 def drop_from_cache(path: Path) -> None:
