@@ -39,6 +39,7 @@ OF_SEVERAL_MODULES = {
     "tests/extract/decode/test_real_videos.py": "every decoder on real files",
     "tests/extract/executors/test_hosts.py": "several hosts that write one store",
     "tests/features/test_faults.py": "faults of the disk, in every writer",
+    "tests/features/test_segments_under_faults.py": "kills, full disks and late visibility, in writers and packers of segments",
     "tests/features/test_histories.py": "random sequences of writers",
     "tests/features/formats/test_conformance.py": "conformance of every store format",
     "tests/features/formats/test_format_md.py": "features/FORMAT.md",
