@@ -1,6 +1,11 @@
 """The documentation as a site: sphinx-build -c docs -W . site. The pages are the ones that GitHub shows."""
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from drawn import draw  # noqa: E402
 
 project = "Longtake"
 author = "The authors of Longtake"
@@ -29,3 +34,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "Longtake"
+
+
+def setup(app: object) -> None:
+    draw(Path(__file__).parent / "_drawn")

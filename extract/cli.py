@@ -314,8 +314,8 @@ def plan_run(
         + (f", {found.num_failed} of them failed" if found.num_failed else "")
     )
     echo(
-        f"all of them: {_duration(3600 * found.hours)} on {workers} worker{'s' * (workers > 1)} like this machine, {found.clips:,} clips, "
-        f"{_size(found.gigabytes)} of features before compression"
+        f"all of them, judged by the bytes of their files: about {_duration(3600 * found.hours)} on {workers} worker{'s' * (workers > 1)} like this "
+        f"machine, about {found.clips:,} clips and {_size(found.gigabytes)} of features before compression"
     )
     if found.num_missing:
         echo(f"{found.num_missing} videos of {source.name} are not in {videos} and not counted")
@@ -421,19 +421,22 @@ def probe(video: Path, decoder: str, as_json: bool) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            echo(f"{name.replace('_', ' '):32} {'-' if value in (None, '') else value}")
+            shown = round(value, 3) if isinstance(value, float) else value
+            echo(f"{name.replace('_', ' '):32} {'-' if shown in (None, '') else shown}")
 
 
 @main.command()
 @click.argument("folder", type=FILE)
 @click.option("--seed", default=0)
-@click.option("--num-videos", default=128)
+@click.option("--num-videos", type=click.IntRange(1), default=128)
 @click.option("--workers", type=click.IntRange(1), default=1, help="Videos drawn at a time.")
 def demo(folder: Path, seed: int, num_videos: int, workers: int) -> None:
     """Draw the simulated demo dataset into FOLDER: videos with sound, demo.csv, truth.csv.
 
     Example: extract demo demo --num-videos 16
     """
+    if folder.is_file():
+        raise click.UsageError(f"FOLDER is where the videos are written, and {folder} is a file")
     from longtake.extract.demo.dataset import write_demo
 
     with Progress(num_videos, "video") as progress:

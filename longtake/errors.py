@@ -30,7 +30,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if len(several) > 1 and any(part in known for part in several):
         return "; that is several names in one: repeat the option for each, where it takes several"
     stem = name.rpartition("/")[2].rpartition(".")[0]
+    by_small_letters = {one.casefold(): one for one in reversed(known)}
     close = [stem] if stem in known else difflib.get_close_matches(name, known, n=1)
+    close = close or [
+        by_small_letters[one] for one in difflib.get_close_matches(name.casefold(), by_small_letters, n=1)
+    ]
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -97,9 +97,43 @@ def _printable_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        text = printable_lines(error.format_message())
+        text = printable_lines(_plainer(error))
         vars(error)["format_message"] = lambda: text
         raise
+
+
+NUMBERS = {
+    "is not a valid float": "is not a number; the decimal mark is a point, as in 1.5",
+    "is not a valid float range": "is not a number; the decimal mark is a point, as in 0.5",
+    "is not a valid integer": "is not a whole number",
+    "is not a valid integer range": "is not a whole number",
+}
+"""Ends of click's messages, and what they mean."""
+
+
+def _plainer(error: click.ClickException) -> str:
+    """What click says, with what to do where a beginner would not know it."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    for said, meant in NUMBERS.items():
+        text = f"{text[: -len(said) - 1]}{meant}" if text.endswith(f"{said}.") else text
+    if context is None:
+        return text
+    if isinstance(context.command, click.Group):
+        if text.startswith("No such command"):
+            some = ", ".join(context.command.list_commands(context)[:4])
+            return (
+                f"{text} After `{context.command_path}` comes a command ({some}, ...), then its options."
+                if "you mean" not in text
+                else text
+            )
+        if text.startswith("No such option"):
+            return f"{text} Options come after the command: `{context.command_path} COMMAND --option VALUE`."
+    elif text.startswith("Got unexpected extra argument"):
+        named = next(
+            (one.opts[-1] for one in context.command.params if isinstance(one, click.Option) and one.required), None
+        )
+        return f"{text}: values are given by options{f', such as {named}' if named else ''}"
+    return text
 
 
 @contextmanager

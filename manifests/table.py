@@ -108,6 +108,10 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
     """Read and check a table: CSV with commas, semicolons or tabs, or an Excel workbook. Raises `ManifestError` with all faults."""
     sheet = read_sheet(path, "manifest", "video_id")
     header = _columns(sheet.header, card)
+    if sheet.header and not any(_is_known(column) for column in header):
+        raise ManifestError(
+            f"{path}: the first line must name the columns, such as video_id,split,category,score_total, and it is {','.join(sheet.header)[:80]!r}"
+        )
     faults = _header_faults(header, card)
     if faults:
         raise ManifestError(f"{path}, line 1: " + "; ".join(faults))
@@ -155,6 +159,10 @@ def known_split(text: str, card: Card | None) -> str:
         return text
     name = _SPLITS.get(text.casefold(), text.casefold())
     return name if name in (card.splits if card is not None else _SPLITS.values()) else text
+
+
+def _is_known(column: str) -> bool:
+    return column in COLUMNS or column.startswith((SCORE_PREFIX, GROUP_PREFIX)) or bool(BOUNDARY.fullmatch(column))
 
 
 def _header_faults(header: list[str], card: Card | None) -> list[str]:

@@ -161,6 +161,73 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train predict --run runs/nothing --video videos --compare videos/a.mp4",
         "train compare runs/nothing",
     ),
+    "First steps": (
+        "extract mine.csv videos",
+        "extract run mine.csv videos",
+        "extract --manifest mine.csv --videos videos",
+        "extract run --manifest header.csv --videos videos --weights random",
+        "extract run --manifest headless.csv --videos videos --weights random",
+        "extract run --manifest marks.csv --videos videos --weights random",
+        "extract run --manifest mine.csv --videos videos --weights random --fps 1,5",
+        "extract run --manifest mine.csv --videos videos --weights random --clip-length 0",
+        "extract run --manifest mine.csv --videos videos --weights random --limit ten",
+        "extract run --manifest mine.csv --videos videos --backbone I3D",
+        "extract run --manifest mine.csv --videos videos/*.mov --weights random",
+        "extract plan --manifest mine.csv",
+        "extract demo videos --num-videos 0",
+        "extract demo notes.txt",
+        "extract text --manifest mine.csv --out store.h5",
+        "features info",
+        "features info *.h5",
+        "features info mine.csv",
+        "features info runs/mine",
+        "features ls store.h5 --where score>5",
+        "features ls store.h5 --where colour=red",
+        "features convert store.h5 copy",
+        "features relabel store.h5 --manifest mine.csv",
+        "features push store.h5",
+    ),
+    "First training": (
+        "train store.h5",
+        "train heads store.h5",
+        "train heads --features mine.csv",
+        "train heads --features videos",
+        "train heads --features runs/mine",
+        "train heads --features store.h5 --head gdlt --epochs 0",
+        "train heads --features store.h5 --head gdlt --seeds 0",
+        "train heads --features store.h5 --head gdlt --set lr=fast",
+        "train heads --features store.h5 --head gdlt --set lr=-1",
+        "train heads --features store.h5 --head ridge --epochs 5",
+        "train heads --features store.h5 --head gdlt --out runs/mine",
+        "train heads --features store.h5 --head ridge,kernel --out new",
+        "train sweep --features store.h5 --head ridge",
+        "train compare runs/mine --test",
+        "train report",
+        "train report runs/mine --out report.pdf",
+        "train report runs/mine --show a",
+        "train report runs/mine --show a --features store.h5",
+        "train figure runs/mine --kind embedding --features store.h5 --out figure.png",
+        "train figure runs/mine --kind curves --out figure.png",
+        "train figure runs/mine --category Clubs --out figure.png",
+        "train view runs/mine --port one",
+    ),
+    "First scores": (
+        "train predict --video videos/a.mp4",
+        "train predict --run runs/mine",
+        "train predict --run store.h5 --video videos/a.mp4",
+        "train predict --run runs/mine --video nowhere.mp4 --category Ball",
+        "train predict --run runs/mine --video https://example.org/watch --category Ball",
+        "train predict --run runs/mine --video videos/a.mp4",
+        "train predict --run runs/mine --video videos/a.mp4 --category ball",
+        "train predict --run runs/mine --video videos/a.mp4 --category Ball --html page",
+        "train predict --run runs/mine --video videos/a.mp4 --category Ball --html videos/a.mp4",
+        "train predict --run runs/mine --video videos/a.mp4 --category Ball --interval 90",
+        "train predict --run runs/mine --features store.h5 --video videos/a.mp4",
+        "train predict --run runs/mine --features store.h5 --only a",
+        "train predict --run runs/mine --features store.h5 --category Clubs",
+        "train predict --run runs/mine --features mine.csv",
+        "train evaluate --run runs/mine --features store.h5 --split validation",
+    ),
     "Which pages?": (
         "train view nowhere",
         "train view empty --export site",
@@ -184,12 +251,27 @@ def set_up(folder: Path) -> None:
     (folder / "mine.csv").write_text("video_id,split,score_total\na,train,3\n")
     (folder / "three.csv").write_text("video_id,path\na,\nb,\nc,day1/c.mp4\n")
     (folder / "faulty.csv").write_text("video_id,split,score_total\na,train,3\na,test,4\n../b,train,5\nc,train,many\n")
+    (folder / "header.csv").write_text("video_id,split,score_total\n")
+    (folder / "headless.csv").write_text("a,train,3\nb,test,4\n")
+    (folder / "marks.csv").write_text("video_id,split,score_total\na,train,7.5/10\nb,test,n/a\nc,dev,good\n")
     (folder / "text").mkdir()
     (folder / "text" / "config.json").write_text(
         '{"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 1}'
     )
     (folder / "notes.txt").write_text("Remember the weights\n")
     planted_store(folder / "store.h5", num_train=8, num_test=4, categories=("Ball", "Hoop"))
+    run = (
+        "heads",
+        "--features",
+        folder / "store.h5",
+        "--head",
+        "ridge",
+        "--no-intervals",
+        "--quiet",
+        "--out",
+        folder / "runs" / "mine",
+    )
+    CliRunner().invoke(longtake.train.cli.main, [*map(str, run)], catch_exceptions=False)
     planted_store(folder / "other.h5", num_train=1, num_test=1, categories=("Ball",), seed=1)
     planted_store(folder / "unlabelled.h5", num_train=8, num_test=4, scores=())
     card = replace(

@@ -82,7 +82,7 @@ class Folds(click.ParamType):
             return GROUPS
         if isinstance(value, str) and not value.strip("+-").isdigit():
             why = (
-                "; leave-one-out is not supported, a rank correlation needs two test videos or more"
+                "; leave-one-out is not supported, a rank correlation needs two test videos or more: give half the number of training videos, or fewer"
                 if value in LEAVE_ONE_OUT
                 else ""
             )
@@ -472,7 +472,8 @@ def view(
         with Progress(None, "item", how_shown(quiet, verbose, as_json)) as progress, Kept() as kept:
             found = read(opened, progress.at, files, kept)
         facts: dict[str, Any] = {**found.counts, "unreadable": [list(fault) for fault in found.faults]}
-        lines = [", ".join(f"{count} {name}" for name, count in found.counts.items())]
+        one = {"stores": "store", "videos": "video", "runs": "run", "sweeps": "sweep", "benches": "bench"}
+        lines = [", ".join(f"{count} {one[name] if count == 1 else name}" for name, count in found.counts.items())]
         if found.faults and not quiet:
             lines.append(f"{len(found.faults)} cannot be read: they are rows with their reason")
         if export:
@@ -549,6 +550,8 @@ def report(
     """
     if (videos or show) and not store_path:
         raise click.UsageError("--videos and --show go with --features: the store says which clips are the strongest")
+    if out and out.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"{out} would be a page: name a file that ends in .html; a browser prints it as PDF")
     if videos and not videos.is_dir():
         raise click.UsageError(
             f"--videos takes the folder of the videos, and {videos} is {'a file' if videos.exists() else 'not there'}"
@@ -585,6 +588,10 @@ def report(
     multiple=True,
     metavar="ID",
     help="attention: a test video; may be repeated.  [default: best and worst]",
+)
+@click.option(
+    "--points",
+    help="embedding: clips (with queries, before and after training) or patterns (of grades).  [default: clips]",
 )
 @click.option("--method", help="embedding: tsne or pca.  [default: tsne]")
 @click.option("--metric", help="leaderboard: spearman or mse.  [default: spearman]")

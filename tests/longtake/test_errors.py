@@ -9,6 +9,7 @@ from longtake.errors import MOST_NAMES, UnknownDataset, printable, there_are
     "name, known, text",
     [
         ("gdtl", ["gdlt", "qtd"], "; did you mean gdlt? (there are gdlt, qtd)"),
+        ("I3D", ["i3d", "vst"], "; did you mean i3d? (there are i3d, vst)"),
         ("x", ["gdlt", "qtd"], " (there are gdlt, qtd)"),
         ("x", [], " (there are none)"),
         (

@@ -188,3 +188,23 @@ def test_limits_of_the_system_are_named():
     ):
         done = invoke(group_that_raises(OSError(number, "?", "x")), "works", status=2)
         assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "call, meaning",
+    [
+        (("mine.csv",), "After `program` comes a command (extract), then its options"),
+        (("--rate", "3"), "Options come after the command: `program COMMAND --option VALUE`"),
+        (("extract", "mine.csv"), "(mine.csv): values are given by options, such as --rate"),
+        (("extract", "--rate", "1,5"), "'1,5' is not a number; the decimal mark is a point, as in 1.5"),
+        (("extract", "--rate", "1", "--count", "ten"), "'ten' is not a whole number"),
+    ],
+)  # fmt: skip
+def test_what_a_beginner_gets_wrong_is_said_with_what_to_do(call, meaning):
+    @click.command()
+    @click.option("--rate", type=float, required=True)
+    @click.option("--count", type=click.IntRange(1))
+    def extract(**_):
+        raise AssertionError
+
+    assert meaning in invoke(Console("program", commands=[extract]), *call, status=2).output

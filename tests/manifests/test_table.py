@@ -54,6 +54,7 @@ def test_one_message_reports_all_faults_of_all_rows(tmp_path):
     "text, message",
     [
         ("id,split\na,train\n", "column video_id is missing"),
+        ("a,train,3\nb,test,4\n", "the first line must name the columns, such as video_id,.*it is 'a,train,3'"),
         ("video_id,splt\na,train\n", "did you mean split?"),
         ("video_id,split,split\na,train,train\n", "appears twice"),
         ("video_id\n", "no videos"),

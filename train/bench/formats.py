@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from longtake.files import write_whole
-from longtake.safe_text import in_markdown, in_page
+from longtake.safe_text import in_markdown
 from longtake.terminal import finite
 from longtake.train.bench.file import METRICS, Bench
 from longtake.train.bench.leaderboard import DONE_STATE, Figure, Row, Table
+from longtake.train.pages.environment import render
+from longtake.train.pages.table import html_table
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.runs.compare import FORMATS, Line
 from longtake.train.runs.fitted import Cell, fitted_lines, fitted_table, text_table
@@ -25,6 +25,8 @@ from longtake.train.runs.latex import INSIDE, Entry, Paper, Value, escaped, late
 from longtake.train.runs.tables import RANDOM_NOTE, shown_error
 
 PAGE = Path(__file__).with_name("page.html")
+MOST_COLUMNS = 8
+"""With figures, of a table on the page of a laptop; with more, rows are shown as lists, as on a phone."""
 CORRELATIONS = ("spearman", "within_group")
 NAME = "leaderboard"
 WIDTH = 160
@@ -223,10 +225,13 @@ def to_json(bench: Bench, tables: Sequence[Table]) -> dict[str, Any]:
 
 def make_page(bench: Bench, tables: Sequence[Table]) -> str:
     last_of = {table.dataset: table for table in tables}
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=True, finalize=in_page)
-    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(
+    return render(
+        PAGE,
         bench=bench,
         how=how(bench),
+        html_table=html_table,
+        num_columns=max((len(table.columns) for table in tables), default=0),
+        most_columns=MOST_COLUMNS,
         papers_note=PAPERS_NOTE,
         versions=versions(),
         tables=[_for_page(table, table is last_of[table.dataset]) for table in tables],
@@ -238,6 +243,7 @@ def _for_page(table: Table, with_papers: bool) -> dict[str, Any]:
     return {
         "title": title(table),
         "labels": table.labels,
+        "labels_of": headers(table),
         "headers": [*headers(table)[:3], "", *headers(table)[3:]],
         "rows": [
             {

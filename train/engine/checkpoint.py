@@ -74,6 +74,13 @@ def build_from_state(config: HeadConfig, state: dict[str, torch.Tensor]) -> Head
     return head.eval()
 
 
+def with_first_weights(head: Head, config: HeadConfig) -> Head:
+    """The head before training, in evaluation mode on the CPU: with the weights that the seed of its training gives it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _build(config, head.state_dict()).eval()
+
+
 def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 

@@ -17,9 +17,15 @@ EVEN = 0.4
 MOST_MOMENTS = 6
 
 
+NOTHING = 0.0005
+"""Scores nearer to 0 are 0.00: a reader who trains or judges does not read 5e-05."""
+
+
 def points(value: float) -> str:
     """A score: two digits after the point, more for small scales."""
-    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
+    if abs(value) < NOTHING:
+        return "0.00"
+    return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.2f}"
 
 
 def grade_name(index: int, count: int) -> str:

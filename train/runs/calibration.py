@@ -14,6 +14,10 @@ from longtake.train.runs.records import METRICS, read_metrics
 from longtake.train.runs.tables import PREDICTIONS, read_predictions
 
 REMEDY = "train with --folds 5 to get intervals"
+OUTSIDE = (
+    "scores can be from {:g} to {:g}, and this one is further outside than the heads err: the video is unlike those that they learnt from, "
+    "so the score means nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ class RunCalibration:
             return self._none(
                 f"{have} test videos of {what} are too few for intervals of {self.level:.0%}, which need {need}: {REMEDY}, or label more videos"
             )
-        low, high = np.clip(found.interval(by_fold, self.level), *limits)
+        low, high = found.interval(by_fold, self.level)
+        if high < limits[0] or low > limits[1]:
+            return None, OUTSIDE.format(*limits)
+        low, high = np.clip((low, high), *limits)
         return Bounds(float(low), float(high), self.level, found.coverage(self.level)), ""
 
     def _none(self, why: str) -> tuple[None, str]:

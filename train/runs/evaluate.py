@@ -29,6 +29,7 @@ from longtake.train.protocol.intervals import drawn_group
 from longtake.train.protocol.splits import Split, labelled_rows, training_rows
 from longtake.train.resampling import ScoredVideos
 from longtake.train.runs.fitted import Cell, fitted_table
+from longtake.train.runs.records import no_folder
 from longtake.train.runs.tables import (
     RANDOM_NOTE,
     few_mark,
@@ -81,6 +82,8 @@ def _same_stream(store: Store, trained_on: str, accept: Sequence[str]) -> str:
 def checkpoints(run_folder: Path) -> list[Path]:
     """The heads of a run. Raises `CheckpointError` for a folder without any."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.safetensors"))
+    if not paths and not run_folder.exists():
+        raise CheckpointError(no_folder(run_folder))
     if not paths:
         raise CheckpointError(f"{run_folder} holds no checkpoints; it should be a folder that `train heads` made")
     return paths

@@ -29,7 +29,7 @@ from longtake.train.runs.meaning import meaning
 from longtake.train.runs.patterns import own_categories, patterns_of
 from longtake.train.runs.predict_store import predict_run
 from longtake.train.runs.prediction import Prediction
-from longtake.train.runs.records import number, read_run
+from longtake.train.runs.records import is_simulated, number, read_run
 from longtake.train.runs.tables import (
     RANDOM_NOTE,
     by_video,
@@ -127,6 +127,7 @@ def make_page(
         config=config,
         made_of={"settings": config.settings, "features": config.features.to_dict()},
         table=format_table(metrics.rows, "html"),
+        simulated=is_simulated(config),
         random_note=RANDOM_NOTE if metrics.random_weights else "",
         undefined=undefined_note([number(model.test.spearman) for model in metrics.models if not model.control]),
         sections=sections.values(),

@@ -12,6 +12,7 @@ from typing import Any
 from longtake.errors import LongtakeError, there_are
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
+from longtake.files import is_url
 from longtake.train.engine.checkpoint import load_checkpoint
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.errors import DataError
@@ -38,6 +39,9 @@ def find_files(named: Sequence[Path]) -> list[Path]:
 
 
 def _why_none(named: Path) -> str:
+    address = str(named).replace(":/", "://", 1)
+    if is_url(address):
+        return f"--video takes files on this machine, got the address {address}: download it first"
     if named.is_dir():
         return f"the folder {named} has no video in it"
     return f"no file matches {named}" if glob.has_magic(str(named)) else f"no video at {named}"

@@ -122,7 +122,9 @@ def _by_fold(votes: _Votes) -> tuple[dict[str, float], tuple[float, float]]:
 
 
 def _or_abstained(one: Prediction, abstain_above: float) -> Prediction:
-    width = one.bounds.high - one.bounds.low if one.bounds else 0.0
+    if one.bounds is None:
+        return replace(one, predicted=float("nan"), abstained=one.unbounded)
+    width = one.bounds.high - one.bounds.low
     if width <= abstain_above:
         return one
     why = f"the interval{shown_bounds(one.bounds)} is {width:.2f} wide, more than {abstain_above:g}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longtake.notebooks import data_frame, html_table
+from longtake.train.pages.words import NOTHING
 from longtake.train.runs.calibration import Bounds
 from longtake.train.runs.tables import shown_error
 
@@ -112,5 +113,10 @@ class Predictions(list[Prediction]):
         return data_frame(self._columns())
 
 
+def shown_score(value: float, digits: int = 2) -> str:
+    """In judges' units: of nearly nothing, 0.00, where an error would have its digits."""
+    return shown_error(value if abs(value) >= NOTHING else 0.0, digits)
+
+
 def shown_bounds(bounds: Bounds | None, digits: int = 2) -> str:
-    return f" [{shown_error(bounds.low, digits)}, {shown_error(bounds.high, digits)}]" if bounds else ""
+    return f" [{shown_score(bounds.low, digits)}, {shown_score(bounds.high, digits)}]" if bounds else ""

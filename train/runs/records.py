@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from longtake.checks import read_json, read_value, refuse
 from longtake.features.types import FeatureHeader, TextHeader
 from longtake.files import require_regular
+from longtake.manifests.card import dataset_names, find_card
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import fold_rule
 from longtake.train.protocol.rows import Row
@@ -80,6 +81,13 @@ class ModelRecord:
     seed: int
     control: bool
     test: Tested
+
+
+def is_simulated(config: RunConfig) -> bool:
+    """By the card of its dataset, or the title that the run recorded."""
+    if config.dataset in dataset_names():
+        return find_card(config.dataset).simulated
+    return "simulated" in (config.dataset_title or "").lower()
 
 
 _TYPES: Mapping[object, Any] = {
@@ -153,10 +161,16 @@ def _read(folder: Path, files: Mapping[str, type]) -> list[Any]:
     faults: list[str] = []
     found = []
     for name, kind in files.items():
-        values = read_values(folder / name, f"{folder} is not a finished run of `train heads`: no {name} in it")
+        why = f"{folder} is not a finished run of `train heads`: no {name} in it"
+        values = read_values(folder / name, why if folder.exists() else no_folder(folder))
         found.append(read_value(kind, only_known(kind, values), name.removesuffix(".json"), faults))
     refuse(faults, f"the run in {folder}", DataError)
     return found
+
+
+def no_folder(run: Path) -> str:
+    """What is said of a run that does not exist."""
+    return f"there is no folder {run}; a run is the folder that `train heads` wrote: `train list runs .` shows those below this one"
 
 
 def read_values(path: Path, missing: str = "") -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from longtake.files import write_whole
 from longtake.safe_text import csv_text
 from longtake.train.runs.calibration import Bounds
-from longtake.train.runs.prediction import Moment, Prediction, Timeline, shown_bounds
+from longtake.train.runs.prediction import Moment, Prediction, Timeline, shown_bounds, shown_score
 from longtake.train.runs.tables import RANDOM_NOTE, shown_error
 
 UNKNOWN_TIMES = "When the clips were is unknown, so they are counted: import features with --fps, --clip-length and --clip-stride to see seconds."
@@ -20,7 +20,7 @@ def format_predictions(predictions: Sequence[Prediction]) -> str:
     lines = []
     for one in predictions:
         spread = f" ± {shown_error(one.deviation)} over {one.num_heads} heads" if one.num_heads > 1 else ""
-        score = f"{shown_error(one.predicted)}{shown_bounds(one.bounds)}{spread}"
+        score = f"{shown_score(one.predicted)}{shown_bounds(one.bounds)}{spread}"
         lines.append(f"{one.video_id}: {one.name} " + (f"no score: {one.abstained}" if one.abstained else score))
         if one.grades:
             lines.append("    grades from worst to best: " + ", ".join(f"{share:.2f}" for share in one.grades))

@@ -66,10 +66,10 @@ def test_in_a_browser(folder, browser):
     for width in (LAPTOP, PHONE):
         opened = browser.open(folder / "index.html", width)
         opened.page.wait_for_selector("tbody tr")
-        assert opened.problems(".table") == []
+        assert opened.problems() == []
         assert opened.page.locator("tbody tr").count() == 4
         assert opened.page.locator("tbody b").count() == 0, "a name is text, not an element"
     opened.page.click("text=one.h5")
     opened.page.wait_for_selector('td .tag:text-is("failed")')
     assert "features info" in opened.page.inner_text("main")
-    assert opened.problems(".table") == []
+    assert opened.problems() == []

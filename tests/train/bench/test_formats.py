@@ -4,10 +4,13 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from longtake.train.bench import formats
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.leaderboard import Figure, Row, Table
 from longtake.train.runs.compare import Line
+from tests.browser import LAPTOP, PHONE
 
 METRICS = ("spearman", "mse")
 ROWS = (
@@ -73,6 +76,22 @@ def test_the_page_needs_nothing_and_runs_nothing(made):
     assert not re.search(r"(src|href)=|<script|@import|url\(", page)
     assert "A &amp; B" in page and "&lt;b&gt;" in page and "<b>" not in page.replace("<b style", "")
     assert "0.512 [0.410, 0.600]" in page and "needs sound" in page and 'style="left:' in page
+
+
+@pytest.mark.parametrize("width", [PHONE, LAPTOP])
+@pytest.mark.parametrize("columns", [1, 5, 20])
+def test_nothing_of_the_page_is_wider_than_the_window(made, browser, tmp_path, width, columns):
+    names = [f"{name} total" for name in ("tes", "Clubs", "average", *map(str, range(20)))][:columns]
+    rows = [replace(row, figures={name: row.figures["tes"] for name in names} if row.figures else {}) for row in ROWS]
+    long = replace(rows[0], name="mlavl_with_a_long_name_of_forty_letters_x", features="efficientnet-lite0", rank=11)
+    table = replace(TABLE, columns=tuple(names), rows=(*rows, long), papers=(PAPER,))
+    (tmp_path / "b.html").write_text(formats.make_page(bench_of(made), [table]))
+    opened = browser.open(tmp_path / "b.html", width)
+    assert opened.problems() == [] and opened.paper_problems() == []
+    first = opened.page.locator("tbody td").first
+    assert first.evaluate("one => getComputedStyle(one).display") == (
+        "table-cell" if width == LAPTOP and columns < 20 else "flex"
+    )
 
 
 def test_bars_are_on_one_scale():

@@ -1,7 +1,7 @@
 """Checkpoints: every head is restored as it was, and an untrusted file is refused before memory is allocated."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,15 +9,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from longtake.features.types import FeatureHeader
+from longtake.train.cli import main
 from longtake.train.data.dataset import ScoreScale
-from longtake.train.engine.checkpoint import KIND, load_checkpoint, save_checkpoint
+from longtake.train.engine.checkpoint import KIND, load_checkpoint, save_checkpoint, with_first_weights
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.engine.sealed import read_sealed, write_sealed
 from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import CheckpointError
 from longtake.train.heads import TABLE
 from longtake.train.heads.plugin import PLUGINS
+from tests.calls import invoke
 from tests.train.heads.kit import AUDIO_DIM, DIM, STREAM_DIMS, make_batch, make_head, plugins, ready
+from tests.train.planted import planted_store
 
 
 def header(dim: int) -> str:
@@ -161,3 +164,18 @@ def test_a_changed_weight_is_refused(file):
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged after it was written"):
         load_checkpoint(file)
+
+
+def test_the_first_weights_are_those_with_which_training_began(tmp_path):
+    """Trained at a learning rate that changes nothing."""
+    store = planted_store(tmp_path / "s.h5", num_train=6, num_test=3)
+    call = ("heads", "--features", store, "--head", "gdlt", "--epochs", 1, "--set", "lr=1e-30", "--seeds", 2)
+    invoke(main, *call, "--no-intervals", "--out", tmp_path / "run")
+    (path,) = (tmp_path / "run" / "checkpoints").glob("*seed1.safetensors")
+    head, config = load_checkpoint(path)
+    before = torch.random.get_rng_state()
+    first = with_first_weights(head, config)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value, head.state_dict()[name], rtol=0, atol=1e-20)
+    assert not torch.equal(with_first_weights(head, replace(config, seed=0)).prototypes, head.prototypes)

@@ -9,6 +9,7 @@ import pytest
 
 import longtake
 from longtake.train.cli import main
+from longtake.train.runs.calibration import RunCalibration
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -78,3 +79,13 @@ def test_a_run_without_enough_test_videos_has_no_intervals_and_says_why(trained,
     (few / "predictions.csv").unlink()
     assert "keeps no test scores of its heads for A total" in run(*call, "--interval", 0.9, status=2).output
     assert "no intervals: " in run(*call).output
+
+
+def test_an_impossible_score_has_no_interval_and_says_so(trained):
+    folder, _ = trained
+    found = RunCalibration(folder / "split", 0.9, False)
+    for score in (-40.0, 70.0):
+        bounds, why = found.bounds("planted", "A", "total", {"": score}, (0.0, 25.0))
+        assert bounds is None and "from 0 to 25" in why and "unlike those that they learnt from" in why
+    bounds, why = found.bounds("planted", "A", "total", {"": -0.1}, (0.0, 25.0))
+    assert bounds.low == 0 < bounds.high and not why

@@ -83,7 +83,7 @@ def test_two_runs_and_a_paper(tmp_path):
     assert "0.849 / 4.47" in output and "MLAVL, Table 3, best epoch on test" in output and output.count("|") > 100
     lines = json.loads(run("compare", tmp_path / "gdlt", "--paper", "--json"))
     assert lines[-1]["source"] == "last epoch" and "A total" in lines[-1]["spearman"]
-    assert "not a finished run" in run("compare", tmp_path / "none", status=2)
+    assert "there is no folder" in run("compare", tmp_path / "none", status=2)
 
 
 def test_an_average_over_some_columns_has_a_column_of_its_own():

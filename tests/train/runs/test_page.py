@@ -90,7 +90,7 @@ def test_the_page_of_a_run(lab, tmp_path):
     titles = re.findall("<title>(.*?)</title>", text)
     assert len(titles) == len(set(titles)) == 1 + 2 * 4, "each figure has a title of its own"
     assert 4 <= text.count("<figcaption>") <= 6 and "highest score" in text
-    assert "RANDOM" in text and "planted@" in text
+    assert "RANDOM" in text and "planted@" in text and "SIMULATED" not in text
 
 
 def test_without_a_store_and_for_a_head_without_epochs(lab):
@@ -206,6 +206,7 @@ def test_heads_for_all_categories_show_each(tmp_path):
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
     run("report", tmp_path / "run", "--features", tmp_path / "s.h5", "--out", tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
+    assert "SIMULATED videos" in text
     assert text.count("patterns of 4 grades") == 2 and text.count("<figcaption>") >= 4
 
 

@@ -127,7 +127,7 @@ def test_one_video_and_another_to_compare(lab, tmp_path):
 def test_what_is_missing_is_asked_for_in_order(lab, tmp_path):
     nothing = ("--html", tmp_path / "no" / "p.html", "--category", "Z")
     call = ("predict", "--run", tmp_path / "run", "--video", tmp_path / "v.mp4", *nothing)
-    assert "holds no checkpoints" in invoke(main, *call, status=2).output
+    assert "there is no folder" in invoke(main, *call, status=2).output
     call = ("predict", "--run", lab / "run", "--video", tmp_path / "v.mp4", *nothing)
     assert "no video at" in invoke(main, *call, status=2).output
     call = ("predict", "--run", lab / "run", "--video", lab / "one.mp4", *nothing)

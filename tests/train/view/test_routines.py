@@ -71,7 +71,7 @@ def test_they_are_part_of_the_site(lab, tmp_path, browser):
     opened.page.click("text=Attention over time")
     opened.page.wait_for_selector("text=All about this video")
     assert opened.page.locator("img[src=x]").count() == 0
-    assert opened.problems(".table, .strip") == []
+    assert opened.problems() == []
     opened.page.click("text=All about this video")
     opened.page.wait_for_selector("h2:has-text('Where the heads looked')")
 
@@ -81,7 +81,7 @@ def test_without_stores_the_first_page_is_that_of_runs(made, tmp_path, browser):
         write(read(folders).site, tmp_path / "runs.html")
     opened = browser.open(tmp_path / "runs.html")
     opened.page.wait_for_selector("h1:text-is('Runs')")
-    assert opened.page.inner_text("nav") == "Runs4" and opened.problems(".table") == []
+    assert opened.page.inner_text("nav") == "Runs4" and opened.problems() == []
 
 
 @pytest.mark.parametrize("name", ["routine-1-0", "routine-9-9"])

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from longtake.train.runs.plots.style import COLOURS, DASHES, MARKERS, SHADES, WIDTHS
+from longtake.train.runs.plots.style import COLOURS, DASHES, MARKERS, PALE, SHADES, WIDTHS
 
 ACROSS = {1: 2, 2: 4}
 """Columns of a page -> the most panels in a row."""
@@ -20,6 +20,8 @@ LETTERS = 14
 """Of a title in an inch."""
 GREY = "#888888"
 WARNING = "#cc3311"
+QUERY_LOOKS = (("#0077bb", "D"), ("#222222", "o"), ("#b35900", "s"))
+"""Colour and shape of each kind of queries."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,22 @@ class Cloud:
     """`(n, 2)`."""
     groups: np.ndarray
     names: tuple[str, ...]
+    axes: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """Clips and queries in two dimensions."""
+
+    title: str
+    clips: np.ndarray
+    """`(n, 2)`."""
+    clusters: np.ndarray
+    """Of the clips, `(n,)`."""
+    centres: np.ndarray
+    """Of the clusters, `(clusters, 2)`."""
+    queries: Mapping[str, np.ndarray]
+    """Name -> `(queries, 2)`, from the worst grade to the best."""
     axes: str
 
 
@@ -149,22 +167,18 @@ def attention(strips: Sequence[Strip], columns: int) -> Figure:
     return figure
 
 
-def embedding(panels: Sequence[Cloud], columns: int) -> Figure:
-    """Patterns by their grade, and the mean of each grade as a cross."""
+def embedding(panels: Sequence[Cloud | Space], columns: int) -> Figure:
+    """Patterns by their grade, with the mean of each grade; or clips by their cluster, with its centre and the queries, numbered by grade."""
     across = min(len(panels), ACROSS[columns])
     down = math.ceil(len(panels) / across)
     size = WIDTHS[columns] / across
-    figure = _figure(WIDTHS[columns], down * (size + 0.1) + 0.25)
+    figure = _figure(WIDTHS[columns], down * (size + 0.4) + 0.5)
     grid = figure.subplots(down, across, squeeze=False)
     for axes, panel in zip(grid.flat, panels):
-        for index, name in enumerate(panel.names):
-            mine = panel.points[panel.groups == index]
-            colour = COLOURS[index % len(COLOURS)]
-            look: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linewidths": 0}
-            axes.scatter(*mine.T, s=8, alpha=0.6, label=name, **look)
-            axes.scatter(
-                *mine.mean(axis=0), s=45, color=colour, marker="X", edgecolors="white", linewidths=0.6, zorder=3
-            )
+        if isinstance(panel, Cloud):
+            _draw_cloud(axes, panel)
+        else:
+            _draw_space(axes, panel)
         axes.set(xticks=[], yticks=[], title=_title(panel.title, size), xlabel=panel.axes)
         axes.spines[["top", "right"]].set_visible(True)
         axes.set_box_aspect(1)
@@ -172,6 +186,40 @@ def embedding(panels: Sequence[Cloud], columns: int) -> Figure:
     points, labels = _legend_of(grid)
     figure.legend(points, labels, ncols=min(len(labels), 2 * columns), loc="outside lower center", columnspacing=1)
     return figure
+
+
+def _draw_cloud(axes: Any, panel: Cloud) -> None:
+    for index, name in enumerate(panel.names):
+        mine = panel.points[panel.groups == index]
+        colour = COLOURS[index % len(COLOURS)]
+        look: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linewidths": 0}
+        axes.scatter(*mine.T, s=8, alpha=0.6, label=name, **look)
+        axes.scatter(*mine.mean(axis=0), s=45, color=colour, marker="X", edgecolors="white", linewidths=0.6, zorder=3)
+
+
+def _draw_space(axes: Any, panel: Space) -> None:
+    for index in np.unique(panel.clusters):
+        look: dict[str, Any] = {"color": PALE[index % len(PALE)], "marker": MARKERS[index % len(MARKERS)]}
+        name = f"clips, cluster {index + 1}"
+        axes.scatter(*panel.clips[panel.clusters == index].T, s=6, linewidths=0, label=name, **look)
+    axes.scatter(
+        *panel.centres.T, s=32, marker="x", color=WARNING, linewidths=1.4, zorder=3, label="centres of clusters"
+    )
+    for (name, points), (colour, shape) in zip(panel.queries.items(), QUERY_LOOKS):
+        axes.scatter(
+            *points.T, s=26, color=colour, marker=shape, edgecolors="white", linewidths=0.5, zorder=4, label=name
+        )
+        for number, point in enumerate(points, 1):
+            axes.annotate(
+                str(number),
+                point,
+                (3, 2),
+                textcoords="offset points",
+                fontsize=6,
+                color=colour,
+                fontweight="bold",
+                zorder=5,
+            )
 
 
 def leaderboard(tables: Mapping[str, Sequence[Standing]], label: str, columns: int) -> Figure:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,25 @@ from matplotlib.figure import Figure
 
 from longtake.errors import printable, there_are
 from longtake.features.store import open_store
-from longtake.manifests.card import dataset_names, find_card
 from longtake.train.engine.names import CONTROL, unit_name
-from longtake.train.errors import DataError, MissingPackage, SettingsError, require_one_of
+from longtake.train.errors import DataError, SettingsError, require_one_of
 from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.compare import Line, line_of, method_names
 from longtake.train.runs.epochs import read_curves
 from longtake.train.runs.evaluate import load_run
-from longtake.train.runs.patterns import own_categories, patterns_of
+from longtake.train.runs.patterns import own_categories
 from longtake.train.runs.plots import draw
 from longtake.train.runs.plots.board import BOARD, board_rows
+from longtake.train.runs.plots.embed import METHODS, POINTS, cloud, spaces
 from longtake.train.runs.plots.style import WIDTHS, paper_style, require_format, write_figure
 from longtake.train.runs.predict_store import predict_run
-from longtake.train.runs.records import RunConfig, RunMetrics, read_run
+from longtake.train.runs.records import RunConfig, RunMetrics, is_simulated, read_run
 from longtake.train.runs.tables import by_video, few_mark, read_predictions, shown_interval
 from longtake.train.uncertainty import Interval
 
 Key = tuple[str, str]
 """Category and score."""
 KINDS = ("scatter", "attention", "curves", "embedding", "leaderboard")
-METHODS = ("tsne", "pca")
 METRICS = {"spearman": "Spearman's ρ", "mse": "mean squared error"}
 MOST_PANELS = 12
 LONGEST_ID = 24
@@ -40,6 +38,7 @@ NEEDS = {
     "store": ("attention", "embedding"),
     "videos": ("attention",),
     "method": ("embedding",),
+    "points": ("embedding",),
     "metric": ("leaderboard",),
 }
 """Choice -> the kinds of figures that it is for."""
@@ -53,6 +52,7 @@ class Choices:
     category: str | None = None
     score: str | None = None
     videos: tuple[str, ...] = ()
+    points: str | None = None
     method: str | None = None
     metric: str | None = None
     columns: int = 1
@@ -66,6 +66,7 @@ class Choices:
             if getattr(self, name) and kind not in kinds:
                 option = {"store": "features", "videos": "video"}.get(name, name)
                 raise SettingsError(f"--{option} is for figures of {' and '.join(kinds)}, and this one is {kind}")
+        require_one_of("points", self.points or POINTS[0], POINTS)
         require_one_of("method", self.method or METHODS[0], METHODS)
         require_one_of("metric", self.metric or "spearman", METRICS)
 
@@ -101,21 +102,14 @@ class Source:
             yield self.metrics.unfinished
 
 
-def is_simulated(config: RunConfig) -> bool:
-    """By the card of its dataset, or the title that the run recorded."""
-    if config.dataset in dataset_names():
-        return find_card(config.dataset).simulated
-    return "simulated" in (config.dataset_title or "").lower()
-
-
 def plot(
     runs: Sequence[Path | str], kind: str = "scatter", *, out: Path | str | None = None, **choices: object
 ) -> Figure:
     """A figure of one run or several, `columns` columns of a page wide; with `out`, it is written there as PDF, SVG or PNG.
 
     `kind`: `scatter` (predicted against true scores of the test videos), `curves` (loss and test correlation over epochs), `attention`
-    (where grades looked; needs `store`, takes `videos`), `embedding` (patterns of grades in two dimensions by `method`, tsne or pca; needs
-    `store`), `leaderboard` (`metric`, spearman or mse, with 95% intervals, of runs or of the folder of a bench). `category` and `score` choose
+    (where grades looked; needs `store`, takes `videos`), `embedding` (`points` in two dimensions by `method`, tsne or pca: clips and queries
+    before and after training, or the patterns of grades; needs `store`), `leaderboard` (`metric`, spearman or mse, with 95% intervals, of runs or of the folder of a bench). `category` and `score` choose
     among those of the run. Raises a `LongtakeError` where there is nothing to draw.
     """
     unknown = choices.keys() - Choices.__dataclass_fields__.keys()
@@ -264,57 +258,36 @@ def _attention(runs: Sequence[Path], choices: Choices) -> Figure:
 
 
 def _embedding(runs: Sequence[Path], choices: Choices) -> Figure:
-    method = choices.method or METHODS[0]
-    reduced = _tsne if method == "tsne" else _components
+    method, points = choices.method or METHODS[0], choices.points or POINTS[0]
     with open_store(_store_of(choices, "embedding")) as store:
         (one,) = _sources(runs)
         keys = choices.chosen(list(one.scores), one.folder)
         own = own_categories(one.folder, store, keys)
-        panels: dict[Key, draw.Cloud] = {}
+        rows = [row for row in read_predictions(one.folder) if not row.control]
+        found: dict[Key, list[draw.Cloud | draw.Space]] = {}
         for head, config, maker in load_run(one.folder, store):
             tested = {(category, scale.name) for category, scale in config.tested_on(store.dataset)}
             for key in keys:
-                if key in panels or (own.get(key), key[1]) not in tested:
+                if key in found or (own.get(key), key[1]) not in tested:
                     continue
-                patterns = patterns_of(head, config, maker, list(one.scores[key]))
-                if patterns is None:
-                    raise DataError(f"{one.folder} has no patterns to draw: head {one.metrics.head} has no grades")
-                count = patterns.shape[1]
-                points, axes = reduced(patterns.reshape(-1, patterns.shape[2]))
-                names = [f"grade {index + 1}" for index in range(count)]
-                names[0], names[-1] = f"{names[0]}, worst", f"{names[-1]}, best"
-                title = _name(key) if len(keys) > 1 else ""
-                panels[key] = draw.Cloud(title, points, np.tile(np.arange(count), len(patterns)), tuple(names), axes)
-    if not panels:
+                mine = {
+                    row.video_id
+                    for row in rows
+                    if (row.category, row.score) == key and row.fold in ("", str(config.fold))
+                }
+                shown = [video_id for video_id in one.scores[key] if video_id in mine]
+                panels = (
+                    spaces(head, config, maker, shown, method)
+                    if points == "clips"
+                    else [cloud(head, config, maker, shown, method)]
+                )
+                name = _name(key) if len(keys) > 1 else ""
+                found[key] = [replace(panel, title=", ".join(filter(None, (name, panel.title)))) for panel in panels]
+    if not found:
         raise DataError(f"{one.folder} has no head for the videos of {choices.store}")
-    _require_few(len(panels))
-    return _marked(draw.embedding(list(panels.values()), choices.columns), [one])
-
-
-def _components(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """The first two principal components."""
-    centred = values - values.mean(axis=0)
-    left, lengths, directions = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
-    explained = float((lengths[:2] ** 2).sum() / max((lengths**2).sum(), 1e-12))
-    # The signs of components are arbitrary, and those of libraries differ.
-    signs = np.sign(directions[:2][[0, 1], np.abs(directions[:2]).argmax(axis=1)])
-    return left[:, :2] * lengths[:2] * signs, f"PCA, {explained:.0%} of variance"
-
-
-def _tsne(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """t-SNE (van der Maaten and Hinton, 2008), as QGVL's Figure 5; begun from principal components, and so always the same."""
-    try:
-        from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise MissingPackage(
-            "t-SNE needs scikit-learn: pip install 'longtake[figures]', or take --method pca"
-        ) from error
-    perplexity = min(30.0, max((len(values) - 1) / 3, 1.0))
-    # Sums over threads would differ in their last digits from machine to machine.
-    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
-        points = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(values.astype(np.float64))
-    return points, f"t-SNE, perplexity {perplexity:.0f}"
+    drawn = [panel for panels in found.values() for panel in panels]
+    _require_few(len(drawn))
+    return _marked(draw.embedding(drawn, choices.columns), [one])
 
 
 def _leaderboard(runs: Sequence[Path], choices: Choices) -> Figure:

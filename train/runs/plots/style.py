@@ -19,6 +19,8 @@ WIDTHS = {1: 3.25, 2: 6.875}
 """Columns of a page -> inches. No wider than those of CVPR, ICCV, ECCV and IEEE journals."""
 COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377", "#bbbbbb")
 """Paul Tol's vibrant scheme, which people with colour-blindness can tell apart."""
+PALE = ("#99ddff", "#eedd88", "#bbcc33", "#dddddd", "#ffaabb", "#aaaa00", "#77aadd")
+"""Paul Tol's light scheme, for many points behind a few."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """With markers, what remains of colours in a black and white print."""

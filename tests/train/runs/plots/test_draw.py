@@ -66,6 +66,19 @@ def test_an_embedding_has_a_colour_and_a_shape_for_each_grade():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low", "high"]
 
 
+def test_queries_are_numbered_from_the_worst_grade_to_the_best():
+    points = np.arange(6.0).reshape(3, 2)
+    space = draw.Space(
+        "", points, np.array([0, 1, 1]), points[:2], {"grade texts": points, "others": points[:1]}, "t-SNE"
+    )
+    figure = draw.embedding([space], 1)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3", "1"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "clips, cluster 1", "clips, cluster 2", "centres of clusters", "grade texts", "others",
+    ]  # fmt: skip
+    assert figure.axes[0].collections[1].get_offsets().tolist() == [[2, 3], [4, 5]]
+
+
 def test_a_leaderboard_has_the_first_row_on_top_and_no_interval_where_there_is_none():
     rows = [draw.Standing("a", 0.8, 0.7, 0.9), draw.Standing("b", 0.5, np.nan, np.nan, "n=7: few")]
     (axes,) = draw.leaderboard({"": rows}, "rho", 1).axes

@@ -3,12 +3,11 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from longtake.train.cli import main
 from longtake.train.errors import LongtakeError, SettingsError
-from longtake.train.runs.plots.plot import KINDS, _components, plot
+from longtake.train.runs.plots.plot import KINDS, plot
 from longtake.train.runs.records import CONFIG, METRICS
 from tests.calls import invoke
 
@@ -53,26 +52,29 @@ def test_attention_of_the_best_and_the_worst_or_of_chosen_videos(small_lab):
         plot([small_lab / "ridge"], "attention", store=small_lab / "s.h5")
 
 
-def test_embedding_by_both_methods(small_lab):
-    pytest.importorskip("sklearn")
-    for method, axis in (("tsne", "t-SNE, perplexity"), ("pca", "PCA")):
-        figure = plot([small_lab / "gslm"], "embedding", store=small_lab / "s.h5", method=method)
-        assert titles(figure) == ["A total", "B total"] and figure.axes[0].get_xlabel().startswith(axis)
-    with pytest.raises(LongtakeError, match="no patterns"):
+def test_embedding_of_clips_and_queries_before_and_after_training(small_lab):
+    figure = plot([small_lab / "gslm"], "embedding", store=small_lab / "s.h5", method="pca", columns=2)
+    when = ("before training", "after training")
+    assert titles(figure) == [f"{key} total, {one}" for key in "AB" for one in when]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[-3:] == ["centres of clusters", "learnable vectors", "position embeddings"]
+    assert names[0] == "clips, cluster 1" and figure.axes[0].get_xlabel().startswith("PCA")
+    with pytest.raises(LongtakeError, match="ridge has no queries that ask clips"):
         plot([small_lab / "ridge"], "embedding", store=small_lab / "s.h5")
+
+
+def test_embedding_of_patterns(small_lab):
+    choices = {"store": small_lab / "s.h5", "method": "pca", "points": "patterns"}
+    figure = plot([small_lab / "gslm"], "embedding", **choices)
+    assert titles(figure) == ["A total", "B total"] and figure.axes[0].get_xlabel().startswith("PCA")
+    with pytest.raises(LongtakeError, match="no patterns"):
+        plot([small_lab / "ridge"], "embedding", **choices)
 
 
 def test_embedding_without_scikit_learn(small_lab, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.manifold", None)
     with pytest.raises(LongtakeError, match=r"longtake\[figures\].*--method pca"):
         plot([small_lab / "gslm"], "embedding", store=small_lab / "s.h5")
-
-
-def test_components_have_the_sign_of_their_largest_part():
-    values = np.random.default_rng(0).normal(size=(9, 4))
-    points, axes = _components(values)
-    assert np.allclose(points, -_components(-values)[0]) and "PCA" in axes
-    assert _components(np.ones((3, 4)))[1].startswith("PCA, 0%")
 
 
 def test_leaderboard_of_runs(small_lab):
@@ -108,6 +110,8 @@ def test_the_command_writes_the_same_bytes(small_lab, tmp_path, ending):
         (("--video", "A_013"), "--video is for figures of attention, and this one is scatter"),
         (("--method", "pca"), "--method is for figures of embedding"),
         (("--kind", "embedding", "--method", "umap"), "method takes one of tsne, pca"),
+        (("--kind", "embedding", "--points", "queries"), "points takes one of clips, patterns"),
+        (("--points", "clips"), "--points is for figures of embedding"),
         (("--category", "C"), "no predictions of C"),
         (("--columns", 3), "3"),
     ],
