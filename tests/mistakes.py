@@ -197,7 +197,6 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "train heads --features store.h5 --head gdlt --seeds 0",
         "train heads --features store.h5 --head gdlt --set lr=fast",
         "train heads --features store.h5 --head gdlt --set lr=-1",
-        "train heads --features store.h5 --head ridge --epochs 5",
         "train heads --features store.h5 --head gdlt --out runs/mine",
         "train heads --features store.h5 --head ridge,kernel --out new",
         "train sweep --features store.h5 --head ridge",
