@@ -119,13 +119,9 @@ def _plainer(error: click.ClickException) -> str:
     if context is None:
         return text
     if isinstance(context.command, click.Group):
-        if text.startswith("No such command"):
-            some = ", ".join(context.command.list_commands(context)[:4])
-            return (
-                f"{text} After `{context.command_path}` comes a command ({some}, ...), then its options."
-                if "you mean" not in text
-                else text
-            )
+        if text.startswith("No such command") and "you mean" not in text:
+            names = [name for name in context.command.list_commands(context) if name != "completion"]
+            return f"{text} After `{context.command_path}` comes a command ({', '.join(names)}), then its options."
         if text.startswith("No such option"):
             return f"{text} Options come after the command: `{context.command_path} COMMAND --option VALUE`."
     elif text.startswith("Got unexpected extra argument"):

@@ -93,7 +93,8 @@ class Opened:
         try:
             return self.too_wide(allowed)
         finally:
-            self.page.emulate_media(media="screen")
+            # Not "screen", with which PDFs would be of the screen too.
+            self.page.emulate_media(media="null")
             self.page.set_viewport_size(size)
 
     def pdf(self, path: Path) -> Path:

@@ -195,7 +195,7 @@ def test_limits_of_the_system_are_named():
     [
         (("mine.csv",), "After `program` comes a command (extract), then its options"),
         (("--rate", "3"), "Options come after the command: `program COMMAND --option VALUE`"),
-        (("extract", "mine.csv"), "(mine.csv): values are given by options, such as --rate"),
+        (("extract", "--rate", "1", "mine.csv"), "(mine.csv): values are given by options, such as --rate"),
         (("extract", "--rate", "1,5"), "'1,5' is not a number; the decimal mark is a point, as in 1.5"),
         (("extract", "--rate", "1", "--count", "ten"), "'ten' is not a whole number"),
     ],

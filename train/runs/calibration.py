@@ -14,10 +14,6 @@ from longtake.train.runs.records import METRICS, read_metrics
 from longtake.train.runs.tables import PREDICTIONS, read_predictions
 
 REMEDY = "train with --folds 5 to get intervals"
-OUTSIDE = (
-    "scores can be from {:g} to {:g}, and this one is further outside than the heads err: the video is unlike those that they learnt from, "
-    "so the score means nothing"
-)
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,10 @@ class Bounds:
     level: float
     coverage: float
     """The share of the run's own test videos whose interval, by the errors on the others, holds their true score; nan where it is unknown."""
+
+
+class ImpossibleScore(DataError):
+    """A score further outside those that there can be than the heads err."""
 
 
 class RunCalibration:
@@ -43,7 +43,7 @@ class RunCalibration:
         self, dataset: str, category: str, score: str, by_fold: Mapping[str, float], limits: tuple[float, float]
     ) -> tuple[Bounds | None, str]:
         """For a video's score by the heads of each fold, the mean over seeds; or None and why there is none. `limits` are the lowest and
-        highest score there can be."""
+        highest score there can be. Raises `ImpossibleScore`."""
         named, what = (f"{dataset} {category}".strip(), score), f"{category} {score}".strip()
         found = self._of.get(named) or self._of.get((category, score))
         if found is None or set(found.folds) - by_fold.keys():
@@ -55,7 +55,10 @@ class RunCalibration:
             )
         low, high = found.interval(by_fold, self.level)
         if high < limits[0] or low > limits[1]:
-            return None, OUTSIDE.format(*limits)
+            mean = float(np.mean(list(by_fold.values())))
+            raise ImpossibleScore(
+                f"scores can be from {limits[0]:g} to {limits[1]:g}, and it would be {mean:.2f}: the video is unlike those that the heads learnt from"
+            )
         low, high = np.clip((low, high), *limits)
         return Bounds(float(low), float(high), self.level, found.coverage(self.level)), ""
 

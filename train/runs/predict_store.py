@@ -21,7 +21,7 @@ from longtake.train.data.windows import WHOLE, clips_to_test, places_in_test
 from longtake.train.engine.head_config import HeadConfig
 from longtake.train.errors import DataError
 from longtake.train.heads.blocks.transformer import Decoder
-from longtake.train.runs.calibration import RunCalibration
+from longtake.train.runs.calibration import ImpossibleScore, RunCalibration
 from longtake.train.runs.evaluate import load_run
 from longtake.train.runs.learnt import Training
 from longtake.train.runs.prediction import Moment, Prediction, Timeline, shown_bounds
@@ -109,8 +109,12 @@ def predict_run(
     calibration = RunCalibration(run_folder, LEVEL if level is None else level, asked)
     made = []
     for key, found in votes.items():
-        bounds, why = calibration.bounds(store.dataset, *key[1:], *_by_fold(found))
-        made.append(replace(_prediction(key, found, *spans[key[0]]), bounds=bounds, unbounded=why))
+        one = _prediction(key, found, *spans[key[0]])
+        try:
+            bounds, why = calibration.bounds(store.dataset, *key[1:], *_by_fold(found))
+            made.append(replace(one, bounds=bounds, unbounded=why))
+        except ImpossibleScore as error:
+            made.append(replace(one, predicted=float("nan"), abstained=str(error)))
     return made if abstain_above is None else [_or_abstained(one, abstain_above) for one in made]
 
 
@@ -122,9 +126,7 @@ def _by_fold(votes: _Votes) -> tuple[dict[str, float], tuple[float, float]]:
 
 
 def _or_abstained(one: Prediction, abstain_above: float) -> Prediction:
-    if one.bounds is None:
-        return replace(one, predicted=float("nan"), abstained=one.unbounded)
-    width = one.bounds.high - one.bounds.low
+    width = one.bounds.high - one.bounds.low if one.bounds else 0.0
     if width <= abstain_above:
         return one
     why = f"the interval{shown_bounds(one.bounds)} is {width:.2f} wide, more than {abstain_above:g}"

@@ -176,6 +176,6 @@ def test_the_first_weights_are_those_with_which_training_began(tmp_path):
     before = torch.random.get_rng_state()
     first = with_first_weights(head, config)
     assert torch.equal(torch.random.get_rng_state(), before)
-    for name, value in first.state_dict().items():
-        torch.testing.assert_close(value, head.state_dict()[name], rtol=0, atol=1e-20)
+    for name, value in first.named_parameters():
+        torch.testing.assert_close(value, head.get_parameter(name), rtol=0, atol=1e-20)
     assert not torch.equal(with_first_weights(head, replace(config, seed=0)).prototypes, head.prototypes)

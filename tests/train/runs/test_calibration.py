@@ -9,7 +9,8 @@ import pytest
 
 import longtake
 from longtake.train.cli import main
-from longtake.train.runs.calibration import RunCalibration
+from longtake.train.runs import predict_store
+from longtake.train.runs.calibration import ImpossibleScore, RunCalibration
 from tests.calls import invoke
 from tests.train.planted import planted_store
 
@@ -81,11 +82,28 @@ def test_a_run_without_enough_test_videos_has_no_intervals_and_says_why(trained,
     assert "no intervals: " in run(*call).output
 
 
-def test_an_impossible_score_has_no_interval_and_says_so(trained):
-    folder, _ = trained
+def test_an_impossible_score_is_missing_and_says_why(trained, monkeypatch, tmp_path):
+    folder, new = trained
     found = RunCalibration(folder / "split", 0.9, False)
     for score in (-40.0, 70.0):
-        bounds, why = found.bounds("planted", "A", "total", {"": score}, (0.0, 25.0))
-        assert bounds is None and "from 0 to 25" in why and "unlike those that they learnt from" in why
+        with pytest.raises(
+            ImpossibleScore, match="from 0 to 25, and it would be .*unlike those that the heads learnt from"
+        ):
+            found.bounds("planted", "A", "total", {"": score}, (0.0, 25.0))
     bounds, why = found.bounds("planted", "A", "total", {"": -0.1}, (0.0, 25.0))
     assert bounds.low == 0 < bounds.high and not why
+    monkeypatch.setattr(predict_store, "_by_fold", lambda votes: ({"": -40.0}, (0.0, 25.0)))
+    call = (
+        "predict",
+        "--run",
+        folder / "split",
+        "--features",
+        new,
+        "--only",
+        "A_001",
+        "--csv",
+        tmp_path / "scores.csv",
+    )
+    assert "A_001: A total no score: scores can be from 0 to 25, and it would be -40.00" in run(*call).output
+    (row,) = csv.DictReader((tmp_path / "scores.csv").open())
+    assert row["predicted"] == "" and row["low"] == "" and "unlike" in row["abstained"]
