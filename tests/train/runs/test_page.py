@@ -217,6 +217,7 @@ def test_in_a_browser(lab, browser, tmp_path, width):
     run("report", folder / "gslm", "--features", store, "--out", tmp_path / "r.html")
     opened = browser.open(tmp_path / "r.html", width)
     assert opened.problems() == [] and opened.paper_problems() == []
+    assert opened.page.locator(".together > h2").count() == 2, "on paper, a heading stays with its figures"
     cell = opened.page.locator("table.cards td").nth(3)
     label = cell.evaluate("one => getComputedStyle(one, '::before').content")
     assert (label == '"Spearman"') == (width == PHONE)
