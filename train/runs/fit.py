@@ -70,7 +70,13 @@ def described(experiment: Experiment) -> str:
     disk = [
         f"{shown_size(data.num_bytes)} of features do not fit in the memory for them, of which --memory allows more: batches are read from the disk"
     ]
-    return "\n".join([f"{what}; {num_models} model{'s' * (num_models != 1)} on {experiment.device}", *(disk if data.on_disk else []), *ranges])
+    return "\n".join(
+        [
+            f"{what}; {num_models} model{'s' * (num_models != 1)} on {experiment.device}",
+            *(disk if data.on_disk else []),
+            *ranges,
+        ]
+    )
 
 
 def default_folder(experiment: Experiment) -> Path:
