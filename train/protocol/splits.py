@@ -76,7 +76,8 @@ def _own_folds(data: FeatureSet, rows: np.ndarray, names: list[str], where: str)
 def _cut(train_rows: np.ndarray, folds: int, where: str) -> Iterator[Split]:
     most = len(train_rows) // 2
     if not 2 <= folds <= most:
-        possible = f"2 to {most} folds, each with two test videos or more" if most >= 2 else "too few for folds"
+        counts = "2 folds" if most == 2 else f"2 to {most} folds"
+        possible = f"{counts}, each with two test videos or more" if most >= 2 else "too few for folds"
         possible += (
             ". Leave-one-out is not supported: one video has no rank correlation" if folds >= len(train_rows) else ""
         )

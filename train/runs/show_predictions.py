@@ -45,7 +45,8 @@ def _when(timeline: Timeline, moment: Moment) -> str:
     """Clips are counted from 1, as on pages."""
     if not timeline.times_known:
         return f"clip {moment.clip + 1} of {len(timeline.start_seconds)}"
-    return f"{moment.start_seconds:.1f}-{moment.end_seconds:.1f} s"
+    digits = 1 if moment.end_seconds - moment.start_seconds >= 0.1 else 2  # of clips of one frame
+    return f"{moment.start_seconds:.{digits}f}-{moment.end_seconds:.{digits}f} s"
 
 
 def _interval_note(one: Prediction, bounds: Bounds) -> str:

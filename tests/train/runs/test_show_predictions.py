@@ -14,6 +14,11 @@ def test_moments_in_seconds():
     assert "looked at most: 1.0-2.0 s (70%)" in said and UNKNOWN_TIMES not in said
 
 
+def test_moments_of_single_frames_do_not_begin_where_they_end():
+    said = format_predictions([prediction(((2.76, 2.8), (2.8, 2.84)), Moment(2.76, 2.8, 0, 0.7))])
+    assert "looked at most: 2.76-2.80 s (70%)" in said
+
+
 def test_unknown_times_are_clip_numbers():
     said = format_predictions([prediction(((NAN, NAN), (NAN, NAN)), Moment(NAN, NAN, 1, 0.7))])
     assert "looked at most: clip 2 of 2 (70%)" in said and said.endswith(UNKNOWN_TIMES)
