@@ -14,6 +14,11 @@ LINES = 26
 """Lines of text that a square of the panel's width would hold: shown 320 pixels wide, letters are 12 pixels high."""
 
 
+def _end(value: float) -> str:
+    """Of a range: at most two digits after the point where that says enough, as in 25, 6.5 and 0.004."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 0.1 else f"{value:.2g}"
+
+
 @dataclass(frozen=True)
 class Track:
     """What the heads of one score say about the clips of a video; times in seconds from the first picture."""
@@ -85,8 +90,8 @@ class Panel:
                 ends = [self._score_x(track, end) for end in track.interval]
                 draw.rectangle((ends[0], top + 1, max(ends[1], ends[0] + 1), top + self._line - 1), fill=BAND)
             draw.line((self._pad, middle, self._width - self._pad, middle), fill=DIM)
-            draw.text((self._pad, top + self._row), f"{low:g}", font=self._font, fill=DIM)
-            draw.text((self._width - self._pad, top + self._row), f"{high:g}", font=self._font, fill=DIM, anchor="ra")
+            draw.text((self._pad, top + self._row), _end(low), font=self._font, fill=DIM)
+            draw.text((self._width - self._pad, top + self._row), _end(high), font=self._font, fill=DIM, anchor="ra")
             edges = 2 * max(self._font.getlength(f"{end:g}") for end in (low, high)) + 4 * self._pad
             whole = self._fitted(track.whole, self._width - edges)
             draw.text((self._width // 2, top + self._row), whole, font=self._font, fill=INK, anchor="ma")

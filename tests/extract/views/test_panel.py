@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from longtake.extract.views.panel import BAND, BAR, LINES, NOW, Panel, Track
+from longtake.extract.views.panel import BAND, BAR, LINES, NOW, Panel, Track, _end
 
 
 def track(**other):
@@ -55,3 +55,15 @@ def test_without_a_score_and_without_limits():
         1.5,
         2.5,
     )
+
+
+def test_ends_of_a_range_have_few_digits():
+    assert [_end(value) for value in (0.0, 25.0, 6.5, 5.27054, -3.204, 0.0042, 100.0)] == [
+        "0",
+        "25",
+        "6.5",
+        "5.27",
+        "-3.2",
+        "0.0042",
+        "100",
+    ]
