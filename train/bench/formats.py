@@ -14,10 +14,10 @@ from longtake.files import write_whole
 from longtake.safe_text import in_markdown
 from longtake.terminal import finite
 from longtake.train.bench.file import METRICS, Bench
-from longtake.train.bench.leaderboard import DONE_STATE, Figure, Row, Table
 from longtake.train.pages.environment import render
 from longtake.train.pages.table import html_table
 from longtake.train.protocol.rows import AVERAGE
+from longtake.train.runs.board import DONE_STATE, Figure, Row, Table
 from longtake.train.runs.compare import FORMATS, Line
 from longtake.train.runs.fitted import Cell, fitted_lines, fitted_table, text_table
 from longtake.train.runs.folder import versions

@@ -6,9 +6,8 @@ rank where it cannot be compared with the others: other videos, other features, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,67 +19,12 @@ from longtake.train.heads import get_head
 from longtake.train.protocol.options import fold_rule
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.resampling import Draws, Key, ScoredVideos, over_folds
-from longtake.train.runs.compare import Line, published_lines
+from longtake.train.runs.board import DONE_STATE, NOT_RUN, Figure, Row, Table
+from longtake.train.runs.compare import published_lines
 from longtake.train.runs.tables import Predicted, read_predictions
 from longtake.train.uncertainty import ALL, Standing, few_note, paired, spreads
 
-NOT_RUN = "not run"
-DONE_STATE = "done"
 assert ALL == (AVERAGE, "")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """nan, also of its 95% interval, where it is undefined."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
-@dataclass(frozen=True)
-class Row:
-    """A head on a stream of features."""
-
-    name: str
-    head: str
-    features: str
-    state: str
-    """`DONE_STATE`, or why there are no figures."""
-    reason: str = ""
-    num_seeds: int = 0
-    figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
-    """Column -> metric -> figure."""
-    rank: int | None = None
-    rank_low: int | None = None
-    """With `rank_high`: the ranks that the test videos cannot exclude."""
-    rank_high: int | None = None
-    seconds_per_model: float | None = None
-    parameters: int | None = None
-    recipe_id: str = ""
-    marks: tuple[str, ...] = ()
-    """What a reader must know to compare it."""
-
-
-@dataclass(frozen=True)
-class Table:
-    dataset: str
-    split: str
-    about: str
-    """How videos were split."""
-    labels: str
-    """Hash of the labels."""
-    num_videos: int
-    """Tested, over all folds."""
-    columns: tuple[str, ...]
-    """Categories and scores, and their average last where there are several."""
-    metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
-    """The best first; those without a rank below, in the order of the file."""
-    note: str = ""
-    """Where there are too few test videos to rank."""
-    papers: tuple[Line, ...] = ()
-    """By their own rules: the official split, and the epoch that was best on the test videos."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ SECOND_NAMES = (SECOND, "audio")
 """Names of the second stream in `--stream NAME=BACKBONE`."""
 GROUPS = "groups"
 """In the place of a number of folds: one group is tested at a time."""
+UNIFIED = "unified"
+"""Name of the score that one model of several datasets learns: each dataset's own, on the scale 0 to 1."""
 PUBLISHED = "published"
 """One of the presets in presets.toml."""
 

@@ -20,12 +20,10 @@ from longtake.train.data.dataset import FeatureSet, ScoreScale
 from longtake.train.data.fit_in_memory import memory_for_features, named_streams, stored_bytes
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment, choose_device, prepare
-from longtake.train.protocol.options import Options
+from longtake.train.protocol.options import UNIFIED, Options
 from longtake.train.protocol.precision import with_precision
 from longtake.train.protocol.units import Part, Unit
 
-UNIFIED = "unified"
-"""Name of the score that the model learns: every dataset's own, on the scale 0 to 1."""
 PCS_FACTORS = (0.8, 1.0, 1.2, 1.33, 1.6, 1.67, 2.0, 2.67, 3.33)
 """By which skating multiplies a programme component score; one dataset keeps the product, another does not."""
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from longtake.train.errors import DataError
+from longtake.train.protocol.options import UNIFIED
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.protocol.significance import Difference, Group, difference
-from longtake.train.protocol.unified import UNIFIED
 from longtake.train.runs.fitted import Cell, fitted_table, text_table
 from longtake.train.runs.records import METRICS, read_metrics, read_run
 from longtake.train.runs.tables import by_video, few_mark, read_predictions, shown_error, shown_interval

@@ -20,7 +20,7 @@ from longtake.train.pages.environment import data_address, render
 from longtake.train.pages.facts import KnownRoutine
 from longtake.train.pages.strips import Strip, clock, strip
 from longtake.train.pages.table import html_table, labelled
-from longtake.train.protocol.unified import UNIFIED
+from longtake.train.protocol.options import UNIFIED
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves

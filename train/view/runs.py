@@ -9,21 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from longtake.checks import read_value, refuse
 from longtake.errors import LongtakeError
 from longtake.features.catalog.walk import Folders, Found
 from longtake.files import is_url
-from longtake.train.errors import DataError
 from longtake.train.protocol.rows import Row
+from longtake.train.runs.board import BOARD, read_board
 from longtake.train.runs.kept import KEPT
-from longtake.train.runs.records import CONFIG, METRICS, only_known, read_run, read_values
+from longtake.train.runs.records import CONFIG, METRICS, read_run
 from longtake.train.runs.sweeps import DONE, read_sweep
 from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
 
 RUN, SWEEP, BENCH = "run", "sweep", "bench"
-SWEEP_FILE, BENCH_FILE = "sweep.json", "leaderboard.json"
-MARKERS = {METRICS: RUN, SWEEP_FILE: SWEEP, BENCH_FILE: BENCH}
-FILES = {RUN: (METRICS, CONFIG, PREDICTIONS, KEPT), BENCH: (BENCH_FILE,), SWEEP: (SWEEP_FILE,)}
+SWEEP_FILE = "sweep.json"
+MARKERS = {METRICS: RUN, SWEEP_FILE: SWEEP, BOARD: BENCH}
+FILES = {RUN: (METRICS, CONFIG, PREDICTIONS, KEPT), BENCH: (BOARD,), SWEEP: (SWEEP_FILE,)}
 """What is read of each kind."""
 MOST_REASON = 600
 
@@ -146,63 +145,14 @@ def read_sweep_row(folders: Folders, found: Found) -> SweepRow:
     return SweepRow(found.name, place, "", random, [asdict(line) for line in lines])
 
 
-@dataclass(frozen=True)
-class _Figure:
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class _BoardRow:
-    name: str
-    head: str
-    features: str
-    state: str
-    reason: str = ""
-    num_seeds: int = 0
-    figures: dict[str, dict[str, _Figure]] = field(default_factory=dict)
-    rank: int | None = None
-    rank_low: int | None = None
-    rank_high: int | None = None
-    seconds_per_model: float | None = None
-    parameters: int | None = None
-    recipe_id: str = ""
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Board:
-    dataset: str
-    split: str
-    about: str
-    num_videos: int
-    columns: tuple[str, ...]
-    metrics: tuple[str, ...]
-    rows: tuple[_BoardRow, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """The parts of leaderboard.json that are shown."""
-
-    title: str
-    tables: tuple[_Board, ...]
-    about: str = ""
-
-
 def read_bench_row(folders: Folders, found: Found) -> BenchRow:
     place = str(found.place)
     if found.fault:
         return BenchRow(found.name, place, found.fault)
-    faults: list[str] = []
     folder: Path | str = place
     try:
         folder = folders.fetch(found, FILES[BENCH])
-        path = folder / BENCH_FILE
-        made: _Bench = read_value(_Bench, only_known(_Bench, read_values(path)), "", faults)
-        refuse(faults, str(path), DataError)
+        made = read_board(folder)
     except (LongtakeError, OSError, RecursionError) as error:
         return BenchRow(found.name, place, _reason(error, place, str(folder)))
     return BenchRow(found.name, place, "", made.title, made.about, [asdict(table) for table in made.tables])

@@ -8,7 +8,7 @@ import pytest
 
 from longtake.train.bench import formats
 from longtake.train.bench.file import read_bench
-from longtake.train.bench.leaderboard import Figure, Row, Table
+from longtake.train.runs.board import Figure, Row, Table
 from longtake.train.runs.compare import Line
 from tests.browser import LAPTOP, PHONE
 

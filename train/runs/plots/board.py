@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.checks import build
 from longtake.errors import printable, there_are
 from longtake.train.errors import DataError
-from longtake.train.protocol.summary import AVERAGE
+from longtake.train.protocol.rows import AVERAGE
+from longtake.train.runs.board import BOARD, Table, read_board
 from longtake.train.runs.plots.draw import Standing
-from longtake.train.runs.records import number, only_known, read_values
-
-BOARD = "leaderboard.json"
-
-
-@dataclass(frozen=True)
-class BoardFigure:
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class BoardRow:
-    name: str
-    features: str
-    figures: dict[str, dict[str, BoardFigure]]
-    marks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class BoardTable:
-    dataset: str
-    split: str
-    num_videos: int
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[BoardRow, ...]
-
-
-@dataclass(frozen=True)
-class Board:
-    tables: tuple[BoardTable, ...]
 
 
 def board_rows(
@@ -52,7 +18,7 @@ def board_rows(
     """Title of each table -> its rows with a figure, in their order; and what a reader must know of all. The column is that of the
     category and score, or the average, or the first. Raises `DataError` for damaged files and where nothing has a figure."""
     path = folder / BOARD
-    board = build(Board, only_known(Board, read_values(path)), str(path), DataError)
+    board = read_board(folder)
     found, marks = {}, []
     for table in board.tables:
         column = _column(table, " ".join(filter(None, (category, score))), path)
@@ -60,11 +26,11 @@ def board_rows(
         several = len({row.features for row in table.rows}) > 1
         for row in table.rows:
             figure = row.figures.get(column, {}).get(metric)
-            if figure is None or figure.value is None:
+            if figure is None or math.isnan(figure.value):
                 continue
             name = f"{row.name} ({row.features})" if several else row.name
             mark = " *" if row.marks else ""
-            rows.append(Standing(printable(name) + mark, figure.value, number(figure.low), number(figure.high)))
+            rows.append(Standing(printable(name) + mark, figure.value, figure.low, figure.high))
             marks += [mark for mark in row.marks if "RANDOM" in mark]
         if rows:
             about = table.note or f"{table.num_videos} videos"
@@ -79,7 +45,7 @@ def board_rows(
     return found, ", ".join(dict.fromkeys(marks))
 
 
-def _column(table: BoardTable, asked: str, path: Path) -> str:
+def _column(table: Table, asked: str, path: Path) -> str:
     if not asked:
         return AVERAGE if AVERAGE in table.columns else next(iter(table.columns), "")
     if asked not in table.columns:

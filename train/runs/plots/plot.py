@@ -13,13 +13,14 @@ from longtake.errors import printable, there_are
 from longtake.features.store import open_store
 from longtake.train.engine.names import CONTROL, unit_name
 from longtake.train.errors import DataError, SettingsError, require_one_of
-from longtake.train.protocol.unified import UNIFIED
+from longtake.train.protocol.options import UNIFIED
+from longtake.train.runs.board import BOARD
 from longtake.train.runs.compare import Line, line_of, method_names
 from longtake.train.runs.epochs import read_curves
 from longtake.train.runs.evaluate import load_run
 from longtake.train.runs.patterns import own_categories
 from longtake.train.runs.plots import draw
-from longtake.train.runs.plots.board import BOARD, board_rows
+from longtake.train.runs.plots.board import board_rows
 from longtake.train.runs.plots.embed import METHODS, POINTS, cloud, spaces
 from longtake.train.runs.plots.style import WIDTHS, paper_style, require_format, write_figure
 from longtake.train.runs.predict_store import predict_run

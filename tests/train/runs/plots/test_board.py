@@ -5,13 +5,16 @@ import json
 import pytest
 
 from longtake.train.errors import DataError
-from longtake.train.runs.plots.board import BOARD, board_rows
+from longtake.train.runs.board import BOARD
+from longtake.train.runs.plots.board import board_rows
 
 
 def row(name, value, marks=()):
     figure = {"spearman": {"value": value, "low": None, "high": None}}
     return {
         "name": name,
+        "head": "ridge",
+        "state": "done",
         "features": "vst",
         "figures": {"tes": figure, "average": figure} if value else {},
         "marks": marks,
@@ -23,6 +26,9 @@ def board(folder, *rows):
     table = {
         "dataset": "fisv",
         "split": "random",
+        "about": "own split",
+        "labels": "l",
+        "metrics": ["spearman"],
         "num_videos": 40,
         "note": "",
         "columns": ["tes", "average"],
