@@ -47,6 +47,8 @@ OF_SEVERAL_MODULES = {
     "tests/features/formats/test_hostile.py": "hostile stores of every format",
     "tests/features/tools/test_published_readers.py": "exports, by readers as published code has them",
     "tests/features/formats/test_other_programs.py": "stores in other programs, and docs/format-for-others.md",
+    "tests/train/protocol/test_leave_one_out.py": "leave-one-out, from the command to tables, comparisons and sweeps",
+    "tests/train/view/test_places.py": "train view at URLs, and an export on a plain web server",
     "tests/train/heads/test_conformance.py": "conformance of every head",
     "tests/train/heads/test_extend.py": "a head of the user's own",
     "tests/train/heads/test_golden.py": "heads against outputs of the published code",

@@ -32,10 +32,17 @@ from longtake.terminal import (
 )
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import TABLE
-from longtake.train.protocol.options import DEFAULT_HEAD, DEFAULT_HEAD_WITH_TEXTS, GROUPS, Options
+from longtake.train.protocol.options import (
+    DEFAULT_HEAD,
+    DEFAULT_HEAD_WITH_TEXTS,
+    GROUPS,
+    LEAVE_ONE_OUT,
+    Options,
+    are_pooled,
+)
 
 PATH = click.Path(path_type=Path)
-LEAVE_ONE_OUT = ("loo", "loocv", "leave-one-out")
+LEAVE_ONE_OUT_TOO = ("loo", "loocv", "leave_one_out")
 FIGURES = ("scatter", "attention", "curves", "embedding", "leaderboard")
 BENCHES = Path(__file__).with_name("bench") / "files"
 """Installed bench files."""
@@ -73,20 +80,21 @@ text_option = click.option("--text", help="Prompt set of the store, as NAME or N
 
 
 class Folds(click.ParamType):
-    """A number of folds, or `groups`."""
+    """A number of folds, `groups` or `leave-one-out`."""
 
     name = "folds"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
-        if value == GROUPS:
-            return GROUPS
+        if value in (GROUPS, LEAVE_ONE_OUT):
+            return str(value)
+        if value in LEAVE_ONE_OUT_TOO:
+            return LEAVE_ONE_OUT
         if isinstance(value, str) and not value.strip("+-").isdigit():
-            why = (
-                "; leave-one-out is not supported, a rank correlation needs two test videos or more: give half the number of training videos, or fewer"
-                if value in LEAVE_ONE_OUT
-                else ""
+            self.fail(
+                f"it takes a number of folds, `{LEAVE_ONE_OUT}`, or `{GROUPS}` with --group, got {value!r}",
+                parameter,
+                context,
             )
-            self.fail(f"it takes a number of folds, or `{GROUPS}` with --group, got {value!r}{why}", parameter, context)
         return int(click.IntRange(0).convert(value, parameter, context))
 
 
@@ -112,7 +120,7 @@ def training_options(command: Callable) -> Callable:
             type=Folds(),
             default=Options.folds,
             metavar="N",
-            help="Cross-validation inside the training split; `groups` tests one group of --group at a time.",
+            help="Cross-validation inside the training split; `groups` tests one group of --group at a time, `leave-one-out` one video.",
         ),
         click.option(
             "--seeds",
@@ -282,7 +290,8 @@ def heads(
         echo(format_table(found.rows, with_intervals=intervals))
         for line in notes(found.rows, found.group):
             echo(line)
-        note = undefined_note([one.fitted.test.spearman for one in results if not one.model.control])
+        correlations = [one.fitted.test.spearman for one in results if not one.model.control]
+        note = undefined_note(correlations, are_pooled(experiment.options.folds))
         for line in filter(None, [RANDOM_NOTE if experiment.random_weights else "", note]):
             echo(line)
         echo(f"Spearman and MSE are those of the last epoch. Everything is in {out}")
@@ -427,7 +436,11 @@ def predict(
     "--export", type=PATH, metavar="SITE", help="Write the pages into this folder, or into one file that ends in .html."
 )
 @click.option("--serve", is_flag=True, help="Serve the pages until Ctrl-C; the default without --export.")
-@click.option("--videos", type=PATH, help="Folder of the videos, to play them; with --serve.")
+@click.option(
+    "--videos",
+    type=PATH,
+    help="Folder of the videos, to play them. An export into a folder links to those of the stores, or copies them.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at. The pages have no password.")
 @click.option("--port", type=int, default=8420, show_default=True, help="0 takes any that is free.")
 @click.option(
@@ -451,16 +464,20 @@ def view(
 
     Example: train view lab --export site
     """
+    from longtake.features.catalog.media import place_media
+
     from longtake.features.catalog.kept import Kept
-    from longtake.features.catalog.site import write
+    from longtake.features.catalog.site import is_one_page, write
     from longtake.features.catalog.walk import Folders
     from longtake.train.view import server
     from longtake.train.view.build import read
-    from longtake.train.view.videos import VideoFiles
+    from longtake.train.view.videos import VideoFiles, placed_line
 
     serve = serve or export is None
-    if videos is not None and not serve:
-        raise click.UsageError("--videos goes with --serve: an export has no videos")
+    if videos is not None and export is not None and is_one_page(export):
+        raise click.UsageError(
+            f"{export} is one page, which has no videos: --videos goes with --serve, or an --export into a folder"
+        )
     with ExitStack() as stack:
         # What cannot be served is refused before all is read.
         if serve:
@@ -470,16 +487,22 @@ def view(
         opened = stack.enter_context(Folders.of(folders))
         listening = stack.enter_context(server.listen(host, port)) if serve else None
         with Progress(None, "item", how_shown(quiet, verbose, as_json)) as progress, Kept() as kept:
-            found = read(opened, progress.at, files, kept)
+            found = read(opened, progress.at, files, kept, for_export=export is not None)
         facts: dict[str, Any] = {**found.counts, "unreadable": [list(fault) for fault in found.faults]}
         one = {"stores": "store", "videos": "video", "runs": "run", "sweeps": "sweep", "benches": "bench"}
         lines = [", ".join(f"{count} {one[name] if count == 1 else name}" for name, count in found.counts.items())]
         if found.faults and not quiet:
             lines.append(f"{len(found.faults)} cannot be read: they are rows with their reason")
         if export:
-            facts |= {"out": str(export), "bytes": write(found.site, export)}
+            media = found.videos.media if found.videos else {}
+            facts |= {"out": str(export), "bytes": write(found.site, export, media)}
             start = export if export.is_file() else export / "index.html"
             lines.append(f"{start}: {facts['bytes'] / 1e6:.1f} MB; open it in a browser, or put it on any web server")
+            if found.videos:
+                with Progress(len(media), "video", how_shown(quiet, verbose, as_json)) as progress:
+                    placed = place_media(media, export, progress.step)
+                facts["videos_placed"] = asdict(placed)
+                lines.append(placed_line(placed))
         if listening:
             facts["url"] = server.url_of(host, listening)
             lines.append(
@@ -489,7 +512,7 @@ def view(
             )
         print_result(as_json, facts, lambda: "\n".join(lines))
         if listening:
-            server.serve(server.make_app(found, names, files), listening)
+            server.serve(server.make_app(found, names), listening)
 
 
 @main.command("compare")
@@ -514,14 +537,16 @@ def compare_runs(
 
     Example: train compare runs/rg-gslm runs/rg-gdlt --paper
     """
-    from longtake.train.runs.compare import compare, compare_pair, format_difference, format_lines
+    from longtake.train.runs.compare import compare, format_difference, format_lines
     from longtake.train.runs.latex import latex_lines
+    from longtake.train.runs.pairs import Pairs
     from longtake.train.runs.records import read_metrics
 
     lines = compare(runs, paper)
     if paired and len(runs) < 2:
         raise click.UsageError("--test needs two runs or more: the first is what the others are compared with")
-    differences = [compare_pair(run, runs[0]) for run in runs[1:]] if paired else []
+    pairs = Pairs(runs)
+    differences = [pairs.of(place, 0) for place in range(1, len(runs))] if paired else []
     named = [line.to_dict() for line in lines]
     value = {"lines": named, "tests": [asdict(one) for one in differences]} if paired else named
 
@@ -620,13 +645,14 @@ def figure(
 @training_options
 @cluster_options_of("Runs at a time.")
 @click.option("--out", type=PATH, required=True, help="Folder of the sweep; finished runs in it are kept.")
+@intervals_option
 @progress_options
 @json_option
 @click.pass_context
 def sweep(
     context: click.Context, /, store_path: Path | str, heads: tuple[str, ...], backbones: tuple[str, ...],
     categories: tuple[str, ...], seeds: int, settings: tuple[str, ...], workers: int, cluster: str | None,
-    cluster_options: Path | None, out: Path, quiet: bool, verbose: bool, as_json: bool, **choices: Any,
+    cluster_options: Path | None, out: Path, intervals: bool, quiet: bool, verbose: bool, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """Train heads x backbones x categories x seeds, and put them into one table. Run the same command again to resume.
 
@@ -635,7 +661,7 @@ def sweep(
     Example: train sweep --features features/rg.h5 --head gdlt --head gslm --seeds 3 --workers 2 --out sweeps/rg
     """
     from longtake.train import sweep as sweeping
-    from longtake.train.runs.tables import RANDOM_NOTE, few_notes
+    from longtake.train.runs.tables import POOLED_NOTE, RANDOM_NOTE
 
     shown = how_shown(quiet, verbose, as_json)
     chosen = {name: value for name, value in choices.items() if value not in (None, ())}
@@ -658,8 +684,9 @@ def sweep(
     if as_json:
         print_json({"lines": [asdict(line) for line in lines], "failed": [asdict(one) for one in failed]})
     elif not quiet:
-        notes = [*few_notes(line.num_videos for line in lines), *([RANDOM_NOTE] if random_weights else [])]
-        echo("\n".join([sweeping.format_sweep(lines), *notes]))
+        pooled = [POOLED_NOTE] if are_pooled(choices["folds"]) else []
+        notes = [*sweeping.notes_of(lines, intervals), *pooled, *([RANDOM_NOTE] if random_weights else [])]
+        echo("\n".join([sweeping.format_sweep(lines, with_intervals=intervals), *notes]))
     for one in failed:
         echo(f"failed: {one.cell.folder}: {one.error}", err=True)
     sys.exit(1 if failed else 0)

@@ -32,6 +32,7 @@ from longtake.train.runs.sweeps import Cell as Cell
 from longtake.train.runs.sweeps import Done as Done
 from longtake.train.runs.sweeps import Line as Line
 from longtake.train.runs.sweeps import read_sweep as read_sweep
+from longtake.train.runs.tables import few_notes, interval_note
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,23 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, *, choices: dict[str
     return Outcome(cell, None)
 
 
-def format_sweep(lines: Sequence[Line], form: str = "text") -> str:
-    """Heads and backbones down, categories and scores across: rank correlation, with its deviation over seeds, and MSE."""
+def format_sweep(lines: Sequence[Line], form: str = "text", with_intervals: bool = True) -> str:
+    """Heads and backbones down, categories and scores across: rank correlation, with its deviation over seeds, and MSE, with their intervals."""
     rows: dict[tuple[str, str], compare.Line] = {}
     for line in lines:
         row = rows.setdefault((line.head, line.backbone), compare.Line(line.head, line.backbone, ""))
         for figures, value in ((row.spearman, line.spearman), (row.deviation, line.deviation), (row.mse, line.mse)):
             if np.isfinite(value):
                 figures[line.category, line.score] = value
+        for ends, interval in ((row.spearman_interval, line.spearman_interval), (row.mse_interval, line.mse_interval)):
+            if interval:
+                ends[line.category, line.score] = interval
         row.num_videos[line.category, line.score] = line.num_videos
-    return compare.format_lines(list(rows.values()), form, "head")
+    return compare.format_lines(list(rows.values()), form, "head", with_intervals)
+
+
+def notes_of(lines: Sequence[Line], with_intervals: bool = True) -> list[str]:
+    """What a reader of the table must know: what brackets are, and where the test videos are too few."""
+    over = dict.fromkeys(line.intervals_over for line in lines if line.spearman_interval or line.mse_interval)
+    brackets = [interval_note("" if name == "videos" else name) for name in over] if with_intervals else []
+    return [*brackets, *few_notes(line.num_videos for line in lines)]

@@ -65,6 +65,15 @@ def test_it_gives_the_numbers_of_single_runs(store, tmp_path):
         assert line["mse"] == pytest.approx(row["mse"], rel=1e-6)
         assert line["spearman"] == pytest.approx(row["spearman"], abs=1e-9)
         assert line["deviation"] == pytest.approx(row["spearman_deviation"], abs=1e-9)
+        for name in ("spearman", "mse"):
+            assert line[f"{name}_interval"] == pytest.approx(row["intervals"][name], rel=1e-5), (
+                "over the same resamples"
+            )
+        assert line["intervals_over"] == "videos"
+    shown = run(*call).stdout
+    assert "[low, high]: 95% interval over the test videos" in shown and shown.count("n=8: few") >= 2
+    ends = "[{low:.2f}, {high:.2f}]".format(**found["lines"][0]["spearman_interval"])
+    assert ends in shown and ends not in run(*call, "--no-intervals").stdout
 
 
 @pytest.mark.parametrize("validation", [0, 0.25])

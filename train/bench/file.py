@@ -18,7 +18,7 @@ from longtake.files import require_regular
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.heads.plugin import plugin_for
-from longtake.train.protocol.options import GROUPS, PUBLISHED, parse_streams
+from longtake.train.protocol.options import GROUPS, LEAVE_ONE_OUT, PUBLISHED, parse_streams
 from longtake.train.protocol.settings import build_settings, settings_kinds
 
 FOLDER = Path(__file__).with_name("files")
@@ -81,18 +81,18 @@ class SplitEntry:
 
     name: str
     folds: int | str = 0
-    """Of the training split; 0 for the dataset's own split. `groups` leaves one group out at a time."""
+    """Of the training split; 0 for the dataset's own split. `groups` leaves one group out at a time, `leave-one-out` one video."""
     group: str = ""
     """No group of this name is in both parts of a fold."""
     about: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.folds, str) and self.folds != GROUPS:
-            raise ValueError(f'folds must be a whole number or "groups", got {self.folds!r}')
+        if isinstance(self.folds, str) and self.folds not in (GROUPS, LEAVE_ONE_OUT):
+            raise ValueError(f'folds must be a whole number, "{GROUPS}" or "{LEAVE_ONE_OUT}", got {self.folds!r}')
         if isinstance(self.folds, int) and (self.folds < 0 or self.folds == 1):
             raise ValueError(f"folds must be 0, for the dataset's own split, or 2 or more, got {self.folds}")
-        if self.group and not self.folds or self.folds == GROUPS and not self.group:
-            raise ValueError('group goes with folds, and folds = "groups" with a group')
+        if self.group and self.folds in (0, LEAVE_ONE_OUT) or self.folds == GROUPS and not self.group:
+            raise ValueError('group goes with a number of folds or "groups", and "groups" with a group')
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.train.bench.cells import Cell, Done, Source, jobs_of, plan, read_done, read_reason, why_other
+from longtake.train.bench.cells import Cell, Done, Source, plan, read_done, read_reason
 from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
+from longtake.train.bench.jobs import jobs_of, why_other
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
-from longtake.train.protocol.options import fold_rule
+from longtake.train.protocol.options import are_pooled, fold_rule
 from longtake.train.protocol.rows import AVERAGE
 from longtake.train.resampling import Draws, Key, ScoredVideos, over_folds
 from longtake.train.runs.board import DONE_STATE, NOT_RUN, Figure, Row, Table
 from longtake.train.runs.compare import published_lines
-from longtake.train.runs.tables import Predicted, read_predictions
+from longtake.train.runs.scored import scored_tests
+from longtake.train.runs.tables import read_predictions
 from longtake.train.uncertainty import ALL, Standing, few_note, paired, spreads
 
 assert ALL == (AVERAGE, "")
@@ -67,12 +69,13 @@ def _table(
             empty.append(_empty(head, bench.heads[head].head, backbone, folders[0], source))
     for folder in joined:
         read += _joined(folder, source, bench, split)
-    columns, rows = _rows(read, bench.metrics)
     videos = {(test.key, video) for one in read for test in one.tests for video in test.video_ids}
     num_videos = max((len({v for k, v in videos if k == key}) for key, _ in videos), default=0)
+    few = few_note(num_videos) if num_videos else ""
+    columns, rows = _rows(read, bench.metrics, ranks=not few)
     return Table(
         source.entry.name, split.name, split.about or described(split), source.labels,
-        num_videos, columns, bench.metrics, (*rows, *empty), few_note(num_videos) if num_videos else "", tuple(published_lines(source.entry.dataset)),
+        num_videos, columns, bench.metrics, (*rows, *empty), few, tuple(published_lines(source.entry.dataset)),
     )  # fmt: skip
 
 
@@ -137,26 +140,14 @@ def _tests(
     folder: Path, done: Done, groups: Mapping[str, Mapping[str, str]], entry: DatasetEntry
 ) -> list[ScoredVideos]:
     units = {(unit.category, unit.score): unit.label_range for unit in done.units}
-    folds: dict[tuple[Key, str], list[Predicted]] = {}
-    for row in read_predictions(folder):
-        key = (row.category if (row.category, row.score) in units else "", row.score)
-        if key in units and not row.control:
-            folds.setdefault((key, row.fold), []).append(row)
-    drawn, inside = groups.get(entry.resample, {}), groups.get(entry.within, {})
-    return [
-        ScoredVideos(
-            key,
-            [row.video_id for row in rows],
-            np.array([row.true for row in rows]),
-            np.array([row.predicted for row in rows]),
-            units[key],
-            done.cell.seed,
-            fold,
-            drawn=[drawn.get(row.video_id, "") for row in rows],
-            inside=[inside.get(row.video_id, "") for row in rows],
-        )
-        for (key, fold), rows in folds.items()
-    ]
+    drawn, inside = (groups.get(name, {}) for name in (entry.resample, entry.within))
+    return scored_tests(
+        read_predictions(folder),
+        units,
+        lambda row: drawn.get(row.video_id, ""),
+        lambda row: inside.get(row.video_id, ""),
+        are_pooled(done.split["folds"]),
+    )
 
 
 def _joined(folder: Path, source: Source, bench: Bench, split: SplitEntry) -> list[_Read]:
@@ -179,19 +170,21 @@ def column_name(key: Key) -> str:
     return " ".join(part for part in key if part)
 
 
-def _rows(read: Sequence[_Read], metrics: Sequence[str]) -> tuple[tuple[str, ...], list[Row]]:
-    """Names of the columns, and rows by rank."""
+def _rows(read: Sequence[_Read], metrics: Sequence[str], ranks: bool) -> tuple[tuple[str, ...], list[Row]]:
+    """Names of the columns, and rows by rank; without `ranks`, where there are too few test videos, in the order of the file."""
     keys = list(dict.fromkeys(test.key for one in read for test in one.tests))
     if not keys:
         return (), []
-    ranked = _comparable(read, keys)
+    ranked = _comparable(read, keys) if ranks else []
     standings: dict[str, Standing] = {}
     if len(ranked) > 1:
         # By place: rows of two joined benches can have the same name.
         found = paired({str(read.index(one)): _measured(one.tests, metrics[0]) for one in ranked}, metrics[0])
         of_all = found[ALL if len(keys) > 1 else keys[0]]
         standings = {standing.method: standing for standing in of_all}
-    rows = [_row(one, keys, metrics, standings.get(str(place)), len(read) > 1) for place, one in enumerate(read)]
+    rows = [
+        _row(one, keys, metrics, standings.get(str(place)), ranks and len(read) > 1) for place, one in enumerate(read)
+    ]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
     columns = [*map(column_name, keys), *([AVERAGE] if len(keys) > 1 else [])]
     return tuple(columns), rows

@@ -87,6 +87,8 @@ class Experiment:
     """Videos that would train or test a model, had the store features of them."""
     device: torch.device = CPU
     """Of heads and batches; `data` is there too where its memory has room."""
+    fewest_test: int = 2
+    """Test videos of a split; one fold of a larger experiment may have one."""
 
     @property
     def random_weights(self) -> bool:
@@ -120,7 +122,7 @@ class Experiment:
     @cached_property
     def splits(self) -> dict[Unit, list[Split]]:
         """Of every tested unit. Raises `DataError` or `SettingsError` where its videos cannot be split."""
-        cut = self.options.folds, self.options.group
+        cut = self.options.folds, self.options.group, self.fewest_test
         return {unit: list(splits(self.data, unit.category, unit.scale.name, *cut)) for unit in self.tested}
 
     @property

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.train.protocol.run import Result
 from longtake.train.resampling import Draws, ScoredVideos, average, over_folds
 from longtake.train.uncertainty import FEWEST, Interval, spread
+
+if TYPE_CHECKING:  # It needs torch, and intervals are computed where that is not installed.
+    from longtake.train.protocol.run import Result
 
 FIGURE_OF: Mapping[str, str] = {
     "spearman": "spearman",

@@ -17,6 +17,9 @@ SECOND_NAMES = (SECOND, "audio")
 """Names of the second stream in `--stream NAME=BACKBONE`."""
 GROUPS = "groups"
 """In the place of a number of folds: one group is tested at a time."""
+LEAVE_ONE_OUT = "leave-one-out"
+"""In the same place: one video is tested at a time. A video by itself has no rank correlation, so correlations are over the scores of all
+folds (`are_pooled`)."""
 UNIFIED = "unified"
 """Name of the score that one model of several datasets learns: each dataset's own, on the scale 0 to 1."""
 PUBLISHED = "published"
@@ -42,7 +45,8 @@ class Options:
     scores: tuple[str, ...] = ()
     seeds: int = 1
     folds: int | str = 0
-    """Cross-validation inside the training split; 0 trains on it and tests on the test split. `groups` tests one group of `group` at a time."""
+    """Cross-validation inside the training split; 0 trains on it and tests on the test split. `groups` tests one group of `group` at a time,
+    `leave-one-out` one video."""
     group: str | None = None
     """Name of a group of the labels, such as `skater`: folds are cut so that none of these is in two of them."""
     within: str | None = None
@@ -67,7 +71,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, lowest in {"seeds": 1, "folds": 0, "evaluate_every": 1, "first_seed": 0}.items():
             value = getattr(self, name)
-            if name == "folds" and value == GROUPS:
+            if name == "folds" and value in (GROUPS, LEAVE_ONE_OUT):
                 continue
             if not isinstance(value, int) or value < lowest:
                 raise SettingsError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
@@ -78,6 +82,10 @@ class Options:
         if self.folds == GROUPS and not self.group:
             raise SettingsError(
                 "--folds groups tests one group at a time: name the kind of group with --group, such as skater"
+            )
+        if self.group and self.folds == LEAVE_ONE_OUT:
+            raise SettingsError(
+                f"--folds {LEAVE_ONE_OUT} tests one video at a time, with others of its {self.group} in training; for one {self.group} at a time: --folds groups"
             )
         if self.group and not self.folds:
             raise SettingsError(
@@ -91,10 +99,17 @@ class Options:
         return parse_streams(self.audio, self.streams)
 
 
+def are_pooled(folds: int | str) -> bool:
+    """Whether correlations are over the scores of all folds of a seed at once, and not averages over folds."""
+    return folds == LEAVE_ONE_OUT
+
+
 def fold_rule(folds: int | str, group: str | None) -> str:
     """How videos are split, for tables and pages: `5-fold by skater`; empty for the dataset's own split."""
     if folds == GROUPS:
         return f"one {group} at a time"
+    if folds == LEAVE_ONE_OUT:
+        return LEAVE_ONE_OUT
     return f"{folds}-fold{f' by {group}' if group else ''}" if folds else ""
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import wilcoxon
 
+from longtake.train.errors import DataError
 from longtake.train.resampling import Draws, ScoredVideos
-from longtake.train.uncertainty import ALL, chance, require_same_videos, spreads
+from longtake.train.uncertainty import ALL, Spread, chance, require_same_videos, spreads
 
 RESAMPLES = 2000
 Group = tuple[str, str, str]
@@ -38,26 +39,38 @@ class Difference:
     """Wilcoxon's signed-rank test of the videos' squared errors, two-sided."""
 
 
-def difference(
-    run: str, against: str, ours: Predictions, theirs: Predictions, drawn: Mapping[str, str] | None = None
-) -> Difference:
-    """Of two runs that were tested on the same videos of the same groups. `drawn` are groups of videos that are drawn at once, by video. Raises
-    `DataError` for runs that were tested on others."""
-    drawn = drawn or {}
-    tests = _tests(ours, drawn), _tests(theirs, drawn)
-    require_same_videos({against: tests[1], run: tests[0]})
-    draws = Draws.of(tests[0], RESAMPLES)
-    mine, other = (spreads(of_run, "spearman", draws) for of_run in tests)
-    whole = ALL if ALL in mine else next(iter(mine))
-    gap = mine[whole].minus(other[whole])
-    errors = [
-        [((test.predicted - test.true) ** 2) / max(test.true.var(), 1e-12) for test in of_run] for of_run in tests
-    ]
-    ours_all, theirs_all = (np.concatenate(error) for error in errors)
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run with its resamples: what a comparison with any other run on the same videos needs of it."""
+
+    tests: Sequence[ScoredVideos]
+    whole: Spread
+    """Fisher's mean of the rank correlations over folds, categories and scores."""
+    errors: Sequence[np.ndarray]
+    """Of each test, squared errors over the variance of the true scores."""
+
+
+def prepared(predictions: Predictions, drawn: Mapping[str, str] | None = None) -> Prepared:
+    """`drawn` are groups of videos that are drawn at once, by video. Runs on the same videos have the same resamples. Raises
+    `DataError` where there are no predictions."""
+    tests = _tests(predictions, drawn or {})
+    if not tests:
+        raise DataError("a run to be compared has no test videos")
+    found = spreads(tests, "spearman", Draws.of(tests, RESAMPLES))
+    errors = [((test.predicted - test.true) ** 2) / max(test.true.var(), 1e-12) for test in tests]
+    return Prepared(tests, found[ALL] if ALL in found else next(iter(found.values())), errors)
+
+
+def difference(run: str, against: str, ours: Prepared, theirs: Prepared) -> Difference:
+    """Of two runs that were tested on the same videos of the same groups, prepared with the same drawn ones. Raises `DataError` for runs that were
+    tested on others."""
+    require_same_videos({against: theirs.tests, run: ours.tests})
+    gap = ours.whole.minus(theirs.whole)
+    ours_all, theirs_all = np.concatenate(ours.errors), np.concatenate(theirs.errors)
     same = np.allclose(ours_all, theirs_all)
     return Difference(
         run, against, len(ours_all), gap.point, gap.interval.low, gap.interval.high, chance(gap),
-        float(np.mean([one.mean() / max(two.mean(), 1e-12) for one, two in zip(*errors)])),
+        float(np.mean([one.mean() / max(two.mean(), 1e-12) for one, two in zip(ours.errors, theirs.errors)])),
         1.0 if same else float(wilcoxon(ours_all, theirs_all).pvalue),
     )  # fmt: skip
 

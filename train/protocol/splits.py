@@ -10,10 +10,12 @@ import numpy as np
 from longtake.errors import there_are
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.errors import DataError, SettingsError
-from longtake.train.protocol.options import GROUPS
+from longtake.train.protocol.options import GROUPS, LEAVE_ONE_OUT
 
 OWN_FOLD = "fold"
 """How the splits of a dataset with folds of its own begin: `fold1`, `fold2`, ..."""
+FEWEST_LEFT_OUT = 3
+"""Training videos of leave-one-out."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Split:
         return np.concatenate([self.train_rows, self.test_rows])
 
 
-def splits(data: FeatureSet, category: str, score: str, folds: int | str, group: str | None = None) -> Iterator[Split]:
+def splits(
+    data: FeatureSet, category: str, score: str, folds: int | str, group: str | None = None, fewest_test: int = 2
+) -> Iterator[Split]:
     """The dataset's split, its own folds where its splits are named `fold...`, or `folds` folds of its training split.
 
     With folds of its own, `train` trains in each round, and every other split is left out. Folds are cut from a permutation by
     numpy's legacy generator with seed 0, as for the ridge figures of the docs; with a `group`, as `fold_of_groups` says. An empty category takes
-    the videos of all.
+    the videos of all. Leave-one-out has a fold for each video, in their order. `fewest_test` is of the dataset's split alone.
 
     Raises `DataError` where too few videos train or test or a video's group is unknown, `SettingsError` for a number of folds that cannot be cut.
     """
@@ -47,14 +51,14 @@ def splits(data: FeatureSet, category: str, score: str, folds: int | str, group:
         if group:
             yield from _cut_groups(data, train_rows, folds, group, where)
         else:
-            yield from _cut(train_rows, int(folds), where)
+            yield from _cut(train_rows, folds, where)
     elif own:
         yield from _own_folds(data, rows, own, where)
     else:
         train_rows, test_rows = (
             data.rows(split=name, category=category or None, score=score) for name in ("train", "test")
         )
-        if len(train_rows) < 2 or len(test_rows) < 2:
+        if len(train_rows) < 2 or len(test_rows) < fewest_test:
             raise DataError(
                 f"{where}: {len(train_rows)} training and {len(test_rows)} test videos in the store; a result needs two or "
                 f"more of each. For cross-validation inside the training videos: --folds 5"
@@ -73,13 +77,21 @@ def _own_folds(data: FeatureSet, rows: np.ndarray, names: list[str], where: str)
         yield Split(fold, rows[others], rows[data.splits[rows] == name])
 
 
-def _cut(train_rows: np.ndarray, folds: int, where: str) -> Iterator[Split]:
-    most = len(train_rows) // 2
+def _cut(train_rows: np.ndarray, folds: int | str, where: str) -> Iterator[Split]:
+    if folds == LEAVE_ONE_OUT:
+        if len(train_rows) < FEWEST_LEFT_OUT:
+            raise SettingsError(
+                f"--folds {folds}: {where} has {len(train_rows)} training videos, and leave-one-out needs {FEWEST_LEFT_OUT} or more: two to "
+                f"train, one to test"
+            )
+        yield from _rounds(train_rows, np.arange(len(train_rows)), len(train_rows))
+        return
+    folds, most = int(folds), len(train_rows) // 2
     if not 2 <= folds <= most:
         counts = "2 folds" if most == 2 else f"2 to {most} folds"
         possible = f"{counts}, each with two test videos or more" if most >= 2 else "too few for folds"
         possible += (
-            ". Leave-one-out is not supported: one video has no rank correlation" if folds >= len(train_rows) else ""
+            f". For one video at a time: --folds {LEAVE_ONE_OUT}" if folds >= len(train_rows) >= FEWEST_LEFT_OUT else ""
         )
         raise SettingsError(f"--folds {folds}: {where} has {len(train_rows)} training videos: {possible}")
     parts = np.array_split(np.random.RandomState(0).permutation(len(train_rows)), folds)

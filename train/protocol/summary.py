@@ -18,6 +18,7 @@ from longtake.train.metrics import (
     join_seeds,
     measure,
     over_rows,
+    spearman,
     within_groups,
 )
 from longtake.train.protocol.intervals import Values, average_of, draws_of, intervals_of, pooled, scored, values_of
@@ -26,7 +27,7 @@ from longtake.train.protocol.rows import AVERAGE as AVERAGE
 from longtake.train.protocol.rows import Row as Row
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.units import Unit
-from longtake.train.resampling import Draws, Key, ScoredVideos
+from longtake.train.resampling import Draws, Key, ScoredVideos, over_folds
 
 CORRELATIONS = (
     "spearman", "ensemble_spearman", "best_on_test", "validation_selected", "floor_spearman", "control_spearman", "no_video_spearman",
@@ -53,13 +54,18 @@ class _Seeded:
         return replace(self.row, intervals=intervals_of(draws, self.values, self.keys)) if draws else self.row
 
 
-def summarise(results: Sequence[Result], with_intervals: bool = True, group: str = "", within: str = "") -> list[Row]:
+def summarise(
+    results: Sequence[Result], with_intervals: bool = True, group: str = "", within: str = "", pool: bool = False
+) -> list[Row]:
     """A row per category and score and, where there are several, their average; of a unified model a row per dataset as well,
     and the average over datasets.
 
     Correlations are averaged by Fisher's z over folds, then over seeds, then over rows; all else arithmetically. Undefined ones are left out
     of averages over folds and seeds (`undefined_note`); an average over rows of which one is undefined is undefined. Intervals are over the test
     videos, or over their `group`. Inside each group of the kind `within`, videos are ranked as well.
+
+    With `pool`, the scores of all folds of a seed are one test, which is how leave-one-out has a correlation. The best epoch of each fold has
+    none then.
     """
     draws = draws_of(results, group) if with_intervals and results else None
     rows: dict[str, list[_Seeded]] = {}
@@ -67,7 +73,7 @@ def summarise(results: Sequence[Result], with_intervals: bool = True, group: str
         mine = [result for result in results if result.unit == unit and not result.model.control]
         controls = [result for result in results if result.unit == unit and result.model.control]
         if mine:
-            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls, draws, group, within))
+            rows.setdefault(mine[0].part.dataset, []).append(_row(unit, mine, controls, draws, group, within, pool))
     table: list[_Seeded] = []
     datasets: list[_Seeded] = []
     for dataset, own in rows.items():
@@ -79,20 +85,33 @@ def summarise(results: Sequence[Result], with_intervals: bool = True, group: str
 
 
 def _row(
-    unit: Unit, results: Sequence[Result], controls: Sequence[Result], draws: Draws | None, group: str, within: str
-) -> _Seeded:
+    unit: Unit, results: Sequence[Result], controls: Sequence[Result], draws: Draws | None, group: str, within: str,
+    pool: bool,
+) -> _Seeded:  # fmt: skip
     """Of a category and score; `controls` are models that were trained on shuffled labels."""
     fitted = [result.fitted for result in results]
-    by_seed: dict[int, list[Metrics]] = {}
-    for result in results:
-        by_seed.setdefault(result.model.seed, []).append(result.fitted.test)
-    seeds = {seed: average((t.spearman, t.num_videos) for t in tests) for seed, tests in by_seed.items()}
-    tests = [one.test for one in fitted]
-    baselines = [result.baseline.test for result in results if result.baseline]
-    means = _mean_scores(results) if len(seeds) > 1 else []
-    ensembles = [measure(r.task.scores(r.task.test_rows), p, r.task.label_range) for r, p in means]
-    without_video = [result.baselines[NO_VIDEO].test for result in results if NO_VIDEO in result.baselines]
-    of_fields = _tests(results, controls, means, group, within)
+    means = _mean_scores(results) if len({result.model.seed for result in results}) > 1 else []
+    of_fields = _tests(results, controls, means, group, within, pool)
+    tests, ensembles, baselines, without_video, shuffled = (
+        [one.test for one in fitted],
+        [measure(r.task.scores(r.task.test_rows), p, r.task.label_range) for r, p in means],
+        [result.baseline.test for result in results if result.baseline],
+        [result.baselines[NO_VIDEO].test for result in results if NO_VIDEO in result.baselines],
+        [result.fitted.test for result in controls],
+    )
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    if pool:
+        for whole in of_fields["spearman"]:
+            by_seed.setdefault(whole.seed, []).append((spearman(whole.true, whole.predicted), len(whole.true)))
+        ensembles, baselines, without_video, shuffled = (
+            [measure(one.true, one.predicted, one.label_range) for one in of_fields[name]]
+            for name in ("ensemble_spearman", "floor_spearman", "no_video_spearman", "control_spearman")
+        )
+    else:
+        for result in results:
+            test = result.fitted.test
+            by_seed.setdefault(result.model.seed, []).append((test.spearman, test.num_videos))
+    seeds = {seed: average(found) for seed, found in by_seed.items()}
     ranked = [_ranked(test) for test in of_fields["within_spearman"]]
     videos = frozenset(int(row) for result in results for row in result.task.test_rows)
     row = Row(
@@ -110,7 +129,7 @@ def _row(
         validation_selected=_correlation([one.validation_selected[1] for one in fitted if one.validation_selected]),
         floor_spearman=_correlation(baselines),
         floor_mse=_mean(baselines, "mse"),
-        control_spearman=_correlation([result.fitted.test for result in controls]),
+        control_spearman=_correlation(shuffled),
         aiou_50=_mean(tests, "aiou_50"),
         aiou_75=_mean(tests, "aiou_75"),
         seconds_per_epoch=_mean(fitted, "seconds_per_epoch"),
@@ -134,8 +153,9 @@ def _tests(
     means: Sequence[tuple[Result, np.ndarray]],
     group: str,
     within: str,
+    pool: bool,
 ) -> dict[str, list[ScoredVideos]]:
-    """Field of a row -> the tests that it averages."""
+    """Field of a row -> the tests that it averages; with `pool` one for each seed."""
     own = [scored(result, group) for result in results]
     floor, without_video = (
         [scored(result, group, result.baselines[head].predicted) for result in results if head in result.baselines]
@@ -143,13 +163,17 @@ def _tests(
     )
     inside = own, floor, without_video
     joined = [scored(result, group, predicted) for result, predicted in means]
+    shuffled = [scored(result, group) for result in controls]
+    ranked = {name: pooled(tests, results, within) if within and tests else [] for name, tests in zip(WITHIN, inside)}
+    if pool:
+        own, floor, without_video, joined, shuffled = map(over_folds, (own, floor, without_video, joined, shuffled))
     return {
         **dict.fromkeys(("spearman", "mse", "relative_l2"), own),
         **dict.fromkeys(("ensemble_spearman", "ensemble_mse"), joined),
         **dict.fromkeys(("floor_spearman", "floor_mse"), floor),
         **dict.fromkeys(("no_video_spearman", "no_video_mse"), without_video),
-        "control_spearman": [scored(result, group) for result in controls],
-        **{name: pooled(tests, results, within) if within and tests else [] for name, tests in zip(WITHIN, inside)},
+        "control_spearman": shuffled,
+        **ranked,
     }
 
 
@@ -183,7 +207,8 @@ def _mean_scores(results: Sequence[Result]) -> list[tuple[Result, np.ndarray]]:
 
 def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
-    counts = [row.num_test for row in rows]
+    # One video of each fold: the correlation is over all.
+    counts = [row.num_test if row.num_test > 1 else row.num_tested for row in rows]
     averages: dict[str, Any] = {
         field.name: _mean(rows, field.name) for field in fields(Row)[2:] if field.type == "float"
     }

@@ -17,10 +17,10 @@ from typing import Any
 from longtake.train.errors import DataError
 from longtake.train.protocol.options import UNIFIED
 from longtake.train.protocol.rows import AVERAGE
-from longtake.train.protocol.significance import Difference, Group, difference
+from longtake.train.protocol.significance import Difference
 from longtake.train.runs.fitted import Cell, fitted_table, text_table
-from longtake.train.runs.records import METRICS, read_metrics, read_run
-from longtake.train.runs.tables import by_video, few_mark, read_predictions, shown_error, shown_interval
+from longtake.train.runs.records import read_run
+from longtake.train.runs.tables import few_mark, shown_error, shown_interval
 from longtake.train.uncertainty import FEW, Interval
 
 PAPERS = Path(__file__).with_name("papers.csv")
@@ -269,31 +269,4 @@ def format_difference(one: Difference) -> str:
     return (
         f"{Path(one.run).name} against {Path(one.against).name}, {one.num_videos} videos{few}: rho {rho}; "
         f"squared error x {one.mse_ratio:.2f}, p {one.error_p:.3g}"
-    )
-
-
-def compare_pair(run: Path, against: Path) -> Difference:
-    """Raises `DataError` when the two were not tested on the same videos of the same folds."""
-    of_all = _scores_of_all(run) | _scores_of_all(against)
-    both = _predictions(run, of_all), _predictions(against, of_all)
-    return difference(str(run), str(against), *both, _groups(run) if (run / METRICS).exists() else {})
-
-
-def _groups(folder: Path) -> dict[str, str]:
-    """Of each video, the group that the run's intervals are over."""
-    group = read_metrics(folder).group
-    return {row.video_id: row.groups.get(group, "") for row in read_predictions(folder)} if group else {}
-
-
-def _scores_of_all(folder: Path) -> set[str]:
-    """Scores with one model for the videos of all categories."""
-    if not (folder / METRICS).exists():
-        return set()
-    return {model.score for model in read_metrics(folder).models if not model.category}
-
-
-def _predictions(folder: Path, of_all: set[str]) -> dict[Group, dict[str, tuple[float, float]]]:
-    """Of each group, averaged over seeds; `of_all` are the scores of which one model serves all categories."""
-    return by_video(
-        read_predictions(folder), lambda row: ("" if row.score in of_all else row.category, row.score, row.fold)
     )

@@ -30,7 +30,7 @@ from longtake.train.errors import DataError, SettingsError, TrainError
 from longtake.train.metrics import Metrics
 from longtake.train.protocol.experiment import Experiment, random_weights
 from longtake.train.protocol.intervals import drawn_group
-from longtake.train.protocol.options import BASELINE, NO_VIDEO, Options
+from longtake.train.protocol.options import BASELINE, NO_VIDEO, Options, are_pooled
 from longtake.train.protocol.run import Result
 from longtake.train.protocol.summary import Row, summarise
 from longtake.train.protocol.texts import Texts
@@ -185,7 +185,7 @@ class RunFolder:
             self._write_results()
 
     def _write_results(self) -> None:
-        rows = summarise(self.results, self.finished, self.group, self.experiment.within)
+        rows = summarise(self.results, self.finished, self.group, self.experiment.within, self.pools)
         metrics = self.metrics(rows)
         self._write_json(METRICS, metrics)
         write_predictions(self.folder, self.experiment.data, self.results)
@@ -196,6 +196,10 @@ class RunFolder:
         """Over whose groups intervals are; empty for videos."""
         rows = [result.task.test_rows for result in self.results]
         return drawn_group(self.experiment.data.groups, np.unique(np.concatenate(rows)))
+
+    @property
+    def pools(self) -> bool:
+        return are_pooled(self.experiment.options.folds)
 
     @property
     def num_done(self) -> int:
@@ -218,7 +222,9 @@ class RunFolder:
             table=Whole(format_table(rows, "github")),
             notes=notes(rows, self.group),
             models=sum(not result.model.control for result in self.results),
-            undefined=undefined_note([one.fitted.test.spearman for one in self.results if not one.model.control]),
+            undefined=undefined_note(
+                [one.fitted.test.spearman for one in self.results if not one.model.control], self.pools
+            ),
             unfinished=unfinished(metrics["num_done"], metrics["num_models"]),
             random_note=RANDOM_NOTE,
         )

@@ -20,7 +20,7 @@ from longtake.train.pages.environment import data_address, render
 from longtake.train.pages.facts import KnownRoutine
 from longtake.train.pages.strips import Strip, clock, strip
 from longtake.train.pages.table import html_table, labelled
-from longtake.train.protocol.options import UNIFIED
+from longtake.train.protocol.options import UNIFIED, are_pooled
 from longtake.train.runs import figures
 from longtake.train.runs.compare import format_lines, line_of, published_lines
 from longtake.train.runs.epochs import Curves, read_curves
@@ -129,7 +129,10 @@ def make_page(
         table=format_table(metrics.rows, "html"),
         simulated=is_simulated(config),
         random_note=RANDOM_NOTE if metrics.random_weights else "",
-        undefined=undefined_note([number(model.test.spearman) for model in metrics.models if not model.control]),
+        undefined=undefined_note(
+            [number(model.test.spearman) for model in metrics.models if not model.control],
+            are_pooled(config.options.folds),
+        ),
         sections=sections.values(),
         notes=notes(metrics.rows, metrics.group),
         unfinished=metrics.unfinished,

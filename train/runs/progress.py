@@ -36,7 +36,9 @@ class EpochProgress(Progress):
     def result(self, result: Result) -> None:
         test, model = result.fitted.test, result.model
         correlation = figure_cell(shown_correlation(test.spearman), "", few_mark(test.num_videos))
-        line = f"{_name(model, result.unit)}: Spearman {correlation}, MSE {shown_error(test.mse)}, {result.fitted.seconds_per_epoch:.2f} s an epoch"
+        figures = f"Spearman {correlation}" if test.num_videos > 1 else "one test video"
+        seconds = f"{result.fitted.seconds_per_epoch:.2f} s an epoch"
+        line = f"{_name(model, result.unit)}: {figures}, MSE {shown_error(test.mse)}, {seconds}"
         if result.kept:
             self._begin(_name(model, model.unit), model.job.settings.epochs)
             line += ", finished before"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,14 @@ import numpy as np
 from longtake.checks import build
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError
-from longtake.train.metrics import average, deviation, join_seeds, over_rows
-from longtake.train.protocol.rows import AVERAGE
-from longtake.train.runs.records import Tested, number, only_known, read_metrics, read_values
+from longtake.train.metrics import Seeds, average, deviation, join_seeds, over_rows, spearman
+from longtake.train.protocol.options import are_pooled
+from longtake.train.resampling import Key
+from longtake.train.runs.records import Tested, number, only_known, read_run, read_values
+from longtake.train.runs.scored import group_to_draw, scored_tests
+from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
+from longtake.train.uncertainty import ALL, Interval
+from longtake.train.uncertainty import intervals as intervals_of
 
 DONE = "done.json"
 """Of a cell that is finished; written last."""
@@ -55,33 +62,80 @@ class Line:
     mse: float
     num_videos: int = 0
     """Test videos of all folds; of an average, over its rows."""
+    spearman_interval: Interval | None = None
+    """95%, as those of runs; None where there is none."""
+    mse_interval: Interval | None = None
+    intervals_over: str = "videos"
+    """Or the name of a group."""
 
 
 def read_sweep(out: Path) -> tuple[list[Line], bool]:
     """The lines of all cells that are done, averages over categories and scores included, and whether any weights were random."""
-    tests: dict[tuple[str, str, str, str], dict[int, list[Tested]]] = {}
+    return read_cells(path.parent for path in sorted(out.glob(f"*/{DONE}")))
+
+
+def read_cells(folders: Iterable[Path]) -> tuple[list[Line], bool]:
+    """As `read_sweep`, of the cells in these folders."""
+    rows: dict[tuple[str, str], _Rows] = {}
     random_weights = False
-    for path in sorted(out.glob(f"*/{DONE}")):
-        done = build(Done, only_known(Done, read_values(path)), str(path), DataError)
+    for folder in folders:
+        done = build(Done, only_known(Done, read_values(folder / DONE)), str(folder / DONE), DataError)
         random_weights |= done.random_weights
-        for model in read_metrics(path.parent).models:
+        rows.setdefault((done.cell.head, done.cell.backbone), _Rows()).add(folder)
+    return [line for name, mine in rows.items() for line in mine.lines(*name)], random_weights
+
+
+@dataclass
+class _Rows:
+    """All cells of a head and backbone."""
+
+    tested: dict[Key, dict[int, list[Tested]]] = field(default_factory=dict)
+    """Row of the table -> seed -> a test for each fold."""
+    predicted: list[Predicted] = field(default_factory=list)
+    folds: int | str = 0
+
+    def add(self, folder: Path) -> None:
+        metrics, config = read_run(folder)
+        self.folds = config.options.folds
+        for model in metrics.models:
             if not model.control:
-                key = done.cell.head, done.cell.backbone, model.category, model.score
-                tests.setdefault(key, {}).setdefault(model.seed, []).append(model.test)
-    lines, seeds_of = [], {}
-    for key, by_seed in tests.items():
-        seeds = {seed: average((number(t.spearman), t.num_videos) for t in mine) for seed, mine in by_seed.items()}
-        mse = float(np.mean([number(test.mse) for mine in by_seed.values() for test in mine]))
-        tested = sum(test.num_videos for test in next(iter(by_seed.values())))
-        lines.append(Line(*key, len(seeds), average(seeds.values())[0], deviation(seeds), mse, tested))
-        seeds_of[key] = seeds
-    for head, backbone in dict.fromkeys((line.head, line.backbone) for line in lines):
-        mine = [line for line in lines if (line.head, line.backbone) == (head, backbone)]
-        rows = [seeds_of[head, backbone, line.category, line.score] for line in mine]
+                seeds = self.tested.setdefault((model.category, model.score), {})
+                seeds.setdefault(model.seed, []).append(model.test)
+        if (folder / PREDICTIONS).exists():
+            self.predicted += read_predictions(folder)
+
+    def lines(self, head: str, backbone: str) -> Iterator[Line]:
+        group = group_to_draw(self.predicted)
+        pool = are_pooled(self.folds)
+        tests = scored_tests(
+            self.predicted, dict.fromkeys(self.tested, math.nan), lambda row: row.groups.get(group, ""), pool=pool
+        )
+        intervals = intervals_of(tests, ("spearman", "mse")) if tests else {}
+        seeds_of: dict[Key, Seeds] = {}
+
+        def line(key: Key, seeds: Seeds, rho: float, mse: float, tested: int) -> Line:
+            found = intervals.get(key, {})
+            rho_ends, mse_ends = (found[name] if found.get(name) else None for name in ("spearman", "mse"))
+            category, score = key
+            spread, over = deviation(seeds), group or "videos"
+            return Line(head, backbone, category, score, len(seeds), rho, spread, mse, tested, rho_ends, mse_ends, over)
+
+        rows = []
+        for key, by_seed in self.tested.items():
+            if pool:
+                whole = [test for test in tests if test.key == key]
+                seeds = {one.seed: (spearman(one.true, one.predicted), float(len(one.true))) for one in whole}
+            else:
+                seeds = {
+                    seed: average((number(t.spearman), t.num_videos) for t in own) for seed, own in by_seed.items()
+                }
+            mse = float(np.mean([number(test.mse) for own in by_seed.values() for test in own]))
+            tested = sum(test.num_videos for test in next(iter(by_seed.values())))
+            seeds_of[key] = seeds
+            rows.append(line(key, seeds, average(seeds.values())[0], mse, tested))
+        yield from rows
         # An interrupted sweep may have no seed in all rows yet.
-        if len(mine) > 1 and (shared := join_seeds(rows)):
-            spearman = over_rows(*zip(*(average(row.values()) for row in rows)))
-            mse = float(np.mean([line.mse for line in mine]))
-            tested = sum(line.num_videos for line in mine)
-            lines.append(Line(head, backbone, AVERAGE, "", len(shared), spearman, deviation(shared), mse, tested))
-    return lines, random_weights
+        if len(rows) > 1 and (shared := join_seeds(list(seeds_of.values()))):
+            rho = over_rows(*zip(*(average(seeds.values()) for seeds in seeds_of.values())))
+            mse = float(np.mean([row.mse for row in rows]))
+            yield line(ALL, shared, rho, mse, sum(row.num_videos for row in rows))

@@ -47,6 +47,7 @@ class Predicted:
     predicted: float
     groups: Mapping[str, str] = field(default_factory=dict)
     """Name of a group -> which one; an unknown one has no entry."""
+    seed: int = 0
 
 
 def write_predictions(folder: Path, data: FeatureSet, results: Sequence[Result]) -> None:
@@ -81,7 +82,9 @@ def read_predictions(folder: Path) -> Iterator[Predicted]:
                     for name, value in row.items()
                     if value and str(name).startswith(GROUP_PREFIX)
                 }
-                yield Predicted(**names, control=control, true=true, predicted=predicted, groups=groups)
+                yield Predicted(
+                    **names, control=control, true=true, predicted=predicted, groups=groups, seed=int(row["seed"])
+                )
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run of `train heads`: no {PREDICTIONS} in it") from error
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
@@ -169,8 +172,17 @@ def few_notes(numbers: Iterable[int]) -> list[str]:
     return [f"{few_note(number)}." for number in sorted(set(numbers)) if few_note(number)]
 
 
-def undefined_note(tests: Sequence[float]) -> str:
-    """What to say of rank correlations that are undefined, which averages over folds and seeds leave out; empty where there are none."""
+POOLED_NOTE = (
+    "Leave-one-out: a correlation is over the scores of all folds at once. There, guessing the mean of the training videos has -1 and not 0. The "
+    "epoch that is best on one test video is unknown."
+)
+
+
+def undefined_note(tests: Sequence[float], pooled: bool = False) -> str:
+    """What to say of rank correlations that are undefined, which averages over folds and seeds leave out; empty where there are none. Where
+    the scores of all folds are `pooled`, the folds have none."""
+    if pooled:
+        return POOLED_NOTE
     number = sum(map(math.isnan, tests))
     why = "all scores of its videos, or all predictions, are equal"
     return (

@@ -33,7 +33,7 @@ def test_types_and_unknown_entries(tmp_path):
     for part in (
         "title must be text",
         "unknown entry 'metric'; did you mean metrics",
-        'folds must be a whole number or "groups"',
+        'folds must be a whole number, "groups" or "leave-one-out"',
     ):
         assert part in str(error.value), part
 
@@ -60,8 +60,9 @@ def test_what_a_head_cannot_have(tmp_path, entry, message):
     "entry, message",
     [
         ("folds = 1", "folds must be 0"),
-        ('group = "skater"', "group goes with folds"),
-        ('folds = "groups"', "group goes with folds"),
+        ('group = "skater"', "group goes with a number of folds"),
+        ('folds = "groups"', '"groups" with a group'),
+        ('folds = "leave-one-out"\ngroup = "skater"', "group goes with a number of folds"),
     ],
 )
 def test_what_a_split_cannot_have(tmp_path, entry, message):

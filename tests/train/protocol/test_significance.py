@@ -6,9 +6,13 @@ import pytest
 from longtake.train.errors import DataError
 from longtake.train.metrics import fisher_mean, spearman
 from longtake.train.protocol import significance
-from longtake.train.protocol.significance import difference
+from longtake.train.protocol.significance import prepared
 
 GROUP = ("A", "total", "")
+
+
+def difference(run, against, ours, theirs):
+    return significance.difference(run, against, prepared(ours), prepared(theirs))
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,8 @@ def test_the_test_is_the_same_in_every_run():
 
 
 def test_runs_on_other_videos_are_refused():
+    with pytest.raises(DataError, match="no test videos"):
+        prepared({})
     with pytest.raises(DataError, match="a and b were not tested on the same videos, scores and folds"):
         difference("a", "b", scored(TRUE, 3, 1), scored(TRUE[:-1], 3, 1))
     with pytest.raises(DataError, match=r"other true scores of 1 videos \(v0\)"):
