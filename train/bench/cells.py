@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from longtake.features.store import Store, open_store
 from longtake.features.types import recipe_hash
 from longtake.files import write_whole
 from longtake.terminal import finite
-from longtake.train.bench.file import Bench, DatasetEntry, HeadEntry, SplitEntry
+from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.runs.folder import versions
-from longtake.train.runs.records import only_known, read_values
+from longtake.train.runs.records import CONFIG, only_known, read_values
 
 DONE, REASON = "bench.json", "reason.json"
 """In a cell's folder: what a finished cell is of, written last; or why it is not finished."""
@@ -97,6 +97,8 @@ class Done:
     epochs: int | None
     """None for a head in closed form."""
     preset_epochs: int | None
+    taken: dict[str, Any] | None = None
+    """The categories and scores that were asked for; of cells of older releases, those of their run (`read_done`)."""
     chosen: dict[str, int] = field(default_factory=dict)
     """Model -> which of the entry's choices, where there are several."""
     versions: dict[str, str] = field(default_factory=versions)
@@ -230,55 +232,23 @@ def plan(bench: Bench, sources: Mapping[str, Source], only: Sequence[str] = ()) 
     return found
 
 
-@dataclass(frozen=True)
-class Job:
-    """A cell with all that training it takes, for any process."""
-
-    cell: Cell
-    entry: HeadEntry
-    split: SplitEntry
-    stamp: Stamp
-    out: Path
-    path: Path | str
-    categories: tuple[str, ...]
-    scores: tuple[str, ...]
-    device: str
-    parallel: str
-    keep_heads: bool
-    memory: str | None = None
-    """As `Options` has it."""
-
-    @property
-    def folder(self) -> Path:
-        return self.out / self.cell.folder
-
-    @property
-    def same(self) -> dict[str, Any]:
-        """What a finished cell must have been made of, to be this one."""
-        entry = {name: value for name, value in asdict(self.entry).items() if name not in ("name", "about")}
-        split = {name: value for name, value in asdict(self.split).items() if name not in ("name", "about")}
-        return dict(json.loads(json.dumps({"entry": entry, "split": split, "stamp": asdict(self.stamp)})))
-
-
-def jobs_of(
-    bench: Bench, sources: Mapping[str, Source], cells: Iterable[Cell], out: Path, device: str, parallel: str, keep_heads: bool,
-    memory: str | None = None,
-) -> list[Job]:  # fmt: skip
-    found = []
-    for cell in cells:
-        source, split = sources[cell.dataset], bench.splits[cell.split]
-        path = source.path if "://" in source.path else Path(source.path).absolute()
-        of_data = path, source.entry.categories, source.entry.scores
-        entry = bench.settings_of(bench.heads[cell.head])
-        stamp = source.stamp(cell.backbone, split)
-        found.append(Job(cell, entry, split, stamp, out.absolute(), *of_data, device, parallel, keep_heads, memory))
-    return found
-
-
 def read_done(folder: Path) -> Done | None:
     """None for a cell that is not finished. Raises `DataError` for a damaged file."""
     path = folder / DONE
-    return build(Done, only_known(Done, read_values(path)), str(path), DataError) if path.exists() else None
+    if not path.exists():
+        return None
+    done = build(Done, only_known(Done, read_values(path)), str(path), DataError)
+    return done if done.taken else replace(done, taken=_taken(folder))
+
+
+def _taken(folder: Path) -> dict[str, Any] | None:
+    """From the run of a cell, or of its first outer fold. None where it is not known."""
+    path = next(iter([*folder.glob(CONFIG), *sorted(folder.glob(f"*/*/{CONFIG}"))]), None)
+    values = read_values(path) if path else None
+    options = values.get("options") if isinstance(values, Mapping) else None
+    if not isinstance(options, Mapping) or not {"categories", "scores"} <= options.keys():
+        return None
+    return {name: options[name] for name in ("categories", "scores")}
 
 
 def read_reason(folder: Path) -> Reason | None:
@@ -294,11 +264,3 @@ def write_done(folder: Path, done: Done) -> None:
 def write_reason(folder: Path, reason: Reason) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / REASON, json.dumps(asdict(reason), indent=1) + "\n")
-
-
-def why_other(done: Done, job: Job) -> str:
-    """Why a finished cell is not what is asked for now; empty where it is."""
-    there = {"entry": done.entry, "split": done.split, "stamp": asdict(done.stamp)}
-    names = [name for name, value in job.same.items() if there[name] != value]
-    words = {"entry": "other settings", "split": "another split", "stamp": "other features, labels or groups"}
-    return " and ".join(words[name] for name in names)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.errors import LongtakeError
 from longtake.files import write_whole
 from longtake.safe_text import csv_text
-from longtake.train.bench.cells import Job
+from longtake.train.bench.jobs import Job
 from longtake.train.engine.names import model_name
+from longtake.train.errors import SettingsError
 from longtake.train.metrics import fisher_mean
 from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.run import Result
@@ -41,7 +43,8 @@ class Chosen:
 
 
 def inner(experiment: Experiment, unit: Unit, split: Split, folds: int) -> Experiment:
-    """The folds inside an outer fold's training videos; by group where the outer folds are."""
+    """The folds inside an outer fold's training videos; by group where the outer folds are. `inner_folds` of an entry is their number also where
+    the outer folds are one group or video each."""
     data = experiment.data.take(split.train_rows)
     data = replace(data, splits=np.full(len(data), "train", dtype=object))
     return replace(experiment, data=data, units=(unit,), options=replace(experiment.options, folds=folds))
@@ -52,7 +55,21 @@ def outer(experiment: Experiment, unit: Unit, split: Split) -> Experiment:
     data = experiment.data.take(split.rows)
     names = np.array(["train"] * len(split.train_rows) + ["test"] * len(split.test_rows), dtype=object)
     options = replace(experiment.options, folds=0, group=None)
-    return replace(experiment, data=replace(data, splits=names), units=(unit,), options=options)
+    data = replace(data, splits=names)
+    return replace(experiment, data=data, units=(unit,), options=options, fewest_test=1)
+
+
+def require_folds(job: Job, experiment: Experiment) -> None:
+    """Raises `DataError` or `SettingsError` where an outer fold has too few videos or groups for the inner folds, before anything is trained."""
+    for unit in experiment.units:
+        for split in experiment.splits[unit]:
+            try:
+                _ = inner(experiment, unit, split, job.entry.inner_folds).splits
+            except LongtakeError as error:
+                raise SettingsError(
+                    f"its settings cannot be chosen in fold {split.fold}, whose {len(split.train_rows)} training videos are cut into "
+                    f"{job.entry.inner_folds} inner folds (inner_folds): {error}"
+                ) from error
 
 
 def choose_and_train(job: Job, experiments: Sequence[Experiment], train_into: TrainInto) -> Iterator[Chosen]:

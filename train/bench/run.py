@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from longtake.train.bench.cells import FAILED, Job, Source, jobs_of, plan, read_source, write_sources
+from longtake.train.bench.cells import FAILED, Source, plan, read_source, write_sources
 from longtake.train.bench.file import Bench
+from longtake.train.bench.jobs import Job, jobs_of
 from longtake.train.bench.training import Outcome, not_done, run_cell
 from longtake.train.errors import SettingsError
 from longtake.train.runs.cells import run_cells

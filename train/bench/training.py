@@ -14,16 +14,15 @@ from longtake.train.bench.cells import (
     NOT_APPLICABLE,
     Cell,
     Done,
-    Job,
     Reason,
     ScoredUnit,
     read_done,
-    why_other,
     write_done,
     write_reason,
 )
 from longtake.train.bench.file import Choice
-from longtake.train.bench.nested import INNER, OUTER, choose_and_train, write_joined
+from longtake.train.bench.jobs import Job, why_other
+from longtake.train.bench.nested import INNER, OUTER, choose_and_train, require_folds, write_joined
 from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.engine.settings import TrainSettings
@@ -58,6 +57,8 @@ def run_cell(job: Job) -> Outcome:
             # What a user should know of the data is the same for all cells: `train heads` says it.
             with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
                 experiments = [open_experiment([job.path], options_of(job, way))[0] for way in job.entry.ways]
+            if job.entry.choices:
+                require_folds(job, experiments[0])
         except LongtakeError as error:
             return not_done(job, NOT_APPLICABLE, str(error))
         write_done(job.folder, _train(job, experiments))
@@ -118,6 +119,7 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         float(_mean([r.fitted.seconds_per_epoch * (1 if closed else n) for r, n in zip(results, epochs)])),
         None if closed else max(epochs),
         None if closed else max(_preset_epochs(first, way) for way in job.entry.ways),
+        job.same["taken"],
         chosen,
     )
 

@@ -67,7 +67,7 @@ choices = [{{ settings = {{ penalties = 2 }} }}, {{ settings = {{ penalties = 9 
 
 def bench_store(folder: Path, groups: dict[str, int] | None = None) -> Path:
     return planted_store(
-        folder / "s.h5", num_train=24, num_test=12, scores=("total", "other"), with_text=False, groups=groups
+        folder / "s.h5", num_train=32, num_test=32, scores=("total", "other"), with_text=False, groups=groups
     )
 
 

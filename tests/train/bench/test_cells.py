@@ -8,16 +8,15 @@ import pytest
 from longtake.features.store import open_store
 from longtake.train.bench.cells import (
     Cell,
-    jobs_of,
     labels_id,
     plan,
     read_done,
     read_reason,
     read_source,
     read_sources,
-    why_other,
 )
 from longtake.train.bench.file import read_bench
+from longtake.train.bench.jobs import jobs_of, why_other
 from longtake.train.errors import DataError, SettingsError
 from tests.train.bench.benches import FILE, bench_file
 

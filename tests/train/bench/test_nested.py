@@ -5,12 +5,14 @@ import math
 import pytest
 
 from longtake.train.bench import nested
-from longtake.train.bench.cells import jobs_of, plan, read_done, read_source
+from longtake.train.bench.cells import NOT_APPLICABLE, plan, read_done, read_source
 from longtake.train.bench.file import read_bench
+from longtake.train.bench.jobs import jobs_of
 from longtake.train.bench.nested import best_of
 from longtake.train.bench.training import run_cell
 from longtake.train.runs.tables import read_predictions
-from tests.train.bench.benches import NESTED, bench_file
+from tests.train.bench.benches import NESTED, Made, bench_file
+from tests.train.planted import planted_store
 
 
 def nested_job(made, tmp_path, text=NESTED):
@@ -38,7 +40,7 @@ def test_no_test_video_chooses(made, tmp_path, monkeypatch):
     monkeypatch.setattr(nested, "inner", watched)
     job = nested_job(made, tmp_path)
     assert run_cell(job).kind == ""
-    assert len(seen) == 2 * 2 * 2, "scores x outer folds x choices"
+    assert len(seen) == 2 * 2 * (1 + 2), "scores x outer folds x (the check before training, and the choices)"
     assert all(mine and tested and not mine & tested for mine, tested in seen)
     done = read_done(job.folder)
     assert done.num_models == 4 and done.num_inner_models == 16 and len(done.chosen) == 4
@@ -53,8 +55,42 @@ def test_the_result_is_that_of_the_chosen_settings(made, tmp_path):
     alone = nested_job(made, tmp_path / "b", plain)
     assert run_cell(chosen).kind == run_cell(alone).kind == ""
     found, expected = sorted(predictions(chosen.folder)), sorted(predictions(alone.folder))
-    assert [row[:4] for row in found] == [row[:4] for row in expected] and len(found) == 48
+    assert [row[:4] for row in found] == [row[:4] for row in expected] and len(found) == 64
     assert [row[4] for row in found] == pytest.approx([row[4] for row in expected], abs=1e-5)
+
+
+GROUPS = """
+title = "By skater"
+[datasets.planted]
+features = "{store}"
+scores = ["total"]
+[splits.skater]
+folds = "groups"
+group = "skater"
+[heads.chosen]
+head = "ridge"
+inner_folds = INNER
+choices = [{{ settings = {{ penalties = 2 }} }}, {{ settings = {{ penalties = 9 }} }}]
+"""
+
+
+def test_a_group_of_one_video_is_tested(tmp_path):
+    store = planted_store(tmp_path / "s.h5", num_train=5, num_test=2, with_text=False, groups={"skater": 5})
+    job = nested_job(Made(store, None, None, ""), tmp_path, GROUPS.replace("INNER", "2"))
+    assert run_cell(job).reason == ""
+    assert sorted(row.fold for row in read_predictions(job.folder)) == list("01234")
+
+
+def test_too_few_groups_for_the_inner_folds_fail_before_training(tmp_path):
+    store = planted_store(tmp_path / "s.h5", num_train=6, num_test=2, with_text=False, groups={"skater": 3})
+    job = nested_job(Made(store, None, None, ""), tmp_path, GROUPS.replace("INNER", "3"))
+    found = run_cell(job)
+    assert (
+        found.kind == NOT_APPLICABLE
+        and "3 inner folds (inner_folds)" in found.reason
+        and "has 2 of skater" in found.reason
+    )
+    assert not (job.folder / nested.INNER).exists()
 
 
 def test_the_first_of_the_best_is_taken():

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from longtake.train.bench import training
-from longtake.train.bench.cells import FAILED, NOT_APPLICABLE, jobs_of, plan, read_done, read_reason, read_source
+from longtake.train.bench.cells import FAILED, NOT_APPLICABLE, plan, read_done, read_reason, read_source
 from longtake.train.bench.file import read_bench
+from longtake.train.bench.jobs import jobs_of
 from longtake.train.bench.training import run_cell
 from longtake.train.errors import TrainError
 
