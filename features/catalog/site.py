@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from longtake.terminal import to_json
 
 HERE = Path(__file__).parent
 PAGE, STYLE, SCRIPT = "index.html", "app.css", "app.js"
-FOLDER, PAGES = "data", "page"
+FOLDER, PAGES, MEDIA = "data", "page", "video"
 POLICY = "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'"
 """Content-Security-Policy: nothing but the files of the site is loaded, and no script but ours runs."""
 OWN_POLICY = POLICY.format(script="'self'", style="'self'")
@@ -36,9 +36,14 @@ class Site:
     """Name -> JSON, or what makes the value."""
     pages: dict[str, Callable[[], str]] = field(default_factory=dict)
     """Name -> what makes a further HTML page, which a site of one file does not have."""
+    asked: dict[str, Callable[[Sequence[int]], object]] = field(default_factory=dict)
+    """Name -> what makes the value of the data `name-1-2`, with its numbers: for a server, an export has none of these."""
 
     def json(self, name: str) -> bytes:
         """Raises `KeyError` for an unknown name."""
+        kind, *numbers = name.split("-")
+        if name not in self.data and kind in self.asked and all(one.isdecimal() and len(one) < 10 for one in numbers):
+            return plain_json(self.asked[kind]([int(one) for one in numbers]))
         value = self.data[name]
         return value if isinstance(value, bytes) else plain_json(value())
 
@@ -119,23 +124,25 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
     yield PAGE, site.page().encode()
 
 
-_OURS = re.compile(r"[a-z]+(-\d+)*\.(js|html)")
+_OURS = re.compile(r"([a-z]+(-\d+)*\.(js|html)|\d+\.[a-z0-9]+)")
 
 
-def write_site(site: Site, folder: Path) -> int:
+def write_site(site: Site, folder: Path, media: Mapping[str, Path] | None = None) -> int:
     """Write the files into a folder, new or of an earlier export, and return their number of bytes. Raises `LongtakeError` for a folder
-    with other files: they would be served with the site."""
-    kept = {PAGE, STYLE, SCRIPT, FOLDER, PAGES}
+    with other files: they would be served with the site. Of `media` of an earlier export, those that are not in it go."""
+    kept = {PAGE, STYLE, SCRIPT, FOLDER, PAGES, MEDIA}
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
         raise LongtakeError(f"{folder} is a file: name a new folder, or a file that ends in .html for one page")
     others = [name for name in there if name not in kept]
     if others or (there and PAGE not in there):
         raise LongtakeError(f"{folder} holds other files than a site ({(others or there)[0]}): name a new folder")
-    for name, known in ((FOLDER, site.data), (PAGES, site.pages)):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).iterdir():
-            if _OURS.fullmatch(old.name) and old.stem not in known:
+    made = {f"{FOLDER}/{name}.js" for name in site.data} | {f"{PAGES}/{name}.html" for name in site.pages}
+    for name in (FOLDER, PAGES, MEDIA):
+        if name != MEDIA:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).glob("*"):
+            if _OURS.fullmatch(old.name) and f"{name}/{old.name}" not in made | (media or {}).keys():
                 old.unlink()
     total = 0
     for name, content in site_files(site):
@@ -144,10 +151,16 @@ def write_site(site: Site, folder: Path) -> int:
     return total
 
 
-def write(site: Site, place: Path) -> int:
-    """Write a site into a folder, or into one file where the name ends in .html, and return its number of bytes."""
-    if place.suffix.lower() not in (".html", ".htm"):
-        return write_site(site, place)
+def is_one_page(place: Path) -> bool:
+    """Whether a site that is written there is one file."""
+    return place.suffix.lower() in (".html", ".htm")
+
+
+def write(site: Site, place: Path, media: Mapping[str, Path] | None = None) -> int:
+    """Write a site into a folder, or into one file where the name ends in .html, and return its number of bytes. Files of `media`, which a
+    folder keeps if it has them, are for `longtake.features.catalog.media`."""
+    if not is_one_page(place):
+        return write_site(site, place, media)
     page = one_page(site).encode()
     write_whole(place, page)
     return len(page)

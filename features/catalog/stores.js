@@ -83,7 +83,7 @@
     stateFilter,
   ];
 
-  page("store", async ([number], query) => {
+  page("store", async ([number], query, index) => {
     const stores = await load("stores"), store = stores[number];
     if (!store || store.fault) throw new Error(store ? `${store.name} cannot be read: ${store.fault}` : `there is no store ${number}`);
     const videos = await videosOfStore(stores, +number), names = perStream(store), recipes = videos[0]?.piece.recipes || [];
@@ -114,6 +114,7 @@
         plain(["Field", {title: "Value", wide: true}], pairs.map(([name, value]) => [name.replaceAll("_", " "), value])))),
       h("h2", null, "Videos"),
       table({rows: videos, columns, filters, what: "videos"}),
+      longtake.linksOfStore ? longtake.linksOfStore(store, index) : null,
       h("h2", null, "Use it"),
       command(`features info ${shell(store.place)}`),
       command(`train heads --features ${shell(store.place)}`),

@@ -133,22 +133,61 @@ class Folders:
                 if not self.holds(Path(found.place) / name):
                     raise FeaturesError(f"{name} is a link to outside of the given folders")
             return Path(found.place)
-        folder = Path(self._fetched.name) / str(len(os.listdir(self._fetched.name)))
-        folder.mkdir()
+        folder = self._new_folder()
         url = str(found.place)
         with plain_errors(url):
             filesystem, path = open_filesystem(url)
-            for name in names:
-                try:
-                    size = filesystem.info(f"{path}/{name}").get("size")
-                except FileNotFoundError:
-                    continue
-                if size is None or size > MOST_FETCHED_BYTES:
-                    raise FeaturesError(
-                        f"{url}/{name} has {size or 'an unknown number of'} bytes; at most {MOST_FETCHED_BYTES} are fetched"
-                    )
-                (folder / name).write_bytes(filesystem.cat_file(f"{path}/{name}"))
+            _fetch(filesystem, path.rstrip("/"), url, names, folder)
         return folder
+
+    def fetch_below(self, found: Found, names: Sequence[str]) -> list[Path]:
+        """As `fetch`, of each folder directly in `found` that has the first of the files, in the order of their names."""
+        if not is_url(found.place):
+            cells = sorted(path.parent for path in Path(found.place).glob(f"*/{names[0]}"))
+            if not all(self.holds(cell / name) for cell in cells for name in names):
+                raise FeaturesError("a folder in it is a link to outside of the given folders")
+            return cells
+        url = str(found.place).rstrip("/")
+        made = []
+        with plain_errors(url):
+            filesystem, path = open_filesystem(url)
+            path = path.rstrip("/")
+            for one in sorted(_entries(filesystem, path, url), key=lambda one: one.name):
+                if one.is_folder and filesystem.exists(f"{path}/{one.name}/{names[0]}"):
+                    made.append(self._new_folder())
+                    _fetch(filesystem, f"{path}/{one.name}", f"{url}/{one.name}", names, made[-1])
+        return made
+
+    def _new_folder(self) -> Path:
+        folder = Path(self._fetched.name) / str(len(os.listdir(self._fetched.name)))
+        folder.mkdir()
+        return folder
+
+
+def _fetch(filesystem: Any, path: str, url: str, names: Sequence[str], folder: Path) -> None:
+    """Copy those of the files that are there. Raises `FeaturesError` for one that is too large."""
+    for name in names:
+        try:
+            size = filesystem.info(f"{path}/{name}").get("size")
+        except FileNotFoundError:
+            continue
+        if size is None or size > MOST_FETCHED_BYTES:
+            raise FeaturesError(
+                f"{url}/{name} has {size or 'an unknown number of'} bytes; at most {MOST_FETCHED_BYTES} are fetched"
+            )
+        (folder / name).write_bytes(filesystem.cat_file(f"{path}/{name}"))
+
+
+def _entries(filesystem: Any, path: str, url: str) -> list[Entry]:
+    """What is directly in a folder at a URL. A web page may link anywhere."""
+    entries = []
+    for one in filesystem.ls(path if not path.startswith("http") else f"{path}/", detail=True):
+        full = str(one["name"]).rstrip("/")
+        name = PurePosixPath(full).name
+        if full == f"{path}/{name}" and name not in ("", ".", ".."):
+            is_folder = one.get("type") == "directory" or str(one["name"]).endswith("/")
+            entries.append(Entry(name, f"{url}/{name}", is_folder))
+    return entries
 
 
 @dataclass
@@ -176,20 +215,12 @@ class _Remote:
             return
         try:
             with plain_errors(url):
-                listing = filesystem.ls(path if not path.startswith("http") else f"{path}/", detail=True)
+                entries = _entries(filesystem, path, url)
         except LongtakeError as error:
             if not depth:
                 raise
             yield Found(prefix.rstrip("/"), url, FOLDER, str(error))
             return
-        entries = []
-        for one in listing:
-            full = str(one["name"]).rstrip("/")
-            name = PurePosixPath(full).name
-            # A web page may link anywhere: only what is directly in the folder counts.
-            if full == f"{path}/{name}" and name not in ("", ".", ".."):
-                is_folder = one.get("type") == "directory" or str(one["name"]).endswith("/")
-                entries.append(Entry(name, f"{url}/{name}", is_folder))
         for found in _sorted_out(entries, url, prefix, markers):
             if found.kind != FOLDER:
                 yield found

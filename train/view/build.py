@@ -16,6 +16,7 @@ from longtake.features.catalog.site import SCRIPT, Site, plain_json, summary
 from longtake.features.catalog.stores import StoreRow
 from longtake.features.catalog.walk import FOLDER, STORE, Folders, Found
 from longtake.train.errors import DataError
+from longtake.train.view.paired import PairedTests, papers_of
 from longtake.train.view.routines import Routines
 from longtake.train.view.runs import (
     BENCH,
@@ -45,6 +46,8 @@ class Laboratory:
     runs: tuple[RunRow, ...]
     sweeps: tuple[SweepRow, ...]
     benches: tuple[BenchRow, ...]
+    videos: VideoFiles | None = None
+    """The files of their videos, where a folder of videos is given."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,8 +71,10 @@ def read(
     report: Callable[[int, int | None, str], None] = lambda done, total, name: None,
     videos: VideoFiles | None = None,
     kept: Kept | None = None,
+    for_export: bool = False,
 ) -> Laboratory:
-    """Read the stores, runs, sweeps and benches of the folders. `report` gets how many are done, of how many, and the name of the last one.
+    """Read the stores, runs, sweeps and benches of the folders. `report` gets how many are done, of how many, and the name of the last one. What a server
+    computes when it is asked is in the data of a site `for_export`.
 
     The folders must stay open as long as the site is used: predictions are read when they are asked for. Raises `LongtakeError` for
     folders that hold none of these.
@@ -92,12 +97,18 @@ def read(
 
     site = Site((STORE_PAGES / SCRIPT, STORE_PAGES / "stores.js", HERE / "runs.js"))
     stores = add_stores(site, [one for one in found if one.kind in (STORE, FOLDER)], step, kept)
+    if videos is not None:
+        videos = videos.only(name for names in stores.sources for name in names)
     read_runs = rows(RUN, read_run_row)
     wholes = {str(one.place): one.name for one in found if one.kind in (SWEEP, BENCH)}
     runs = tuple(replace(row, part_of=wholes.get(row.place.rpartition("/")[0], "")) for row, _ in read_runs)
     sweeps, benches = tuple(rows(SWEEP, read_sweep_row)), tuple(rows(BENCH, read_bench_row))
     predictions = Predictions([folder for _, folder in read_runs])
     site.data |= {"runs": plain_json(runs), "sweeps": plain_json(sweeps), "benches": plain_json(benches)}
+    site.data["papers"] = plain_json(papers_of(runs))
+    paired = PairedTests([folder for _, folder in read_runs], runs)
+    site.asked["paired"] = paired.of_two
+    tested = paired.add(site) if for_export else "asked"
     site.data |= {f"run-{number}": partial(predictions.of_run, number) for number in range(len(runs))}
     for number, (store, ids) in enumerate(zip(stores.rows, stores.ids)):
         if mine := runs_on(store.dataset, runs):
@@ -109,13 +120,14 @@ def read(
         site.data |= {
             f"playable-{number}": partial(_playable, videos, names) for number, names in enumerate(stores.sources)
         }
-    laboratory = Laboratory(site, stores, runs, sweeps, benches)
+    laboratory = Laboratory(site, stores, runs, sweeps, benches, videos)
     about = summary(
         folders.title,
         now(),
         laboratory.counts,
         blocks=num_blocks(site),
         videos=videos is not None,
+        paired=tested,
         scored=numbers(site, "scored"),
         looked=numbers(site, "looked"),
     )
@@ -138,8 +150,8 @@ def _add_routines(site: Site, routines: Routines, run: int, stores: Stores, vide
         mine = [[row, run, f"routine-{run}-{place_of[ids[row]]}"] for row in rows]
         site.data[f"looked-{number}"] = plain_json([*before, *mine])
         for row in rows:
-            playable = videos is not None and videos.find(stores.sources[number][row]) is not None
-            address = f"../video/{number}/{row}" if playable else ""
+            playable = videos.address(stores.sources[number][row]) if videos is not None else None
+            address = f"../{playable}" if playable else ""
             first.setdefault(place_of[ids[row]], (address, f"../index.html#/video/{number}/{row}"))
     for place in place_of.values():
         address, back = first.get(place, ("", "../index.html"))
@@ -148,9 +160,10 @@ def _add_routines(site: Site, routines: Routines, run: int, stores: Stores, vide
         )
 
 
-def _playable(videos: VideoFiles, names: Sequence[str]) -> list[int]:
-    """Rows of a store whose video is in the folder of videos."""
-    return [row for row, name in enumerate(names) if videos.find(name)]
+def _playable(videos: VideoFiles, names: Sequence[str]) -> list[tuple[int, str]]:
+    """Rows of a store whose video is in the folder of videos, with the address of that."""
+    found = ((row, videos.address(name)) for row, name in enumerate(names))
+    return [(row, address) for row, address in found if address]
 
 
 def numbers(site: Site, name: str) -> list[int]:

@@ -35,7 +35,13 @@
   page("runs", async (parts, query, index) => {
     const runs = (await load("runs")).map((one, number) => ({...one, number}));
     const chosen = new Set((query.get("with") || "").split(",").filter(Boolean).map(Number));
-    const button = h("button", {type: "button", class: "main", onclick: () => { location.hash = `#/compare/${[...chosen].join(",")}`; }});
+    const button = h("button", {type: "button", class: "main", onclick: () => {
+      // The way back leads to the same choice.
+      const [path, rest] = location.hash.split("?"), state = new URLSearchParams(rest || "");
+      state.set("with", [...chosen].join(","));
+      history.replaceState(null, "", `${path}?${state}`);
+      location.hash = `#/compare/${[...chosen].join(",")}`;
+    }});
     const update = () => {
       button.textContent = chosen.size ? `Compare ${chosen.size} runs` : "Compare runs";
       button.disabled = chosen.size < 2;
@@ -93,7 +99,8 @@
     return {title: run.name, content: [
       h("p", {class: "crumbs"}, link("#/runs", "Runs"), " / ", run.name),
       h("h1", null, run.name), h("p", null, marks(run)),
-      facts([["Head", run.head], ["Dataset", run.dataset], ["Features", `${run.features} (${run.recipe_id})`], ["Tested by", run.rule || "the dataset's own split"], ["Models", whole(run.num_models)], ["Ended (UTC)", run.date], ["Part of", run.part_of]]),
+      h("p", null, link(`#/runs?${new URLSearchParams({dataset: run.dataset, with: number})}`, "Compare with other runs")),
+      facts([["Head", run.head], ["Dataset", link(`#/stores?${new URLSearchParams({dataset: run.dataset})}`, run.dataset)], ["Features", `${run.features} (${run.recipe_id})`], ["Tested by", run.rule || "the dataset's own split"], ["Models", whole(run.num_models)], ["Ended (UTC)", run.date], ["Part of", run.part_of]]),
       h("h2", null, "Results"),
       h("p", {class: "quiet small"}, `After the last epoch. [low, high]: 95% interval over ${run.over && run.over !== "videos" ? `the groups of test videos by ${run.over}` : "the test videos"} (BCa bootstrap). Fewer than ${FEW} test videos rank no methods.`),
       plain(titles.filter((one, place) => used[place]), all.map((row) => row.filter((one, place) => used[place]))),
@@ -119,8 +126,8 @@
         rows.slice(0, 3000).map((one) => svg("circle", {class: "dot", cx: x(one.truth).toFixed(1), cy: y(one.predicted).toFixed(1), r: 3}, svg("title", null, `${one.id}: judges ${one.truth.toFixed(2)}, predicted ${one.predicted.toFixed(2)}`)))));
   }
 
-  page("compare", async ([numbers]) => {
-    const all = await load("runs"), runs = (numbers || "").split(",").map((one) => ({...all[one], number: +one})).filter((one) => one.name && !one.fault);
+  page("compare", async ([numbers], query, index) => {
+    const all = await load("runs"), papers = await load("papers"), runs = (numbers || "").split(",").map((one) => ({...all[one], number: +one})).filter((one) => one.name && !one.fault);
     if (!runs.length) throw new Error("choose runs to compare on the page of runs");
     const datasets = [...new Set(runs.map((one) => one.dataset))];
     const parts = datasets.map((dataset) => {
@@ -131,17 +138,63 @@
         return h("section", {class: "card"}, h("h3", null, key), different_tests(rows), ["spearman", "mse"].map((figure) => forest(rows, figure)));
       })];
     });
-    const two = runs.length >= 2 && datasets.length === 1;
+    const tests = runs.length >= 2 && datasets.length === 1 ? await paired(runs, query, index) : null;
     return {title: "Runs compared", content: [
-      h("p", {class: "crumbs"}, link("#/runs", "Runs"), " / compared"),
+      h("p", {class: "crumbs"}, link(`#/runs?with=${runs.map((one) => one.number).join(",")}`, "Runs"), " / compared"),
       h("h1", null, `${runs.length} runs compared`),
       h("p", {class: "lead"}, "Bars are 95% intervals, the mark in each is the figure, and the dashed line the ridge baseline on the same features. Intervals that overlap do not settle which run is better: the paired test below compares video by video."),
       datasets.length > 1 ? h("p", {class: "fault"}, `These runs are on different datasets (${datasets.join(", ")}): only those of one dataset are comparable.`) : null,
       plain(["Run", "Head", "Features", "Tested by", {title: "Marks", wide: true}], runs.map((one) => [link(`#/run/${one.number}`, one.name), one.head, one.features, one.rule || "own split", marks(one)])),
       parts,
-      two ? [h("h2", null, "Paired test"), command(`train compare ${runs.map((one) => shell(one.place)).join(" ")} --test`)] : null,
+      tests,
+      datasets.map((dataset) => papers[dataset] ? printed(dataset, runs.filter((one) => one.dataset === dataset), papers[dataset]) : null),
     ]};
   });
+
+  // Every run against one of them, video by video, over the same resamples.
+  async function paired(runs, query, index) {
+    const against = runs.find((one) => one.number === +query.get("against")) || runs[0], others = runs.filter((one) => one !== against);
+    const found = await Promise.all(others.map((one) => pairOf(one, against, index.paired)));
+    const choice = h("select", {"aria-label": "against", onchange: () => { location.hash = `#/compare/${runs.map((one) => one.number).join(",")}?against=${choice.value}`; }},
+      runs.map((one) => h("option", {value: one.number}, one.name)));
+    choice.value = against.number;
+    const p = (value) => missing(value) ? "" : value < 0.001 ? "< 0.001" : value.toFixed(3);
+    const signed = (value) => `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${Math.abs(value).toFixed(3)}`;
+    const words = ([count, gap, low, high]) => missing(low) ? "no interval" : low > 0 ? "ranks better" : high < 0 ? "ranks worse" : "not told apart";
+    return [h("h2", null, "Paired test"),
+      h("div", {class: "controls"}, h("label", null, "Every run against", choice)),
+      plain(["Run", {title: "Videos", number: true}, {title: "Difference of Spearman", number: true}, {title: "p", number: true}, "Reading", {title: "Squared error, times", number: true}, {title: "p (Wilcoxon)", number: true}, {title: "Not compared", wide: true}],
+        others.map((one, place) => {
+          const pair = found[place], name = `${one.name} against ${against.name}`;
+          if (!Array.isArray(pair)) return [name, "", "", "", "", "", "", pair || "this export has no test of these two"];
+          const [count, gap, low, high, chance, ratio, chanceOfError] = pair;
+          return [name, [whole(count), count < FEW ? [" ", tag("few", "warn")] : ""], missing(gap) ? "undefined" : [signed(gap), h("div", {class: "quiet small"}, missing(low) ? "" : `[${signed(low)}, ${signed(high)}]`)],
+            p(chance), words(pair), decimals(ratio, 2), p(chanceOfError), ""];
+        })),
+      h("p", {class: "quiet small"}, "Differences are of the mean over seeds, with 95% intervals over the test videos (or their groups), by the same resamples for both runs. An interval that holds 0 does not tell the two apart."),
+      command(`train compare ${[against, ...others].map((one) => shell(one.place)).join(" ")} --test`)];
+  }
+  async function pairOf(one, other, which) {
+    if (which === "asked") return load(`paired-${one.number}-${other.number}`);
+    if (!which || (which === "single" && (one.part_of || other.part_of))) return "";
+    return (await load(`paired-${one.number}`)).find(([number]) => number === other.number)?.[1];
+  }
+
+  // What papers print for the dataset, with the runs above it. An average is of the papers' categories and scores, or it is left out.
+  function printed(dataset, runs, papers) {
+    const keys = [...new Set(papers.flatMap((line) => [...Object.keys(line.spearman), ...Object.keys(line.mse)]))].sort((one, other) => (one === AVERAGE) - (other === AVERAGE));
+    const own = (run) => run.rows.map(named).filter((key) => key !== AVERAGE), whole = keys.filter((key) => key !== AVERAGE);
+    const same = (run) => own(run).length === whole.length && own(run).every((key) => whole.includes(key));
+    const cell = (rho, mse) => missing(rho) && missing(mse) ? "" : `${missing(rho) ? "-" : decimals(rho, 3)} / ${missing(mse) ? "-" : error(mse)}`;
+    const rows = runs.map((run) => [link(`#/run/${run.number}`, run.name), run.features, ...keys.map((key) => {
+      const row = run.rows.find((one) => named(one) === key);
+      return row && (key !== AVERAGE || same(run)) ? cell(row.spearman, row.mse) : "";
+    }), `last epoch${run.rule ? `, ${run.rule}` : ""}`]);
+    const theirs = papers.map((line) => [line.method, line.features, ...keys.map((key) => cell(line.spearman[key], line.mse[key])), line.source]);
+    return [h("h2", null, `What papers print for ${dataset}`),
+      h("p", {class: "quiet small"}, "Spearman / MSE. Papers print the epoch that was best on the test videos, on the official split, without intervals: their rows are not comparable with runs of other splits, and look better than a last epoch."),
+      plain(["Method", "Features", ...keys.map((key) => ({title: key, number: true})), {title: "Figures of", wide: true}], [...rows, ...theirs])];
+  }
   const different_tests = (rows) => new Set(rows.map(({run, row}) => `${run.rule}|${row.num_test}`)).size > 1
     ? h("p", {class: "fault small"}, `Tested on different videos or splits (${[...new Set(rows.map(({run, row}) => `${row.num_test} videos, ${run.rule || "own split"}`))].join("; ")}): not comparable.`) : null;
   function forest(rows, figure) {
@@ -167,17 +220,22 @@
   page("sweep", async ([number]) => {
     const sweep = (await load("sweeps"))[number];
     if (!sweep || sweep.fault) throw new Error(sweep ? `${sweep.name} cannot be read: ${sweep.fault}` : `there is no sweep ${number}`);
+    const ends = (found) => found ? [found.low, found.high] : null;
+    const [low, high] = scale(sweep.lines.map((one) => ({spearman: one.spearman, spearman_interval: ends(one.spearman_interval)})), "spearman");
+    const over = [...new Set(sweep.lines.filter((one) => one.spearman_interval || one.mse_interval).map((one) => one.intervals_over))];
     const columns = [
       {title: "Head", value: (one) => one.head, text: (one) => one.head, cell: (one) => one.head},
       {title: "Features", value: (one) => one.backbone, text: (one) => one.backbone, cell: (one) => one.backbone},
       {title: "Result", value: (one) => named(one), text: named, cell: named},
       {title: "Seeds", number: true, value: (one) => one.num_seeds, cell: (one) => whole(one.num_seeds)},
-      {title: "Spearman", number: true, value: (one) => one.spearman, cell: (one) => missing(one.spearman) ? "undefined" : [decimals(one.spearman, 3), missing(one.deviation) ? "" : ` \u00b1 ${decimals(one.deviation, 3)}`]},
-      {title: "MSE", number: true, value: (one) => one.mse, cell: (one) => error(one.mse)},
+      {title: "Videos", number: true, value: (one) => one.num_videos, cell: (one) => [whole(one.num_videos), one.num_videos < FEW ? [" ", tag("few", "warn")] : ""]},
+      {title: "Spearman", number: true, value: (one) => one.spearman, cell: (one) => missing(one.spearman) ? "undefined" : [decimals(one.spearman, 3), missing(one.deviation) ? "" : ` \u00b1 ${decimals(one.deviation, 3)}`, h("div", {class: "quiet small"}, interval(ends(one.spearman_interval), 3))]},
+      {title: "95% interval", cell: (one) => bar(one.spearman, ends(one.spearman_interval), low, high)},
+      {title: "MSE", number: true, value: (one) => one.mse, cell: (one) => [error(one.mse), h("div", {class: "quiet small"}, interval(ends(one.mse_interval), 2))]},
     ];
     const filters = [{name: "result", title: "Result", options: different(sweep.lines, (one) => [named(one)]), keep: (one, value) => named(one) === value}];
     return {title: sweep.name, content: [h("p", {class: "crumbs"}, link("#/sweeps", "Sweeps"), " / ", sweep.name), h("h1", null, sweep.name), sweep.random ? h("p", null, tag("random weights: these numbers say nothing about a method's quality", "warn")) : null,
-      h("p", {class: "lead"}, "After the last epoch; \u00b1 is the deviation over seeds. Intervals are on the pages of the single runs."),
+      h("p", {class: "lead"}, `After the last epoch; \u00b1 is the deviation over seeds. ${over.length ? `[low, high]: 95% interval over ${over.map((one) => one === "videos" ? "the test videos" : `the groups of test videos by ${one}`).join(" or ")} (BCa bootstrap). ` : ""}Fewer than ${FEW} test videos rank no methods.`),
       table({rows: sweep.lines, columns, filters, what: "results"}),
       h("p", null, link(`#/runs?${new URLSearchParams({part: sweep.name})}`, "Its runs"))]};
   });
@@ -216,21 +274,24 @@
       h("p", {class: "quiet small"}, "In brackets: the ranks that the test videos cannot exclude."), link(`#/runs?${new URLSearchParams({part: bench.name})}`, "Its runs")]};
   });
 
+  longtake.linksOfStore = (store, index) => index.counts.runs ? h("p", null, link(`#/runs?${new URLSearchParams({dataset: store.dataset})}`, `Runs on ${store.dataset}`)) : null;
+
   // What the page of a video has in addition: the video itself, and what runs predict.
   longtake.aboutVideo = async (video, store, index) => {
     const runs = await load("runs"), scored = index.scored.includes(store) ? await load(`scored-${store}`) : [];
     const rows = scored.flatMap(([run, videos]) => videos.filter(([row]) => row === video.row).map(([, category, score, truth, predicted]) => ({run: runs[run], number: run, category, score, truth, predicted})));
     // A site of one file has no further pages.
     const looked = index.looked.includes(store) && !document.getElementById("data-index") ? (await load(`looked-${store}`)).filter(([row]) => row === video.row) : [];
-    return [index.videos ? (await load(`playable-${store}`)).includes(video.row) ? player(video, store) : h("p", {class: "quiet"}, `The folder of videos has no file ${video.source || "of this video"}, or several of that name.`) : null,
+    const address = index.videos ? new Map(await load(`playable-${store}`)).get(video.row) : "";
+    return [index.videos ? address ? player(video, address) : h("p", {class: "quiet"}, `The folder of videos has no file ${video.source || "of this video"}, or several of that name.`) : null,
       looked.length ? [h("h2", null, "Where the heads looked"), h("ul", {class: "links"}, looked.map(([, run, name]) => h("li", null, link(`page/${name}.html`, `Attention over time, by ${runs[run].name}`))))] : null,
       h("h2", null, "What runs predict"),
       rows.length ? plain(["Run", "Head", "Score", {title: "Judges", number: true}, {title: "Predicted", number: true}, {title: "Difference", number: true}],
         rows.map((one) => [link(`#/run/${one.number}`, one.run.name), one.run.head, [one.category, one.score].filter(Boolean).join(" "), decimals(one.truth, 2), decimals(one.predicted, 2), `${one.predicted > one.truth ? "+" : ""}${decimals(one.predicted - one.truth, 2)}`]))
         : h("p", {class: "quiet"}, "No run was tested on this video: it is a training video of all runs here, or there are none on its dataset.")];
   };
-  function player(video, store) {
-    const box = h("video", {controls: true, preload: "metadata", src: `video/${store}/${video.row}`});
+  function player(video, address) {
+    const box = h("video", {controls: true, preload: "metadata", src: address});
     box.addEventListener("error", () => box.replaceWith(h("p", {class: "quiet"}, `${video.source} cannot be played: it is damaged, or this browser lacks its codec.`)));
     return box;
   }

@@ -16,14 +16,14 @@ from longtake.train.protocol.rows import Row
 from longtake.train.runs.board import BOARD, read_board
 from longtake.train.runs.kept import KEPT
 from longtake.train.runs.records import CONFIG, METRICS, read_run
-from longtake.train.runs.sweeps import DONE, read_sweep
+from longtake.train.runs.sweeps import DONE, read_cells
 from longtake.train.runs.tables import PREDICTIONS, Predicted, read_predictions
 
 RUN, SWEEP, BENCH = "run", "sweep", "bench"
 SWEEP_FILE = "sweep.json"
 MARKERS = {METRICS: RUN, SWEEP_FILE: SWEEP, BOARD: BENCH}
-FILES = {RUN: (METRICS, CONFIG, PREDICTIONS, KEPT), BENCH: (BOARD,), SWEEP: (SWEEP_FILE,)}
-"""What is read of each kind."""
+FILES = {RUN: (METRICS, CONFIG, PREDICTIONS, KEPT), BENCH: (BOARD,), SWEEP: (DONE, METRICS, CONFIG, PREDICTIONS)}
+"""What is read of each kind; of a sweep, in the folder of each cell."""
 MOST_REASON = 600
 
 
@@ -131,15 +131,14 @@ def _figures(row: Row) -> FigureRow:
 
 def read_sweep_row(folders: Folders, found: Found) -> SweepRow:
     place = str(found.place)
-    if found.fault or is_url(found.place):
-        return SweepRow(found.name, place, found.fault or "a sweep at a URL is not read: copy it to this machine")
-    cells = [path.parent for path in Path(found.place).glob(f"*/{DONE}")]
-    if not all(folders.holds(cell / name) for cell in cells for name in (DONE, METRICS)):
-        return SweepRow(found.name, place, "a cell is a link to outside of the given folders")
+    if found.fault:
+        return SweepRow(found.name, place, found.fault)
+    cells: list[Path] = []
     try:
-        lines, random = read_sweep(Path(found.place))
+        cells = folders.fetch_below(found, FILES[SWEEP])
+        lines, random = read_cells(cells)
     except (LongtakeError, OSError, RecursionError, ValueError) as error:
-        return SweepRow(found.name, place, _reason(error, place))
+        return SweepRow(found.name, place, _reason(error, place, *(str(cell) for cell in cells)))
     if not lines:
         return SweepRow(found.name, place, "no cell of this sweep is finished yet")
     return SweepRow(found.name, place, "", random, [asdict(line) for line in lines])

@@ -10,16 +10,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from longtake.features.catalog.site import OWN_POLICY, SCRIPT, STYLE
+from longtake.features.catalog.site import MEDIA, OWN_POLICY, SCRIPT, STYLE
 from longtake.terminal import echo
 from longtake.train.errors import TrainError
 from longtake.train.view.build import Laboratory
 from longtake.train.view.routines import page_policy
-from longtake.train.view.videos import TYPES, VideoFiles
+from longtake.train.view.videos import TYPES
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -110,14 +109,14 @@ def require_installed() -> None:
     assert starlette and uvicorn
 
 
-def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES, videos: VideoFiles | None = None) -> Guard:
+def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES) -> Guard:
     """The application, for `serve`."""
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import FileResponse, Response
     from starlette.routing import Route
 
-    site, sources = laboratory.site, laboratory.stores.sources
+    site, videos = laboratory.site, laboratory.videos
     lock = Lock()  # Data are made by several threads of the server.
     own = {
         "/": (site.page(), HTML),
@@ -132,16 +131,15 @@ def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES, videos:
 
     def data(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in site.data:
+        try:
+            with lock:
+                content = site.file(name)
+        except KeyError:
             return Response("No such data.\n", 404, media_type="text/plain")
-        with lock:
-            content = site.file(name)
         return Response(content, media_type=JAVASCRIPT)
 
     def video(request: Request) -> Response:
-        store, row = request.path_params["store"], request.path_params["row"]
-        known = videos is not None and store < len(sources) and row < len(sources[store])
-        path = videos.find(sources[store][row]) if videos is not None and known else None
+        path = videos.at(f"{MEDIA}/{request.path_params['name']}") if videos is not None else None
         if path is None:
             return Response("No such video.\n", 404, media_type="text/plain")
         return FileResponse(path, media_type=TYPES[path.suffix.lower()])
@@ -160,7 +158,7 @@ def make_app(laboratory: Laboratory, names: Sequence[str] = LOCAL_NAMES, videos:
         *(Route(path, fixed) for path in own),
         Route("/data/{name}.js", data),
         Route("/page/{name}.html", page),
-        Route("/video/{store:int}/{row:int}", video),
+        Route(f"/{MEDIA}/{{name}}", video),
     ]
     app: Starlette = Starlette(routes=routes)
     return Guard(app, names)
@@ -206,8 +204,3 @@ def serve(app: Guard, listening: socket.socket) -> None:
 def url_of(host: str, listening: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
-
-
-def write_where(path: Path) -> bool:
-    """Whether an export is one page rather than a folder."""
-    return path.suffix.lower() in (".html", ".htm")

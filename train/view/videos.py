@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
+from longtake.features.catalog.media import Placed
+from longtake.features.catalog.site import MEDIA
 from longtake.files import require_regular
 from longtake.train.errors import DataError
 
@@ -37,6 +41,30 @@ class VideoFiles:
                     found.setdefault(name, []).append(Path(parent) / name)
         return cls(folder, {name: paths[0] for name, paths in found.items() if len(paths) == 1})
 
+    def only(self, names: Iterable[str]) -> VideoFiles:
+        """Those of these names: of a folder with other videos, no others are shown."""
+        return VideoFiles(self.folder, {name: self.paths[name] for name in sorted({*names} & self.paths.keys())})
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.paths)}
+
+    def address(self, name: str) -> str | None:
+        """Where a site has the file of that name, such as `video/12.mp4`: names of files may be hard to type, and tell more than they should."""
+        path = self.find(name)
+        return None if path is None else f"{MEDIA}/{self._places[name]}{path.suffix.lower()}"
+
+    def at(self, address: str) -> Path | None:
+        """The file of an address."""
+        place = PurePosixPath(address).stem
+        name = list(self.paths)[int(place)] if place.isdecimal() and int(place) < len(self.paths) else ""
+        return self.find(name) if name and self.address(name) == address else None
+
+    @property
+    def media(self) -> dict[str, Path]:
+        """Address -> file, of all."""
+        return {address: path for name, path in self.paths.items() if (address := self.address(name))}
+
     def find(self, name: str) -> Path | None:
         """The file of that name; None where there is none, or where it is a link that leaves the folder."""
         path = self.paths.get(name)
@@ -46,3 +74,18 @@ class VideoFiles:
             return require_regular(path)
         except OSError:
             return None
+
+
+def placed_line(placed: Placed) -> str:
+    """What to say of the videos of an export."""
+    if not placed.linked + placed.copied:
+        return "no file of the folder of videos has the name of a video of the stores"
+    parts = [
+        f"{number} {how} ({size / 1e6:.1f} MB{more})"
+        for number, size, how, more in (
+            (placed.linked, placed.linked_bytes, "linked to", ", which takes no room on this disk"),
+            (placed.copied, placed.copied_bytes, "copied", ""),
+        )
+        if number
+    ]
+    return f"videos: {', '.join(parts)}"

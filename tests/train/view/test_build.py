@@ -49,8 +49,8 @@ def test_the_command_exports(made, tmp_path):
 
 def test_mistakes_of_the_call(made, tmp_path):
     assert "no folder nowhere" in invoke(main, "view", "nowhere", status=2).output
-    output = invoke(main, "view", made, "--export", tmp_path / "s", "--videos", made, status=2).output
-    assert "--videos goes with --serve" in output
+    output = invoke(main, "view", made, "--export", tmp_path / "s.html", "--videos", made, status=2).output
+    assert "is one page, which has no videos" in output
     assert "--allow-host" in invoke(main, "view", made, "--host", "0.0.0.0", status=2).output
     (tmp_path / "empty").mkdir()
     assert "holds no store" in invoke(main, "view", tmp_path / "empty", "--export", tmp_path / "s", status=2).output
