@@ -49,6 +49,8 @@ class _Seeded:
     values: Values
     keys: tuple[Key, ...]
     videos: frozenset[int]
+    num_ranked: int
+    """Videos of each of its correlations, of an average their sum."""
 
     def finished(self, draws: Draws | None) -> Row:
         return replace(self.row, intervals=intervals_of(draws, self.values, self.keys)) if draws else self.row
@@ -144,7 +146,9 @@ def _row(
         no_video_within=_inside(of_fields["no_video_within"]),
     )
     values = values_of(draws, of_fields) if draws else {}
-    return _Seeded(row, seeds, values, ((unit.category, unit.scale.name),), videos)
+    return _Seeded(
+        row, seeds, values, ((unit.category, unit.scale.name),), videos, len(videos) if pool else row.num_test
+    )
 
 
 def _tests(
@@ -207,8 +211,7 @@ def _mean_scores(results: Sequence[Result]) -> list[tuple[Result, np.ndarray]]:
 
 def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     rows, seeds = [line.row for line in lines], join_seeds([line.seeds for line in lines])
-    # One video of each fold: the correlation is over all.
-    counts = [row.num_test if row.num_test > 1 else row.num_tested for row in rows]
+    counts = [line.num_ranked for line in lines]
     averages: dict[str, Any] = {
         field.name: _mean(rows, field.name) for field in fields(Row)[2:] if field.type == "float"
     }
@@ -222,4 +225,4 @@ def _average(name: str, lines: Sequence[_Seeded]) -> _Seeded:
     averages["num_videos"] = len(videos)
     row = Row(name, "", **{**averages, "spearman_deviation": deviation(seeds)})
     values = average_of([line.values for line in lines], counts)
-    return _Seeded(row, seeds, values, tuple(key for line in lines for key in line.keys), videos)
+    return _Seeded(row, seeds, values, tuple(key for line in lines for key in line.keys), videos, sum(counts))

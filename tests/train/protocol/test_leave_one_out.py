@@ -43,6 +43,7 @@ def predictions(folder):
 
 def pooled(rows, category, seed):
     mine = [row for row in rows if (row["category"], row["seed"]) == (category, str(seed))]
+    mine.sort(key=lambda row: row["video_id"])  # Models end in any order.
     return np.array([[float(row["true"]), float(row["predicted"])] for row in mine]).T
 
 
