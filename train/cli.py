@@ -464,9 +464,8 @@ def view(
 
     Example: train view lab --export site
     """
-    from longtake.features.catalog.media import place_media
-
     from longtake.features.catalog.kept import Kept
+    from longtake.features.catalog.media import place_media
     from longtake.features.catalog.site import is_one_page, write
     from longtake.features.catalog.walk import Folders
     from longtake.train.view import server

@@ -103,6 +103,7 @@
       facts([["Head", run.head], ["Dataset", link(`#/stores?${new URLSearchParams({dataset: run.dataset})}`, run.dataset)], ["Features", `${run.features} (${run.recipe_id})`], ["Tested by", run.rule || "the dataset's own split"], ["Models", whole(run.num_models)], ["Ended (UTC)", run.date], ["Part of", run.part_of]]),
       h("h2", null, "Results"),
       h("p", {class: "quiet small"}, `After the last epoch. [low, high]: 95% interval over ${run.over && run.over !== "videos" ? `the groups of test videos by ${run.over}` : "the test videos"} (BCa bootstrap). Fewer than ${FEW} test videos rank no methods.`),
+      run.rule === "leave-one-out" ? h("p", {class: "quiet small"}, "Leave-one-out: the correlation is over the scores of all folds at once. There, guessing the mean of the training videos has -1 and not 0.") : null,
       plain(titles.filter((one, place) => used[place]), all.map((row) => row.filter((one, place) => used[place]))),
       h("h2", null, "Predictions"),
       fault ? h("p", {class: "fault"}, fault) : [
