@@ -101,6 +101,8 @@ class Done:
     """The categories and scores that were asked for; of cells of older releases, those of their run (`read_done`)."""
     chosen: dict[str, int] = field(default_factory=dict)
     """Model -> which of the entry's choices, where there are several."""
+    leaks: tuple[str, ...] | None = None
+    """What training and test videos share that flatters the result, in sentences; None where a version without this audit finished the cell."""
     versions: dict[str, str] = field(default_factory=versions)
 
 

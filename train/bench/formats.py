@@ -52,12 +52,14 @@ def title(table: Table) -> str:
 def format_board(bench: Bench, tables: Sequence[Table], form: str, limit: int = WIDTH) -> str:
     """All tables in one text. `form` is `text`, `markdown` or `latex`; lines of text have at most `limit` characters, where that is possible."""
     if form == "latex":
-        return "\n\n".join([*map(latex_board, tables), _note(how(bench), form)])
+        leaks = [_note(f"{table.dataset}, {table.split}: {line}", form) for table in tables for line in table.leaks]
+        return "\n\n".join([*map(latex_board, tables), "\n".join([*leaks, _note(how(bench), form)])])
     parts = []
     last_of = {table.dataset: table for table in tables}
     for table in tables:
         parts += [_heading(title(table), form, limit), _board(table, form, limit)]
         notes = [f"{row.name} ({row.features}): {note}" for row in table.rows for note in notes_of(row)]
+        notes += table.leaks
         parts += ["\n".join(_note(note, form, limit) for note in notes)] if notes else []
         if table.papers and table is last_of[table.dataset]:
             names, rows = paper_headers(table), list(paper_cells(table))
@@ -244,6 +246,7 @@ def _for_page(table: Table, with_papers: bool) -> dict[str, Any]:
         "title": title(table),
         "labels": table.labels,
         "labels_of": headers(table),
+        "leaks": table.leaks,
         "headers": [*headers(table)[:3], "", *headers(table)[3:]],
         "rows": [
             {

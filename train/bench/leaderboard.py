@@ -75,8 +75,18 @@ def _table(
     columns, rows = _rows(read, bench.metrics, ranks=not few)
     return Table(
         source.entry.name, split.name, split.about or described(split), source.labels,
-        num_videos, columns, bench.metrics, (*rows, *empty), few, tuple(published_lines(source.entry.dataset)),
+        num_videos, columns, bench.metrics, (*rows, *empty), few, tuple(published_lines(source.entry.dataset)), _leaks(read),
     )  # fmt: skip
+
+
+def _leaks(read: Sequence[_Read]) -> tuple[str, ...]:
+    """Of all rows that are compared: their videos and splits are the same."""
+    compared = [one for one in read if not one.other]
+    found = dict.fromkeys(line for one in compared for done in one.done for line in done.leaks or ())
+    unknown = [one.name for one in compared if any(done.leaks is None for done in one.done)]
+    if unknown:
+        found[f"not audited for leaks, since an earlier version trained them: {', '.join(unknown)}"] = None
+    return tuple(found)
 
 
 def described(split: SplitEntry) -> str:

@@ -121,6 +121,7 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         None if closed else max(_preset_epochs(first, way) for way in job.entry.ways),
         job.same["taken"],
         chosen,
+        tuple(leak.line for leak in first.audit),
     )
 
 

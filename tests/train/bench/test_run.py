@@ -120,3 +120,33 @@ def test_by_group(tmp_path):
         skaters = [name for fold in folds.values() for name in fold]
         assert len(skaters) == len(set(skaters)), path
     assert sorted(set(tested)) == [2, 3]
+
+
+AUDITED = """
+title = "Audited"
+[datasets.planted]
+features = "{store}"
+[splits.official]
+[splits.skater]
+folds = 3
+group = "skater"
+[heads.ridge]
+"""
+
+
+def test_what_training_and_test_share_is_in_every_form(tmp_path):
+    """Of each split of its own, as `train heads` says it; a cell of an earlier version is named instead."""
+    out = tmp_path / "out"
+    said = call(bench_file(tmp_path, bench_store(tmp_path, {"skater": 6}), AUDITED), "--out", out).output
+    official, by_skater = board(out)["tables"]
+    (line,) = official["leaks"]
+    assert line.startswith("12 of 12 test videos share their skater with training videos") and not by_skater["leaks"]
+    for text in (said, *((out / f"leaderboard.{form}").read_text() for form in ("txt", "md", "tex", "html"))):
+        assert "12 of 12 test videos share their skater" in " ".join(text.split()), text
+    (done,) = out.glob("*official*/bench.json")
+    done.write_text(
+        json.dumps({name: value for name, value in json.loads(done.read_text()).items() if name != "leaks"})
+    )
+    call(tmp_path / "small.toml", "--out", out, "--quiet")
+    (line,) = board(out)["tables"][0]["leaks"]
+    assert line == "not audited for leaks, since an earlier version trained them: ridge"
