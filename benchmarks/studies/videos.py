@@ -1,0 +1,120 @@
+"""Videos, their labels, the cuts into folds, and the measures of every experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from longtake.features.labels import labels_of
+from longtake.features.store import open_store
+from longtake.manifests.table import find_manifest
+from longtake.train.data.dataset import FeatureSet
+from longtake.train.metrics import fisher_mean, spearman, within_groups
+
+FOLDS = 5
+SCORES = ("tes", "pcs")
+KINDS_OF_ELEMENTS = 7
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The training videos of Fis-V, a row each."""
+
+    clips: list[np.ndarray]
+    """float32 `(clips, dim)` each."""
+    scores: np.ndarray
+    """float64 `(videos, 2)`: TES and PCS."""
+    skaters: np.ndarray
+    events: np.ndarray
+    orders: list[list[int]]
+    """Kinds of the elements of each, in order."""
+    ids: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.scores)
+
+
+def load(store: Path) -> Videos:
+    with open_store(store) as opened:
+        data = FeatureSet.load(opened, None)
+    rows = data.rows(split="train")
+    labels = labels_of(find_manifest("fisv"))
+    columns = [labels.score_names.index(f"element{number + 1}") for number in range(KINDS_OF_ELEMENTS)]
+    row_of = {video: row for row, video in enumerate(labels.video_ids)}
+    ids = tuple(data.video_ids[row] for row in rows)
+    clips = data.clips
+    return Videos(
+        [np.asarray(clips.features[clips.offsets[row] : clips.offsets[row + 1]]) for row in rows],
+        np.stack([data.scores[name][rows] for name in SCORES], 1),
+        data.groups["skater"][rows].astype(str),
+        data.groups["event"][rows].astype(str),
+        [[int(kind) for kind in labels.scores[row_of[video], columns]] for video in ids],
+        ids,
+    )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way to cut the videos into folds: `skater-0` is that of `--folds 5 --group skater`, `random-0` that of `--folds 5`."""
+
+    name: str
+    fold_of: np.ndarray
+
+    def rounds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows that train and rows that test."""
+        for fold in range(self.fold_of.max() + 1):
+            yield np.flatnonzero(self.fold_of != fold), np.flatnonzero(self.fold_of == fold)
+
+
+def cut(videos: Videos, name: str) -> Cut:
+    """`skater-SEED` or `random-SEED`."""
+    kind, seed = name.split("-")
+    if kind == "random":
+        return Cut(name, random_folds(videos.count, FOLDS, int(seed)))
+    return Cut(name, folds_of_groups(videos.skaters, FOLDS, int(seed)))
+
+
+def random_folds(count: int, folds: int, seed: int) -> np.ndarray:
+    fold_of = np.zeros(count, int)
+    for fold, rows in enumerate(np.array_split(np.random.RandomState(seed).permutation(count), folds)):
+        fold_of[rows] = fold
+    return fold_of
+
+
+def folds_of_groups(values: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """As `longtake.train.protocol.splits.fold_of_groups`, from any seed."""
+    names, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.random.RandomState(seed).permutation(len(names))
+    fold_of, sizes = np.zeros(len(names), int), np.zeros(folds, int)
+    for name in order[np.argsort(-counts[order], kind="stable")]:
+        fold_of[name] = sizes.argmin()
+        sizes[fold_of[name]] += counts[name]
+    return fold_of[index]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of predictions for all videos, pooled over the folds."""
+
+    rho: float
+    """Fisher's mean over the scores."""
+    mse: float
+    within: tuple[float, ...]
+    """Mean Spearman inside events of five and more videos, of each score."""
+
+    @property
+    def inside(self) -> float:
+        return float(np.mean(self.within))
+
+
+def measure(videos: Videos, predicted: np.ndarray) -> Figures:
+    true = videos.scores
+    each = [spearman(true[:, score], predicted[:, score]) for score in range(true.shape[1])]
+    within = [
+        within_groups(true[:, score], predicted[:, score], videos.events).spearman for score in range(true.shape[1])
+    ]
+    return Figures(fisher_mean(each), float(((true - predicted) ** 2).mean()), tuple(within))
