@@ -20,7 +20,6 @@ from studies import closed_forms, differences, gradients, neighbours, processes
 from studies.grams import PARTS, Grams, Standardised, base_grams, jump_grams, kept
 from studies.models import Rows, chosen, tested
 from studies.videos import Figures, Videos, cut, load, measure
-from tabulate import tabulate
 
 CUTS = ("skater-0", "skater-1", "random-0")
 
@@ -69,16 +68,25 @@ def main(
         return click.echo("\n".join(f"{name}: {len(models)}" for name, models in rows.items()))
     with torch.no_grad():
         grams = grams_of(videos, cuts, cache)
-    table = []
+    # A row at a time, so that those of an interrupted run are kept.
+    click.echo(
+        "| row | settings | by skater | inside events | random folds | inside events | cuts | s a cut |\n"
+        + "|---" * 8
+        + "|"
+    )
     for name, models in rows.items():
         began = time.process_time()
-        found = {one: measure(videos, tested(videos, grams[one], cut(videos, one), chosen(models))) for one in cuts}
+        found = {}
+        for one in cuts:
+            made = cut(videos, one)
+            found[one] = measure(videos, made, tested(videos, grams[one], made, chosen(models)))
         kinds = [[figures for one, figures in found.items() if one.startswith(kind)] for kind in ("skater", "random")]
-        seconds = (time.process_time() - began) / len(cuts)
-        table.append([name, len(models), *shown(kinds[0]), *shown(kinds[1]), f"{seconds:.0f}"])
-        click.echo(f"{name}: " + ", ".join(f"{one} {figures.rho:.3f}" for one, figures in found.items()), err=True)
-    headers = ["row", "settings", "by skater", "inside events", "random folds", "inside events", "s a cut"]
-    click.echo(tabulate(table, headers=headers, tablefmt="github"))
+        cells = [name, str(len(models)), *shown(kinds[0]), *shown(kinds[1])]
+        cells += [
+            " ".join(f"{figures.rho:.3f}" for figures in found.values()),
+            f"{(time.process_time() - began) / len(cuts):.1f}",
+        ]
+        click.echo(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -98,23 +98,17 @@ def folds_of_groups(values: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of predictions for all videos, pooled over the folds."""
+    """Of predictions for all videos."""
 
     rho: float
-    """Fisher's mean over the scores."""
+    """Fisher's mean over folds, then over scores, as in the tables of `train heads`."""
     mse: float
     within: tuple[float, ...]
-    """Mean Spearman inside events of five and more videos, of each score."""
-
-    @property
-    def inside(self) -> float:
-        return float(np.mean(self.within))
+    """Mean Spearman inside events of five and more videos of all folds, of each score."""
 
 
-def measure(videos: Videos, predicted: np.ndarray) -> Figures:
-    true = videos.scores
-    each = [spearman(true[:, score], predicted[:, score]) for score in range(true.shape[1])]
-    within = [
-        within_groups(true[:, score], predicted[:, score], videos.events).spearman for score in range(true.shape[1])
-    ]
-    return Figures(fisher_mean(each), float(((true - predicted) ** 2).mean()), tuple(within))
+def measure(videos: Videos, cut: Cut, predicted: np.ndarray) -> Figures:
+    true, columns = videos.scores, range(len(SCORES))
+    by_fold = [[spearman(true[test, one], predicted[test, one]) for _, test in cut.rounds()] for one in columns]
+    within = [within_groups(true[:, one], predicted[:, one], videos.events).spearman for one in columns]
+    return Figures(fisher_mean(map(fisher_mean, by_fold)), float(((true - predicted) ** 2).mean()), tuple(within))
