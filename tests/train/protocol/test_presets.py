@@ -191,12 +191,17 @@ RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
-SQUARED = ("gdlt", "sca", "mvla", "i3d-mlp", "action-net", "ms-lstm", "qtd", "c3d-lstm", "mscadc", "skating-mixer", "m-bert", "pamfn",
-           "tsa-net", "pcln", "sgn", "vatp-net", "probe")  # fmt: skip
+SQUARED = ("gdlt", "sca", "mvla", "skating-mixer", "m-bert", "pamfn", "sgn", "vatp-net", "probe", "action-net", "qtd", "pcln")
+STEPS_OF_8 = {"lr": 1e-3, "batch_size": 8}
+STEPS_OF_16 = {"lr": 1e-3, "batch_size": 16}
 TUNED_HEADS = {
-    **dict.fromkeys(SQUARED, {**TUNED, "mse_weight": 10}),
-    **dict.fromkeys(("usdl", "musdl", "core", "tsa", "tpt", "cofinal", "t2cr"), {**TUNED, "mse_weight": 0}),
-    "hgcn": {**TUNED, "mse_weight": 10, "judges_units": True},
+    **dict.fromkeys(SQUARED, {**TUNED, "mse_weight": 10, "batch_size": 64}),
+    **dict.fromkeys(("i3d-mlp", "mscadc"), {**TUNED, **STEPS_OF_8, "mse_weight": 10}),
+    **dict.fromkeys(("ms-lstm", "c3d-lstm", "tsa-net"), {**TUNED, **STEPS_OF_16, "mse_weight": 10}),
+    **dict.fromkeys(("usdl", "musdl"), {**TUNED, **STEPS_OF_8, "mse_weight": 0}),
+    **dict.fromkeys(("core", "tsa", "cofinal"), {**TUNED, **STEPS_OF_16, "mse_weight": 0}),
+    **dict.fromkeys(("tpt", "t2cr"), {**TUNED, "mse_weight": 0, "batch_size": 64}),
+    "hgcn": {**TUNED, **STEPS_OF_16, "mse_weight": 10, "judges_units": True, "test_window": "spread"},
     **dict.fromkeys(("pgt", "avcf"), TUNED_MLAVL),
     "gslm": {**TUNED, "epochs": 20},
 }
