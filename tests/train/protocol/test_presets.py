@@ -191,7 +191,8 @@ RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
-SQUARED = ("gdlt", "sca", "mvla", "skating-mixer", "m-bert", "pamfn", "sgn", "vatp-net", "probe", "action-net", "qtd", "pcln")
+SQUARED = ("gdlt", "sca", "mvla", "skating-mixer", "m-bert", "pamfn", "sgn", "vatp-net", "probe", "action-net", "qtd",
+           "pcln")  # fmt: skip
 STEPS_OF_8 = {"lr": 1e-3, "batch_size": 8}
 STEPS_OF_16 = {"lr": 1e-3, "batch_size": 16}
 TUNED_HEADS = {
