@@ -72,6 +72,9 @@ def _frames(info: VideoInfo, num_threads: int) -> Iterator[av.VideoFrame]:
             num_threads = 1
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads or _num_threads(codec)
+        if info.damaged_seconds is None:
+            # With several threads, a picture of H.264 is sometimes returned before it is marked as damaged; errors are always returned.
+            stream.codec_context.options = {"err_detect": "explode"}
         damage = Damage()
         for packet in container.demux(stream):
             if info.damaged_seconds is None:
