@@ -161,7 +161,7 @@ def test_cluster(tmp_path):
         port = str(free.getsockname()[1])
     facts = run("simulate", "--videos", "40", "--workers", "4", "--mean-seconds", "0.02", "--port", port)
     assert facts["videos"] == 40 and facts["workers"] == 4
-    assert run("pack", "--videos", "5", "--clips", "3")["parts_packed_per_second"] > 0
+    assert run("pack", "--videos", "5", "--clips", "3")["packed_per_second"] > 0
 
 
 def test_training(tmp_path):
