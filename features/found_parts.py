@@ -15,6 +15,7 @@ from longtake.features.segments.reader import Segment, list_segments, read_segme
 from longtake.features.segments.records import FinishedVideo
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
+from longtake.files import entries
 
 OLD_SUFFIX = ".h5"
 
@@ -58,7 +59,7 @@ class FoundParts:
 
 def list_old_parts(folder: Path) -> list[OldPart]:
     found = []
-    for path in folder.glob(f"*{OLD_SUFFIX}"):
+    for path in entries(folder, f"*{OLD_SUFFIX}"):
         with suppress(FileNotFoundError):
             if not path.name.startswith("."):
                 found.append(OldPart(path, path.stat().st_mtime_ns))

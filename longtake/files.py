@@ -170,10 +170,18 @@ def writer_of(temporary: Path) -> Writer | None:
     return Writer.parse(found[1]) if found else None
 
 
+def entries(folder: Path, pattern: str) -> list[Path]:
+    """Those of a folder whose names match; none if there is no such folder, also where another process removes it at this moment."""
+    try:
+        return list(folder.glob(pattern))
+    except FileNotFoundError:
+        return []
+
+
 def clear_dead(folder: Path, name: str | None = None) -> None:
     """Remove the temporary files and folders that killed processes left in a folder, for the file of this name or for all. Those of other users, which
     only they can remove, stay."""
-    for leftover in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
+    for leftover in entries(folder, f".{'*' if name is None else glob.escape(name)}.*.tmp"):
         owner = writer_of(leftover)
         with suppress(OSError):
             if owner is not None and owner.is_dead(leftover.lstat().st_mtime):

@@ -20,7 +20,7 @@ from longtake.features.segments.frames import DEFINITION, END, VIDEO, BadFrame, 
 from longtake.features.segments.records import Definition, FinishedVideo, StoredFeatures, read_video
 from longtake.features.segments.writer import DAMAGED, OPEN, SEALED, parse_name, renamed
 from longtake.features.types import FeatureHeader, VideoFeatures
-from longtake.files import Writer, require_regular
+from longtake.files import Writer, entries, require_regular
 
 FOREIGN_SECONDS = 86_400.0
 """A writer of another machine that has not written for so long has ended. It seals a segment after minutes, so it appends to none that is older."""
@@ -58,7 +58,7 @@ class DamagedVideo(Damaged):
 
 def list_segments(folder: Path) -> list[Path]:
     """By name. Those that were found damaged are left out."""
-    found = ((entry, parse_name(entry.name)) for entry in folder.glob("segment-*"))
+    found = ((entry, parse_name(entry.name)) for entry in entries(folder, "segment-*"))
     return sorted(entry for entry, name in found if name and name[1] != DAMAGED)
 
 
@@ -253,7 +253,7 @@ def remove_segment(segment: Segment) -> bool:
 
 def restore_hidden(folder: Path) -> None:
     """Give segments their names back that a killed process was about to remove."""
-    for hidden in folder.glob(".segment-*"):
+    for hidden in entries(folder, ".segment-*"):
         if parse_name(hidden.name[1:]):
             with suppress(OSError):
                 os.rename(hidden, hidden.with_name(hidden.name[1:]))

@@ -14,6 +14,7 @@ from longtake import files
 from longtake.files import (
     Writer,
     clear_dead,
+    entries,
     file_sha256,
     is_url,
     require_regular,
@@ -161,3 +162,14 @@ def test_urls(tmp_path):
 def test_hashes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert file_sha256(tmp_path / "a").startswith("ba7816bf")
+
+
+def test_entries_of_a_folder_that_is_removed_at_this_moment(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").touch()
+    assert entries(tmp_path, "*.h5") == [tmp_path / "a.h5"] and entries(tmp_path / "none", "*") == []
+
+    def gone(folder):
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert entries(tmp_path, "*.h5") == []
