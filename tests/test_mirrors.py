@@ -23,6 +23,7 @@ OF_SEVERAL_MODULES = {
     "tests/test_commands.py": "every command",
     "tests/test_directions.py": "imports of the whole tree",
     "tests/test_docs.py": "README.md and docs/",
+    "tests/test_studies.py": "the experiments of benchmarks/studies/",
     "tests/test_errors.py": "common mistakes, by their messages",
     "tests/test_gpu.py": "what has a device",
     "tests/test_mirrors.py": "this file",

@@ -191,7 +191,7 @@ RG_EPOCHS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}
 # docs/heads.md, presets; the weight of the squared error, where it is the loss: train/engine/settings.py.
 TUNED = {"optimizer": "adamw", "lr": 3e-4, "epochs": 30, "triplet_weight": 0, "window": 32, "sampling": "spread"}
 TUNED_MLAVL = {**TUNED, "optimizer": "adam", "lr": 1e-3, "triplet_weight": 1, "text": "mlavl"}
-SQUARED = ("gdlt", "sca", "mvla", "skating-mixer", "m-bert", "pamfn", "sgn", "vatp-net", "probe", "action-net", "qtd",
+SQUARED = ("gdlt", "sca", "mvla", "skating-mixer", "m-bert", "pamfn", "sgn", "vatp-net", "probe", "qtd",
            "pcln")  # fmt: skip
 STEPS_OF_8 = {"lr": 1e-3, "batch_size": 8}
 STEPS_OF_16 = {"lr": 1e-3, "batch_size": 16}
@@ -202,6 +202,7 @@ TUNED_HEADS = {
     **dict.fromkeys(("usdl", "musdl"), {**TUNED, **STEPS_OF_8, "mse_weight": 0}),
     **dict.fromkeys(("core", "tsa", "cofinal"), {**TUNED, **STEPS_OF_16, "mse_weight": 0}),
     **dict.fromkeys(("tpt", "t2cr"), {**TUNED, "mse_weight": 0, "batch_size": 64}),
+    "action-net": {**TUNED, "mse_weight": 10, "batch_size": 16, "test_window": "spread"},
     "hgcn": {**TUNED, **STEPS_OF_16, "mse_weight": 10, "judges_units": True, "test_window": "spread"},
     **dict.fromkeys(("pgt", "avcf"), TUNED_MLAVL),
     "gslm": {**TUNED, "epochs": 20},
