@@ -55,16 +55,20 @@ def page(results: dict[str, list[Result]]) -> str:
 
 def entry(result: Result) -> str:
     machine = result.machine
-    where = [f"{machine.cores} cores of {machine.cpu}", f"{machine.memory_gb} GiB"]
-    where += [f"{machine.threads} threads"] if machine.threads else []
+    where = [f"{_count(machine.cores, 'core')} of {machine.cpu}", f"{machine.memory_gb} GiB"]
+    where += [_count(machine.threads, "thread")] if machine.threads else []
     where += [machine.accelerator] if machine.accelerator else []
     counts = sorted({len(row.values) for table in result.tables for row in table.rows})
-    rounds = f"{' to '.join(map(str, counts))} round{'s' * (counts != [1])}"
+    rounds = _count(" to ".join(map(str, counts)), "round")
     facts = [f"`{result.command}`", ", ".join(where), rounds, result.date]
     lines = [f"### {result.title}\n", f"{'; '.join(facts)}.{f' {result.simulated}.' * bool(result.simulated)}\n"]
     lines.append(result.markdown())
     lines += [f"{note}\n" for note in result.notes]
     return "\n".join(lines)
+
+
+def _count(number: int | str, what: str) -> str:
+    return f"{number} {what}{'s' * (str(number) != '1')}"
 
 
 def headlines(results: dict[str, list[Result]]) -> str:
