@@ -3,26 +3,44 @@
 `overhead`: local worker processes on a folder of small files with a backbone that computes nothing, against one process, which has all cores; so what is
 measured is what a cluster adds to a video, and what its processes take from each other. `simulate`: SIMULATED videos, a sleep for each, on as many workers as asked for; the scheduler and the
 handing out of tasks are the product's own, and the order is the longest first, as there; each worker stores small features in a segment of its own, and one process
-publishes them all the time. Writes JSON where --out says.
+publishes them all the time. Writes JSON where --json or --out says.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import psutil
+from measured import Machine, Ratio, Result, Row, Table
+from simulated import (
+    CLIPS,
+    DIM,
+    host_scheduler,
+    host_workers,
+    publish_all_the_time,
+    seconds_of_workers,
+    sleep_for,
+    spans_of,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
+AT_MOST = 1.15
+"""The makespan of a simulated run, over the ideal."""
+MANY = 100_000
+"""Videos whose makespan is computed from the rates of a shorter run."""
 
 
 @click.group()
@@ -84,95 +102,6 @@ def _run(folder: Path, out: str, limit: int, more: tuple[str, ...]) -> float:
     return time.perf_counter() - began
 
 
-def _host_workers(address: str, count: int) -> None:
-    """A process with many workers of one thread each."""
-    import logging
-
-    from distributed import Worker
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-
-    async def serve() -> None:
-        workers = [Worker(address, nthreads=1, dashboard=False, silence_logs=logging.CRITICAL) for _ in range(count)]
-        await asyncio.gather(*(worker.finished() for worker in [await worker for worker in workers]))
-
-    asyncio.run(serve())
-
-
-def _host_scheduler(port: int) -> None:
-    import logging
-
-    from distributed import Scheduler
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-
-    async def serve() -> None:
-        async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
-            scheduler.allowed_failures = 0
-            await scheduler.finished()
-
-    asyncio.run(serve())
-
-
-CLIPS, DIM = 8, 64
-"""Of a simulated video."""
-
-
-def sleep_for(request, wanted):
-    """In the place of a worker's task: a sleep for each video, and features into the worker's segment."""
-    from distributed import get_worker
-
-    from longtake.extract.executors import dask as cluster
-    from longtake.extract.executors.dask import TaskResult
-    from longtake.extract.records import VideoResult
-    from longtake.features.labels import labels_of
-    from longtake.features.parts import part_writer
-    from longtake.features.types import VideoFeatures, VideoRecord
-    from longtake.manifests.table import Manifest
-
-    began, done = time.monotonic(), []
-    # Many workers are threads of one process here: each has its segment, as its own process would have.
-    key = Path(f"{request.out}#{get_worker().address}")
-    parts = cluster._parts.setdefault(key, part_writer(request.out))
-    features, times = np.ones((CLIPS, DIM), np.float32), np.arange(float(CLIPS))
-    for row, _ in wanted:
-        time.sleep(row.end_seconds / 1000)
-        record = VideoRecord(row.video_id, finished_utc="2026-11-30T00:00:00+00:00")
-        own = labels_of(Manifest("simulated", (row,), ()))
-        parts.append("simulated", own, {_header(): VideoFeatures(record, features, times, times + 1)})
-        done.append(VideoResult(row.video_id, CLIPS, CLIPS * DIM, None))
-    return TaskResult(tuple(done), time.monotonic() - began)
-
-
-def _header():
-    from longtake.features.types import FeatureHeader
-
-    return FeatureHeader("noise", "video", DIM, "random:0", None, True, 16, 16, "pad", 25.0)
-
-
-def _publish_all_the_time(out: Path, num_videos: int, every_seconds: float, ended, facts) -> None:
-    """Another process publishes what there is, until all is published."""
-    import warnings
-
-    from longtake.features.labels import no_labels
-    from longtake.features.parts import pack
-    from longtake.features.store import open_store, store_exists
-
-    warnings.simplefilter("ignore")
-    process, rounds, last = psutil.Process(), [], False
-    while not last:
-        last = ended.wait(every_seconds)
-        began = time.perf_counter()
-        pack(out, dataset="simulated", card=None, labels=no_labels())
-        seconds, held = time.perf_counter() - began, 0
-        if store_exists(out):
-            with open_store(out) as store:
-                held = sum(len(stream.videos) for stream in store.streams)
-        rounds.append({"seconds": seconds, "videos": held, "memory_mb": process.memory_info().rss / 1e6})
-    facts["rounds"] = rounds
-    facts["cpu_seconds"] = sum(process.cpu_times()[:2])
-
-
 @main.command()
 @click.option("--videos", default=20_000, show_default=True)
 @click.option("--workers", default=64, show_default=True)
@@ -183,27 +112,49 @@ def _publish_all_the_time(out: Path, num_videos: int, every_seconds: float, ende
 @click.option("--port", default=18790, show_default=True)
 @click.option("--store", "suffix", type=click.Choice([".zarr", ".h5"]), default=".zarr", show_default=True)
 @click.option("--every-seconds", default=30.0, show_default=True, help="Between two publications.")
+@click.option("--gpus", is_flag=True, help="Workers offer a GPU each, and tasks ask for one.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the store is written; a temporary folder.")
-@click.option("--out", type=click.Path(path_type=Path))
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def simulate(
-    videos: int, workers: int, mean_seconds: float, hosts: int, port: int, suffix: str, every_seconds: float, folder: Path | None,
-    out: Path | None,
+    videos: int, workers: int, mean_seconds: float, hosts: int, port: int, suffix: str, every_seconds: float, gpus: bool,
+    folder: Path | None, json_path: Path | None,
 ) -> None:  # fmt: skip
     """Makespan against the ideal, time and memory of scheduler and packer, for a run of sleeps."""
+    workers = workers // hosts * hosts
     with tempfile.TemporaryDirectory(dir=folder) as room:
-        _simulate(videos, workers, mean_seconds, hosts, port, Path(room) / f"s{suffix}", every_seconds, out)
+        run = _simulate(videos, workers, mean_seconds, hosts, port, Path(room) / f"s{suffix}", every_seconds, gpus)
+    result = Result(
+        "Extraction", f"A cluster of {workers} workers and {videos:,} videos",
+        f"python benchmarks/cluster.py simulate --videos {videos} --workers {workers} --mean-seconds {mean_seconds:g}{' --gpus' * gpus}",
+        Machine.this(), tuple(_tables(run)),
+        simulated=f"a video is a sleep of {run.ideal_seconds * workers / videos:.2f} s on average, and {CLIPS} x {DIM} features that are stored",
+        notes=_notes(run, workers),
+    )  # fmt: skip
+    result.tell(json_path)
+    if run.num_done != videos or run.packing["rounds"][-1]["videos"] != videos:
+        raise SystemExit("videos were lost")
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One run of sleeps. CPU is in seconds of one core, from the first task to the last result."""
+
+    num_done: int
+    ideal_seconds: float
+    """All sleeps over the workers, or the longest one."""
+    makespan_seconds: float
+    seconds_of_workers: dict[str, float]
+    cpu: dict[str, float]
+    """By process, and of all other programs."""
+    scheduler_mb: tuple[float, ...]
+    """Before, and after each tenth of the videos."""
+    packing: dict[str, Any]
+    """As `publish_all_the_time` has it."""
 
 
 def _simulate(
-    videos: int,
-    workers: int,
-    mean_seconds: float,
-    hosts: int,
-    port: int,
-    store: Path,
-    every_seconds: float,
-    out: Path | None,
-) -> None:
+    videos: int, workers: int, mean_seconds: float, hosts: int, port: int, store: Path, every_seconds: float, gpus: bool
+) -> Simulated:  # fmt: skip
     from distributed import Client
 
     from longtake.extract.executors import dask as cluster
@@ -220,57 +171,91 @@ def _simulate(
     # Nothing is on disk: the manifest's own spans stand for the files' lengths.
     cluster.longest_first = lambda plan: sorted(plan.jobs, key=lambda job: -job.row.end_seconds)
     spawn = multiprocessing.get_context("spawn")
-    scheduler = spawn.Process(target=_host_scheduler, args=(port,), daemon=True)
-    scheduler.start()
-    address = f"tcp://127.0.0.1:{port}"
-    farms = [spawn.Process(target=_host_workers, args=(address, workers // hosts), daemon=True) for _ in range(hosts)]
-    shared = spawn.Manager()
-    ended, packing = shared.Event(), shared.dict()
-    packer = spawn.Process(target=_publish_all_the_time, args=(store, videos, every_seconds, ended, packing))
-    for process in (*farms, packer):
+    address, manager = f"tcp://127.0.0.1:{port}", spawn.Manager()
+    ended, packing = manager.Event(), manager.dict()
+    scheduler = spawn.Process(target=host_scheduler, args=(port,), daemon=True)
+    farms = [
+        spawn.Process(target=host_workers, args=(address, workers // hosts, gpus), daemon=True) for _ in range(hosts)
+    ]
+    packer = spawn.Process(target=publish_all_the_time, args=(store, every_seconds, ended, packing))
+    for process in (scheduler, *farms, packer):
         process.start()
-    watched = psutil.Process(scheduler.pid)
+    watched = {
+        "the scheduler": [scheduler.pid], "the command": [os.getpid()], "the process that publishes": [packer.pid],
+        f"{workers} workers in {hosts} processes": [farm.pid for farm in farms],
+    }  # fmt: skip
     memory: list[float] = []
     with Client(address, timeout=60) as client:
-        client.wait_for_workers(workers // hosts * hosts, timeout=300)
-        before = watched.memory_info().rss
-        cpu, own, began, first, done = _cpu(watched), _cpu(psutil.Process()), time.perf_counter(), None, 0
-        for _ in cluster.spread(plan, client):
-            first = first or time.perf_counter() - began
+        client.wait_for_workers(workers, timeout=300)
+        memory.append(psutil.Process(scheduler.pid).memory_info().rss / 1e6)
+        before, busy, begin, done = _cpu(watched), _busy(), time.monotonic(), 0
+        for _ in cluster.spread(plan, client, "cuda" if gpus else "cpu"):
             done += 1
             if done % max(1, videos // 10) == 0:
-                memory.append(watched.memory_info().rss / 1e6)
-        makespan = time.perf_counter() - began
-        cpu, own = _cpu(watched) - cpu, _cpu(psutil.Process()) - own
+                memory.append(psutil.Process(scheduler.pid).memory_info().rss / 1e6)
+        end = time.monotonic()
+        cpu = {name: seconds - before[name] for name, seconds in _cpu(watched).items()}
+        cpu["other programs"] = max(0.0, _busy() - busy - sum(cpu.values()))
         cluster._end_segments_of_all(client)
+        spans = list(client.run(spans_of).values())
     ended.set()
     packer.join()
-    ideal = max(float(seconds.sum()) / (workers // hosts * hosts), float(seconds.max()))
-    rounds = packing["rounds"]
-    facts = {
-        "videos": done,
-        "workers": workers // hosts * hosts,
-        "ideal_seconds": ideal,
-        "makespan_seconds": makespan,
-        "ratio": makespan / ideal,
-        "seconds_to_first": first,
-        "scheduler_cpu_ms_per_video": 1000 * cpu / done,
-        "command_cpu_ms_per_video": 1000 * own / done,
-        "scheduler_memory_mb": {"before": before / 1e6, "by_tenths": memory},
-        "videos_per_second": done / makespan,
-        "packer": {
-            "publications": len(rounds), "videos_published": rounds[-1]["videos"], "cpu_ms_per_video": 1000 * packing["cpu_seconds"] / done,
-            "seconds_of_each": [one["seconds"] for one in rounds], "memory_mb_of_each": [one["memory_mb"] for one in rounds],
-            "left_in_parts": len(list(store.parent.glob("*.parts/*"))),
-        },
-    }  # fmt: skip
-    _say(facts, out)
-    if rounds[-1]["videos"] != videos or done != videos:
-        raise SystemExit("videos were lost")
+    ideal = max(float(seconds.sum()) / workers, float(seconds.max()))
+    return Simulated(done, ideal, end - begin, seconds_of_workers(spans, begin, end), cpu, tuple(memory), dict(packing))
 
 
-def _cpu(process: psutil.Process) -> float:
-    return sum(process.cpu_times()[:2])
+def _cpu(processes: dict[str, list[int]]) -> dict[str, float]:
+    return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids) for name, pids in processes.items()}
+
+
+def _busy() -> float:
+    """Seconds that cores of this machine have worked."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
+
+
+def _tables(run: Simulated) -> Iterator[Table]:
+    ideal, makespan = Row("ideal: all sleeps, over the workers", "s", (run.ideal_seconds,)), run.makespan_seconds
+    rounds = run.packing["rounds"]
+    yield Table(
+        "", (ideal, Row("first task to last result", "s", (makespan,), f"{run.num_done / makespan:.0f} videos a second")),
+        (Ratio("makespan / ideal", (makespan / run.ideal_seconds,), at_most=AT_MOST, headline=True),),
+    )  # fmt: skip
+    yield Table(
+        "Where the time of a worker goes",
+        tuple(Row(name, "s", (seconds,)) for name, seconds in run.seconds_of_workers.items()),
+    )
+    yield Table(
+        "CPU for each video",
+        tuple(Row(name, "ms", (1000 * seconds / run.num_done,)) for name, seconds in run.cpu.items()),
+        (Ratio("cores that other programs used meanwhile", (run.cpu["other programs"] / makespan,)),),
+    )
+    yield Table(
+        "Memory",
+        (
+            Row("the scheduler before the first task", "MB", run.scheduler_mb[:1]),
+            Row("the scheduler after each tenth of the videos", "MB", run.scheduler_mb[1:]),
+            Row("the process that publishes, at each publication", "MB", tuple(one["memory_mb"] for one in rounds)),
+        ),
+    )
+    yield Table(
+        "Publishing during the run",
+        (
+            Row("each publication", "s", tuple(one["seconds"] for one in rounds)),
+            Row("videos left to the last one", "", (rounds[-1]["videos"] - (rounds[-2]["videos"] if rounds[1:] else 0),)),
+        ),
+    )  # fmt: skip
+
+
+def _notes(run: Simulated, workers: int) -> tuple[str, ...]:
+    spent, done = run.seconds_of_workers, run.num_done
+    fixed = spent["until the first video"] + spent["after the last video"]
+    many = fixed + (run.makespan_seconds - fixed) * MANY / done
+    return (
+        f"The scheduler, the distribution of tasks, segments and publishing are the product's own; all processes share the cores of this machine. "
+        f"The first two rows of the second table that are not videos, and the last, do not grow with the run: by these rates, {MANY:,} videos take {many:.0f} s, "
+        f"{many / (run.ideal_seconds * MANY / done):.3f} of the ideal. Computed, not measured.",
+    )
 
 
 @main.command()

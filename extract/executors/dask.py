@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import atexit
 import logging
+import pickle
 import threading
 import time
+import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -32,7 +35,7 @@ from longtake.features.segments.writer import SegmentWriter
 from longtake.manifests.table import Manifest, ManifestRow
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, as_completed
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,18 @@ class Request:
     out: Path
     options: RunOptions
     recipe_ids: tuple[str, ...]
+
+    def packed(self) -> bytes:
+        """Some kilobytes, which travel with each task. As data of its own, a worker must have it from another before its first task, and a dead
+        worker takes it along."""
+        return zlib.compress(pickle.dumps(self))
+
+
+@lru_cache(1)
+def unpacked(request: bytes) -> Request:
+    """On a worker. The scheduler's message was a pickle already, so this trusts nothing more."""
+    found: Request = pickle.loads(zlib.decompress(request))
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
         ),
         tuple(header.recipe_id for header in plan.headers),
     )
+    packed = request.packed()
     offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
     deaths: Counter[str] = Counter()
@@ -121,16 +137,10 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     parts = part_writer(plan.out)
     pace = Pace(lambda: len(client.scheduler_info(n_workers=-1)["workers"]))
 
-    def share() -> Future:
-        # A task, not scattered data: what a dead worker held can then be recomputed.
-        return client.submit(_itself, request, key=f"request-{uuid4().hex}")
-
-    shared = share()
-
     def submit(jobs: Sequence[Job]) -> None:
         if jobs:
             wanted = [(job.row, tuple(extractor.header.recipe_id for extractor in job.extractors)) for job in jobs]
-            future = client.submit(extract_task, shared, wanted, key=f"video-{uuid4().hex}", resources=resources)
+            future = client.submit(extract_task, packed, wanted, key=f"video-{uuid4().hex}", resources=resources)
             tasks[future] = jobs
             running.add(future)
 
@@ -142,10 +152,10 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     alone = False
     try:
         while tasks:
-            for future in running:
+            for future, result in _completed(client, running):
                 jobs = tasks.pop(future)
                 try:
-                    done = future.result()
+                    done = result or future.result()
                     pace.took(len(done.videos), done.seconds)
                     fill()
                     yield from done.videos
@@ -162,8 +172,6 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
                             yield write_failure(parts, plan, job, "KilledWorker", message)
                         else:
                             suspects.append(job)
-                    # The task that shares the request may be blamed as well.
-                    shared = share()
                     fill()
             # Several videos are blamed for one death: each is tried again by itself.
             alone = True
@@ -175,6 +183,22 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
         ) from error
     finally:
         parts.seal()
+
+
+def _completed(client: Client, running: as_completed) -> Iterator[tuple[Future, TaskResult | None]]:
+    """Tasks as they end, until none is left, with the result where there is one: all that have ended are asked for at once. One at a time, each
+    is a round trip to the scheduler and to its worker, 50 a second at most, and workers run out of tasks meanwhile."""
+    from distributed import KilledWorker
+
+    for ended in running.batches():
+        finished = [future for future in ended if future.status == "finished"]
+        try:
+            results = dict(zip(finished, client.gather(finished)))
+        except KilledWorker:
+            # One had to run again, because its result was lost with a worker. Asked by itself, each says what became of it.
+            results = {}
+        for future in ended:
+            yield future, results.get(future)
 
 
 def _retire(client: Client, cannot_store: tuple[str, str], retired: set[str]) -> None:
@@ -211,20 +235,17 @@ def _absolute(weights: str) -> str:
     return f"{name}={Path(path).absolute()}" if equals and Path(path).is_file() else weights
 
 
-def _itself(request: Request) -> Request:
-    return request
-
-
 _plans: dict[str, Plan] = {}
 """The worker's plan, with its loaded backbones, by run."""
 _one_at_a_time = threading.Lock()
 
 
-def extract_task(request: Request, wanted: Sequence[tuple[ManifestRow, Sequence[str]]]) -> TaskResult:
-    """On a worker: some videos, each with the recipes that it still lacks. Threads of one worker take turns, because they share networks
+def extract_task(packed: bytes, wanted: Sequence[tuple[ManifestRow, Sequence[str]]]) -> TaskResult:
+    """On a worker, with a `Request`: some videos, each with the recipes that it still lacks. Threads of one worker take turns, because they share networks
     and torch's settings."""
     with _one_at_a_time:
         began = time.monotonic()
+        request = unpacked(packed)
         plan = _plan_of(request)
         jobs = tuple(Job(row, tuple(e for e in plan.extractors if e.header.recipe_id in ids)) for row, ids in wanted)
         manifest = replace(plan.manifest, rows=tuple(row for row, _ in wanted))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import LocalCluster, get_worker
+from distributed import KilledWorker, LocalCluster, get_worker
 
 from longtake.extract import find_videos
 from longtake.extract.errors import ExtractError
@@ -63,10 +63,41 @@ def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, mon
     ours = tuple(header.recipe_id for header in plan.headers)
     request = cluster.Request("run", manifest, tmp_path / "videos", tmp_path / "s.h5", options, ("0" * 16,))
     with pytest.raises(ExtractError, match=f"would make features of recipe {ours[0]}, not {'0' * 16}: its weights"):
-        cluster.extract_task(request, [(manifest.rows[0], ours)])
+        cluster.extract_task(request.packed(), [(manifest.rows[0], ours)])
     assert not cluster._plans and not list(tmp_path.glob("s.h5*"))
-    done = cluster.extract_task(replace(request, recipe_ids=ours), [(manifest.rows[0], ours)])
+    done = cluster.extract_task(replace(request, recipe_ids=ours).packed(), [(manifest.rows[0], ours)])
     assert [video.num_clips for video in done.videos] == [3] and done.cannot_store is None
+
+
+class Ended:
+    """A future that has ended."""
+
+    def __init__(self, status):
+        self.status = status
+
+
+def test_results_of_ended_tasks_are_asked_for_at_once():
+    good, bad, also = Ended("finished"), Ended("error"), Ended("finished")
+    asked = []
+
+    class Connection:
+        def gather(self, futures):
+            asked.append(futures)
+            return [f"result {len(asked)}.{number}" for number, _ in enumerate(futures)]
+
+    class Running:
+        def batches(self):
+            return [[good, bad, also], [good]]
+
+    found = list(cluster._completed(Connection(), Running()))
+    assert found == [(good, "result 1.0"), (bad, None), (also, "result 1.1"), (good, "result 2.0")]
+    assert asked == [[good, also], [good]]
+
+    def lost(futures):
+        raise KilledWorker("video-1", None, 0)
+
+    Connection.gather = staticmethod(lost)
+    assert [result for _, result in cluster._completed(Connection(), Running())] == [None] * 4
 
 
 def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):
