@@ -96,7 +96,7 @@ class View(nn.Module):
 
 
 class Comparison(nn.Module):
-    """What the logits of one video become when they ask those of another, or one view the other."""
+    """What the mixed logits of one video become when they ask those of another, or one view the other."""
 
     def __init__(self, settings: T2CRSettings) -> None:
         super().__init__()
@@ -113,7 +113,6 @@ class Comparison(nn.Module):
         return one, other
 
     def forward(self, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-        mine, theirs = self.mix(mine), self.mix(theirs)
         for layer in self.layers:
             mine = layer(mine, theirs)
         return mine
@@ -233,9 +232,9 @@ class T2CR(Head):
         full = self.view(torch.cat([one[0] for one in seen]))
         thin = self.view(self.view.lift(torch.cat([one[1] for one in seen])))
         one, other = self.comparison.views(full, thin)
-        # Videos of the batch come first, exemplars after them.
-        both = torch.cat([one, other], 1)
-        mine, theirs = both[pairs.query], both[len(batch.mask) + pairs.exemplar]
+        # Videos of the batch come first, exemplars after them; each is mixed once for all its pairs.
+        both = self.comparison.mix(torch.cat([one, other], 1))
+        mine, theirs = both.index_select(0, pairs.query), both.index_select(0, len(batch.mask) + pairs.exemplar)
         known = self.known(others)[pairs.exemplar]
         better = self.regressor(self.comparison(mine, theirs))
         direct = self.regressor(full)
@@ -244,7 +243,7 @@ class T2CR(Head):
         if not self.training:
             return HeadOutput(score01)
         relative = better, self.regressor(self.comparison(theirs, mine))
-        itself = self.regressor(self.comparison(one, other))
+        itself = self.regressor(self.comparison(self.comparison.mix(one), self.comparison.mix(other)))
         losses = self._losses(batch, others, pairs, full, thin, direct, relative, itself)
         return HeadOutput(score01, losses=losses)
 

@@ -49,7 +49,7 @@ def test_published_outputs(published):
         np.testing.assert_allclose(logits[1], numbers["eval/logits3"], atol=1e-5)
         np.testing.assert_allclose(head.regressor(logits[0])[:, None], numbers["eval/direct"], atol=1e-5)
         np.testing.assert_allclose(head.view.score(logits[0]).mean(1), numbers["eval/score1"], atol=1e-5)
-        itself = head.regressor(head.comparison(*head.comparison.views(*logits)))
+        itself = head.regressor(head.comparison(*map(head.comparison.mix, head.comparison.views(*logits))))
         np.testing.assert_allclose(itself[:, None], numbers["eval/self1"], atol=1e-5)
 
 
