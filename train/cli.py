@@ -739,10 +739,11 @@ def bench(
     Example: train bench fisv --features features/fisv.h5 --out runs/bench-fisv
     """
     from longtake.train.bench import formats
-    from longtake.train.bench.cells import FAILED, read_sources
+    from longtake.train.bench.cells import FAILED
     from longtake.train.bench.file import find_bench, read_bench
     from longtake.train.bench.leaderboard import tables
     from longtake.train.bench.run import jobs, run_bench, sources_of
+    from longtake.train.bench.sources import read_sources
 
     path = find_bench(bench_name)
     made = read_bench(path)

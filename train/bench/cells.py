@@ -6,33 +6,27 @@ that fails. Nothing of that ends the bench.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from longtake.checks import build, read_value, refuse
-from longtake.errors import LongtakeError, there_are
-from longtake.features.labels import Labels
-from longtake.features.store import Store, open_store
-from longtake.features.types import recipe_hash
+from longtake.checks import build
+from longtake.errors import there_are
 from longtake.files import write_whole
 from longtake.terminal import finite
-from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
+from longtake.train.bench.file import Bench
+from longtake.train.bench.sources import Source, Stamp
 from longtake.train.engine.names import unit_name
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.heads import get_head
+from longtake.train.protocol.settings import PLUGIN
 from longtake.train.runs.folder import versions
 from longtake.train.runs.records import CONFIG, only_known, read_values
 
 DONE, REASON = "bench.json", "reason.json"
 """In a cell's folder: what a finished cell is of, written last; or why it is not finished."""
-SOURCES = "sources.json"
-"""In a bench's folder: the stores that it learns from, so that its table can be made without them."""
 FAILED, NOT_APPLICABLE = "failed", "not applicable"
 
 
@@ -49,20 +43,6 @@ class Cell:
     def folder(self) -> str:
         names = self.dataset, self.head, self.backbone.replace("@", "-"), self.split
         return "-".join([*(unit_name(name, "") for name in names), f"seed{self.seed}"])
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """The state of a store that a cell has learnt from."""
-
-    dataset: str
-    recipe_id: str
-    features: str
-    """As `StreamState` has it."""
-    labels: str
-    """Hash of what `labels_id` covers."""
-    groups: str = ""
-    """Hash of the groups that the split uses; empty where it uses none."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +81,13 @@ class Done:
     """The categories and scores that were asked for; of cells of older releases, those of their run (`read_done`)."""
     chosen: dict[str, int] = field(default_factory=dict)
     """Model -> which of the entry's choices, where there are several."""
+    presets: tuple[dict[str, dict[str, Any]], ...] | None = None
+    """Of each way to set the head: category -> what its preset set, as `preset_rows` has it; None where an earlier version finished the cell."""
     leaks: tuple[str, ...] | None = None
     """What training and test videos share that flatters the result, in sentences; None where a version without this audit finished the cell."""
     versions: dict[str, str] = field(default_factory=versions)
+    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of a cell that an earlier version finished, with one way to set the head: category -> the settings of its run (`read_done`)."""
 
 
 @dataclass(frozen=True)
@@ -111,106 +95,6 @@ class Reason:
     cell: Cell
     kind: str
     reason: str
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """Of a store; empty texts where the store has no such stream."""
-
-    recipe_id: str
-    features: str
-    """Hash of the recipe, the videos and their checksums."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A dataset of the bench: its store, and what it holds."""
-
-    entry: DatasetEntry
-    path: str
-    labels: str
-    groups: dict[str, dict[str, str]]
-    """Name of a group -> video -> group; videos whose group is unknown are left out."""
-    streams: dict[str, StreamState]
-
-    def stamp(self, backbone: str, split: SplitEntry) -> Stamp:
-        stream = self.streams[backbone]
-        return Stamp(self.entry.dataset, stream.recipe_id, stream.features, self.labels, self.groups_id(split))
-
-    def groups_id(self, split: SplitEntry) -> str:
-        """Hash of the groups by which a split is cut; empty for others."""
-        return recipe_hash(sorted(self.groups.get(split.group, {}).items())) if split.group else ""
-
-
-def labels_id(labels: Labels) -> str:
-    """Hash of ids, splits, categories, scores and boundaries. Groups are not in it: only splits by group depend on them."""
-    digest = hashlib.sha256(
-        json.dumps([*map(list, (labels.video_ids, labels.splits, labels.categories, labels.score_names))]).encode()
-    )
-    for values in (labels.scores, labels.boundaries):
-        digest.update(np.ascontiguousarray(np.round(values, 6)).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def read_source(entry: DatasetEntry, path: Path | str) -> Source:
-    """Raises `DataError` for a store of another dataset, with other labels or of other recipes than the bench file says."""
-    with open_store(path) as store:
-        found = Source(entry, str(path), labels_id(store.labels), _groups(store.labels), _streams(store, entry))
-        faults = []
-        if store.dataset != entry.dataset:
-            faults.append(f"it holds the dataset {store.dataset}")
-        if entry.labels and found.labels != entry.labels:
-            faults.append(f"its labels have the hash {found.labels}, the bench is of {entry.labels}")
-        for stream, recipe in entry.recipes.items():
-            there = found.streams[stream].recipe_id if stream in found.streams else ""
-            if there and there != recipe:
-                faults.append(f"its features of {stream} are of recipe {there}, the bench is of {recipe}")
-        for name in filter(None, (entry.resample, entry.within)):
-            if name not in found.groups:
-                faults.append(
-                    f"its labels have no group {name!r}{there_are(name, found.groups)}: `features relabel` adds groups"
-                )
-    if faults:
-        raise DataError(f"{path} is not the store of {entry.name} that the bench file means:\n  " + "\n  ".join(faults))
-    return found
-
-
-def _groups(labels: Labels) -> dict[str, dict[str, str]]:
-    return {
-        name: {video: group for video, group in zip(labels.video_ids, values) if group}
-        for name, values in labels.groups.items()
-    }
-
-
-def _streams(store: Store, entry: DatasetEntry) -> dict[str, StreamState]:
-    names = entry.streams or [stream.name for stream in store.streams if stream.header.modality != "audio"]
-    found = {}
-    for name in names:
-        try:
-            stream = store.stream(name)
-        except LongtakeError:
-            found[name] = StreamState("", "")
-            continue
-        ids, checksums = stream.videos.video_ids, stream.videos.checksums
-        order = store.labels.order_of(ids)  # The order in which a store has grown changes no result.
-        held = [ids[row] for row in order], [str(checksums[row]) for row in order]
-        found[name] = StreamState(stream.header.recipe_id, recipe_hash([stream.header.recipe_id, *held]))
-    return found
-
-
-def write_sources(out: Path, sources: Mapping[str, Source]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / SOURCES, json.dumps({name: asdict(one) for name, one in sources.items()}, indent=1) + "\n")
-
-
-def read_sources(out: Path) -> dict[str, Source]:
-    """Raises `DataError` for a folder that holds no bench."""
-    path = out / SOURCES
-    values = read_values(path, f"{out} holds no bench: no {SOURCES} in it")
-    faults: list[str] = []
-    found: dict[str, Source] = read_value(dict[str, Source], values, "", faults)
-    refuse(faults, str(path), DataError)
-    return found
 
 
 def plan(bench: Bench, sources: Mapping[str, Source], only: Sequence[str] = ()) -> list[Cell]:
@@ -240,17 +124,32 @@ def read_done(folder: Path) -> Done | None:
     if not path.exists():
         return None
     done = build(Done, only_known(Done, read_values(path)), str(path), DataError)
-    return done if done.taken else replace(done, taken=_taken(folder))
+    if done.taken and done.presets is not None:
+        return done
+    # From the run of a cell, or of its first outer fold.
+    run = next(iter([*folder.glob(CONFIG), *sorted(folder.glob(f"*/*/{CONFIG}"))]), None)
+    values = read_values(run) if run else None
+    if not isinstance(values, Mapping):
+        return done
+    recorded = _recorded(values.get("settings")) if done.presets is None and not done.entry.get("choices") else {}
+    return replace(done, taken=done.taken or _taken(values.get("options")), recorded=recorded)
 
 
-def _taken(folder: Path) -> dict[str, Any] | None:
-    """From the run of a cell, or of its first outer fold. None where it is not known."""
-    path = next(iter([*folder.glob(CONFIG), *sorted(folder.glob(f"*/*/{CONFIG}"))]), None)
-    values = read_values(path) if path else None
-    options = values.get("options") if isinstance(values, Mapping) else None
+def _taken(options: object) -> dict[str, Any] | None:
+    """None where it is not known."""
     if not isinstance(options, Mapping) or not {"categories", "scores"} <= options.keys():
         return None
     return {name: options[name] for name in ("categories", "scores")}
+
+
+def _recorded(settings: object) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for category, parts in settings.items() if isinstance(settings, Mapping) else ():
+        own = found.setdefault("" if category == "all" else category, {})
+        for part, values in parts.items() if isinstance(parts, Mapping) else ():
+            before = PLUGIN if part == "plugin" else ""
+            own |= {f"{before}{name}": value for name, value in (values or {}).items()}
+    return found
 
 
 def read_reason(folder: Path) -> Reason | None:

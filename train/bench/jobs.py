@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from longtake.train.bench.cells import Cell, Done, Source, Stamp
+from longtake.train.bench.cells import Cell, Done
 from longtake.train.bench.file import Bench, HeadEntry, SplitEntry
+from longtake.train.bench.reads import preset_rows
+from longtake.train.bench.sources import Source, Stamp
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,36 @@ def jobs_of(
         path = source.path if "://" in source.path else Path(source.path).absolute()
         of_data = path, source.entry.categories, source.entry.scores
         entry = bench.settings_of(bench.heads[cell.head])
-        stamp = source.stamp(cell.backbone, split)
+        stamp = source.stamp(cell.backbone, split, entry)
         found.append(Job(cell, entry, split, stamp, out.absolute(), *of_data, device, parallel, keep_heads, memory))
     return found
 
 
 def why_other(done: Done, job: Job) -> str:
     """Why a finished cell is not what is asked for now; empty where it is."""
-    there = {"entry": done.entry, "split": done.split, "stamp": asdict(done.stamp), "taken": done.taken}
-    names = [name for name, value in job.same.items() if there[name] is not None and there[name] != value]
-    words = {
-        "entry": "other settings",
-        "split": "another split",
-        "stamp": "other features, labels or groups",
-        "taken": "other categories or scores",
+    same = {
+        "other settings": done.entry == job.same["entry"],
+        "another split": done.split == job.same["split"],
+        "other features, labels or groups": same_stamp(done.stamp, job.stamp),
+        "other categories or scores": done.taken in (None, job.same["taken"]),
+        "another version of its preset": _same_presets(done, job),
     }
-    return " and ".join(words[name] for name in names)
+    return " and ".join(words for words, is_same in same.items() if not is_same)
+
+
+def same_stamp(one: Stamp, other: Stamp) -> bool:
+    """What an earlier version did not write down is no difference."""
+    return one == other or not (one.further and other.further) and replace(one, further=other.further) == other
+
+
+def _same_presets(done: Done, job: Job) -> bool:
+    """Whether what the preset sets now is what it set then."""
+    categories = dict.fromkeys(unit.category for unit in done.units)
+    rows = preset_rows(job.entry, done.stamp.dataset, categories)
+    if done.presets is not None:
+        return list(done.presets) == rows
+    return all(
+        done.recorded.get(category, {}).get(name, value) == value
+        for category, row in rows[0].items()
+        for name, value in row.items()
+    )

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.train.bench.cells import Cell, Done, Source, plan, read_done, read_reason
+from longtake.train.bench.cells import Cell, Done, plan, read_done, read_reason
 from longtake.train.bench.file import Bench, DatasetEntry, SplitEntry
-from longtake.train.bench.jobs import jobs_of, why_other
+from longtake.train.bench.jobs import jobs_of, same_stamp, why_other
+from longtake.train.bench.sources import Source
 from longtake.train.errors import DataError
 from longtake.train.heads import get_head
 from longtake.train.protocol.options import are_pooled, fold_rule
@@ -121,7 +122,7 @@ def _read(
         other = f"features of another recipe, {first.stamp.recipe_id}"
     elif split.group and first.stamp.groups != source.groups_id(split):
         other = "other groups, so other folds"
-    elif any(one.stamp != first.stamp or one.entry != first.entry for _, one in done):
+    elif any(not same_stamp(one.stamp, first.stamp) or one.entry != first.entry for _, one in done):
         other = "its seeds are of other settings or features"
     marks = [*([other] if other else []), *_marks(first, len(done), bench)]
     return _Read(

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from longtake.train.bench.cells import FAILED, Source, plan, read_source, write_sources
+from longtake.train.bench.cells import FAILED, plan
 from longtake.train.bench.file import Bench
 from longtake.train.bench.jobs import Job, jobs_of
+from longtake.train.bench.reads import reads_of
+from longtake.train.bench.sources import Source, read_source, write_sources
 from longtake.train.bench.training import Outcome, not_done, run_cell
 from longtake.train.errors import SettingsError
 from longtake.train.runs.cells import run_cells
@@ -26,7 +28,13 @@ def sources_of(bench: Bench, stores: Sequence[str]) -> dict[str, Source]:
                 raise SettingsError(f"--features takes NAME=STORE for the datasets {names} of the bench, got {given!r}")
             name, path = next(iter(bench.datasets)), given
         paths[name] = path
-    return {name: read_source(entry, paths.get(name, entry.features)) for name, entry in bench.datasets.items()}
+    return {
+        name: read_source(
+            entry, paths.get(name, entry.features),
+            dict.fromkeys(stream for head in bench.heads.values() for stream in reads_of(head, entry.dataset).streams),
+        )
+        for name, entry in bench.datasets.items()
+    }  # fmt: skip
 
 
 def jobs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longtake.errors import LongtakeError, LongtakeWarning
@@ -23,16 +23,19 @@ from longtake.train.bench.cells import (
 from longtake.train.bench.file import Choice
 from longtake.train.bench.jobs import Job, why_other
 from longtake.train.bench.nested import INNER, OUTER, choose_and_train, require_folds, write_joined
+from longtake.train.bench.reads import preset_rows
 from longtake.train.engine.names import CHECKPOINTS
 from longtake.train.engine.resume import FOLDER as RESUME
 from longtake.train.engine.settings import TrainSettings
-from longtake.train.errors import MissingPackage
+from longtake.train.errors import MissingPackage, SettingsError
 from longtake.train.heads import get_head
 from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.presets import preset_row
 from longtake.train.protocol.run import Result
+from longtake.train.protocol.settings import RunSettings
 from longtake.train.runs.fit import open_experiment, train_into
+from longtake.train.runs.resumed import with_recorded_settings
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ def options_of(job: Job, way: Choice) -> Options:
 
 def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
     def into(folder: Path, experiment: Experiment) -> list[Result]:
+        if not _same_settings(with_recorded_settings(folder, experiment), experiment):
+            raise SettingsError(
+                f"{folder} was begun with another version of its preset: take another --out, or delete that folder"
+            )
         with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
             return list(train_into(folder, experiment, lambda *_: None, resume=True))
 
@@ -121,8 +128,21 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         None if closed else max(_preset_epochs(first, way) for way in job.entry.ways),
         job.same["taken"],
         chosen,
+        tuple(preset_rows(job.entry, job.stamp.dataset, dict.fromkeys(category for category, _ in ranges))),
         tuple(leak.line for leak in first.audit),
     )
+
+
+def _same_settings(there: Experiment, now: Experiment) -> bool:
+    """Of a run that was begun and of what is asked for, apart from the precision that `auto` takes on a machine."""
+
+    def of(experiment: Experiment) -> list[RunSettings]:
+        plain = TrainSettings().precision
+        return [
+            replace(unit.settings, train=replace(unit.settings.train, precision=plain)) for unit in experiment.units
+        ]
+
+    return of(there) == of(now)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.train.bench.cells import read_sources
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.leaderboard import tables
+from longtake.train.bench.sources import read_sources
 from tests.train.planted import planted_store
 
 FILE = """

@@ -5,18 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from longtake.features.store import open_store
-from longtake.train.bench.cells import (
-    Cell,
-    labels_id,
-    plan,
-    read_done,
-    read_reason,
-    read_source,
-    read_sources,
-)
+from longtake.train.bench.cells import Cell, plan, read_done, read_reason
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.jobs import jobs_of, why_other
+from longtake.train.bench.sources import read_source, read_sources
 from longtake.train.errors import DataError, SettingsError
 from tests.train.bench.benches import FILE, bench_file
 
@@ -52,25 +44,6 @@ def test_rows_that_would_share_a_folder_are_refused(made, tmp_path):
         plan(bench, {"planted": source_of(made)})
 
 
-def test_the_hash_of_labels(made):
-    with open_store(made.store) as store:
-        labels = store.labels
-    same, other = labels.scores.copy(), labels.scores.copy()
-    other[0, 0] += 0.5
-    assert labels_id(replace(labels, scores=same)) == labels_id(labels) == source_of(made).labels
-    assert labels_id(replace(labels, scores=other)) != labels_id(labels)
-    assert labels_id(replace(labels, splits=("test",) * len(labels))) != labels_id(labels)
-
-
-def test_another_store_is_refused_with_all_reasons(made):
-    (stream,) = source_of(made).streams
-    with pytest.raises(DataError) as error:
-        source_of(made, dataset="rg", labels="0" * 16, recipes={stream: "1" * 16}, within="skater")
-    for part in ("holds the dataset planted", "its labels have the hash", "are of recipe", "no group 'skater'"):
-        assert part in str(error.value), part
-    assert source_of(made, labels=source_of(made).labels).entry.dataset == "planted"
-
-
 def test_what_is_kept_of_a_cell(made):
     bench, sources = read_bench(made.file), read_sources(made.out)
     jobs = jobs_of(bench, sources, plan(bench, sources), made.out, "cpu", "none", True)
@@ -83,25 +56,3 @@ def test_what_is_kept_of_a_cell(made):
     assert why_other(done["gdlt"], job) == ""
     changed = replace(job, stamp=replace(job.stamp, labels="0" * 16), entry=replace(job.entry, settings={"epochs": 3}))
     assert why_other(done["gdlt"], changed) == "other settings and other features, labels or groups"
-
-
-def test_a_stream_that_the_store_lacks(made):
-    source = source_of(made, streams=("vst",))
-    assert source.streams["vst"].recipe_id == ""
-
-
-def test_a_folder_without_a_bench(tmp_path):
-    with pytest.raises(DataError, match="holds no bench"):
-        read_sources(tmp_path)
-    (tmp_path / "sources.json").write_text('{"a": {"path": 1}}')
-    with pytest.raises(DataError, match="entry is missing"):
-        read_sources(tmp_path)
-
-
-def test_group_hash_is_that_of_the_split(made):
-    source = replace(source_of(made), groups={"skater": {"a": "s1"}, "event": {"a": "e1"}})
-    split = read_bench(made.file).splits["random"]
-    (backbone,) = source.streams
-    assert source.stamp(backbone, split).groups == ""
-    by_skater = source.stamp(backbone, replace(split, group="skater")).groups
-    assert by_skater and by_skater != source.stamp(backbone, replace(split, group="event")).groups

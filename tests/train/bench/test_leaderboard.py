@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtake.train.bench.cells import read_sources
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.leaderboard import _measured, tables
+from longtake.train.bench.sources import read_sources
 from longtake.train.errors import DataError
 from longtake.train.metrics import average, spearman
 from longtake.train.resampling import ScoredVideos, over_folds

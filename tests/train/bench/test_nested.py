@@ -5,10 +5,11 @@ import math
 import pytest
 
 from longtake.train.bench import nested
-from longtake.train.bench.cells import NOT_APPLICABLE, plan, read_done, read_source
+from longtake.train.bench.cells import NOT_APPLICABLE, plan, read_done
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.jobs import jobs_of
 from longtake.train.bench.nested import best_of
+from longtake.train.bench.sources import read_source
 from longtake.train.bench.training import run_cell
 from longtake.train.runs.tables import read_predictions
 from tests.train.bench.benches import NESTED, Made, bench_file

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from longtake.train.bench import training
-from longtake.train.bench.cells import FAILED, NOT_APPLICABLE, plan, read_done, read_reason, read_source
+from longtake.train.bench.cells import FAILED, NOT_APPLICABLE, plan, read_done, read_reason
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.jobs import jobs_of
+from longtake.train.bench.sources import read_source
 from longtake.train.bench.training import run_cell
 from longtake.train.errors import TrainError
+from longtake.train.protocol import settings
 
 
 @pytest.fixture
@@ -54,6 +56,21 @@ def test_a_finished_cell_of_other_settings_is_refused(job):
     outcome = run_cell(replace(job, entry=replace(job.entry, settings={"penalties": 3})))
     assert outcome.kind == FAILED and "holds this cell with other settings: take another --out" in outcome.reason
     assert read_done(job.folder) and (job.folder / "predictions.csv").read_bytes() == before
+
+
+def test_a_cell_that_was_begun_with_another_preset_is_refused(job, monkeypatch):
+    """The run would be resumed with the settings that it was begun with, and compared with rows of those of today."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(settings, "preset_row", lambda *_: {"penalties": 3})
+        earlier.setattr(training, "write_done", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(job)
+    outcome = run_cell(job)
+    assert outcome.kind == FAILED and "was begun with another version of its preset" in outcome.reason
+
+
+def stop(*_):
+    raise KeyboardInterrupt
 
 
 def test_heads_need_not_be_kept(job):
