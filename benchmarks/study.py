@@ -2,7 +2,7 @@
 
 STORE holds Video Swin features of Fis-V's training videos with the groups skater and event (docs/import-features.md, docs/groups.md). Each row is one
 experiment of docs/experiments.md. Where it has several settings, each training part chooses between them by three folds of its own; no tested
-label is seen. A cut is `skater-SEED` or `random-SEED`; seed 0 cuts as `train heads --folds 5` does. Kernels between videos are kept in FOLDER; the first
+label is seen. A cut is `skater-SEED` or `random-SEED`; seed 0 cuts as `train heads --folds 5` does. Kernels between videos are kept in FOLDER, those of other features apart; the first
 run computes them in some minutes, and those of a cut that is new in two.
 """
 
@@ -30,6 +30,7 @@ def all_rows(videos: Videos, sheets: Path) -> Rows:
 
 
 def grams_of(videos: Videos, cuts: Sequence[str], folder: Path) -> dict[str, Grams]:
+    folder = folder / videos.digest
     folder.mkdir(parents=True, exist_ok=True)
     base: Grams = {}
     for part in PARTS:

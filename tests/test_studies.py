@@ -63,3 +63,20 @@ def test_no_label_of_a_tested_video_is_seen(world):
             fold = models.Fold(replace(made, scores=scores), grams, 0, train, test, True)
             found.append(models.chosen(settings[:2])(fold))
         assert np.isfinite(found[1]).all() and np.array_equal(*found), name
+
+
+def test_kernels_are_of_these_videos(world, tmp_path):
+    """Those of other features, and half a file, are not taken."""
+    made, _, _, videos = world
+    from studies.grams import kept
+
+    first, other = (replace(made, clips=[np.full((3, 2), value, np.float32)]) for value in (1, 2))
+    assert first.digest == replace(first).digest != other.digest != replace(other, skaters=made.events).digest
+
+    class Stopped:
+        def __array__(self, *_, **__):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(tmp_path / "a.npz", lambda: {"whole": np.zeros(3), "half": Stopped()})
+    assert (kept(tmp_path / "a.npz", lambda: {"whole": np.ones(3)})["whole"] == 1).all()

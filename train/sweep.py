@@ -26,7 +26,8 @@ from longtake.train.protocol.settings import settings_kinds
 from longtake.train.runs import compare
 from longtake.train.runs.cells import run_cells
 from longtake.train.runs.fit import fit, options_of
-from longtake.train.runs.records import CONFIG, read_config
+from longtake.train.runs.records import CONFIG, RunConfig, read_config
+from longtake.train.runs.resumed import same_settings, with_recorded_settings
 from longtake.train.runs.sweeps import DONE as DONE
 from longtake.train.runs.sweeps import Cell as Cell
 from longtake.train.runs.sweeps import Done as Done
@@ -79,9 +80,9 @@ def require_settings(settings: Mapping[str, object], heads: Sequence[str], optio
 
 
 def require_same_data(out: Path, store_path: Path | str, choices: dict[str, Any]) -> None:
-    """Raises `TrainError` where a cell in `out`, finished or begun, learnt from other data than the store holds now: it would not compare
-    with the others."""
-    begun: dict[tuple[str, str, bool], list[tuple[str, str, Path]]] = {}
+    """Raises `TrainError` where a cell in `out`, finished or begun, learnt from other data than the store holds now, or by other settings or folds:
+    it would not compare with the others."""
+    begun: dict[tuple[str, str, bool], list[tuple[str, RunConfig, Path]]] = {}
     for path in sorted(out.glob(f"*/{CONFIG}")):
         known = read_config(path.parent)
         backbone = known.options.backbone
@@ -89,30 +90,44 @@ def require_same_data(out: Path, store_path: Path | str, choices: dict[str, Any]
         # Other runs may be in the folder of the sweep.
         if backbone and Cell(known.head, backbone, category, known.options.first_seed).folder == path.parent.name:
             key = known.head, backbone, bool(category)
-            begun.setdefault(key, []).append((category, known.data_id, path.parent))
+            begun.setdefault(key, []).append((category, known, path.parent))
     with open_store(store_path) as store:
-        for (head, backbone, _), folders in begun.items():
-            categories = {category for category, _, _ in folders} - {""}
+        for (head, backbone, _), cells in begun.items():
+            categories = {category for category, *_ in cells} - {""}
             now, why = {}, "features, labels, texts, or the ranges and windows of this release are others"
             try:
-                now = _data_ids(store, head, backbone, categories, choices)
+                now = _experiments(store, head, backbone, categories, choices)
             except LongtakeError as error:
                 why = str(error)
-            for category, data_id, folder in folders:
-                if now.get(category) != data_id:
+            for category, known, folder in cells:
+                mine = now.get(category)
+                if mine is None or mine.data_id != known.data_id:
+                    raise TrainError(f"{folder} learnt from another state of {store_path}: {why}. {COMPARED}")
+                there = with_recorded_settings(folder, mine)
+                if there.run_id != known.run_id or not same_settings(there, mine):
                     raise TrainError(
-                        f"{folder} learnt from another state of {store_path}: {why}. The cells of a sweep are compared and averaged. Take "
-                        f"another --out"
+                        f"{folder} was trained by another version of its preset, or other groups. {COMPARED}"
                     )
 
 
-def _data_ids(store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, Any]) -> dict[str, str]:
-    """Category -> `Experiment.data_id` of its cells. Raises a `LongtakeError` where the store no longer has what they learnt from."""
-    experiment = _prepare(store, head, backbone, sorted(categories), {**choices, "device": "cpu"})
+COMPARED = "The cells of a sweep are compared and averaged. Take another --out"
+
+
+def _experiments(
+    store: Store, head: str, backbone: str, categories: set[str], choices: dict[str, Any]
+) -> dict[str, Experiment]:
+    """Category -> what its cells train. Raises a `LongtakeError` where the store no longer has what they learnt from."""
+    choices = {"evaluate_every": evaluate_every(choices), **choices, "device": "cpu"}
+    experiment = _prepare(store, head, backbone, sorted(categories), choices)
     return {
-        category: replace(experiment, units=tuple(u for u in experiment.units if u.category == category)).data_id
+        category: replace(experiment, units=tuple(u for u in experiment.units if u.category == category))
         for category in {unit.category for unit in experiment.units}
     }
+
+
+def evaluate_every(choices: Mapping[str, Any]) -> int:
+    """The sweep's table has the last epoch alone. Videos that were held out choose among all."""
+    return 1 if float(choices.get("settings", {}).get("validation", 0)) else 1_000_000
 
 
 def not_done(out: Path, cells: Sequence[Cell]) -> list[Cell]:
@@ -150,13 +165,11 @@ def run_cell(out: Path, store_path: Path | str, cell: Cell, *, choices: dict[str
     folder = out / cell.folder
     try:
         categories = (cell.category,) if cell.category else ()
-        # The sweep's table has the last epoch alone. Videos that were held out choose among all.
-        every = 1 if float(choices.get("settings", {}).get("validation", 0)) else 1_000_000
         # Of what all cells meet, `cells_of` has warned.
         with warnings.catch_warnings(action="ignore", category=LongtakeWarning):
             run = fit(
                 store_path, out=folder, resume=True, head=cell.head, backbone=cell.backbone, categories=categories, first_seed=cell.seed,
-                **{"floor": False, "evaluate_every": every, **choices},
+                **{"floor": False, "evaluate_every": evaluate_every(choices), **choices},
             )  # fmt: skip
     except (LongtakeError, OSError) as error:
         return Outcome(cell, str(error))

@@ -227,6 +227,8 @@ def jump_grams(videos: Videos, cut: Cut) -> Grams:
 
 def kept(path: Path, compute: Callable[[], Grams]) -> Grams:
     if not path.exists():
-        np.savez(path, **compute())
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        np.savez(unfinished, **compute())
+        unfinished.replace(path)
     with np.load(path) as saved:
         return {name: saved[name] for name in saved.files}

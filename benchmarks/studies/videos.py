@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,16 @@ class Videos:
     def count(self) -> int:
         return len(self.scores)
 
+    @property
+    def digest(self) -> str:
+        """Of all that kernels and their cuts are made of."""
+        found = hashlib.sha256(
+            repr((self.ids, self.orders, self.skaters.tolist(), list(map(len, self.clips)))).encode()
+        )
+        for clips in self.clips:
+            found.update(np.ascontiguousarray(clips).tobytes())
+        return found.hexdigest()[:16]
+
 
 def load(store: Path) -> Videos:
     with open_store(store) as opened:
@@ -46,9 +57,9 @@ def load(store: Path) -> Videos:
     columns = [labels.score_names.index(f"element{number + 1}") for number in range(KINDS_OF_ELEMENTS)]
     row_of = {video: row for row, video in enumerate(labels.video_ids)}
     ids = tuple(data.video_ids[row] for row in rows)
-    clips = data.clips
+    clips = data.clips.take(rows)
     return Videos(
-        [np.asarray(clips.features[clips.offsets[row] : clips.offsets[row + 1]]) for row in rows],
+        [one.numpy() for one in clips.tensor.split(clips.num_clips.tolist())],
         np.stack([data.scores[name][rows] for name in SCORES], 1),
         data.groups["skater"][rows].astype(str),
         data.groups["event"][rows].astype(str),

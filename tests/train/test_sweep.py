@@ -12,6 +12,7 @@ import torch
 from longtake.features.content import StreamPlan, consecutive
 from longtake.features.store import open_store, write_store
 from longtake.train.cli import main
+from longtake.train.protocol import settings as presets
 from longtake.train.runs.cells import processes
 from longtake.train.runs.fit import fit
 from longtake.train.runs.folder import BEST_ON_TEST
@@ -203,6 +204,21 @@ def test_cells_of_another_state_of_the_store_are_not_mixed_in(tmp_path, left):
     run(*call[:4], tmp_path / "other", "--head", wanted)
     planted_store(path, **made)
     assert "ridge" in run(*call, wanted).output, "with the old store again, it continues"
+
+
+def test_cells_of_another_preset_or_other_folds_are_not_mixed_in(tmp_path, monkeypatch):
+    """After a new release, or `features relabel`: seeds of one table must not be of two ways to train or to cut."""
+    made = {"num_train": 12, "num_test": 6, "with_text": False}
+    path = planted_store(tmp_path / "s.h5", **made, groups={"skater": 4})
+    call = ("sweep", "--features", path, "--head", "ridge", "--folds", 2, "--group", "skater", "--out", tmp_path / "sw")
+    run(*call)
+    run(*call)
+    planted_store(path, **made, groups={"skater": 5})
+    assert "another version of its preset, or other groups" in run(*call, status=2).output
+    planted_store(path, **made, groups={"skater": 4})
+    run(*call)
+    monkeypatch.setattr(presets, "preset_row", lambda *_: {"penalties": 3})
+    assert "another version of its preset, or other groups" in run(*call, status=2).output
 
 
 @pytest.mark.parametrize(

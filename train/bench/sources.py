@@ -130,7 +130,7 @@ def texts_id(texts: Sequence[TextFeatures]) -> str:
                 one.header.recipe_id,
                 one.texts,
                 one.groups,
-                hashlib.sha256(np.ascontiguousarray(one.features)).hexdigest(),
+                hashlib.sha256(np.ascontiguousarray(one.features).tobytes()).hexdigest(),
             ]
             for one in texts
         ]

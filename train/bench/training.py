@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.errors import LongtakeError, LongtakeWarning
@@ -33,9 +33,8 @@ from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.options import Options
 from longtake.train.protocol.presets import preset_row
 from longtake.train.protocol.run import Result
-from longtake.train.protocol.settings import RunSettings
 from longtake.train.runs.fit import open_experiment, train_into
-from longtake.train.runs.resumed import with_recorded_settings
+from longtake.train.runs.resumed import same_settings, with_recorded_settings
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def options_of(job: Job, way: Choice) -> Options:
 
 def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
     def into(folder: Path, experiment: Experiment) -> list[Result]:
-        if not _same_settings(with_recorded_settings(folder, experiment), experiment):
+        if not same_settings(with_recorded_settings(folder, experiment), experiment):
             raise SettingsError(
                 f"{folder} was begun with another version of its preset: take another --out, or delete that folder"
             )
@@ -131,18 +130,6 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         tuple(preset_rows(job.entry, job.stamp.dataset, dict.fromkeys(category for category, _ in ranges))),
         tuple(leak.line for leak in first.audit),
     )
-
-
-def _same_settings(there: Experiment, now: Experiment) -> bool:
-    """Of a run that was begun and of what is asked for, apart from the precision that `auto` takes on a machine."""
-
-    def of(experiment: Experiment) -> list[RunSettings]:
-        plain = TrainSettings().precision
-        return [
-            replace(unit.settings, train=replace(unit.settings.train, precision=plain)) for unit in experiment.units
-        ]
-
-    return of(there) == of(now)
 
 
 def _mean(values: Sequence[float]) -> float:

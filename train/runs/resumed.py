@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.checks import build
+from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.settings import RunSettings, settings_kinds
@@ -33,6 +34,18 @@ def with_recorded_settings(folder: Path, experiment: Experiment) -> Experiment:
         return experiment
     found = replace(experiment, units=tuple(units))
     return found if found.run_id == there["run_id"] else experiment
+
+
+def same_settings(there: Experiment, now: Experiment) -> bool:
+    """Whether two experiments on the same data train in the same way, apart from the precision that `auto` takes on a machine."""
+
+    def of(experiment: Experiment) -> list[RunSettings]:
+        plain = TrainSettings().precision
+        return [
+            replace(unit.settings, train=replace(unit.settings.train, precision=plain)) for unit in experiment.units
+        ]
+
+    return of(there) == of(now)
 
 
 def _same_call(there: Mapping[str, Any], experiment: Experiment) -> bool:
