@@ -1,7 +1,8 @@
 """Compiled networks on disk, in `$LONGTAKE_CACHE/openvino` or the user's cache folder, so that a second start does not convert again.
 
 A file is a line that names the format, the SHA-256 of what follows, and the network as OpenVINO wrote it. It is written atomically and read
-only if the checksum fits. Beyond `MOST_BYTES` those go that were not used for longest, such as those of earlier versions of a library. The folder
+only if the checksum fits and the file is of this user: OpenVINO trusts what it reads, and it decides the features. Users who share a folder
+have files of their own. Beyond `MOST_BYTES` those go that were not used for longest, such as those of earlier versions of a library. The folder
 may be deleted at any time.
 """
 
@@ -37,7 +38,8 @@ def folder() -> Path | None:
 def path_of(facts: Mapping[str, object]) -> Path | None:
     """By a hash of everything that decides the compiled network."""
     found = folder()
-    return found and found / f"{hashlib.sha256(canonical_json(facts).encode()).hexdigest()}.network"
+    key = canonical_json({**facts, "user": os.geteuid()})
+    return found and found / f"{hashlib.sha256(key.encode()).hexdigest()}.network"
 
 
 def read(path: Path | None) -> bytes | None:
@@ -45,7 +47,14 @@ def read(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        content = require_regular(path).read_bytes()
+        with open(os.open(require_regular(path), os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
+            if owner not in (os.geteuid(), 0):
+                logger.warning(
+                    "%s is of another user (%d) and is not read: the network is converted again", path, owner
+                )
+                return None
+            content = file.read()
         with suppress(OSError):  # a folder of others
             os.utime(path)  # used now
     except OSError:

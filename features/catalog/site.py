@@ -11,11 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
 from longtake.errors import LongtakeError
-from longtake.files import write_whole
+from longtake.files import require_regular, write_whole
 from longtake.safe_text import printable_lines
 from longtake.terminal import to_json
 
@@ -124,6 +125,7 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
     yield PAGE, site.page().encode()
 
 
+_OUR_TITLE = b"<title>Longtake</title>"
 _OURS = re.compile(r"([a-z]+(-\d+)*\.(js|html)|\d+\.[a-z0-9]+)")
 
 
@@ -135,20 +137,28 @@ def write_site(site: Site, folder: Path, media: Mapping[str, Path] | None = None
     if folder.exists() and not folder.is_dir():
         raise LongtakeError(f"{folder} is a file: name a new folder, or a file that ends in .html for one page")
     others = [name for name in there if name not in kept]
-    if others or (there and PAGE not in there):
+    if others or (there and not _is_our_page(folder / PAGE)):
         raise LongtakeError(f"{folder} holds other files than a site ({(others or there)[0]}): name a new folder")
     made = {f"{FOLDER}/{name}.js" for name in site.data} | {f"{PAGES}/{name}.html" for name in site.pages}
+    made |= (media or {}).keys()
     for name in (FOLDER, PAGES, MEDIA):
         if name != MEDIA:
             (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).glob("*"):
-            if _OURS.fullmatch(old.name) and f"{name}/{old.name}" not in made | (media or {}).keys():
+            if _OURS.fullmatch(old.name) and f"{name}/{old.name}" not in made:
                 old.unlink()
     total = 0
     for name, content in site_files(site):
         write_whole(folder / name, content)
         total += len(content)
     return total
+
+
+def _is_our_page(path: Path) -> bool:
+    """Whether an earlier export wrote it: of a site of someone else, nothing may be replaced or removed."""
+    with suppress(OSError):
+        return _OUR_TITLE in require_regular(path).read_bytes()
+    return False
 
 
 def is_one_page(place: Path) -> bool:

@@ -152,8 +152,11 @@ class Folders:
         with plain_errors(url):
             filesystem, path = open_filesystem(url)
             path = path.rstrip("/")
-            for one in sorted(_entries(filesystem, path, url), key=lambda one: one.name):
-                if one.is_folder and filesystem.exists(f"{path}/{one.name}/{names[0]}"):
+            inside = [one for one in sorted(_entries(filesystem, path, url), key=lambda one: one.name) if one.is_folder]
+            if len(inside) > MOST_LISTINGS:
+                raise FeaturesError(f"{url} has {len(inside)} folders; at most {MOST_LISTINGS} are read")
+            for one in inside:
+                if filesystem.exists(f"{path}/{one.name}/{names[0]}"):
                     made.append(self._new_folder())
                     _fetch(filesystem, f"{path}/{one.name}", f"{url}/{one.name}", names, made[-1])
         return made

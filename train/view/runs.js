@@ -27,7 +27,7 @@
   // Not by Math.min(...): there may be more values than a call takes.
   const limits = (values) => values.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [Infinity, -Infinity]);
   function scale(rows, of) {
-    const ends = rows.flatMap((row) => [row[of], ...(row[`${of}_interval`] || [])]).filter((one) => !missing(one));
+    const ends = rows.flatMap((row) => [row[of], row[`floor_${of}`], ...(row[`${of}_interval`] || [])]).filter((one) => !missing(one));
     const [low, high] = limits(ends);
     return of === "spearman" ? [Math.min(0, low), 1] : [0, high];
   }
@@ -205,7 +205,7 @@
     return h("div", {class: "forest"}, h("div", {class: "quiet small"}, title), found.map(({run, row}) => h("div", {class: "line"},
       h("span", {class: "who"}, run.name), bar(row[figure], row[`${figure}_interval`], low, high, row[figure === "spearman" ? "floor_spearman" : "floor_mse"]),
       h("span", {class: "number"}, figure === "spearman" ? decimals(row[figure], 3) : error(row[figure]), " ", h("span", {class: "quiet small"}, interval(row[`${figure}_interval`], figure === "spearman" ? 3 : 2))))),
-      h("div", {class: "line ends quiet small"}, h("span"), h("span", null, h("span", null, decimals(low, 2)), h("span", null, decimals(high, 2))), h("span")));
+      h("div", {class: "line ends quiet small"}, h("span"), h("span", null, [low, high].map((end) => h("span", null, figure === "spearman" ? decimals(end, 2) : error(end)))), h("span")));
   }
 
   page("sweeps", async () => {

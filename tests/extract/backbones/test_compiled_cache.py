@@ -28,6 +28,26 @@ def test_corrupt_files_are_removed(caplog, spoil):
     assert "is corrupt: the network is converted again" in caplog.text
 
 
+def test_files_of_other_users_and_links_are_not_read(caplog, monkeypatch):
+    path = compiled_cache.path_of({})
+    compiled_cache.write(path, b"network")
+    link = path.with_name("link.network")
+    link.symlink_to(path)
+    assert compiled_cache.read(link) is None
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert compiled_cache.read(path) is None and path.exists()
+    assert "of another user" in caplog.text
+
+
+def test_users_who_share_a_folder_have_files_of_their_own(monkeypatch):
+    mine = compiled_cache.path_of({})
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert compiled_cache.path_of({}) != mine
+
+
 def test_a_folder_that_cannot_be_written_is_a_warning(caplog, cache):
     cache.parent.mkdir()
     (cache.parent / "openvino").write_text("a file")

@@ -57,5 +57,14 @@ def test_other_files_are_not_touched_and_not_served(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
 
+def test_a_site_of_someone_else_is_not_touched(tmp_path):
+    (tmp_path / "video").mkdir()
+    (tmp_path / "video" / "1.mp4").write_text("theirs")
+    (tmp_path / "index.html").write_text("<title>Our club</title>")
+    with pytest.raises(LongtakeError, match="holds other files than a site .index.html.: name a new folder"):
+        write_site(Site(), tmp_path)
+    assert (tmp_path / "video" / "1.mp4").read_text() == "theirs" and "club" in (tmp_path / "index.html").read_text()
+
+
 def test_one_file(tmp_path):
     assert write(Site(data={"index": b"{}"}), tmp_path / "lab.html") == (tmp_path / "lab.html").stat().st_size

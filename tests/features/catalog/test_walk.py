@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from longtake.features.catalog.walk import FOLDER, STORE, Folders
+from longtake.features.catalog import walk
+from longtake.features.catalog.walk import FOLDER, STORE, Folders, Found
 from longtake.features.errors import FeaturesError
 from tests.features.servers import s3_server
 
@@ -108,3 +109,15 @@ def test_a_web_folder_whose_page_links_elsewhere(lab, monkeypatch):
 
     monkeypatch.setattr(walk, "open_filesystem", lambda url: (Filesystem(), url))
     assert found(MARKERS, "https://lab.org/stores") == [("s.h5", STORE, "")]
+
+
+def test_the_cells_of_a_sweep_at_a_url_have_a_bound(monkeypatch):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe({f"/bound/sweep/{cell}/done.json": b"{}" for cell in "ab"})
+    with Folders.of(["memory://bound"]) as folders:
+        sweep = Found("sweep", "memory://bound/sweep", "sweep")
+        assert len(folders.fetch_below(sweep, ["done.json"])) == 2
+        monkeypatch.setattr(walk, "MOST_LISTINGS", 1)
+        with pytest.raises(FeaturesError, match="has 2 folders; at most 1 are read"):
+            folders.fetch_below(sweep, ["done.json"])

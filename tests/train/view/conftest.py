@@ -16,7 +16,7 @@ from tests.features.fakes import header, plan, video
 EVIL = '<img src=x onerror="document.title=1">\u202e'
 
 
-def write_run(folder, head="ridge", dataset="gym", ids=("a", "b"), spearman=0.5):
+def write_run(folder, head="ridge", dataset="gym", ids=("a", "b"), spearman=0.5, floor_mse=None):
     """A run's files as `train heads` writes them."""
     folder.mkdir(parents=True)
     numbers = ("spearman_deviation", "relative_l2", "ensemble_spearman", "ensemble_mse", "best_on_test", "validation_selected",
@@ -29,6 +29,7 @@ def write_run(folder, head="ridge", dataset="gym", ids=("a", "b"), spearman=0.5)
         "spearman": spearman,
         "mse": 2.0,
         **dict.fromkeys(numbers),
+        "floor_mse": floor_mse,
     }
     row["intervals"] = {"spearman": {"low": 0.1, "high": 0.9, "level": 0.95}} if spearman is not None else {}
     test = {"spearman": spearman, "mse": 2.0, "num_videos": len(ids)}
@@ -90,7 +91,7 @@ def made(tmp_path_factory):
     write_store(lab / "other.zarr", dataset=EVIL, card=None, labels=table, streams=[stream("vst", ids)])
     (lab / "broken.h5").write_text("no store")
     write_run(lab / "runs" / "one")
-    write_run(lab / "runs" / "two", head="kernel", spearman=0.7)
+    write_run(lab / "runs" / "two", head="kernel", spearman=0.7, floor_mse=8.0)
     write_run(lab / "runs" / "undefined", head=EVIL, spearman=None)
     write_run(lab / "runs" / "damaged")
     (lab / "runs" / "damaged" / "metrics.json").write_text("{")

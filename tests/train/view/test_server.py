@@ -204,6 +204,8 @@ def test_runs_are_compared(port, browser):
     opened.page.wait_for_selector(".forest")
     text = opened.page.inner_text("main")
     assert "0.500 [0.10, 0.90]" in text and "0.700" in text and "train compare" in text
+    scales = opened.page.locator(".forest .ends").all_inner_texts()
+    assert any("8.00" in one for one in scales), "a baseline that is worse than all runs is on the scale too"
     # These two runs have the same two test videos: a difference, and too few to say more.
     assert "runs/two against runs/one" in text.replace("\n", " ") and "2 few" in text
     assert opened.problems() == []
