@@ -66,11 +66,12 @@ class ComposedStream:
 def replaces(record: VideoRecord, written_ns: int | None, before: VideoRecord) -> bool:
     """Whether a later result of a video counts.
 
-    Features are not lost to a later failure, unless that one is of another file or other seconds: no table names the former source any more. A
-    segment whose writer still runs is read again after it was published: `written_ns`, the time of the result, then shows what is older.
+    Of the same seconds of the same file, features count and not a failure, whichever is later by the clocks of their machines. Else the later
+    result counts: no table names the former source any more. A segment whose writer still runs is read again after it was published:
+    `written_ns`, the time of the result, then shows what is older.
     """
-    if record.status != OK and before.status == OK and record.same_source(before.span, before.source_name):
-        return False
+    if record.status != before.status and record.same_source(before.span, before.source_name):
+        return record.status == OK
     try:
         return written_ns is None or written_ns >= datetime.fromisoformat(before.finished_utc).timestamp() * 1e9
     except (ValueError, OverflowError):

@@ -26,6 +26,7 @@ from longtake.features.segments.reader import (
     DamagedVideo,
     Segment,
     SegmentFiles,
+    damaged_videos,
     remove_segment,
     restore_hidden,
     set_aside,
@@ -174,8 +175,11 @@ def pack(
                 published = _publish(store_path, found, damaged, dataset, card, labels, texts, headers, beside)
                 break
             except DamagedVideo as error:
-                warnings.warn(f"{error}; they are left out", LongtakeWarning, stacklevel=2)
-                damaged.add(error.place)
+                segment = next(one for one in found.segments if one.path == error.place[0])
+                faults = damaged_videos(segment, error)
+                damaged |= {one.place for one in faults}
+                names = listed([str(one) for one in faults[1:]])
+                warnings.warn(f"{error}; they are left out{names and f', and:{names}'}", LongtakeWarning, stacklevel=2)
         # Only now that the store with their content is published.
         _clear(found, published.others, damaged)
     # The folder stays if it holds new parts or another lock.
@@ -228,7 +232,7 @@ def _clear(found: FoundParts, others: Sequence[Part], damaged: set[Place]) -> No
     kept = {part.path for part in others}
     for part in found.parts:
         if isinstance(part, OldPart) and part.path not in kept:
-            with suppress(PermissionError):  # Of another user: it is published again, which changes nothing.
+            with suppress(OSError):  # Of another user, for one: it is published again, which changes nothing.
                 part.path.unlink(missing_ok=True)
     places = {path for path, _ in damaged}
     for segment in found.segments:

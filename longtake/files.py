@@ -14,6 +14,7 @@ import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -171,9 +172,10 @@ def writer_of(temporary: Path) -> Writer | None:
 
 
 def entries(folder: Path, pattern: str) -> list[Path]:
-    """Those of a folder whose names match; none if there is no such folder, also where another process removes it at this moment."""
+    """Those of a folder whose names match; none if there is no such folder, also where another process removes it at this moment. Raises
+    `OSError` for a folder that cannot be listed, which `Path.glob` takes for an empty one."""
     try:
-        return list(folder.glob(pattern))
+        return [folder / name for name in os.listdir(folder) if fnmatchcase(name, pattern)]
     except FileNotFoundError:
         return []
 
@@ -181,7 +183,11 @@ def entries(folder: Path, pattern: str) -> list[Path]:
 def clear_dead(folder: Path, name: str | None = None) -> None:
     """Remove the temporary files and folders that killed processes left in a folder, for the file of this name or for all. Those of other users, which
     only they can remove, stay."""
-    for leftover in entries(folder, f".{'*' if name is None else glob.escape(name)}.*.tmp"):
+    try:
+        leftovers = entries(folder, f".{'*' if name is None else glob.escape(name)}.*.tmp")
+    except OSError:  # A folder that may be written to but not listed.
+        return
+    for leftover in leftovers:
         owner = writer_of(leftover)
         with suppress(OSError):
             if owner is not None and owner.is_dead(leftover.lstat().st_mtime):

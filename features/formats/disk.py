@@ -25,7 +25,7 @@ COPY_BYTES = 1 << 26
 def copy_bytes(source: int, place: int, target: int, to: int, count: int) -> None:
     """Copy `count` bytes of an open file from `place` to `to` of another, by the kernel, which on some file systems (Btrfs, XFS) copies nothing
     but shares the blocks. Raises `OSError`, and `EOFError` if the source has fewer bytes."""
-    by_kernel = True
+    by_kernel = hasattr(os, "copy_file_range")  # Linux has it.
     while count:
         size = min(count, COPY_BYTES)
         try:

@@ -87,8 +87,7 @@ def write_file(path: Path | str, content: Content) -> None:
             metadata = json.loads(_get(new, "zarr.json") or b"{}")
             if isinstance(inside, Path):
                 _sync_tree(inside)
-            published = default_buffer_prototype().buffer.from_bytes(_root_metadata(generation, before, metadata))
-            wait_for(files.set("zarr.json", published))
+            _publish(files, path, _root_metadata(generation, before, metadata))
         except BaseException:
             wait_for(files.delete_dir(generation))
             if isinstance(path, Path) and not before:
@@ -96,7 +95,6 @@ def write_file(path: Path | str, content: Content) -> None:
                     path.rmdir()
             raise
         if isinstance(path, Path):
-            sync(path / "zarr.json")
             sync(path)
             if before and (path / before).exists():
                 os.utime(path / before, follow_symlinks=False)
@@ -144,6 +142,21 @@ def _root_metadata(generation: str, before: str | None, metadata: dict) -> bytes
         },
     }
     return json.dumps(root).encode()
+
+
+def _publish(files: Files, path: Path | str, root: bytes) -> None:
+    """Replace the root's metadata in one step. On a disk they are synced before they get their name: after a power failure it would name an
+    empty file on some file systems."""
+    if isinstance(path, str):
+        wait_for(files.set("zarr.json", default_buffer_prototype().buffer.from_bytes(root)))
+        return
+    temporary = path / f"zarr.{uuid4().hex}.partial"
+    try:
+        temporary.write_bytes(root)
+        sync(temporary)
+        os.replace(temporary, path / "zarr.json")
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _get(files: Files, key: str) -> bytes | None:

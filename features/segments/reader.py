@@ -24,6 +24,8 @@ from longtake.files import Writer, entries, require_regular
 
 FOREIGN_SECONDS = 86_400.0
 """A writer of another machine that has not written for so long has ended. It seals a segment after minutes, so it appends to none that is older."""
+MOST_NAME, MOST_DIM = 255, 1 << 31
+"""Bytes of the name of a stream, which is that of a folder in Zarr, and width of features."""
 OPEN_FILES = 64
 """Segments that are open at a time while a store is written."""
 
@@ -71,11 +73,11 @@ def read_segment(path: Path, now_seconds: float) -> Segment:
         about = os.fstat(file)
         size = about.st_size
         found = _Found(state)
-        if _begins(path, file, size):
-            for frame in read_frames(file, size):
-                found.add(frame)
-        elif size:
-            found.bad(BadFrame(0, size, is_last=True))
+        begins = _begins(path, file, size)
+        for frame in read_frames(file, size):
+            found.add(frame)
+        if size and not begins:
+            found.lacks_head(size)
         is_ours = writer is not None and writer.host == Writer.current().host
         may_be_late = not is_ours and now_seconds - about.st_mtime <= FOREIGN_SECONDS
         if found.has_end and found.num_before_bad is None:
@@ -140,6 +142,15 @@ class _Found:
         else:
             self.faults.append(f"bytes {frame.offset} to {frame.end}")
 
+    def lacks_head(self, size: int) -> None:
+        """One changed byte there must not cost the videos after it."""
+        if self._last is None:
+            self.torn_bytes, self.faults = 0, []
+            self.bad(BadFrame(0, size, is_last=True))
+        else:
+            self.faults.insert(0, "its first bytes are damaged")
+        self.num_before_bad = 0
+
     def _mark_bad(self) -> None:
         if self.num_before_bad is None:
             self.num_before_bad = len(self.videos)
@@ -160,7 +171,10 @@ class _Found:
 
 @lru_cache(256)
 def _header(text: str) -> FeatureHeader:
-    return FeatureHeader.from_json(text)
+    header = FeatureHeader.from_json(text)
+    if not header.stream_name.isprintable() or len(header.stream_name.encode()) > MOST_NAME or header.dim > MOST_DIM:
+        raise InvalidFeatures(f"a recipe of {header.backbone[:80]!r}, {header.dim} wide, that no store can hold")
+    return header
 
 
 def _begins(path: Path, file: int, size: int) -> bool:
@@ -234,6 +248,19 @@ class SegmentFiles:
         return video
 
 
+def damaged_videos(segment: Segment, first: DamagedVideo) -> list[DamagedVideo]:
+    """All videos of a segment whose features are damaged, when one was found: each would stop the writing of a store again."""
+    found = {first.place: first}
+    with SegmentFiles() as files, suppress(FileNotFoundError):
+        for video in segment.videos:
+            for stored in video.streams:
+                try:
+                    files.read(segment.path, stored)
+                except DamagedVideo as error:
+                    found[error.place] = error
+    return list(found.values())
+
+
 def remove_segment(segment: Segment) -> bool:
     """Remove a segment whose videos are all in the store; False if it has grown since it was read, or may not be removed."""
     hidden = segment.path.with_name(f".{segment.path.name}")
@@ -246,7 +273,7 @@ def remove_segment(segment: Segment) -> bool:
         hidden.unlink()
     except FileNotFoundError:
         return True
-    except PermissionError:  # Of another user: it is read again, which changes nothing.
+    except OSError:  # Of another user, for one: it is read again, which changes nothing.
         return False
     return True
 
@@ -260,8 +287,10 @@ def restore_hidden(folder: Path) -> None:
 
 
 def set_aside(segment: Segment) -> Path:
-    """Rename a damaged segment whose other videos are in the store, so that it is not read again."""
+    """Rename a damaged segment whose other videos are in the store, so that it is not read again; returns where it is now."""
     target = renamed(segment.path, DAMAGED)
-    with suppress(OSError):
+    try:
         os.rename(segment.path, target)
+    except OSError:  # Of another user, for one.
+        return segment.path
     return target

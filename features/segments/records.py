@@ -6,6 +6,8 @@ Everything read here may be hostile. It is compared with its types before a valu
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from longtake.features.columns import NUMBER_FIELDS, TEXT_FIELDS
 from longtake.features.errors import InvalidFeatures
 from longtake.features.labels import LabelRow
 from longtake.features.types import OK, FeatureHeader, VideoFeatures, VideoRecord, canonical_json, sha256_of
+from longtake.manifests.table import is_group_name
 
 DTYPES: Mapping[object, np.dtype] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "float64": np.dtype("<f8")}
 TIME_BYTES = 16
@@ -42,7 +45,10 @@ class Definition:
     @classmethod
     def of(cls, text: bytes) -> Definition:
         """Raises `InvalidFeatures`."""
-        return build(cls, read_json(text, "a definition", InvalidFeatures), "a definition", InvalidFeatures)
+        said = build(cls, read_json(text, "a definition", InvalidFeatures), "a definition", InvalidFeatures)
+        if not all(map(_is_text, (said.dataset, *said.score_names))):
+            raise InvalidFeatures("a definition with a text that no store can hold")
+        return said
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,12 @@ def _view(array: np.ndarray) -> memoryview:
 
 
 def _plain(record: VideoRecord) -> dict[str, object]:
-    """Fields that are known; nan is not in JSON."""
-    values = {name: getattr(record, name) for name in (*TEXT_FIELDS, *NUMBER_FIELDS)}
-    return {name: value for name, value in values.items() if value not in ("",) and value == value}
+    """Fields that are known; nan and infinity are not in JSON."""
+    texts = {name: getattr(record, name) for name in TEXT_FIELDS}
+    numbers = {name: getattr(record, name) for name in NUMBER_FIELDS}
+    return {name: text for name, text in texts.items() if text} | {
+        name: number for name, number in numbers.items() if math.isfinite(number)
+    }
 
 
 def read_video(
@@ -145,7 +154,7 @@ def read_video(
     begin = offset
     for one in _list(values["streams"]):
         one = _table(one, {"header", "record", "clips", "dtype", "sha256", "xxh3_64"})
-        if one["dtype"] not in DTYPES or type(one["sha256"]) is not str or len(one["sha256"]) != 64:
+        if type(one["dtype"]) is not str or one["dtype"] not in DTYPES or not _SHA256.fullmatch(str(one["sha256"])):
             raise InvalidFeatures(
                 f"features of dtype {str(one['dtype'])[:40]!r} with the checksum {str(one['sha256'])[:80]!r}"
             )
@@ -153,8 +162,8 @@ def read_video(
             headers[_index(one["header"], len(headers))], records[_index(one["record"], len(records))],
             _index(one["clips"], num_bytes // TIME_BYTES + 1), DTYPES[one["dtype"]], one["sha256"], _hex(one["xxh3_64"]), begin,
         )  # fmt: skip
-        if stored.record.status == OK and not stored.num_clips:
-            raise InvalidFeatures("no clips, but not marked as failed")
+        if (stored.record.status == OK) != (stored.num_clips > 0):
+            raise InvalidFeatures(f"{stored.num_clips} clips of a video whose status is {stored.record.status!r}")
         begin += stored.num_bytes
         streams.append(stored)
     # The frame is filled up to a multiple of 8 bytes.
@@ -195,15 +204,26 @@ def _hex(value: object) -> int:
         raise InvalidFeatures("a checksum expected") from error
 
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def _is_text(value: object) -> bool:
+    """Whether a store can hold it: JSON can have NUL, and halves of letters."""
+    try:
+        return type(value) is str and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (float, int) and abs(value) <= sys.float_info.max
+
+
 def _record(values: object) -> VideoRecord:
     if not isinstance(values, dict) or "video_id" not in values:
         raise InvalidFeatures("the row of a video expected")
     for name, value in values.items():
-        if name in TEXT_FIELDS:
-            right = type(value) is str and "\0" not in value
-        else:
-            right = name in NUMBER_FIELDS and type(value) in (float, int) and math.isfinite(value)
-        if not right:
+        if not (_is_text(value) if name in TEXT_FIELDS else name in NUMBER_FIELDS and _is_number(value)):
             raise InvalidFeatures(f"a value of {str(name)[:80]!r} that does not belong there")
     try:
         known: dict[str, Any] = {name: float(v) if name in NUMBER_FIELDS else v for name, v in values.items()}
@@ -217,6 +237,8 @@ def _labels(values: object) -> LabelRow:
     scores, groups, boundaries = row["scores"], row["groups"], _list(row["boundaries"])
     texts = [row["split"], row["category"], *(groups.values() if isinstance(groups, Mapping) else [None])]
     numbers = [*boundaries, *(scores.values() if isinstance(scores, Mapping) else [None])]
-    if any(type(one) is not str or "\0" in one for one in texts) or any(type(n) not in (float, int) for n in numbers):
+    if not (all(map(_is_text, texts)) and all(map(_is_number, numbers)) and all(map(is_group_name, groups))):
         raise InvalidFeatures("labels with a value that does not belong there")
+    if any(one >= other for one, other in zip(boundaries, boundaries[1:])):
+        raise InvalidFeatures("boundaries of stages that do not ascend")
     return LabelRow(row["split"], row["category"], scores, tuple(boundaries), groups)

@@ -148,8 +148,9 @@ class _Segment:
         made = cls(path, sealed, file)
         try:
             made._write([file_head()])
-            # The name must be on the disk before the first video is said to be.
+            # The names must be on the disk before the first video is said to be.
             sync(folder)
+            sync(folder.parent)
         except OSError:
             made.remove()
             raise

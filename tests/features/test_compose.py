@@ -26,6 +26,9 @@ def test_failures_and_older_results_do_not_replace_features():
     later = int(4e18)
     assert not replaces(failed, later, done) and replaces(other, later, done)
     assert replaces(done, later, done) and not replaces(done, at * 10**9, done)
+    ahead = replace(failed, finished_utc="2099-01-01T00:00:00+00:00")
+    assert replaces(done, later, ahead), "the clock of the machine that failed was ahead"
+    assert not replaces(replace(done, source_name="b.mp4"), later, ahead)
     assert replaces(done, None, done), "old parts are published once"
     assert replaces(done, at, failed) and replaces(done, at, replace(done, finished_utc="yesterday"))
 

@@ -1,10 +1,12 @@
 """Atomic writes, and what killed processes leave."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,5 +173,23 @@ def test_entries_of_a_folder_that_is_removed_at_this_moment(tmp_path, monkeypatc
     def gone(folder):
         raise FileNotFoundError(folder)
 
-    monkeypatch.setattr(os, "scandir", gone)
+    monkeypatch.setattr(os, "listdir", gone)
     assert entries(tmp_path, "*.h5") == []
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path, monkeypatch):
+    """`Path.glob` of Python 3.13 finds nothing where a process has too many open files."""
+    open_files = []
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                open_files.append(open(os.devnull))
+        with pytest.raises(OSError, match="Too many open files"):
+            entries(tmp_path, "*")
+        clear_dead(tmp_path)
+    finally:
+        for file in open_files:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -1,8 +1,10 @@
 """Segments that are torn, damaged, still written, or seen from another machine: whole videos are read, and nothing else."""
 
+import errno
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,18 @@ import pytest
 
 from longtake.features.errors import NotAStore
 from longtake.features.segments import reader
-from longtake.features.segments.frames import HEAD
+from longtake.features.segments.frames import DEFINITION, HEAD, framed
 from longtake.features.segments.reader import (
     DamagedVideo,
     SegmentFiles,
+    damaged_videos,
     list_segments,
     read_segment,
     remove_segment,
     restore_hidden,
     set_aside,
 )
+from longtake.features.segments.records import Definition
 from longtake.features.segments.writer import SegmentWriter, renamed, segment_name
 from longtake.files import Writer
 from tests.features.fakes import header, labels, video
@@ -83,11 +87,17 @@ def test_a_byte_that_changed_anywhere(tmp_path, state):
     whole = path.read_bytes()
     expected = values(path, read_segment(path, NOW))
     num_harmless = 0
-    for place in range(HEAD.size, len(whole)):
+    for place in range(len(whole)):
         content = bytearray(whole)
         content[place] ^= 0x20
         path.write_bytes(content)
+        if 8 <= place < 12:
+            with pytest.raises(NotAStore, match="of version"):
+                read_segment(path, NOW)
+            continue
         found = read_segment(path, NOW)
+        if place < 8:
+            assert ids(found) == "aBc" and found.is_final and found.faults and not found.torn_bytes
         try:
             got = values(path, found)
         except DamagedVideo as error:
@@ -96,8 +106,8 @@ def test_a_byte_that_changed_anywhere(tmp_path, state):
         assert got.items() <= expected.items()
         if got == expected and not found.torn_bytes and not found.faults:
             num_harmless += 1
-    # Only the bytes that fill arrays up to a multiple of 8, here 4 for each video with a clip, change nothing.
-    assert num_harmless == 8
+    # Only the bytes that fill arrays up to a multiple of 8, here 4 for each video with a clip, and the last 4 of the head change nothing.
+    assert num_harmless == 12
 
 
 def test_damage_in_the_middle_is_named(tmp_path):
@@ -130,6 +140,20 @@ def test_arrays_that_the_disk_lost(tmp_path):
     assert ids(found) == "ab" and found.torn_bytes and not found.faults
 
 
+@pytest.mark.parametrize(
+    "changes", [{"dim": 1 << 40}, {"backbone": "a\0b"}, {"backbone": "\ud800"}, {"backbone": "x" * 300}]
+)
+def test_recipes_that_no_store_can_hold(tmp_path, changes):
+    """A store with such a stream could be written and not be read again."""
+    path = segment(tmp_path, "A")
+    content = path.read_bytes()
+    begin, end = content.index(b"LTFRDEFN"), content.index(b"LTFRVIDE")
+    wrong = Definition("d", (replace(header(), **changes).to_json(),), ("total",))
+    path.write_bytes(content[:begin] + b"".join(framed(DEFINITION, wrong.to_json())) + content[end:])
+    found = read_segment(path, NOW)
+    assert not found.videos and "no store can hold" in found.faults[0]
+
+
 @pytest.mark.parametrize("writer", [Writer.of(os.getppid()), FOREIGN])
 def test_a_segment_that_is_still_written(tmp_path, writer):
     """It is read up to its last whole video, without a message, whatever of the rest can be seen."""
@@ -141,6 +165,7 @@ def test_a_segment_that_is_still_written(tmp_path, writer):
         for content in (
             whole[: begin + 40],
             whole[:begin] + bytes(starts[number + 2] - begin) + whole[starts[number + 2] :],
+            *([bytes(16) + whole[16:]] if number == 0 else []),
         ):
             path.write_bytes(content)
             found = read_segment(path, now)
@@ -194,6 +219,20 @@ def test_a_segment_that_is_sealed_while_it_is_read(tmp_path):
     assert again.path == sealed and ids(again) == "abc"
 
 
+def test_all_damaged_videos_are_found_at_once(tmp_path):
+    path = segment(tmp_path)
+    found = read_segment(path, NOW)
+    content = bytearray(path.read_bytes())
+    for one in (found.videos[0], found.videos[2]):
+        content[one.streams[0].offset] ^= 1
+    path.write_bytes(content)
+    with SegmentFiles() as files, pytest.raises(DamagedVideo) as error:
+        files.read(path, found.videos[2].streams[0])
+    assert sorted(one.video_id for one in damaged_videos(found, error.value)) == ["a", "c"]
+    path.unlink()
+    assert damaged_videos(found, error.value) == [error.value]
+
+
 def test_more_segments_than_may_be_open(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "OPEN_FILES", 2)
     made = [segment(tmp_path / name, name) for name in "abcd"]
@@ -229,6 +268,18 @@ def test_a_removal_that_was_killed_is_taken_back(tmp_path):
 def test_a_damaged_segment_is_kept_and_not_listed(tmp_path):
     aside = set_aside(read_segment(segment(tmp_path), NOW))
     assert aside.exists() and aside.suffix == ".damaged" and not list_segments(tmp_path)
+
+
+def test_what_cannot_be_removed_stays(tmp_path, monkeypatch):
+    """The store has its videos already, so that is no error."""
+    path = segment(tmp_path)
+    found = read_segment(path, NOW)
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "rename", read_only)
+    assert not remove_segment(found) and set_aside(found) == path and path.exists()
 
 
 def test_files_that_are_no_segments(tmp_path):

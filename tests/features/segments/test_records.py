@@ -49,6 +49,19 @@ def test_one_backbone_failed():
     assert found.streams[1].record.error_message == "bröken" and found.streams[1].num_bytes == 0
 
 
+def test_a_number_that_is_not_finite_is_unknown():
+    made = video("a", 2)
+    values, data = described(replace(made, record=replace(made.record, fps=float("inf"), duration_seconds=2.0)))
+    record = read(values, data).streams[0].record
+    assert np.isnan(record.fps) and record.duration_seconds == 2
+
+
+@pytest.mark.parametrize("changes", [{"dataset": "\ud800"}, {"score_names": ("a\0",)}])
+def test_hostile_definitions_are_refused(changes):
+    with pytest.raises(InvalidFeatures, match="no store can hold"):
+        Definition.of(replace(SAID, **changes).to_json())
+
+
 def test_features_of_another_width():
     with pytest.raises(InvalidFeatures, match="3 wide expected"):
         describe(ROW, {ONE: video("a", 2, 4)}, 0)
@@ -63,7 +76,10 @@ def test_features_of_another_width():
         (("records", 0, "video_id"), "../a"), (("records", 0, "video_id"), "a\0"), (("records", 0, "fps"), "25"),
         (("records", 0, "fps"), float("inf")), (("records", 0, "fps"), True), (("records", 0, "__class__"), "x"),
         (("records", 0, "status"), "fine"), (("streams",), []), (("streams", 0, "clips"), 0), (("streams", 0, "clips"), 10**9),
-        (("streams", 0, "clips"), True), (("streams", 0, "dtype"), "object"), (("streams", 0, "header"), 2),
+        (("streams", 0, "clips"), True), (("records", 0, "fps"), 10**400), (("records", 0, "error_message"), "\ud800"),
+        (("records", 0, "status"), "failed"), (("labels", "split"), "\ud800"), (("labels", "scores"), {"total": 10**400}),
+        (("labels", "scores"), {"total": float("inf")}), (("labels", "boundaries"), [2, 1]), (("labels", "groups"), {"Bad Name": "x"}),
+        (("streams", 0, "sha256"), "\0" * 64), (("streams", 0, "dtype"), []), (("streams", 0, "dtype"), "object"), (("streams", 0, "header"), 2),
         (("streams", 0, "header"), 1), (("streams", 0, "record"), -1), (("streams", 0, "sha256"), 5), (("streams", 0, "xxh3_64"), "?"),
     ],
 )  # fmt: skip

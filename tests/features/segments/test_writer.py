@@ -33,10 +33,11 @@ def test_one_sync_for_a_video_and_none_for_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), fsync(file)))
     with SegmentWriter(tmp_path / "p") as writer:
         path = append(writer, "a")
-        assert len(synced) == 2 and synced[-1] == path.stat().st_ino, "the folder with its name, and the video"
+        places = [tmp_path / "p", tmp_path, path]
+        assert synced == [place.stat().st_ino for place in places], "its name, that of the folder, and the video"
         append(writer, "b")
         append(writer, "c", 0)
-        assert len(synced) == 3
+        assert len(synced) == 4
         assert states(tmp_path / "p") == ["open"] and ids(tmp_path / "p") == [["a", "b", "c"]]
     assert states(tmp_path / "p") == ["sealed"] and ids(tmp_path / "p") == [["a", "b", "c"]]
     assert parse_name(path.name)[0] == Writer.current()
