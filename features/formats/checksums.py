@@ -20,7 +20,7 @@ from longtake.errors import MOST_NAMES
 from longtake.features.columns import CHECKSUM, ArrayLike, VideoTable, decode, encode
 from longtake.features.content import Storage
 from longtake.features.errors import Damaged, NotAStore
-from longtake.features.formats.tree import PIECE_ROWS, NewTable, NewTree, Same, StoredArray, Tree
+from longtake.features.formats.tree import COLUMN_ROWS, PIECE_ROWS, NewTable, NewTree, StoredArray, Tree
 from longtake.features.stream import require_memory
 from longtake.features.types import canonical_json, sha256_of
 
@@ -52,11 +52,11 @@ def _sum_of_all(index: np.ndarray, sums: np.ndarray) -> str:
 class SummedTree:
     """A group to be written, whose arrays and attributes get checksums. `finish` of the root writes them."""
 
-    def __init__(self, group: NewTree, path: str = "", sums: dict[str, tuple[int, list[int]]] | None = None) -> None:
+    def __init__(self, group: NewTree, path: str = "", sums: dict[str, BlockSums] | None = None) -> None:
         self._group, self._path = group, path
         self._attributes: dict[str, str | int] = {}
-        self._sums: dict[str, tuple[int, list[int]]] = {} if sums is None else sums
-        """Path -> rows per block, and the sums of its blocks."""
+        self._sums: dict[str, BlockSums] = {} if sums is None else sums
+        """Path -> the sums of its blocks."""
 
     def child(self, name: str) -> SummedTree:
         return SummedTree(self._group.child(name), self._inside(name), self._sums)
@@ -67,29 +67,35 @@ class SummedTree:
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attribute(name, value)
         self._attributes[name] = value
-        self._sums[f"{self._path}@"] = (0, [_sum_of_attributes(self._attributes)])
+        self._sums[f"{self._path}@"] = BlockSums(0, [_sum_of_attributes(self._attributes)])
 
-    def array(
-        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
-    ) -> None:
-        blocks = BlockSums(PIECE_ROWS if by_row else max(1, len(values)))
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
+        blocks = BlockSums(max(1, len(values)))
         blocks.add(values)
-        self._sums[self._inside(name)] = blocks.finish()
-        self._group.array(name, values, axes, by_row=by_row, same=same)
+        self._sums[self._inside(name)] = blocks
+        self._group.array(name, values, axes)
+
+    def column(
+        self, name: str, num_rows: int, dtype: np.dtype, axes: Sequence[str], *, is_whole: bool = False
+    ) -> NewTable:
+        blocks = BlockSums(COLUMN_ROWS if is_whole else PIECE_ROWS)
+        return self._summed(name, self._group.column(name, num_rows, dtype, axes, is_whole=is_whole), blocks)
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
     ) -> NewTable:
         chunk_bytes = storage.chunk_rows * shape[1] * dtype.itemsize
         blocks = BlockSums(storage.chunk_rows * max(1, BLOCK_BYTES // chunk_bytes))
-        self._sums[self._inside(name)] = blocks.finish()
-        return _SummedTable(
-            self._group.table(name, shape, dtype, axes, storage), blocks, self._inside(name), self._sums
-        )
+        return self._summed(name, self._group.table(name, shape, dtype, axes, storage), blocks)
+
+    def _summed(self, name: str, table: NewTable, blocks: BlockSums) -> NewTable:
+        self._sums[self._inside(name)] = blocks
+        return _SummedTable(table, blocks)
 
     def finish(self) -> None:
-        index = encode([json.dumps({path: [rows, len(sums)] for path, (rows, sums) in self._sums.items()})])
-        sums = np.array([one for _, many in self._sums.values() for one in many], "<u8")
+        found = {path: blocks.finish() for path, blocks in self._sums.items()}
+        index = encode([json.dumps({path: [rows, len(sums)] for path, (rows, sums) in found.items()})])
+        sums = np.array([one for _, many in found.values() for one in many], "<u8")
         group = self._group.child(GROUP)
         group.array(INDEX, index, ("one",))
         group.array(SUMS, sums, ("sum",))
@@ -97,8 +103,8 @@ class SummedTree:
 
 
 class _SummedTable:
-    def __init__(self, table: NewTable, blocks: BlockSums, path: str, sums: dict[str, tuple[int, list[int]]]) -> None:
-        self._table, self._blocks, self._path, self._sums = table, blocks, path, sums
+    def __init__(self, table: NewTable, blocks: BlockSums) -> None:
+        self._table, self._blocks = table, blocks
 
     @property
     def block_rows(self) -> int:
@@ -106,7 +112,6 @@ class _SummedTable:
 
     def write(self, rows: slice, values: np.ndarray) -> None:
         self._blocks.add(values)
-        self._sums[self._path] = self._blocks.finish()
         self._table.write(rows, values)
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
@@ -128,16 +133,15 @@ class _SummedTable:
         self._blocks.add_sums(array.sums.blocks[first:last].tolist())
         if end is not None:
             self._blocks.add(end)
-        self._sums[self._path] = self._blocks.finish()
         return True
 
 
 class BlockSums:
     """The sums of blocks of rows that come a few at a time."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, sums: Sequence[int] = ()) -> None:
         self.rows, self._left = rows, rows
-        self._sums: list[int] = []
+        self._sums = list(sums)
         self._hash = xxhash.xxh3_64()
 
     def add(self, values: np.ndarray) -> None:

@@ -23,10 +23,10 @@ from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.disk import BLOCK_SIZE, DiskFile, sync
 from longtake.features.formats.hdf5_tables import ChunkedTable, PlainTable, create_contiguous
 from longtake.features.formats.tree import (
+    COLUMN_ROWS,
     PIECE_ROWS,
     NewTable,
     ReadInto,
-    Same,
     StoredArray,
     check_array,
     check_bytes,
@@ -104,17 +104,28 @@ class _NewGroup:
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(
-        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
-    ) -> None:
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
         options: dict[str, object] = {}
         if values.dtype.kind == "S":
             options = {"dtype": _text_type(values.dtype.itemsize)}
             values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
-            if by_row and len(values) > PIECE_ROWS:
-                options |= {"chunks": (PIECE_ROWS,), **COMPRESSIONS["gzip"]}
         self._name_axes(self._group.create_dataset(name, data=values, **options), axes)
         self._disk.check()
+
+    def column(
+        self, name: str, num_rows: int, dtype: np.dtype, axes: Sequence[str], *, is_whole: bool = False
+    ) -> NewTable:
+        kind = _text_type(dtype.itemsize) if dtype.kind == "S" else dtype
+        if dtype.kind == "S" and not is_whole and num_rows > PIECE_ROWS:
+            data = self._group.create_dataset(
+                name, (num_rows,), kind, chunks=(PIECE_ROWS,), fillvalue=None, **COMPRESSIONS["gzip"]
+            )
+            table: NewTable = ChunkedTable(data, self._disk, COLUMN_ROWS)
+        else:
+            data = create_contiguous(self._group, name, (num_rows,), kind)
+            table = PlainTable(data, self._disk, COLUMN_ROWS)
+        self._name_axes(data, axes)
+        return table
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
@@ -211,7 +222,8 @@ class _Group:
         check_bytes(data.name, data.shape, data.size * data.dtype.itemsize, data.id.get_storage_size())
         check_stored_chunks(data)
         read = partial(_read_text, data) if kinds == "S" else data.__getitem__
-        return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data), data)
+        is_terminated = kinds == "S" and data.id.get_type().get_strpad() == h5py.h5t.STR_NULLTERM
+        return StoredArray(data.name, data.shape, data.dtype, read, _reader_into(data), data, is_terminated)
 
 
 def _read_text(data: h5py.Dataset, key: slice) -> np.ndarray:

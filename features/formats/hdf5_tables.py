@@ -18,16 +18,17 @@ from longtake.features.formats.disk import DiskFile
 from longtake.features.formats.tree import origin_of
 
 
-def create_contiguous(group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:
+def create_contiguous(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype | h5py.Datatype
+) -> h5py.Dataset:
     """A dataset without chunks that has its place in the file before it is written."""
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_layout(h5py.h5d.CONTIGUOUS)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
-    return h5py.Dataset(
-        h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, settings)
-    )
+    kind = dtype.id if isinstance(dtype, h5py.Datatype) else h5py.h5t.py_create(dtype, logical=True)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, settings))
 
 
 def _replaced(source: ArrayLike, data: h5py.Dataset, target: DiskFile) -> h5py.Dataset | None:
@@ -59,7 +60,7 @@ class PlainTable:
 
     def __init__(self, data: h5py.Dataset, target: DiskFile, block_rows: int) -> None:
         self._data, self._target, self.block_rows = data, target, block_rows
-        self._row_bytes = int(data.shape[1]) * data.dtype.itemsize
+        self._row_bytes = int(np.prod(data.shape[1:])) * data.dtype.itemsize
         self._place: int | None = data.id.get_offset()
 
     def write(self, rows: slice, values: np.ndarray) -> None:
@@ -88,6 +89,8 @@ class ChunkedTable:
         self._data, self._target, self.block_rows = data, target, block_rows
 
     def write(self, rows: slice, values: np.ndarray) -> None:
+        if values.dtype.kind == "S":
+            values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
         self._data[rows] = values
         self._target.check()
 
@@ -97,8 +100,9 @@ class ChunkedTable:
         # A last chunk that is not full is stored in full, so its rows beyond the end are kept with it.
         if origin is None or (rows.stop % step and not rows.stop == self._data.shape[0] == origin.shape[0]):
             return False
+        others = (0,) * (len(self._data.shape) - 1)
         for row in range(rows.start, rows.stop, step):
-            mask, chunk = origin.id.read_direct_chunk((row, 0))
-            self._data.id.write_direct_chunk((row, 0), chunk, mask)
+            mask, chunk = origin.id.read_direct_chunk((row, *others))
+            self._data.id.write_direct_chunk((row, *others), chunk, mask)
             self._target.check()
         return True

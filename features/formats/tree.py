@@ -27,6 +27,8 @@ LATER_COLUMNS = {name: f"has_{name}" for name in ("decoder", "damaged_frames", "
 """Column -> attribute of the table of videos; stores of earlier writers have neither the attribute nor the column."""
 PIECE_ROWS = 512
 """Rows per chunk, and per checksum, of columns that are read by row."""
+COLUMN_ROWS = 1 << 13
+"""Rows of a column that a growing store keeps or writes together, and per checksum of a column that is read as a whole."""
 MAX_ROWS = 1 << 31
 """A store that declares more videos or clips is refused before anything is allocated."""
 MAX_CHUNK_BYTES = 1 << 26
@@ -74,12 +76,14 @@ class NewTree(Protocol):
 
     def attribute(self, name: str, value: str | int) -> None: ...
 
-    def array(
-        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
-    ) -> None:
-        """A whole array and the names of its axes, each of one length in a group; fixed-length text has one axis. An array that is read
-        `by_row` is cut into small pieces. Its text is compressed, since the longest value sets the length of all. Rows that are the `same`
-        in the store that is replaced may stay in the files that hold them."""
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
+        """A whole array and the names of its axes, each of one length in a group; fixed-length text has one axis."""
+
+    def column(
+        self, name: str, num_rows: int, dtype: np.dtype, axes: Sequence[str], *, is_whole: bool = False
+    ) -> NewTable:
+        """Numbers or fixed-length text, one for each row, cut into small pieces, since it is read by row, unless it `is_whole`. Text that is
+        read by row is compressed, since the longest value sets the length of all."""
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
@@ -100,8 +104,6 @@ class NewTable(Protocol):
         replaced, without reading them. False where that is not possible; then nothing was done."""
 
 
-Same = tuple[ArrayLike, slice]
-"""Rows of a stored array that have the same places in a new one."""
 ReadInto = Callable[[np.ndarray, int], None]
 """Fills an array with the rows of another from a row on."""
 
@@ -111,12 +113,13 @@ class StoredArray:
 
     def __init__(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[slice], np.ndarray],
-        read_into: ReadInto | None = None, origin: object = None,
+        read_into: ReadInto | None = None, origin: object = None, is_terminated: bool = False,
     ) -> None:  # fmt: skip
         """`read_into` is there where reading a few rows at a time is as fast as reading all. `origin` is for a writer of the same format,
-        which may take rows from there without reading them."""
+        which may take rows from there without reading them. `is_terminated` says of text that it was stored with a NUL after the longest value,
+        as not all earlier writers did."""
         self._name, self.shape, self.dtype, self._read, self.read_into = name, shape, dtype, read, read_into
-        self.origin = origin
+        self.origin, self.is_terminated = origin, is_terminated
 
     def __getitem__(self, key: slice) -> np.ndarray:
         with self._readable():
@@ -135,14 +138,19 @@ class StoredArray:
             raise NotAStore(f"{self._name} cannot be read: {one_line(error)}") from error
 
 
-def origin_of(array: ArrayLike) -> object:
-    """Where a stored array is, behind the checks of its checksums; None for other arrays."""
+def stored_of(array: ArrayLike) -> StoredArray | None:
+    """A stored array behind the checks of its checksums; None for other arrays."""
     while not isinstance(array, StoredArray):
         behind = getattr(array, "unchecked", None)
         if behind is None:
             return None
         array = behind
-    return array.origin
+    return array
+
+
+def origin_of(array: ArrayLike) -> object:
+    stored = stored_of(array)
+    return None if stored is None else stored.origin
 
 
 def check_array(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
-from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, encode
+from longtake.features.columns import CHECKSUM, NUMBER_FIELDS, TEXT_FIELDS, ArrayLike, VideoTable, encode, terminated
 from longtake.features.content import Content, Storage, StreamPlan, StreamRows
 from longtake.features.errors import InvalidFeatures
 from longtake.features.formats.checksums import SummedTree
@@ -20,7 +21,7 @@ from longtake.features.formats.tree import (
     NUM_BOUNDARIES,
     NewTable,
     NewTree,
-    Same,
+    stored_of,
 )
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
 from longtake.manifests.table import GROUP_PREFIX
@@ -70,17 +71,14 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
     most_rows = MAX_CHUNK_BYTES // (dim * plan.dtype.itemsize)
     storage = replace(storage, chunk_rows=max(1, min(storage.chunk_rows, most_rows)))
     table = _Blocks(group.table("features", (total, dim), plan.dtype, ("clip", "feature"), storage))
-    times = {name: np.zeros(total, "<f8") for name in ("start_seconds", "end_seconds")}
-    same: dict[str, list[Same]] = {name: [] for name in times}
+    times = {name: _Times(total) for name in ("start_seconds", "end_seconds")}
     videos = _Videos()
     for item in plan.items:
         is_alike = isinstance(item, StreamRows) and item.stream.features.dtype == plan.dtype
         if isinstance(item, StreamRows) and is_alike and table.add_kept(item.stream.features, item.rows, total):
-            for name, values in times.items():
-                source: ArrayLike = getattr(item.stream, name)
-                values[item.rows] = source[item.rows]
-                same[name].append((source, item.rows))
-            videos.add(item.stream.videos.part(item.begin, item.end))
+            for name, column in times.items():
+                column.pieces.append((getattr(item.stream, name), item.rows))
+            videos.add_kept(item.stream.videos, slice(item.begin, item.end))
             continue
         for block in item.blocks():
             rows = block.features
@@ -88,63 +86,108 @@ def _write_stream(group: NewTree, plan: StreamPlan, storage: Storage) -> None:
                 raise InvalidFeatures(
                     f"{plan.header.backbone}: {plan.dtype} features {dim} wide expected, got {rows.dtype} of shape {rows.shape}"
                 )
-            begin, end = table.num_rows, table.num_rows + len(rows)
-            times["start_seconds"][begin:end], times["end_seconds"][begin:end] = block.start_seconds, block.end_seconds
+            times["start_seconds"].add(table.num_rows, block.start_seconds)
+            times["end_seconds"].add(table.num_rows, block.end_seconds)
             table.add(rows)
             videos.add(block.videos)
     table.finish()
     group.array("offsets", offsets, ("offset",))
-    for name, values in times.items():
-        group.array(name, values, ("clip",), by_row=True, same=same[name])
-    _write_videos(group.child("videos"), videos.joined())
+    for name, column in times.items():
+        _write_column(group, name, total, ("clip",), column.pieces)
+    _write_videos(group.child("videos"), len(offsets) - 1, videos)
 
 
-def _write_videos(columns: NewTree, videos: VideoTable) -> None:
+def _write_videos(columns: NewTree, num_videos: int, videos: _Videos) -> None:
     for attribute in LATER_COLUMNS.values():
         columns.attribute(attribute, 1)
-    columns.array("video_id", np.asarray(videos.columns["video_id"][:]), ("video",))
+    _write_column(columns, "video_id", num_videos, ("video",), videos.pieces("video_id"), is_whole=True)
     for name in (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM):
         if name != "video_id":
-            columns.array(name, np.asarray(videos.columns[name][:]), ("video",), by_row=True)
+            _write_column(columns, name, num_videos, ("video",), videos.pieces(name))
+
+
+Piece = tuple[ArrayLike, slice]
+"""Rows of a column, in memory or in an open store."""
+
+
+def _write_column(
+    group: NewTree, name: str, num_rows: int, axes: Sequence[str], pieces: Sequence[Piece], *, is_whole: bool = False
+) -> None:
+    pieces = [_terminated(*piece) for piece in pieces]
+    dtype = max((source.dtype for source, _ in pieces), key=lambda one: one.itemsize, default=np.dtype("S1"))
+    dtype = dtype if dtype.kind == "S" else np.dtype("<f8")
+    table = _Blocks(group.column(name, num_rows, dtype, axes, is_whole=is_whole), dtype)
+    for source, rows in pieces:
+        if not table.add_kept(source, rows, num_rows):
+            table.add(np.asarray(source[rows]))
+    table.finish()
+
+
+def _terminated(source: ArrayLike, rows: slice) -> Piece:
+    """Text that has a NUL after its longest value; numbers as they are. Rows in an open store are read only if an earlier writer wrote them."""
+    stored = stored_of(source)
+    if source.dtype.kind != "S" or (stored is not None and stored.is_terminated):
+        return source, rows
+    return terminated(np.asarray(source[rows])), slice(0, rows.stop - rows.start)
+
+
+class _Times:
+    """Collects the times of clips. Those of videos that are read are copied: they may be views of a buffer with the features."""
+
+    def __init__(self, num_clips: int) -> None:
+        self._own = np.zeros(num_clips, "<f8")
+        self.pieces: list[Piece] = []
+
+    def add(self, first: int, seconds: np.ndarray) -> None:
+        end = first + len(seconds)
+        self._own[first:end] = seconds
+        if self.pieces and self.pieces[-1][0] is self._own:
+            first = self.pieces.pop()[1].start
+        self.pieces.append((self._own, slice(first, end)))
 
 
 class _Videos:
     """Collects the table of videos."""
 
     def __init__(self) -> None:
-        self._tables: list[VideoTable] = []
+        self._tables: list[tuple[VideoTable, slice]] = []
         self._single: list[tuple[VideoRecord, str]] = []
 
     def add(self, videos: tuple[VideoRecord, str] | VideoTable) -> None:
         if isinstance(videos, VideoTable):
-            self._end_single()
-            self._tables.append(videos)
+            self.add_kept(videos, slice(0, len(videos)))
         else:
             self._single.append(videos)
 
-    def joined(self) -> VideoTable:
-        if not self._tables:
-            return VideoTable.of(self._single)
+    def add_kept(self, videos: VideoTable, rows: slice) -> None:
+        """Rows of an open store, which are not read before they are written, or not at all."""
         self._end_single()
-        return VideoTable.joined(self._tables)
+        self._tables.append((videos, rows))
+
+    def pieces(self, name: str) -> list[Piece]:
+        self._end_single()
+        return [(table.columns[name], rows) for table, rows in self._tables]
 
     def _end_single(self) -> None:
         if self._single:
-            self._tables.append(VideoTable.of(self._single))
+            self._tables.append((VideoTable.of(self._single), slice(0, len(self._single))))
             self._single = []
 
 
 class _Blocks:
     """Collects rows into whole blocks of chunks."""
 
-    def __init__(self, table: NewTable) -> None:
-        self._table = table
+    def __init__(self, table: NewTable, dtype: np.dtype | None = None) -> None:
+        """`dtype` is that of text, which may be longer than that of the rows that are added."""
+        self._table, self._dtype = table, dtype
         self._waiting: list[np.ndarray] = []
         self._num_waiting = self._num_written = self.num_rows = 0
 
     def add(self, rows: np.ndarray) -> None:
         self.num_rows += len(rows)
         step = self._table.block_rows
+        if self._dtype is not None:
+            rows = rows.astype(self._dtype, copy=False)
         while len(rows):
             taken = rows[: step - self._num_waiting]
             # A copy: the rows may be a view of a buffer that is reused.

@@ -37,9 +37,9 @@ from longtake.features.formats.disk import sync
 from longtake.features.formats.remote_files import open_files
 from longtake.features.formats.shards import StoredShards, keep_shards
 from longtake.features.formats.tree import (
+    COLUMN_ROWS,
     MAGIC,
     PIECE_ROWS,
-    Same,
     StoredArray,
     check_array,
     check_bytes,
@@ -61,8 +61,8 @@ COMPRESSIONS = {
 }
 KNOWN_CODECS = (BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec)
 """Codecs that a store may use."""
-COLUMN_ROWS = 1 << 16
-"""Rows per file of a column."""
+ARRAY_ROWS = 1 << 16
+"""Rows per file of an array that is written as a whole."""
 GRACE_SECONDS = 60.0
 """A replaced generation is removed by the first write after this time."""
 MAX_CHUNKS = 1 << 20
@@ -223,29 +223,22 @@ class _NewGroup:
     def attribute(self, name: str, value: str | int) -> None:
         self._group.attrs[name] = value
 
-    def array(
-        self, name: str, values: np.ndarray, axes: Sequence[str], *, by_row: bool = False, same: Sequence[Same] = ()
-    ) -> None:
-        if values.dtype.kind == "S":
-            # Zarr has no fixed-length text that every reader knows, so the bytes are stored.
-            values = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
-            axes = (*axes, f"{name}_bytes")
-        width = tuple(max(1, size) for size in values.shape[1:])
-        rows, shards = max(1, min(COLUMN_ROWS, len(values))), None
-        if by_row and len(values) > PIECE_ROWS:
+    def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
+        values, axes = _without_text(values), _axes(name, values.dtype, axes)
+        chunks = tuple(max(1, size) for size in (min(ARRAY_ROWS, len(values)), *values.shape[1:]))
+        data = self._create(name, values.shape, values.dtype, chunks, None, COMPRESSIONS["gzip"], axes)
+        data[...] = values
+
+    def column(
+        self, name: str, num_rows: int, dtype: np.dtype, axes: Sequence[str], *, is_whole: bool = False
+    ) -> _NewTable:
+        width, shards = (dtype.itemsize,) if dtype.kind == "S" else (), None
+        rows = max(1, min(COLUMN_ROWS, num_rows))
+        if not is_whole and num_rows > PIECE_ROWS:
             rows, shards = PIECE_ROWS, (COLUMN_ROWS, *width)
-        data = self._create(name, values.shape, values.dtype, (rows, *width), shards, COMPRESSIONS["gzip"], axes)
-        if not (shards and self._folder and same):
-            data[...] = values
-            return
-        done = 0
-        for source, kept in same:
-            first = -(-kept.start // COLUMN_ROWS) * COLUMN_ROWS
-            last = kept.stop // COLUMN_ROWS * COLUMN_ROWS
-            if first < last and keep_shards(source, data, self._folder, slice(first, last)):
-                data[done:first] = values[done:first]
-                done = last
-        data[done:] = values[done:]
+        stored, axes = np.dtype(np.uint8) if width else dtype, _axes(name, dtype, axes)
+        data = self._create(name, (num_rows, *width), stored, (rows, *width), shards, COMPRESSIONS["gzip"], axes)
+        return _NewTable(data, COLUMN_ROWS, self._folder)
 
     def table(
         self, name: str, shape: tuple[int, int], dtype: np.dtype, axes: Sequence[str], storage: Storage
@@ -255,18 +248,30 @@ class _NewGroup:
         per_shard = min(per_shard, max(1, -(-shape[0] // rows)))
         shards = (rows * per_shard, shape[1])
         compressors = COMPRESSIONS[storage.compression]
-        data = self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes)
+        data = self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes, separator="/")
         return _NewTable(data, shards[0], self._folder)
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
-        shards: tuple[int, ...] | None, compressors: tuple[object, ...], axes: Sequence[str],
+        shards: tuple[int, ...] | None, compressors: tuple[object, ...], axes: Sequence[str], separator: str = ".",
     ) -> zarr.Array:  # fmt: skip
         return self._group.create_array(
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
             dimension_names=axes,  # xarray needs them
+            chunk_key_encoding={"name": "default", "separator": separator},  # Without folders, which take a sync each.
             fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
+
+
+def _without_text(values: np.ndarray) -> np.ndarray:
+    """Zarr has no fixed-length text that every reader knows, so the bytes are stored."""
+    if values.dtype.kind != "S":
+        return values
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
+
+
+def _axes(name: str, dtype: np.dtype, axes: Sequence[str]) -> Sequence[str]:
+    return (*axes, f"{name}_bytes") if dtype.kind == "S" else axes
 
 
 class _NewTable:
@@ -274,7 +279,7 @@ class _NewTable:
         self._data, self.block_rows, self._folder = data, block_rows, folder
 
     def write(self, rows: slice, values: np.ndarray) -> None:
-        self._data[rows] = values
+        self._data[rows] = _without_text(values)
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
         return self._folder is not None and keep_shards(source, self._data, self._folder, rows)
@@ -356,14 +361,15 @@ class _Group:
             stored = _num_bytes(self._folder / name)
             if name != "features":
                 check_bytes(full_name, array.shape, num_bytes, stored)
+        origin = self._folder and StoredShards(array, self._folder / name)
         if not is_text:
-            origin = self._folder and StoredShards(array, self._folder / name)
             return StoredArray(
                 full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]), origin=origin
             )
         text = np.dtype(f"S{max(1, array.shape[1])}")
         return StoredArray(
-            full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1)
+            full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1),
+            origin=origin, is_terminated=(array.shards or array.chunks)[0] == COLUMN_ROWS,
         )  # fmt: skip
 
 

@@ -37,8 +37,9 @@ def small(put):
     for module in (content, hdf5, zarr3):
         put(module, "BLOCK_BYTES", 8 * 4 * DIM * 4)
     put(checksums, "BLOCK_BYTES", 3 * 4 * DIM * 4)
-    put(zarr3, "PIECE_ROWS", 64)
-    put(zarr3, "COLUMN_ROWS", 128)
+    for module in (checksums, hdf5, zarr3):
+        put(module, "PIECE_ROWS", 64)
+        put(module, "COLUMN_ROWS", 128)
 
 
 def made(number: int, *, clips: int | None = None, seed: int | None = None):
