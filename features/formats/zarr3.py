@@ -15,6 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ KNOWN_CODECS = (BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, Z
 """Codecs that a store may use."""
 ARRAY_ROWS = 1 << 16
 """Rows per file of an array that is written as a whole."""
+SYNCED_AT_ONCE = 16
 GRACE_SECONDS = 60.0
 """A replaced generation is removed by the first write after this time."""
 MAX_CHUNKS = 1 << 20
@@ -179,12 +181,15 @@ def _generation(name: object) -> str | None:
 
 
 def _sync_tree(folder: Path) -> None:
+    new = []
     for parent, _, names in os.walk(folder):
-        for name in names:
-            file = Path(parent, name)
-            if file.stat().st_nlink == 1:  # Files that an older generation has too were synced with it.
-                sync(file)
-        sync(Path(parent))
+        # Files that an older generation has too were synced with it.
+        new += [file for file in (Path(parent, name) for name in names) if file.stat().st_nlink == 1]
+        new.append(Path(parent))
+    # Many at a time: a journal takes them together, where one after the other waits for a write each.
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as threads:
+        for _ in threads.map(sync, new):
+            pass
 
 
 def _clear(path: Path, current: str) -> None:

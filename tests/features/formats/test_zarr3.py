@@ -43,8 +43,11 @@ def with_root(change):
 
 
 def chunk_of(path, name):
-    (found,) = [p for p in path.rglob(f"{name}/c/**/*") if p.is_file() and "streams" in str(p)][:1]
-    return found
+    """The first; only those of features are in folders."""
+    found = [
+        p for p in (*path.rglob(f"{name}/c.*"), *path.rglob(f"{name}/c/**/*")) if p.is_file() and "streams" in str(p)
+    ]
+    return found[0]
 
 
 def link(path):
