@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +36,22 @@ class ComposedStream:
     header: FeatureHeader
     dtype: np.dtype
     base: Stream | None
-    videos: dict[str, Source]
-    has_changed: bool = False
+    """As it is in the store that is replaced."""
+    videos: dict[str, Source] = field(default_factory=dict)
+    """New ones, and those that replace one of the base."""
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Of the base."""
+        return {} if self.base is None else self.base.rows()
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self.videos or video_id in self.rows
 
     def offer(self, record: VideoRecord, source: Source, checksum: str = "", written_ns: int | None = None) -> None:
         """Take a result of a video, unless the stream has it or a better one."""
-        held = self.videos.get(record.video_id)
-        if held is not None:
-            before, before_checksum = self._record_of(held)
+        if record.video_id in self:
+            before, before_checksum = self._held(record.video_id)
             if not replaces(record, written_ns, before):
                 return
             if (
@@ -53,12 +61,14 @@ class ComposedStream:
             ):
                 return
         self.videos[record.video_id] = source
-        self.has_changed = True
 
-    @staticmethod
-    def _record_of(source: Source) -> tuple[VideoRecord, str]:
+    def _held(self, video_id: str) -> tuple[VideoRecord, str]:
+        source = self.videos.get(video_id)
         if isinstance(source, StreamItem):
             return source.record, source.sha256 or ""
+        if source is None:
+            assert self.base is not None
+            source = self.base, self.rows[video_id]
         stream, row = source
         return stream.records[row], stream.videos.checksums[row]
 
@@ -99,15 +109,14 @@ class Composition:
     def begin(self, base_streams: Iterable[Stream]) -> None:
         self._known = frozenset(self.labels.video_ids)
         for stream in base_streams:
-            rows: dict[str, Source] = {video_id: (stream, row) for video_id, row in stream.rows().items()}
-            self.streams[stream.name] = ComposedStream(stream.header, stream.features.dtype, stream, rows)
+            self.streams[stream.name] = ComposedStream(stream.header, stream.features.dtype, stream)
 
     def add(self, part: Part) -> None:
         """Raises `StoreConflict` for a part of another dataset."""
         self._add_old(part) if isinstance(part, OldPart) else self._add_video(part)
 
     def _stream(self, header: FeatureHeader, dtype: np.dtype) -> ComposedStream:
-        return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None, {}))
+        return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None))
 
     def _add_video(self, part: InSegment) -> None:
         video = part.video
@@ -149,13 +158,12 @@ class Composition:
     def num_lost(self) -> int:
         """Videos of damaged features that the store has no row of."""
         return sum(
-            name not in self.streams or video_id not in self.streams[name].videos
-            for name, video_id in self._damaged_videos
+            name not in self.streams or video_id not in self.streams[name] for name, video_id in self._damaged_videos
         )
 
     @property
     def has_changed(self) -> bool:
-        return any(stream.has_changed or stream.base is None for stream in self.streams.values())
+        return any(stream.videos or stream.base is None for stream in self.streams.values())
 
     def all_labels(self) -> Labels:
         """Sorted by id after those of the table, so that the order in which videos were finished does not change the store."""

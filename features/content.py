@@ -158,27 +158,46 @@ def plan_in_order(
 ) -> StreamPlan:
     """Videos by id, in the order of the labels, so the order in which they were finished does not change the store.
 
-    A store that grows keeps its finished blocks: videos in those of `grown`, the stream that is replaced, stay in its order and before all others.
+    With `grown`, a stream that is replaced, `videos` are added to it or replace its own. A store that grows keeps its finished blocks: videos in
+    those stay in its order and before all others.
     """
-    staying = _staying(grown, videos) if grown is not None and grown.features.dtype == dtype else {}
-    others = [video_id for video_id in videos if video_id not in staying]
-    order = [*staying, *(others[index] for index in labels.order_of(others))]
-    return StreamPlan(header, dtype, consecutive(videos[video_id] for video_id in order))
+    items = _Items()
+    others = dict(videos)
+    if grown is not None:
+        rows = grown.rows()
+        replaced = sorted((rows[video_id], video_id) for video_id in videos if video_id in rows)
+        end, moved = _staying(grown, videos, replaced) if grown.features.dtype == dtype else (0, set())
+        begin = 0
+        for row, video_id in replaced:
+            if row < end:
+                items.add_rows(grown, begin, row)
+                begin = row + 1
+                if row not in moved:
+                    items.add(others.pop(video_id))
+        items.add_rows(grown, begin, end)
+        for row in range(end, len(grown.videos)):
+            others.setdefault(grown.videos.video_ids[row], (grown, row))
+    ids = list(others)
+    for index in labels.order_of(ids):
+        items.add(others[ids[index]])
+    return StreamPlan(header, dtype, items.found)
 
 
-def _staying(stream: Stream, videos: Mapping[str, Source]) -> dict[str, None]:
-    """The videos whose clips are in whole blocks of a stream and keep their places. A video may be replaced by one of as many clips; one of
-    another number would move all that follow it."""
+def _staying(stream: Stream, videos: Mapping[str, Source], replaced: Sequence[tuple[int, str]]) -> tuple[int, set[int]]:
+    """Up to which row videos stay, since their clips are in whole blocks and keep their places, and rows before that of videos that move. A video
+    may be replaced by one of as many clips; one of another number would move all that follow it. One without clips moves alone."""
     block_rows = max(1, BLOCK_BYTES // max(1, stream.header.dim * stream.features.dtype.itemsize))
     end = int(np.searchsorted(stream.offsets, stream.num_clips // block_rows * block_rows, side="right")) - 1
-    staying: dict[str, None] = {}
-    for video_id, count in zip(stream.videos.video_ids[:end], stream.counts[:end]):
-        new = _num_clips(videos[video_id]) if video_id in videos else None
-        if new == count:
-            staying[video_id] = None
-        elif count:
+    moved: set[int] = set()
+    for row, video_id in replaced:
+        before = _num_clips((stream, row))
+        if row >= end:
             break
-    return staying
+        if _num_clips(videos[video_id]) != before:
+            if before:
+                return row, moved
+            moved.add(row)
+    return end, moved
 
 
 def _num_clips(source: Source) -> int:
@@ -190,20 +209,32 @@ def _num_clips(source: Source) -> int:
 
 def consecutive(videos: Iterable[Source]) -> list[StreamItem | StreamRows]:
     """Rows of open streams and single videos, in order; adjacent rows of one stream become one `StreamRows`."""
-    found: list[StreamItem | StreamRows] = []
-    windows: dict[int, Window] = {}
+    items = _Items()
     for video in videos:
+        items.add(video)
+    return items.found
+
+
+class _Items:
+    def __init__(self) -> None:
+        self.found: list[StreamItem | StreamRows] = []
+        self._windows: dict[int, Window] = {}
+
+    def add(self, video: Source) -> None:
         if isinstance(video, StreamItem):
-            found.append(video)
-            continue
-        stream, row = video
-        last = found[-1] if found else None
-        if isinstance(last, StreamRows) and last.stream is stream and last.end == row:
-            found[-1] = StreamRows(stream, last.begin, row + 1, last.window)
+            self.found.append(video)
         else:
-            window = windows.setdefault(id(stream), Window(stream))
-            found.append(StreamRows(stream, row, row + 1, window))
-    return found
+            self.add_rows(video[0], video[1], video[1] + 1)
+
+    def add_rows(self, stream: Stream, begin: int, end: int) -> None:
+        last = self.found[-1] if self.found else None
+        if begin == end:
+            return
+        if isinstance(last, StreamRows) and last.stream is stream and last.end == begin:
+            self.found[-1] = StreamRows(stream, last.begin, end, last.window)
+        else:
+            window = self._windows.setdefault(id(stream), Window(stream))
+            self.found.append(StreamRows(stream, begin, end, window))
 
 
 @dataclass(frozen=True)

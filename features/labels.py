@@ -106,8 +106,10 @@ class Labels:
 
     def order_of(self, video_ids: Sequence[str]) -> list[int]:
         """Indices that put these videos in the order of the labels; those without labels follow, by id."""
-        place = {video_id: row for row, video_id in enumerate(self.video_ids)}
-        return sorted(range(len(video_ids)), key=lambda i: (place.get(video_ids[i], len(place)), video_ids[i]))
+        place = dict(zip(self.video_ids, range(len(self))))
+        last = len(place)
+        keys = sorted((place.get(video_id, last), video_id, index) for index, video_id in enumerate(video_ids))
+        return [index for _, _, index in keys]
 
     def subset(self, indices: Sequence[int]) -> Labels:
         return labels_of_rows({self.video_ids[index]: self.row(index) for index in indices}, self.score_names)

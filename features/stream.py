@@ -74,7 +74,7 @@ class Stream:
 
     def rows(self) -> dict[str, int]:
         """video_id -> row."""
-        return {video_id: row for row, video_id in enumerate(self.videos.video_ids)}
+        return dict(zip(self.videos.video_ids, range(len(self.videos))))
 
     def read(self, video: int | str) -> VideoFeatures:
         """One video by its row or id; touches that video's bytes only. Raises `NotInStore`, `NotAStore`."""
