@@ -28,6 +28,7 @@ from longtake.train.runs.tables import read_predictions
 from longtake.train.uncertainty import ALL, Standing, few_note, paired, spreads
 
 assert ALL == (AVERAGE, "")
+POOLED = "correlations are over the scores of all folds, where guessing the mean of the training videos has -1"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _table(
     few = few_note(num_videos) if num_videos else ""
     columns, rows = _rows(read, bench.metrics, ranks=not few)
     return Table(
-        source.entry.name, split.name, split.about or described(split), source.labels,
+        source.entry.name, split.name, described(split), source.labels,
         num_videos, columns, bench.metrics, (*rows, *empty), few, tuple(published_lines(source.entry.dataset)), _leaks(read),
     )  # fmt: skip
 
@@ -92,7 +93,10 @@ def _leaks(read: Sequence[_Read]) -> tuple[str, ...]:
 
 def described(split: SplitEntry) -> str:
     rule = fold_rule(split.folds, split.group or None)
-    return f"{rule} cross-validation inside the training videos" if rule else "the dataset's own split"
+    about = split.about or (
+        f"{rule} cross-validation inside the training videos" if rule else "the dataset's own split"
+    )
+    return f"{about}; {POOLED}" if are_pooled(split.folds) else about
 
 
 def _empty(name: str, head: str, backbone: str, folder: Path, source: Source) -> Row:

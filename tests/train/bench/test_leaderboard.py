@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtake.train.bench.file import read_bench
-from longtake.train.bench.leaderboard import _measured, tables
+from longtake.train.bench.file import SplitEntry, read_bench
+from longtake.train.bench.leaderboard import _measured, described, tables
 from longtake.train.bench.sources import read_sources
 from longtake.train.errors import DataError
 from longtake.train.metrics import average, spearman
@@ -189,3 +189,15 @@ def test_ranks_inside_groups_are_over_all_folds(made):
     expected = spearman(np.array([0, 1, 2, 0, 1, 2.0]), np.array([0, 2, 1, 5, 6, 7.0]))
     assert spreads(_measured(tests, "within_group"), "within_group")["", "total"].point == pytest.approx(expected)
     assert np.isnan(spreads(tests, "within_group")["", "total"].point)
+
+
+def test_what_is_said_of_a_split():
+    """With leave-one-out, a method that knows nothing has no 0."""
+    own, cut, alone = (
+        described(SplitEntry("a")),
+        described(SplitEntry("a", 5, "skater")),
+        SplitEntry("a", "leave-one-out"),
+    )
+    assert own == "the dataset's own split" and cut == "5-fold by skater cross-validation inside the training videos"
+    assert "leave-one-out" in described(alone) and "guessing the mean of the training videos has -1" in described(alone)
+    assert described(SplitEntry("a", "leave-one-out", about="Ours")).startswith("Ours; correlations are over")
