@@ -16,8 +16,8 @@ from longtake.features.content import StreamItem, StreamPlan
 from longtake.features.labels import Labels
 from longtake.features.store import open_store, write_store
 from longtake.features.types import FAILED, FeatureHeader, VideoFeatures, VideoRecord
-from longtake.train.bench.cells import _streams
 from longtake.train.bench.file import DatasetEntry
+from longtake.train.bench.sources import read_source
 from longtake.train.cli import main
 from longtake.train.data import dataset
 from longtake.train.data.dataset import FeatureSet, ScoreScale
@@ -186,8 +186,9 @@ def test_the_order_in_which_a_store_has_grown_decides_nothing(tmp_path):
         write_store(tmp_path / name, dataset="d", card=None, labels=labels([*ids, "x"]), streams=streams)
     with open_store(tmp_path / "one.h5") as one, open_store(tmp_path / "grown.h5") as grown:
         expected, found = FeatureSet.load(one), FeatureSet.load(grown)
-        assert _streams(one, DatasetEntry("d", "s")) == _streams(grown, DatasetEntry("d", "s"))
     assert found.video_ids == expected.video_ids == tuple(ids)
+    sources = [read_source(DatasetEntry("d", "s"), tmp_path / name) for name in ("one.h5", "grown.h5")]
+    assert sources[0].streams == sources[1].streams and sources[0].labels == sources[1].labels
     assert found.checksums == expected.checksums and found.scores["total"].tolist() == [0, 1, 2, 3]
     assert torch.equal(found.clips.features, expected.clips.features)
     assert found.clips.offsets.tolist() == expected.clips.offsets.tolist()
