@@ -14,12 +14,12 @@ import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from longtake.extract.errors import ExtractError
@@ -126,7 +126,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
         tuple(header.recipe_id for header in plan.headers),
     )
     packed = request.packed()
-    offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    offers = [worker.get("resources", {}) for worker in _workers(client).values()]
     resources = {GPU: 1} if device.startswith("cuda") and any(GPU in offer for offer in offers) else None
     deaths: Counter[str] = Counter()
     retired: set[str] = set()
@@ -135,7 +135,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     waiting = deque(longest_first(plan))
     suspects: list[Job] = []
     parts = part_writer(plan.out)
-    pace = Pace(lambda: len(client.scheduler_info(n_workers=-1)["workers"]))
+    pace = Pace(lambda: len(_workers(client)))
 
     def submit(jobs: Sequence[Job]) -> None:
         if jobs:
@@ -193,7 +193,8 @@ def _completed(client: Client, running: as_completed) -> Iterator[tuple[Future, 
     for ended in running.batches():
         finished = [future for future in ended if future.status == "finished"]
         try:
-            results = dict(zip(finished, client.gather(finished)))
+            with _connection():
+                results = dict(zip(finished, client.gather(finished)))
         except KilledWorker:
             # One had to run again, because its result was lost with a worker. Asked by itself, each says what became of it.
             results = {}
@@ -201,10 +202,28 @@ def _completed(client: Client, running: as_completed) -> Iterator[tuple[Future, 
             yield future, results.get(future)
 
 
+@contextmanager
+def _connection() -> Iterator[None]:
+    """Dask raises `OSError` as well where a scheduler does not answer any more, as the disk of a worker or of this process may."""
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except OSError as error:
+        raise CommClosedError(str(error)) from error
+
+
+def _workers(client: Client) -> Mapping[str, Any]:
+    """What the scheduler says of each, by address."""
+    with _connection():
+        workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
+
 def _retire(client: Client, cannot_store: tuple[str, str], retired: set[str]) -> None:
     """Send no more videos to a worker that cannot store; adds it to `retired`. Raises `ExtractError` when it was the last."""
     worker, reason = cannot_store
-    workers = set(client.scheduler_info(n_workers=-1)["workers"])
+    workers = set(_workers(client))
     if workers <= retired | {worker}:
         raise ExtractError(
             f"no worker is left that can store features: {reason}. What was finished is kept; run the same command again to resume"

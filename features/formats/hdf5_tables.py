@@ -15,7 +15,7 @@ import numpy as np
 from longtake.features.columns import ArrayLike
 from longtake.features.errors import NotAStore
 from longtake.features.formats.disk import DiskFile
-from longtake.features.formats.tree import origin_of
+from longtake.features.formats.tree import damage, one_line, origin_of
 
 
 def create_contiguous(
@@ -102,7 +102,10 @@ class ChunkedTable:
             return False
         others = (0,) * (len(self._data.shape) - 1)
         for row in range(rows.start, rows.stop, step):
-            mask, chunk = origin.id.read_direct_chunk((row, *others))
+            try:
+                mask, chunk = origin.id.read_direct_chunk((row, *others))
+            except damage() as error:
+                raise NotAStore(f"{origin.name} cannot be read: {one_line(error)}") from error
             self._data.id.write_direct_chunk((row, *others), chunk, mask)
             self._target.check()
         return True

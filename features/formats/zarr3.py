@@ -99,7 +99,8 @@ def write_file(path: Path | str, content: Content) -> None:
         if isinstance(path, Path):
             sync(path)
             if before and (path / before).exists():
-                os.utime(path / before, follow_symlinks=False)
+                with suppress(PermissionError):  # Of another user, who alone can remove it.
+                    os.utime(path / before, follow_symlinks=False)
             _clear(path, current=generation)
         elif one_before:
             # At a URL the time of replacement is unknown, so one generation is kept.

@@ -5,10 +5,12 @@ import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster, get_worker
+from distributed.comm import CommClosedError
 
 from longtake.extract import find_videos
 from longtake.extract.errors import ExtractError
@@ -98,6 +100,19 @@ def test_results_of_ended_tasks_are_asked_for_at_once():
 
     Connection.gather = staticmethod(lost)
     assert [result for _, result in cluster._completed(Connection(), Running())] == [None] * 4
+
+
+def test_a_scheduler_that_does_not_answer_any_more():
+    """Dask raises an `OSError`; it is a lost connection, and no fault of a disk."""
+
+    def silent(*_, **__):
+        raise OSError("Timed out trying to connect to tcp://127.0.0.1:1")
+
+    client = SimpleNamespace(gather=silent, scheduler_info=silent)
+    with pytest.raises(CommClosedError, match="Timed out"):
+        list(cluster._completed(client, SimpleNamespace(batches=lambda: [[Ended("finished")]])))
+    with pytest.raises(CommClosedError, match="Timed out"):
+        cluster._workers(client)
 
 
 def test_weights_are_found_from_every_folder(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from longtake.features.remotes.push import content_of
 from longtake.features.store import open_store, write_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import diff, verify
-from tests.features.fakes import header, labels, plan, text_features, video
+from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
 ROOT = Path(__file__).resolve().parents[3]
 DIM = 8
@@ -190,6 +190,19 @@ def test_stores_share_no_files(tmp_path):
         ]
         write_store(other, dataset="d", card=None, labels=LABELS, streams=streams, storage=opened.storage)
     assert not set(shards(store).values()) & set(shards(other).values())
+
+
+def test_a_generation_of_another_user(tmp_path, monkeypatch):
+    """The store is published; only the time of the other user's folder cannot be set."""
+    store = make_store(tmp_path / "s.zarr", {"a": 3})
+
+    def forbidden(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    make_store(store, {"b": 3})
+    with open_store(store) as opened:
+        assert opened.stream().videos.video_ids == ("b",)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr"])

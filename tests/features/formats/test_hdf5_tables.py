@@ -81,3 +81,11 @@ def test_a_file_that_is_cut_off(tmp_path):
             old.write_bytes(old.read_bytes()[: place + 100])
             with pytest.raises(NotAStore, match="features is cut off"):
                 table.keep(StoredArray("features", data.shape, data.dtype, data.__getitem__, origin=data), slice(0, 16))
+
+
+def test_a_chunk_that_is_lost(tmp_path):
+    """h5py raises a `MemoryError` without words."""
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.create_dataset("features", (20, 2), "<f4", **GZIP)
+    with pytest.raises(NotAStore, match="features cannot be read"):
+        keep(tmp_path, tmp_path / "old.h5", slice(0, 16), **GZIP)
