@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -90,9 +90,7 @@ def leaks(
     found: dict[str, dict[int, int]] = {IDENTICAL: {}}
     for values in videos.contents:
         found[IDENTICAL].update(_equal(values, parts, used))
-    apart = len(np.unique(parts[used])) < len(used)
-    if apart:  # Where every video is a part of its own, a group in two parts says nothing.
-        found |= {f"{GROUP} {name}": dict(_equal(values, parts, used)) for name, values in videos.groups.items()}
+    found |= {f"{GROUP} {name}": dict(_equal(values, parts, used)) for name, values in videos.groups.items()}
     found[SCORES] = dict(_equal(_signatures(videos.scores, parts, used), parts, used))
     found[OVERLAP] = dict(_overlapping(videos, parts, used))
     found[NEAR] = dict(_near(videos.means, parts, used)) if len(used) <= most_compared else {}
@@ -204,6 +202,7 @@ def audit_store(store: Store, backbone: str | None = None) -> list[Leak]:
     splits = np.array(labels.splits, dtype=object)[rows]
     names = sorted({name for name in splits if name})
     if len(names) < 2:
-        return leaks(videos, np.arange(len(rows)), most_compared=len(rows))
+        # Each video with all others: without a split, that videos are of one group says nothing.
+        return leaks(replace(videos, groups={}), np.arange(len(rows)), most_compared=len(rows))
     parts = np.array([names.index(name) if name else -1 for name in splits])
     return leaks(videos, parts, splits != "train", most_compared=len(rows))

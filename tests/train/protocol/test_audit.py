@@ -24,13 +24,14 @@ def path(tmp_path):
 def test_groups_in_training_and_test_and_in_no_two_folds(path):
     with open_store(path) as store:
         data = prepare(store, Options(head="ridge")).data
-    official, random, by_skater = (
+    official, random, by_skater, alone, one_group = (
         audit(data, [list(splits(data, "A", score, *cut)) for score in ("a", "b")])
-        for cut in ((0,), (3,), (2, "skater"))
+        for cut in ((0,), (3,), (2, "skater"), ("leave-one-out",), ("groups", "skater"))
     )
     assert [(leak.kind, len(leak.pairs), leak.num_tested) for leak in official] == [("group skater", 8, 8)]
     assert [(leak.kind, len(leak.pairs), leak.num_tested) for leak in random] == [("group skater", 24, 24)]
-    assert by_skater == []
+    assert [(leak.kind, len(leak.pairs), leak.num_tested) for leak in alone] == [("group skater", 24, 24)]
+    assert by_skater == one_group == []
 
 
 def test_spans_of_one_file_in_two_folds(path):
