@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,8 @@ def simulate(
         "Extraction", f"A cluster of {workers} workers and {videos:,} videos",
         f"python benchmarks/cluster.py simulate --videos {videos} --workers {workers} --mean-seconds {mean_seconds:g}{' --gpus' * gpus}",
         Machine.this(), tuple(_tables(run)),
-        simulated=f"a video is a sleep of {run.ideal_seconds * workers / videos:.2f} s on average, and {CLIPS} x {DIM} features that are stored",
-        notes=_notes(run, workers),
+        simulated=f"A video is a sleep of {run.ideal_seconds * workers / videos:.2f} s on average, and {CLIPS} x {DIM} features that are stored",
+        notes=_notes(run),
     )  # fmt: skip
     result.tell(json_path)
     if run.num_done != videos or run.packing["rounds"][-1]["videos"] != videos:
@@ -225,36 +225,34 @@ def _tables(run: Simulated) -> Iterator[Table]:
         "Where the time of a worker goes",
         tuple(Row(name, "s", (seconds,)) for name, seconds in run.seconds_of_workers.items()),
     )
-    yield Table(
-        "CPU for each video",
-        tuple(Row(name, "ms", (1000 * seconds / run.num_done,)) for name, seconds in run.cpu.items()),
-        (Ratio("cores that other programs used meanwhile", (run.cpu["other programs"] / makespan,)),),
-    )
+    others = Row("other programs, in cores", "", (run.cpu.pop("other programs") / makespan,))
+    per_video = (Row(name, "ms", (1000 * seconds / run.num_done,)) for name, seconds in run.cpu.items())
+    yield Table("CPU for each video", (*per_video, others))
     yield Table(
         "Memory",
         (
-            Row("the scheduler before the first task", "MB", run.scheduler_mb[:1]),
-            Row("the scheduler after each tenth of the videos", "MB", run.scheduler_mb[1:]),
-            Row("the process that publishes, at each publication", "MB", tuple(one["memory_mb"] for one in rounds)),
-        ),
-    )
-    yield Table(
-        "Publishing during the run",
-        (
-            Row("each publication", "s", tuple(one["seconds"] for one in rounds)),
-            Row("videos left to the last one", "", (rounds[-1]["videos"] - (rounds[-2]["videos"] if rounds[1:] else 0),)),
+            Row("the scheduler, after all videos", "MB", run.scheduler_mb[-1:], _each("before, and after each tenth", run.scheduler_mb)),
+            Row("the process that publishes, at the end", "MB", (rounds[-1]["memory_mb"],), _each("at each publication", [one["memory_mb"] for one in rounds])),
         ),
     )  # fmt: skip
+    left = rounds[-1]["videos"] - (rounds[-2]["videos"] if rounds[1:] else 0)
+    slowest = max(one["seconds"] for one in rounds)
+    yield Table("Publishing during the run", (Row("the longest publication", "s", (slowest,), f"{left:,} videos were left to the last one"),))  # fmt: skip
 
 
-def _notes(run: Simulated, workers: int) -> tuple[str, ...]:
+def _each(what: str, values: Sequence[float]) -> str:
+    return f"{what}: {', '.join(f'{value:.0f}' for value in values)}"
+
+
+def _notes(run: Simulated) -> tuple[str, ...]:
     spent, done = run.seconds_of_workers, run.num_done
     fixed = spent["until the first video"] + spent["after the last video"]
     many = fixed + (run.makespan_seconds - fixed) * MANY / done
     return (
-        f"The scheduler, the distribution of tasks, segments and publishing are the product's own; all processes share the cores of this machine. "
-        f"The first two rows of the second table that are not videos, and the last, do not grow with the run: by these rates, {MANY:,} videos take {many:.0f} s, "
-        f"{many / (run.ideal_seconds * MANY / done):.3f} of the ideal. Computed, not measured.",
+        "The scheduler, the distribution of tasks, segments and publishing are the product's own; all processes share the cores of this machine. "
+        "Workers have imported what they need; their profilers and monitors are off, because many share a process. "
+        f"What is before the first video and after the last does not grow with the run: by these rates, {MANY:,} videos take {many:.0f} s, "
+        f"{many / (run.ideal_seconds * MANY / done):.3f} of the ideal (computed, not measured).",
     )
 
 
