@@ -66,7 +66,7 @@ def why_other(done: Done, job: Job) -> str:
     same = {
         "other settings": done.entry == job.same["entry"],
         "another split": done.split == job.same["split"],
-        "other features, labels or groups": same_stamp(done.stamp, job.stamp),
+        "other features, labels, groups or ranges of scores": same_stamp(done.stamp, job.stamp),
         "other categories or scores": done.taken in (None, job.same["taken"]),
         "another version of its preset": _same_presets(done, job),
     }
@@ -75,7 +75,9 @@ def why_other(done: Done, job: Job) -> str:
 
 def same_stamp(one: Stamp, other: Stamp) -> bool:
     """What an earlier version did not write down is no difference."""
-    return one == other or not (one.further and other.further) and replace(one, further=other.further) == other
+    later = ("further", "card")
+    unknown = {name: getattr(other, name) for name in later if not (getattr(one, name) and getattr(other, name))}
+    return replace(one, **unknown) == other
 
 
 def _same_presets(done: Done, job: Job) -> bool:

@@ -16,8 +16,9 @@ from longtake.features.labels import Labels
 from longtake.features.store import Store, open_store
 from longtake.features.types import TextFeatures, recipe_hash
 from longtake.files import write_whole
+from longtake.manifests.card import Card
 from longtake.train.bench.file import DatasetEntry, HeadEntry, SplitEntry
-from longtake.train.bench.reads import reads_of
+from longtake.train.bench.reads import Reads, reads_of
 from longtake.train.errors import DataError
 from longtake.train.runs.records import read_values
 
@@ -39,6 +40,8 @@ class Stamp:
     """Hash of the groups that the split uses; empty where it uses none."""
     further: str = ""
     """Hash of what the head reads in addition: further streams, texts and groups; empty for nothing, and where an earlier version finished the cell."""
+    card: str = ""
+    """Hash of what the card says of scores and windows; empty where an earlier version finished the cell."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,23 @@ class Source:
     """Streams that heads read in addition."""
     texts: dict[str, str] = field(default_factory=dict)
     """Prompt set -> hash of its recipe, texts and features."""
+    card: str = ""
+    """As `card_id` has it; empty where an earlier version wrote this down."""
 
     def stamp(self, backbone: str, split: SplitEntry, head: HeadEntry) -> Stamp:
         stream = self.streams[backbone]
         of_head = self.further_id(head)
-        return Stamp(self.entry.dataset, stream.recipe_id, stream.features, self.labels, self.groups_id(split), of_head)
+        found = self.entry.dataset, stream.recipe_id, stream.features, self.labels, self.groups_id(split)
+        return Stamp(*found, of_head, self.card)
 
     def further_id(self, head: HeadEntry) -> str:
-        """`Stamp.further` of a row of the bench. What the store lacks is not in it, and not what an earlier version did not write down."""
+        """`Stamp.further` of a row of the bench."""
         reads = reads_of(head, self.entry.dataset)
         kinds = [] if reads.groups is None else reads.groups or sorted(self.groups)
         found: list[object] = [[name, self.others[name].features] for name in reads.streams if name in self.others]
         found += [[name, self.texts[name]] for name in reads.texts if name in self.texts]
         found += [[kind, sorted(self.groups[kind].items())] for kind in kinds if kind in self.groups]
-        return recipe_hash(found) if found else ""
+        return recipe_hash(found) if reads != Reads((), (), None) else ""
 
     def groups_id(self, split: SplitEntry) -> str:
         """Hash of the groups by which a split is cut; empty for others."""
@@ -102,7 +108,9 @@ def read_source(entry: DatasetEntry, path: Path | str, further: Iterable[str] = 
         of_name = {text.name: [one for one in store.texts if one.name == text.name] for text in store.texts}
         texts = {name: texts_id(sets) for name, sets in of_name.items()}
         streams = _streams(store, names), _streams(store, further)
-        found = Source(entry, str(path), labels_id(store.labels), _groups(store.labels), *streams, texts)
+        found = Source(
+            entry, str(path), labels_id(store.labels), _groups(store.labels), *streams, texts, card_id(store.card)
+        )
         faults = []
         if store.dataset != entry.dataset:
             faults.append(f"it holds the dataset {store.dataset}")
@@ -135,6 +143,16 @@ def texts_id(texts: Sequence[TextFeatures]) -> str:
             for one in texts
         ]
     )
+
+
+def card_id(card: Card | None) -> str:
+    """Hash of the ranges of scores and how they follow from judges, and of what is trained by default and on how many clips."""
+    if card is None:
+        return recipe_hash(None)
+    scores = {
+        name: [one.minimum, one.maximum, one.judges, one.drop, one.times] for name, one in sorted(card.scores.items())
+    }
+    return recipe_hash([scores, card.default_scores, card.window_clips, card.protocol.one_model_per])
 
 
 def _groups(labels: Labels) -> dict[str, dict[str, str]]:

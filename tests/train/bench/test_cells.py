@@ -55,4 +55,4 @@ def test_what_is_kept_of_a_cell(made):
     (job,) = [job for job in jobs if job.cell == done["gdlt"].cell]
     assert why_other(done["gdlt"], job) == ""
     changed = replace(job, stamp=replace(job.stamp, labels="0" * 16), entry=replace(job.entry, settings={"epochs": 3}))
-    assert why_other(done["gdlt"], changed) == "other settings and other features, labels or groups"
+    assert why_other(done["gdlt"], changed) == "other settings and other features, labels, groups or ranges of scores"

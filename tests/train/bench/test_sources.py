@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from longtake.features.store import open_store
+from longtake.manifests.card import find_card
 from longtake.train.bench.file import HeadEntry, read_bench
 from longtake.train.bench.run import sources_of
-from longtake.train.bench.sources import labels_id, read_source, read_sources, texts_id, write_sources
+from longtake.train.bench.sources import card_id, labels_id, read_source, read_sources, texts_id, write_sources
 from longtake.train.errors import DataError
 from tests.train.bench.benches import bench_file
 from tests.train.planted import planted_store, with_headers
@@ -93,6 +94,14 @@ text = "qgvl"
     for changed, change in changes.items():
         found = {name: replace(source, **change).further_id(entry) for name, entry in bench.heads.items()}
         assert [name for name in found if found[name] != further[name]] == [changed]
+
+
+def test_the_hash_of_a_card():
+    """Of what changes what is learnt, not of what is said."""
+    card = find_card("fisv")
+    ranges = {**card.scores, "tes": replace(card.scores["tes"], maximum=99)}
+    assert card_id(card) == card_id(replace(card, title="Another")) != card_id(replace(card, scores=ranges))
+    assert len({card_id(card), card_id(None), card_id(replace(card, window_clips=7))}) == 3
 
 
 def test_the_hash_of_texts(tmp_path):
