@@ -65,7 +65,7 @@
         keep: (one, value) => value === "fault" ? one.fault : !one.fault && (value === "random" ? random(one.streams) : value === "lacks" ? one.lacking > 0 : one.lacking === 0)},
     ];
     return {title: "Stores", content: [h("h1", null, "Stores"),
-      h("p", {class: "lead"}, `${whole(stores.length - unreadable)} stores in ${index.title}`, unreadable ? `, and ${unreadable} that cannot be read` : "", "."),
+      h("p", {class: "lead"}, `${whole(stores.length - unreadable)} ${stores.length - unreadable === 1 ? "store" : "stores"} in ${index.title}`, unreadable ? `, and ${unreadable} that cannot be read` : "", "."),
       table({rows: stores, columns, filters, what: "stores"})]};
   });
 

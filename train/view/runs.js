@@ -154,7 +154,7 @@
 
   // Every run against one of them, video by video, over the same resamples.
   async function paired(runs, query, index) {
-    const against = runs.find((one) => one.number === +query.get("against")) || runs[0], others = runs.filter((one) => one !== against);
+    const against = runs.find((one) => String(one.number) === query.get("against")) || runs[0], others = runs.filter((one) => one !== against);
     const found = await Promise.all(others.map((one) => pairOf(one, against, index.paired)));
     const choice = h("select", {"aria-label": "against", onchange: () => { location.hash = `#/compare/${runs.map((one) => one.number).join(",")}?against=${choice.value}`; }},
       runs.map((one) => h("option", {value: one.number}, one.name)));

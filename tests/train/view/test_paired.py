@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from longtake.features.catalog.site import Site, plain_json
+from longtake.features.catalog.site import Site, plain_json, write
 from longtake.features.catalog.walk import Folders
 from longtake.train.runs.pairs import compare_pair
 from longtake.train.view import paired
 from longtake.train.view.build import read
 from longtake.train.view.paired import PairedTests, papers_of
 from longtake.train.view.runs import RunRow
+from tests.train.view.conftest import write_run
 
 
 def run_row(name, dataset="gym", part_of=""):
@@ -73,3 +74,14 @@ def test_data_that_a_server_makes_when_it_is_asked(made):
 def test_papers_of_the_datasets():
     found = papers_of([run_row("a", "rg"), run_row("b", "rg"), run_row("c", "mine"), run_row("d", "")])
     assert list(found) == ["rg"] and "Ball total" in found["rg"][0]["spearman"]
+
+
+def test_the_first_chosen_run_is_the_one_to_test_against(tmp_path, browser):
+    for name in "ab":
+        write_run(tmp_path / "lab" / name)
+    with Folders.of([tmp_path / "lab"]) as folders:
+        write(read(folders, for_export=True).site, tmp_path / "lab.html")
+    for address, said in (("1,0", "a against b"), ("0,1", "b against a"), ("1,0?against=0", "b against a")):
+        opened = browser.open(f"{(tmp_path / 'lab.html').as_uri()}#/compare/{address}")
+        opened.page.wait_for_selector("text=Paired test")
+        assert said in opened.page.inner_text("main")

@@ -225,11 +225,13 @@ def _draw_space(axes: Any, panel: Space) -> None:
 def leaderboard(tables: Mapping[str, Sequence[Standing]], label: str, columns: int) -> Figure:
     """Title -> rows: figures with their 95% intervals, the first row on top. All tables have one scale."""
     counts = [len(rows) for rows in tables.values()]
-    figure = _figure(WIDTHS[columns], 0.18 * sum(counts) + 0.3 * len(counts) + 0.3)
+    titles = [_title(title, WIDTHS[columns]) for title in tables]
+    lines = sum(title.count("\n") + 1 for title in titles)
+    figure = _figure(WIDTHS[columns], 0.18 * sum(counts) + 0.15 * (len(counts) + lines) + 0.3)
     grid = figure.subplots(len(counts), 1, squeeze=False, sharex=True, height_ratios=[count + 0.5 for count in counts])[
         :, 0
     ]
-    for axes, (title, rows) in zip(grid, tables.items()):
+    for axes, title, rows in zip(grid, titles, tables.values()):
         places = np.arange(len(rows))[::-1]
         for row, place in zip(rows, places):
             if math.isfinite(row.low):

@@ -38,6 +38,17 @@ def test_nothing_of_a_scatter_is_cut(tmp_path, text, name):
     assert dark.min() > 3 and (dark.max(0) < np.array([height, width]) - 4).all()
 
 
+def test_the_long_titles_of_a_leaderboard_are_in_lines(tmp_path):
+    rows = [draw.Standing("ridge", 0.5, 0.4, 0.6), draw.Standing("gdlt", 0.4, 0.3, 0.5)]
+    title = "gym, own split: Ball total, 15 test videos: too few to rank methods"
+    with paper_style():
+        figure = draw.leaderboard({title: rows, f"other {title}": rows}, "rho", 1)
+    write_figure(figure, tmp_path / "s.png", "")
+    dark = np.argwhere(imread(tmp_path / "s.png")[..., :3].min(-1) < 0.8)
+    assert dark.min() > 3 and dark[:, 1].max() < imread(tmp_path / "s.png").shape[1] - 4
+    assert figure.axes[0].get_title().replace("\n", " ") == title
+
+
 def test_scores_that_are_all_equal_can_be_drawn():
     with paper_style():
         draw.scatter([draw.Scatter("", "", np.ones(2), np.ones(2))], 1).draw_without_rendering()
