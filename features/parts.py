@@ -187,7 +187,8 @@ def pack(
         folder.rmdir()
     own = {header.recipe_id for header in headers}
     waiting = sum(any(h.recipe_id in own for h in part.headers()) for part in published.others)
-    return Packed(True, published.num_joined, num_waiting=waiting, num_lost=published.num_lost)
+    num_lost = published.num_lost + sum(segment.num_lost for segment in found.segments)
+    return Packed(True, published.num_joined, num_waiting=waiting, num_lost=num_lost)
 
 
 @dataclass(frozen=True)

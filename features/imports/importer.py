@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.errors import LongtakeWarning, listed
+from longtake.errors import LongtakeWarning, listed, printable
 from longtake.features.content import StreamItem
 from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.axes import look_transposed
@@ -114,7 +114,7 @@ def import_videos(
     items = []
     for video_id in shapes:
         path = videos[video_id].path
-        record = VideoRecord(video_id, source_name=path.name, source_sha256=digest(path), finished_utc=now)
+        record = VideoRecord(video_id, source_name=printable(path.name), source_sha256=digest(path), finished_utc=now)
         read = partial(_video, record, videos[video_id], header, dtype)
         items.append(StreamItem(record, shapes[video_id][0], read))
     _require_new(out, header, beside)

@@ -16,7 +16,7 @@ from pathlib import Path
 from longtake.checks import read_json
 from longtake.collector import paused_collector
 from longtake.features.errors import Damaged, InvalidFeatures, NotAStore
-from longtake.features.segments.frames import DEFINITION, END, VIDEO, BadFrame, Frame, check_head, read_frames
+from longtake.features.segments.frames import DEFINITION, END, FRAME, VIDEO, BadFrame, Frame, check_head, read_frames
 from longtake.features.segments.records import Definition, FinishedVideo, StoredFeatures, read_video
 from longtake.features.segments.writer import DAMAGED, OPEN, SEALED, parse_name, renamed
 from longtake.features.types import FeatureHeader, VideoFeatures
@@ -47,6 +47,8 @@ class Segment:
     """At its end, of a video that was not finished when its writer ended."""
     faults: tuple[str, ...] = ()
     """Where it is damaged; the videos there are missing in `videos`."""
+    num_lost: int = 0
+    """Those videos, at least."""
 
 
 class DamagedVideo(Damaged):
@@ -93,7 +95,9 @@ def read_segment(path: Path, now_seconds: float) -> Segment:
         return Segment(path, size, tuple(found.videos[: found.num_before_bad]), False, may_be_late)
     if state == SEALED and not found.has_end:
         found.faults.append("its end is missing")
-    return Segment(path, size, tuple(found.videos), True, may_be_late, found.torn_bytes, tuple(found.faults))
+    return Segment(
+        path, size, tuple(found.videos), True, may_be_late, found.torn_bytes, tuple(found.faults), found.num_lost(size)
+    )
 
 
 class _Found:
@@ -106,6 +110,8 @@ class _Found:
         self.faults: list[str] = []
         self.torn_bytes = 0
         self.has_end = False
+        self._num_bad = self._num_said = 0
+        """Frames that should have been videos, and videos by the last frame."""
         self._definition: tuple[Definition, list[FeatureHeader]] | None = None
         self._last: Frame | None = None
 
@@ -126,12 +132,15 @@ class _Found:
                 self._end(frame)
         except InvalidFeatures as error:
             self.faults.append(f"at byte {frame.offset}: {error}")
+            self._num_bad += frame.kind == VIDEO
             self._mark_bad()
         self._last = frame
 
     def _end(self, frame: Frame) -> None:
         self.has_end = True
         about = read_json(frame.text, "its end", InvalidFeatures)
+        if isinstance(about, dict) and type(about.get("videos")) is int:
+            self._num_said = about["videos"]
         if not isinstance(about, dict) or about.get("videos") != len(self.videos):
             raise InvalidFeatures(f"{len(self.videos)} videos can be read, and it says {str(about)[:80]}")
 
@@ -141,11 +150,15 @@ class _Found:
             self.torn_bytes = frame.end - frame.offset
         else:
             self.faults.append(f"bytes {frame.offset} to {frame.end}")
+            self._num_bad += 1
+
+    def num_lost(self, size: int) -> int:
+        return max(self._num_bad, min(self._num_said, size // FRAME.size) - len(self.videos))
 
     def lacks_head(self, size: int) -> None:
         """One changed byte there must not cost the videos after it."""
         if self._last is None:
-            self.torn_bytes, self.faults = 0, []
+            self.torn_bytes, self._num_bad, self.faults = 0, 0, []
             self.bad(BadFrame(0, size, is_last=True))
         else:
             self.faults.insert(0, "its first bytes are damaged")

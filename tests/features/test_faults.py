@@ -281,6 +281,19 @@ def test_a_part_that_is_damaged_stops_nothing_else(tmp_path):
     assert publish(store).num_videos == 0
 
 
+@pytest.mark.filterwarnings("ignore::longtake.errors.LongtakeWarning")
+def test_a_damaged_description_is_a_lost_video(tmp_path):
+    """The command that published must not say that all went well."""
+    store = tmp_path / "s.h5"
+    part(store, "a", 5)
+    (damaged,) = list_parts(store)
+    damaged.write_bytes(damaged.read_bytes().replace(b'"written_ns"', b'"written_xx"'))
+    packed = publish(store)
+    assert (packed.published, packed.num_videos, packed.num_lost) == (True, 0, 1)
+    with pytest.raises(FeaturesError, match="1 finished videos were damaged"):
+        packed.require_published(store)
+
+
 @pytest.mark.filterwarnings("ignore:the damaged segment is kept")
 def test_many_damaged_videos_cost_one_more_attempt(tmp_path, monkeypatch):
     store, attempts, write_store = tmp_path / "s.h5", [], parts.write_store

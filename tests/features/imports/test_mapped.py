@@ -1,5 +1,6 @@
 """Any folder tree or file becomes a store, by a mapping that is shown before it is done."""
 
+import os
 import pickle
 import warnings
 
@@ -63,6 +64,17 @@ def test_labels_of_paths(tmp_path):
     assert dict(zip(labels.video_ids, labels.categories)) == {"a1": "a", "a2": "a", "b1": "b"}
     message = imported(tree, "--ids", ids, "--manifest", write_table(tmp_path / "m.csv"), out="n.h5", status=2)
     assert "write * for {split} and {category}" in message
+
+
+def test_a_file_whose_name_is_not_utf8(tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for video_id in IDS:
+        np.save(tree / "x.npy", clips(video_id))
+        os.rename(tree / "x.npy", os.fsencode(tree) + f"/{video_id}_".encode() + b"caf\xe9.npy")
+    imported(tree, "--ids", "{id}_*.npy", "--manifest", write_table(tmp_path / "m.csv"))
+    videos, _, _ = holds(tree, {video_id: clips(video_id) for video_id in IDS})
+    assert {one.record.source_name for one in videos.values()} == {f"{video_id}_caf .npy" for video_id in IDS}
 
 
 def test_names_inside_files_and_labels_next_to_them(tmp_path):

@@ -119,6 +119,11 @@ def test_damage_in_the_middle_is_named(tmp_path):
     found = read_segment(path, NOW)
     assert ids(found) == "bc" and found.is_final and not found.torn_bytes
     assert found.faults[0].startswith("bytes ") and "2 videos can be read" in found.faults[1]
+    assert found.num_lost == 1
+    place = content.rindex(b"VIDE") - 4
+    content[place : content.index(b"LTFREND ")] = b""
+    path.write_bytes(content)
+    assert read_segment(path, NOW).num_lost == 2, "by its end"
 
 
 def test_a_sealed_segment_without_its_end(tmp_path):
@@ -285,7 +290,7 @@ def test_what_cannot_be_removed_stays(tmp_path, monkeypatch):
 def test_files_that_are_no_segments(tmp_path):
     path = tmp_path / segment_name(DEAD, "01234567", "sealed")
     path.write_bytes(b"something else, longer than a head")
-    assert read_segment(path, NOW).faults and not read_segment(path, NOW).videos
+    assert read_segment(path, NOW).num_lost == 1 and not read_segment(path, NOW).videos
     path.write_bytes(HEAD.pack(b"\x89LTSEG\r\n", 9, 0))
     with pytest.raises(NotAStore, match=f"{path.name}.*version 9"):
         read_segment(path, NOW)
