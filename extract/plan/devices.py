@@ -10,6 +10,8 @@ from longtake.extract.errors import ExtractError
 from longtake.extract.plan.options import AUTO
 
 CPU_FACTS = Path("/proc/cpuinfo")
+GPU_FILES = tuple(map(Path, ("/dev/kfd", "/dev/nvidiactl", "/dev/dxg")))
+"""Of AMD's driver, of NVIDIA's, and of Windows' in its Linux: where a system such as NixOS keeps the driver's library, only torch may know."""
 
 
 def choose_device(name: str) -> str:
@@ -32,8 +34,8 @@ def choose_device(name: str) -> str:
 
 
 def surely_no_gpu() -> bool:
-    """Linux without the library of NVIDIA's driver and without the device file of AMD's, which torch cannot do without."""
-    if not sys.platform.startswith("linux") or Path("/dev/kfd").exists():
+    """Linux without the library of NVIDIA's driver and without a device file of a GPU: torch cannot do without both."""
+    if not sys.platform.startswith("linux") or any(path.exists() for path in GPU_FILES):
         return False
     try:
         ctypes.CDLL("libcuda.so.1")

@@ -92,7 +92,7 @@ class Panel:
             draw.line((self._pad, middle, self._width - self._pad, middle), fill=DIM)
             draw.text((self._pad, top + self._row), _end(low), font=self._font, fill=DIM)
             draw.text((self._width - self._pad, top + self._row), _end(high), font=self._font, fill=DIM, anchor="ra")
-            edges = 2 * max(self._font.getlength(f"{end:g}") for end in (low, high)) + 4 * self._pad
+            edges = 2 * max(self._font.getlength(_end(end)) for end in (low, high)) + 4 * self._pad
             whole = self._fitted(track.whole, self._width - edges)
             draw.text((self._width // 2, top + self._row), whole, font=self._font, fill=INK, anchor="ma")
         else:

@@ -57,7 +57,8 @@ class VideoFiles:
     def at(self, address: str) -> Path | None:
         """The file of an address."""
         place = PurePosixPath(address).stem
-        name = list(self.paths)[int(place)] if place.isdecimal() and int(place) < len(self.paths) else ""
+        known = place.isdecimal() and len(place) < 10 and int(place) < len(self.paths)
+        name = list(self.paths)[int(place)] if known else ""
         return self.find(name) if name and self.address(name) == address else None
 
     @property

@@ -26,6 +26,17 @@ def test_the_driver_decides_whether_there_can_be_one(monkeypatch):
     assert not devices.surely_no_gpu()
 
 
+def test_a_device_file_is_enough_to_ask_torch(monkeypatch, tmp_path):
+    def missing(name):
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(devices, "GPU_FILES", (tmp_path / "kfd", tmp_path / "nvidiactl"))
+    assert devices.surely_no_gpu()
+    (tmp_path / "nvidiactl").touch()
+    assert not devices.surely_no_gpu()
+
+
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ExtractError, match="--device cuda:77 cannot be used"):
         devices.choose_device("cuda:77")

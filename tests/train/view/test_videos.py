@@ -28,6 +28,12 @@ def test_a_name_is_never_a_path(folder, name):
     assert VideoFiles.below(folder).find(name) is None
 
 
+@pytest.mark.parametrize("place", ["1", "99", "-1", "\u0660", "9" * 5000, ""])
+def test_other_addresses_have_no_file(folder, place):
+    files = VideoFiles.below(folder).only(["a.mp4"])
+    assert files.at("video/0.mp4") == folder / "a.mp4" and files.at(f"video/{place}.mp4") is None
+
+
 def test_links_stay_inside(folder):
     (folder.parent / "outside.mp4").write_bytes(b"outside")
     (folder / "leaves.mp4").symlink_to(folder.parent / "outside.mp4")
