@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from longtake.collector import paused_collector
 from longtake.features.segments.reader import Segment, list_segments, read_segment
 from longtake.features.segments.records import FinishedVideo
 from longtake.features.store import open_store
@@ -66,6 +67,7 @@ def list_old_parts(folder: Path) -> list[OldPart]:
     return found
 
 
+@paused_collector()
 def find_parts(folder: Path, now_seconds: float | None = None) -> FoundParts:
     """`now_seconds` is the time by the clock of the file system, as far as it is known."""
     by_path: dict[Path, Segment] = {}

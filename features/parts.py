@@ -68,6 +68,7 @@ class Finished:
         return self.records.get(header.recipe_id, {}).get(video_id)
 
 
+@paused_collector()
 def read_finished(store_path: Path, dataset: str, card: Card | None) -> Finished:
     """Read what the store and all parts hold; `extract` resumes from the answer.
 
@@ -83,7 +84,6 @@ def read_finished(store_path: Path, dataset: str, card: Card | None) -> Finished
                 raise
 
 
-@paused_collector()
 def _read_finished(store_path: Path, found: FoundParts, dataset: str, card: Card | None) -> Finished:
     records: dict[str, dict[str, VideoRecord]] = {}
     headers: dict[str, FeatureHeader] = {}

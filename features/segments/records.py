@@ -209,8 +209,10 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def _is_text(value: object) -> bool:
     """Whether a store can hold it: JSON can have NUL, and halves of letters."""
+    if type(value) is not str or "\0" in value:
+        return False
     try:
-        return type(value) is str and b"\0" not in value.encode()
+        return value.isascii() or bool(value.encode())
     except UnicodeEncodeError:
         return False
 
@@ -219,14 +221,21 @@ def _is_number(value: Any) -> bool:
     return type(value) in (float, int) and abs(value) <= sys.float_info.max
 
 
+_TEXTS, _NUMBERS = frozenset(TEXT_FIELDS), frozenset(NUMBER_FIELDS)
+
+
 def _record(values: object) -> VideoRecord:
     if not isinstance(values, dict) or "video_id" not in values:
         raise InvalidFeatures("the row of a video expected")
+    known: dict[str, Any] = {}
     for name, value in values.items():
-        if not (_is_text(value) if name in TEXT_FIELDS else name in NUMBER_FIELDS and _is_number(value)):
+        if name in _TEXTS and _is_text(value):
+            known[name] = value
+        elif name in _NUMBERS and _is_number(value):
+            known[name] = float(value)
+        else:
             raise InvalidFeatures(f"a value of {str(name)[:80]!r} that does not belong there")
     try:
-        known: dict[str, Any] = {name: float(v) if name in NUMBER_FIELDS else v for name, v in values.items()}
         return VideoRecord(**known)
     except ValueError as error:
         raise InvalidFeatures(str(error)) from error
