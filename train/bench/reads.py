@@ -14,7 +14,7 @@ from longtake.train.heads.base import Needs
 from longtake.train.heads.plugin import PLUGINS, plugin_for
 from longtake.train.protocol.options import parse_streams
 from longtake.train.protocol.presets import preset_row
-from longtake.train.protocol.settings import build_settings, settings_kinds
+from longtake.train.protocol.settings import build_settings, settings_kinds, without_replaced
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,14 @@ def _of_way(entry: HeadEntry, way: Choice, dataset: str) -> tuple[Needs, list[st
 
 def preset_rows(entry: HeadEntry, dataset: str, categories: Iterable[str]) -> list[dict[str, dict[str, Any]]]:
     """Of each way to set the head: category -> what its preset sets there and the entry does not, as JSON has it."""
-    rows = [
-        {
-            category: {
-                name: value
-                for name, value in preset_row(way.preset, entry.head, dataset, category).items()
-                if name not in way.settings
+    rows = []
+    for way in entry.ways:
+        given = way.settings | ({"text": way.text} if way.text else {})
+        of_preset = {c: preset_row(way.preset, entry.head, dataset, c) for c in categories}
+        rows.append(
+            {
+                category: {name: value for name, value in without_replaced(row, given).items() if name not in given}
+                for category, row in of_preset.items()
             }
-            for category in categories
-        }
-        for way in entry.ways
-    ]
+        )
     return list(json.loads(json.dumps(rows)))

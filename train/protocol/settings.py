@@ -77,7 +77,7 @@ def build_settings(
             raise SettingsError(f"{name} is a setting of a plug-in: name one with --plugin")
         if name not in known:
             raise SettingsError(f"head {head} has no setting {name!r}{there_are(name, sorted(known))}")
-    values = {**_without_replaced(preset_row(preset, head, dataset, category), overrides), **overrides}
+    values = {**without_replaced(preset_row(preset, head, dataset, category), overrides), **overrides}
     of_plugin = {name.removeprefix(PLUGIN): value for name, value in values.items() if name.startswith(PLUGIN)}
     parts = {}
     for part, kind in kinds.items():
@@ -99,7 +99,7 @@ _REPLACES = {
 }
 
 
-def _without_replaced(row: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
+def without_replaced(row: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """A preset's row without the parts of its schedule that another schedule of the user has in their place."""
     replaced = {name for given in overrides for name in _REPLACES.get(given, ())}
     return {name: value for name, value in row.items() if name not in replaced}

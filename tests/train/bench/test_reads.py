@@ -34,3 +34,7 @@ def test_presets_without_what_the_entry_sets():
         and "epochs" not in tuned["Ball"]
         and published["Ball"]["epochs"] == 250
     )
+    (row,) = preset_rows(HeadEntry(name="pgt", preset="tuned", text="qgvl"), "fisv", [""])
+    assert "text" not in row[""] and preset_rows(HeadEntry(name="pgt", preset="tuned"), "fisv", [""])[0][""]["text"]
+    (row,) = preset_rows(HeadEntry(name="qtd", settings={"schedule": "constant"}), "fisv", [""])
+    assert row[""] and not {"schedule", "milestones", "step_epochs", "step_factor"} & row[""].keys()
