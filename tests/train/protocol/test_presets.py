@@ -197,11 +197,13 @@ STEPS_OF_8 = {"lr": 1e-3, "batch_size": 8}
 STEPS_OF_16 = {"lr": 1e-3, "batch_size": 16}
 TUNED_HEADS = {
     **dict.fromkeys(SQUARED, {**TUNED, "mse_weight": 10, "batch_size": 64}),
-    **dict.fromkeys(("i3d-mlp", "mscadc"), {**TUNED, **STEPS_OF_8, "mse_weight": 10}),
+    "i3d-mlp": {**TUNED, **STEPS_OF_8, "mse_weight": 10},
+    "mscadc": {**TUNED, **STEPS_OF_8, "mse_weight": 10, "test_window": "spread"},
     **dict.fromkeys(("ms-lstm", "c3d-lstm", "tsa-net"), {**TUNED, **STEPS_OF_16, "mse_weight": 10}),
     **dict.fromkeys(("usdl", "musdl"), {**TUNED, **STEPS_OF_8, "mse_weight": 0}),
-    **dict.fromkeys(("core", "tsa", "cofinal"), {**TUNED, **STEPS_OF_16, "mse_weight": 0}),
-    **dict.fromkeys(("tpt", "t2cr"), {**TUNED, "mse_weight": 0, "batch_size": 64}),
+    **dict.fromkeys(("core", "tsa", "cofinal", "t2cr"), {**TUNED, **STEPS_OF_16, "mse_weight": 0}),
+    "tpt": {**TUNED, "mse_weight": 0, "batch_size": 16},
+    "qtd": {**TUNED, "mse_weight": 10, "batch_size": 64, "dropout": 0.1},
     "action-net": {**TUNED, "mse_weight": 10, "batch_size": 16, "test_window": "spread"},
     "hgcn": {**TUNED, **STEPS_OF_16, "mse_weight": 10, "judges_units": True, "test_window": "spread"},
     **dict.fromkeys(("pgt", "avcf"), TUNED_MLAVL),
