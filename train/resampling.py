@@ -127,15 +127,24 @@ class Draws:
         z over folds, then over seeds, an error over both. A fold counts by how many of its videos were drawn. nan where it is undefined."""
         numbers = Counter(test.key for test in tests)
         seeds: dict[Key, dict[int, list[tuple[np.ndarray, np.ndarray]]]] = {}
+        signs: dict[Key, set[float]] = {}
         for test in tests:
             found, mass = self._of_test(test, FIGURES[figure])
-            found = _to_z(found, len(test.true)) if figure in CORRELATIONS and numbers[test.key] > 1 else found
+            if figure in CORRELATIONS and numbers[test.key] > 1:
+                known = found[~np.isnan(found)]
+                kinds = np.where(np.abs(known) < _LIMIT, 0.0, np.sign(known))
+                signs.setdefault(test.key, set()).update(np.unique(kinds).tolist())
+                found = _to_z(found, len(test.true))
             seeds.setdefault(test.key, {}).setdefault(test.seed, []).append((found, mass))
         averages = {}
         for key, of_seeds in seeds.items():
             means = np.stack([_mean(np.stack(v), np.stack(m)) for v, m in (zip(*pairs) for pairs in of_seeds.values())])
             mean = _mean(means, np.ones_like(means))
-            averages[key] = np.tanh(mean) if figure in CORRELATIONS and numbers[key] > 1 else mean
+            averages[key] = mean
+            if figure in CORRELATIONS and numbers[key] > 1:
+                # Folds that are all ranked perfectly say nothing of how sure that is, though their z differ by their sizes.
+                same = signs[key] in ({1.0}, {-1.0})
+                averages[key] = np.tanh(np.where(np.isnan(mean), mean, mean[0]) if same else mean)
         return averages
 
     def _of_test(self, test: ScoredVideos, figure: Figure) -> tuple[np.ndarray, np.ndarray]:

@@ -79,6 +79,21 @@ def test_a_figure_that_is_undefined_or_never_differs_has_no_interval():
         assert not spreads([ScoredVideos(A, names, line, predicted)])[A].interval
 
 
+def test_folds_that_are_all_ranked_perfectly_have_no_interval():
+    """Though the averages of resamples differ: a fold of seven videos counts half a swap short of 1 otherwise than one of eight."""
+
+    def folds(*signs):
+        sizes, numbers = (8, 7), iter(range(15))
+        for size, sign in zip(sizes, signs):
+            line = np.arange(float(size))
+            yield ScoredVideos(A, [f"v{next(numbers)}" for _ in range(size)], line, sign * line)
+
+    for sign in (1, -1):
+        found = spreads(list(folds(sign, sign)))[A]
+        assert not found.interval and 0.98 < abs(found.point) < 1
+    assert spreads(list(folds(1, -1)))[A].interval
+
+
 def test_each_row_and_the_average_have_intervals_of_every_figure():
     rng = np.random.default_rng(1)
     one, other = simulated(rng, 40), simulated(rng, 40)
