@@ -165,6 +165,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def stat_now(path: Path) -> os.stat_result:
+    """Of a file that another machine may have changed or removed: a network file system is asked when a file is opened, and not by `stat`, which
+    may answer from a cache. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def writer_of(temporary: Path) -> Writer | None:
     """The process that wrote a file named by `temporary_path`; None for other files."""
     found = re.fullmatch(r"\..+\.([\d-]+@[^@]+)\.tmp", temporary.name)

@@ -20,7 +20,7 @@ from longtake.features.segments.frames import DEFINITION, END, FRAME, VIDEO, Bad
 from longtake.features.segments.records import Definition, FinishedVideo, StoredFeatures, read_video
 from longtake.features.segments.writer import DAMAGED, OPEN, SEALED, parse_name, renamed
 from longtake.features.types import FeatureHeader, VideoFeatures
-from longtake.files import Writer, entries, require_regular
+from longtake.files import Writer, entries, require_regular, stat_now
 
 FOREIGN_SECONDS = 86_400.0
 """A writer of another machine that has not written for so long has ended. It seals a segment after minutes, so it appends to none that is older."""
@@ -280,7 +280,7 @@ def remove_segment(segment: Segment) -> bool:
     try:
         # A writer that was taken for dead looks for its file by this name after each video.
         os.rename(segment.path, hidden)
-        if hidden.stat().st_size != segment.num_bytes:
+        if stat_now(hidden).st_size != segment.num_bytes:
             os.rename(hidden, segment.path)
             return False
         hidden.unlink()

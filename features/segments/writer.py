@@ -22,7 +22,7 @@ from longtake.features.labels import Labels
 from longtake.features.segments.frames import DEFINITION, END, VIDEO, file_head, framed
 from longtake.features.segments.records import Definition, describe
 from longtake.features.types import FeatureHeader, VideoFeatures, canonical_json
-from longtake.files import Writer, sync, temporary_path
+from longtake.files import Writer, stat_now, sync, temporary_path
 
 OPEN, SEALED, DAMAGED = "open", "sealed", "damaged"
 MOST_TRIES = 20
@@ -196,7 +196,7 @@ class _Segment:
 
     def is_there(self) -> bool:
         try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self._file))
+            return os.path.samestat(stat_now(self.path), os.fstat(self._file))
         except FileNotFoundError:
             return False
 

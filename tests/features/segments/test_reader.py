@@ -262,6 +262,19 @@ def test_a_segment_that_grew_is_not_removed(tmp_path):
     assert remove_segment(found), "another packer was first"
 
 
+def test_a_segment_that_grew_on_another_machine(tmp_path, monkeypatch):
+    """What this one knows of its size may be old."""
+    path = segment(tmp_path)
+    found = read_segment(path, NOW)
+    hidden, before, stat = path.with_name(f".{path.name}"), path.stat(), os.stat
+    with path.open("ab") as file:
+        file.write(b"more")
+    monkeypatch.setattr(os, "stat", lambda name, *a, **b: before if name == hidden else stat(name, *a, **b))
+    assert not remove_segment(found)
+    monkeypatch.undo()
+    assert path.exists()
+
+
 def test_a_removal_that_was_killed_is_taken_back(tmp_path):
     path = segment(tmp_path)
     path.rename(path.with_name(f".{path.name}"))

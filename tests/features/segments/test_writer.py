@@ -154,6 +154,18 @@ def test_a_writer_that_was_taken_for_dead(tmp_path):
         assert opened.stream().videos.video_ids == ("b", "c")
 
 
+def test_a_network_file_system_that_remembers_a_removed_file(tmp_path, monkeypatch):
+    """`os.stat` answers from a cache for up to a minute; nothing may be appended to a file that another machine has removed."""
+    stat, cached = os.stat, {}
+    monkeypatch.setattr(os, "stat", lambda path, *a, **b: cached.get(os.fspath(path)) or stat(path, *a, **b))
+    with SegmentWriter(tmp_path) as writer:
+        path = append(writer, "a")
+        cached[os.fspath(path)] = stat(path)
+        path.unlink()
+        append(writer, "b")
+        assert ids(tmp_path) == [["b"]]
+
+
 def test_a_forked_process_begins_a_segment_of_its_own(tmp_path):
     with SegmentWriter(tmp_path) as writer:
         append(writer, "a")
