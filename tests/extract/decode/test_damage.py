@@ -145,3 +145,29 @@ def test_codecs_with_damage_that_is_not_reported_are_decoded_by_one_thread(
     pictures = PYAV.pictures(info, {WHOLE: {0, 9}}, num_threads=4)
     next(pictures)
     assert opened[0].streams.video[0].codec_context.thread_count == threads
+
+
+def test_a_stream_cut_at_an_open_group_of_pictures_is_not_damaged(tmp_path):
+    """Its references to pictures before the cut are errors, also to FFmpeg with `explode`, and all of its pictures are whole."""
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    picture = np.random.default_rng(0).integers(0, 255, (124, 124, 3), dtype=np.uint8)
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.options = {"x264-params": "open-gop=1:keyint=25:bframes=3:b-pyramid=normal:ref=4:scenecut=0"}
+        for index in range(60):
+            moved = np.ascontiguousarray(picture[index : index + 64, index // 2 : index // 2 + 64])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        num_keys = 0
+        for packet in source.demux(video=0):
+            num_keys += packet.is_keyframe
+            if num_keys > 1 and packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    with pytest.raises((DamageSeen, av.error.FFmpegError)):
+        list(pyav._frames(PYAV.probe(cut), 4))
+    info = PYAV.probe(cut, exact=True)
+    assert info.damaged_seconds == () and len(list(pyav._frames(info, 4))) == len(info.timeline) == 35
