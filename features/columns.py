@@ -15,7 +15,7 @@ import numpy as np
 from longtake.collector import paused_collector
 from longtake.features.errors import NotAStore, NotInStore
 from longtake.features.types import VideoRecord
-from longtake.manifests.table import check_video_id
+from longtake.manifests.table import check_video_ids
 
 TEXT_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "str")
 NUMBER_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "float")
@@ -99,7 +99,7 @@ class VideoTable:
 
     @cached_property
     def video_ids(self) -> tuple[str, ...]:
-        return tuple(check_video_id(video_id) for video_id in decode(self._ids))
+        return check_video_ids(decode(self._ids))
 
     @cached_property
     def statuses(self) -> tuple[str, ...]:

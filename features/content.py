@@ -158,8 +158,8 @@ def plan_in_order(
 ) -> StreamPlan:
     """Videos by id, in the order of the labels, so the order in which they were finished does not change the store.
 
-    With `grown`, a stream that is replaced, `videos` are added to it or replace its own. A store that grows keeps its finished blocks: videos in
-    those stay in its order and before all others.
+    With `grown`, a stream that is replaced, `videos` are added to it or replace its own. One that has finished blocks keeps them: its videos stay in
+    its order and before all others.
     """
     items = _Items()
     others = dict(videos)
@@ -184,10 +184,10 @@ def plan_in_order(
 
 
 def _staying(stream: Stream, videos: Mapping[str, Source], replaced: Sequence[tuple[int, str]]) -> tuple[int, set[int]]:
-    """Up to which row videos stay, since their clips are in whole blocks and keep their places, and rows before that of videos that move. A video
-    may be replaced by one of as many clips; one of another number would move all that follow it. One without clips moves alone."""
+    """Up to which row videos stay, and rows before that of videos that move. A video may be replaced by one of as many clips; one of another
+    number would move all that follow it. One without clips moves alone. A stream of less than a block, of which nothing could be kept, is put in order."""
     block_rows = max(1, BLOCK_BYTES // max(1, stream.header.dim * stream.features.dtype.itemsize))
-    end = int(np.searchsorted(stream.offsets, stream.num_clips // block_rows * block_rows, side="right")) - 1
+    end = len(stream.videos) if stream.num_clips >= block_rows else 0
     moved: set[int] = set()
     for row, video_id in replaced:
         before = _num_clips((stream, row))

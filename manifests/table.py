@@ -33,6 +33,7 @@ _SPLITS = {
 }
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
+_PLAIN_IDS = re.compile(rf"{_PLAIN_ID.pattern}(?:\n{_PLAIN_ID.pattern})*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,15 @@ def check_video_id(text: str) -> str:
     if reason:
         raise ManifestError(f"video_id {text[:200]!r} {reason}")
     return text
+
+
+def check_video_ids(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """`check_video_id` of many, in one step where all are plain."""
+    joined = "\n".join(texts)
+    if not (_PLAIN_IDS.fullmatch(joined) and joined.count("\n") == len(texts) - 1):
+        for text in texts:
+            check_video_id(text)
+    return texts
 
 
 def composed(name: str) -> str:

@@ -20,7 +20,7 @@ from longtake.features.labels import Labels
 from longtake.features.store import Store
 from longtake.features.stream import Stream
 from longtake.features.types import FORMAT_VERSION, FeatureHeader, TextFeatures, TextHeader
-from longtake.manifests.table import GROUP_PREFIX, check_video_id, is_group_name
+from longtake.manifests.table import GROUP_PREFIX, check_video_ids, is_group_name
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _read_labels(group: Tree) -> Labels:
             raise NotAStore(f"{group.name} has a group named {name[:200]!r}")
     has_boundaries = NUM_BOUNDARIES in group.attributes
     return Labels(
-        tuple(map(check_video_id, _text(group, "video_id"))),
+        check_video_ids(_text(group, "video_id")),
         _text(group, "split"),
         _text(group, "category"),
         _names(group, "score_names"),

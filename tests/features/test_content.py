@@ -61,12 +61,14 @@ def test_a_stream_that_grows_keeps_the_places_of_finished_blocks(tmp_path, monke
                 ids += base.videos.video_ids[item.begin : item.end] if is_rows else [item.record.video_id]
             return "".join(ids)
 
-        assert order() == "efcbg", "11 rows are two blocks of four, which end with c"
-        assert order(a=2) == "efcabg" and order(e=3) == "efcbg"
-        assert order(f=4) == "ecbfg", "a video that had failed is new"
+        assert order() == "efcgb", "11 rows are two blocks of four and more"
+        assert order(d=1, a=2) == "efcgbad" and order(e=3) == "efcgb"
+        assert order(f=4) == "ecgbf", "a video that had failed is new"
         assert order(e=4) == "bcefg" and order(c=1) == "efbcg", "from another number of clips on, all rows move"
         assert order("float16") == "bcefg"
         assert plan_in_order(base.header, np.dtype("f4"), held, table).items[0].begin == 4
+        monkeypatch.setattr(content, "BLOCK_BYTES", 12 * 3 * 4)
+        assert order(a=2) == "abcefg", "less than a block is put in the order of the labels"
 
 
 def test_scattered_videos_of_a_store_are_read_many_at_a_time(tmp_path, monkeypatch):

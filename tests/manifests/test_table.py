@@ -4,7 +4,7 @@ import pytest
 
 from longtake.errors import ManifestError
 from longtake.manifests.card import Card, card_path, find_card, list_cards
-from longtake.manifests.table import Manifest, ManifestRow, check_video_id, find_manifest, read_manifest, write_manifest
+from longtake.manifests.table import Manifest, ManifestRow, check_video_id, check_video_ids, find_manifest, read_manifest, write_manifest
 
 
 def write(tmp_path, text, name="m.csv"):
@@ -159,6 +159,14 @@ def test_ids_that_are_not_valid_file_names(bad):
 @pytest.mark.parametrize("good", ["Ball_001", "1", "Zürich 2024 (final)", "x" * 180, "日本"])
 def test_valid_ids(good):
     assert check_video_id(good) == good
+
+
+def test_many_video_ids_are_checked_as_one_is():
+    for good in ((), ("a",), ("a", "b-1", "v_2"), ("a", "mit Leerzeichen", "é")):
+        assert check_video_ids(good) == good
+    for bad in (("a", ""), ("",), ("a\nb",), ("a", "b\n", "c"), ("\n",), ("a", "b/c"), ("a", "b" * 181)):
+        with pytest.raises(ManifestError):
+            check_video_ids(bad)
 
 
 def test_shipped_cards_and_tables():
