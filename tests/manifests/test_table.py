@@ -4,7 +4,15 @@ import pytest
 
 from longtake.errors import ManifestError
 from longtake.manifests.card import Card, card_path, find_card, list_cards
-from longtake.manifests.table import Manifest, ManifestRow, check_video_id, check_video_ids, find_manifest, read_manifest, write_manifest
+from longtake.manifests.table import (
+    Manifest,
+    ManifestRow,
+    check_video_id,
+    check_video_ids,
+    find_manifest,
+    read_manifest,
+    write_manifest,
+)
 
 
 def write(tmp_path, text, name="m.csv"):

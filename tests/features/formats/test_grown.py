@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,34 @@ def test_file_systems_without_links_and_copies_by_the_kernel(tmp_path, suffix, c
     with open_store(store) as opened:
         assert not verify(opened) and len(opened.stream().videos) == 13
     assert suffix == ".h5" or not set(before.values()) & set(shards(store).values())
+
+
+def columns(store):
+    """Inode of the first file of each column of the table of videos."""
+    with open_store(store) as opened:
+        folder = opened.stream().features.unchecked.origin.folder.parent / "videos"
+    return {file.parent.name: file.stat().st_ino for file in folder.glob("*/c.0*")}
+
+
+def test_the_table_of_videos_keeps_its_files(tmp_path, monkeypatch):
+    for module in (checksums, hdf5, zarr3):
+        monkeypatch.setattr(module, "PIECE_ROWS", 4)
+        monkeypatch.setattr(module, "COLUMN_ROWS", 8)
+    store, one = tmp_path / "s.zarr", tmp_path / "one.zarr"
+    write(store, range(12), "default")
+    before = columns(store)
+    publish(store, [made(number) for number in range(12, 20)])
+    assert len(before) > 15 and columns(store) == before
+    long = made(20, clips=0)
+    long = replace(long, record=replace(long.record, error_message="why " * 30))
+    publish(store, [long])
+    after = columns(store)
+    assert [name for name in before if after[name] != before[name]] == ["error_message"], "its values got longer"
+    write(one, range(21), "default", v20=long)
+    with open_store(store) as grown, open_store(one) as whole:
+        assert not [fault for fault in verify(grown) if "not among" not in fault]
+        assert {one.kind for one in diff(grown, whole)} == {"labels"}, "of three videos that are not there yet"
+        assert repr(grown.stream().records) == repr(whole.stream().records)
 
 
 def test_stores_share_no_files(tmp_path):
