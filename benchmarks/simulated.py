@@ -79,14 +79,14 @@ def sleep_for(packed, wanted):
     from distributed import get_worker
 
     from longtake.extract.executors import dask as cluster
-    from longtake.extract.executors.dask import TaskResult
+    from longtake.extract.executors.request import TaskResult, unpacked
     from longtake.extract.records import VideoResult
     from longtake.features.labels import labels_of
     from longtake.features.parts import part_writer
     from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
     from longtake.manifests.table import Manifest
 
-    request = cluster.unpacked(packed)
+    request = unpacked(packed)
     begin, address, asked, slept, done = time.monotonic(), get_worker().address, 0.0, 0.0, []
     # Many workers are threads of one process here: each has its segment, as its own process would have.
     parts = cluster._parts.setdefault(Path(f"{request.out}#{address}"), part_writer(request.out))

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import pickle
 import threading
 import time
-import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -25,59 +22,24 @@ from uuid import uuid4
 from longtake.extract.errors import ExtractError
 from longtake.extract.executors.local import run_jobs_into, write_failure
 from longtake.extract.executors.pace import Pace
+from longtake.extract.executors.request import Request, TaskResult, unpacked
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
 from longtake.extract.find_videos import known_seconds
-from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
 from longtake.features.parts import part_writer
 from longtake.features.segments.writer import SegmentWriter
-from longtake.manifests.table import Manifest, ManifestRow
+from longtake.manifests.table import ManifestRow
 
 if TYPE_CHECKING:
     from distributed import Client, Future, as_completed
 
 logger = logging.getLogger(__name__)
 
-SHOWN_ROWS = 100
+SHOWN_ROWS = 20
 MOST_TRIES = 3
 """The first, and two more, for a video that kills its process. A scheduler with its own policy, 3 failures by default, has tried
 that often before it reports one."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a worker needs to make the same plan itself."""
-
-    run_id: str
-    manifest: Manifest
-    videos_folder: Path
-    out: Path
-    options: RunOptions
-    recipe_ids: tuple[str, ...]
-
-    def packed(self) -> bytes:
-        """Some kilobytes, which travel with each task. As data of its own, a worker must have it from another before its first task, and a dead
-        worker takes it along."""
-        return zlib.compress(pickle.dumps(self))
-
-
-@lru_cache(1)
-def unpacked(request: bytes) -> Request:
-    """On a worker. The scheduler's message was a pickle already, so this trusts nothing more."""
-    found: Request = pickle.loads(zlib.decompress(request))
-    return found
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What a worker did of a task."""
-
-    videos: tuple[VideoResult, ...]
-    """Those that are on the disk; the others are to be tried by another worker."""
-    seconds: float
-    cannot_store: tuple[str, str] | None = None
-    """The address of the worker and a reason: its disk is full or not mounted."""
 
 
 def run_on_cluster(plan: Plan, cluster: str, note: Note) -> Iterator[VideoResult]:

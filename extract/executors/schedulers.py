@@ -32,6 +32,8 @@ BATCH_SYSTEMS = {
 }
 """Name -> class of dask-jobqueue; its parameters are the options of `--cluster-options`."""
 CONNECT_SECONDS = 20
+OURS = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.low-level-log-length": 100}
+"""Of schedulers that we start. Dask keeps the last messages to each worker, 1,000 by default, with their tasks of some kilobytes."""
 GPU = "GPU"
 """The resource that a worker offers once, `dask worker --resources GPU=1`, and that a task on a GPU needs."""
 
@@ -57,7 +59,7 @@ def connected(
     if cluster == LOCAL or cluster in BATCH_SYSTEMS:
         # Dask counts a worker's death against every video that waited there. Our own schedulers report it at the first death:
         # each video is then tried alone, which shows the one that caused it.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        with dask.config.set(OURS):
             if cluster == LOCAL:
                 made = _local(num_workers, device)
             else:
@@ -76,7 +78,8 @@ def connected(
             f"--cluster local"
         ) from error
     try:
-        with _silenced(), client:
+        # A batch system's workers come later.
+        with _silenced(), client, dask.config.set(OURS):
             if client.dashboard_link and find_spec("bokeh"):
                 note(f"dashboard of the workers: {client.dashboard_link}")
             yield client

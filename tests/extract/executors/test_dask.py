@@ -18,6 +18,7 @@ from longtake.extract.executors import dask as cluster
 from longtake.extract.executors import pace
 from longtake.extract.executors.dask import longest_first
 from longtake.extract.executors.pace import Pace
+from longtake.extract.executors.request import Request
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import make_plan
 from longtake.features.store import open_store
@@ -63,7 +64,7 @@ def test_a_worker_that_would_make_other_features(tmp_path, numbers_backbone, mon
     options = RunOptions(backbones=(fake_backbone.NAME,), weights=("random",))
     plan = make_plan(manifest, tmp_path / "videos", tmp_path / "s.h5", options)
     ours = tuple(header.recipe_id for header in plan.headers)
-    request = cluster.Request("run", manifest, tmp_path / "videos", tmp_path / "s.h5", options, ("0" * 16,))
+    request = Request("run", manifest, tmp_path / "videos", tmp_path / "s.h5", options, ("0" * 16,))
     with pytest.raises(ExtractError, match=f"would make features of recipe {ours[0]}, not {'0' * 16}: its weights"):
         cluster.extract_task(request.packed(), [(manifest.rows[0], ours)])
     assert not cluster._plans and not list(tmp_path.glob("s.h5*"))
