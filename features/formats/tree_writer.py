@@ -114,7 +114,8 @@ def _write_column(
     group: NewTree, name: str, num_rows: int, axes: Sequence[str], pieces: Sequence[Piece], *, is_whole: bool = False
 ) -> None:
     pieces = [_terminated(*piece) for piece in pieces]
-    dtype = max((source.dtype for source, _ in pieces), key=lambda one: one.itemsize, default=np.dtype("S1"))
+    none = np.dtype("S1" if name in (*TEXT_FIELDS, CHECKSUM) else "<f8")
+    dtype = max((source.dtype for source, _ in pieces), key=lambda one: one.itemsize, default=none)
     dtype = dtype if dtype.kind == "S" else np.dtype("<f8")
     table = _Blocks(group.column(name, num_rows, dtype, axes, is_whole=is_whole), dtype)
     for source, rows in pieces:

@@ -373,9 +373,10 @@ class _Group:
                 full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]), origin=origin
             )
         text = np.dtype(f"S{max(1, array.shape[1])}")
+        # Writers whose text may lack the NUL had a folder for each row of chunks.
         return StoredArray(
             full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1),
-            origin=origin, is_terminated=(array.shards or array.chunks)[0] == COLUMN_ROWS,
+            origin=origin, is_terminated=array.metadata.encode_chunk_key((0, 0)) == "c.0.0",
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from longtake.features.remotes.push import content_of
 from longtake.features.store import open_store, write_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import diff, verify
+from tests.features import raw
 from tests.features.fakes import header, labels, make_store, plan, text_features, video
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -322,3 +323,16 @@ def test_a_publication_that_is_killed_before_steps_of_all_kinds(tmp_path, suffix
         # About thirty steps of each; Zarr writes many files.
         step += 3 if suffix == ".h5" else 41
     assert num_kills > 20
+
+
+def test_text_of_earlier_writers_keeps_its_last_letter(tmp_path, monkeypatch):
+    """It has no NUL after the longest value, whatever its chunks."""
+    for module in (checksums, hdf5, zarr3):
+        monkeypatch.setattr(module, "PIECE_ROWS", 2)
+        monkeypatch.setattr(module, "COLUMN_ROWS", len(raw.IDS))
+    raw.write(tmp_path / "s.zarr", raw.example())
+    with open_store(tmp_path / "s.zarr") as old:
+        streams = [content.plan_in_order(one.header, one.features.dtype, {}, old.labels, one) for one in old.streams]
+        write_store(tmp_path / "s.h5", dataset="d", card=None, labels=old.labels, streams=streams)
+        with open_store(tmp_path / "s.h5") as new:
+            assert not verify(new) and repr(new.stream().records) == repr(old.stream().records)
