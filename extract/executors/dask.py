@@ -15,16 +15,17 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from longtake.extract.errors import ExtractError
+from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.executors.local import run_jobs_into, write_failure
 from longtake.extract.executors.pace import Pace
 from longtake.extract.executors.request import Request, TaskResult, unpacked
 from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
-from longtake.extract.find_videos import known_seconds
+from longtake.extract.find_videos import find_video, known_seconds
 from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
 from longtake.features.parts import part_writer
@@ -72,8 +73,8 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
 
     request = Request(
         uuid4().hex,
-        # Tasks bring their rows: a table of 100,000 takes each worker a second to load. Some show whether a worker has the videos.
-        replace(plan.manifest, rows=tuple(job.row for job in plan.jobs[:SHOWN_ROWS])),
+        # Tasks bring their rows: a table of 100,000 takes each worker a second to load.
+        replace(plan.manifest, rows=tuple(islice(_rows_with_video(plan), SHOWN_ROWS))),
         plan.videos_folder.absolute(),
         plan.out.absolute(),
         replace(
@@ -206,6 +207,17 @@ def longest_first(plan: Plan) -> list[Job]:
         return known_seconds(job.row, plan.videos_folder, plan.stems)
 
     return sorted(plan.jobs, key=seconds, reverse=True)
+
+
+def _rows_with_video(plan: Plan) -> Iterator[ManifestRow]:
+    """Rows that show whether a worker has the videos, those of the jobs first. A job may be of a file that is missing, whose row then replaces
+    that of another file."""
+    for row in chain((job.row for job in plan.jobs), plan.manifest.rows):
+        try:
+            find_video(row, plan.videos_folder, plan.stems)
+        except (VideoError, OSError):
+            continue
+        yield row
 
 
 def _absolute(weights: str) -> str:

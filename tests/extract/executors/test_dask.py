@@ -41,6 +41,21 @@ def test_a_cluster_gives_the_bits_of_one_process(tmp_path, numbers_backbone, mon
     assert equal_stores(tmp_path / "alone.h5", tmp_path / "small.h5")
 
 
+def test_a_corrected_path_whose_file_is_missing_is_a_failure_on_a_cluster_too(tmp_path, numbers_backbone):
+    """The other videos, which are done, show a worker that the folder is the right one."""
+    manifest = make_dataset(tmp_path, [10, 3])
+    extract(tmp_path)
+    text = manifest.read_text().replace("video_id,", "video_id,path,").replace("v0,", "v0,gone.mp4,")
+    manifest.write_text(text.replace("v1,", "v1,v1.mp4,"))
+    shutil.copy(tmp_path / "small.h5", tmp_path / "alone.h5")
+    extract(tmp_path, out="alone.h5", status=1)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as scheduler:
+        extract(tmp_path, "--cluster", scheduler.scheduler_address, status=1)
+    assert equal_stores(tmp_path / "alone.h5", tmp_path / "small.h5")
+    with open_store(tmp_path / "small.h5") as store:
+        assert store.stream().videos.statuses == (FAILED, OK)
+
+
 def test_the_longest_video_goes_first(tmp_path, numbers_backbone, monkeypatch):
     manifest = make_dataset(tmp_path, [10, 3, 41, 4, 17])
     for number, size in enumerate((10, 3, 41, 0, 17)):
