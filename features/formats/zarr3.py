@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -368,16 +369,25 @@ class _Group:
             if name != "features":
                 check_bytes(full_name, array.shape, num_bytes, stored)
         origin = self._folder and StoredShards(array, self._folder / name)
+        read = partial(_read, array, self._folder and self._folder / name)
         if not is_text:
-            return StoredArray(
-                full_name, array.shape, array.dtype, lambda key: np.ascontiguousarray(array[key]), origin=origin
-            )
+            return StoredArray(full_name, array.shape, array.dtype, read, origin=origin)
         text = np.dtype(f"S{max(1, array.shape[1])}")
         # Writers whose text may lack the NUL had a folder for each row of chunks.
         return StoredArray(
-            full_name, array.shape[:1], text, lambda key: np.ascontiguousarray(array[key]).view(text).reshape(-1),
+            full_name, array.shape[:1], text, lambda key: read(key).view(text).reshape(-1),
             origin=origin, is_terminated=array.metadata.encode_chunk_key((0, 0)) == "c.0.0",
         )  # fmt: skip
+
+
+def _read(array: zarr.Array, folder: Path | None, key: slice) -> np.ndarray:
+    values = np.ascontiguousarray(array[key])
+    # Zarr takes lost files for fill values, which would look like damage.
+    if folder is not None and not folder.is_dir():
+        raise NotAStore(
+            "the store was published again, and what this reader had opened is removed: open the store again"
+        )
+    return values
 
 
 def _check_codecs_and_chunks(name: str, array: zarr.Array) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from longtake.features import content
 from longtake.features.content import Storage
+from longtake.features.errors import NotAStore
 from longtake.features.formats import checksums, hdf5, zarr3
 from longtake.features.parts import pack, parts_folder
 from longtake.features.remotes.push import content_of
@@ -138,7 +139,11 @@ def test_shards_are_the_same_files_and_older_readers_keep_them(tmp_path, monkeyp
         assert len(set(after.values()) - set(before.values())) == len(after) - full
         np.testing.assert_array_equal(old.stream().read_all(), expected)
     monkeypatch.setattr(zarr3, "GRACE_SECONDS", 0.0)
-    publish(store, [made(20)])
+    with open_store(store) as late:
+        publish(store, [made(20)])
+        for read in (late.stream().read_all, lambda: late.stream().videos.video_ids, lambda: late.labels):
+            with pytest.raises(NotAStore, match="published again, .* open the store again"):
+                read()
     assert len([one for one in store.iterdir() if one.is_dir()]) == 1, "older generations are removed"
     with open_store(store) as opened:
         assert not verify(opened) and len(opened.stream().videos) == 21
