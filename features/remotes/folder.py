@@ -61,7 +61,8 @@ class FolderPlace:
         """The synced temporary file, and the file that it will be."""
         final = self._folder / path
         final.parent.mkdir(parents=True, exist_ok=True)
-        clear_dead(final.parent, final.name)
+        # Of all names: the next version has another one.
+        clear_dead(final.parent)
         # Of this thread alone, and still named after this process.
         temporary = final.with_name(f".{final.name}.{uuid4().hex[:8]}.{Writer.current()}.tmp")
         try:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
 from longtake.features.errors import FeaturesError, NotAStore
 from longtake.features.remotes.folder import FolderPlace
+from longtake.files import Writer
 
 
 def test_no_hidden_or_temporary_file_is_listed_or_left(tmp_path):
@@ -16,6 +19,15 @@ def test_no_hidden_or_temporary_file_is_listed_or_left(tmp_path):
     assert place.walk("stores") == ["a/1"]
     assert place.create("stores/a/2", b"y") and not place.create("stores/a/2", b"z")
     assert sorted(os.listdir(tmp_path / "stores" / "a")) == [".1.77@host.tmp", "1", "2"]
+
+
+def test_the_next_version_removes_what_a_killed_push_left_of_an_earlier_one(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        writer = Writer.of(ended.pid)
+        ended.kill()
+    (tmp_path / f".1.json.abcd1234.{writer}.tmp").write_bytes(b"x")
+    assert FolderPlace(str(tmp_path)).create("2.json", b"y")
+    assert os.listdir(tmp_path) == ["2.json"]
 
 
 def test_a_file_system_without_hard_links_is_refused(tmp_path, monkeypatch):
