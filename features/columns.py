@@ -75,11 +75,6 @@ class VideoTable:
         """Columns without a value in any row: empty text and nan."""
         return {name: np.zeros(length, "S1") if name in TEXT_FIELDS else np.full(length, np.nan) for name in names}
 
-    @classmethod
-    def joined(cls, tables: Sequence[VideoTable]) -> VideoTable:
-        names = (*TEXT_FIELDS, *NUMBER_FIELDS, CHECKSUM)
-        return cls({name: terminated(np.concatenate([table.columns[name][:] for table in tables])) for name in names})
-
     def part(self, begin: int, end: int) -> VideoTable:
         return VideoTable({name: column[begin:end] for name, column in self.columns.items()})
 

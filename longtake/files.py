@@ -182,7 +182,7 @@ def writer_of(temporary: Path) -> Writer | None:
 
 
 def entries(folder: Path, pattern: str) -> list[Path]:
-    """Those of a folder whose names match; none if there is no such folder, also where another process removes it at this moment. Raises
+    """Those of a folder whose names match; none if the folder is missing, also where another process removes it at this moment. Raises
     `OSError` for a folder that cannot be listed, which `Path.glob` takes for an empty one."""
     try:
         return [folder / name for name in os.listdir(folder) if fnmatchcase(name, pattern)]

@@ -38,11 +38,11 @@ class Job:
 
     @property
     def same(self) -> dict[str, Any]:
-        """What a finished cell must have been made of, to be this one."""
+        """What a finished cell must have been made of in addition to the store, to be this one."""
         entry = {name: value for name, value in asdict(self.entry).items() if name not in ("name", "about")}
         split = {name: value for name, value in asdict(self.split).items() if name not in ("name", "about")}
         taken = {"categories": self.categories, "scores": self.scores}
-        of_all = {"entry": entry, "split": split, "stamp": asdict(self.stamp), "taken": taken}
+        of_all = {"entry": entry, "split": split, "taken": taken}
         return dict(json.loads(json.dumps(of_all)))
 
 
@@ -74,7 +74,7 @@ def why_other(done: Done, job: Job) -> str:
 
 
 def same_stamp(one: Stamp, other: Stamp) -> bool:
-    """What an earlier version did not write down is no difference."""
+    """Whether two are equal in all that both say: an earlier version wrote less."""
     later = ("further", "card")
     unknown = {name: getattr(other, name) for name in later if not (getattr(one, name) and getattr(other, name))}
     return replace(one, **unknown) == other
