@@ -146,6 +146,12 @@ def require_videos(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
         or any(not absent(folder, [path]) for path in islice(paths, MOST_LOOKED_UP))
         or len(absent(folder, paths)) < len(set(paths))
     ):
+        first = manifest.rows[0].video_id
+        if (folder / first).is_dir():
+            advice = (
+                f"{first} is a folder there, and a video is one file. Of pictures, ffmpeg makes one: "
+                f"ffmpeg -framerate 25 -i {first}/%05d.jpg {first}.mp4"
+            )
         raise VideosMissing(
             f"none of the {len(manifest.rows)} videos of {manifest.name} is in the folder {str(folder)!r}. {advice}",
             find_missing(manifest.rows, folder, stems),

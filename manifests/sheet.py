@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 from longtake.errors import ManifestError
@@ -26,6 +27,8 @@ _PERHAPS_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _POINT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
+UNCLOSED = "unexpected end of data"
+"""What the module csv says of a quoted cell that does not end."""
 MOST_LOOKED_AT = 4096
 """Bytes at the beginning of a file: a binary file has a zero byte among them, a text has none."""
 
@@ -63,15 +66,21 @@ def read_sheet(path: Path, what: str, wanted: str) -> Sheet:
     if path.suffix.lower() in (".xlsx", ".xlsm"):
         return _sheet(path, _workbook(path, what), "", wanted)
     text = read_text(path, what)
-    begin = 0
+    begin, lines = 0, list[tuple[int, list[str]]]()
     declared = re.match(r'sep=([^"\r\n])(?:\r\n|\r|\n)', text)
     if declared:  # as Excel writes it
         text, begin = text[declared.end() :], 1
     try:
         separator = declared[1] if declared else next((s for s in SEPARATORS if wanted in _names(text, s)), ",")
-        reader = csv.reader(_lines(text), delimiter=separator)
-        lines = [(begin + reader.line_num, row) for row in reader]
+        reader = csv.reader(_lines(text), delimiter=separator, strict=True)
+        for row in reader:
+            lines.append((begin + reader.line_num, row))
     except csv.Error as error:
+        if str(error) == UNCLOSED:
+            line = 1 + (lines[-1][0] if lines else begin)
+            raise ManifestError(
+                f"{path}: a cell that begins with a quote in line {line} has no quote at its end"
+            ) from error
         raise ManifestError(f"cannot read the {what} {path}: {error}") from error
     return _sheet(path, lines, separator, wanted)
 
@@ -82,7 +91,12 @@ def _lines(text: str) -> io.StringIO:
 
 
 def _names(text: str, separator: str) -> list[str]:
-    return [column_name(cell) for cell in next(csv.reader(_lines(text), delimiter=separator), [])]
+    rows = csv.reader(_lines(text), delimiter=separator)
+    return [column_name(cell) for cell in next((row for row in rows if _is_filled(row)), [])]
+
+
+def _is_filled(cells: Sequence[str]) -> bool:
+    return any(map(str.strip, cells))
 
 
 def column_name(cell: str) -> str:
@@ -120,11 +134,14 @@ def with_point(text: str) -> str:
 
 
 def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, wanted: str) -> Sheet:
-    header, *rest = lines or [(1, [])]
+    # Spreadsheets may have blank rows above the table.
+    header, *rest = list(dropwhile(lambda line: not _is_filled(line[1]), lines)) or [(1, [])]
     names = [read_cell(name.strip()) for name in header[1]]
     # Blanks go first: those that `write_manifest` has escaped are the text's own.
     rows = [(number, [_text(cell.strip()) for cell in cells]) for number, cells in rest]
     rows = [(number, cells) for number, cells in rows if any(cells)]
+    if _has_index(names, rows):
+        names, rows = names[1:], [(number, cells[1:]) for number, cells in rows]
     # Columns of nothing at the right, which spreadsheets leave.
     width = len(names)
     while width and not names[width - 1] and not any(any(cells[width - 1 :]) for _, cells in rows):
@@ -140,6 +157,13 @@ def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, w
     if not separator:
         rows = [(number, cells + [""] * (width - len(cells))) for number, cells in rows]
     return Sheet(names[:width], rows, separator)
+
+
+def _has_index(names: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Whether the first column is the numbers of the rows that pandas writes, without a name."""
+    numbers = [cells[0] for _, cells in rows if cells]
+    is_unnamed = len(names) > 1 and names[0] in ("", "Unnamed: 0")
+    return is_unnamed and bool(numbers) and len(set(numbers)) == len(numbers) and all(map(str.isdecimal, numbers))
 
 
 def _text(cell: str) -> str:

@@ -31,6 +31,9 @@ _SPLITS = {
     "validation": "val",
     "valid": "val",
 }
+_UNKNOWN = {"nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?", "unknown", "missing"}
+"""What programs and people write for a number that is not known."""
+_CLOCK = re.compile(r"(?:([0-9]+):)?([0-9]+):([0-9]{2}(?:\.[0-9]+)?)", re.ASCII)
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
 _PLAIN_IDS = re.compile(rf"{_PLAIN_ID.pattern}(?:\n{_PLAIN_ID.pattern})*", re.ASCII)
@@ -117,6 +120,10 @@ def composed(name: str) -> str:
 def read_manifest(path: Path, card: Card | None = None, name: str | None = None) -> Manifest:
     """Read and check a table: CSV with commas, semicolons or tabs, or an Excel workbook. Raises `ManifestError` with all faults."""
     sheet = read_sheet(path, "manifest", "video_id")
+    if not any(sheet.header):
+        raise ManifestError(
+            f"{path} is empty: the first line must name the columns, such as video_id,split,category,score_total"
+        )
     header = _columns(sheet.header, card)
     if sheet.header and not any(_is_known(column) for column in header):
         raise ManifestError(
@@ -233,7 +240,8 @@ class RowChecker:
             self.add(line, f"start_seconds {start:g} is negative")
         if end is not None and end <= (start or 0.0):
             self.add(line, f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
-        path = values.get("path") or None
+        # As tables made on Windows write it.
+        path = values.get("path", "").replace("\\", "/") or None
         if path is not None and _leaves_folder(path):
             self.add(line, f"path {path!r} must be relative and stay inside the folder of videos")
         boundaries = self._boundaries(line, values, start, end)
@@ -304,18 +312,25 @@ class RowChecker:
         if not text:
             return None
         try:
-            number = math.nan if "_" in text else float(text)  # Python reads 1_000 as 1000
+            # Python reads 1_000 as 1000; some programs write the minus sign of typography.
+            number = math.nan if "_" in text else float(text.replace("\u2212", "-"))
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            advice = (
-                "; write it with a decimal point and without separators of thousands"
-                if re.search(r"\d[,_' ]|\..*\.", text)
-                else ""
-            )
-            self.add(line, f"{column} {text!r} is not a number{advice}")
+            self.add(line, f"{column} {text!r} is not a number{_advice(text)}")
             return None
         return number
+
+
+def _advice(text: str) -> str:
+    if text.casefold() in _UNKNOWN:
+        return "; leave the cell empty if it is not known"
+    if clock := _CLOCK.fullmatch(text):
+        hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+        return f"; write seconds, such as {3600 * hours + 60 * minutes + seconds:g}"
+    if re.search(r"\d[,_' ]|\..*\.", text):
+        return "; write it with a decimal point and without separators of thousands"
+    return ""
 
 
 def _leaves_folder(path: str) -> bool:

@@ -108,6 +108,11 @@ def _read(container: InputContainer, path: Path, exact: bool) -> VideoInfo | Non
             f"{path.name}: its index names {num_packets} of the {parts.num_pictures} pictures that are there; repair it with "
             f"ffmpeg -fflags +ignidx -i {path.name} -c copy repaired.avi"
         )
+    if parts.second_file:
+        raise VideoUnreadable(
+            f"{path.name}: another file begins at byte {parts.second_file}, and no player shows it: the files were joined byte by byte. Take "
+            f"the originals, or join them with ffmpeg -f concat"
+        )
     last_seconds, own, gap = packets.last(rate)
     promise = promise_of(container, stream, path, packets.begin, last_seconds + max(own, gap), parts)
     ending = Ending(

@@ -32,6 +32,8 @@ class Parts:
     """AVI: chunks of the picture stream, with the empty ones, which mean that the last picture stays."""
     num_pictures: int | None = None
     """AVI: those that are not empty. FFmpeg reads only those that the index of the file names."""
+    second_file: int | None = None
+    """MP4: the byte at which another file begins, as `cat a.mp4 b.mp4` writes it. Players and FFmpeg read the first only."""
 
 
 NOT_KNOWN = Parts(UNKNOWN)
@@ -78,6 +80,7 @@ def _ends_early(what: str, end: int, size: int) -> Parts:
 def _mp4(file: _Bytes, stream_index: int) -> Parts:
     """Fragments are followed box by box. A file without them has one index, which FFmpeg reads: `Ending.index_end`."""
     position, fragments, indexed, kind = 0, False, 0, b""
+    begins, num_indexes = list[int](), 0
     while position + 8 <= file.size:
         size, kind = file.numbers(position, ">I4s")
         head = 8
@@ -88,11 +91,13 @@ def _mp4(file: _Bytes, stream_index: int) -> Parts:
         if size < head:
             break
         fragments |= kind == b"moof"
+        begins += [position] * (kind == b"ftyp")
+        num_indexes += kind == b"moov"
         if kind == b"sidx":
             indexed = max(indexed, position + size + _indexed_bytes(file, position + head, size - head))
         position += size
     if not fragments:
-        return Parts(WHOLE)
+        return Parts(WHOLE, second_file=begins[1] if min(len(begins), num_indexes) > 1 else None)
     # No picture is in other boxes, and a text after the last box is none.
     end = max(position if kind in (b"moof", b"mdat") else 0, indexed)
     if end > file.size:

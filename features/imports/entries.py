@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import compress
 from pathlib import Path
 from typing import IO
 
@@ -23,13 +25,18 @@ from longtake.features.errors import InvalidFeatures
 from longtake.features.imports.growth import SPARE_BYTES
 from longtake.features.imports.hdf5_entries import hdf5_entries
 from longtake.features.imports.mat_entries import mat_entries
-from longtake.features.imports.safe_pickle import MAX_BYTES, read_values
+from longtake.features.imports.safe_pickle import MAX_BYTES, is_pickle, read_values
 from longtake.files import require_regular
 from longtake.manifests.sheet import read_text
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat", ".csv", ".tsv")
 """Of files that are taken from a folder if the user gives no pattern."""
 MOST_SHOWN = 8
+LOOKED_AT = 20
+"""Lines that say how the cells of a table are separated."""
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_WHOLE = re.compile(r"[+-]?[0-9]+|nan", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def _entries(path: Path, begin: bytes, _stamp: tuple[int, int]) -> Mapping[str, 
         found = mat_entries(path)
     elif begin.startswith(b"PK\x03\x04") and (arrays := _arrays_of_zip(path)):
         found = arrays
-    elif begin.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80")):
+    elif begin.startswith((b"\x93NUMPY", b"PK\x03\x04")) or is_pickle(begin):
         return _named_in(path, read_values(path))
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return _named_in(path, _table(path))
@@ -85,24 +92,47 @@ def _entries(path: Path, begin: bytes, _stamp: tuple[int, int]) -> Mapping[str, 
 
 def _named_in(path: Path, value: object) -> dict[str, Entry]:
     try:
-        return _flat(value)
+        return _flat(value, 8 * path.stat().st_size + SPARE_BYTES)
     except InvalidFeatures as error:
         raise InvalidFeatures(f"{path}: {error}") from error
 
 
-def _flat(value: object, name: str = "") -> dict[str, Entry]:
+def _flat(value: object, limit: int, name: str = "") -> dict[str, Entry]:
+    """`limit`: bytes that a list of arrays may take as one array."""
     if isinstance(value, dict):
         found: dict[str, Entry] = {}
         for part, one in value.items():
-            inside = _flat(one, f"{name}/{part}".lstrip("/"))
+            key = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
+            inside = _flat(one, limit, f"{name}/{key}".lstrip("/"))
             if twice := found.keys() & inside.keys():
                 raise InvalidFeatures(f"it holds two values named {min(twice)!r}, such as under the keys '1' and 1")
             found |= inside
         return found
     if isinstance(value, np.ndarray) and value.ndim:
         return {name: Entry(value.shape, f"{value.dtype} {value.shape}", lambda: value)}
+    if isinstance(value, list | tuple) and (rows := _rows(value, limit)):
+        return {
+            name: Entry(
+                (len(rows), *rows[0].shape),
+                f"{rows[0].dtype} list {len(rows)} x {rows[0].shape}",
+                lambda: np.stack(rows),
+            )
+        }
     plain = value.item() if isinstance(value, np.ndarray | np.generic) else value
     return {name: Entry(None, type(plain).__name__, lambda: plain)}
+
+
+def _rows(parts: Sequence[object], limit: int) -> list[np.ndarray]:
+    """A list of equally long rows of numbers, as of one clip each; empty for other lists."""
+    if not all(isinstance(part, np.ndarray | list) for part in parts):
+        return []
+    try:
+        rows = [np.asarray(part) for part in parts]
+    except ValueError:  # lists of unequal lengths inside a row
+        return []
+    kinds = {(row.dtype, row.shape) for row in rows}
+    is_numbers = len(kinds) == 1 and rows[0].ndim > 0 and rows[0].dtype.kind == "f"
+    return rows if is_numbers and sum(row.nbytes for row in rows) <= limit else []
 
 
 def _arrays_of_zip(path: Path) -> dict[str, tuple[tuple[int, ...], str, Callable[[], object]]]:
@@ -150,18 +180,14 @@ def _read_member(path: Path, member: str) -> np.ndarray:
 def table_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
     """The names of the columns of a CSV, None where the first row is numbers, and the cells of its rows. Raises `InvalidFeatures`."""
     try:
-        text = read_text(path, "table")
-        separator = max(",;\t", key=text[:10_000].count)
-        rows = [
-            (number, row)
-            for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=separator), 1)
-            if any(row)
-        ]
+        rows = [(number, row) for number, row in enumerate(_rows_of(read_text(path, "table")), 1) if any(row)]
     except (ManifestError, csv.Error) as error:
         raise InvalidFeatures(str(error)) from error
     if not rows:
         raise InvalidFeatures(f"{path} is empty")
     width, first = len(rows[0][1]), rows[0][1]
+    # As numpy.savetxt writes a header.
+    first[0] = first[0].removeprefix("#").lstrip()
     for number, row in rows:
         if len(row) != width:
             raise InvalidFeatures(f"{path}, line {number}: {len(row)} cells where the first row has {width}")
@@ -175,6 +201,46 @@ def table_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
         if wrong := next((number for number, row in rows if not all(map(_is_number, row))), None):
             raise InvalidFeatures(f"{path}, line {wrong}: not all cells are numbers with a decimal point")
     return names, [[cell.strip() for cell in row] for _, row in rows]
+
+
+def _rows_of(text: str) -> list[list[str]]:
+    """The cells of a table whose first lines say how they are separated: by semicolons, tabs or commas or, of numbers alone, by blanks as
+    numpy.savetxt writes them. Other than commas, they may have decimal commas, which become points. Raises `csv.Error`."""
+    begin = [line for line in text.splitlines() if line.strip()][:LOOKED_AT]
+    for separator in ";\t,":
+        widths = {len(row) for row in csv.reader(begin, delimiter=separator)}
+        if len(widths) == 1 and widths != {1}:
+            break
+    else:
+        split = [line.split() for line in text.splitlines()]
+        if begin and all(_is_number(cell) for row in split for cell in row):
+            return split
+        separator = max(",;\t", key=text[:10_000].count)
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    return rows if separator == "," else _with_points(rows, separator)
+
+
+def _with_points(rows: list[list[str]], separator: str) -> list[list[str]]:
+    """Columns of numbers with decimal commas, with points. A column with both stays, as does one between tabs whose commas may be of
+    thousands."""
+    filled = [row for row in rows if row]
+    if len({len(row) for row in filled}) != 1:
+        return rows
+    for column in range(len(filled[0])):
+        name, *cells = [row[column] for row in filled]
+        cells = [cell for cell in cells + [name] * _may_be_number(name) if cell]
+        commas = [bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in cells]
+        are_thousands = separator == "\t" and all(map(_THOUSANDS.fullmatch, compress(cells, commas)))
+        if not are_thousands and all(map(_may_be_number, cells)):
+            for row in filled:
+                if _DECIMAL_COMMA.fullmatch(row[column]):
+                    row[column] = row[column].replace(",", ".")
+    return rows
+
+
+def _may_be_number(cell: str) -> bool:
+    """Without a decimal point."""
+    return bool(_DECIMAL_COMMA.fullmatch(cell) or _WHOLE.fullmatch(cell))
 
 
 def _unnamed(header: list[str]) -> int:

@@ -26,7 +26,7 @@ from longtake.features.store import open_store, store_exists
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord, underflows
 from longtake.files import file_sha256
 from longtake.manifests.card import Card, find_card
-from longtake.manifests.table import Manifest, find_manifest
+from longtake.manifests.table import Manifest, composed, find_manifest
 
 SHOWN = 10
 """Videos of a dry run."""
@@ -81,6 +81,7 @@ def import_videos(
     require_may_join(out, manifest.name, manifest.card)
     videos = found.videos if found else find_videos(layout, source, pattern)
     labels = labels_of(manifest)
+    videos = _spelled(videos, labels.video_ids)
     wanted = [video_id for video_id in labels.video_ids if video_id in videos]
     if not wanted:
         raise FeaturesError(
@@ -88,7 +89,7 @@ def import_videos(
             f"there: {', '.join(list(videos)[:3])}, ...; wanted: {', '.join(labels.video_ids[:3])}, ..."
             + ("; say with --ids and --features where the ids are" if found else "")
         )
-    shapes, faults = _shapes(videos, wanted)
+    shapes, faults = _shapes(videos, wanted, dtype)
     dims = {shape[1] for shape in shapes.values()}
     faults += found.faults if found else ()
     if not shapes:
@@ -131,6 +132,20 @@ def import_videos(
     )
 
 
+def _spelled(videos: Mapping[str, SourceVideo], video_ids: Sequence[str]) -> dict[str, SourceVideo]:
+    """The videos by their ids as the labels write them: some systems decompose the accents in names of files. Raises `InvalidFeatures`."""
+    as_labelled = {composed(video_id): video_id for video_id in video_ids}
+    made: dict[str, SourceVideo] = {}
+    for found, video in videos.items():
+        video_id = as_labelled.get(composed(found), found)
+        if video_id in made:
+            raise InvalidFeatures(
+                f"{made[video_id].path} and {video.path} are both video {video_id}: remove one of them"
+            )
+        made[video_id] = video
+    return made
+
+
 def _first(
     videos: Mapping[str, SourceVideo], shapes: Mapping[str, tuple[int, int]], header: FeatureHeader
 ) -> tuple[tuple[str, str, str, str], ...]:
@@ -152,7 +167,9 @@ def _spans(video: SourceVideo, num_clips: int, header: FeatureHeader) -> np.ndar
     return np.stack([starts, starts + header.clip_length / header.fps], 1)
 
 
-def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
+def _shapes(
+    videos: Mapping[str, SourceVideo], wanted: Sequence[str], dtype: str
+) -> tuple[dict[str, tuple[int, int]], list[str]]:
     shapes: dict[str, tuple[int, int]] = {}
     faults = []
     for video_id in wanted:
@@ -168,6 +185,8 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
             faults.append(f"{name}: {array.dtype} {array.shape}; floats of (clips, dim) expected")
         elif not np.isfinite(array).all():
             faults.append(f"{name}: contains NaN or infinity")
+        elif not np.isfinite(_converted(array, dtype)).all():
+            faults.append(f"{name}: values up to {np.abs(array).max():.3g} are too large for {dtype}")
         elif (seconds := videos[video_id].seconds) is not None:
             try:
                 seconds(len(array))
@@ -180,9 +199,8 @@ def _shapes(videos: Mapping[str, SourceVideo], wanted: Sequence[str]) -> tuple[d
 
 
 def _video(record: VideoRecord, video: SourceVideo, header: FeatureHeader, dtype: str) -> VideoFeatures:
-    with np.errstate(over="ignore"):  # values too large for float16 become infinite, which VideoFeatures refuses
-        source = np.asarray(video.read())
-        array = source.astype(dtype)
+    source = np.asarray(video.read())
+    array = _converted(source, dtype)
     if lost := underflows(source, array):
         message = f"{record.video_id}: {lost} values became 0, because {dtype} has no number so small"
         warnings.warn(message, LongtakeWarning, stacklevel=2)
@@ -191,6 +209,11 @@ def _video(record: VideoRecord, video: SourceVideo, header: FeatureHeader, dtype
         starts = np.arange(len(array), dtype=np.float64)
         spans = np.stack([starts, starts + 1], 1)
     return VideoFeatures(record, array, spans[:, 0], spans[:, 1])
+
+
+def _converted(array: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # values too large for the type become infinite
+        return array.astype(dtype, copy=False)
 
 
 def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder: str, weights: str) -> TextFeatures:

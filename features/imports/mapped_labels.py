@@ -9,7 +9,7 @@ from longtake.errors import there_are
 from longtake.features.errors import FeaturesError
 from longtake.features.imports.mapping import Found
 from longtake.manifests.card import Card
-from longtake.manifests.sheet import read_sheet
+from longtake.manifests.sheet import has_decimal_commas, read_sheet, with_point
 from longtake.manifests.table import (
     COLUMNS,
     GROUP_PREFIX,
@@ -63,6 +63,11 @@ def read_renamed(path: Path, columns: Mapping[str, str], name: str, card: Card |
                 f"{path} has {header.count(wanted) or 'no'} column {wanted!r} for {column}{there_are(wanted, header)}"
             )
     places = {column: header.index(wanted) for column, wanted in columns.items()}
+    numbers = [place for column, place in places.items() if column.startswith(SCORE_PREFIX)]
+    if has_decimal_commas(path, sheet, numbers):
+        for _, cells in sheet.rows:
+            for place in numbers:
+                cells[place : place + 1] = map(with_point, cells[place : place + 1])
     rows = [
         (line, {column: cells[place].strip() if place < len(cells) else "" for column, place in places.items()})
         for line, cells in sheet.rows

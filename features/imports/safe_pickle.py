@@ -38,10 +38,17 @@ _STORAGE_DTYPES = {
     "HalfStorage": "<f2",
     "LongStorage": "<i8",
     "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
 }
 
 _BFLOAT16 = np.dtype([("upper", "<u2")])
 """The upper half of a float32."""
+
+_OLD_PICKLES = (b"(dp", b"(lp", b"}q", b"]q", b"cnumpy", b"ccollections")
+"""First bytes of dictionaries, lists and arrays in pickles of protocols 0 and 1, which Python 2 writes."""
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8"
 """First bytes of a torch file of the old format, which is not a zip."""
@@ -71,9 +78,18 @@ def read_values(path: Path) -> object:
         return _read_torch(path)
     if magic.startswith(_OLD_TORCH):
         raise InvalidFeatures(f"{path} was saved by a torch older than 1.6; load it there and save it again")
-    if magic[:1] == b"\x80":
+    if is_pickle(magic):
         return _read_pickle(path)
-    raise InvalidFeatures(f"{path} is neither a .npy, a torch file nor a pickle (it starts with {magic[:6]!r})")
+    raise InvalidFeatures(
+        f"{path} is neither a .npy, a torch file nor a pickle (it starts with {magic[:6]!r})"
+        if magic
+        else f"{path} is empty"
+    )
+
+
+def is_pickle(begin: bytes) -> bool:
+    """Whether a file with these first bytes, at least 12 of them, is a pickle."""
+    return begin.startswith((b"\x80", *_OLD_PICKLES))
 
 
 def _read_npy(path: Path) -> object:
@@ -89,6 +105,10 @@ def _read_npy(path: Path) -> object:
             shape, _, dtype = read_header[version](file)
             if dtype.hasobject and shape == ():
                 return _load_plain(file)
+            if dtype.hasobject:
+                reason = InvalidFeatures(
+                    f"it holds Python objects {shape}; save what is inside as one array of numbers, such as numpy.stack(list(objects)), or one file for each video"
+                )
     except _DAMAGED as error:
         reason = error
     raise InvalidFeatures(f"{path} is not a plain array: {reason}") from reason
@@ -134,8 +154,11 @@ class _PlainUnpickler(pickle.Unpickler):
     """Accepts arrays, dtypes and scalars of numpy only, and builds checked substitutes for them, by bound methods: on a class, a pickle
     could set attributes."""
 
+    READS = "arrays and plain values"
+
     def __init__(self, file: BinaryIO, budget: Budget) -> None:
-        super().__init__(file)
+        # Arrays of Python 2 are texts, of which each letter is a byte.
+        super().__init__(file, encoding="latin1")
         self._budget = budget
 
     def find_class(self, module: str, name: str) -> object:
@@ -151,7 +174,7 @@ class _PlainUnpickler(pickle.Unpickler):
         }
         found = known.get((module.replace("numpy._core", "numpy.core"), name))
         if found is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays and plain values are read")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only {self.READS} are read")
         return found
 
     def _array(self, *_: object) -> _PlainArray:
@@ -160,10 +183,10 @@ class _PlainUnpickler(pickle.Unpickler):
     def _dtype(self, name: str, *_: object) -> _PlainDtype:
         return _PlainDtype(name)
 
-    def _scalar(self, dtype: _PlainDtype, content: bytes) -> object:
+    def _scalar(self, dtype: _PlainDtype, content: bytes | str) -> object:
         made = dtype.made()
         self._budget.take(made.itemsize)
-        return np.frombuffer(content, made)[0].item()
+        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, made)[0].item()
 
     def _from_buffer(self, content: bytes | bytearray, dtype: _PlainDtype, shape: tuple, order: str) -> _PlainArray:
         """Arrays in pickles of protocol 5."""
@@ -256,24 +279,26 @@ def is_plain_key(key: object) -> bool:
     return all(isinstance(part, str | int | float | bytes | None) for part in parts)
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Accepts tensors only."""
+class _TensorUnpickler(_PlainUnpickler):
+    """Accepts tensors, too."""
+
+    READS = "tensors, arrays and plain values"
 
     def __init__(self, content: bytes, archive: zipfile.ZipFile, prefix: str, budget: Budget) -> None:
-        super().__init__(io.BytesIO(content))
-        self._archive, self._prefix, self._budget = archive, prefix, budget
+        super().__init__(io.BytesIO(content), budget)
+        self._archive, self._prefix = archive, prefix
         self._storages: dict[str, bytes] = {}
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return self._rebuild
-        if (module, name) == ("collections", "OrderedDict"):
-            return self._budget.ordered
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return self._parameter
         if module == "torch" and name in _STORAGE_DTYPES:
             return np.dtype(_STORAGE_DTYPES[name])
         if (module, name) == ("torch", "BFloat16Storage"):
             return _BFLOAT16
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}; only tensors are read")
+        return super().find_class(module, name)
 
     def persistent_load(self, key: Any) -> _PlainArray:
         kind, dtype, name, _location, num_values = key
@@ -287,6 +312,9 @@ class _TensorUnpickler(pickle.Unpickler):
         if len(data) != num_values:
             raise pickle.UnpicklingError(f"a storage of {num_values} values holds {len(data)}")
         return _PlainArray(self._budget, data)
+
+    def _parameter(self, tensor: object, *_: object) -> object:
+        return tensor
 
     def _rebuild(self, stored: _PlainArray, offset: int, shape: tuple, stride: tuple, *_: object) -> _PlainArray:
         storage = stored.value

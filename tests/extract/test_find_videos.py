@@ -179,3 +179,13 @@ def test_a_failure_row_of_an_older_store_for_a_missing_video_stays(tmp_path, num
     assert "0 failed, 1 missing" in extract(tmp_path, status=1).output
     with open_store(tmp_path / "small.h5") as store:
         assert [record.error_stage for record in store.stream().records] == ["", "find"]
+
+
+def test_folders_of_pictures_in_place_of_videos(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [])
+    (tmp_path / "small.csv").write_text("video_id\nv1\nv2\n")
+    (tmp_path / "videos" / "v1").mkdir()
+    assert (
+        "v1 is a folder there, and a video is one file. Of pictures, ffmpeg makes one"
+        in extract(tmp_path, status=2).output
+    )

@@ -253,3 +253,28 @@ def test_a_binary_file_is_named_as_such(tmp_path):
     with pytest.raises(ManifestError, match="a binary file, and the manifest is text") as raised:
         read_manifest(tmp_path / "a.csv")
     assert "moov" not in str(raised.value)
+
+
+@pytest.mark.parametrize("blank", ["\r\n", ",,,\r\n , ,,\r\n"])
+def test_blank_rows_above_the_table(tmp_path, blank):
+    assert is_read(saved(tmp_path / "t.csv", ",", begin=blank))
+    with pytest.raises(ManifestError, match=r"t.csv is empty: the first line must name the columns"):
+        read_manifest(saved(tmp_path / "t.csv", ",", begin=blank, lines=[]))
+
+
+@pytest.mark.parametrize("name, numbers", [("", "01"), ("Unnamed: 0", "73")])
+def test_numbers_of_rows_that_pandas_writes(tmp_path, name, numbers):
+    lines = [[name, "video_id", "split", "score"], [numbers[0], "a", "train", "3.5"], [numbers[1], "b", "test", "4"]]
+    assert is_read(saved(tmp_path / "t.csv", ",", lines=lines))
+
+
+def test_other_columns_without_a_name_are_faults(tmp_path):
+    lines = [["", "video_id"], ["7", "a"], ["7", "b"]]
+    with pytest.raises(ManifestError, match="unknown column ''"):
+        read_manifest(saved(tmp_path / "t.csv", ",", lines=lines))
+
+
+def test_a_quote_that_is_not_closed_does_not_swallow_the_rows_below(tmp_path):
+    lines = [["video_id", "score", "category"], ["a", "1", "x"], ["b", "2", '"y'], ["c", "3", "z"]]
+    with pytest.raises(ManifestError, match="a cell that begins with a quote in line 3 has no quote at its end"):
+        read_manifest(saved(tmp_path / "t.csv", ",", lines=lines))

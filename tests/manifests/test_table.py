@@ -66,7 +66,7 @@ def test_one_message_reports_all_faults_of_all_rows(tmp_path):
         ("video_id,splt\na,train\n", "did you mean split?"),
         ("video_id,split,split\na,train,train\n", "appears twice"),
         ("video_id\n", "no videos"),
-        ("", "column video_id is missing"),
+        ("", "m.csv is empty: the first line must name the columns"),
         ("video_id,score_artistry\na,1\n", "there are video_id, path"),
         ("video_id,boundary_2_seconds\na,1\n", "boundaries count from 1"),
         ("video_id,boundary_0_seconds\na,1\n", "did you mean boundary_1_seconds?"),
@@ -286,3 +286,18 @@ def test_tables_match_the_label_files_of_the_authors(shared, name):
     assert {
         f"{event}_{dive}": (facts["final_score"], facts["dive_number"]) for (event, dive), facts in labels.items()
     } == {video_id: (row.scores["total"], row.category) for video_id, row in manifest.items()}
+
+
+@pytest.mark.parametrize("cell, advice", [
+    ("NA", "; leave the cell empty if it is not known"), ("1:20", "; write seconds, such as 80"),
+    ("1:00:02.5", "; write seconds, such as 3602.5"), ("three", ""),
+])  # fmt: skip
+def test_numbers_that_people_write_otherwise(tmp_path, cell, advice):
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(write(tmp_path, f"video_id,end_seconds\na,{cell}\n"))
+    assert str(caught.value).endswith(f"line 2: end_seconds {cell!r} is not a number{advice}")
+
+
+def test_minus_signs_of_typography_and_paths_of_windows(tmp_path):
+    (row,) = read_manifest(write(tmp_path, "video_id,path,score_total\na,day 1\\a.mp4,\u22123.5\n")).rows
+    assert row.path == "day 1/a.mp4" and row.scores == {"total": -3.5}

@@ -9,7 +9,8 @@ import pytest
 
 from longtake.extract.decode import structure
 from longtake.extract.decode.structure import CUT, UNKNOWN, WHOLE, parts_of
-from tests.extract.media import write_video
+from longtake.extract.errors import VideoUnreadable
+from tests.extract.media import PYAV, write_video
 
 NAMES = {
     "mkv": "matroska,webm", "avi": "avi", "mp4": "mov,mp4,m4a,3gp,3g2,mj2", "flv": "flv", "wmv": "asf", "ogg": "ogg",
@@ -264,3 +265,16 @@ def test_ogg(tmp_path):
     assert state(path, "ogg").state == CUT
     path.write_bytes(page(1, 2, 50) + page(1, 0, 50))
     assert state(path, "ogg").state == UNKNOWN
+
+
+def test_files_joined_byte_by_byte(whole, tmp_path):
+    """Players show the first of them only. A file of fragments may repeat its beginning."""
+    content = whole("mp4").read_bytes()
+    joined = tmp_path / "joined.mp4"
+    joined.write_bytes(content * 2)
+    assert state(whole("mp4"), "mp4").second_file is None
+    assert state(joined, "mp4").second_file == len(content)
+    with pytest.raises(VideoUnreadable, match=f"another file begins at byte {len(content)}"):
+        PYAV.probe(joined, exact=False)
+    joined.write_bytes(fragments(tmp_path / "f.mp4").read_bytes() * 2)
+    assert state(joined, "mp4").second_file is None

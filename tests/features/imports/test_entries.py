@@ -125,3 +125,44 @@ def test_damaged_anywhere(tmp_path, name):
             read(tmp_path / f"b{path.suffix}")
         except InvalidFeatures:
             pass
+
+
+SAVED = {
+    "as numpy.savetxt": "1.5e+00 -2 3\n4 5 6\n",
+    "decimal commas": "1,5;-2;3\n4;5;6\n",
+    "tabs and decimal commas": "1,5\t-2\t3\n4\t5\t6\n",
+    "blank lines of Windows": "1.5,-2,3\r\n\r\n4,5,6\r\n",
+}
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_numbers_as_programs_save_them(tmp_path, how):
+    (tmp_path / "a.csv").write_text(SAVED[how], newline="")
+    np.testing.assert_array_equal(read(tmp_path / "a.csv")[""], [[1.5, -2, 3], [4, 5, 6]])
+
+
+def test_a_column_after_a_mark_of_comments_keeps_its_name(tmp_path):
+    """Otherwise, the pattern `f*` would find one column less."""
+    np.savetxt(tmp_path / "a.csv", ARRAY, delimiter=",", header="f0,f1,f2")
+    assert list(read(tmp_path / "a.csv")) == ["f0", "f1", "f2"]
+
+
+def test_commas_that_may_be_thousands_stay(tmp_path):
+    (tmp_path / "a.csv").write_text("time\tf0\n1\t1,234\n2\t2,345\n")
+    assert read(tmp_path / "a.csv")["f0"].tolist() == ["1,234", "2,345"]
+
+
+def test_lists_of_rows_are_arrays(tmp_path):
+    content = {b"a": list(ARRAY), "b": ARRAY.tolist(), "uneven": [[1.0], [1.0, 2.0]], "names": ["x"], "empty": []}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    found = entries_of(tmp_path / "a.pkl")
+    assert [found[name].shape for name in content if isinstance(name, str)] == [(2, 3), None, None, None]
+    np.testing.assert_array_equal(found["a"].read(), ARRAY)
+    np.testing.assert_array_equal(found["b"].read(), ARRAY)
+
+
+def test_a_list_that_repeats_an_array_cannot_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(entries, "SPARE_BYTES", 1 << 10)
+    row = np.zeros(1000, np.float32)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([row] * 1000))
+    assert entries_of(tmp_path / "a.pkl")[""].shape is None

@@ -23,12 +23,21 @@ def test_columns_of_other_names(tmp_path):
         joined([read_renamed(table, columns, "mine", None)] * 2)
 
 
-@pytest.mark.parametrize("text", ["a1;train;3,5", "a1;train;x"])
-def test_numbers_that_could_be_others_are_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    "text, message", [("1.234", "'1.234' in line 2 is 1234 where"), ("x", "score_total .* is not a number")]
+)
+def test_numbers_that_could_be_others_are_refused(tmp_path, text, message):
     table = tmp_path / "mine.csv"
-    table.write_text(f"clip;fold;mark\n{text}\n")
-    with pytest.raises(LongtakeError, match="score_total .* is not a number"):
+    table.write_text(f"clip;fold;mark\na1;train;{text}\n")
+    with pytest.raises(LongtakeError, match=message):
         read_renamed(table, {"video_id": "clip", "score_total": "mark"}, "mine", None)
+
+
+def test_decimal_commas_are_read_as_in_manifests(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("clip;fold;mark\n1,5;train;3,5\n")
+    (row,) = read_renamed(table, {"video_id": "clip", "score_total": "mark"}, "mine", None).rows
+    assert row.video_id == "1,5" and row.scores == {"total": 3.5}
 
 
 def test_a_column_that_no_manifest_has():

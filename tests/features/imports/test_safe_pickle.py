@@ -66,13 +66,13 @@ def test_a_pickle_in_npy_is_not_run(tmp_path):
 @pytest.mark.parametrize("wrap", [lambda p: p, lambda p: {"tensor": p}, lambda p: [torch.zeros(2), p]])
 def test_a_pickle_in_a_torch_file_is_not_run(tmp_path, wrap):
     torch.save(wrap(Payload(tmp_path / "ran")), tmp_path / "a.pt")
-    with pytest.raises(InvalidFeatures, match="only tensors are read"):
+    with pytest.raises(InvalidFeatures, match="only tensors, arrays and plain values are read"):
         read_array(tmp_path / "a.pt")
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
-    "value", [{"a": torch.zeros(2)}, [torch.zeros(2)], 3, "text", torch.zeros(2, dtype=torch.bool)]
+    "value", [{"a": torch.zeros(2)}, [torch.zeros(2)], 3, "text", torch.zeros(2, dtype=torch.complex64)]
 )
 def test_other_things_than_one_tensor(tmp_path, value):
     torch.save(value, tmp_path / "a.pt")
@@ -280,3 +280,46 @@ def test_a_storage_is_read_once(tmp_path, monkeypatch):
     values = read_values(tmp_path / "a.pt")
     assert [float(one[0]) for one in values] == [0, 1, 2, 3, 4]
     assert len([name for name in names if "/data/" in name]) == 1
+
+
+def of_python_2(array, protocol):
+    """An array as Python 2 pickles it: its bytes are a text."""
+    content = array.tobytes()
+    text = b"T" + len(content).to_bytes(4, "little") + content
+    shape = b"".join(b"K" + bytes([size]) for size in array.shape)
+    begin = b"\x80\x02" if protocol == 2 else b""
+    return (
+        begin + b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR(K\x01(" + shape + b"tcnumpy\ndtype\n"
+        b"(U\x02f4K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89" + text + b"tb."
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_arrays_of_python_2(tmp_path, protocol):
+    table = TABLE + 0.1  # bytes above 127
+    (tmp_path / "a.pkl").write_bytes(of_python_2(table, protocol))
+    np.testing.assert_array_equal(read_array(tmp_path / "a.pkl"), table)
+
+
+def test_arrays_parameters_and_masks_in_torch_files(tmp_path):
+    tensor = torch.from_numpy(TABLE)
+    value = {
+        "array": TABLE,
+        "parameter": torch.nn.Parameter(tensor),
+        "mask": tensor > 5,
+        "small": tensor.to(torch.uint8),
+    }
+    torch.save(value, tmp_path / "a.pt")
+    found = read_values(tmp_path / "a.pt")
+    for name in ("array", "parameter", "small"):
+        np.testing.assert_array_equal(found[name], TABLE)
+    np.testing.assert_array_equal(found["mask"], TABLE > 5)
+
+
+def test_objects_and_empty_files_are_named(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([*TABLE, None], dtype=object)[:-1], allow_pickle=True)
+    with pytest.raises(InvalidFeatures, match=r"it holds Python objects \(4,\); save what is inside as one array"):
+        read_array(tmp_path / "a.npy")
+    (tmp_path / "a.npy").write_bytes(b"")
+    with pytest.raises(InvalidFeatures, match="a.npy is empty"):
+        read_array(tmp_path / "a.npy")
