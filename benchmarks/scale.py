@@ -62,7 +62,7 @@ class World:
 
     def __init__(self, folder: Path, num_videos: int, clips: int) -> None:
         self.folder, self.num_videos, self.clips = folder, num_videos, clips
-        self.videos, self.manifest = folder / "videos", folder / "table.csv"
+        self.videos, self.manifest, self.copied = folder / "videos", folder / "table.csv", folder / "copy"
         self._labels: Labels | None = None
 
     def store(self, suffix: str) -> Path:
@@ -116,10 +116,8 @@ class World:
 
     def copy(self, suffix: str) -> None:
         """What the file system needs for as many bytes."""
-        copied = self.folder / "copy"
-        copied.unlink(missing_ok=True)
-        copy_file(self.store(suffix), copied)
-        sync(copied)
+        copy_file(self.store(suffix), self.copied)
+        sync(self.copied)
 
     def plan(self, suffix: str) -> None:
         from longtake.extract.find_videos import find_missing, require_videos
@@ -199,7 +197,9 @@ def _once(world: World, suffix: str, stages: list[str]) -> Iterator[Taken]:
     """With all videos finished, and then published."""
 
     def run(name: str) -> dict[str, Any]:
-        return step(world, name, suffix)
+        found = step(world, name, suffix)
+        world.copied.unlink(missing_ok=True)
+        return found
 
     world.finish(suffix, range(world.num_videos))
     if "resume" in stages and suffix == ".h5":

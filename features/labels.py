@@ -82,6 +82,17 @@ class Labels:
             for one, two in ((self.scores, other.scores), (self.boundaries, other.boundaries))
         )
 
+    def covers(self, other: Labels) -> bool:
+        """Whether these have a value wherever the others may have one."""
+        return (
+            set(other.video_ids) <= set(self.video_ids)
+            and set(other.score_names) <= set(self.score_names)
+            and other.groups.keys() <= self.groups.keys()
+            and all(map(all, (self.splits, self.categories, *self.groups.values())))
+            and not np.isnan(self.scores).any()
+            and (not other.boundaries.shape[1] or bool(np.isfinite(self.boundaries).any(axis=1).all()))
+        )
+
     def __repr__(self) -> str:
         return f"Labels({len(self)} videos, scores {', '.join(self.score_names) or 'none'})"
 
@@ -150,7 +161,7 @@ def combine_labels(*newest_first: Labels) -> Labels:
     """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores, boundaries
     and groups are joined."""
     newest = newest_first[0]
-    if all(labels.equals(newest) for labels in newest_first[1:]):
+    if all(labels.equals(newest) or newest.covers(labels) for labels in newest_first[1:]):
         return newest
     rows: dict[str, LabelRow] = {}
     for labels in newest_first:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +20,7 @@ import numpy as np
 from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage
 from longtake.features.errors import InvalidFeatures, NotAStore
-from longtake.features.formats.disk import BLOCK_SIZE, DiskFile, sync
+from longtake.features.formats.disk import BLOCK_SIZE, DiskFile, close_later, sync
 from longtake.features.formats.hdf5_tables import ChunkedTable, PlainTable, create_contiguous
 from longtake.features.formats.tree import (
     COLUMN_ROWS,
@@ -70,7 +70,7 @@ def write_file(path: Path | str, content: Content) -> None:
             with h5py.File(disk, "w", alignment_threshold=ALIGN_BYTES, alignment_interval=BLOCK_SIZE) as file:
                 write_tree(_NewGroup(file, disk, content.named_axes), content)
             disk.check()
-        sync(temporary)
+            disk.sync()
         os.replace(temporary, path)
         sync(path.parent)
     finally:
@@ -176,7 +176,19 @@ def open_file(path: Path | str) -> Store:
         if "Too many open files" in str(error):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path)) from error
         raise NotAStore(f"{path} is not an HDF5 file or is damaged: {one_line(error)}") from error
-    return read_store(path, _Group(file), file.close, num_bytes)
+    return read_store(path, _Group(file), partial(_close, file), num_bytes)
+
+
+def _close(file: h5py.File) -> None:
+    """The last reader of a file that was replaced frees its blocks."""
+    held = None
+    if file.id.valid and file.driver == "sec2":
+        with suppress(OSError):
+            handle = file.id.get_vfd_handle()
+            held = os.dup(handle) if not os.fstat(handle).st_nlink else None
+    file.close()
+    if held is not None:
+        close_later(held)
 
 
 _PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)

@@ -54,6 +54,29 @@ def test_the_newest_value_that_is_not_missing_counts():
     assert combine_labels(no_labels(), old).equals(old)
 
 
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (make("ab", [1, 2]), make("b", [9])),
+        (make("ab", [1, 2]), make("bc", [9, 9])),
+        (make("ab", [1, np.nan]), make("b", [9])),
+        (make("ab", [1, 2], ["train", ""]), make("b", [9])),
+        (make("ab", [1, 2]), make("b", [9], boundaries=[[5]])),
+        (make("ab", [1, 2], boundaries=[[1], [np.nan]]), make("b", [9], boundaries=[[5]])),
+        (make("ab", [1, 2], boundaries=[[1], [3]]), make("b", [9], boundaries=[[5]])),
+        (make("ab", [1, 2]), make("b", [9], groups={"skater": ("s",)})),
+        (make("ab", [1, 2], groups={"skater": ("s", "")}), make("b", [9], groups={"skater": ("t",)})),
+        (make("ab", [1, 2], groups={"skater": ("s", "u")}), make("b", [9], groups={"skater": ("t",)})),
+    ],
+)
+def test_labels_without_gaps_are_not_joined_row_by_row(new, old, monkeypatch):
+    """The result is the same."""
+    found, covers = combine_labels(new, old), new.covers(old)
+    monkeypatch.setattr(Labels, "covers", lambda *_: False)
+    assert found.equals(combine_labels(new, old)) and covers == (found is new)
+    assert covers or not new.equals(found)
+
+
 def test_groups_are_joined_by_their_names_and_kept_in_parts():
     new = make("ab", [1, 2], groups={"event": ("e2", "")})
     old = make("bc", [2, 3], groups={"skater": ("s1", "s2"), "event": ("e1", "")})

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+from contextlib import closing
 
 import pytest
 
@@ -56,6 +58,45 @@ def test_bytes_are_copied_in_any_way_that_works(tmp_path, monkeypatch, way):
         with pytest.raises(EOFError, match="10 bytes too early"):
             disk.copy_bytes(source.fileno(), 30, target.fileno(), 0, 20)
     assert new.read_bytes()[30:50] == bytes(range(5, 25))
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_the_disk_begins_before_all_is_copied(tmp_path, monkeypatch, has_it):
+    """A C library may not have the function."""
+    events, copied = [], os.copy_file_range
+    monkeypatch.setattr(disk, "BEHIND_BYTES", 16)
+    monkeypatch.setattr(disk, "FEW_BYTES", 8)
+    monkeypatch.setattr(os, "copy_file_range", lambda *a: (events.append(("copy", a[4], a[2])), copied(*a))[1])
+    begun = (lambda *a: events.append(("begin", *a[1:]))) if has_it else None
+    monkeypatch.setattr(disk, "_sync_file_range", lambda: begun)
+    (tmp_path / "old").write_bytes(bytes(range(40)))
+    with closing(DiskFile(tmp_path / "f")) as file, (tmp_path / "old").open("rb") as source:
+        file.copy_from(source.fileno(), 2, 1, 36)
+        file.write_at(memoryview(b"x" * 9), 37)
+        file.sync()
+    assert (tmp_path / "f").read_bytes()[1:46] == bytes(range(2, 38)) + b"x" * 9
+    expected = [("copy", 1, 16), ("begin", 1, 16, 2), ("copy", 17, 16), ("begin", 17, 16, 2), ("copy", 33, 4)]
+    expected += [("begin", 37, 9, 2)]
+    assert events == [one for one in expected if has_it or one[0] == "copy"]
+
+
+def test_the_c_library_takes_large_places(tmp_path):
+    with (tmp_path / "f").open("w+b") as file:
+        function = disk._sync_file_range()
+        assert function is None or function(file.fileno(), 5 << 32, 1 << 33, 2) == 0
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_file_is_closed_later(tmp_path, monkeypatch, threads):
+    def none(self):
+        raise RuntimeError("can't start new thread")
+
+    if not threads:
+        monkeypatch.setattr(threading.Thread, "start", none)
+    reader, writer = os.pipe()
+    disk.close_later(writer)
+    assert os.read(reader, 1) == b"", "the end of the pipe"
+    os.close(reader)
 
 
 def test_a_full_disk_while_bytes_are_copied(tmp_path, monkeypatch):

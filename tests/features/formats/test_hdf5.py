@@ -1,5 +1,6 @@
 """Damaged and hostile HDF5 files are refused with one message."""
 
+import errno
 import os
 
 import h5py
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from longtake.errors import LongtakeError
+from longtake.features.formats import hdf5
 from longtake.features.store import open_store
 from tests.features import raw
 from tests.features.fakes import make_store
@@ -196,3 +198,33 @@ def test_a_store_behind_a_link_is_rewritten(tmp_path):
     assert (tmp_path / "link.h5").is_symlink()
     with open_store(path) as store:
         assert store.stream().videos.video_ids == ("a", "b")
+
+
+def test_who_closes_a_replaced_file_does_not_wait_for_its_blocks(tmp_path, monkeypatch):
+    later = []
+    monkeypatch.setattr(hdf5, "close_later", later.append)
+    path = make_store(tmp_path / "s.h5", {"a": 3})
+    with open_store(path):
+        pass
+    assert not later
+    with open_store(path) as old:
+        make_store(path, {"b": 3})
+        assert old.stream().read("a").features.shape[0] == 3
+    assert [os.fstat(file).st_nlink for file in later] == [0]
+    os.close(later[0])
+    old.close()
+
+
+def test_a_failure_to_write_is_not_published(tmp_path, monkeypatch):
+    """Of what is written before the file is complete, the kernel speaks at the sync alone."""
+    path = make_store(tmp_path / "s.h5", {"a": 3})
+
+    def failed(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failed)
+    with pytest.raises(OSError, match="Input/output"):
+        make_store(path, {"b": 3})
+    assert [one.name for one in tmp_path.iterdir()] == ["s.h5"]
+    with open_store(path) as store:
+        assert store.stream().videos.video_ids == ("a",)
