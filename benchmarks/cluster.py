@@ -9,6 +9,7 @@ publishes them all the time. Writes JSON where --json or --out says.
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -39,6 +40,9 @@ from simulated import (
 ROOT = Path(__file__).resolve().parents[1]
 AT_MOST = 1.15
 """The makespan of a simulated run, over the ideal."""
+GROWTH = {"scheduler": 1.1, "publisher": 1.25}
+"""Memory in the last fifth of the videos, over that in the first. The one that publishes knows the ids of all videos."""
+FIFTHS = 5
 MANY = 100_000
 """Videos whose makespan is computed from the rates of a shorter run."""
 
@@ -146,8 +150,8 @@ class Simulated:
     seconds_of_workers: dict[str, float]
     cpu: dict[str, float]
     """By process, and of all other programs."""
-    scheduler_mb: tuple[float, ...]
-    """Before, and after each tenth of the videos."""
+    memory_mb: dict[str, tuple[float, ...]]
+    """By process: before, and after each tenth of the videos."""
     packing: dict[str, Any]
     """As `publish_all_the_time` has it."""
 
@@ -155,9 +159,11 @@ class Simulated:
 def _simulate(
     videos: int, workers: int, mean_seconds: float, hosts: int, port: int, store: Path, every_seconds: float, gpus: bool
 ) -> Simulated:  # fmt: skip
+    import dask
     from distributed import Client
 
     from longtake.extract.executors import dask as cluster
+    from longtake.extract.executors.schedulers import OURS
     from longtake.extract.plan.options import RunOptions
     from longtake.extract.plan.plan import Job, Plan
     from longtake.manifests.table import Manifest, ManifestRow
@@ -184,15 +190,24 @@ def _simulate(
         "the scheduler": [scheduler.pid], "the command": [os.getpid()], "the process that publishes": [packer.pid],
         f"{workers} workers in {hosts} processes": [farm.pid for farm in farms],
     }  # fmt: skip
-    memory: list[float] = []
-    with Client(address, timeout=60) as client:
+    memory: dict[str, list[float]] = {name: [] for name, pids in watched.items() if len(pids) == 1}
+
+    def look(num_done: int, seconds: float) -> None:
+        for name, values in memory.items():
+            values.append(psutil.Process(*watched[name]).memory_info().rss / 1e6)
+        peaks = [one["peak_mb"] for one in packing.get("rounds", ())]
+        now = ", ".join(f"{name} {values[-1]:.0f} MB" for name, values in memory.items())
+        peak = f", {peaks[-1]:.0f} MB at most in its last publication" if peaks else ""
+        click.echo(f"{num_done:,} of {videos:,} videos after {seconds:.0f} s: {now}{peak}", err=True)
+
+    with dask.config.set(OURS), Client(address, timeout=60) as client:
         client.wait_for_workers(workers, timeout=300)
-        memory.append(psutil.Process(scheduler.pid).memory_info().rss / 1e6)
+        look(0, 0.0)
         before, busy, begin, done = _cpu(watched), _busy(), time.monotonic(), 0
         for _ in cluster.spread(plan, client, "cuda" if gpus else "cpu"):
             done += 1
             if done % max(1, videos // 10) == 0:
-                memory.append(psutil.Process(scheduler.pid).memory_info().rss / 1e6)
+                look(done, time.monotonic() - begin)
         end = time.monotonic()
         cpu = {name: seconds - before[name] for name, seconds in _cpu(watched).items()}
         cpu["other programs"] = max(0.0, _busy() - busy - sum(cpu.values()))
@@ -201,7 +216,7 @@ def _simulate(
     ended.set()
     packer.join()
     ideal = max(float(seconds.sum()) / workers, float(seconds.max()))
-    return Simulated(done, ideal, end - begin, seconds_of_workers(spans, begin, end), cpu, tuple(memory), dict(packing))
+    return Simulated(done, ideal, end - begin, seconds_of_workers(spans, begin, end), cpu, {name: tuple(values) for name, values in memory.items()}, dict(packing))  # fmt: skip
 
 
 def _cpu(processes: dict[str, list[int]]) -> dict[str, float]:
@@ -228,16 +243,35 @@ def _tables(run: Simulated) -> Iterator[Table]:
     others = Row("other programs, in cores", "", (run.cpu.pop("other programs") / makespan,))
     per_video = (Row(name, "ms", (1000 * seconds / run.num_done,)) for name, seconds in run.cpu.items())
     yield Table("CPU for each video", (*per_video, others))
+    peaks = {one["videos"]: one["peak_mb"] for one in rounds}
+    scheduler = {run.num_done * tenth // 10: value for tenth, value in enumerate(run.memory_mb["the scheduler"])}
     yield Table(
         "Memory",
         (
-            Row("the scheduler, after all videos", "MB", run.scheduler_mb[-1:], _each("before, and after each tenth", run.scheduler_mb)),
-            Row("the process that publishes, at the end", "MB", (rounds[-1]["memory_mb"],), _each("at each publication", [one["memory_mb"] for one in rounds])),
+            *(
+                Row(f"{name}, after all videos", "MB", values[-1:], _each("before, and after each tenth", values))
+                for name, values in run.memory_mb.items()
+            ),
+            Row(
+                "the process that publishes, at most in a publication", "MB", (max(peaks.values()),),
+                _each("in each", [one["peak_mb"] for one in rounds]),
+            ),
+        ),
+        (
+            Ratio("the scheduler's memory, last fifth / first fifth", (_growth(scheduler, run.num_done),), at_most=GROWTH["scheduler"]),
+            Ratio("the most that publishing takes, last fifth / first fifth", (_growth(peaks, run.num_done),), at_most=GROWTH["publisher"]),
         ),
     )  # fmt: skip
     left = rounds[-1]["videos"] - (rounds[-2]["videos"] if rounds[1:] else 0)
     slowest = max(one["seconds"] for one in rounds)
     yield Table("Publishing during the run", (Row("the longest publication", "s", (slowest,), f"{left:,} videos were left to the last one"),))  # fmt: skip
+
+
+def _growth(memory: dict[int, float], num_videos: int) -> float:
+    """The most in the last fifth of a run over that in the first; `memory` is by the number of finished videos."""
+    first = [value for videos, value in memory.items() if 0 < videos <= num_videos / FIFTHS]
+    last = [value for videos, value in memory.items() if videos >= num_videos - num_videos / FIFTHS]
+    return max(last) / max(first) if first else math.nan
 
 
 def _each(what: str, values: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,18 @@ def host_workers(address: str, count: int, gpus: bool) -> None:
 
 
 def host_scheduler(port: int) -> None:
+    """With the settings of the schedulers that the product starts."""
+    import dask
     from distributed import Scheduler
+
+    from longtake.extract.executors.schedulers import OURS
 
     async def serve() -> None:
         async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
-            scheduler.allowed_failures = 0
             await scheduler.finished()
 
-    _run(serve)
+    with dask.config.set(OURS):
+        _run(serve)
 
 
 def sleep_for(packed, wanted):
@@ -128,6 +133,21 @@ def seconds_of_workers(spans: list[list[Span]], begin: float, end: float) -> dic
     return {name: seconds / len(spans) for name, seconds in found.items()}
 
 
+def _reset_peak() -> None:
+    """Where the system counts it: Linux."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def _peak_mb() -> float:
+    """Of this process since then; 0 where it is not known."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
 def publish_all_the_time(out: Path, every_seconds: float, ended, facts) -> None:
     """Another process publishes what there is, until all is published."""
     import warnings
@@ -140,12 +160,15 @@ def publish_all_the_time(out: Path, every_seconds: float, ended, facts) -> None:
     process, rounds, last = psutil.Process(), [], False
     while not last:
         last = ended.wait(every_seconds)
+        _reset_peak()
         began = time.perf_counter()
         pack(out, dataset="simulated", card=None, labels=no_labels())
         seconds, held = time.perf_counter() - began, 0
         if store_exists(out):
             with open_store(out) as store:
                 held = sum(len(stream.videos) for stream in store.streams)
-        rounds.append({"seconds": seconds, "videos": held, "memory_mb": process.memory_info().rss / 1e6})
-    facts["rounds"] = rounds
+        memory = process.memory_info().rss / 1e6
+        peak = max(_peak_mb() or memory, memory)
+        rounds.append({"seconds": seconds, "videos": held, "memory_mb": memory, "peak_mb": peak})
+        facts["rounds"] = list(rounds)
     facts["cpu_seconds"] = sum(process.cpu_times()[:2])

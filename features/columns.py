@@ -5,9 +5,10 @@ A store of a hundred thousand videos opens as fast as one of five hundred, becau
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ from longtake.manifests.table import check_video_ids
 TEXT_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "str")
 NUMBER_FIELDS = tuple(f.name for f in fields(VideoRecord) if f.type == "float")
 CHECKSUM = "features_sha256"
+BLOCK_ROWS = 1 << 13
+"""Rows of a column that are objects at a time, where not all of them stay."""
 
 
 class ArrayLike(Protocol):
@@ -50,8 +53,14 @@ def terminated(values: np.ndarray) -> np.ndarray:
 
 def decode(values: np.ndarray) -> tuple[str, ...]:
     """Raises `NotAStore` for bytes that are not UTF-8."""
+    found: list[str] = []
     try:
-        return tuple(value.decode() for value in values.tolist())
+        for begin in range(0, len(values), BLOCK_ROWS):
+            block = values[begin : begin + BLOCK_ROWS].tolist()
+            # Equal texts, such as splits, are one object.
+            texts = {value: value.decode() for value in set(block)}
+            found += [texts[value] for value in block]
+        return tuple(found)
     except UnicodeDecodeError as error:
         raise NotAStore(f"a text that is not UTF-8: {error}") from error
 
@@ -97,6 +106,11 @@ class VideoTable:
         return check_video_ids(decode(self._ids))
 
     @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """video_id -> row."""
+        return dict(zip(self.video_ids, range(len(self))))
+
+    @cached_property
     def statuses(self) -> tuple[str, ...]:
         return self._text("status")
 
@@ -110,6 +124,17 @@ class VideoTable:
         values |= {name: np.asarray(self.columns[name][:]).tolist() for name in NUMBER_FIELDS}
         with paused_collector():
             return tuple(VideoRecord(**dict(zip(values, row))) for row in zip(*values.values()))
+
+    def some(self, rows: Iterable[int]) -> dict[int, tuple[VideoRecord, str]]:
+        """Row -> record and checksum of the features. The columns are read in blocks, and no other row becomes an object."""
+        found: dict[int, tuple[VideoRecord, str]] = {}
+        for _, block in groupby(sorted(rows), key=lambda row: row // BLOCK_ROWS):
+            wanted = list(block)
+            indices = np.array(wanted) - wanted[0]
+            part = self.part(wanted[0], wanted[-1] + 1)
+            table = VideoTable({name: np.asarray(column[:])[indices] for name, column in part.columns.items()})
+            found |= zip(wanted, zip(table.records, table.checksums))
+        return found
 
     def record(self, row: int) -> VideoRecord:
         return self.part(row, row + 1).records[0]

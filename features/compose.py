@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,18 @@ class ComposedStream:
     """As it is in the store that is replaced."""
     videos: dict[str, Source] = field(default_factory=dict)
     """New ones, and those that replace one of the base."""
+    _looked_up: dict[int, tuple[VideoRecord, str]] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def rows(self) -> Mapping[str, int]:
         """Of the base."""
         return {} if self.base is None else self.base.rows()
+
+    def look_up(self, video_ids: Iterable[str]) -> None:
+        """Read what the base has of these videos, many at a time. All of its records would take kilobytes a video."""
+        rows = {self.rows[video_id] for video_id in video_ids if video_id in self.rows}
+        if self.base is not None and rows:
+            self._looked_up = self.base.videos.some(rows)
 
     def __contains__(self, video_id: str) -> bool:
         return video_id in self.videos or video_id in self.rows
@@ -68,7 +75,10 @@ class ComposedStream:
             return source.record, source.sha256 or ""
         if source is None:
             assert self.base is not None
-            source = self.base, self.rows[video_id]
+            row = self.rows[video_id]
+            if row in self._looked_up:
+                return self._looked_up[row]
+            source = self.base, row
         stream, row = source
         return stream.records[row], stream.videos.checksums[row]
 
@@ -90,7 +100,7 @@ def replaces(record: VideoRecord, written_ns: int | None, before: VideoRecord) -
 
 @dataclass
 class Composition:
-    """The streams of a new store. `add` its parts, then take `plans`."""
+    """The streams of a new store. `add_all` its parts, then take `plans`."""
 
     dataset: str
     card: Card | None
@@ -111,9 +121,17 @@ class Composition:
         for stream in base_streams:
             self.streams[stream.name] = ComposedStream(stream.header, stream.features.dtype, stream)
 
-    def add(self, part: Part) -> None:
-        """Raises `StoreConflict` for a part of another dataset."""
-        self._add_old(part) if isinstance(part, OldPart) else self._add_video(part)
+    def add_all(self, parts: Sequence[Part]) -> None:
+        """The oldest first. Raises `StoreConflict` for a part of another dataset."""
+        waiting: dict[str, list[str]] = {name: [] for name in self.streams}
+        for part in parts:
+            if isinstance(part, InSegment):
+                for stored in part.video.streams:
+                    waiting.setdefault(stored.header.stream_name, []).append(part.video.video_id)
+        for name, stream in self.streams.items():
+            stream.look_up(waiting[name])
+        for part in parts:
+            self._add_old(part) if isinstance(part, OldPart) else self._add_video(part)
 
     def _stream(self, header: FeatureHeader, dtype: np.dtype) -> ComposedStream:
         return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None))

@@ -216,8 +216,7 @@ def _publish(
         parts, others = joinable(found.parts, [stream.header for stream in streams], headers, beside)
         new = Composition(dataset, card, labels, opened, opened.enter_context(SegmentFiles()), damaged)
         new.begin(streams)
-        for part in parts:
-            new.add(part)
+        new.add_all(parts)
         labels = new.all_labels()
         changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
         if changed or texts or new.has_changed:

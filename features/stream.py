@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,9 @@ class Stream:
     def records(self) -> tuple[VideoRecord, ...]:
         return self.videos.records
 
-    def rows(self) -> dict[str, int]:
+    def rows(self) -> Mapping[str, int]:
         """video_id -> row."""
-        return dict(zip(self.videos.video_ids, range(len(self.videos))))
+        return self.videos.rows
 
     def read(self, video: int | str) -> VideoFeatures:
         """One video by its row or id; touches that video's bytes only. Raises `NotInStore`, `NotAStore`."""

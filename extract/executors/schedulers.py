@@ -32,8 +32,9 @@ BATCH_SYSTEMS = {
 }
 """Name -> class of dask-jobqueue; its parameters are the options of `--cluster-options`."""
 CONNECT_SECONDS = 20
-OURS = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.low-level-log-length": 100}
-"""Of schedulers that we start. Dask keeps the last messages to each worker, 1,000 by default, with their tasks of some kilobytes."""
+OURS = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.low-level-log-length": 16}
+"""Of schedulers that we start, and of our client. Dask keeps the last messages to each worker, 1,000 by default, with their tasks of some kilobytes, and uses them
+for nothing."""
 GPU = "GPU"
 """The resource that a worker offers once, `dask worker --resources GPU=1`, and that a task on a GPU needs."""
 
@@ -71,7 +72,8 @@ def connected(
             f"--cluster {cluster}: not an address tcp://HOST:PORT, and not the name of a cluster{there_are(cluster, [LOCAL, *BATCH_SYSTEMS])}"
         )
     try:
-        client = Client(made, timeout=CONNECT_SECONDS)
+        with dask.config.set(OURS):
+            client = Client(made, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ExtractError(
             f"--cluster {cluster}: no dask scheduler answers there ({error}). Start one with `dask scheduler`, or use "

@@ -1,9 +1,12 @@
 """The table of videos as columns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from longtake.errors import LongtakeError
+from longtake.features import columns
 from longtake.features.columns import VideoTable, decode, encode
 from longtake.features.errors import NotAStore, NotInStore
 from longtake.features.types import FAILED, VideoRecord
@@ -35,6 +38,23 @@ def test_records_come_back_as_they_were():
 def test_a_part_of_a_table():
     part = VideoTable.of(list(zip(RECORDS, ["aa", "bb"]))).part(1, 2)
     assert part.video_ids == ("b",) and part.checksums == ("bb",) and len(part) == 1
+
+
+def test_some_rows_are_read_in_blocks(monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK_ROWS", 4)
+    records = [replace(RECORDS[0], video_id=f"v{row}", fps=float(row)) for row in range(11)]
+    table = VideoTable.of([(record, f"sum {row}") for row, record in enumerate(records)])
+    found = table.some([9, 2, 0, 10])
+    assert {row: (repr(record), checksum) for row, (record, checksum) in found.items()} == {
+        row: (repr(records[row]), f"sum {row}") for row in (0, 2, 9, 10)
+    }
+    assert table.some([]) == {} and table.rows["v9"] == 9
+    assert decode(table.columns["video_id"]) == tuple(f"v{row}" for row in range(11))
+
+
+def test_equal_texts_are_one_object():
+    first, second = decode(encode(["train", "train"]))
+    assert first is second
 
 
 def test_an_id_that_is_not_a_file_name_is_refused():

@@ -66,6 +66,17 @@ def test_a_segment_of_a_living_writer_is_published_once_and_stays(tmp_path, suff
         np.testing.assert_array_equal(opened.stream().read("a").features, created)
 
 
+def test_publishing_makes_objects_only_of_the_videos_in_parts(tmp_path, monkeypatch):
+    """Records of all videos would take kilobytes each."""
+    store = make_store(tmp_path / "s.zarr", {f"v{number}": 1 for number in range(50)})
+    living_segment(store, "a", "b")
+    publish(store)
+    made, post_init = [], VideoRecord.__post_init__
+    monkeypatch.setattr(VideoRecord, "__post_init__", lambda self: (made.append(self.video_id), post_init(self)))
+    assert publish(store).published
+    assert set(made) == {"a", "b"}
+
+
 def test_a_newer_result_stays_when_an_older_one_is_found_again(tmp_path):
     """A living writer's segment was published; then another run read another file for the same video."""
     store = tmp_path / "s.h5"

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from longtake.features.errors import InvalidFeatures
-from longtake.features.labels import LabelRow, Labels, combine_labels, label_conflicts, labels_of, no_labels
+from longtake.features.labels import (
+    LabelRow,
+    Labels,
+    combine_labels,
+    label_conflicts,
+    labels_of,
+    labels_of_rows,
+    no_labels,
+)
 from longtake.manifests.table import read_manifest
 
 
@@ -75,6 +83,17 @@ def test_labels_without_gaps_are_not_joined_row_by_row(new, old, monkeypatch):
     monkeypatch.setattr(Labels, "covers", lambda *_: False)
     assert found.equals(combine_labels(new, old)) and covers == (found is new)
     assert covers or not new.equals(found)
+
+
+def test_sets_without_a_common_video_are_joined_as_rows_would_be():
+    one = make("ab", [1, np.nan], ["", "test"], [[0.5, np.nan], [1, 2]], {"event": ("e1", "")})
+    other = Labels(
+        ("c",), ("train",), ("B",), ("extra", "total"), np.array([[np.nan, 4.0]]), groups={"skater": ("s1",)}
+    )
+    joined = combine_labels(one, other)
+    rows = one.rows() | other.rows()
+    assert joined.equals(labels_of_rows(rows, ("total", "extra"))) and joined.rows() == rows
+    assert combine_labels(one, no_labels()).equals(one)
 
 
 def test_groups_are_joined_by_their_names_and_kept_in_parts():
