@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import math
+import os
 import platform
 import sys
 import warnings
@@ -53,6 +54,7 @@ class Console(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         spin_less()
+        _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             # A locale such as C or latin-1 lacks characters of names and messages: they are printed as \\u2265.
             if isinstance(stream, io.TextIOWrapper):
@@ -89,6 +91,18 @@ class Console(click.Group):
             raise Refused(
                 f"out of memory: {reason}. Finished work is kept; use smaller batches (--batch-size, --set batch_size=...)"
             ) from error
+
+
+def _open_closed_streams() -> None:
+    """Some services start programs without standard input, output or errors. The first files that are opened, such as a store, would take
+    their numbers, and libraries would print into them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
 
 
 @contextmanager
@@ -166,6 +180,13 @@ def _plain(error: OSError) -> str:
     where = f" {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"no space left on the device{where}; finished work is kept. Free some space and run the command again"
+    if error.errno == errno.EDQUOT:
+        return f"your disk quota is used up{where}; finished work is kept. Free some space and run the command again"
+    if error.errno == errno.EFBIG:
+        return (
+            f"this file system or `ulimit -f` takes no file so large{where}; finished work is kept. FAT32 ends at 4 GiB: use another disk, or a "
+            f"store that ends in .zarr"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to read or write{where}: {error.strerror}"
     if error.errno in (errno.EMFILE, errno.ENFILE):

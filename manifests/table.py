@@ -34,6 +34,8 @@ _SPLITS = {
 _UNKNOWN = {"nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?", "unknown", "missing"}
 """What programs and people write for a number that is not known."""
 _CLOCK = re.compile(r"(?:([0-9]+):)?([0-9]+):([0-9]{2}(?:\.[0-9]+)?)", re.ASCII)
+MOST_NUMBER = 1e12
+"""Squares of larger scores exceed what training computes with."""
 MAX_ID_BYTES = 180
 _PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_BYTES}}}", re.ASCII)
 _PLAIN_IDS = re.compile(rf"{_PLAIN_ID.pattern}(?:\n{_PLAIN_ID.pattern})*", re.ASCII)
@@ -318,6 +320,9 @@ class RowChecker:
             number = math.nan
         if not math.isfinite(number):
             self.add(line, f"{column} {text!r} is not a number{_advice(text)}")
+            return None
+        if abs(number) > MOST_NUMBER:
+            self.add(line, f"{column} {text!r} is larger than any score or time, {MOST_NUMBER:g}")
             return None
         return number
 

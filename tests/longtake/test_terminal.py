@@ -184,6 +184,8 @@ def test_a_name_that_the_locale_cannot_write_is_one_message():
 def test_limits_of_the_system_are_named():
     for number, words in (
         (errno.EMFILE, "too many open files x: raise the limit"),
+        (errno.EDQUOT, "your disk quota is used up x; finished work is kept"),
+        (errno.EFBIG, "takes no file so large x; finished work is kept"),
         (errno.ENOMEM, "no memory or address space left x"),
     ):
         done = invoke(group_that_raises(OSError(number, "?", "x")), "works", status=2)
@@ -208,3 +210,17 @@ def test_what_a_beginner_gets_wrong_is_said_with_what_to_do(call, meaning):
         raise AssertionError
 
     assert meaning in invoke(Console("program", commands=[extract]), *call, status=2).output
+
+
+def test_a_program_without_standard_streams_works_and_opens_no_file_in_their_place(tmp_path):
+    code = (
+        "import click, os, sys; from longtake.terminal import Console, echo\n"
+        "@click.command()\n"
+        "def works():\n"
+        "    file = open(sys.argv[2], 'w'); echo('to no one'); os.write(2, b'of a library'); echo('x', err=True); file.write('kept')\n"
+        "sys.argv[1:2] == ['works'] and Console('g', commands=[works]).main(['works'])"
+    )
+    path = tmp_path / "store"
+    call = 'exec "$0" -c "$1" works "$2" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", call, sys.executable, code, path], cwd=Path(__file__).parents[2])
+    assert done.returncode == 0 and path.read_text() == "kept"

@@ -301,3 +301,8 @@ def test_numbers_that_people_write_otherwise(tmp_path, cell, advice):
 def test_minus_signs_of_typography_and_paths_of_windows(tmp_path):
     (row,) = read_manifest(write(tmp_path, "video_id,path,score_total\na,day 1\\a.mp4,\u22123.5\n")).rows
     assert row.path == "day 1/a.mp4" and row.scores == {"total": -3.5}
+
+
+def test_numbers_beyond_any_score(tmp_path):
+    with pytest.raises(ManifestError, match="line 2: score_total '1e30' is larger than any score or time, 1e\\+12"):
+        read_manifest(write(tmp_path, "video_id,score_total\na,1e30\nb,-1e11\n"))

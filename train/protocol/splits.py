@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,9 +62,18 @@ def splits(
         if len(train_rows) < 2 or len(test_rows) < fewest_test:
             raise DataError(
                 f"{where}: {len(train_rows)} training and {len(test_rows)} test videos in the store; a result needs two or "
-                f"more of each. For cross-validation inside the training videos: --folds 5"
+                f"more of each.{_other_splits(data.splits[rows])} For cross-validation inside the training videos: --folds 5"
             )
         yield Split(None, train_rows, test_rows)
+
+
+def _other_splits(names: np.ndarray) -> str:
+    """What the other videos are for, as a sentence; empty where there are none."""
+    counts = Counter(sorted(names[~np.isin(names, ("train", "test"))]))
+    if not counts:
+        return ""
+    said = ", ".join(f"{count} in {name!r}" if name else f"{count} in none" for name, count in counts.items())
+    return f" Other splits: {said}; name splits train and test in the manifest and `features relabel` the store."
 
 
 def _own_folds(data: FeatureSet, rows: np.ndarray, names: list[str], where: str) -> Iterator[Split]:

@@ -81,7 +81,8 @@ def choose_units(
             window = settings.train.window or min(card.window_clips if card and card.window_clips else longest, longest)
             units.append(Unit(category, scale, settings, window))
     if not units:
-        raise DataError(f"{store.path}: no video has the scores {', '.join(names)} in {', '.join(categories)}")
+        place = f" in {', '.join(categories)}" if categories else ""
+        raise DataError(f"{store.path}: no video has a score {' or '.join(names)}{place}: all cells are empty")
     return tuple(units)
 
 

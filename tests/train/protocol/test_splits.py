@@ -139,3 +139,17 @@ def test_the_ids_of_runs_by_group(tmp_path):
         assert made[0].data_id == made[1].data_id and made[0].run_id != made[1].run_id
     moved = replace(made[1].data, groups={"skater": np.roll(made[1].data.groups["skater"], 1)})
     assert replace(made[1], data=moved).run_id != made[1].run_id, "other groups cut other folds"
+
+
+@pytest.mark.parametrize("names, said", [
+    (["trainval", "trainval", "tst"], " Other splits: 8 in 'trainval', 4 in 'tst'; name splits train and test"),
+    (["", "train", "train"], " Other splits: 4 in none; name splits train and test"),
+    (["train"] * 3, " For cross-validation"),
+])  # fmt: skip
+def test_splits_of_other_names_are_named(tmp_path, names, said):
+    with open_store(planted_store(tmp_path / "s.h5", num_train=9, num_test=3)) as store:
+        experiment = prepare(store, Options(head="ridge"))
+    data = replace(experiment.data, splits=np.array(names * 4, dtype=object))
+    with pytest.raises(DataError) as caught:
+        list(splits(data, "", "total", 0))
+    assert f"two or more of each.{said}" in str(caught.value)
