@@ -60,6 +60,8 @@ class Labels:
             object.__setattr__(self, "boundaries", np.zeros((shape[0], 0)))
         if self.scores.shape != shape or len(self.splits) != shape[0] or len(self.categories) != shape[0]:
             raise InvalidFeatures(f"labels of {shape[0]} videos and {shape[1]} scores, but scores {self.scores.shape}")
+        if np.isinf(self.scores).any():
+            raise InvalidFeatures(f"the score of {self.video_ids[np.isinf(self.scores).any(1).argmax()]} is infinite")
         if len(set(self.video_ids)) != shape[0]:
             raise InvalidFeatures("labels name a video twice")
         if self.boundaries.ndim != 2 or len(self.boundaries) != shape[0]:

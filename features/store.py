@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,7 @@ STORES = {
     ".zarr": "longtake.features.formats.zarr3",
 }
 """Suffix -> module that is a `Format`."""
+MOST_NAME_BYTES = 180
 RESOLVER = "longtake.features.remotes.resolve"
 """Module that finds stores by name; like formats, it is above this one."""
 
@@ -119,8 +121,12 @@ class Format(Protocol):
 
 
 def check_store_name(path: Path | str) -> None:
-    """Raise `NotAStore` if the name does not end as a store's does. Work that ends in a store checks this before it starts."""
+    """Raise `NotAStore` if the name does not end as a store's does, or is too long. Work that ends in a store checks this before it starts."""
     _format_of(path)
+    if (length := len(os.fsencode(name_of(path)))) > MOST_NAME_BYTES:
+        raise NotAStore(
+            f"{path}: the name of a store may have {MOST_NAME_BYTES} bytes, so that names of temporary files fit, got {length}"
+        )
 
 
 def _format_of(path: Path | str) -> Format:

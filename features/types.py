@@ -209,6 +209,8 @@ class VideoFeatures:
             raise InvalidFeatures(f"{name}: no clips, but not marked as failed")
         if not np.isfinite(self.features).all():
             raise InvalidFeatures(f"{name}: features contain NaN or infinity; check the weights")
+        if not (np.isfinite(self.start_seconds) & np.isfinite(self.end_seconds)).all():
+            raise InvalidFeatures(f"{name}: a clip without a time")
         if (self.end_seconds <= self.start_seconds).any():
             raise InvalidFeatures(f"{name}: a clip ends before it starts")
 

@@ -117,3 +117,9 @@ def test_conflicts_name_the_video_and_both_values():
     one, other = make("ab", [1, 2]), make("bc", [3, 4], ["test", "train"])
     assert label_conflicts(one, other) == ["b: train, A, total 2 against test, A, total 3"]
     assert label_conflicts(one, one) == []
+
+
+def test_infinite_scores_are_refused():
+    """A flipped bit of an older store, which has no checksum of its labels, may make one."""
+    with pytest.raises(InvalidFeatures, match="the score of b is infinite"):
+        Labels(("a", "b"), ("", ""), ("", ""), ("total",), np.array([[np.nan], [np.inf]]))

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longtake.features.errors import NotAStore, NotInStore
-from longtake.features.store import open_store, write_store
+from longtake.features.store import check_store_name, open_store, write_store
 from longtake.features.tools.inspect import diff, verify
 from tests.features.fakes import KINDS, header, labels, plan, text_features, video
 
@@ -65,3 +65,9 @@ def test_choosing_a_stream(tmp_path, suffix):
 def test_another_ending(tmp_path):
     with pytest.raises(NotAStore, match="must end in .h5"):
         open_store(tmp_path / "s.npy")
+
+
+def test_a_name_that_leaves_no_room_for_temporary_files_is_refused_before_work(tmp_path):
+    check_store_name(tmp_path / f"{'x' * 177}.h5")
+    with pytest.raises(NotAStore, match="may have 180 bytes, so that names of temporary files fit, got 183"):
+        check_store_name(tmp_path / ("\u00e9" * 90 + ".h5"))

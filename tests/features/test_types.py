@@ -104,3 +104,10 @@ def test_times_of_imported_clips_are_known_with_their_whole_rule():
     assert known.times_known
     assert not any(replace(known, **{name: None}).times_known for name in ("clip_length", "clip_stride", "fps"))
     assert replace(known, fps=None, origin="extracted").times_known, "every frame of the file"
+
+
+@pytest.mark.parametrize("place", ["start_seconds", "end_seconds"])
+def test_clips_without_a_time_are_refused(place):
+    times = {"start_seconds": np.arange(2.0), "end_seconds": np.arange(2.0) + 1, place: np.array([0.5, np.nan])}
+    with pytest.raises(InvalidFeatures, match="a: a clip without a time"):
+        VideoFeatures(VideoRecord("a"), np.zeros((2, 3), np.float32), **times)
