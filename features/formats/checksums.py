@@ -110,6 +110,10 @@ class _SummedTable:
     def block_rows(self) -> int:
         return self._table.block_rows
 
+    @property
+    def chunk_rows(self) -> int:
+        return self._table.chunk_rows
+
     def write(self, rows: slice, values: np.ndarray) -> None:
         self._blocks.add(values)
         self._table.write(rows, values)

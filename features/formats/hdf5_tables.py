@@ -58,6 +58,8 @@ def _handle(data: h5py.Dataset) -> int:
 class PlainTable:
     """Without compression: one range of bytes."""
 
+    chunk_rows = 1
+
     def __init__(self, data: h5py.Dataset, target: DiskFile, block_rows: int) -> None:
         self._data, self._target, self.block_rows = data, target, block_rows
         self._row_bytes = int(np.prod(data.shape[1:])) * data.dtype.itemsize
@@ -87,6 +89,7 @@ class ChunkedTable:
 
     def __init__(self, data: h5py.Dataset, target: DiskFile, block_rows: int) -> None:
         self._data, self._target, self.block_rows = data, target, block_rows
+        self.chunk_rows: int = data.chunks[0]
 
     def write(self, rows: slice, values: np.ndarray) -> None:
         if values.dtype.kind == "S":
@@ -96,7 +99,7 @@ class ChunkedTable:
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
         origin = _replaced(source, self._data, self._target)
-        step = self._data.chunks[0]
+        step = self.chunk_rows
         # A last chunk that is not full is stored in full, so its rows beyond the end are kept with it.
         if origin is None or (rows.stop % step and not rows.stop == self._data.shape[0] == origin.shape[0]):
             return False

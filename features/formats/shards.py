@@ -1,7 +1,8 @@
 """Shards of a Zarr array that a new generation takes over from the one before, as the same files.
 
 A file is linked into the folder of the new generation. Neither generation ever writes to it, and the file system frees it when the last
-generation that has it is removed. Where links are not supported, the kernel copies the bytes.
+generation that has it is removed. Where links are not supported, the kernel copies the bytes, as it does for a last shard that will get more rows:
+Zarr adds them to the copy without encoding again what is there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
     if os.path.realpath(origin.generation.parent) != os.path.realpath(generation.parent):
         return False
     size = (data.shards or data.chunks)[0]
-    if rows.stop % size and not rows.stop == data.shape[0] == origin.array.shape[0]:
+    is_all = rows.stop == data.shape[0] == origin.array.shape[0]
+    if rows.stop % data.chunks[0] and not is_all:
         return False
     pairs = []
     for index in range(rows.start // size, -(-rows.stop // size)):
@@ -50,8 +52,9 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
         return False
     for folder in {new.parent for _, new in pairs}:
         folder.mkdir(parents=True, exist_ok=True)
-    for old, new in pairs:
-        _link(old, new)
+    will_grow = rows.stop % size > 0 and not is_all
+    for number, (old, new) in enumerate(pairs, 1):
+        copy_file(old, new) if will_grow and number == len(pairs) else _link(old, new)
     return True
 
 

@@ -97,10 +97,14 @@ class NewTable(Protocol):
     def block_rows(self) -> int:
         """How many rows to write at a time, so that no chunk is written twice."""
 
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows are encoded together. A block has a whole number of such chunks."""
+
     def write(self, rows: slice, values: np.ndarray) -> None: ...
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
-        """Take whole blocks, or all rows from the start of a block to the end, from the same rows of a table of the store that is being
+        """Take whole chunks from the start of a block on, or all rows up to the end, from the same rows of a table of the store that is being
         replaced, without reading them. False where that is not possible; then nothing was done."""
 
 

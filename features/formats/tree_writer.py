@@ -186,24 +186,30 @@ class _Blocks:
 
     def add(self, rows: np.ndarray) -> None:
         self.num_rows += len(rows)
-        step = self._table.block_rows
         if self._dtype is not None:
             rows = rows.astype(self._dtype, copy=False)
         while len(rows):
-            taken = rows[: step - self._num_waiting]
+            room = self._room()
+            taken = rows[:room]
+            is_whole = self._num_waiting == 0 and len(taken) == room
             # A copy: the rows may be a view of a buffer that is reused.
-            self._waiting.append(taken if len(taken) == step else taken.copy())
+            self._waiting.append(taken if is_whole else taken.copy())
             self._num_waiting += len(taken)
             rows = rows[len(taken) :]
-            if self._num_waiting == step:
+            if len(taken) == room:
                 self.finish()
 
-    def add_kept(self, source: ArrayLike, rows: slice, total: int) -> bool:
-        """Add these rows of an open store, which have the same places in it, without reading the blocks that the new store can keep. False if
-        there are none; then nothing was added. `total` is the number of rows of the new table."""
+    def _room(self) -> int:
+        """Rows until the block is full, of which a first part may have been kept."""
         step = self._table.block_rows
+        return step - self._num_written % step - self._num_waiting
+
+    def add_kept(self, source: ArrayLike, rows: slice, total: int) -> bool:
+        """Add these rows of an open store, which have the same places in it, without reading the chunks that the new store can keep. False if
+        there are none; then nothing was added. `total` is the number of rows of the new table."""
+        step, chunk = self._table.block_rows, self._table.chunk_rows
         first = -(-rows.start // step) * step
-        last = rows.stop if rows.stop == total == source.shape[0] else rows.stop // step * step
+        last = rows.stop if rows.stop == total == source.shape[0] else rows.stop // chunk * chunk
         if rows.start != self.num_rows or first >= last:
             return False
         self._copy(source, rows.start, first)

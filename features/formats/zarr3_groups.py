@@ -102,6 +102,7 @@ def _axes(name: str, dtype: np.dtype, axes: Sequence[str]) -> Sequence[str]:
 class _NewTable:
     def __init__(self, data: zarr.Array, block_rows: int, folder: Path | None) -> None:
         self._data, self.block_rows, self._folder = data, block_rows, folder
+        self.chunk_rows: int = data.chunks[0]
 
     def write(self, rows: slice, values: np.ndarray) -> None:
         self._data[rows] = _without_text(values)

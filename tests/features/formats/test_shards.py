@@ -42,12 +42,22 @@ def test_shards_are_linked(tmp_path, source):
     np.testing.assert_array_equal(new[8:16], ROWS[8:16])
     old, linked = (store / name / "features" / "c" / "1" / "0" for name in ("one", "two"))
     assert os.path.samefile(old, linked) and len(list(linked.parent.parent.iterdir())) == 1
-    assert not keep_shards(source, new, store / "two", slice(16, 20)), (
-        "the last shard would get rows that are not there"
-    )
+    assert not keep_shards(source, new, store / "two", slice(16, 18)), "a chunk would get rows that are not there"
     same = array(store, "three")
     assert keep_shards(source, same, store / "three", slice(0, 20))
     np.testing.assert_array_equal(same[:], ROWS)
+
+
+def test_a_last_shard_gets_rows_in_a_copy(tmp_path, source):
+    store = tmp_path / "s.zarr"
+    new = array(store, "two", shape=(30, 2))
+    assert keep_shards(source, new, store / "two", slice(8, 20))
+    old, copied = (store / name / "features" / "c" / "2" / "0" for name in ("one", "two"))
+    assert not os.path.samefile(old, copied)
+    new[20:30] = 9
+    np.testing.assert_array_equal(new[8:20], ROWS[8:])
+    assert (new[20:] == 9).all()
+    np.testing.assert_array_equal(source[:], ROWS, "the generation before is as it was")
 
 
 @pytest.mark.parametrize(
