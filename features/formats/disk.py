@@ -24,9 +24,7 @@ BLOCK_SIZE = 4096
 COPY_BYTES = 1 << 26
 """Copied by the kernel at a time, so that Ctrl-C is not delayed."""
 BEHIND_BYTES = 1 << 24
-"""Copied into a new file before the disk begins to write them."""
-FEW_BYTES = 1 << 20
-"""Less than this is left to the `fsync`, which writes what is near to each other at once."""
+"""One after the other in a new file before the disk begins to write them. Fewer are left to the `fsync`."""
 
 
 def copy_bytes(source: int, place: int, target: int, to: int, count: int) -> None:
@@ -78,7 +76,7 @@ _BEGIN = 2
 
 def begin_writing(file: int, place: int, count: int) -> None:
     """Let the disk write these bytes of an open file while the next ones are made: the `fsync` that follows has less to wait for."""
-    if count >= FEW_BYTES and (function := _sync_file_range()):
+    if function := _sync_file_range():
         function(file, place, count, _BEGIN)
 
 
@@ -101,6 +99,8 @@ class DiskFile(io.RawIOBase):
         self._file = path.open("w+b", buffering=0)
         self._replaced = replaced
         self._failure: OSError | None = None
+        self._behind = (0, 0)
+        """Begin and end of the last bytes that the disk was not asked to write yet."""
 
     def check(self) -> None:
         if self._failure is not None:
@@ -111,7 +111,9 @@ class DiskFile(io.RawIOBase):
         size = len(rest)
         try:
             while len(rest) and self._failure is None:
-                rest = rest[self._file.write(rest) :]
+                done = self._file.write(rest)
+                rest = rest[done:]
+                self._written(self._file.tell() - done, done)
         except OSError as error:
             error.filename = self._file.name
             self._failure = error
@@ -119,12 +121,11 @@ class DiskFile(io.RawIOBase):
 
     def write_at(self, data: memoryview, place: int) -> None:
         """Bytes that HDF5 does not write, because it only knows their place."""
-        begin = place
         with self._failing():
             while len(data):
                 done = os.pwrite(self._file.fileno(), data, place)
+                self._written(place, done)
                 data, place = data[done:], place + done
-            begin_writing(self._file.fileno(), begin, place - begin)
 
     def copy_from(self, source: int, begin: int, place: int, count: int) -> None:
         """See `copy_bytes`."""
@@ -133,11 +134,19 @@ class DiskFile(io.RawIOBase):
             while place < end:
                 size = min(BEHIND_BYTES, end - place)
                 copy_bytes(source, begin, file, place, size)
-                begin_writing(file, place, size)
+                self._written(place, size)
                 begin, place = begin + size, place + size
 
+    def _written(self, place: int, count: int) -> None:
+        begin, end = self._behind
+        begin, end = begin if place == end else place, place + count
+        if end - begin >= BEHIND_BYTES:
+            begin_writing(self._file.fileno(), begin, end - begin)
+            begin = end
+        self._behind = begin, end
+
     def sync(self) -> None:
-        """Wait until all is on the disk. By the descriptor that wrote: it is given every failure to write since."""
+        """Wait until all is on the disk. The descriptor that wrote reports every failure since it was opened."""
         os.fsync(self._file.fileno())
 
     @contextmanager
