@@ -297,14 +297,18 @@ def test_the_performance_page_is_what_the_results_give(tmp_path):
     assert subprocess.run([*call, "--check"]).returncode == 0
 
 
-def test_resuming(tmp_path):
-    call = [sys.executable, ROOT / "benchmarks" / "resume.py", "--videos", "20", "--rounds", "1"]
+@pytest.mark.parametrize(("flags", "names"), [
+    ([], ["1 finished video", "20 finished videos"]),
+    (["--unpublished"], ["1 unpublished video", "19 unpublished videos"]),
+])  # fmt: skip
+def test_resuming(tmp_path, flags, names):
+    call = [sys.executable, ROOT / "benchmarks" / "resume.py", "--videos", "20", "--rounds", "1", *flags]
     done = subprocess.run(
         [*call, "--json", tmp_path / "r.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
     )
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "r.json").read_text())["tables"]
-    assert [row["name"] for row in table["rows"]] == ["1 finished video", "20 finished videos"]
+    assert [row["name"] for row in table["rows"]] == names
 
 
 def test_extraction(tmp_path):
