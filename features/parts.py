@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from longtake.allocator import large_arrays_mapped
 from longtake.collector import paused_collector
 from longtake.errors import LongtakeWarning, listed
 from longtake.features.claim import holder_of, locked
@@ -200,6 +201,7 @@ class _Published:
 
 
 @paused_collector()
+@large_arrays_mapped()
 def _publish(
     store_path: Path, found: FoundParts, damaged: set[Place], dataset: str, card: Card | None, labels: Labels,
     texts: Sequence[TextFeatures], headers: Sequence[FeatureHeader], beside: bool,
