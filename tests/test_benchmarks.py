@@ -262,7 +262,7 @@ def test_precision(tmp_path):
 
 
 def test_busy(tmp_path):
-    call = [sys.executable, ROOT / "benchmarks" / "busy.py", "--measure", "--budget", "0.01"]
+    call = [sys.executable, ROOT / "benchmarks" / "busy.py", "--measure", "2", "--budget", "0.01"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
