@@ -22,7 +22,8 @@ SIDECARS = (
     ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".mat", ".md5", ".sha256", ".part", ".tmp", ".bak",
 )  # fmt: skip
 """Endings of files that stand for no video: texts, pictures, subtitles, arrays, checksums, and what is not finished."""
-
+SOUNDS = (".wav", ".mp3", ".m4a", ".mka", ".aac", ".flac", ".opus", ".wma", ".aif", ".aiff", ".ac3", ".oga")
+"""Endings of sound without pictures, such as the sound of a video that was saved next to it."""
 
 MOST_NAMED = 10
 """Missing videos that a message names."""
@@ -34,7 +35,7 @@ BYTES_PER_SECOND = 500_000
 
 def videos_in(folder: Path) -> list[Path]:
     """The videos of a folder by their names, in order, without those of its subfolders."""
-    names = sorted(name for same in index_by_stem(folder).values() for name in same)
+    names = sorted(name for same in index_by_stem(folder).values() for name in _without_sound(same))
     return [folder / name for name in names if not _is_sidecar(name)]
 
 
@@ -97,7 +98,7 @@ def _only_video(video_id: str, folder: Path, stems: Mapping[str, list[str]]) -> 
         return usual[0]
     names = _named(video_id, stems)
     # Text or pictures of the same name, as many tools write them next to a video, are no second video.
-    videos = [name for name in names if not _is_sidecar(name)]
+    videos = _without_sound([name for name in names if not _is_sidecar(name)])
     if len(videos) == 1:
         return videos[0]
     if videos:
@@ -128,6 +129,11 @@ def _named(video_id: str, stems: Mapping[str, list[str]]) -> list[str]:
     if not all(map(_is_sidecar, names)):
         return names
     return [file for file in stems.get(composed(stem_of(video_id)), []) if composed(file) == name] or names
+
+
+def _without_sound(names: list[str]) -> list[str]:
+    """Of files of one name: those with pictures by their endings; all where there are none."""
+    return [name for name in names if not name.lower().endswith((*SOUNDS, *SIDECARS))] or names
 
 
 def _is_sidecar(name: str) -> bool:

@@ -17,7 +17,7 @@ from longtake.manifests.table import SCORE_PREFIX, Manifest, ManifestRow, RowChe
 def read_labels(files: Sequence[Path], card: Card) -> Manifest:
     """Label files of one dataset: one per split (`train.txt`, `test.txt`), or manifest CSVs. Their content decides which they are.
 
-    A first line whose scores are not numbers is a header; otherwise it is a video (several published loaders drop it).
+    A first line of which no score is a number is a header; otherwise it is a video (several published loaders drop it).
     Raises `ManifestError` with all faults.
     """
     rows: list[ManifestRow] = []
@@ -109,11 +109,17 @@ def _divided(value: str, divisor: str | None) -> str:
 
 
 def _is_header(values: list[str], columns: tuple[str, ...]) -> bool:
+    """Whether no score is a number. A line where one of several is none has a fault."""
     scores = [value for name, value in zip(columns, values) if name.startswith(SCORE_PREFIX)]
+    return not any(map(_is_number, scores))
+
+
+def _is_number(text: str) -> bool:
     try:
-        return not [float(value) for value in scores]
+        float(text.replace(",", "."))
     except ValueError:
-        return True
+        return False
+    return True
 
 
 def _category(video_id: str, card: Card) -> str:

@@ -11,6 +11,7 @@ import unicodedata
 from click.testing import CliRunner
 
 from longtake.extract.cli import main
+from longtake.extract.find_videos import videos_in
 from longtake.extract.plan import plan
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import describe
@@ -54,6 +55,15 @@ def test_files_of_the_same_name_that_are_no_videos(tmp_path, numbers_backbone):
     (tmp_path / "videos" / "v1.mp4").unlink()
     done = extract(tmp_path, out="other.h5", status=1)
     assert "holds v1.vtt, which are not videos by their ending" in done.output and "1 new" in done.output
+
+
+def test_the_sound_of_a_video_next_to_it_is_no_second_video(tmp_path, numbers_backbone):
+    make_dataset(tmp_path, [30])
+    videos = tmp_path / "videos"
+    for name in ("v0.wav", "v0.M4A", "alone.wav"):
+        (videos / name).write_bytes(b"RIFF")
+    extract(tmp_path)
+    assert [path.name for path in videos_in(videos)] == ["alone.wav", "v0.mp4"]
 
 
 def test_a_pipe_in_place_of_a_video_is_refused_at_once(tmp_path, numbers_backbone):

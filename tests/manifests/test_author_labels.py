@@ -65,3 +65,11 @@ def test_faults_of_label_files(tmp_path):
     train = write(tmp_path, "1 28.71 29.36 1\n", "train.txt")
     with pytest.raises(ManifestError, match="overlapping splits"):
         read_labels([train, test], find_card("fisv"))
+
+
+@pytest.mark.parametrize("first", ["Ball_001 5 8 - 0 90", "Ball_001 5,0 8 13 0 90"])
+def test_a_first_line_with_a_fault_is_no_header(tmp_path, first):
+    """A video would be lost without a word."""
+    path = write(tmp_path, f"{first}\nBall_002 6 7 13 0 90\n", "train.txt")
+    with pytest.raises(ManifestError, match="line 1: score_.* is not a number"):
+        read_labels([path], find_card("rg"))
