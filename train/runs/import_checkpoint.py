@@ -37,6 +37,8 @@ BEFORE_HEADS = frozenset({"base_model", "backbone", "i3d"})
 """What published code calls the network that makes the features, whose weights some checkpoints have next to the head's."""
 AROUND_HEADS = frozenset({"module", "model", "net", "head", "regressor"})
 """Names of the whole head in checkpoints that have other networks next to it, and of wrappers around it."""
+COMPILED = "_orig_mod"
+"""What torch.compile adds to the names of weights."""
 NOT_READ = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     "numpy.dtype",
@@ -62,18 +64,18 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         if _holds_arrays(path):
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+                return _of_the_head({name: torch.from_numpy(arrays[name]) for name in arrays.files})
         with path.open("rb") as file:
             head = file.read(9)
         if head[8:9] == b"{":
-            return load_file(path)
+            return _of_the_head(load_file(path))
         with torch.serialization.safe_globals([(NotRead, name) for name in NOT_READ]):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # an untrusted file can be wrong in any way
         # torch's own message about a pickle advises to execute what is in it.
-        code = isinstance(error, UnpicklingError)
+        code = isinstance(error, UnpicklingError | LookupError | EOFError | AttributeError | TypeError)
         said = next(iter(str(error).splitlines()), type(error).__name__)
         reason = "it is none at all, or holds what only code could load" if code else said
         raise CheckpointError(f"{path} is not a file of plain tensors: {reason}") from error
@@ -88,6 +90,11 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             key if alone and name not in BEFORE_HEADS else f"{name}.{key}": value
             for name, part in parts.items()
             for key, value in part.items()
+        }
+    if isinstance(state, dict) and any(isinstance(value, torch.Tensor) for value in state.values()):
+        # Results and options between the weights.
+        state = {
+            name: value for name, value in state.items() if not isinstance(value, str | int | float | None | NotRead)
         }
     if not _is_state(state):
         raise CheckpointError(f"{path} does not hold a state dict")
@@ -105,7 +112,7 @@ def _require_size(path: Path, num_bytes: int) -> None:
 
 def _of_the_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Without the network that made the features, and without what all names begin with that says nothing."""
-    names = {name: name.split(".") for name in state}
+    names = {name: [part for part in name.split(".") if part != COMPILED] or [name] for name in state}
     names = {
         name: [part for part in parts[:2] if part != "module"] + parts[2:] or parts for name, parts in names.items()
     }
@@ -236,4 +243,6 @@ def _load(
             f"  --set {name}={asked}, and the weights show {name}={shown}" for name, (asked, shown) in other.items()
         ]
         raise CheckpointError(f"{source} does not fit the head:\n" + "\n".join(lines))
+    if broken := [name for name in wanted if name in state and state[name].isnan().any()]:
+        raise CheckpointError(f"{source} has weights that are NaN, such as {broken[0]}: its training diverged")
     module.load_state_dict(state, strict=False)

@@ -123,6 +123,8 @@ def as_published(state):
         "joined": {f"regressor.module.{name}": value for name, value in state.items()}
         | {"base_model.x": torch.zeros(1)},
         "a wrapped head": {f"model.head.{name}": value for name, value in state.items()},
+        "compiled": {f"_orig_mod.module.{name}".replace("0.", "0._orig_mod."): value for name, value in state.items()},
+        "results between the weights": {**state, "best": 0.8, "name": "x", "rho": np.float64(0.8)},
     }
 
 
@@ -131,6 +133,21 @@ def test_layouts_of_published_checkpoints(tmp_path, layout):
     state = {"first.weight": torch.ones(2), "second.0.bias": torch.ones(1)}
     torch.save(as_published(state)[layout], tmp_path / "best.pth")
     assert load_tensors(tmp_path / "best.pth").keys() == state.keys()
+
+
+def test_wrappers_in_safetensors(tmp_path):
+    save_file({"module._orig_mod.first.weight": torch.ones(2)}, tmp_path / "best.safetensors")
+    assert set(load_tensors(tmp_path / "best.safetensors")) == {"first.weight"}
+
+
+def test_weights_of_a_training_that_diverged_are_refused(lab, tmp_path):
+    state = GDLT(32, GDLTSettings(width=16)).state_dict()
+    state["decoder.norm.bias"][1] = float("nan")
+    torch.save(state, tmp_path / "best.pth")
+    _, call = lab
+    call = (call[0], tmp_path / "best.pth", *call[2:], "--category", "A", "--out", tmp_path / "run")
+    assert "has weights that are NaN, such as decoder.norm.bias: its training diverged" in run(*call, status=2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_parts_of_a_head_keep_their_names(tmp_path):
