@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 State: TypeAlias = "Mapping[str, torch.Tensor]"
+WRAPPERS = ("module.", "_orig_mod.")
 DAMAGED_TORCH_FILE = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AssertionError, struct.error)
 """What torch's safe reader raises for truncated or corrupt files, found by trying some thousands of them."""
 
@@ -108,7 +109,8 @@ def _kind_of_file(path: Path) -> str:
 
 
 def unwrap_state(state: object) -> dict[str, torch.Tensor]:
-    """The bare state dict, without a surrounding checkpoint (`state_dict`, ...) and the `module.` of parallel training.
+    """The bare state dict, without a surrounding checkpoint (`state_dict`, ...), the `module.` of parallel training and the `_orig_mod.` of
+    torch.compile.
 
     `WeightsError` if it holds anything but tensors by name.
     """
@@ -122,8 +124,9 @@ def unwrap_state(state: object) -> dict[str, torch.Tensor]:
     others = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
     if others:
         raise WeightsError(f"weights must be a state dict, tensors by name; these entries are not: {_shorten(others)}")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    for prefix in WRAPPERS * 2:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     return dict(state)
 
 

@@ -25,7 +25,7 @@ from longtake.extract.decode.streams import (
     picture_stream,
     sound_stream,
 )
-from longtake.extract.decode.structure import parts_of
+from longtake.extract.decode.structure import lacks_index, parts_of
 from longtake.extract.decode.whole import Ending
 from longtake.extract.errors import VideoMissing, VideoTruncated, VideoUnreadable
 from longtake.files import require_regular
@@ -58,6 +58,11 @@ def probe(path: Path, exact: bool) -> VideoInfo:
     except av.error.FFmpegError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise OSError(error.errno, error.strerror, str(path)) from error
+        if lacks_index(path):
+            raise VideoTruncated(
+                f"{path.name} is cut off: its index (moov) is missing, as in a recording or copy that did not end. Copy it again; tools such as "
+                f"untrunc make an index from another recording of the same camera"
+            ) from error
         raise VideoUnreadable(f"{path.name}: {error.strerror} (is it a video, and whole?)") from error
     assert info is not None, "an exact probe always has a result"
     return info

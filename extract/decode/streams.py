@@ -33,6 +33,11 @@ REFUSED_FORMATS = {
 """Names of FFmpeg's formats that are not a file of pictures and sound: what they show is not in the file, which is what is hashed."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"v=0")
 XML_PLAYLISTS = (b"<mpd", b"<asx", b"<smil", b"compositionplaylist")
+NO_VIDEOS = {
+    b"<!doctype html": "a web page, as a failed download leaves it: download the video again",
+    b"<html": "a web page, as a failed download leaves it: download the video again",
+    b"version https://git-lfs": "a pointer of Git LFS, not the video: run git lfs pull",
+}
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": ",".join(sorted(av.formats_available - REFUSED_FORMATS)),
@@ -48,6 +53,11 @@ def open_media(path: Path) -> InputContainer:
     """Open a regular file, and no other file or address through it. Raises `VideoUnreadable`, `OSError`, `av.error.FFmpegError`."""
     with require_regular(path).open("rb") as file:
         head = file.read(2048).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head and not path.stat().st_size:
+        raise VideoUnreadable(f"{path.name} is empty: it has 0 bytes")
+    for begin, what in NO_VIDEOS.items():
+        if head.lower().startswith(begin):
+            raise VideoUnreadable(f"{path.name} is {what}")
     if head.startswith(PLAYLISTS) or (head.startswith(b"<") and any(word in head.lower() for word in XML_PLAYLISTS)):
         raise VideoUnreadable(f"{path.name} is a playlist, not a video: name the files that it lists")
     # PyAV 19 reads titles in any encoding; earlier versions need an option.

@@ -106,6 +106,23 @@ def _mp4(file: _Bytes, stream_index: int) -> Parts:
     return NOT_KNOWN
 
 
+def lacks_index(path: Path) -> bool:
+    """Whether it is an MP4 file with pictures and without the index that is written at the end of a recording."""
+    kinds, position = set[bytes](), 0
+    with path.open("rb") as file:
+        parts = _Bytes(file, path.stat().st_size)
+        try:
+            while position + 8 <= parts.size:
+                size, kind = parts.numbers(position, ">I4s")
+                if size == 1:
+                    (size,) = parts.numbers(position + 8, ">Q")
+                kinds.add(kind)
+                position += max(size, 8) if size else parts.size
+        except struct.error:
+            pass
+    return {b"ftyp", b"mdat"} <= kinds and b"moov" not in kinds
+
+
 def _indexed_bytes(file: _Bytes, position: int, size: int) -> int:
     """Bytes of the fragments that a segment index lists. Raises `struct.error` for a table that is longer than its box."""
     (version,) = file.numbers(position, ">B3x")

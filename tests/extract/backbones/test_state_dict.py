@@ -30,7 +30,7 @@ def test_load_state_recognises_files_by_their_bytes(tmp_path: Path, kind: str) -
     write_state(path, kind)
     state = load_state(path)
     assert state_sha256(state) == state_sha256(STATE)
-    torch.save({"state_dict": {"module.x": torch.ones(1)}, "epoch": 1}, path)
+    torch.save({"state_dict": {"_orig_mod.module.x": torch.ones(1)}, "epoch": 1}, path)
     assert list(load_state(path)) == ["x"]
 
 

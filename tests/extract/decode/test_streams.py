@@ -229,3 +229,13 @@ def test_a_picture_stream_without_pictures_is_no_cover(tmp_path):
                 after.mux(packet)
     with pytest.raises(VideoUnreadable, match="a picture stream without a picture"):
         PYAV.probe(tmp_path / "none.mkv")
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "is empty: it has 0 bytes"), (b"\n<!DOCTYPE HTML><html>", "is a web page"), (b"<html>", "is a web page"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+])  # fmt: skip
+def test_files_that_stand_in_the_place_of_a_video(tmp_path, content, message):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(VideoUnreadable, match=f"a.mp4 is .*{message.removeprefix('is ')}"):
+        open_media(tmp_path / "a.mp4")

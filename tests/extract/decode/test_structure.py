@@ -9,7 +9,7 @@ import pytest
 
 from longtake.extract.decode import structure
 from longtake.extract.decode.structure import CUT, UNKNOWN, WHOLE, parts_of
-from longtake.extract.errors import VideoUnreadable
+from longtake.extract.errors import VideoTruncated, VideoUnreadable
 from tests.extract.media import PYAV, write_video
 
 NAMES = {
@@ -46,9 +46,15 @@ def test_whole_files(whole, suffix):
 def test_cut_files(whole, tmp_path, suffix, lost):
     content = whole(suffix).read_bytes()
     cut = tmp_path / f"cut.{suffix}"
-    cut.write_bytes(content[: int(len(content) * (1 - lost))])
-    parts = state(cut, suffix)
-    assert parts.state == CUT and parts.missing.startswith("its ")
+    ends = int(len(content) * (1 - lost))
+    # A file that ends between two tags of FLV does not show that it is cut.
+    found = []
+    for end in (ends, ends - 9):
+        cut.write_bytes(content[:end])
+        found.append(state(cut, suffix))
+    if suffix == "flv":
+        found = [parts for parts in found if parts.state == CUT]
+    assert found and all(parts.state == CUT and parts.missing.startswith("its ") for parts in found)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "avi", "flv"])
@@ -278,3 +284,15 @@ def test_files_joined_byte_by_byte(whole, tmp_path):
         PYAV.probe(joined, exact=False)
     joined.write_bytes(fragments(tmp_path / "f.mp4").read_bytes() * 2)
     assert state(joined, "mp4").second_file is None
+
+
+def test_an_mp4_without_its_index_is_cut(whole, tmp_path):
+    """As a camera leaves it whose power failed."""
+    content = whole("mp4").read_bytes()
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content[: content.rindex(b"moov") - 4])
+    with pytest.raises(VideoTruncated, match=r"its index \(moov\) is missing"):
+        PYAV.probe(path, exact=False)
+    path.write_bytes(b"no video at all")
+    with pytest.raises(VideoUnreadable, match="is it a video"):
+        PYAV.probe(path, exact=False)
