@@ -243,8 +243,8 @@ def _tables(run: Simulated) -> Iterator[Table]:
     others = Row("other programs, in cores", "", (run.cpu.pop("other programs") / makespan,))
     per_video = (Row(name, "ms", (1000 * seconds / run.num_done,)) for name, seconds in run.cpu.items())
     yield Table("CPU for each video", (*per_video, others))
-    peaks = {one["videos"]: one["peak_mb"] for one in rounds}
-    scheduler = {run.num_done * tenth // 10: value for tenth, value in enumerate(run.memory_mb["the scheduler"])}
+    peaks = [(one["videos"], one["peak_mb"]) for one in rounds]
+    scheduler = [(run.num_done * tenth // 10, value) for tenth, value in enumerate(run.memory_mb["the scheduler"])]
     yield Table(
         "Memory",
         (
@@ -253,7 +253,7 @@ def _tables(run: Simulated) -> Iterator[Table]:
                 for name, values in run.memory_mb.items()
             ),
             Row(
-                "the process that publishes, at most in a publication", "MB", (max(peaks.values()),),
+                "the process that publishes, at most in a publication", "MB", (max(peak for _, peak in peaks),),
                 _each("in each", [one["peak_mb"] for one in rounds]),
             ),
         ),
@@ -267,10 +267,10 @@ def _tables(run: Simulated) -> Iterator[Table]:
     yield Table("Publishing during the run", (Row("the longest publication", "s", (slowest,), f"{left:,} videos were left to the last one"),))  # fmt: skip
 
 
-def _growth(memory: dict[int, float], num_videos: int) -> float:
-    """The most in the last fifth of a run over that in the second; `memory` is by the number of finished videos."""
-    second = [value for videos, value in memory.items() if 1 <= 5 * videos / num_videos <= 2]
-    last = [value for videos, value in memory.items() if 5 * videos / num_videos >= 4]
+def _growth(memory: Sequence[tuple[int, float]], num_videos: int) -> float:
+    """The most in the last fifth of a run over that in the second; `memory` is after so many videos."""
+    second = [value for videos, value in memory if 1 <= 5 * videos / num_videos <= 2]
+    last = [value for videos, value in memory if 5 * videos / num_videos >= 4]
     return max(last) / max(second) if second else math.nan
 
 
@@ -282,11 +282,15 @@ def _notes(run: Simulated) -> tuple[str, ...]:
     spent, done = run.seconds_of_workers, run.num_done
     fixed = spent["until the first video"] + spent["after the last video"]
     many = fixed + (run.makespan_seconds - fixed) * MANY / done
+    computed = (
+        f" What is before the first video and after the last does not grow with the run: by these rates, {MANY:,} videos take {many:.0f} s, "
+        f"{many / (run.ideal_seconds * MANY / done):.3f} of the ideal (computed, not measured)."
+    )
     return (
         "The scheduler, the distribution of tasks, segments and publishing are the product's own; all processes share the cores of this machine. "
-        "Workers have imported what they need; their profilers and monitors are off, because many share a process. "
-        f"What is before the first video and after the last does not grow with the run: by these rates, {MANY:,} videos take {many:.0f} s, "
-        f"{many / (run.ideal_seconds * MANY / done):.3f} of the ideal (computed, not measured).",
+        f"Workers have imported what they need; their profilers and monitors are off, because many share a process.{computed * (done < MANY)}",
+        "The scheduler has the settings of those that `extract run` starts. A store of less than 32 MiB is put in order as a whole at each publication, "
+        "so growth is counted from the second fifth of the videos on; the process that publishes has the ids of all videos in memory.",
     )
 
 
