@@ -245,6 +245,10 @@ def _tables(run: Simulated) -> Iterator[Table]:
     yield Table("CPU for each video", (*per_video, others))
     peaks = [(one["videos"], one["peak_mb"]) for one in rounds]
     scheduler = [(run.num_done * tenth // 10, value) for tenth, value in enumerate(run.memory_mb["the scheduler"])]
+    growth = (
+        _growth("the scheduler", GROWTH["scheduler"], scheduler, run.num_done),
+        _growth("the process that publishes", GROWTH["publisher"], peaks, run.num_done),
+    )
     yield Table(
         "Memory",
         (
@@ -256,22 +260,24 @@ def _tables(run: Simulated) -> Iterator[Table]:
                 "the process that publishes, at most in a publication", "MB", (max(peak for _, peak in peaks),),
                 _each("in each", [one["peak_mb"] for one in rounds]),
             ),
+            *(row for row, _ in growth),
         ),
-        (
-            Ratio("the scheduler's memory, last fifth / second fifth", (_growth(scheduler, run.num_done),), at_most=GROWTH["scheduler"]),
-            Ratio("the most that publishing takes, last fifth / second fifth", (_growth(peaks, run.num_done),), at_most=GROWTH["publisher"]),
-        ),
+        tuple(ratio for _, ratio in growth),
     )  # fmt: skip
     left = rounds[-1]["videos"] - (rounds[-2]["videos"] if rounds[1:] else 0)
     slowest = max(one["seconds"] for one in rounds)
     yield Table("Publishing during the run", (Row("the longest publication", "s", (slowest,), f"{left:,} videos were left to the last one"),))  # fmt: skip
 
 
-def _growth(memory: Sequence[tuple[int, float]], num_videos: int) -> float:
-    """The most in the last fifth of a run over that in the second; `memory` is after so many videos."""
-    second = [value for videos, value in memory if 1 <= 5 * videos / num_videos <= 2]
-    last = [value for videos, value in memory if 5 * videos / num_videos >= 4]
-    return max(last) / max(second) if second else math.nan
+def _growth(name: str, bound: float, memory: Sequence[tuple[int, float]], num_videos: int) -> tuple[Row, Ratio]:
+    """From the most in the second fifth of a run to that in the last; `memory` is in MB after so many videos."""
+    second = max((value for videos, value in memory if 1 <= 5 * videos / num_videos <= 2), default=math.nan)
+    last = max(value for videos, value in memory if 5 * videos / num_videos >= 4)
+    per_video = 1000 * (last - second) / (0.6 * num_videos)
+    return (
+        Row(f"{name}, more for each video after the second fifth", "kB", (per_video,)),
+        Ratio(f"memory of {name}, last fifth / second fifth", (last / second,), at_most=bound),
+    )
 
 
 def _each(what: str, values: Sequence[float]) -> str:
