@@ -143,6 +143,8 @@ def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, w
     if _has_index(names, rows):
         names, rows = names[1:], [(number, cells[1:]) for number, cells in rows]
     # Columns of nothing at the right, which spreadsheets leave.
+    while names and not names[0] and not any(cells[0] for _, cells in rows if cells):
+        names, rows = names[1:], [(number, cells[1:]) for number, cells in rows]
     width = len(names)
     while width and not names[width - 1] and not any(any(cells[width - 1 :]) for _, cells in rows):
         width -= 1
@@ -193,13 +195,31 @@ def _workbook(path: Path, what: str) -> list[tuple[int, list[str]]]:
             values, formulas = (
                 book.worksheets[0].iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS) for book in (saved, written)
             )
-            return list(_cells(path, values, formulas, computed))
+            cells = list(_cells(path, values, formulas, computed))
+            _require_unmerged(path, saved.worksheets[0], cells)
+            return cells
     except ManifestError:
         raise
     except FileNotFoundError:
         raise ManifestError(f"no {what} at {path}") from None
     except Exception as error:  # what openpyxl raises for a damaged file is not listed anywhere
         raise ManifestError(f"cannot read the workbook {path}: {error or type(error).__name__}") from error
+
+
+def _require_unmerged(path: Path, sheet: object, lines: Sequence[tuple[int, list[str]]]) -> None:
+    """A merged cell has its value in the first of its rows only: the labels of the others would be missing. Above the table there may be some."""
+    place = getattr(sheet, "_worksheet_path", None)  # openpyxl has no public name for it
+    if place is None:
+        return
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(place)
+    header = next((number for number, cells in lines if _is_filled(cells)), 0)
+    for range_ in re.findall(rb'<mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"', content):
+        first, last = (int(row) for row in re.findall(rb"[0-9]+", range_))
+        if first > header and first != last:
+            raise ManifestError(
+                f"{path}: the cells {range_.decode()} are merged, so only the first of their rows has the value: unmerge them and fill each cell"
+            )
 
 
 def _cells(

@@ -124,7 +124,7 @@ def read_manifest(path: Path, card: Card | None = None, name: str | None = None)
     sheet = read_sheet(path, "manifest", "video_id")
     if not any(sheet.header):
         raise ManifestError(
-            f"{path} is empty: the first line must name the columns, such as video_id,split,category,score_total"
+            f"{path} is empty: the first line (of a workbook, of its first sheet) must name the columns, such as video_id,split,category,score_total"
         )
     header = _columns(sheet.header, card)
     if sheet.header and not any(_is_known(column) for column in header):

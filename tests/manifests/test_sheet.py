@@ -258,7 +258,7 @@ def test_a_binary_file_is_named_as_such(tmp_path):
 @pytest.mark.parametrize("blank", ["\r\n", ",,,\r\n , ,,\r\n"])
 def test_blank_rows_above_the_table(tmp_path, blank):
     assert is_read(saved(tmp_path / "t.csv", ",", begin=blank))
-    with pytest.raises(ManifestError, match=r"t.csv is empty: the first line must name the columns"):
+    with pytest.raises(ManifestError, match=r"t.csv is empty: the first line .* must name the columns"):
         read_manifest(saved(tmp_path / "t.csv", ",", begin=blank, lines=[]))
 
 
@@ -278,3 +278,20 @@ def test_a_quote_that_is_not_closed_does_not_swallow_the_rows_below(tmp_path):
     lines = [["video_id", "score", "category"], ["a", "1", "x"], ["b", "2", '"y'], ["c", "3", "z"]]
     with pytest.raises(ManifestError, match="a cell that begins with a quote in line 3 has no quote at its end"):
         read_manifest(saved(tmp_path / "t.csv", ",", lines=lines))
+
+
+def merged(path, lines, cells):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.load_workbook(workbook(path, lines))
+    book.active.merge_cells(cells)
+    book.save(path)
+    return path
+
+
+def test_merged_cells_of_a_workbook(tmp_path):
+    """Only the first of them has the value; labels of the others would be missing."""
+    lines = [["video_id", "split", "score"], ["a", "train", 3.5], ["b", "train", 4]]
+    with pytest.raises(ManifestError, match="cells B2:B3 are merged, so only the first of their rows has the value"):
+        read_manifest(merged(tmp_path / "t.xlsx", lines, "B2:B3"))
+    lines = [[None] * 4, [None, "video_id", "split", "score"], [None, "a", "train", 3.5], [None, "b", "test", 4]]
+    assert is_read(merged(tmp_path / "t.xlsx", lines, "A1:D1")), "blanks above and to the left of the table"
