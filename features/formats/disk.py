@@ -6,6 +6,7 @@ import ctypes
 import errno
 import io
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,9 @@ def begin_writing(file: int, place: int, count: int) -> None:
 
 def close_later(file: int) -> None:
     """Close in the background: to free the blocks of a large file that has no name any more takes as long as a part of copying it."""
+    if sys.is_finalizing():  # Python 3.11 would wait for a thread that never begins.
+        os.close(file)
+        return
     try:
         threading.Thread(target=os.close, args=(file,)).start()
     except RuntimeError:  # No more threads, or the interpreter ends.

@@ -186,9 +186,11 @@ def _close(file: h5py.File) -> None:
         with suppress(OSError):
             handle = file.id.get_vfd_handle()
             held = os.dup(handle) if not os.fstat(handle).st_nlink else None
-    file.close()
-    if held is not None:
-        close_later(held)
+    try:
+        file.close()
+    finally:
+        if held is not None:
+            close_later(held)
 
 
 _PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -115,3 +117,30 @@ def test_a_full_disk_while_bytes_are_copied(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             file.write_at(memoryview(b"ab"), 0)
     file.close()
+
+
+CLOSED_AT_THE_END = """
+import os
+from longtake.features.formats.disk import close_later
+
+
+def walk():
+    try:
+        yield
+    finally:
+        close_later(os.open(os.devnull, os.O_RDONLY))
+
+
+class Cycle:
+    pass
+
+
+kept = Cycle()
+kept.itself, kept.walk = kept, walk()
+next(kept.walk)
+"""
+
+
+def test_a_generator_that_has_a_store_open_when_python_ends():
+    """A thread that is begun then may never run."""
+    subprocess.run([sys.executable, "-c", CLOSED_AT_THE_END], check=True, timeout=20)
