@@ -46,8 +46,8 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
         return False
     pairs = []
     for index in range(rows.start // size, -(-rows.stop // size)):
-        key = data.metadata.encode_chunk_key((index, *(0,) * (len(data.shape) - 1)))
-        pairs.append((origin.folder / key, generation / data.path / key))
+        new = shard_of(data, generation, index * size)
+        pairs.append((origin.folder / new.relative_to(generation / data.path), new))
     if not all(old.is_file() for old, _ in pairs):
         return False
     for folder in {new.parent for _, new in pairs}:
@@ -56,6 +56,12 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
     for number, (old, new) in enumerate(pairs, 1):
         copy_file(old, new) if will_grow and number == len(pairs) else _link(old, new)
     return True
+
+
+def shard_of(array: zarr.Array, generation: Path, row: int) -> Path:
+    """The file of an array of a generation that has this row."""
+    index = row // (array.shards or array.chunks)[0]
+    return generation / array.path / array.metadata.encode_chunk_key((index, *(0,) * (len(array.shape) - 1)))
 
 
 def _encoding(array: zarr.Array) -> str:

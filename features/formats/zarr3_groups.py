@@ -16,8 +16,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 from longtake.features.columns import ArrayLike
 from longtake.features.content import Storage
 from longtake.features.errors import NotAStore
-from longtake.features.formats.shards import StoredShards, keep_shards
-from longtake.features.formats.tree import COLUMN_ROWS, PIECE_ROWS, StoredArray, check_array, check_bytes
+from longtake.features.formats.shards import StoredShards, keep_shards, shard_of
+from longtake.features.formats.tree import COLUMN_ROWS, PIECE_ROWS, StoredArray, check_array, check_bytes, damage
 from longtake.features.stream import BLOCK_BYTES
 from longtake.files import require_regular
 
@@ -105,7 +105,18 @@ class _NewTable:
         self.chunk_rows: int = data.chunks[0]
 
     def write(self, rows: slice, values: np.ndarray) -> None:
-        self._data[rows] = _without_text(values)
+        values = _without_text(values)
+        try:
+            self._data[rows] = values
+        except damage() as error:
+            begin = rows.start // self.block_rows * self.block_rows
+            if self._folder is None or begin == rows.start or isinstance(error, OSError):
+                raise
+            # Zarr reads of a shard that was copied its index and a last chunk, also one that is replaced: they may be damaged.
+            name, kept = f"/{self._data.path}", self._data.__getitem__
+            before = StoredArray(name, self._data.shape, self._data.dtype, kept)[begin : rows.start]
+            shard_of(self._data, self._folder, begin).unlink()
+            self._data[begin : rows.stop] = np.concatenate([before, values])
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
         return self._folder is not None and keep_shards(source, self._data, self._folder, rows)

@@ -126,6 +126,39 @@ def test_a_publication_does_not_hide_damage(tmp_path):
         assert opened.stream().read("v12").sha256 == made(12).sha256
 
 
+def last_shard(store):
+    with open_store(store) as opened:
+        folder = opened.stream().features.unchecked.origin.folder
+    return max(folder.rglob("c/*/0"), key=lambda file: int(file.parent.name))
+
+
+def test_a_last_shard_whose_index_is_damaged_is_named(tmp_path):
+    """Its rows end with those of a checksum, so no row is read before the shard is copied."""
+    store = tmp_path / "s.zarr"
+    write(store, range(10), "default", **{f"v{number}": made(number, clips=12) for number in range(10)})
+    before = sorted(store.iterdir())
+    shard = last_shard(store)
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-10] + bytes([data[-10] ^ 255]) + data[-9:])
+    with pytest.raises(NotAStore, match="features cannot be read"):
+        publish(store, [made(12)])
+    assert sorted(store.iterdir()) == before
+
+
+def test_a_damaged_video_at_the_end_can_be_replaced(tmp_path):
+    """Its last chunk, which is not full, is in the shard that is copied."""
+    store = tmp_path / "s.zarr"
+    write(store, range(10), "default", v9=made(9, clips=6), **{f"v{n}": made(n, clips=12) for n in range(9)})
+    shard = last_shard(store)
+    data = shard.read_bytes()
+    begin = int(np.frombuffer(data[-(16 * 8 + 4) : -4], "<u8")[2 * 4]) + 10
+    shard.write_bytes(data[:begin] + b"\xff" * 4 + data[begin + 4 :])
+    new = made(9, clips=6, seed=77)
+    publish(store, [new])
+    with open_store(store) as opened:
+        assert not verify(opened) and opened.stream().read("v09").sha256 == new.sha256
+
+
 def test_shards_are_the_same_files_and_older_readers_keep_them(tmp_path, monkeypatch):
     store = tmp_path / "s.zarr"
     write(store, range(12), "default")
