@@ -1,8 +1,9 @@
-"""Whole commands on a CPU by torch and by OpenVINO, on the same videos: python benchmarks/runtimes.py [--backbone i3d] [--rounds 2] [--json FILE]
+"""Whole commands on a CPU by torch and by OpenVINO, on the same videos: python benchmarks/runtimes.py [--backbone i3d] [--rounds 2] [--alone] [--json FILE]
 
 In turns: `extract run` as a command of its own for each runtime and precision, decoding alone, and the network alone on a batch. Converted
 networks are on disk before the first round, as they are for every command but the first; what converting takes is a row of its own. With
---compile, the network compiled by torch.compile as well. Idle, the default takes less than six minutes on two cores.
+--compile, the network compiled by torch.compile as well. Idle, the default takes eleven minutes on two cores. With --alone, networks alone, and
+the rate of a product of matrices, which no network exceeds: it says what the processor allows.
 
 Weights are random, which costs the same time. Without --videos, some are made: 25 frames a second of 1280x720, SIMULATED.
 """
@@ -13,17 +14,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import click
 import extraction
 import torch
+import torch.utils.flop_counter
 from extraction import Bench, clock, make_videos, write_manifest
 from measured import Machine, Ratio, Result, Row, Table, has_bfloat16, ratios
 from safetensors.torch import save_file
 
 from longtake.extract.backbones import build, get_spec
+from longtake.extract.backbones.openvino_run import settings
 from longtake.extract.backbones.to_openvino import example_clips
 from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import Plan, make_plan
@@ -35,8 +41,12 @@ PUBLISHED = {"i3d": 0.58}
 is no package, so its share is what this benchmark's ratio times this gives."""
 AIMS = {("i3d", "float32"): 0.30, ("i3d", "bfloat16"): 0.20, ("vst", "float32"): 0.32, ("vst", "bfloat16"): 0.18}
 """Of OpenVINO: I3D's of that extractor's time, Video Swin-B's of our float32 by torch."""
+LIMIT = """The operations of a network are those of its convolutions and products, as torch counts them. OpenVINO's networks reach the rate of a product of
+matrices or more than half of it, so the aims of whole commands, of a processor whose units for 512 bits are twice as wide, are out of reach on this one."""
 VIDEOS = {"i3d": 3, "vst": 1}
 TORCH = ("torch", "float32")
+MATRIX = 4096
+"""Rows and columns of the matrices that are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class World:
         return make_plan(read_manifest(self.manifest), self.videos, self.folder / "none.h5", options)
 
 
-def of_one(world: World, ways: list[Way], rounds: int, compiled: bool) -> Table:
+def of_one(world: World, ways: list[Way], rounds: int, compiled: bool, alone_only: bool) -> Table:
     spec = get_spec(world.backbone)
     converting, extractors = {}, {}
     for way in ways:
@@ -94,22 +104,29 @@ def of_one(world: World, ways: list[Way], rounds: int, compiled: bool) -> Table:
     batch = example_clips(spec, first.batch_size, first.rule.length)
     for network_ in networks.values():
         network_(batch)
-    whole: dict[Way, list[float]] = {way: [] for way in ways}
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        networks[str(Way(*TORCH))](batch)
+    billions = counter.get_total_flops() / 1e9
+    whole: dict[Way, list[float]] = {way: [] for way in ways if not alone_only}
     model: dict[str, list[float]] = {name: [] for name in networks}
     decode: list[float] = []
     bench = Bench(next(iter(plans.values())), world.folder)
     for number in range(rounds):
-        for way in ways:
-            whole[way].append(clock(lambda way=way, number=number: world.command(way, number)))
-        decode.append(clock(bench.decode))
+        for way, values in whole.items():
+            values.append(clock(lambda way=way, number=number: world.command(way, number)))
+        if not alone_only:
+            decode.append(clock(bench.decode))
         for name, forward in networks.items():
             model[name].append(clock(lambda forward=forward: forward(batch)))
     rows = [Row(f"whole command, {way}", "s", tuple(values)) for way, values in whole.items()]
-    rows.append(Row("decoding alone", "s", tuple(decode)))
+    rows += [Row("decoding alone", "s", tuple(decode))] if decode else []
     rows += [
-        Row(f"network alone, {name}", "s", tuple(values), f"a batch of {first.batch_size} clips")
+        Row(
+            f"network alone, {name}", "s", tuple(values),
+            f"a batch of {first.batch_size} clips, {billions / median(values):,.0f} GFLOP/s",
+        )
         for name, values in model.items()
-    ]
+    ]  # fmt: skip
     rows += [
         Row(f"converting, {way}", "s", (value,), "once; 1 s or less where it is on disk")
         for way, value in converting.items()
@@ -117,8 +134,35 @@ def of_one(world: World, ways: list[Way], rounds: int, compiled: bool) -> Table:
     return Table(spec.title, tuple(rows), tuple(compared(world.backbone, whole)))
 
 
+def products(ways: list[Way], rounds: int) -> Table:
+    """Of matrices, by each runtime and precision."""
+    values = torch.randn(MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))
+    layer = torch.nn.Linear(MATRIX, MATRIX, bias=False).eval()
+    runs: dict[str, Callable[[], object]] = {}
+    with torch.no_grad():
+        for way in ways:
+            if way.runtime == "openvino":
+                import openvino
+
+                model = openvino.convert_model(torch.export.export(layer, (values,), strict=False))
+                compiled = openvino.Core().compile_model(model, "CPU", settings(way.precision))
+                runs[str(way)] = partial(compiled, [values.numpy()])
+            else:
+                left, right = (one.to(getattr(torch, way.precision)) for one in (values, layer.weight.T))
+                runs[str(way)] = partial(torch.matmul, left, right)
+        for run in runs.values():
+            run()
+        seconds = {name: [clock(run) for _ in range(3 * rounds)] for name, run in runs.items()}
+    rows = [
+        Row(name, "GFLOP/s", tuple(2e-9 * MATRIX**3 / one for one in sorted(taken))) for name, taken in seconds.items()
+    ]
+    return Table(f"A product of matrices, {MATRIX} x {MATRIX}", tuple(rows), ())
+
+
 def compared(backbone: str, whole: dict[Way, list[float]]) -> list[Ratio]:
     """Each way over torch in float32, with the aim where there is one."""
+    if not whole:
+        return []
     base = whole[Way(*TORCH)]
     share = PUBLISHED.get(backbone, 1.0)
     found = []
@@ -144,18 +188,19 @@ def compared(backbone: str, whole: dict[Way, list[float]]) -> list[Ratio]:
 @click.option("--seconds", default=16.0, show_default=True, help="Of each simulated one.")
 @click.option("--rounds", default=1, show_default=True)
 @click.option("--compile", "compiled", is_flag=True, help="Also the network alone by torch.compile.")
+@click.option("--alone", is_flag=True, help="Networks alone, and a product of matrices; no commands.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep converted networks there, for the next call.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
-    backbones: tuple[str, ...], videos: Path | None, num_videos: int | None, seconds: float, rounds: int, compiled: bool, cache: Path | None,
-    json_path: Path | None,
+    backbones: tuple[str, ...], videos: Path | None, num_videos: int | None, seconds: float, rounds: int, compiled: bool, alone: bool,
+    cache: Path | None, json_path: Path | None,
 ) -> None:  # fmt: skip
     extraction.SIZE = (1280, 720)
     ways = [Way("torch", "float32"), Way("openvino", "float32")]
     if has_bfloat16():
         ways += [Way("torch", "bfloat16"), Way("openvino", "bfloat16")]
     names = backbones or tuple(VIDEOS)
-    tables = []
+    tables = [products(ways, rounds)] if alone else []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["LONGTAKE_CACHE"] = str((cache or folder / "cache").absolute())
@@ -170,17 +215,17 @@ def main(
             save_file({key: value.clone().contiguous() for key, value in network.state_dict().items()}, weights)
             del network
             manifest = write_manifest(folder / f"{name}.csv", files)
-            tables.append(of_one(World(folder, name, manifest, own, weights), ways, rounds, compiled))
-            words = "".join(f" --backbone {one}" for one in backbones) + " --compile" * compiled
+            tables.append(of_one(World(folder, name, manifest, own, weights), ways, rounds, compiled, alone))
+            words = "".join(f" --backbone {one}" for one in backbones) + " --compile" * compiled + " --alone" * alone
             words += f" --num-videos {num_videos}" * bool(num_videos) + f" --seconds {seconds:g}" * (seconds != 16)
             result = Result(
                 "Extraction",
-                f"Commands by torch and by OpenVINO on a CPU: {', '.join(names)}",
+                f"{'Networks' if alone else 'Commands'} by torch and by OpenVINO on a CPU: {', '.join(names)}",
                 f"python benchmarks/runtimes.py{words} --rounds {rounds}",
                 Machine.this(threads=torch.get_num_threads()),
                 tuple(tables),
                 simulated="Weights are random" + ", videos SIMULATED (1280x720, 25 a second)" * (videos is None),
-                notes=(
+                notes=(LIMIT if alone else
                     f"Whole commands, start included. Targets of I3D are {AIMS['i3d', 'float32']:g} and {AIMS['i3d', 'bfloat16']:g} of the time of the most "
                     f"used extractor, of which torch in float32 took {PUBLISHED['i3d']:g}.",
                 ),
