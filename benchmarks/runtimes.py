@@ -3,7 +3,7 @@
 In turns: `extract run` as a command of its own for each runtime and precision, decoding alone, and the network alone on a batch. Converted
 networks are on disk before the first round, as they are for every command but the first; what converting takes is a row of its own. With
 --compile, the network compiled by torch.compile as well. Idle, the default takes eleven minutes on two cores. With --alone, networks alone, and
-the rate of a product of matrices, which no network exceeds: it says what the processor allows.
+the rate of a product of matrices, which says about what the processor allows.
 
 Weights are random, which costs the same time. Without --videos, some are made: 25 frames a second of 1280x720, SIMULATED.
 """
