@@ -162,13 +162,15 @@ def publish_all_the_time(out: Path, every_seconds: float, ended, facts) -> None:
         last = ended.wait(every_seconds)
         _reset_peak()
         began = time.perf_counter()
-        pack(out, dataset="simulated", card=None, labels=no_labels())
+        packed = pack(out, dataset="simulated", card=None, labels=no_labels())
         seconds, held = time.perf_counter() - began, 0
         if store_exists(out):
             with open_store(out) as store:
                 held = sum(len(stream.videos) for stream in store.streams)
         memory = process.memory_info().rss / 1e6
         peak = max(_peak_mb() or memory, memory)
-        rounds.append({"seconds": seconds, "videos": held, "memory_mb": memory, "peak_mb": peak})
+        rounds.append(
+            {"seconds": seconds, "videos": held, "read": packed.num_videos, "memory_mb": memory, "peak_mb": peak}
+        )
         facts["rounds"] = list(rounds)
     facts["cpu_seconds"] = sum(process.cpu_times()[:2])

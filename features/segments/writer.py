@@ -34,12 +34,13 @@ class SegmentLimits:
     """A segment that has reached one of them is sealed before the next video, so that packers can remove it."""
 
     num_bytes: int = 1 << 30
-    num_videos: int = 20_000
+    num_videos: int = 128
+    """Packers read an open segment again at each publication."""
     seconds: float = 600.0
     """Since the segment was begun. It must be far below the age at which packers take the writer of another machine for dead."""
     busy_seconds: float = 60.0
     busy_videos: int = 32
-    """A segment of so many videos is sealed at this age: packers read an open segment again at each publication."""
+    """A segment of so many videos is sealed at this age."""
 
 
 def segment_name(writer: Writer, token: str, state: str) -> str:
