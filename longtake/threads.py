@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SPIN_COUNT = "30000"
-"""Turns that a thread of GNU OpenMP waits in a loop before it sleeps: some tenths of a millisecond. Its own 300,000 are several milliseconds,
-which are lost each time another process has the core of a thread that is waited for: benchmarks/busy.py measures it."""
+SPIN_COUNT = "3000"
+"""Turns that a thread of GNU OpenMP waits in a loop before it sleeps: some hundredths of a millisecond. Its own 300,000 are several milliseconds,
+which are lost each time another process has the core of a thread that is waited for. benchmarks/busy.py measures it: on an idle machine 3,000 cost
+a few percent, where one of two cores is busy they save a fifth to a third, and 10,000 or 30,000 save nothing."""
 CHOSEN_BY_USERS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
