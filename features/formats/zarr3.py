@@ -57,8 +57,9 @@ def write_file(path: Path | str, content: Content) -> None:
         root = _read_root(files)
         before, one_before = (_generation(root.get(name)) for name in ("current", "previous"))
         try:
-            zarr.create_group(new)
-            write_tree(NewGroup(new, "", inside if isinstance(inside, Path) else None), content)
+            group = NewGroup(new, "", inside if isinstance(inside, Path) else None)
+            write_tree(group, content)
+            group.finish()
             zarr.consolidate_metadata(new)
             metadata = json.loads(_get(new, "zarr.json") or b"{}")
             if isinstance(inside, Path):

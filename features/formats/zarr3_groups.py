@@ -40,13 +40,23 @@ class NewGroup:
         """`folder` is that of the generation; None at a URL."""
         self._files, self._path, self._folder = files, path, folder
         self._group = zarr.open_group(files, path=path, mode="a", use_consolidated=False)
+        self._attributes: dict[str, str | int] = {}
+        self._children: list[NewGroup] = []
 
     def child(self, name: str) -> NewGroup:
-        self._group.create_group(name)
-        return NewGroup(self._files, f"{self._path}/{name}".lstrip("/"), self._folder)
+        made = NewGroup(self._files, f"{self._path}/{name}".lstrip("/"), self._folder)
+        self._children.append(made)
+        return made
 
     def attribute(self, name: str, value: str | int) -> None:
-        self._group.attrs[name] = value
+        """Kept until `finish`: Zarr writes a file for each change."""
+        self._attributes[name] = value
+
+    def finish(self) -> None:
+        """Write the attributes of this group and of all groups in it."""
+        self._group.update_attributes(self._attributes)
+        for child in self._children:
+            child.finish()
 
     def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
         values, axes = _without_text(values), _axes(name, values.dtype, axes)
