@@ -41,8 +41,7 @@ PUBLISHED = {"i3d": 0.58}
 is no package, so its share is what this benchmark's ratio times this gives."""
 AIMS = {("i3d", "float32"): 0.30, ("i3d", "bfloat16"): 0.20, ("vst", "float32"): 0.32, ("vst", "bfloat16"): 0.18}
 """Of OpenVINO: I3D's of that extractor's time, Video Swin-B's of our float32 by torch."""
-LIMIT = """The operations of a network are those of its convolutions and products, as torch counts them. OpenVINO's networks reach the rate of a product of
-matrices or more than half of it, so the aims of whole commands, of a processor whose units for 512 bits are twice as wide, are out of reach on this one."""
+LIMIT = """The operations of a network are those of its convolutions and products, as torch counts them. They say how near a network is to what the processor allows."""
 VIDEOS = {"i3d": 3, "vst": 1}
 TORCH = ("torch", "float32")
 MATRIX = 4096
