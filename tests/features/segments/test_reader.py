@@ -289,7 +289,7 @@ def test_a_damaged_segment_is_kept_and_not_listed(tmp_path):
 
 
 def test_what_cannot_be_removed_stays(tmp_path, monkeypatch):
-    """The store has its videos already, so the command goes on."""
+    """The store has its videos already, so the command continues."""
     path = segment(tmp_path)
     found = read_segment(path, NOW)
 
