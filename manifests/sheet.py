@@ -21,8 +21,8 @@ MOST_BYTES = 1 << 28
 """Of a workbook, unpacked."""
 MOST_ROWS, MOST_COLUMNS = 1_000_000, 1000
 
-_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
-_PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _PERHAPS_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _POINT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
@@ -109,7 +109,7 @@ def has_decimal_commas(path: Path, sheet: Sheet, columns: Sequence[int]) -> bool
     a point: one of the two is then a separator of thousands, and no cell says which. So too if all that a table with semicolons has are numbers such as
     1.234, which is 1234 in the countries whose spreadsheets separate by semicolons."""
     cells = [(line, row[i]) for line, row in sheet.rows if len(row) == len(sheet.header) for i in columns]
-    commas = [(line, text) for line, text in cells if _COMMA.fullmatch(text)]
+    commas = [(line, text) for line, text in cells if DECIMAL_COMMA.fullmatch(text)]
     points = [(line, text) for line, text in cells if _POINT.fullmatch(text)]
     point = next(iter(points), None)
     if commas and point:
@@ -125,12 +125,12 @@ def has_decimal_commas(path: Path, sheet: Sheet, columns: Sequence[int]) -> bool
             f"no other number says which; separate the columns by commas, or write {text}0 or {text.replace('.', '')}"
         )
     # Programs separate by semicolons where the comma is the decimal mark. Elsewhere a number that cannot be thousands proves it.
-    return sheet.separator == ";" or not all(_PERHAPS_THOUSANDS.fullmatch(text) for _, text in commas)
+    return sheet.separator == ";" or not all(PERHAPS_THOUSANDS.fullmatch(text) for _, text in commas)
 
 
 def with_point(text: str) -> str:
     """3.4 for 3,4; other texts stay."""
-    return text.replace(",", ".") if _COMMA.fullmatch(text) else text
+    return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
 
 
 def _sheet(path: Path, lines: Sequence[tuple[int, list[str]]], separator: str, wanted: str) -> Sheet:

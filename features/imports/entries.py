@@ -27,15 +27,13 @@ from longtake.features.imports.hdf5_entries import hdf5_entries
 from longtake.features.imports.mat_entries import mat_entries
 from longtake.features.imports.safe_pickle import MAX_BYTES, is_pickle, read_values
 from longtake.files import require_regular
-from longtake.manifests.sheet import read_text
+from longtake.manifests.sheet import DECIMAL_COMMA, PERHAPS_THOUSANDS, read_text, with_point
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat", ".csv", ".tsv")
 """Of files that are taken from a folder if the user gives no pattern."""
 MOST_SHOWN = 8
 LOOKED_AT = 20
 """Lines that say how the cells of a table are separated."""
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:e[+-]?[0-9]+)?", re.IGNORECASE)
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _WHOLE = re.compile(r"[+-]?[0-9]+|nan", re.IGNORECASE)
 
 
@@ -229,18 +227,17 @@ def _with_points(rows: list[list[str]], separator: str) -> list[list[str]]:
     for column in range(len(filled[0])):
         name, *cells = [row[column] for row in filled]
         cells = [cell for cell in cells + [name] * _may_be_number(name) if cell]
-        commas = [bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in cells]
-        are_thousands = separator == "\t" and all(map(_THOUSANDS.fullmatch, compress(cells, commas)))
+        commas = [bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells]
+        are_thousands = separator == "\t" and all(map(PERHAPS_THOUSANDS.fullmatch, compress(cells, commas)))
         if not are_thousands and all(map(_may_be_number, cells)):
             for row in filled:
-                if _DECIMAL_COMMA.fullmatch(row[column]):
-                    row[column] = row[column].replace(",", ".")
+                row[column] = with_point(row[column])
     return rows
 
 
 def _may_be_number(cell: str) -> bool:
     """Without a decimal point."""
-    return bool(_DECIMAL_COMMA.fullmatch(cell) or _WHOLE.fullmatch(cell))
+    return bool(DECIMAL_COMMA.fullmatch(cell) or _WHOLE.fullmatch(cell))
 
 
 def _unnamed(header: list[str]) -> int:
