@@ -39,6 +39,9 @@ def main(rounds: int, flips: int, seed: int, only: str | None, json_path: Path |
     plan = [(*item, rounds) for item in KILLS.items()] + [(*item, flips) for item in FLIPS.items()]
     plan += [(videos_flipped, ("videos with changed bytes", "videos"), max(1, flips // 12)),
              (hostile_files, ("pickles with code, pipes, folders, loops, devices", "commands"), 1)]  # fmt: skip
+    names = [function.__name__ for function, _, _ in plan]
+    if only not in (None, *names):
+        raise click.UsageError(f"no kind {only}; there are {', '.join(names)}")
     tallies = []
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), random.Random(seed))
