@@ -39,8 +39,12 @@ class ArrayLike(Protocol):
 
 def encode(values: Sequence[str]) -> np.ndarray:
     """Text as stores keep it: fixed-length UTF-8, ended by NUL, which no value may contain."""
-    encoded = [value.encode() for value in values]
-    return np.array(encoded, dtype=f"S{max([0, *map(len, encoded)]) + 1}")
+    longest = max((len(value.encode()) for value in values), default=0)
+    encoded = np.zeros(len(values), f"S{longest + 1}")
+    for begin in range(0, len(values), BLOCK_ROWS):
+        block = values[begin : begin + BLOCK_ROWS]
+        encoded[begin : begin + len(block)] = [value.encode() for value in block]
+    return encoded
 
 
 def terminated(values: np.ndarray) -> np.ndarray:
@@ -138,6 +142,15 @@ class VideoTable:
 
     def record(self, row: int) -> VideoRecord:
         return self.part(row, row + 1).records[0]
+
+    def rows_of(self, video_ids: Iterable[str]) -> dict[str, int]:
+        """video_id -> row, of those of these videos that are here. The ids of the others do not stay in memory."""
+        wanted = {video_id.encode(): video_id for video_id in video_ids}
+        found: dict[str, int] = {}
+        for begin in range(0, len(self) if wanted else 0, BLOCK_ROWS):
+            ids = self._ids[begin : begin + BLOCK_ROWS].tolist()
+            found |= {wanted[one]: row for row, one in enumerate(ids, begin) if one in wanted}
+        return found
 
     def find(self, video_id: str) -> int:
         """The row of a video; the other ids are not decoded. Raises `NotInStore`."""

@@ -39,21 +39,18 @@ class ComposedStream:
     """As it is in the store that is replaced."""
     videos: dict[str, Source] = field(default_factory=dict)
     """New ones, and those that replace one of the base."""
-    _looked_up: dict[int, tuple[VideoRecord, str]] = field(default_factory=dict)
+    _of_base: dict[str, tuple[VideoRecord, str]] = field(default_factory=dict)
 
-    @property
-    def rows(self) -> Mapping[str, int]:
-        """Of the base."""
-        return {} if self.base is None else self.base.rows()
-
-    def look_up(self, video_ids: Iterable[str]) -> None:
-        """Read what the base has of these videos, many at a time. All of its records would take kilobytes a video."""
-        rows = {self.rows[video_id] for video_id in video_ids if video_id in self.rows}
-        if self.base is not None and rows:
-            self._looked_up = self.base.videos.some(rows)
+    def look_up(self, video_ids: Collection[str]) -> None:
+        """Read what the base has of videos that will be offered, many at a time. All of its records would take kilobytes a video."""
+        if self.base is not None:
+            rows = self.base.videos.rows_of(video_ids)
+            found = self.base.videos.some(rows.values())
+            self._of_base |= {video_id: found[row] for video_id, row in rows.items()}
 
     def __contains__(self, video_id: str) -> bool:
-        return video_id in self.videos or video_id in self.rows
+        """Of a video that was looked up."""
+        return video_id in self.videos or video_id in self._of_base
 
     def offer(self, record: VideoRecord, source: Source, checksum: str = "", written_ns: int | None = None) -> None:
         """Take a result of a video, unless the stream has it or a better one."""
@@ -74,11 +71,7 @@ class ComposedStream:
         if isinstance(source, StreamItem):
             return source.record, source.sha256 or ""
         if source is None:
-            assert self.base is not None
-            row = self.rows[video_id]
-            if row in self._looked_up:
-                return self._looked_up[row]
-            source = self.base, row
+            return self._of_base[video_id]
         stream, row = source
         return stream.records[row], stream.videos.checksums[row]
 
@@ -112,12 +105,10 @@ class Composition:
     damaged: Collection[Place] = ()
     """Features in segments that were found damaged."""
     streams: dict[str, ComposedStream] = field(default_factory=dict)
-    _known: frozenset[str] = frozenset()
     _unknown: list[tuple[tuple[str, ...], dict[str, LabelRow]]] = field(default_factory=list)
     _damaged_videos: set[tuple[str, str]] = field(default_factory=set)
 
     def begin(self, base_streams: Iterable[Stream]) -> None:
-        self._known = frozenset(self.labels.video_ids)
         for stream in base_streams:
             self.streams[stream.name] = ComposedStream(stream.header, stream.features.dtype, stream)
 
@@ -130,16 +121,20 @@ class Composition:
                     waiting.setdefault(stored.header.stream_name, []).append(part.video.video_id)
         for name, stream in self.streams.items():
             stream.look_up(waiting[name])
+        known = self.labels.known({part.video.video_id for part in parts if isinstance(part, InSegment)})
         for part in parts:
-            self._add_old(part) if isinstance(part, OldPart) else self._add_video(part)
+            if isinstance(part, OldPart):
+                self._add_old(part)
+            else:
+                self._add_video(part, part.video.video_id in known)
 
     def _stream(self, header: FeatureHeader, dtype: np.dtype) -> ComposedStream:
         return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None))
 
-    def _add_video(self, part: InSegment) -> None:
+    def _add_video(self, part: InSegment, has_labels: bool) -> None:
         video = part.video
         require_dataset(part.path, video.dataset, False, self.dataset, self.card)
-        if video.video_id not in self._known:
+        if not has_labels:
             self._keep_labels(video.score_names, {video.video_id: video.labels})
         for stored in video.streams:
             if (part.path, stored.offset) in self.damaged:
@@ -159,11 +154,13 @@ class Composition:
     def _add_old(self, part: OldPart) -> None:
         with open_store(part.path) as store:
             require_one_dataset(store, self.dataset, self.card)
+            known = self.labels.known(store.labels.video_ids)
             self._keep_labels(
-                store.labels.score_names, {v: row for v, row in store.labels.rows().items() if v not in self._known}
+                store.labels.score_names, {v: row for v, row in store.labels.rows().items() if v not in known}
             )
             for stream in store.streams:
                 composed = self._stream(stream.header, stream.features.dtype)
+                composed.look_up(stream.videos.video_ids)
                 has_many = len(stream.videos) > 1 and stream.features.dtype == composed.dtype
                 held = self.opened.enter_context(open_store(part.path)).stream(stream.name) if has_many else None
                 for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):

@@ -164,8 +164,7 @@ def plan_in_order(
     items = _Items()
     others = dict(videos)
     if grown is not None:
-        rows = grown.rows()
-        replaced = sorted((rows[video_id], video_id) for video_id in videos if video_id in rows)
+        replaced = sorted((row, video_id) for video_id, row in grown.videos.rows_of(videos).items())
         end, moved = _staying(grown, videos, replaced) if grown.features.dtype == dtype else (0, set())
         begin = 0
         for row, video_id in replaced:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -77,6 +77,10 @@ class Labels:
     def __len__(self) -> int:
         return len(self.video_ids)
 
+    @property
+    def has_any(self) -> bool:
+        return bool(self.video_ids or self.score_names or self.boundaries.shape[1] or self.groups)
+
     def equals(self, other: Labels) -> bool:
         same = self.video_ids, self.splits, self.categories, self.score_names, self.groups
         theirs = other.video_ids, other.splits, other.categories, other.score_names, other.groups
@@ -118,10 +122,15 @@ class Labels:
         """video_id -> its labels."""
         return {video_id: self.row(index) for index, video_id in enumerate(self.video_ids)}
 
+    def known(self, video_ids: Iterable[str]) -> set[str]:
+        """Those of these videos that have labels."""
+        wanted = set(video_ids)
+        return {video_id for video_id in self.video_ids if video_id in wanted}
+
     def order_of(self, video_ids: Sequence[str]) -> list[int]:
         """Indices that put these videos in the order of the labels; those without labels follow, by id."""
-        place = dict(zip(self.video_ids, range(len(self))))
-        last = len(place)
+        wanted, last = set(video_ids), len(self)
+        place = {video_id: row for row, video_id in enumerate(self.video_ids) if video_id in wanted}
         keys = sorted((place.get(video_id, last), video_id, index) for index, video_id in enumerate(video_ids))
         return [index for _, _, index in keys]
 
@@ -163,6 +172,7 @@ def labels_of_rows(rows: Mapping[str, LabelRow | ManifestRow], score_names: Sequ
 def combine_labels(*newest_first: Labels) -> Labels:
     """All videos of all arguments. Where several label a video, the newest value that is not missing counts. Columns of scores, boundaries
     and groups are joined."""
+    newest_first = tuple(labels for labels in newest_first if labels.has_any) or newest_first[:1]
     newest = newest_first[0]
     if all(labels.equals(newest) or newest.covers(labels) for labels in newest_first[1:]):
         return newest

@@ -238,7 +238,7 @@ class CheckedArray:
         """The rows, and the blocks that have changed."""
         begin, end, _ = key.indices(self.shape[0])
         if begin >= end:
-            return self.unchecked[begin:begin], []
+            return np.empty((0, *self.shape[1:]), self.dtype), []
         rows = self.sums.rows
         first, last = begin // rows, -(-end // rows)
         from_row, to_row = first * rows, min(last * rows, self.shape[0])

@@ -31,6 +31,9 @@ class StoredShards:
     def generation(self) -> Path:
         return self.folder.parents[len(Path(self.array.path).parts) - 2]
 
+    def shard_of(self, row: int) -> Path:
+        return self.folder / _key(self.array, row)
+
 
 def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: slice) -> bool:
     """Take the shards of these rows of `source` into `data`, an array of a new `generation` of the same store. False if they are encoded
@@ -46,8 +49,7 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
         return False
     pairs = []
     for index in range(rows.start // size, -(-rows.stop // size)):
-        new = shard_of(data, generation, index * size)
-        pairs.append((origin.folder / new.relative_to(generation / data.path), new))
+        pairs.append((origin.shard_of(index * size), shard_of(data, generation, index * size)))
     if not all(old.is_file() for old, _ in pairs):
         return False
     for folder in {new.parent for _, new in pairs}:
@@ -60,14 +62,18 @@ def keep_shards(source: ArrayLike, data: zarr.Array, generation: Path, rows: sli
 
 def shard_of(array: zarr.Array, generation: Path, row: int) -> Path:
     """The file of an array of a generation that has this row."""
+    return generation / array.path / _key(array, row)
+
+
+def _key(array: zarr.Array, row: int) -> str:
     index = row // (array.shards or array.chunks)[0]
-    return generation / array.path / array.metadata.encode_chunk_key((index, *(0,) * (len(array.shape) - 1)))
+    return array.metadata.encode_chunk_key((index, *(0,) * (len(array.shape) - 1)))
 
 
 def _encoding(array: zarr.Array) -> str:
-    """All that decides how rows are stored, as JSON."""
+    """All that decides the bytes of a shard, as JSON."""
     metadata = array.metadata.to_dict()
-    kept = ("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "fill_value")
+    kept = ("data_type", "chunk_grid", "codecs", "fill_value")
     return json.dumps([array.shape[1:], *(metadata[name] for name in kept)], sort_keys=True, default=str)
 
 

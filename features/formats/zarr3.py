@@ -31,6 +31,7 @@ from longtake.features.content import Content
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.formats.bounded import READ_WITH
 from longtake.features.formats.disk import sync
+from longtake.features.formats.new_metadata import NewHierarchy
 from longtake.features.formats.remote_files import open_files
 from longtake.features.formats.tree import MAGIC, damage, one_line
 from longtake.features.formats.tree_reader import read_store
@@ -57,11 +58,11 @@ def write_file(path: Path | str, content: Content) -> None:
         root = _read_root(files)
         before, one_before = (_generation(root.get(name)) for name in ("current", "previous"))
         try:
-            group = NewGroup(new, "", inside if isinstance(inside, Path) else None)
-            write_tree(group, content)
-            group.finish()
-            zarr.consolidate_metadata(new)
-            metadata = json.loads(_get(new, "zarr.json") or b"{}")
+            hierarchy = NewHierarchy(new)
+            write_tree(NewGroup(hierarchy, "", inside if isinstance(inside, Path) else None), content)
+            zarr.consolidate_metadata(hierarchy)
+            metadata = json.loads(_get(hierarchy, "zarr.json") or b"{}")
+            hierarchy.finish()
             if isinstance(inside, Path):
                 _sync_tree(inside)
             _publish(files, path, _root_metadata(generation, before, metadata))

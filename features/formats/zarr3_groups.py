@@ -40,23 +40,12 @@ class NewGroup:
         """`folder` is that of the generation; None at a URL."""
         self._files, self._path, self._folder = files, path, folder
         self._group = zarr.open_group(files, path=path, mode="a", use_consolidated=False)
-        self._attributes: dict[str, str | int] = {}
-        self._children: list[NewGroup] = []
 
     def child(self, name: str) -> NewGroup:
-        made = NewGroup(self._files, f"{self._path}/{name}".lstrip("/"), self._folder)
-        self._children.append(made)
-        return made
+        return NewGroup(self._files, f"{self._path}/{name}".lstrip("/"), self._folder)
 
     def attribute(self, name: str, value: str | int) -> None:
-        """Kept until `finish`: Zarr writes a file for each change."""
-        self._attributes[name] = value
-
-    def finish(self) -> None:
-        """Write the attributes of this group and of all groups in it."""
-        self._group.update_attributes(self._attributes)
-        for child in self._children:
-            child.finish()
+        self._group.update_attributes({name: value})
 
     def array(self, name: str, values: np.ndarray, axes: Sequence[str]) -> None:
         values, axes = _without_text(values), _axes(name, values.dtype, axes)
@@ -83,17 +72,17 @@ class NewGroup:
         per_shard = min(per_shard, max(1, -(-shape[0] // rows)))
         shards = (rows * per_shard, shape[1])
         compressors = COMPRESSIONS[storage.compression]
-        data = self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes, separator="/")
+        data = self._create(name, shape, dtype, (rows, shape[1]), shards, compressors, axes)
         return _NewTable(data, shards[0], self._folder)
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...],
-        shards: tuple[int, ...] | None, compressors: tuple[object, ...], axes: Sequence[str], separator: str = ".",
+        shards: tuple[int, ...] | None, compressors: tuple[object, ...], axes: Sequence[str],
     ) -> zarr.Array:  # fmt: skip
         return self._group.create_array(
             name, shape=shape, dtype=dtype.newbyteorder("="), chunks=chunks, shards=shards, compressors=compressors,
             dimension_names=axes,  # xarray needs them
-            chunk_key_encoding={"name": "default", "separator": separator},  # Without folders, which take a sync each.
+            chunk_key_encoding={"name": "default", "separator": "."},  # Without folders, which take a sync each.
             fill_value=np.nan if dtype.kind == "f" else 0,  # A lost chunk is read as NaN, which features must not contain.
         )  # fmt: skip
 

@@ -71,7 +71,7 @@ def shards(store):
     """Inode of each shard of features of the current generation."""
     with open_store(store) as opened:
         folder = opened.stream().features.unchecked.origin.folder
-    return {file.parent.name: file.stat().st_ino for file in folder.rglob("c/*/0")}
+    return {file.name.split(".")[1]: file.stat().st_ino for file in folder.glob("c.*")}
 
 
 @pytest.mark.parametrize(("suffix", "compression"), FORMS)
@@ -129,7 +129,7 @@ def test_a_publication_does_not_hide_damage(tmp_path):
 def last_shard(store):
     with open_store(store) as opened:
         folder = opened.stream().features.unchecked.origin.folder
-    return max(folder.rglob("c/*/0"), key=lambda file: int(file.parent.name))
+    return max(folder.glob("c.*"), key=lambda file: int(file.name.split(".")[1]))
 
 
 def test_a_last_shard_whose_index_is_damaged_is_named(tmp_path):

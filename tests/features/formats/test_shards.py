@@ -48,6 +48,15 @@ def test_shards_are_linked(tmp_path, source):
     np.testing.assert_array_equal(same[:], ROWS)
 
 
+def test_shards_in_folders_of_their_own_are_linked(tmp_path, source):
+    """As stores of earlier releases have them."""
+    new = array(tmp_path / "s.zarr", "two", chunk_key_encoding={"name": "default", "separator": "."})
+    assert keep_shards(source, new, tmp_path / "s.zarr" / "two", slice(0, 20))
+    np.testing.assert_array_equal(new[:], ROWS)
+    old, linked = (tmp_path / "s.zarr" / name for name in ("one/features/c/1/0", "two/features/c.1.0"))
+    assert os.path.samefile(old, linked)
+
+
 def test_a_last_shard_gets_rows_in_a_copy(tmp_path, source):
     store = tmp_path / "s.zarr"
     new = array(store, "two", shape=(30, 2))

@@ -43,7 +43,7 @@ def with_root(change):
 
 
 def chunk_of(path, name):
-    """The first; only those of features are in folders."""
+    """The first, in a folder of its own or not."""
     found = [
         p for p in (*path.rglob(f"{name}/c.*"), *path.rglob(f"{name}/c/**/*")) if p.is_file() and "streams" in str(p)
     ]

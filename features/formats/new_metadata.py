@@ -1,0 +1,51 @@
+"""The metadata of a Zarr hierarchy that is being written: in memory, until all arrays are there.
+
+Zarr asks for the metadata of each node and of its parents before it makes one, and writes those of a group again for each attribute. On a disk that is most
+of what a small publication takes, and at a URL each is a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.sync import sync as wait_for
+from zarr.storage import MemoryStore, WrapperStore
+
+NAME = "zarr.json"
+
+
+class NewHierarchy(WrapperStore[Store]):
+    """New files, all of which are written by this process. Chunks go there at once, metadata with `finish`."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._found: dict[str, Buffer] = {}
+        self._metadata = MemoryStore(self._found)
+
+    def _store_of(self, key: str) -> Store:
+        return self._metadata if key.rpartition("/")[2] == NAME else self._store
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        return await self._store_of(key).get(key, prototype, byte_range)
+
+    async def exists(self, key: str) -> bool:
+        return await self._store_of(key).exists(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._store_of(key).set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        await self._store_of(key).set_if_not_exists(key, value)
+
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """The nodes, not the chunks: for consolidation."""
+        return self._metadata.list_dir(prefix)
+
+    def finish(self) -> None:
+        wait_for(self._write())
+
+    async def _write(self) -> None:
+        await asyncio.gather(*(self._store.set(key, value) for key, value in self._found.items()))

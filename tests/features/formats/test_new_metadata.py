@@ -1,0 +1,44 @@
+"""Metadata that wait until all arrays are there."""
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from longtake.features.formats.new_metadata import NewHierarchy
+
+
+class Counted(LocalStore):
+    """Counts what is asked of the disk."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.asked, self.written = [], []
+
+    async def get(self, key, *arguments, **options):
+        self.asked.append(key)
+        return await super().get(key, *arguments, **options)
+
+    async def set(self, key, value):
+        self.written.append(key)
+        await super().set(key, value)
+
+
+def test_metadata_are_written_once_and_at_the_end(tmp_path):
+    files = Counted(tmp_path / "g")
+    hierarchy = NewHierarchy(files)
+    root = zarr.open_group(hierarchy, mode="a", use_consolidated=False)
+    root.update_attributes({"one": 1})
+    group = zarr.open_group(hierarchy, path="inside", mode="a", use_consolidated=False)
+    array = group.create_array("numbers", shape=(6,), chunks=(4,), dtype="<f4", fill_value=np.nan)
+    array[0:2], array[2:6] = 1, 2
+    root.update_attributes({"two": 2})
+    zarr.consolidate_metadata(hierarchy)
+    assert not [key for key in (*files.asked, *files.written) if key.endswith("zarr.json")]
+    assert set(files.written) == {"inside/numbers/c/0", "inside/numbers/c/1"}
+    hierarchy.finish()
+    metadata = [key for key in files.written if key.endswith("zarr.json")]
+    assert sorted(metadata) == ["inside/numbers/zarr.json", "inside/zarr.json", "zarr.json"]
+    for consolidated in (True, False):
+        read = zarr.open_group(LocalStore(tmp_path / "g"), mode="r", use_consolidated=consolidated)
+        assert dict(read.attrs) == {"one": 1, "two": 2}
+        np.testing.assert_array_equal(read["inside/numbers"][:], [1, 1, 2, 2, 2, 2])
