@@ -40,7 +40,7 @@ class Block:
     """One video with the checksum of its features, or rows of a table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StreamItem:
     """One video to be written to a store. Its features are read when they are written."""
 

@@ -33,7 +33,7 @@ class OldPart:
             return [stream.header for stream in part.streams]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InSegment:
     """A video in a segment."""
 

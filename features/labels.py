@@ -20,7 +20,7 @@ from longtake.manifests.table import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelRow:
     """The labels of one video."""
 

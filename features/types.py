@@ -135,7 +135,7 @@ class FeatureHeader:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRecord:
     """The row of one video: the source of its features, or why it has none."""
 

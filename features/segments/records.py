@@ -51,7 +51,7 @@ class Definition:
         return said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredFeatures:
     """The features of one backbone in the frame of a video."""
 
@@ -80,7 +80,7 @@ class StoredFeatures:
         return VideoFeatures(self.record, features, start, end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FinishedVideo:
     """One video, of one backbone or several, as a frame describes it."""
 

@@ -52,6 +52,14 @@ def test_some_rows_are_read_in_blocks(monkeypatch):
     assert decode(table.columns["video_id"]) == tuple(f"v{row}" for row in range(11))
 
 
+def test_rows_of_some_videos_and_texts_in_blocks(monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK_ROWS", 4)
+    ids = [f"v{row}" for row in range(10)] + ["ä" * 30]
+    table = VideoTable.of([(replace(RECORDS[1], video_id=one), "") for one in ids])
+    assert table.rows_of(["ä" * 30, "v9", "v0", "v", "v99", "ä" * 29]) == {"v0": 0, "v9": 9, "ä" * 30: 10}
+    assert table.rows_of([]) == {} and decode(encode(ids)) == tuple(ids)
+
+
 def test_equal_texts_are_one_object():
     first, second = decode(encode(["train", "train"]))
     assert first is second

@@ -96,6 +96,15 @@ def test_sets_without_a_common_video_are_joined_as_rows_would_be():
     assert combine_labels(one, no_labels()).equals(one)
 
 
+def test_empty_sets_change_nothing():
+    one = make("ab", [1, np.nan])
+    assert combine_labels(no_labels(), one, no_labels()) is one
+    assert combine_labels(no_labels(), no_labels()).equals(no_labels())
+    named = Labels((), (), (), ("artistry",), np.zeros((0, 1)))
+    assert combine_labels(named, one).score_names == ("artistry", "total")
+    assert one.known(["b", "c"]) == {"b"} and one.order_of(["c", "b", "a"]) == [2, 1, 0]
+
+
 def test_groups_are_joined_by_their_names_and_kept_in_parts():
     new = make("ab", [1, 2], groups={"event": ("e2", "")})
     old = make("bc", [2, 3], groups={"skater": ("s1", "s2"), "event": ("e1", "")})
