@@ -144,13 +144,19 @@ class VideoTable:
         return self.part(row, row + 1).records[0]
 
     def rows_of(self, video_ids: Iterable[str]) -> dict[str, int]:
-        """video_id -> row, of those of these videos that are here. The ids of the others do not stay in memory."""
+        """video_id -> row, of those of these videos that are here. The ids of the others are checked, and are no objects later."""
         wanted = {video_id.encode(): video_id for video_id in video_ids}
         found: dict[str, int] = {}
         for begin in range(0, len(self) if wanted else 0, BLOCK_ROWS):
-            ids = self._ids[begin : begin + BLOCK_ROWS].tolist()
+            ids = self._checked_ids[begin : begin + BLOCK_ROWS].tolist()
             found |= {wanted[one]: row for row, one in enumerate(ids, begin) if one in wanted}
         return found
+
+    @cached_property
+    def _checked_ids(self) -> np.ndarray:
+        for begin in range(0, len(self), BLOCK_ROWS):
+            check_video_ids(decode(self._ids[begin : begin + BLOCK_ROWS]))
+        return self._ids
 
     def find(self, video_id: str) -> int:
         """The row of a video; the other ids are not decoded. Raises `NotInStore`."""

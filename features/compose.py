@@ -41,10 +41,12 @@ class ComposedStream:
     """New ones, and those that replace one of the base."""
     _of_base: dict[str, tuple[VideoRecord, str]] = field(default_factory=dict)
 
-    def look_up(self, video_ids: Collection[str]) -> None:
-        """Read what the base has of videos that will be offered, many at a time. All of its records would take kilobytes a video."""
+    def look_up(self, video_ids: Iterable[str], *, often: bool = False) -> None:
+        """Read what the base has of videos that will be offered, many at a time. All of its records would take kilobytes a video.
+        `often` keeps the rows of all videos."""
         if self.base is not None:
-            rows = self.base.videos.rows_of(video_ids)
+            held = self.base.rows() if often else self.base.videos.rows_of(video_ids)
+            rows = {video_id: held[video_id] for video_id in video_ids if video_id in held}
             found = self.base.videos.some(rows.values())
             self._of_base |= {video_id: found[row] for video_id, row in rows.items()}
 
@@ -121,10 +123,12 @@ class Composition:
                     waiting.setdefault(stored.header.stream_name, []).append(part.video.video_id)
         for name, stream in self.streams.items():
             stream.look_up(waiting[name])
-        known = self.labels.known({part.video.video_id for part in parts if isinstance(part, InSegment)})
+        has_old = any(isinstance(part, OldPart) for part in parts)
+        new = {part.video.video_id for part in parts if isinstance(part, InSegment)}
+        known = set(self.labels.video_ids) if has_old else self.labels.known(new)
         for part in parts:
             if isinstance(part, OldPart):
-                self._add_old(part)
+                self._add_old(part, known)
             else:
                 self._add_video(part, part.video.video_id in known)
 
@@ -151,16 +155,15 @@ class Composition:
             self._unknown.append((score_names, {}))
         self._unknown[-1][1].update(rows)
 
-    def _add_old(self, part: OldPart) -> None:
+    def _add_old(self, part: OldPart, known: Collection[str]) -> None:
         with open_store(part.path) as store:
             require_one_dataset(store, self.dataset, self.card)
-            known = self.labels.known(store.labels.video_ids)
             self._keep_labels(
                 store.labels.score_names, {v: row for v, row in store.labels.rows().items() if v not in known}
             )
             for stream in store.streams:
                 composed = self._stream(stream.header, stream.features.dtype)
-                composed.look_up(stream.videos.video_ids)
+                composed.look_up(stream.videos.video_ids, often=True)
                 has_many = len(stream.videos) > 1 and stream.features.dtype == composed.dtype
                 held = self.opened.enter_context(open_store(part.path)).stream(stream.name) if has_many else None
                 for row, (record, num_clips) in enumerate(zip(stream.records, stream.counts)):

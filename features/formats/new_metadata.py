@@ -15,6 +15,8 @@ from zarr.core.sync import sync as wait_for
 from zarr.storage import MemoryStore, WrapperStore
 
 NAME = "zarr.json"
+AT_ONCE = 16
+"""Files that are written at the same time."""
 
 
 class NewHierarchy(WrapperStore[Store]):
@@ -24,6 +26,7 @@ class NewHierarchy(WrapperStore[Store]):
         super().__init__(store)
         self._found: dict[str, Buffer] = {}
         self._metadata = MemoryStore(self._found)
+        self._writing, self._is_stopped = asyncio.Lock(), False
 
     def _store_of(self, key: str) -> Store:
         return self._metadata if key.rpartition("/")[2] == NAME else self._store
@@ -45,7 +48,23 @@ class NewHierarchy(WrapperStore[Store]):
         return self._metadata.list_dir(prefix)
 
     def finish(self) -> None:
-        wait_for(self._write())
+        """Write the metadata. When this returns or raises, also at Ctrl-C, nothing is being written any more, so the files can be removed."""
+        try:
+            wait_for(self._write())
+        finally:
+            self._is_stopped = True
+            wait_for(self._end())
 
     async def _write(self) -> None:
-        await asyncio.gather(*(self._store.set(key, value) for key, value in self._found.items()))
+        waiting = list(self._found.items())
+        async with self._writing:
+            while waiting and not self._is_stopped:
+                some, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+                ended = await asyncio.gather(*(self._store.set(*one) for one in some), return_exceptions=True)
+                for error in ended:
+                    if error is not None:
+                        raise error
+
+    async def _end(self) -> None:
+        async with self._writing:
+            return

@@ -37,7 +37,7 @@ from longtake.features.formats.tree import MAGIC, damage, one_line
 from longtake.features.formats.tree_reader import read_store
 from longtake.features.formats.tree_writer import write_tree
 from longtake.features.formats.zarr3_groups import COMPRESSIONS, Group, NewGroup, num_bytes_of
-from longtake.features.remote import plain_errors, require_bounded
+from longtake.features.remote import failures, plain_errors, require_bounded
 from longtake.features.store import Store
 from longtake.files import Writer, require_regular
 
@@ -67,7 +67,8 @@ def write_file(path: Path | str, content: Content) -> None:
                 _sync_tree(inside)
             _publish(files, path, _root_metadata(generation, before, metadata))
         except BaseException:
-            wait_for(files.delete_dir(generation))
+            with suppress(OSError, *failures()):  # The first error is what went wrong.
+                wait_for(files.delete_dir(generation))
             if isinstance(path, Path) and not before:
                 with suppress(OSError):
                     path.rmdir()

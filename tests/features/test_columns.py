@@ -69,3 +69,7 @@ def test_an_id_that_is_not_a_file_name_is_refused():
     table = VideoTable({"video_id": np.array([b"../a"])})
     with pytest.raises(LongtakeError, match="file names cannot hold|begins or ends with"):
         table.video_ids  # noqa: B018
+    with pytest.raises(LongtakeError, match="file names cannot hold|begins or ends with"):
+        table.rows_of(["b"])
+    with pytest.raises(NotAStore, match="not UTF-8"):
+        VideoTable({"video_id": np.array([b"b", b"\xff"])}).rows_of(["b"])

@@ -1,14 +1,17 @@
 """A store that grows by publications holds what one publication would write, and keeps what has not changed."""
 
+import asyncio
 import errno
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from zarr.storage import LocalStore
 
 from longtake.features import content
 from longtake.features.content import Storage
@@ -130,6 +133,26 @@ def last_shard(store):
     with open_store(store) as opened:
         folder = opened.stream().features.unchecked.origin.folder
     return max(folder.glob("c.*"), key=lambda file: int(file.name.split(".")[1]))
+
+
+def test_a_full_disk_while_metadata_are_written(tmp_path, monkeypatch):
+    """Many are written at a time; no other one may come after the new generation is removed."""
+    store, real = tmp_path / "s.zarr", LocalStore.set
+    write(store, range(4), "default")
+    before = sorted(store.iterdir())
+
+    async def full(self, key, value):
+        if key.endswith("zarr.json"):
+            await asyncio.sleep(0.002 * len(key))
+        if key == "labels/zarr.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await real(self, key, value)
+
+    monkeypatch.setattr(LocalStore, "set", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(store, range(8), "default")
+    time.sleep(0.3)
+    assert sorted(store.iterdir()) == before
 
 
 def test_a_last_shard_whose_index_is_damaged_is_named(tmp_path):
