@@ -115,7 +115,7 @@ def _run(folder: Path, out: str, limit: int, more: tuple[str, ...]) -> float:
 @click.option("--hosts", default=2, show_default=True, help="Processes that the workers live in.")
 @click.option("--port", default=18790, show_default=True)
 @click.option("--store", "suffix", type=click.Choice([".zarr", ".h5"]), default=".zarr", show_default=True)
-@click.option("--every-seconds", default=30.0, show_default=True, help="Between two publications.")
+@click.option("--every-seconds", default=10.0, show_default=True, help="Between two publications.")
 @click.option("--gpus", is_flag=True, help="Workers offer a GPU each, and tasks ask for one.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the store is written; a temporary folder.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))

@@ -39,7 +39,8 @@ class ComposedStream:
     """As it is in the store that is replaced."""
     videos: dict[str, Source] = field(default_factory=dict)
     """New ones, and those that replace one of the base."""
-    _of_base: dict[str, tuple[VideoRecord, str]] = field(default_factory=dict)
+    of_base: dict[str, tuple[VideoRecord, str]] = field(default_factory=dict)
+    """Records and checksums that were looked up."""
 
     def look_up(self, video_ids: Iterable[str], *, often: bool = False) -> None:
         """Read what the base has of videos that will be offered, many at a time. All of its records would take kilobytes a video.
@@ -48,11 +49,11 @@ class ComposedStream:
             held = self.base.rows() if often else self.base.videos.rows_of(video_ids)
             rows = {video_id: held[video_id] for video_id in video_ids if video_id in held}
             found = self.base.videos.some(rows.values())
-            self._of_base |= {video_id: found[row] for video_id, row in rows.items()}
+            self.of_base |= {video_id: found[row] for video_id, row in rows.items()}
 
     def __contains__(self, video_id: str) -> bool:
         """Of a video that was looked up."""
-        return video_id in self.videos or video_id in self._of_base
+        return video_id in self.videos or video_id in self.of_base
 
     def offer(self, record: VideoRecord, source: Source, checksum: str = "", written_ns: int | None = None) -> None:
         """Take a result of a video, unless the stream has it or a better one."""
@@ -73,7 +74,7 @@ class ComposedStream:
         if isinstance(source, StreamItem):
             return source.record, source.sha256 or ""
         if source is None:
-            return self._of_base[video_id]
+            return self.of_base[video_id]
         stream, row = source
         return stream.records[row], stream.videos.checksums[row]
 
@@ -107,6 +108,8 @@ class Composition:
     damaged: Collection[Place] = ()
     """Features in segments that were found damaged."""
     streams: dict[str, ComposedStream] = field(default_factory=dict)
+    num_lost: int = 0
+    """Videos of damaged features that the store has no row of."""
     _unknown: list[tuple[tuple[str, ...], dict[str, LabelRow]]] = field(default_factory=list)
     _damaged_videos: set[tuple[str, str]] = field(default_factory=set)
 
@@ -131,6 +134,11 @@ class Composition:
                 self._add_old(part, known)
             else:
                 self._add_video(part, part.video.video_id in known)
+        self.num_lost = sum(
+            name not in self.streams or one not in self.streams[name] for name, one in self._damaged_videos
+        )
+        for stream in self.streams.values():
+            stream.of_base.clear()
 
     def _stream(self, header: FeatureHeader, dtype: np.dtype) -> ComposedStream:
         return self.streams.setdefault(header.stream_name, ComposedStream(header, dtype, None))
@@ -171,13 +179,6 @@ class Composition:
                         (held, row) if held else _old_item(part.path, stream.name, record, num_clips, composed.dtype)
                     )
                     composed.offer(record, source)
-
-    @property
-    def num_lost(self) -> int:
-        """Videos of damaged features that the store has no row of."""
-        return sum(
-            name not in self.streams or video_id not in self.streams[name] for name, video_id in self._damaged_videos
-        )
 
     @property
     def has_changed(self) -> bool:

@@ -34,7 +34,7 @@ class SegmentLimits:
     """A segment that has reached one of them is sealed before the next video, so that packers can remove it."""
 
     num_bytes: int = 1 << 30
-    num_videos: int = 128
+    num_videos: int = 64
     """Packers read an open segment again at each publication."""
     seconds: float = 600.0
     """Since the segment was begun. It must be far below the age at which packers take the writer of another machine for dead."""
