@@ -34,13 +34,10 @@ class SegmentLimits:
     """A segment that has reached one of them is sealed before the next video, so that packers can remove it."""
 
     num_bytes: int = 1 << 30
-    num_videos: int = 64
+    num_videos: int = 32
     """Packers read an open segment again at each publication."""
     seconds: float = 600.0
     """Since the segment was begun. It must be far below the age at which packers take the writer of another machine for dead."""
-    busy_seconds: float = 60.0
-    busy_videos: int = 32
-    """A segment of so many videos is sealed at this age."""
 
 
 def segment_name(writer: Writer, token: str, state: str) -> str:
@@ -205,11 +202,10 @@ class _Segment:
             return False
 
     def has_reached(self, limits: SegmentLimits) -> bool:
-        seconds = limits.busy_seconds if self._num_videos >= limits.busy_videos else limits.seconds
         return (
             self._num_bytes >= limits.num_bytes
             or self._num_videos >= limits.num_videos
-            or _uptime() - self._begun >= seconds
+            or _uptime() - self._begun >= limits.seconds
         )
 
     def seal(self, *, must: bool = False) -> None:

@@ -49,7 +49,6 @@ def test_one_sync_for_a_video_and_none_for_a_failure(tmp_path, monkeypatch):
         SegmentLimits(num_bytes=100),
         SegmentLimits(num_videos=1),
         SegmentLimits(seconds=0),
-        SegmentLimits(busy_seconds=0, busy_videos=1),
     ],
 )
 def test_a_large_or_old_segment_is_sealed(tmp_path, limits):
