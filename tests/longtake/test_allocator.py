@@ -1,6 +1,11 @@
-"""Large arrays are mapped while a store is written, and only then."""
+"""Large arrays are mapped while a store is written, and only then.
+
+In a new process each: one that has run other tests has free places in its heap, which are taken first.
+"""
 
 import ctypes
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,38 +21,44 @@ class Mallinfo(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in FIELDS]
 
 
-@pytest.fixture
 def is_mapped():
     """Whether a new large array is."""
     library = ctypes.CDLL(None)
-    mallinfo = getattr(library, "mallinfo2", None)
-    if mallinfo is None:
-        pytest.skip("not glibc 2.33 or later")
-    mallinfo.restype = Mallinfo
-
-    def look():
-        library.malloc_trim(0)  # What is free in the heap is taken first.
-        before = mallinfo().hblks
-        array = np.ones(8 * MEANWHILE[MMAP], np.uint8)
-        return mallinfo().hblks > before and bool(array[0])
-
-    return look
+    library.mallinfo2.restype = Mallinfo
+    library.malloc_trim(0)
+    before = library.mallinfo2().hblks
+    array = np.ones(8 * MEANWHILE[MMAP], np.uint8)
+    return library.mallinfo2().hblks > before and bool(array[0])
 
 
-def test_large_arrays_are_mapped_for_a_while(is_mapped):
+def for_a_while():
     with large_arrays_mapped():
-        assert is_mapped()
-    assert not is_mapped()
+        meanwhile = is_mapped()
+    return meanwhile, is_mapped()
 
 
-def test_they_are_while_a_store_is_written(tmp_path, is_mapped, monkeypatch):
-    write_part(tmp_path / "s.zarr", "d", labels(["a"]), {header(): video("a", 2)})
+def while_a_store_is_written(folder):
+    write_part(folder / "s.zarr", "d", labels(["a"]), {header(): video("a", 2)})
     found, write_store = [], parts.write_store
-    monkeypatch.setattr(
-        parts, "write_store", lambda *args, **options: (found.append(is_mapped()), write_store(*args, **options))
-    )
-    assert parts.pack(tmp_path / "s.zarr", dataset="d", card=None, labels=labels(["a"])).published
-    assert found == [True] and not is_mapped()
+    parts.write_store = lambda *args, **options: (found.append(is_mapped()), write_store(*args, **options))
+    assert parts.pack(folder / "s.zarr", dataset="d", card=None, labels=labels(["a"])).published
+    return *found, is_mapped()
+
+
+@pytest.fixture
+def in_a_new_process():
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("not glibc 2.33 or later")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+def test_large_arrays_are_mapped_for_a_while(in_a_new_process):
+    assert in_a_new_process(for_a_while) == (True, False)
+
+
+def test_they_are_while_a_store_is_written(tmp_path, in_a_new_process):
+    assert in_a_new_process(while_a_store_is_written, tmp_path) == (True, False)
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
