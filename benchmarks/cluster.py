@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 AT_MOST = 1.15
 """The makespan of a simulated run, over the ideal."""
 GROWTH = {"scheduler": 1.1, "publisher": 1.25}
-"""The most memory in the last fifth of the videos, over that in the second. The process that publishes knows the ids of all videos, and reads four
+"""The most memory in the last fifth of the videos, over that in the second. The process that publishes knows the ids of all videos, and reads up to three
 times as many from segments at the end, where videos are shortest. In the first fifth it may take more: a store of less than 32 MiB is written whole each time."""
 MANY = 100_000
 """Videos whose makespan is computed from the rates of a shorter run."""

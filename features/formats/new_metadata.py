@@ -1,7 +1,7 @@
 """The metadata of a Zarr hierarchy that is being written: in memory, until all arrays are there.
 
-Zarr asks for the metadata of each node and of its parents before it makes one, and writes those of a group again for each attribute. On a disk that is most
-of what a small publication takes, and at a URL each is a request.
+Zarr asks for the metadata of each node and of its parents before it makes one, and writes those of a group again for each attribute. On a disk each
+is a turn of its event loop, and at a URL a request.
 """
 
 from __future__ import annotations
