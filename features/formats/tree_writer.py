@@ -181,7 +181,8 @@ class _Blocks:
     def __init__(self, table: NewTable, dtype: np.dtype | None = None) -> None:
         """`dtype` is that of text, which may be longer than that of the rows that are added."""
         self._table, self._dtype = table, dtype
-        self._waiting: list[np.ndarray] = []
+        self._waiting: np.ndarray | None = None
+        """Room for a block, of which the system gives memory to the rows that are there."""
         self._num_waiting = self._num_written = self.num_rows = 0
 
     def add(self, rows: np.ndarray) -> None:
@@ -190,14 +191,17 @@ class _Blocks:
             rows = rows.astype(self._dtype, copy=False)
         while len(rows):
             room = self._room()
-            taken = rows[:room]
-            is_whole = self._num_waiting == 0 and len(taken) == room
+            taken, rows = rows[:room], rows[room:]
+            if len(taken) == room and not self._num_waiting:
+                self._write(taken)
+                continue
             # A copy: the rows may be a view of a buffer that is reused.
-            self._waiting.append(taken if is_whole else taken.copy())
+            if self._waiting is None:
+                self._waiting = np.empty((self._table.block_rows, *taken.shape[1:]), taken.dtype)
+            self._waiting[self._num_waiting : self._num_waiting + len(taken)] = taken
             self._num_waiting += len(taken)
-            rows = rows[len(taken) :]
             if len(taken) == room:
-                self.finish()
+                self._write_waiting()
 
     def _room(self) -> int:
         """Rows until the block is full, of which a first part may have been kept."""
@@ -226,11 +230,19 @@ class _Blocks:
             self.add(source[row : min(row + step, end)])
 
     def finish(self) -> None:
-        if self._num_waiting:
-            end = self._num_written + self._num_waiting
-            rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-            self._table.write(slice(self._num_written, end), rows)
-            self._num_written, self._waiting, self._num_waiting = end, [], 0
+        """Write the rows that are left."""
+        self._write_waiting()
+        self._waiting = None
+
+    def _write_waiting(self) -> None:
+        if self._waiting is not None and self._num_waiting:
+            rows, self._num_waiting = self._waiting[: self._num_waiting], 0
+            self._write(rows)
+
+    def _write(self, rows: np.ndarray) -> None:
+        end = self._num_written + len(rows)
+        self._table.write(slice(self._num_written, end), rows)
+        self._num_written = end
 
 
 def _write_prompt_set(group: NewTree, text: TextFeatures) -> None:

@@ -18,7 +18,7 @@ import xxhash
 from longtake.checks import build, read_json
 from longtake.features.columns import NUMBER_FIELDS, TEXT_FIELDS
 from longtake.features.errors import InvalidFeatures
-from longtake.features.labels import LabelRow
+from longtake.features.labels import NO_LABELS, LabelRow
 from longtake.features.types import OK, FeatureHeader, VideoFeatures, VideoRecord, canonical_json, sha256_of
 from longtake.manifests.table import is_group_name
 
@@ -250,4 +250,5 @@ def _labels(values: object) -> LabelRow:
         raise InvalidFeatures("labels with a value that does not belong there")
     if any(one >= other for one, other in zip(boundaries, boundaries[1:])):
         raise InvalidFeatures("boundaries of stages that do not ascend")
-    return LabelRow(row["split"], row["category"], scores, tuple(boundaries), groups)
+    found = LabelRow(row["split"], row["category"], scores, tuple(boundaries), groups)
+    return NO_LABELS if found == NO_LABELS else found  # One for all of a part, which are in memory together.

@@ -24,6 +24,8 @@ class Job:
     stamp: Stamp
     out: Path
     path: Path | str
+    named: str
+    """How the bench file names the store."""
     categories: tuple[str, ...]
     scores: tuple[str, ...]
     device: str
@@ -54,7 +56,7 @@ def jobs_of(
     for cell in cells:
         source, split = sources[cell.dataset], bench.splits[cell.split]
         path = source.path if "://" in source.path else Path(source.path).absolute()
-        of_data = path, source.entry.categories, source.entry.scores
+        of_data = path, source.entry.features, source.entry.categories, source.entry.scores
         entry = bench.settings_of(bench.heads[cell.head])
         stamp = source.stamp(cell.backbone, split, entry)
         found.append(Job(cell, entry, split, stamp, out.absolute(), *of_data, device, parallel, keep_heads, memory))

@@ -68,7 +68,7 @@ def _table(
         if done:
             read.append(_read(head, done, source, bench, split))
         else:
-            empty.append(_empty(head, bench.heads[head].head, backbone, folders[0], source))
+            empty.append(_empty(head, bench.heads[head].head, backbone, folders[0]))
     for folder in joined:
         read += _joined(folder, source, bench, split)
     videos = {(test.key, video) for one in read for test in one.tests for video in test.video_ids}
@@ -99,13 +99,11 @@ def described(split: SplitEntry) -> str:
     return f"{about}; {POOLED}" if are_pooled(split.folds) else about
 
 
-def _empty(name: str, head: str, backbone: str, folder: Path, source: Source) -> Row:
+def _empty(name: str, head: str, backbone: str, folder: Path) -> Row:
     found = read_reason(folder)
     if found is None:
         return Row(name, head, backbone, NOT_RUN)
-    # A table that is passed on does not name folders of this machine.
-    reason = found.reason.replace(str(Path(source.path).absolute()), source.entry.features)
-    return Row(name, head, backbone, found.kind, reason)
+    return Row(name, head, backbone, found.kind, found.reason)
 
 
 def _read(

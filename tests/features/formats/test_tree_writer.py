@@ -15,7 +15,9 @@ from tests.features.fakes import KINDS, header, labels, plan, video
 @pytest.mark.parametrize("lengths", [[3, 0, 9, 1], [4, 4], [13], [1] * 13])
 def test_rows_are_written_once_in_whole_blocks(lengths):
     written, buffer = [], np.zeros((13, 2))
-    blocks = _Blocks(SimpleNamespace(block_rows=4, write=lambda place, part: written.append((place.start, part))))
+    blocks = _Blocks(
+        SimpleNamespace(block_rows=4, write=lambda place, part: written.append((place.start, part.copy())))
+    )
     rows = np.arange(2.0 * sum(lengths)).reshape(-1, 2)
     begin = 0
     for length in lengths:

@@ -88,16 +88,6 @@ def test_cells_that_were_not_run(made, tmp_path):
     assert gdlt.num_seeds == 1 and "1 of 2 seeds" in gdlt.marks
 
 
-def test_reasons_name_the_store_as_the_file_does(made, tmp_path):
-    out = shutil.copytree(made.out, tmp_path / "out")
-    sources = read_sources(out)
-    for path in out.glob("*-heard-*/reason.json"):
-        path.write_text(path.read_text().replace("head avcf", f"{made.store.absolute()}: head avcf"))
-    sources["planted"] = replace(sources["planted"], entry=replace(sources["planted"].entry, features="features/s.h5"))
-    heard = row_of(tables(read_bench(made.file), out, sources)[0], "heard")
-    assert heard.reason.startswith("features/s.h5: head avcf needs sound")
-
-
 def changed_marks(folder, change):
     for path in folder.glob("*/bench.json"):
         done = json.loads(path.read_text())

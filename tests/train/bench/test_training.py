@@ -44,6 +44,13 @@ def test_what_is_not_applicable(job):
     assert outcome.kind == NOT_APPLICABLE and "has no features of planted" in outcome.reason
 
 
+def test_kept_reasons_name_the_store_as_the_file_does(job):
+    """The user is told where it is on this machine; a table is passed on."""
+    elsewhere = replace(job, named="features/s.h5", stamp=replace(job.stamp, recipe_id=""))
+    assert run_cell(elsewhere).reason.startswith(f"{job.path} has no features")
+    assert read_reason(job.folder).reason.startswith("features/s.h5 has no features")
+
+
 def test_a_missing_package_is_not_applicable(job, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     outcome = run_cell(replace(job, entry=replace(job.entry, head="c3d-svr")))
