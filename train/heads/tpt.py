@@ -62,9 +62,12 @@ class ParsingLayer(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Parts `(batch, queries, width)`, the embedding of each query `(queries, width)`, and clips -> parts, and what each query looks at,
         `(batch, queries, clips)`."""
-        logits = self.query(parts + places) @ self.key(clips).transpose(1, 2) / parts.shape[-1] / self.temperature
+        # q (K c) = (q K) c, and weights that add up to 1 of V c are V of their mean: few queries go through the layers, not all clips.
+        asked = self.query(parts + places)
+        logits = asked @ self.key.weight @ clips.transpose(1, 2) + (asked @ self.key.bias)[..., None]
+        logits = logits / parts.shape[-1] / self.temperature
         looks = logits.float().masked_fill(~mask[:, None], -float("inf")).softmax(-1)
-        parts = self.norm1(parts + self.dropout(looks @ self.value(clips)))
+        parts = self.norm1(parts + self.dropout(self.value(looks @ clips)))
         parts = self.norm2(parts + self.dropout(self.mlp(parts)))
         if self.attention is not None and self.norm3 is not None:
             asked = parts + places
