@@ -502,3 +502,13 @@ def test_planning(tmp_path):
     assert done.returncode == 0, done.stderr
     (table,) = json.loads((tmp_path / "p.json").read_text())["tables"]
     assert table["title"] == "30 rows" and table["rows"][-1]["name"].startswith("the whole")
+
+
+def test_leaderboard():
+    """The pages are what the cells give, or are not written before all cells are there."""
+    call = [sys.executable, ROOT / "benchmarks" / "leaderboard.py", "--check"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    if done.returncode:
+        title, *rows = done.stderr.splitlines()
+        assert title == "Error: the cells are not whole:", done.stdout + done.stderr
+        assert rows and all(row.endswith((": not run", " of 5 seeds")) for row in rows)
