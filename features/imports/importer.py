@@ -20,8 +20,8 @@ from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
 from longtake.features.imports.mapping import Found
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
-from longtake.features.labels import Labels, labels_of
-from longtake.features.parts import add_text, pack_or_wait, part_writer
+from longtake.features.labels import Labels, labels_of, no_labels
+from longtake.features.parts import add_text, pack, pack_or_wait, part_writer
 from longtake.features.store import open_store, store_exists
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord, underflows
 from longtake.files import file_sha256
@@ -118,7 +118,7 @@ def import_videos(
         record = VideoRecord(video_id, source_name=printable(path.name), source_sha256=digest(path), finished_utc=now)
         read = partial(_video, record, videos[video_id], header, dtype)
         items.append(StreamItem(record, shapes[video_id][0], read))
-    _require_new(out, header, beside)
+    _require_new(out, header, beside, dry_run)
     if not dry_run:
         _add(out, manifest, labels, header, items, beside)
     return Imported(
@@ -237,12 +237,14 @@ def import_text(source: Path, out: Path, card: Card, prompt_set: str, *, encoder
     return text
 
 
-def _require_new(out: Path, header: FeatureHeader, beside: bool) -> None:
+def _require_new(out: Path, header: FeatureHeader, beside: bool, dry_run: bool) -> None:
     held: list[FeatureHeader] = []
     if store_exists(out):
         with open_store(out) as store:
-            held = [stream.header for stream in store.streams]
+            held, dataset = [stream.header for stream in store.streams], store.dataset
     if any(other.recipe_id == header.recipe_id for other in held):
+        if not dry_run:  # The same import may have been killed after it was published, before it removed its parts.
+            pack(out, dataset=dataset, card=None, labels=no_labels())
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
     if not beside:
         require_one_recipe(held, [header], out)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from longtake.features import parts
 from longtake.features.cli import main
 from longtake.features.parts import lock_file
 from longtake.features.store import open_store
@@ -196,6 +197,22 @@ def test_files_that_are_not_tables(tmp_path, monkeypatch, first, dataset, more):
     assert repr(first) in message and more in message
     table.write_bytes("video_id,split\nJos\xe9,train\n".encode("latin-1"))
     assert "save it as CSV in UTF-8" in run(*call, status=2)
+
+
+def test_parts_of_an_import_that_was_stopped_after_it_was_published(tmp_path, monkeypatch):
+    folder, out = write_folder(tmp_path / "in"), tmp_path / "out.h5"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "_clear", stopped)
+    import_folder(folder, out, status=130)
+    monkeypatch.undo()
+    before = out.read_bytes()
+    import_folder(folder, out, "--dry-run", status=2)
+    assert parts.parts_folder(out).exists()
+    assert "already holds vst features of this recipe" in import_folder(folder, out, status=2)
+    assert not parts.parts_folder(out).exists() and out.read_bytes() == before
 
 
 def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):
