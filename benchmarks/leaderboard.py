@@ -16,12 +16,13 @@ from pathlib import Path
 
 import click
 
+from longtake.train.bench.cells import NOT_APPLICABLE
 from longtake.train.bench.file import Bench, read_bench
 from longtake.train.bench.formats import write_board
 from longtake.train.bench.leaderboard import tables
 from longtake.train.bench.sources import read_sources
 from longtake.train.protocol.rows import AVERAGE
-from longtake.train.runs.board import DONE_STATE, NOT_RUN, Row, Table
+from longtake.train.runs.board import DONE_STATE, Row, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = ROOT / "benchmarks" / "results" / "fisv"
@@ -38,8 +39,8 @@ IN_README = {
 def missing(table: Table) -> Iterator[str]:
     """Rows that are not whole."""
     for row in table.rows:
-        if row.state == NOT_RUN:
-            yield f"{table.split}: {row.name}: not run"
+        if row.state not in (DONE_STATE, NOT_APPLICABLE):
+            yield f"{table.split}: {row.name}: {row.state}"
         elif row.parameters is not None and row.num_seeds < SEEDS:
             yield f"{table.split}: {row.name}: {row.num_seeds} of {SEEDS} seeds"
 

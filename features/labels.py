@@ -136,13 +136,18 @@ class Labels:
         return [index for _, _, index in keys]
 
     def subset(self, indices: Sequence[int]) -> Labels:
-        """These videos in this order. Boundaries and groups that none of them has are left out."""
+        """These videos in this order, none twice. Boundaries and groups that none of them has are left out; the first video with a group
+        decides where that group stands."""
         rows = np.asarray(indices, int)
         boundaries = self.boundaries[rows]
         groups = {name: _at(values, indices) for name, values in self.groups.items()}
+        first = {
+            name: next((row for row, value in enumerate(values) if value), None) for name, values in groups.items()
+        }
+        names = sorted((row, place, name) for place, (name, row) in enumerate(first.items()) if row is not None)
         return Labels(
             _at(self.video_ids, indices), _at(self.splits, indices), _at(self.categories, indices), self.score_names, self.scores[rows],
-            boundaries[:, ~np.isnan(boundaries).all(axis=0)], {name: values for name, values in groups.items() if any(values)},
+            boundaries[:, ~np.isnan(boundaries).all(axis=0)], {name: groups[name] for *_, name in names},
         )  # fmt: skip
 
 

@@ -511,4 +511,38 @@ def test_leaderboard():
     if done.returncode:
         title, *rows = done.stderr.splitlines()
         assert title == "Error: the cells are not whole:", done.stdout + done.stderr
-        assert rows and all(row.endswith((": not run", " of 5 seeds")) for row in rows)
+        assert rows and all(row.endswith((": not run", ": failed", " of 5 seeds")) for row in rows)
+
+
+def test_tables_of_the_leaderboard(monkeypatch):
+    """They are made from whole rows alone: a cell that has failed is not whole."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import leaderboard
+
+    from longtake.train.protocol.rows import AVERAGE
+    from longtake.train.runs.board import Figure, Row, Table
+
+    figures = {AVERAGE: {name: Figure(0.5, 0.25, 0.75) for name in ("spearman", "mse", "within_group")}}
+
+    def row(name, **changes):
+        given = {"state": "done", "num_seeds": 5, "figures": figures, "rank": 1, "rank_low": 1, "rank_high": 2, "seconds_per_model": 9.0, "parameters": 10}  # fmt: skip
+        return Row(name, name, "vst", **(given | changes))
+
+    def table(*rows):
+        return Table("fisv", "random", "", "", 400, (AVERAGE,), ("spearman",), rows)
+
+    closed = [row(name, num_seeds=1, parameters=None) for name in ("kernel", "metadata", "ridge")]
+    fewer = row("gdlt", marks=("10 epochs, its preset has 30",))
+    whole = table(*closed, fewer, row("avcf", state="not applicable", figures={}))
+    assert not list(leaderboard.missing(whole))
+    broken = table(row("usdl", state="failed"), row("core", num_seeds=4), row("tpt", state="not run"))
+    assert list(leaderboard.missing(broken)) == ["random: usdl: failed", "random: core: 4 of 5 seeds", "random: tpt: not run"]  # fmt: skip
+    page = leaderboard.real_data(whole, whole)
+    assert (
+        "| `gdlt` | 0.500 [0.25, 0.75] / 0.5 | 1-2 | 0.50 | 0.500 [0.25, 0.75] / 0.5 | 1-2 | 0.50 | 10 of 30 | 9 |"
+        in page
+    )
+    assert page.count("closed form") == 3 and "avcf" not in page
+    assert "| `ridge`, the baseline | 0.500 [0.25, 0.75] / 0.5 |" in leaderboard.readme(whole, whole)
+    for name in ("README.md", "docs/real-data.md"):
+        assert "\nTABLE\n" in leaderboard.replaced(ROOT / name, "TABLE")

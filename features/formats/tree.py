@@ -102,7 +102,7 @@ class NewTable(Protocol):
         """How many rows are encoded together. A block has a whole number of such chunks."""
 
     def write(self, rows: slice, values: np.ndarray) -> None:
-        """The array of `values` is used again for other rows afterwards."""
+        """`values` must not be kept: other rows come in the same array."""
 
     def keep(self, source: ArrayLike, rows: slice) -> bool:
         """Take whole chunks from the start of a block on, or all rows up to the end, from the same rows of a table of the store that is being

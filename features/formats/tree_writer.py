@@ -182,7 +182,7 @@ class _Blocks:
         """`dtype` is that of text, which may be longer than that of the rows that are added."""
         self._table, self._dtype = table, dtype
         self._waiting: np.ndarray | None = None
-        """Room for a block, of which the system gives memory to the rows that are there."""
+        """Room for a block; it takes memory only as rows are written."""
         self._num_waiting = self._num_written = self.num_rows = 0
 
     def add(self, rows: np.ndarray) -> None:

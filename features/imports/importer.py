@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -12,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.errors import LongtakeWarning, listed, printable
+from longtake.errors import LongtakeError, LongtakeWarning, listed, printable
 from longtake.features.content import StreamItem
 from longtake.features.errors import FeaturesError, InvalidFeatures
+from longtake.features.found_parts import find_parts
 from longtake.features.imports.axes import look_transposed
 from longtake.features.imports.layouts import LAYOUTS, SourceVideo, find_videos
 from longtake.features.imports.mapping import Found
 from longtake.features.imports.safe_pickle import read_array
 from longtake.features.joins import require_may_join, require_one_recipe
 from longtake.features.labels import Labels, labels_of, no_labels
-from longtake.features.parts import add_text, pack, pack_or_wait, part_writer
+from longtake.features.parts import add_text, pack, pack_or_wait, part_writer, parts_folder
 from longtake.features.store import open_store, store_exists
 from longtake.features.types import FeatureHeader, TextFeatures, TextHeader, VideoFeatures, VideoRecord, underflows
 from longtake.files import file_sha256
@@ -243,11 +245,19 @@ def _require_new(out: Path, header: FeatureHeader, beside: bool, dry_run: bool) 
         with open_store(out) as store:
             held, dataset = [stream.header for stream in store.streams], store.dataset
     if any(other.recipe_id == header.recipe_id for other in held):
-        if not dry_run:  # The same import may have been killed after it was published, before it removed its parts.
-            pack(out, dataset=dataset, card=None, labels=no_labels())
+        if not dry_run:
+            _remove_parts(out, dataset, header)
         raise FeaturesError(f"{out} already holds {header.backbone} features of this recipe; choose another --out")
     if not beside:
         require_one_recipe(held, [header], out)
+
+
+def _remove_parts(out: Path, dataset: str, header: FeatureHeader) -> None:
+    """Those of the same import, which may have been killed after it was published. Parts of others stay."""
+    with suppress(LongtakeError, OSError):
+        parts = find_parts(parts_folder(out)).parts
+        if parts and all(one.recipe_id == header.recipe_id for part in parts for one in part.headers()):
+            pack(out, dataset=dataset, card=None, labels=no_labels())
 
 
 def _add(

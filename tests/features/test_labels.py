@@ -112,6 +112,7 @@ def test_groups_are_joined_by_their_names_and_kept_in_parts():
     assert joined.groups == {"event": ("e2", "e1", ""), "skater": ("", "s1", "s2")}
     assert joined.row(1).groups == {"event": "e1", "skater": "s1"}
     assert joined.subset([0]).groups == {"event": ("e2",)}, "a group without a video is none"
+    assert list(joined.subset([2, 0]).groups) == ["skater", "event"], "the order of videos decides that of groups"
     assert joined.to_columns()["group_skater"] == ("", "s1", "s2")
     assert not joined.equals(combine_labels(new)) and joined.equals(combine_labels(joined))
 

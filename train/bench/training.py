@@ -75,7 +75,8 @@ def run_cell(job: Job) -> Outcome:
 
 def not_done(job: Job, kind: str, reason: str) -> Outcome:
     """Keep why a cell has no figures, for the table, which may be passed on: it names no folder of this machine."""
-    write_reason(job.folder, Reason(job.cell, kind, reason.replace(str(job.path), job.named)))
+    kept = reason.replace(str(job.path), job.named).replace(f"{job.out}/", "")
+    write_reason(job.folder, Reason(job.cell, kind, kept))
     return Outcome(job.cell, kind, reason)
 
 

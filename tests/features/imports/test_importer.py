@@ -16,7 +16,7 @@ from longtake.features.tools.inspect import verify
 from longtake.manifests.card import find_card
 from longtake.manifests.table import find_manifest
 from tests.calls import invoke
-from tests.features.fakes import list_parts, locked_by_another
+from tests.features.fakes import header, labels, list_parts, locked_by_another, video
 
 IDS = [row.video_id for row in find_manifest("fisv").rows[:4]]
 
@@ -213,6 +213,12 @@ def test_parts_of_an_import_that_was_stopped_after_it_was_published(tmp_path, mo
     assert parts.parts_folder(out).exists()
     assert "already holds vst features of this recipe" in import_folder(folder, out, status=2)
     assert not parts.parts_folder(out).exists() and out.read_bytes() == before
+
+    head, other = header(), video(IDS[3], 2)
+    with parts.part_writer(out) as writer:
+        writer.append("fisv", labels([IDS[3]]), {head: other})
+    assert "already holds vst features of this recipe" in import_folder(folder, out, status=2)
+    assert len(list_parts(out)) == 1 and out.read_bytes() == before, "parts of others are not published by a refusal"
 
 
 def test_a_second_recipe_joins_and_the_same_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from longtake.train.bench.cells import FAILED, NOT_APPLICABLE, plan, read_done, 
 from longtake.train.bench.file import read_bench
 from longtake.train.bench.jobs import jobs_of
 from longtake.train.bench.sources import read_source
-from longtake.train.bench.training import run_cell
+from longtake.train.bench.training import not_done, run_cell
 from longtake.train.errors import TrainError
 from longtake.train.protocol import settings
 
@@ -49,6 +49,8 @@ def test_kept_reasons_name_the_store_as_the_file_does(job):
     elsewhere = replace(job, named="features/s.h5", stamp=replace(job.stamp, recipe_id=""))
     assert run_cell(elsewhere).reason.startswith(f"{job.path} has no features")
     assert read_reason(job.folder).reason.startswith("features/s.h5 has no features")
+    not_done(job, FAILED, f"the disk is full: {job.folder}/epochs.csv")
+    assert read_reason(job.folder).reason == f"the disk is full: {job.cell.folder}/epochs.csv"
 
 
 def test_a_missing_package_is_not_applicable(job, monkeypatch):
