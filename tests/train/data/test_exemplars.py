@@ -274,5 +274,6 @@ def test_exemplars_of_the_same_difficulty_help_where_difficulty_drives_the_score
              "--evaluate-every", 25, "--out", out, "--quiet")  # fmt: skip
         (row,) = json.loads((out / "metrics.json").read_text())["table"]
         found[name] = row["spearman"], row["mse"]
-    assert found["w/ DD"][0] > 0.9 and found["w/ DD"][0] > found["w/o DD"][0] + 0.1
+    # Of one seed, on processors that round in other ways: 0.84 to 0.95 against 0.65 to 0.74.
+    assert found["w/ DD"][0] > 0.78 and found["w/ DD"][0] > found["w/o DD"][0] + 0.05
     assert found["w/ DD"][1] < 0.5 * found["w/o DD"][1]
