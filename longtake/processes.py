@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 
 def end_with_starter() -> None:
@@ -20,3 +23,12 @@ def end_with_starter() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def starts_again() -> bool:
+    """Whether this is a script that each new process would run from its first line, and not only import. Python ends such a process, and the one that
+    has started it waits for ever."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    with suppress(OSError, ValueError):
+        return path is not None and "__name__" not in Path(path).read_text(encoding="utf-8")
+    return False

@@ -19,7 +19,7 @@ from longtake.train.engine.job import Job, Task
 from longtake.train.engine.loop import fit
 from longtake.train.engine.parallel import train_all
 from longtake.train.engine.settings import TrainSettings
-from longtake.train.errors import TrainError
+from longtake.train.errors import SettingsError, TrainError
 from longtake.train.heads import get_head
 from tests.calls import group_ends, invoke, started, wait_until
 from tests.train.planted import planted_store
@@ -91,6 +91,19 @@ def test_a_way_that_does_not_work_is_refused(store, tmp_path, way, head, words):
     call = ("heads", "--features", store, "--head", head, "--parallel", way, "--epochs", 1, "--set", "scores=11")
     assert words in invoke(main, *call, "--out", tmp_path / "run", status=2).output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_script_that_would_start_again_trains_without_processes(job_of, monkeypatch):
+    """It would wait for ever."""
+    jobs = [job_of(seed=seed) for seed in range(3)]
+    monkeypatch.setattr(parallel, "starts_again", lambda: True)
+    with pytest.raises(SettingsError, match="put what it calls under"):
+        parallel.require_way(jobs, "processes")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(parallel, "_in_processes", lambda *_: pytest.fail("processes were started"))
+    assert [index for index, _ in train_all(jobs, "auto", lambda *_: None)] == [0, 1, 2]
 
 
 def test_a_process_that_dies_is_one_message(job_of, monkeypatch):
