@@ -1,8 +1,8 @@
 """Write docs/leaderboard.md, and the tables of docs/real-data.md and README.md, from the cells of benchmarks/results/fisv: python
 benchmarks/leaderboard.py [--check]
 
-The cells are those of `train bench fisv --features features/fisv.h5 --out benchmarks/results/fisv --seeds 5 --no-keep-heads`, which goes on where
-cells are missing; of each, settings and predictions are kept here. Nothing is written before all are there. With --check nothing is written, and exit
+The cells are those of `train bench fisv --features features/fisv.h5 --out benchmarks/results/fisv --seeds 5 --no-keep-heads`, which trains those
+that are missing; of each, settings and predictions are kept here. Nothing is written before all are there. With --check nothing is written, and exit
 status 1 says that a page is not what the cells give.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import page
 
 from longtake.train.bench.cells import NOT_APPLICABLE
 from longtake.train.bench.file import Bench, read_bench
@@ -27,7 +28,7 @@ from longtake.train.runs.board import DONE_STATE, Row, Table
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = ROOT / "benchmarks" / "results" / "fisv"
 SEEDS = 5
-BEGIN, END = "<!-- benchmarks/leaderboard.py writes this -->\n", "<!-- until here -->\n"
+BEGIN = "<!-- benchmarks/leaderboard.py writes this -->\n"
 IN_README = {
     "metadata": "`metadata`: skater and event alone, no video",
     "kernel": "`kernel`",
@@ -48,8 +49,8 @@ def missing(table: Table) -> Iterator[str]:
 def in_full(bench: Bench, made: Sequence[Table]) -> str:
     """The page as `train bench` writes it."""
     with tempfile.TemporaryDirectory() as folder:
-        (page,) = [path for path in write_board(bench, made, Path(folder)) if path.suffix == ".md"]
-        return page.read_text(encoding="utf-8")
+        (text,) = [path for path in write_board(bench, made, Path(folder)) if path.suffix == ".md"]
+        return text.read_text(encoding="utf-8")
 
 
 def average(row: Row) -> str:
@@ -91,12 +92,8 @@ def readme(random: Table, skater: Table) -> str:
 
 
 def replaced(path: Path, table: str) -> str:
-    """The page with the table between its lines. Raises `ValueError` where it has no place for one."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{path} has no lines {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    """The page with its table."""
+    return page.readme(path.read_text(encoding="utf-8"), table, BEGIN)
 
 
 @click.command()

@@ -95,13 +95,13 @@ def headlines(results: dict[str, list[Result]]) -> str:
     return f"| measured | median | target | |\n| --- | --- | --- | --- |\n{''.join(rows)}\n{counts}\n"
 
 
-def readme(text: str, table: str) -> str:
-    """The README with its table replaced. Raises `ValueError` where it has no place for one."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or not after:
-        raise ValueError(f"README.md has no lines {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+def readme(text: str, table: str, begin: str = BEGIN) -> str:
+    """The README, or another page, with a table replaced. Raises `ValueError` where it has no place for one."""
+    before, _, rest = text.partition(begin)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page has no lines {begin.strip()} and {END.strip()}")
+    return f"{before}{begin}\n{table}\n{END}{after}"
 
 
 @click.command()
