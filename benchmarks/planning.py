@@ -24,8 +24,8 @@ from longtake.extract.plan.options import RunOptions
 from longtake.extract.plan.plan import _lacking
 from longtake.extract.plan.settle import clip_rule, settle
 from longtake.features.content import StreamItem, StreamPlan
+from longtake.features.finished import read_finished
 from longtake.features.labels import labels_of
-from longtake.features.parts import read_finished
 from longtake.features.store import write_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import read_manifest

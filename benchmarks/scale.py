@@ -24,9 +24,10 @@ import click
 import numpy as np
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
+from longtake.features.finished import read_finished
 from longtake.features.formats.disk import copy_file, sync
 from longtake.features.labels import Labels, labels_of
-from longtake.features.parts import pack, part_writer, parts_folder, read_finished
+from longtake.features.parts import pack, part_writer, parts_folder
 from longtake.features.store import STORES, open_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import read_manifest

@@ -174,6 +174,11 @@ recipe_options = _together(
 )
 @click.option("--beside", is_flag=True, help="Keep another recipe of the same backbone that the store has.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed in an earlier run.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="For what is known of finished videos, such as 200MB: more are published in several steps.  [default: half of what is free]",
+)
 @click.option("--require-all", is_flag=True, help="Refuse to begin while a video without features is missing.")
 @click.option(
     "--missing",

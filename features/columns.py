@@ -39,11 +39,12 @@ class ArrayLike(Protocol):
 
 def encode(values: Sequence[str]) -> np.ndarray:
     """Text as stores keep it: fixed-length UTF-8, ended by NUL, which no value may contain."""
-    longest = max((len(value.encode()) for value in values), default=0)
+    starts = range(0, len(values), BLOCK_ROWS)
+    blocks = [np.array([*map(str.encode, values[begin : begin + BLOCK_ROWS])], "S") for begin in starts]
+    longest = max(block.itemsize for block in blocks) if any(values) else 0
     encoded = np.zeros(len(values), f"S{longest + 1}")
-    for begin in range(0, len(values), BLOCK_ROWS):
-        block = values[begin : begin + BLOCK_ROWS]
-        encoded[begin : begin + len(block)] = [value.encode() for value in block]
+    for begin, block in zip(starts, blocks):
+        encoded[begin : begin + len(block)] = block
     return encoded
 
 
@@ -61,9 +62,12 @@ def decode(values: np.ndarray) -> tuple[str, ...]:
     try:
         for begin in range(0, len(values), BLOCK_ROWS):
             block = values[begin : begin + BLOCK_ROWS].tolist()
-            # Equal texts, such as splits, are one object.
-            texts = {value: value.decode() for value in set(block)}
-            found += [texts[value] for value in block]
+            different = dict.fromkeys(block)
+            if len(different) == len(block):
+                found += map(bytes.decode, block)
+            else:  # Equal texts, such as splits, are one object.
+                texts = {value: value.decode() for value in different}
+                found += map(texts.__getitem__, block)
         return tuple(found)
     except UnicodeDecodeError as error:
         raise NotAStore(f"a text that is not UTF-8: {error}") from error

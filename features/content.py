@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from longtake.features.columns import VideoTable
+from longtake.features.columns import ArrayLike, VideoTable
 from longtake.features.errors import InvalidFeatures, NotAStore
 from longtake.features.labels import Labels
 from longtake.features.stream import BLOCK_BYTES, Stream
@@ -246,5 +246,7 @@ class Content:
     streams: Sequence[StreamPlan]
     texts: Sequence[TextFeatures]
     storage: Storage
+    label_texts: Mapping[str, ArrayLike] = field(default_factory=dict)
+    """Of a store that is replaced by one with the same labels: the columns of text in its file, which a writer need not write again."""
     named_axes: bool = True
     """Name the axes of arrays, for other programs. Parts, of which there is one for each video, are read by Longtake alone."""

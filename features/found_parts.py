@@ -5,13 +5,12 @@ They are in segments (`longtake.features.segments`). Earlier releases wrote an H
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.collector import paused_collector
 from longtake.features.segments.reader import Segment, list_segments, read_segment
 from longtake.features.segments.records import FinishedVideo
 from longtake.features.store import open_store
@@ -19,6 +18,9 @@ from longtake.features.types import FeatureHeader
 from longtake.files import entries
 
 OLD_SUFFIX = ".h5"
+MEMORY_PER_BYTE, OLD_PART_BYTES = 4, 4096
+"""Memory that a video takes until it is published, for each byte of its description in a segment, and that of an old part. Features are not among
+it: they are read when they are written."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +60,61 @@ class FoundParts:
     segments: tuple[Segment, ...]
 
 
-def list_old_parts(folder: Path) -> list[OldPart]:
-    found = []
-    for path in entries(folder, f"*{OLD_SUFFIX}"):
-        with suppress(FileNotFoundError):
-            if not path.name.startswith("."):
-                found.append(OldPart(path, path.stat().st_mtime_ns))
-    return found
+def list_old_parts(folder: Path) -> list[Path]:
+    return [path for path in entries(folder, f"*{OLD_SUFFIX}") if not path.name.startswith(".")]
 
 
-@paused_collector()
-def find_parts(folder: Path, now_seconds: float | None = None) -> FoundParts:
-    """`now_seconds` is the time by the clock of the file system, as far as it is known."""
-    by_path: dict[Path, Segment] = {}
-    for path in list_segments(folder):
-        # Another process may have just packed it.
-        with suppress(FileNotFoundError):
-            segment = read_segment(path, time.time() if now_seconds is None else now_seconds)
-            by_path[segment.path] = segment
-    segments = by_path.values()
-    parts: list[Part] = [*list_old_parts(folder)]
-    parts += [InSegment(segment.path, video) for segment in segments for video in segment.videos]
+def find_parts(folder: Path, now_seconds: float | None = None, memory: int | None = None) -> Iterator[FoundParts]:
+    """All parts of a folder, once; with `memory`, some after the others, by the times of their files: as many at a time as take about so many
+    bytes when they are read, but whole segments. There is always a first one, which may be empty. `now_seconds` is the time by the clock of the file
+    system, as far as it is known."""
+    parts: list[Part] = []
+    segments: dict[Path, Segment] = {}
+    taken = 0
+    for path in _by_time(folder):
+        try:
+            new = _read(path, time.time() if now_seconds is None else now_seconds)
+        except FileNotFoundError:  # Another process may have just packed it.
+            continue
+        needed = OLD_PART_BYTES if isinstance(new, OldPart) else new.num_text_bytes * MEMORY_PER_BYTE
+        if memory is not None and taken and taken + needed > memory:
+            yield _found(parts, segments)
+            parts, segments, taken = [], {}, 0
+        taken += needed
+        if isinstance(new, OldPart):
+            parts.append(new)
+        elif new.path not in segments:  # It may have been listed under two names, as it was sealed.
+            segments[new.path] = new
+            parts += [InSegment(new.path, video) for video in new.videos]
+    yield _found(parts, segments)
+
+
+def _by_time(folder: Path) -> list[Path]:
+    """Segments and old parts. Those that have another name by now are last."""
+    times: dict[Path, float] = {}
+    for path in (*list_segments(folder), *list_old_parts(folder)):
+        try:
+            times[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            times[path] = math.inf
+    return sorted(times, key=times.__getitem__)
+
+
+def _read(path: Path, now_seconds: float) -> OldPart | Segment:
+    if path.suffix == OLD_SUFFIX:
+        return OldPart(path, path.stat().st_mtime_ns)
+    return read_segment(path, now_seconds)
+
+
+def _found(parts: Sequence[Part], segments: Mapping[Path, Segment]) -> FoundParts:
     # The sort is stable, so videos of one segment stay in its order.
-    return FoundParts(tuple(sorted(parts, key=lambda part: part.written_ns)), tuple(segments))
+    return FoundParts(tuple(sorted(parts, key=lambda part: part.written_ns)), tuple(segments.values()))
 
 
 def count_parts(folder: Path) -> int:
-    return len(find_parts(folder).parts)
+    return sum(len(found.parts) for found in find_parts(folder, memory=0))
 
 
-def have_vanished(parts: Sequence[Part]) -> bool:
-    """Whether another process has published and removed some of them."""
-    return not all(path.exists() for path in {part.path for part in parts})
+def have_vanished(paths: Iterable[Path]) -> bool:
+    """Whether another process has published some parts and removed their files."""
+    return not all(path.exists() for path in paths)

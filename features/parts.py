@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,10 @@ from longtake.allocator import large_arrays_mapped
 from longtake.collector import paused_collector
 from longtake.errors import LongtakeWarning, listed
 from longtake.features.claim import holder_of, locked
-from longtake.features.compose import Composition, Place, joinable, replaces
+from longtake.features.compose import Composition, Place, joinable
 from longtake.features.errors import FeaturesError
-from longtake.features.found_parts import FoundParts, InSegment, OldPart, Part, count_parts, find_parts, have_vanished
-from longtake.features.joins import combine_texts, require_dataset, require_one_dataset
+from longtake.features.found_parts import FoundParts, OldPart, Part, count_parts, find_parts
+from longtake.features.joins import combine_texts, require_one_dataset
 from longtake.features.labels import Labels, combine_labels, no_labels
 from longtake.features.segments.reader import (
     DamagedVideo,
@@ -34,9 +34,10 @@ from longtake.features.segments.reader import (
 )
 from longtake.features.segments.writer import SEALED, SegmentWriter
 from longtake.features.store import open_store, store_exists, write_store
-from longtake.features.types import FeatureHeader, TextFeatures, VideoRecord
+from longtake.features.types import FeatureHeader, TextFeatures
 from longtake.files import clear_dead
 from longtake.manifests.card import Card
+from longtake.memory import memory_for
 
 WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
 """How long to wait for another process that publishes the same store, and how often to look. Publishing 100,000 videos takes minutes."""
@@ -56,58 +57,6 @@ def lock_file(store_path: Path) -> Path:
 def part_writer(store_path: Path, *, at_once: bool = True) -> SegmentWriter:
     """To append finished videos to the parts of a store."""
     return SegmentWriter(parts_folder(store_path), at_once=at_once)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What the store and its parts hold already: recipe_id -> video_id -> record."""
-
-    records: Mapping[str, Mapping[str, VideoRecord]]
-    headers: tuple[FeatureHeader, ...]
-
-    def record(self, header: FeatureHeader, video_id: str) -> VideoRecord | None:
-        return self.records.get(header.recipe_id, {}).get(video_id)
-
-
-@paused_collector()
-def read_finished(store_path: Path, dataset: str, card: Card | None) -> Finished:
-    """Read what the store and all parts hold; `extract` resumes from the answer.
-
-    Raises `StoreConflict` if they are of another dataset.
-    """
-    while True:
-        found = find_parts(parts_folder(store_path))
-        try:
-            return _read_finished(store_path, found, dataset, card)
-        except FeaturesError:
-            # Another process has published in between: what a part held is in the store now.
-            if not have_vanished(found.parts):
-                raise
-
-
-def _read_finished(store_path: Path, found: FoundParts, dataset: str, card: Card | None) -> Finished:
-    records: dict[str, dict[str, VideoRecord]] = {}
-    headers: dict[str, FeatureHeader] = {}
-
-    def take(header: FeatureHeader, new: Iterable[VideoRecord], written_ns: int | None) -> None:
-        headers[header.recipe_id] = header
-        known = records.setdefault(header.recipe_id, {})
-        for record in new:
-            before = known.get(record.video_id)
-            if before is None or replaces(record, written_ns, before):
-                known[record.video_id] = record
-
-    for source in [*([store_path] if store_exists(store_path) else []), *found.parts]:
-        if isinstance(source, InSegment):
-            require_dataset(source.path, source.video.dataset, False, dataset, card)
-            for stored in source.video.streams:
-                take(stored.header, [stored.record], source.written_ns)
-            continue
-        with open_store(source.path if isinstance(source, OldPart) else source) as store:
-            require_one_dataset(store, dataset, card)
-            for stream in store.streams:
-                take(stream.header, stream.records, None)
-    return Finished(records, tuple(headers.values()))
 
 
 @dataclass(frozen=True)
@@ -154,11 +103,11 @@ class Packed:
 
 def pack(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False, count_waiting: bool = True,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: int | None = None, count_waiting: bool = True,
 ) -> Packed:  # fmt: skip
     """Publish the store with its parts and `texts`, with the labels of the manifest; then remove the parts.
 
-    A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside=True`: a process with
+    Parts whose descriptions take more than `memory` bytes are published in several steps; None is half of the memory that is free. A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside=True`: a process with
     another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in which they were finished does not change the store.
     """
     folder = parts_folder(store_path)
@@ -168,12 +117,38 @@ def pack(
             return Packed(False, 0, holder_of(lock_file(store_path)), waiting)
         clear_dead(folder)
         restore_hidden(folder)
+        work = _Publication(store_path, dataset, card, labels, texts, headers, beside)
         # The lock has just been written, so its time is that of the file system's clock.
-        found = find_parts(folder, lock_file(store_path).stat().st_mtime)
+        for found in find_parts(folder, lock_file(store_path).stat().st_mtime, memory_for(memory)):
+            work.publish(found)
+    # The folder stays if it holds new parts or another lock.
+    with suppress(OSError):
+        folder.rmdir()
+    return Packed(True, work.num_joined, num_waiting=work.num_waiting, num_lost=work.num_lost)
+
+
+@dataclass
+class _Publication:
+    """Publishes a store with some parts after the others, and counts them."""
+
+    store_path: Path
+    dataset: str
+    card: Card | None
+    labels: Labels
+    texts: Sequence[TextFeatures]
+    headers: Sequence[FeatureHeader]
+    beside: bool
+    num_joined: int = 0
+    num_waiting: int = 0
+    """Parts that were not joined, of the caller's recipes."""
+    num_lost: int = 0
+
+    def publish(self, found: FoundParts) -> None:
+        """Write the store with these parts but for videos that turn out to be damaged, and remove the parts."""
         damaged: set[Place] = set()
         while True:
             try:
-                published = _publish(store_path, found, damaged, dataset, card, labels, texts, headers, beside)
+                others = self._write(found, damaged)
                 break
             except DamagedVideo as error:
                 segment = next(one for one in found.segments if one.path == error.place[0])
@@ -182,51 +157,38 @@ def pack(
                 names = listed([str(one) for one in faults[1:]])
                 warnings.warn(f"{error}; they are left out{names and f', and:{names}'}", LongtakeWarning, stacklevel=2)
         # Only now that the store with their content is published.
-        _clear(found, published.others, damaged)
-    # The folder stays if it holds new parts or another lock.
-    with suppress(OSError):
-        folder.rmdir()
-    own = {header.recipe_id for header in headers}
-    waiting = sum(any(h.recipe_id in own for h in part.headers()) for part in published.others)
-    num_lost = published.num_lost + sum(segment.num_lost for segment in found.segments)
-    return Packed(True, published.num_joined, num_waiting=waiting, num_lost=num_lost)
+        _clear(found, others, damaged)
+        own = {header.recipe_id for header in self.headers}
+        self.num_joined += len(found.parts) - len(others)
+        self.num_waiting += sum(any(h.recipe_id in own for h in part.headers()) for part in others)
+        self.num_lost += sum(segment.num_lost for segment in found.segments)
 
-
-@dataclass(frozen=True)
-class _Published:
-    num_joined: int
-    others: Sequence[Part]
-    """Parts that were not joined."""
-    num_lost: int
-
-
-@paused_collector()
-@large_arrays_mapped()
-def _publish(
-    store_path: Path, found: FoundParts, damaged: set[Place], dataset: str, card: Card | None, labels: Labels,
-    texts: Sequence[TextFeatures], headers: Sequence[FeatureHeader], beside: bool,
-) -> _Published:  # fmt: skip
-    """Write the store with all parts that may join it. Raises `DamagedVideo`."""
-    with ExitStack() as opened:
-        base = opened.enter_context(open_store(store_path)) if store_exists(store_path) else None
-        if base is not None:
-            require_one_dataset(base, dataset, card)
-            dataset = base.dataset
-            labels = combine_labels(labels, base.labels)
-            card = card or base.card
-        streams = base.streams if base else ()
-        parts, others = joinable(found.parts, [stream.header for stream in streams], headers, beside)
-        new = Composition(dataset, card, labels, opened, opened.enter_context(SegmentFiles()), damaged)
-        new.begin(streams)
-        new.add_all(parts)
-        labels = new.all_labels()
-        changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
-        if changed or texts or new.has_changed:
-            write_store(
-                store_path, dataset=dataset, card=card, labels=labels, streams=new.plans(labels),
-                texts=combine_texts(texts, base.texts if base else ()), storage=base.storage if base else None,
-            )  # fmt: skip
-        return _Published(len(parts), others, new.num_lost)
+    @paused_collector()
+    @large_arrays_mapped()
+    def _write(self, found: FoundParts, damaged: set[Place]) -> Sequence[Part]:
+        """Write the store with all parts that may join it, and return the others. Raises `DamagedVideo`."""
+        path, dataset, card, labels = self.store_path, self.dataset, self.card, self.labels
+        with ExitStack() as opened:
+            base = opened.enter_context(open_store(path)) if store_exists(path) else None
+            if base is not None:
+                require_one_dataset(base, dataset, card)
+                dataset = base.dataset
+                labels = base.labels if base.labels.equals(labels) else combine_labels(labels, base.labels)
+                card = card or base.card
+            streams = base.streams if base else ()
+            parts, others = joinable(found.parts, [stream.header for stream in streams], self.headers, self.beside)
+            new = Composition(dataset, card, labels, opened, opened.enter_context(SegmentFiles()), damaged)
+            new.begin(streams)
+            new.add_all(parts)
+            labels = new.all_labels()
+            changed = base is None or not base.labels.equals(labels) or (card and card.to_json() != base.card_json)
+            if changed or self.texts or new.has_changed:
+                write_store(
+                    path, dataset=dataset, card=card, labels=labels, streams=new.plans(labels),
+                    texts=combine_texts(self.texts, base.texts if base else ()), storage=base.storage if base else None, replaced=base,
+                )  # fmt: skip
+        self.num_lost += new.num_lost
+        return others
 
 
 def _clear(found: FoundParts, others: Sequence[Part], damaged: set[Place]) -> None:
@@ -266,7 +228,7 @@ def _clear_segment(segment: Segment, is_needed: bool, is_damaged: bool) -> None:
 
 def pack_or_wait(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False, wait_seconds: float = WAIT_SECONDS,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: int | None = None, wait_seconds: float = WAIT_SECONDS,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> Packed:  # fmt: skip
     """`pack`, after waiting for another process that publishes: it may have started before our last part existed. `on_wait` gets one
@@ -275,7 +237,7 @@ def pack_or_wait(
     waited = False
     while True:
         packed = pack(
-            store_path, dataset=dataset, card=card, labels=labels, texts=texts, beside=beside, headers=headers,
+            store_path, dataset=dataset, card=card, labels=labels, texts=texts, beside=beside, headers=headers, memory=memory,
             count_waiting=False,
         )  # fmt: skip
         if packed.published:

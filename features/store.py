@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from longtake.features.columns import ArrayLike
 from longtake.features.content import Content, Storage, StreamPlan
 from longtake.features.errors import NotAStore, NotInStore
 from longtake.features.labels import Labels
@@ -44,7 +45,7 @@ class Store:
     num_bytes: int | None
     """On disk; None for a store at a URL that is not one file."""
     storage: Storage
-    read_labels: Callable[[], Labels]
+    read_labels: Callable[[], tuple[Labels, Mapping[str, ArrayLike]]]
     streams: tuple[Stream, ...]
     texts: tuple[TextFeatures, ...]
     close: Callable[[], None]
@@ -69,8 +70,17 @@ class Store:
         return data_frame(self.labels.to_columns())
 
     @cached_property
-    def labels(self) -> Labels:
+    def _labels(self) -> tuple[Labels, Mapping[str, ArrayLike]]:
         return self.read_labels()
+
+    @property
+    def labels(self) -> Labels:
+        return self._labels[0]
+
+    @property
+    def label_texts(self) -> Mapping[str, ArrayLike]:
+        """The columns of text of the labels, as they are in the file."""
+        return self._labels[1]
 
     @property
     def card(self) -> Card | None:
@@ -173,11 +183,14 @@ def open_store(path: Path | str) -> Store:
 
 def write_store(
     path: Path | str, *, dataset: str, card: Card | None, labels: Labels, streams: Iterable[StreamPlan],
-    texts: Iterable[TextFeatures] = (), storage: Storage | None = None, named_axes: bool = True,
+    texts: Iterable[TextFeatures] = (), storage: Storage | None = None, replaced: Store | None = None, named_axes: bool = True,
 ) -> None:  # fmt: skip
-    """Publish a whole store at `path`. Readers see the old store or the new one."""
+    """Publish a whole store at `path`. Readers see the old store or the new one. `replaced` is the old one, where it has been read."""
     card_json = "null" if card is None else card.to_json()
-    content = Content(dataset, card_json, labels, list(streams), list(texts), storage or Storage(), named_axes)
+    label_texts = replaced.label_texts if replaced and replaced.labels.equals(labels) else {}
+    content = Content(
+        dataset, card_json, labels, list(streams), list(texts), storage or Storage(), label_texts, named_axes
+    )
     place = _place(path)
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)

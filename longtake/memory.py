@@ -12,6 +12,8 @@ from longtake.errors import LongtakeError
 UNITS = {"": 1, "B": 1, **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)}}
 UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)}
 CGROUPS = Path("/sys/fs/cgroup")
+SHARE = 0.5
+"""Of the memory that is free: what a command takes for data where no size is asked for."""
 
 
 def parse_size(text: str, error: type[LongtakeError] = LongtakeError) -> int:
@@ -20,6 +22,11 @@ def parse_size(text: str, error: type[LongtakeError] = LongtakeError) -> int:
     if found is None or found[2].upper() not in UNITS:
         raise error(f"a size is a number with B, KB, MB, GB, TB, KiB, MiB, GiB or TiB, such as 2GB, got {text!r}")
     return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def memory_for(asked: str | int | None) -> int:
+    """Bytes: those asked for, such as `2GB`, or half of what is free. Raises `LongtakeError` for what is no size."""
+    return int(SHARE * free_memory()) if asked is None else parse_size(str(asked))
 
 
 def shown_size(num_bytes: float) -> str:

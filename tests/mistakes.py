@@ -54,6 +54,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "extract run --manifest mine.csv --videos videos --weights notes.txt",
         "extract run --manifest mine.csv --videos videos --backbone vifi-clip",
             "extract run --manifest mine.csv --videos videos --weights random --shard 9/8",
+            "extract run --manifest mine.csv --videos videos --weights random --memory much",
     ),
     "Which network of a library?": (
         "extract run --manifest mine.csv --videos videos --backbone tim/resnet18",

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from longtake.errors import LongtakeError
 from longtake.extract.backbones import PRECISIONS
 from longtake.extract.backbones.pooling import pool_rule
 from longtake.extract.backbones.runtime import OPENVINO, RUNTIMES
 from longtake.extract.decode.killable import MOST_STALL_SECONDS, STALL_SECONDS
 from longtake.extract.errors import ExtractError
+from longtake.memory import memory_for
 
 AUTO = "auto"
 
@@ -59,6 +61,9 @@ class RunOptions:
     """Refuse to begin while a video is missing."""
     beside: bool = False
     """Keep this recipe in addition to another recipe of the same backbone in the store."""
+    memory: str | int | None = None
+    """For what is known of finished videos while they are published, such as `200MB`: more of them are published in several steps. None is half of
+    what is free."""
     cluster: str | None = None
     """`local`, a batch system, or the address of a dask scheduler; None extracts in this process."""
     cluster_options: Path | None = None
@@ -89,6 +94,10 @@ class RunOptions:
             raise ExtractError(f"--missing-sound takes fail or silence, got {self.missing_sound!r}")
         if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
             raise ExtractError(f"--shard takes I/N with I from 1 to N, got {self.shard[0]}/{self.shard[1]}")
+        try:
+            memory_for(self.memory)
+        except LongtakeError as error:
+            raise ExtractError(f"--memory: {error}") from error
         if self.cluster_options and not self.cluster:
             raise ExtractError("--cluster-options needs --cluster: without it, videos are extracted in this process")
 
@@ -118,5 +127,6 @@ class OptionValues(TypedDict, total=False):
     retry_failed: bool
     require_all: bool
     beside: bool
+    memory: str | int | None
     cluster: str | None
     cluster_options: Path | None

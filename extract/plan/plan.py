@@ -18,9 +18,9 @@ from longtake.extract.find_videos import MOST_NAMED, find_missing, require_video
 from longtake.extract.plan.options import AUTO, RunOptions
 from longtake.extract.plan.settle import Extractor, choose_spec, choose_weights, clip_rules, settle
 from longtake.extract.records import source_of
+from longtake.features.finished import Finished, read_finished
 from longtake.features.joins import require_one_recipe
 from longtake.features.labels import Labels, labels_of
-from longtake.features.parts import Finished, read_finished
 from longtake.features.store import check_store_name
 from longtake.features.types import FAILED, FeatureHeader, VideoRecord
 from longtake.manifests.table import Manifest, ManifestRow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ def read_store(path: Path | str, root: Tree, close: Callable[[], None], num_byte
     """Check a tree that was just opened and make a store of it. Raises `NotAStore`, and then closes the tree. `num_bytes` are the stored
     bytes; None if the store is at a URL and consists of several objects."""
 
-    def read_labels() -> Labels:
+    def read_labels() -> tuple[Labels, Mapping[str, ArrayLike]]:
         with _whole(path):
             return _read_labels(labels)
 
@@ -95,21 +95,25 @@ def _names(group: Tree, attribute: str) -> tuple[str, ...]:
     return names
 
 
-def _read_labels(group: Tree) -> Labels:
+def _read_labels(group: Tree) -> tuple[Labels, Mapping[str, ArrayLike]]:
     group_names = _names(group, GROUP_NAMES) if GROUP_NAMES in group.attributes else ()
     for name in group_names:
         if not is_group_name(name):
             raise NotAStore(f"{group.name} has a group named {name[:200]!r}")
     has_boundaries = NUM_BOUNDARIES in group.attributes
-    return Labels(
-        check_video_ids(_text(group, "video_id")),
-        _text(group, "split"),
-        _text(group, "category"),
+    group_columns = [GROUP_PREFIX + name for name in group_names]
+    columns = {name: group.array(name, "S", 1) for name in ("video_id", "split", "category", *group_columns)}
+    texts = {name: decode(np.asarray(column[:])) for name, column in columns.items()}
+    labels = Labels(
+        check_video_ids(texts["video_id"]),
+        texts["split"],
+        texts["category"],
         _names(group, "score_names"),
         np.asarray(group.array("scores", "fiu", 2)[:]),
         np.asarray(group.array("boundary_seconds", "f", 2)[:]) if has_boundaries else np.zeros((0, 0)),
-        {name: _text(group, GROUP_PREFIX + name) for name in group_names},
+        {name: texts[GROUP_PREFIX + name] for name in group_names},
     )
+    return labels, columns
 
 
 def _require_name(name: str, group: Tree, expected: str) -> None:

@@ -45,17 +45,18 @@ def _write_contents(root: NewTree, content: Content) -> None:
     root.array("card", encode([content.card_json]), ("one",))
     group = root.child("labels")
     group.attribute("score_names", json.dumps(labels.score_names))
-    group.array("video_id", encode(labels.video_ids), ("video",))
-    group.array("split", encode(labels.splits), ("video",))
-    group.array("category", encode(labels.categories), ("video",))
+    texts = {"video_id": labels.video_ids, "split": labels.splits, "category": labels.categories}
+    texts |= {GROUP_PREFIX + name: values for name, values in labels.groups.items()}
+    for name, values in texts.items():
+        column = content.label_texts.get(name)
+        piece = encode(values) if column is None else column
+        _write_column(group, name, len(labels), ("video",), [(piece, slice(0, len(labels)))], is_whole=True)
     group.array("scores", labels.scores.astype("<f8"), ("video", "score"))
     if labels.boundaries.shape[1]:
         group.attribute(NUM_BOUNDARIES, labels.boundaries.shape[1])
         group.array("boundary_seconds", labels.boundaries.astype("<f8"), ("video", "boundary"))
     if labels.groups:
         group.attribute(GROUP_NAMES, json.dumps(list(labels.groups)))
-        for name, values in labels.groups.items():
-            group.array(GROUP_PREFIX + name, encode(values), ("video",))
     group = root.child("streams")
     for plan in content.streams:
         _write_stream(group.child(plan.header.stream_name), plan, storage)

@@ -255,8 +255,13 @@ def _require_new(out: Path, header: FeatureHeader, beside: bool, dry_run: bool) 
 def _remove_parts(out: Path, dataset: str, header: FeatureHeader) -> None:
     """Those of the same import, which may have been killed after it was published. Parts of others stay."""
     with suppress(LongtakeError, OSError):
-        parts = find_parts(parts_folder(out)).parts
-        if parts and all(one.recipe_id == header.recipe_id for part in parts for one in part.headers()):
+        recipes = {
+            one.recipe_id
+            for found in find_parts(parts_folder(out), memory=0)
+            for part in found.parts
+            for one in part.headers()
+        }
+        if recipes == {header.recipe_id}:
             pack(out, dataset=dataset, card=None, labels=no_labels())
 
 

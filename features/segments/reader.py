@@ -49,6 +49,8 @@ class Segment:
     """Where it is damaged; the videos there are missing in `videos`."""
     num_lost: int = 0
     """Those videos, at least."""
+    num_text_bytes: int = 0
+    """Of the descriptions of its videos."""
 
 
 class DamagedVideo(Damaged):
@@ -92,12 +94,14 @@ def read_segment(path: Path, now_seconds: float) -> Segment:
             found.drop_torn_video(file, size)
     if not is_final:
         # Where a frame is not whole, its writer is at work, or not all that it wrote can be seen from this machine yet.
-        return Segment(path, size, tuple(found.videos[: found.num_before_bad]), False, may_be_late)
+        videos = tuple(found.videos[: found.num_before_bad])
+        return Segment(path, size, videos, False, may_be_late, num_text_bytes=found.num_text_bytes)
     if state == SEALED and not found.has_end:
         found.faults.append("its end is missing")
     return Segment(
-        path, size, tuple(found.videos), True, may_be_late, found.torn_bytes, tuple(found.faults), found.num_lost(size)
-    )
+        path, size, tuple(found.videos), True, may_be_late, found.torn_bytes, tuple(found.faults), found.num_lost(size),
+        found.num_text_bytes,
+    )  # fmt: skip
 
 
 class _Found:
@@ -108,7 +112,7 @@ class _Found:
         self.videos: list[FinishedVideo] = []
         self.num_before_bad: int | None = None
         self.faults: list[str] = []
-        self.torn_bytes = 0
+        self.torn_bytes = self.num_text_bytes = 0
         self.has_end = False
         self._num_bad = self._num_said = 0
         """Frames that should have been videos, and videos by the last frame."""
@@ -126,6 +130,7 @@ class _Found:
                 self._definition = definition, [_header(text) for text in definition.headers]
             elif frame.kind == VIDEO and self._definition is not None:
                 self.videos.append(read_video(frame.text, frame.data_offset, frame.num_data_bytes, *self._definition))
+                self.num_text_bytes += len(frame.text)
             elif frame.kind == VIDEO:
                 raise InvalidFeatures("a video whose recipe is missing")
             elif frame.kind == END:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.features.parts import pack, parts_folder, read_finished
+from longtake.features.finished import read_finished
+from longtake.features.parts import pack, parts_folder
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import verify
 from longtake.features.types import sha256_of
@@ -39,7 +40,7 @@ def test_a_store_that_was_being_filled_is_finished(store):
     assert {recipe: sorted(records) for recipe, records in finished.records.items()} == {
         VIDEO.recipe_id: ["a", "b", "c"], SOUND.recipe_id: ["a", "b", "c"], IMPORTED.recipe_id: ["a", "d", "e"],
     }  # fmt: skip
-    assert finished.record(VIDEO, "c").error_message == "SIMULATED failure"
+    assert finished.records[VIDEO.recipe_id]["c"].error_message == "SIMULATED failure"
     for name in "cd":
         write_part(
             store, "d", LABELS.subset([LABELS.video_ids.index(name)]), {h: made(name, h) for h in (VIDEO, SOUND)}

@@ -20,11 +20,12 @@ from longtake.extract.executors.local import run_locally
 from longtake.extract.run import run_plan
 from longtake.features import parts
 from longtake.features.cli import main as features
+from longtake.features.finished import read_finished
 from longtake.features.found_parts import find_parts
-from longtake.features.parts import lock_file, read_finished
+from longtake.features.parts import lock_file
 from longtake.features.segments.reader import list_segments
 from longtake.features.store import open_store
-from longtake.features.tools.inspect import diff
+from longtake.features.tools.inspect import diff, verify
 from tests.calls import invoke
 from tests.extract import fake_backbone
 from tests.extract.media import write_video
@@ -102,6 +103,19 @@ def test_resume_does_nothing_twice(tmp_path, numbers_backbone):
     before = (tmp_path / "small.h5").stat().st_mtime_ns
     assert "0 new, 3 were there" in extract(tmp_path).output
     assert (tmp_path / "small.h5").stat().st_mtime_ns == before, "nothing to do, nothing written"
+
+
+def test_a_run_with_little_memory_publishes_in_several_steps(tmp_path, numbers_backbone, monkeypatch):
+    """What killed runs left is in the parts folder, a segment of each."""
+    for number in (1, 2, 3):
+        assert len(list(run_locally(plan_of(tmp_path, [8, 8, 8, 8], limit=number)))) == 1
+    written, write = [], parts.write_store
+    monkeypatch.setattr(
+        parts, "write_store", lambda *place, **content: (written.append(place), write(*place, **content))
+    )
+    assert "1 new, 3 were there" in extract(tmp_path, "--memory", "1kB").output and len(written) == 4
+    with open_store(tmp_path / "small.h5") as store:
+        assert sorted(store.stream().rows()) == ["v0", "v1", "v2", "v3"] and verify(store) == []
 
 
 def test_a_zarr_store_holds_the_same(tmp_path, numbers_backbone):
@@ -288,7 +302,8 @@ def test_a_segment_that_is_damaged_before_it_is_published(tmp_path, numbers_back
     assert len(list(run_locally(plan))) == 3
     (path,) = list_segments(tmp_path / "small.h5.parts")
     content = bytearray(path.read_bytes())
-    content[find_parts(path.parent).parts[1].video.streams[0].offset] ^= 1
+    (found,) = find_parts(path.parent)
+    content[found.parts[1].video.streams[0].offset] ^= 1
     path.write_bytes(content)
     with pytest.warns(LongtakeWarning, match="features of v1 are damaged"):
         done = run_plan(plan_of(tmp_path, [8, 16, 8]))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from longtake.features.compose import replaces
-from longtake.features.parts import pack, part_writer, parts_folder, read_finished
+from longtake.features.finished import read_finished
+from longtake.features.parts import pack, part_writer, parts_folder
 from longtake.features.segments.writer import renamed, segment_name
 from longtake.features.store import open_store
 from longtake.features.types import FAILED, VideoRecord
@@ -88,7 +89,7 @@ def test_a_newer_result_stays_when_an_older_one_is_found_again(tmp_path):
     for _ in range(2):
         publish(store)
         assert list_parts(store) == [path]
-        assert read_finished(store, "d", None).record(header(), "a").source_name == "other.mp4"
+        assert read_finished(store, "d", None).records[header().recipe_id]["a"].source_name == "other.mp4"
         with open_store(store) as opened:
             np.testing.assert_array_equal(opened.stream().read("a").features, newer.features)
 

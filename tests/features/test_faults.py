@@ -15,7 +15,8 @@ import pytest
 from longtake.errors import LongtakeWarning
 from longtake.features import parts
 from longtake.features.errors import FeaturesError
-from longtake.features.parts import parts_folder, read_finished
+from longtake.features.finished import read_finished
+from longtake.features.parts import parts_folder
 from longtake.features.segments.reader import read_segment
 from longtake.features.store import open_store, store_exists
 from longtake.features.tools.convert import convert

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from longtake.errors import LongtakeWarning
 from longtake.features import compose, parts
 from longtake.features.errors import InvalidFeatures, StoreConflict
-from longtake.features.parts import add_text, pack, parts_folder, read_finished
+from longtake.features.finished import read_finished
+from longtake.features.found_parts import MEMORY_PER_BYTE, find_parts
+from longtake.features.parts import add_text, pack, part_writer, parts_folder
 from longtake.features.store import open_store
 from longtake.features.tools.convert import convert
 from longtake.features.tools.inspect import verify
@@ -217,23 +220,83 @@ def test_parts_of_another_dataset(tmp_path):
     assert len(list_parts(store)) == 1
 
 
-def test_a_part_that_is_packed_while_it_is_looked_at(tmp_path, monkeypatch):
-    store = tmp_path / "s.h5"
-    for video_id in ("a", "b"):
-        part(store, video_id, 3)
-    find = parts.find_parts
-    published = []
+def many(store, videos=12, per_segment=3):
+    """Segments of videos that were finished in another order than that of the labels."""
+    names = [f"v{number:02}" for number in range(videos)]
+    for begin in range(videos - per_segment, -1, -per_segment):
+        with part_writer(store) as writer:
+            for number in range(begin, begin + per_segment):
+                own = labels(names).subset([number])
+                writer.append("d", own, {header(): video(names[number], 0 if number == 4 else 2, seed=number)})
+    return names
 
-    def others_publish_now(folder, *arguments):
-        found = find(folder, *arguments)
-        if not published:
-            published.append(True)
-            monkeypatch.setattr(parts, "find_parts", find)
-            publish(store)
-        return found
 
-    monkeypatch.setattr(parts, "find_parts", others_publish_now)
-    assert set(read_finished(store, "d", None).records[header().recipe_id]) == {"a", "b"} and published
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_what_memory_does_not_hold_is_published_in_several_steps(tmp_path, suffix, monkeypatch):
+    whole, store = tmp_path / f"whole{suffix}", tmp_path / f"s{suffix}"
+    names = many(whole)
+    assert many(store) == names
+    assert publish(whole, labels=labels(names), texts=[text_features()]).num_videos == 12
+    segment = next(find_parts(parts_folder(store), memory=0)).segments[0]
+    written, write = [], parts.write_store
+
+    def counted(path, **content):
+        write(path, **content)
+        written.append(len(list_parts(store)))
+
+    monkeypatch.setattr(parts, "write_store", counted)
+    memory = int(2.5 * MEMORY_PER_BYTE * segment.num_text_bytes)
+    packed = publish(store, labels=labels(names), texts=[text_features()], memory=memory)
+    assert packed.num_videos == 12 and not packed.trouble(store) and not parts_folder(store).exists()
+    # Segments are removed after each step.
+    assert written == [4, 2]
+    with open_store(store) as one, open_store(whole) as other:
+        assert one.labels.equals(other.labels) and one.texts[0].equals(other.texts[0])
+        assert {r.video_id: r.status for r in one.stream().records} == {
+            r.video_id: r.status for r in other.stream().records
+        }
+        for name in names:
+            np.testing.assert_array_equal(one.stream().read(name).features, other.stream().read(name).features)
+        assert verify(one) == []
+
+
+def test_a_damaged_video_and_a_second_recipe_in_a_later_step(tmp_path):
+    """Both are counted as if everything were published at once."""
+    store = tmp_path / "s.zarr"
+    names = many(store)
+    other = replace(header(), fps=30.0)
+    write_part(store, "d", labels(names).subset([0]), {other: video(names[0], 2)})
+    newest = next(one for one in find_parts(parts_folder(store), memory=0) if one.parts[0].video.video_id == "v03")
+    content = bytearray(newest.segments[0].path.read_bytes())
+    content[newest.parts[0].video.streams[0].offset] ^= 1
+    newest.segments[0].path.write_bytes(content)
+    with pytest.warns(LongtakeWarning, match="features of v03 are damaged"):
+        packed = publish(store, labels=labels(names), memory=0, headers=[header(), other])
+    assert (packed.num_videos, packed.num_waiting, packed.num_lost) == (12, 1, 1)
+    with open_store(store) as opened:
+        assert sorted(opened.stream().rows()) == sorted({*names} - {"v03"})
+
+
+def test_steps_that_end_early_are_continued(tmp_path, monkeypatch):
+    store = tmp_path / "s.zarr"
+    names = many(store)
+    write = parts.write_store
+
+    def stop_after_the_first(path, **content):
+        if store.exists():
+            raise OSError(28, "No space left on device")
+        write(path, **content)
+
+    monkeypatch.setattr(parts, "write_store", stop_after_the_first)
+    with pytest.raises(OSError, match="No space"):
+        publish(store, labels=labels(names), memory=0)
+    with open_store(store) as opened:
+        assert len(opened.stream().videos) == 3
+    assert len(read_finished(store, "d", None).records[header().recipe_id]) == 12
+    monkeypatch.setattr(parts, "write_store", write)
+    assert publish(store, labels=labels(names), memory=0).num_videos == 9
+    with open_store(store) as opened:
+        assert sorted(opened.stream().rows()) == names
 
 
 def test_a_store_that_was_made_narrower_grows(tmp_path):

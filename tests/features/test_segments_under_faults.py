@@ -8,7 +8,8 @@ import time
 import pytest
 
 from longtake.features import parts
-from longtake.features.parts import pack, parts_folder, read_finished
+from longtake.features.finished import read_finished
+from longtake.features.parts import pack, parts_folder
 from longtake.features.segments.writer import SegmentLimits, SegmentWriter, renamed, segment_name
 from longtake.features.store import open_store
 from longtake.features.tools.inspect import diff, verify
@@ -30,7 +31,7 @@ def work(store, numbers):
     finished = read_finished(store, "d", None)
     with SegmentWriter(parts_folder(store), SegmentLimits(num_videos=5)) as writer:
         for number in numbers:
-            if finished.record(header(), IDS[number]) is None:
+            if IDS[number] not in finished.records.get(header().recipe_id, {}):
                 writer.append("d", LABELS.subset([number]), {header(): made(number)})
                 time.sleep(0.001)
 

@@ -4,7 +4,7 @@ import pytest
 
 from longtake import memory
 from longtake.errors import LongtakeError
-from longtake.memory import free_memory, parse_size, shown_size
+from longtake.memory import free_memory, memory_for, parse_size, shown_size
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ def test_sizes(text, found):
 def test_what_is_no_size(text):
     with pytest.raises(LongtakeError, match="such as 2GB"):
         parse_size(text)
+
+
+def test_memory_for_data(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    assert [memory_for(asked) for asked in (None, "2GB", 17, 0)] == [500, 2_000_000_000, 17, 0]
+    with pytest.raises(LongtakeError, match="got '-17'"):
+        memory_for(-17)
 
 
 def test_shown_sizes():

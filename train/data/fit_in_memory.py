@@ -6,21 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from longtake.errors import LongtakeError
 from longtake.features.store import Store
-from longtake.memory import free_memory, parse_size
+from longtake.memory import memory_for
 from longtake.train.errors import SettingsError
-
-MEMORY_SHARE = 0.5
-"""Of the memory that is free: features that take more stay on the disk."""
 
 
 def memory_for_features(asked: str | int | None) -> int:
-    """Bytes: those asked for, such as `2GB`, or a share of what is free. Raises `SettingsError` for what is no size."""
-    if asked is None:
-        return int(MEMORY_SHARE * free_memory())
-    if isinstance(asked, int):
-        return asked
+    """Bytes; features that take more stay on the disk. Raises `SettingsError` for what is no size."""
     try:
-        return parse_size(asked)
+        return memory_for(asked)
     except LongtakeError as error:
         raise SettingsError(f"memory for features: {error}") from error
 

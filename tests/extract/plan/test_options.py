@@ -20,6 +20,8 @@ from longtake.extract.plan.options import OptionValues, RunOptions
         ({"precision": "int8"}, "--precision takes float32, bfloat16 or auto"),
         ({"missing_sound": "noise"}, "--missing-sound takes fail or silence"),
         ({"shard": (4, 3)}, "I from 1 to N"),
+        ({"memory": "much"}, "--memory: a size is a number with .* such as 2GB, got 'much'"),
+        ({"memory": -1}, "--memory: a size is a number with .* got '-1'"),
         ({"cluster_options": Path("site.toml")}, "--cluster-options needs --cluster"),
     ],
 )

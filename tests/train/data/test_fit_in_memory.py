@@ -2,10 +2,10 @@
 
 import pytest
 
+from longtake import memory
 from longtake.features.errors import NotInStore
 from longtake.features.store import open_store
 from longtake.features.types import FeatureHeader
-from longtake.train.data import fit_in_memory
 from longtake.train.data.dataset import FeatureSet
 from longtake.train.data.fit_in_memory import memory_for_features, named_streams, stored_bytes
 from longtake.train.errors import SettingsError
@@ -14,7 +14,7 @@ from tests.train.planted import planted_store, with_headers
 
 
 def test_the_limit(monkeypatch):
-    monkeypatch.setattr(fit_in_memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     assert [memory_for_features(asked) for asked in (None, "2GB", 17, 0)] == [500, 2_000_000_000, 17, 0]
     with pytest.raises(SettingsError, match="memory for features: a size is a number with .* got 'much'"):
         memory_for_features("much")
