@@ -39,11 +39,14 @@ STAGES = {
     "plan": "plan: read the table, find the videos, compare with the store",
     "resume": "the same with all videos finished and none published",
     "pack": "publish all at once",
+    "limited": "publish all with `--memory 50MB`, in several steps",
     "publish": "publish ten times",
     "rewrite": "publish corrected labels alone",
     "open": "open the store and read one video",
     "train": "train a head, `ridge`",
 }
+MEMORY = 50_000_000
+"""Of `limited`."""
 MOST_SYNCED = 2_000
 """Videos that `write` writes; each waits for the disk."""
 BEFORE = {
@@ -104,10 +107,14 @@ class World:
         for path in (self.store(suffix), parts_folder(self.store(suffix))):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def pack(self, suffix: str) -> None:
-        done = pack(self.store(suffix), dataset="table", card=None, labels=self.labels(), headers=[HEADER])
+    def pack(self, suffix: str, memory: int | None = None) -> None:
+        labels = self.labels()
+        done = pack(self.store(suffix), dataset="table", card=None, labels=labels, headers=[HEADER], memory=memory)
         if not done.published or done.num_waiting:
             raise SystemExit(done.trouble(self.store(suffix)))
+
+    def limited(self, suffix: str) -> None:
+        self.pack(suffix, MEMORY)
 
     def rewrite(self, suffix: str) -> None:
         """Nothing but labels is new."""
@@ -190,7 +197,11 @@ def measure(world: World, stages: list[str], kinds: list[str]) -> Iterator[Taken
         if "publish" in stages:
             yield f"publish{suffix}", _ten(world, suffix)
             world.clear(suffix)
-        if set(stages) - {"write", "publish"}:
+        if "limited" in stages:
+            world.finish(suffix, range(world.num_videos))
+            yield f"limited{suffix}", step(world, "limited", suffix)
+            world.clear(suffix)
+        if set(stages) - {"write", "publish", "limited"}:
             yield from _once(world, suffix, stages)
             world.clear(suffix)
 
@@ -302,12 +313,12 @@ def main(
 ) -> None:
     if step_name and work:
         world = World(work, sizes[0], clips)
-        if step_name in ("pack", "rewrite"):
+        if step_name in ("pack", "limited", "rewrite"):
             world.labels()
         write = lambda: world.finish(suffix, range(min(world.num_videos, MOST_SYNCED)), at_once=True)  # noqa: E731
         steps = {"write": write} | {
             name: lambda name=name: getattr(world, name)(suffix)
-            for name in ("pack", "plan", "open", "train", "rewrite", "copy")
+            for name in ("pack", "limited", "plan", "open", "train", "rewrite", "copy")
         }
         click.echo(json.dumps(timed(steps[step_name])))
         return

@@ -14,7 +14,7 @@ from longtake.features.errors import InvalidFeatures
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.notebooks import data_frame
 
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 25
 """Copied at a time from store to store."""
 
 Clips = tuple[np.ndarray, np.ndarray, np.ndarray]
