@@ -28,6 +28,7 @@ from longtake.features.finished import read_finished
 from longtake.features.formats.disk import copy_file, sync
 from longtake.features.labels import Labels, labels_of
 from longtake.features.parts import pack, part_writer, parts_folder
+from longtake.features.segments.writer import SegmentLimits
 from longtake.features.store import STORES, open_store
 from longtake.features.types import FeatureHeader, VideoFeatures, VideoRecord
 from longtake.manifests.table import read_manifest
@@ -89,19 +90,21 @@ class World:
         return self._labels
 
     def finish(self, suffix: str, numbers: range, *, at_once: bool = False) -> None:
-        """Leave videos as workers do: finished, and not in the store."""
+        """Leave videos as workers do: finished, in segments of 32, and not in the store."""
         noise = np.random.default_rng(0).normal(size=(512, self.clips, DIM)).astype(np.float32)
         times = np.arange(self.clips, dtype=float)
-        with part_writer(self.store(suffix), at_once=at_once) as writer:
-            for number in numbers:
-                name = f"v{number:06}"
-                record = VideoRecord(
-                    name, source_name=f"{name}.mp4", source_sha256="0" * 64, duration_seconds=3, fps=25.0
-                )
-                score = np.array([[number % 97.0]])
-                own = Labels((name,), ("train" if number % 4 else "test",), ("A",), ("total",), score)
-                features = noise[number % len(noise)] + np.float32(number % 97)
-                writer.append("table", own, {HEADER: VideoFeatures(record, features, times, times + 1)})
+        size = len(numbers) if at_once else SegmentLimits().num_videos
+        for begin in range(0, len(numbers), size):
+            with part_writer(self.store(suffix), at_once=at_once) as writer:
+                for number in numbers[begin : begin + size]:
+                    name = f"v{number:06}"
+                    record = VideoRecord(
+                        name, source_name=f"{name}.mp4", source_sha256="0" * 64, duration_seconds=3, fps=25.0
+                    )
+                    score = np.array([[number % 97.0]])
+                    own = Labels((name,), ("train" if number % 4 else "test",), ("A",), ("total",), score)
+                    features = noise[number % len(noise)] + np.float32(number % 97)
+                    writer.append("table", own, {HEADER: VideoFeatures(record, features, times, times + 1)})
 
     def clear(self, suffix: str) -> None:
         for path in (self.store(suffix), parts_folder(self.store(suffix))):
