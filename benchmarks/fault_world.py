@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
@@ -52,8 +53,12 @@ class World:
     """A small dataset, the store of an undisturbed run over it, and a folder for each round."""
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
+        from longtake.features import parts
+        from longtake.features.segments.writer import SegmentLimits, SegmentWriter
         from tests.extract.runs import make_dataset
 
+        # Several segments, so that a publication can have several steps.
+        parts.SegmentWriter = partial(SegmentWriter, limits=SegmentLimits(num_videos=3))  # type: ignore[misc,assignment]
         self.folder, self.rng, self.said = folder, rng, folder / "said.txt"
         make_dataset(folder, [20 + number for number in range(12)])
         self.extract_seconds = seconds_of(self.said, *self.extract(folder / "first.h5"))
@@ -68,8 +73,10 @@ class World:
         seconds_of(self.said, *self.imported(folder / "imported.h5"))
 
     def extract(self, out: Path, *more: object, videos: Path | None = None) -> list[object]:
+        """Half of them publish each segment in a step of its own."""
+        memory = ("--memory", "1kB") if self.rng.random() < 0.5 else ()
         return ["extract", "run", "--manifest", self.folder / "small.csv", "--videos", videos or self.folder / "videos",
-                "--weights", "random", "--backbone", "numbers", "--out", out, *more]  # fmt: skip
+                "--weights", "random", "--backbone", "numbers", "--out", out, *memory, *more]  # fmt: skip
 
     def imported(self, out: Path) -> list[object]:
         return ["features", "import", self.folder / "import", "--layout", "gdlt", "--manifest", self.folder / "small.csv",

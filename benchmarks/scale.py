@@ -272,7 +272,7 @@ def table_of(num_videos: int, clips: int, found: dict[str, dict[str, Any]]) -> T
         if ten and one:
             name = f"ten publications / one, {suffix}"
             # What a publication costs at least is most of the time where there are few videos.
-            bound = {"at_most": limit, "headline": True} if num_videos == MANY else {}
+            bound = {"at_most": limit, "headline": clips > 1} if num_videos == MANY else {}
             bounds.append(Ratio(name, (ten["seconds"] / one["seconds"],), **bound))
             written = (ten["written_mb"] / max(1, one["written_mb"]),)
             bounds.append(Ratio(f"bytes written by ten / by one, {suffix}", written))

@@ -41,6 +41,8 @@ from longtake.memory import memory_for
 
 WAIT_SECONDS, LOOK_SECONDS = 600.0, 1.0
 """How long to wait for another process that publishes the same store, and how often to look. Publishing 100,000 videos takes minutes."""
+LEAST_MEMORY = 1 << 27
+"""For 50,000 videos: a step for every few of them would take hours where little memory is free."""
 
 
 def parts_folder(store_path: Path) -> Path:
@@ -103,12 +105,14 @@ class Packed:
 
 def pack(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: int | None = None, count_waiting: bool = True,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: str | int | None = None, count_waiting: bool = True,
 ) -> Packed:  # fmt: skip
     """Publish the store with its parts and `texts`, with the labels of the manifest; then remove the parts.
 
-    Parts whose descriptions take more than `memory` bytes are published in several steps; None is half of the memory that is free. A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and `beside=True`: a process with
-    another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in which they were finished does not change the store.
+    Where what is known of finished videos takes more than `memory`, such as `200MB`, they are published in several steps; None is half of what is
+    free, but not less than `LEAST_MEMORY`. A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and
+    `beside=True`: a process with another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in
+    which they were finished does not change the store.
     """
     folder = parts_folder(store_path)
     with locked(lock_file(store_path)) as may_publish:
@@ -119,8 +123,10 @@ def pack(
         restore_hidden(folder)
         work = _Publication(store_path, dataset, card, labels, texts, headers, beside)
         # The lock has just been written, so its time is that of the file system's clock.
-        for found in find_parts(folder, lock_file(store_path).stat().st_mtime, memory_for(memory)):
+        room = memory_for(memory) if memory is not None else max(LEAST_MEMORY, memory_for(None))
+        for found in find_parts(folder, lock_file(store_path).stat().st_mtime, room):
             work.publish(found)
+            del found  # Before the next ones are read.
     # The folder stays if it holds new parts or another lock.
     with suppress(OSError):
         folder.rmdir()
@@ -228,7 +234,7 @@ def _clear_segment(segment: Segment, is_needed: bool, is_damaged: bool) -> None:
 
 def pack_or_wait(
     store_path: Path, *, dataset: str, card: Card | None, labels: Labels, texts: Sequence[TextFeatures] = (),
-    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: int | None = None, wait_seconds: float = WAIT_SECONDS,
+    headers: Sequence[FeatureHeader] = (), beside: bool = False, memory: str | int | None = None, wait_seconds: float = WAIT_SECONDS,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> Packed:  # fmt: skip
     """`pack`, after waiting for another process that publishes: it may have started before our last part existed. `on_wait` gets one

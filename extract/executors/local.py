@@ -15,7 +15,6 @@ from longtake.extract.records import VideoResult, failed_record, unread_record
 from longtake.features.parts import WAIT_SECONDS, Packed, pack_or_wait, part_writer
 from longtake.features.segments.writer import SegmentWriter
 from longtake.features.types import FAILED, VideoFeatures, VideoRecord
-from longtake.memory import memory_for
 
 QUEUED_VIDEOS = 2
 """Finished videos that wait for the disk; if it is slower than the models, the models wait for it."""
@@ -103,5 +102,5 @@ def publish(
     """Merge all parts into the store that readers see, as `pack_or_wait` does."""
     return pack_or_wait(
         plan.out, wait_seconds=wait_seconds, on_wait=on_wait, dataset=plan.manifest.name, card=plan.manifest.card,
-        labels=plan.labels, headers=plan.headers, beside=plan.options.beside, memory=memory_for(plan.options.memory),
+        labels=plan.labels, headers=plan.headers, beside=plan.options.beside, memory=plan.options.memory,
     )  # fmt: skip

@@ -63,7 +63,7 @@ class RunOptions:
     """Keep this recipe in addition to another recipe of the same backbone in the store."""
     memory: str | int | None = None
     """For what is known of finished videos while they are published, such as `200MB`: more of them are published in several steps. None is half of
-    what is free."""
+    what is free, at least 128 MiB."""
     cluster: str | None = None
     """`local`, a batch system, or the address of a dask scheduler; None extracts in this process."""
     cluster_options: Path | None = None

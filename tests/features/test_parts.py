@@ -260,6 +260,14 @@ def test_what_memory_does_not_hold_is_published_in_several_steps(tmp_path, suffi
         assert verify(one) == []
 
 
+def test_little_free_memory_does_not_make_a_step_of_every_segment(tmp_path, monkeypatch):
+    monkeypatch.setattr("longtake.memory.free_memory", lambda: 1000)
+    names = many(tmp_path / "s.zarr")
+    written, write = [], parts.write_store
+    monkeypatch.setattr(parts, "write_store", lambda path, **content: (written.append(path), write(path, **content)))
+    assert publish(tmp_path / "s.zarr", labels=labels(names)).num_videos == 12 and len(written) == 1
+
+
 def test_a_damaged_video_and_a_second_recipe_in_a_later_step(tmp_path):
     """Both are counted as if everything were published at once."""
     store = tmp_path / "s.zarr"
