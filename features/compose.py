@@ -39,8 +39,10 @@ class ComposedStream:
     """As it is in the store that is replaced."""
     videos: dict[str, Source] = field(default_factory=dict)
     """New ones, and those that replace one of the base."""
+    rows_of_base: dict[str, int] = field(default_factory=dict)
+    """Of videos that were looked up, those that the base has."""
     of_base: dict[str, tuple[VideoRecord, str]] = field(default_factory=dict)
-    """Records and checksums that were looked up."""
+    """Their records and checksums."""
 
     def look_up(self, video_ids: Iterable[str], *, often: bool = False) -> None:
         """Read what the base has of videos that will be offered, many at a time. All of its records would take kilobytes a video.
@@ -49,6 +51,7 @@ class ComposedStream:
             held = self.base.rows() if often else self.base.videos.rows_of(video_ids)
             rows = {video_id: held[video_id] for video_id in video_ids if video_id in held}
             found = self.base.videos.some(rows.values())
+            self.rows_of_base |= rows
             self.of_base |= {video_id: found[row] for video_id, row in rows.items()}
 
     def __contains__(self, video_id: str) -> bool:
@@ -194,7 +197,7 @@ class Composition:
 
     def plans(self, labels: Labels) -> list[StreamPlan]:
         return [
-            plan_in_order(one.header, one.dtype, one.videos, labels, one.base)
+            plan_in_order(one.header, one.dtype, one.videos, labels, one.base, one.rows_of_base)
             for _, one in sorted(self.streams.items())
         ]
 

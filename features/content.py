@@ -154,17 +154,19 @@ Source = tuple[Stream, int] | StreamItem
 
 
 def plan_in_order(
-    header: FeatureHeader, dtype: np.dtype, videos: Mapping[str, Source], labels: Labels, grown: Stream | None = None
-) -> StreamPlan:
+    header: FeatureHeader, dtype: np.dtype, videos: Mapping[str, Source], labels: Labels, grown: Stream | None = None,
+    known: Mapping[str, int] | None = None,
+) -> StreamPlan:  # fmt: skip
     """Videos by id, in the order of the labels, so the order in which they were finished does not change the store.
 
     With `grown`, a stream that is replaced, `videos` are added to it or replace its own. One that has finished blocks keeps them: its videos stay in
-    its order and before all others.
+    its order and before all others. `known` are rows of it, of these videos and perhaps others, where they have been looked up.
     """
     items = _Items()
     others = dict(videos)
     if grown is not None:
-        replaced = sorted((row, video_id) for video_id, row in grown.videos.rows_of(videos).items())
+        rows = grown.videos.rows_of(videos) if known is None else known
+        replaced = sorted((row, video_id) for video_id, row in rows.items() if video_id in videos)
         end, moved = _staying(grown, videos, replaced) if grown.features.dtype == dtype else (0, set())
         begin = 0
         for row, video_id in replaced:

@@ -124,15 +124,23 @@ class _NewTable:
 def num_bytes_of(folder: Path) -> int:
     """Size of all files in a folder. Raises `NotAStore` for a link, which could lead a reader out of the store, and `OSError` for other
     files than regular ones, whose reading might never end."""
-    total = 0
     if folder.is_symlink():
         raise NotAStore(f"{folder} is a link")
-    for parent, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(parent, name)
-            if path.is_symlink():
-                raise NotAStore(f"{path} is a link")
-            total += require_regular(path).stat().st_size if name in names else 0
+    total = 0
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:  # It is noticed when it is read.
+        return 0
+    with entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise NotAStore(f"{entry.path} is a link")
+            if entry.is_dir(follow_symlinks=False):
+                total += num_bytes_of(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                require_regular(Path(entry.path))  # Says what it is.
+            else:
+                total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
