@@ -39,12 +39,11 @@ class ArrayLike(Protocol):
 
 def encode(values: Sequence[str]) -> np.ndarray:
     """Text as stores keep it: fixed-length UTF-8, ended by NUL, which no value may contain."""
-    starts = range(0, len(values), BLOCK_ROWS)
-    blocks = [np.array([*map(str.encode, values[begin : begin + BLOCK_ROWS])], "S") for begin in starts]
-    longest = max(block.itemsize for block in blocks) if any(values) else 0
+    longest = max(map(len, map(str.encode, values)), default=0)
     encoded = np.zeros(len(values), f"S{longest + 1}")
-    for begin, block in zip(starts, blocks):
-        encoded[begin : begin + len(block)] = block
+    for begin in range(0, len(values), BLOCK_ROWS):
+        block = values[begin : begin + BLOCK_ROWS]
+        encoded[begin : begin + len(block)] = [*map(str.encode, block)]
     return encoded
 
 

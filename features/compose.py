@@ -111,8 +111,8 @@ class Composition:
     damaged: Collection[Place] = ()
     """Features in segments that were found damaged."""
     streams: dict[str, ComposedStream] = field(default_factory=dict)
-    num_lost: int = 0
-    """Videos of damaged features that the store has no row of."""
+    lost: set[tuple[str, str]] = field(default_factory=set)
+    """Streams and ids of videos of damaged features that the store has no row of."""
     _unknown: list[tuple[tuple[str, ...], dict[str, LabelRow]]] = field(default_factory=list)
     _damaged_videos: set[tuple[str, str]] = field(default_factory=set)
 
@@ -137,9 +137,11 @@ class Composition:
                 self._add_old(part, known)
             else:
                 self._add_video(part, part.video.video_id in known)
-        self.num_lost = sum(
-            name not in self.streams or one not in self.streams[name] for name, one in self._damaged_videos
-        )
+        self.lost = {
+            (name, one)
+            for name, one in self._damaged_videos
+            if name not in self.streams or one not in self.streams[name]
+        }
         for stream in self.streams.values():
             stream.of_base.clear()
 
@@ -182,6 +184,10 @@ class Composition:
                         (held, row) if held else _old_item(part.path, stream.name, record, num_clips, composed.dtype)
                     )
                     composed.offer(record, source)
+
+    def adds(self, stream_name: str, video_id: str) -> bool:
+        """Whether the store gets this video from a part."""
+        return stream_name in self.streams and video_id in self.streams[stream_name].videos
 
     @property
     def has_changed(self) -> bool:

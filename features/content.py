@@ -249,6 +249,6 @@ class Content:
     texts: Sequence[TextFeatures]
     storage: Storage
     label_texts: Mapping[str, ArrayLike] = field(default_factory=dict)
-    """Of a store that is replaced by one with the same labels: the columns of text in its file, which a writer need not write again."""
+    """Columns of text of the labels that are the same in the store that is replaced, in its file: a writer need not write them again."""
     named_axes: bool = True
     """Name the axes of arrays, for other programs. Parts, of which there is one for each video, are read by Longtake alone."""

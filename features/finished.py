@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +48,17 @@ class _Result:
     in_segment: bool
     """Segments say when a video was appended. Of another file, `written_ns` is when it was written, and 0 of the store."""
 
-    def replaces(self, held: _Result) -> bool:
-        later, earlier = (self, held) if self.written_ns >= held.written_ns else (held, self)
-        found = replaces(later.record, later.written_ns if later.in_segment else None, earlier.record)
-        return found == (later is self)
+
+def _counted(results: Sequence[_Result]) -> VideoRecord:
+    """The one of a video that publishing all parts at once leaves."""
+    if len(results) == 1:
+        return results[0].record
+    first, *later = sorted(results, key=lambda one: one.written_ns)
+    found = first.record
+    for one in later:
+        if replaces(one.record, one.written_ns if one.in_segment else None, found):
+            found = one.record
+    return found
 
 
 class _Reading:
@@ -60,7 +67,7 @@ class _Reading:
     def __init__(self, dataset: str, card: Card | None) -> None:
         self._dataset, self._card = dataset, card
         self._headers: dict[str, FeatureHeader] = {}
-        self._known: dict[str, dict[str, _Result]] = {}
+        self._known: dict[str, dict[str, tuple[_Result, ...]]] = {}
         self.paths: set[Path] = set()
         """Of the parts."""
 
@@ -77,7 +84,7 @@ class _Reading:
         if store_exists(store_path):
             self._take_store(store_path, 0)
         records = {
-            recipe: {name: one.record for name, one in results.items()} for recipe, results in self._known.items()
+            recipe: {name: _counted(some) for name, some in results.items()} for recipe, results in self._known.items()
         }
         return Finished(records, tuple(self._headers.values()))
 
@@ -90,7 +97,6 @@ class _Reading:
     def _take(self, header: FeatureHeader, results: Iterable[_Result]) -> None:
         self._headers[header.recipe_id] = header
         known = self._known.setdefault(header.recipe_id, {})
-        for new in results:
-            held = known.get(new.record.video_id)
-            if held is None or new.replaces(held):
-                known[new.record.video_id] = new
+        for one in results:
+            name = one.record.video_id
+            known[name] = (*known.get(name, ()), one)

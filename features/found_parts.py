@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,26 +65,30 @@ def list_old_parts(folder: Path) -> list[Path]:
 
 
 def find_parts(folder: Path, now_seconds: float | None = None, memory: int | None = None) -> Iterator[FoundParts]:
-    """All parts of a folder, once; with `memory`, some after the others, by the times of their files: as many at a time as take about so many
-    bytes when they are read, but whole segments. There is always a first one, which may be empty. `now_seconds` is the time by the clock of the file
-    system, as far as it is known."""
+    """All parts, once, in shares that take about `memory` bytes each, the oldest files first; None is one share. A segment is never divided, so a
+    share may take more. There is always a first share, which may be empty. `now_seconds` is the time by the clock of the file system, as far as it is
+    known."""
     parts: list[Part] = []
-    segments: dict[Path, Segment] = {}
+    segments: list[Segment] = []
+    seen: set[Path] = set()
     taken = 0
     for path in _by_time(folder):
         try:
             new = _read(path, time.time() if now_seconds is None else now_seconds)
         except FileNotFoundError:  # Another process may have just packed it.
             continue
+        if new.path in seen:  # It was listed under two names, as it was sealed.
+            continue
+        seen.add(new.path)
         needed = OLD_PART_BYTES if isinstance(new, OldPart) else new.num_text_bytes * MEMORY_PER_BYTE
         if memory is not None and taken and taken + needed > memory:
             yield _found(parts, segments)
-            parts, segments, taken = [], {}, 0
+            parts, segments, taken = [], [], 0
         taken += needed
         if isinstance(new, OldPart):
             parts.append(new)
-        elif new.path not in segments:  # It may have been listed under two names, as it was sealed.
-            segments[new.path] = new
+        else:
+            segments.append(new)
             parts += [InSegment(new.path, video) for video in new.videos]
     yield _found(parts, segments)
 
@@ -106,9 +110,9 @@ def _read(path: Path, now_seconds: float) -> OldPart | Segment:
     return read_segment(path, now_seconds)
 
 
-def _found(parts: Sequence[Part], segments: Mapping[Path, Segment]) -> FoundParts:
+def _found(parts: Sequence[Part], segments: Sequence[Segment]) -> FoundParts:
     # The sort is stable, so videos of one segment stay in its order.
-    return FoundParts(tuple(sorted(parts, key=lambda part: part.written_ns)), tuple(segments.values()))
+    return FoundParts(tuple(sorted(parts, key=lambda part: part.written_ns)), tuple(segments))
 
 
 def count_parts(folder: Path) -> int:

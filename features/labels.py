@@ -104,12 +104,15 @@ class Labels:
     def __repr__(self) -> str:
         return f"Labels({len(self)} videos, scores {', '.join(self.score_names) or 'none'})"
 
+    @property
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """Name of a column of text -> values of all videos."""
+        texts = {"video_id": self.video_ids, "split": self.splits, "category": self.categories}
+        return texts | {GROUP_PREFIX + name: values for name, values in self.groups.items()}
+
     def to_columns(self) -> dict[str, Sequence[object]]:
         """Name -> values of all videos, as in a manifest."""
-        facts: dict[str, Sequence[object]] = {
-            "video_id": self.video_ids, "split": self.splits, "category": self.categories,
-        }  # fmt: skip
-        facts |= {GROUP_PREFIX + name: values for name, values in self.groups.items()}
+        facts: dict[str, Sequence[object]] = {**self.texts}
         facts |= {SCORE_PREFIX + name: self.scores[:, i].tolist() for i, name in enumerate(self.score_names)}
         return facts | {boundary_column(i + 1): self.boundaries[:, i].tolist() for i in range(self.boundaries.shape[1])}
 

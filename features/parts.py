@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longtake.allocator import large_arrays_mapped
@@ -111,8 +111,8 @@ def pack(
 
     Where what is known of finished videos takes more than `memory`, such as `200MB`, they are published in several steps; None is half of what is
     free, but not less than `LEAST_MEMORY`. A part that would be a second recipe of its backbone stays a part, unless it is of the caller's `headers` and
-    `beside=True`: a process with another recipe may have published since the caller looked. Videos are in the order of the manifest, so the order in
-    which they were finished does not change the store.
+    `beside=True`: a process with another recipe may have published since the caller looked. In one step, new videos are in the order of the manifest,
+    so the order in which they were finished does not change the store. A step that fails leaves those before it published.
     """
     folder = parts_folder(store_path)
     with locked(lock_file(store_path)) as may_publish:
@@ -135,7 +135,7 @@ def pack(
 
 @dataclass
 class _Publication:
-    """Publishes a store with some parts after the others, and counts them."""
+    """Publishes a store with its parts, a share of them in each step, and counts them."""
 
     store_path: Path
     dataset: str
@@ -147,7 +147,14 @@ class _Publication:
     num_joined: int = 0
     num_waiting: int = 0
     """Parts that were not joined, of the caller's recipes."""
-    num_lost: int = 0
+    _num_lost: int = 0
+    """In segments whose frames are damaged."""
+    _lost: set[tuple[str, str]] = field(default_factory=set)
+    """Streams and ids of videos of damaged features, which no later step had."""
+
+    @property
+    def num_lost(self) -> int:
+        return self._num_lost + len(self._lost)
 
     def publish(self, found: FoundParts) -> None:
         """Write the store with these parts but for videos that turn out to be damaged, and remove the parts."""
@@ -167,7 +174,7 @@ class _Publication:
         own = {header.recipe_id for header in self.headers}
         self.num_joined += len(found.parts) - len(others)
         self.num_waiting += sum(any(h.recipe_id in own for h in part.headers()) for part in others)
-        self.num_lost += sum(segment.num_lost for segment in found.segments)
+        self._num_lost += sum(segment.num_lost for segment in found.segments)
 
     @paused_collector()
     @large_arrays_mapped()
@@ -193,7 +200,8 @@ class _Publication:
                     path, dataset=dataset, card=card, labels=labels, streams=new.plans(labels),
                     texts=combine_texts(self.texts, base.texts if base else ()), storage=base.storage if base else None, replaced=base,
                 )  # fmt: skip
-        self.num_lost += new.num_lost
+        self.texts = ()  # The store has them now.
+        self._lost = {one for one in self._lost if not new.adds(*one)} | new.lost
         return others
 
 

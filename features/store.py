@@ -187,7 +187,8 @@ def write_store(
 ) -> None:  # fmt: skip
     """Publish a whole store at `path`. Readers see the old store or the new one. `replaced` is the old one, where it has been read."""
     card_json = "null" if card is None else card.to_json()
-    label_texts = replaced.label_texts if replaced and replaced.labels.equals(labels) else {}
+    before, columns = (replaced.labels.texts, replaced.label_texts) if replaced else ({}, {})
+    label_texts = {name: columns[name] for name, values in labels.texts.items() if before.get(name) == values}
     content = Content(
         dataset, card_json, labels, list(streams), list(texts), storage or Storage(), label_texts, named_axes
     )

@@ -24,7 +24,6 @@ from longtake.features.formats.tree import (
     stored_of,
 )
 from longtake.features.types import FORMAT_VERSION, TextFeatures, VideoRecord
-from longtake.manifests.table import GROUP_PREFIX
 
 
 def write_tree(root: NewTree, content: Content) -> None:
@@ -45,9 +44,7 @@ def _write_contents(root: NewTree, content: Content) -> None:
     root.array("card", encode([content.card_json]), ("one",))
     group = root.child("labels")
     group.attribute("score_names", json.dumps(labels.score_names))
-    texts = {"video_id": labels.video_ids, "split": labels.splits, "category": labels.categories}
-    texts |= {GROUP_PREFIX + name: values for name, values in labels.groups.items()}
-    for name, values in texts.items():
+    for name, values in labels.texts.items():
         column = content.label_texts.get(name)
         piece = encode(values) if column is None else column
         _write_column(group, name, len(labels), ("video",), [(piece, slice(0, len(labels)))], is_whole=True)

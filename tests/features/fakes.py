@@ -63,7 +63,7 @@ def write_part(store: Path, dataset: str, own: Labels, videos: dict[FeatureHeade
 def list_parts(store: Path) -> list[Path]:
     """Segments, and parts of earlier releases."""
     folder = parts.parts_folder(store)
-    return [*list_segments(folder), *(part.path for part in list_old_parts(folder))]
+    return [*list_segments(folder), *list_old_parts(folder)]
 
 
 def make_store(path: Path, lengths: dict[str, int], seed: int = 0, head: FeatureHeader | None = None) -> Path:

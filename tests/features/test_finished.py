@@ -30,7 +30,7 @@ def publish(store):
 
 
 def test_of_several_results_the_one_that_will_be_published(tmp_path):
-    """Whatever the order in which files are read: features count and not a failure of the same file, else the later result."""
+    """In any order of files: features count and not a failure of the same file, else the later result."""
     for order in ((1, 2, 3), (3, 2, 1), (2, 3, 1)):
         store = tmp_path / f"{order[0]}{order[1]}" / "s.h5"
         part(store, "a", 3, "one.mp4")
@@ -42,6 +42,21 @@ def test_of_several_results_the_one_that_will_be_published(tmp_path):
         assert found["a"].status == "ok" and found["b"].source_name == "new.mp4"
         publish(store)
         assert repr(sorted(finished(store).items())) == repr(sorted(found.items()))
+
+
+def test_several_results_count_in_the_order_in_which_they_were_finished(tmp_path):
+    """A failure of another file replaces features, and after it, a failure of their own file is one like any other."""
+    for reverse in (False, True):
+        store = tmp_path / str(reverse) / "s.h5"
+        part(store, "a", 3, "one.mp4")
+        publish(store)
+        paths = [part(store, "a", 0, "two.mp4"), part(store, "a", 0, "one.mp4")]
+        for seconds, path in enumerate(reversed(paths) if reverse else paths):
+            os.utime(path, (seconds, seconds))
+        found = finished(store)["a"]
+        assert (found.status, found.source_name) == ("failed", "one.mp4")
+        publish(store)
+        assert repr(finished(store)["a"]) == repr(found)
 
 
 def test_a_later_result_of_another_file_replaces_that_of_the_store(tmp_path):

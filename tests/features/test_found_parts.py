@@ -5,7 +5,7 @@ import os
 from longtake.features.found_parts import MEMORY_PER_BYTE, InSegment, OldPart, count_parts, find_parts, have_vanished
 from longtake.features.parts import part_writer, parts_folder
 from longtake.features.segments.reader import list_segments
-from tests.features.fakes import header, labels, make_store, video, write_part
+from tests.features.fakes import header, labels, list_parts, make_store, video, write_part
 
 
 def test_old_parts_and_segments_by_their_time(tmp_path):
@@ -49,6 +49,7 @@ def test_some_parts_after_the_others(tmp_path):
     a_segment = MEMORY_PER_BYTE * everything.segments[0].num_text_bytes
     assert 500 < a_segment < 20_000
     assert everything.parts[0].path.name == "old@1.h5" and count_parts(folder) == 13
+    assert len(list_parts(store)) == 7
 
     def shares(memory):
         return [[segment.videos[0].video_id for segment in one.segments] for one in find_parts(folder, memory=memory)]
@@ -67,8 +68,10 @@ def test_a_segment_that_was_sealed_since_it_was_listed(tmp_path, monkeypatch):
     (sealed,) = list_segments(parts_folder(store))
     assert path != sealed
     monkeypatch.setattr("longtake.features.found_parts.list_segments", lambda _: [path, sealed])
-    (found,) = find_parts(parts_folder(store))
-    assert [part.video.video_id for part in found.parts] == ["a"] and found.segments[0].path == sealed
+    for memory in (None, 0):
+        found = [one for one in find_parts(parts_folder(store), memory=memory) if one.segments]
+        assert [part.video.video_id for one in found for part in one.parts] == ["a"]
+        assert [segment.path for one in found for segment in one.segments] == [sealed]
 
 
 def test_a_segment_that_vanishes_while_it_is_looked_for(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Parts and packing: nothing lost, nothing half-visible."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -269,7 +270,7 @@ def test_little_free_memory_does_not_make_a_step_of_every_segment(tmp_path, monk
 
 
 def test_a_damaged_video_and_a_second_recipe_in_a_later_step(tmp_path):
-    """Both are counted as if everything were published at once."""
+    """Both are counted as if everything were published at once, also where a later step has a damaged video whole."""
     store = tmp_path / "s.zarr"
     names = many(store)
     other = replace(header(), fps=30.0)
@@ -278,11 +279,34 @@ def test_a_damaged_video_and_a_second_recipe_in_a_later_step(tmp_path):
     content = bytearray(newest.segments[0].path.read_bytes())
     content[newest.parts[0].video.streams[0].offset] ^= 1
     newest.segments[0].path.write_bytes(content)
+    shutil.copytree(tmp_path, tmp_path.with_name("again"))
     with pytest.warns(LongtakeWarning, match="features of v03 are damaged"):
         packed = publish(store, labels=labels(names), memory=0, headers=[header(), other])
     assert (packed.num_videos, packed.num_waiting, packed.num_lost) == (12, 1, 1)
     with open_store(store) as opened:
         assert sorted(opened.stream().rows()) == sorted({*names} - {"v03"})
+    store = tmp_path.with_name("again") / "s.zarr"
+    write_part(store, "d", labels(names).subset([3]), {header(): video("v03", 2)})
+    with pytest.warns(LongtakeWarning, match="features of v03 are damaged"):
+        packed = publish(store, labels=labels(names), memory=0, headers=[header(), other])
+    assert (packed.num_videos, packed.num_waiting, packed.num_lost) == (13, 1, 0)
+    with open_store(store) as opened:
+        assert sorted(opened.stream().rows()) == names
+
+
+def test_texts_are_written_once(tmp_path, monkeypatch):
+    """Not again for each share of parts that wait."""
+    store = tmp_path / "s.zarr"
+    names = many(store)
+    publish(store, labels=labels(names))
+    for number in range(3):
+        write_part(store, "d", labels(names).subset([number]), {replace(header(), fps=30.0): video(names[number], 2)})
+    written, write = [], parts.write_store
+    monkeypatch.setattr(parts, "write_store", lambda path, **content: (written.append(path), write(path, **content)))
+    assert publish(store, labels=labels(names), texts=[text_features()], memory=0).published
+    assert len(written) == 1 and len(list_parts(store)) == 3
+    with open_store(store) as opened:
+        assert opened.texts[0].equals(text_features())
 
 
 def test_steps_that_end_early_are_continued(tmp_path, monkeypatch):

@@ -271,6 +271,59 @@ def test_the_table_of_videos_keeps_its_files(tmp_path, monkeypatch):
         assert repr(grown.stream().records) == repr(whole.stream().records)
 
 
+@pytest.mark.parametrize(("suffix", "compression"), FORMS)
+def test_columns_of_labels_that_stay_are_kept(tmp_path, suffix, compression):
+    store = tmp_path / f"s{suffix}"
+    write(store, range(len(IDS)), compression)
+    events = replace(LABELS, groups={"event": tuple(f"e{number % 3}" for number in range(len(IDS)))})
+
+    def kept(new):
+        """Columns that are still the same files of a Zarr store after it was published with these labels."""
+        before = label_files(store)
+        assert pack(store, dataset="d", card=None, labels=new).published
+        with open_store(store) as opened:
+            assert opened.labels.equals(new) and verify(opened) == []
+        return {name for name, files in label_files(store).items() if files == before.get(name)}
+
+    texts = {"video_id", "split", "category"} if suffix == ".zarr" else set()
+    assert kept(replace(LABELS, scores=LABELS.scores + 1)) == texts
+    assert kept(events) == texts
+    assert kept(replace(events, splits=("test",) * len(IDS))) == (texts and texts - {"split"} | {"group_event"})
+    before = label_files(store)
+    part = [made(1, seed=5)]
+    parts_folder(store).mkdir()
+    write_store(
+        parts_folder(store) / "a.h5", dataset="d", card=None, labels=LABELS.subset([1]), streams=[plan(HEAD, part)]
+    )
+    with open_store(store) as opened:
+        now = opened.labels
+    assert kept(now) == {name for name in before if name != "scores"}
+
+
+def label_files(store):
+    """Inodes of the files of each column of labels of a Zarr store; empty for HDF5."""
+    if store.suffix == ".h5":
+        return {}
+    with open_store(store) as opened:
+        folder = opened.stream().features.unchecked.origin.generation / "labels"
+    return {
+        one.name: {file.name: file.stat().st_ino for file in one.glob("c.*")}
+        for one in folder.iterdir()
+        if one.is_dir()
+    }
+
+
+def test_a_damaged_column_of_labels_is_not_kept(tmp_path):
+    store = tmp_path / "s.zarr"
+    write(store, range(12), "default")
+    with open_store(store) as opened:
+        folder = opened.stream().features.unchecked.origin.generation / "labels" / "split"
+    (file,) = folder.glob("c.*")
+    file.write_bytes(file.read_bytes()[:-3] + b"abc")
+    with pytest.raises(NotAStore):
+        publish(store, [made(13)])
+
+
 def test_stores_share_no_files(tmp_path):
     """A copy that shares the bytes of its source would be damaged with it."""
     store, other = tmp_path / "s.zarr", tmp_path / "t.zarr"
