@@ -54,7 +54,7 @@ def test_scale(tmp_path):
         return {row["name"] for row in table["rows"]}, {ratio["name"] for ratio in table["ratios"]}
 
     rows, ratios = run("--kinds", ".h5")
-    assert len(rows) == 9 and "train a head, `ridge`" in rows and "ten publications / one, .h5" in ratios
+    assert len(rows) == 10 and "train a head, `ridge`" in rows and "ten publications / one, .h5" in ratios
     assert run("--kinds", ".zarr", "--stages", "open")[0] == rows | {
         "publish all at once, .zarr", "open the store and read one video, .zarr"
     }  # fmt: skip
