@@ -25,7 +25,7 @@ def parse_size(text: str, error: type[LongtakeError] = LongtakeError) -> int:
 
 
 def memory_for(asked: str | int | None) -> int:
-    """Bytes: those asked for, such as `2GB`, or half of what is free. Raises `LongtakeError` for what is no size."""
+    """Bytes: those asked for, such as `2GB`, or half of what is free. Raises `LongtakeError` for text that is not a size."""
     return int(SHARE * free_memory()) if asked is None else parse_size(str(asked))
 
 

@@ -11,7 +11,7 @@ from longtake.train.errors import SettingsError
 
 
 def memory_for_features(asked: str | int | None) -> int:
-    """Bytes; features that take more stay on the disk. Raises `SettingsError` for what is no size."""
+    """Bytes; features that take more stay on the disk. Raises `SettingsError` for text that is not a size."""
     try:
         return memory_for(asked)
     except LongtakeError as error:

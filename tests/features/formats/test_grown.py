@@ -313,7 +313,7 @@ def label_files(store):
     }
 
 
-def test_a_damaged_column_of_labels_is_not_kept(tmp_path):
+def test_a_damaged_column_of_labels_stops_a_publication(tmp_path):
     store = tmp_path / "s.zarr"
     write(store, range(12), "default")
     with open_store(store) as opened:
