@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from measured import Machine, Ratio, Result, Row, Table, ratios
 
+from longtake.allocator import large_arrays_kept
 from longtake.extract.backbones.frozen import Backbone
 from longtake.extract.clips import Clip, plan_clips
 from longtake.extract.decode import get_decoder
@@ -139,6 +140,7 @@ class Bench:
                 stacked = np.stack([np.stack([frames[frame] for frame in clip.frames]) for clip in batch])
                 network.forward(torch.from_numpy(stacked)).cpu()
 
+    @large_arrays_kept()
     def model(self, timed: list[Timed]) -> None:
         for one in timed:
             for _ in range(one.batches):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 TRIM, MMAP = -1, -3
 """Thresholds of `mallopt`: bytes at the end of the heap that are kept, and of an array that is mapped."""
-MEANWHILE = {MMAP: 1 << 20, TRIM: 1 << 17}
-AFTERWARDS = {MMAP: 1 << 25, TRIM: 1 << 26}
+MAPPED = {MMAP: 1 << 20, TRIM: 1 << 17}
+KEPT = {MMAP: 1 << 29, TRIM: (1 << 31) - 1}
+OTHERWISE = {MMAP: 1 << 25, TRIM: 1 << 26}
 """Where glibc itself arrives in a process that has freed an array of 32 MiB."""
 
 
@@ -20,14 +22,47 @@ def large_arrays_mapped() -> Iterator[None]:
     By default, glibc puts them between small objects after the first of them was freed. A process that publishes again and again then keeps the gaps,
     more of them each time.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
+    with _asked_for(MAPPED):
+        yield
+
+
+@contextmanager
+def large_arrays_kept() -> Iterator[None]:
+    """Also a decorator. The memory of arrays of up to 512 MiB stays in the process when they are freed, for the next ones.
+
+    By default, glibc maps each array of more than 32 MiB, and the system clears its pages each time: for a network, which makes arrays of the same sizes
+    for every batch, a fifth of its time (benchmarks/allocator.py). Larger ones are mapped nevertheless: they would leave large gaps.
+    """
+    with _asked_for(KEPT):
+        yield
+
+
+_asked: list[Mapping[int, int]] = []
+"""By the blocks that have begun and not ended, of all threads."""
+_lock = threading.Lock()
+
+
+@contextmanager
+def _asked_for(thresholds: Mapping[int, int]) -> Iterator[None]:
+    library = ctypes.CDLL(None)
+    mallopt, trim = (getattr(library, name, None) for name in ("mallopt", "malloc_trim"))
+    if mallopt is None or trim is None:
         yield
         return
-    for threshold in MEANWHILE.items():
-        mallopt(*threshold)
+
+    def tell() -> None:
+        # Mapping comes first: gaps would stay when its block has ended.
+        for threshold in next((one for one in (MAPPED, KEPT) if one in _asked), OTHERWISE).items():
+            mallopt(*threshold)
+
+    with _lock:
+        _asked.append(thresholds)
+        tell()
     try:
         yield
     finally:
-        for threshold in AFTERWARDS.items():
-            mallopt(*threshold)
+        with _lock:
+            _asked.remove(thresholds)
+            tell()
+            if KEPT not in _asked:
+                trim(0)

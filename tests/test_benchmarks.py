@@ -269,6 +269,28 @@ def test_busy(tmp_path):
     assert len(found) == 3 and min(found.values()) > 0
 
 
+def test_allocator(tmp_path):
+    call = [
+        sys.executable,
+        ROOT / "benchmarks" / "allocator.py",
+        "--only",
+        "resnet50",
+        "--only",
+        "gdlt",
+        "--rounds",
+        "1",
+    ]
+    done = subprocess.run(
+        [*call, "--json", tmp_path / "a.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    network, step = json.loads((tmp_path / "a.json").read_text())["tables"]
+    assert network["title"] == "`resnet50`, a batch" and step["title"].startswith("`gdlt`, a training step")
+    for table in (network, step):
+        assert [row["unit"] for row in table["rows"]] == ["s", "s", "MB", "MB"]
+        assert min(row["values"][0] for row in table["rows"]) > 0
+
+
 def test_startup(tmp_path):
     call = [sys.executable, ROOT / "benchmarks" / "startup.py", "--rounds", "1", "--json", tmp_path / "s.json"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, timeout=300)

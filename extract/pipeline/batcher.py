@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from longtake.allocator import large_arrays_kept
 from longtake.extract.clips import Clip
 from longtake.extract.errors import VideoError
 from longtake.extract.pipeline.device import ConvertedRunner, CudaRunner, HostRunner, Started, runner_for
@@ -63,7 +64,8 @@ def run_jobs(
     for thread in threads:
         thread.start()
     try:
-        yield from _Batcher(messages, on_batch, on_clips).run(len(jobs))
+        with large_arrays_kept():
+            yield from _Batcher(messages, on_batch, on_clips).run(len(jobs))
     finally:
         stop.set()
         for thread in threads:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from longtake.allocator import large_arrays_kept
 from longtake.train.data.batches import BatchMaker, put_on_device
 from longtake.train.data.exemplars import ExemplarPool
 from longtake.train.data.windows import WHOLE
@@ -34,6 +35,7 @@ def fit(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Fit
     return fitted
 
 
+@large_arrays_kept()
 def fit_together(jobs: Sequence[Job], on_epoch: Callable[[int, Epoch], None]) -> list[Fitted]:
     """Train one model, or the models of one of `stacked.stacks`, whose settings are equal. `on_epoch` gets the place of the job.
 
