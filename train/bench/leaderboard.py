@@ -231,7 +231,8 @@ def _row(one: _Read, keys: Sequence[Key], metrics: Sequence[str], standing: Stan
         # Never in the column of the average over all.
         figures.pop(AVERAGE, None)
         marks.append(f"{len(own)} of {len(keys)} columns, so no average")
-    seconds = float(np.mean([done.seconds_per_model for done in one.done]))
+    # The median over seeds: one of them may have been trained next to other work, or been stopped for a while.
+    seconds = float(np.median([done.seconds_per_model for done in one.done]))
     if standing is None and not one.other and len(own) == len(keys) and many:
         marks.append("no rank: it was tested on other videos than most rows")
     return Row(

@@ -88,6 +88,22 @@ def test_cells_that_were_not_run(made, tmp_path):
     assert gdlt.num_seeds == 1 and "1 of 2 seeds" in gdlt.marks
 
 
+def test_one_slow_seed_does_not_move_the_cost(made, tmp_path):
+    out = shutil.copytree(made.out, tmp_path / "out")
+    (first,) = out.glob("planted-gdlt-*-random-seed0")
+    for seed, seconds in enumerate((2.0, 3.0, 900.0)):
+        folder = first.with_name(first.name.replace("seed0", f"seed{seed}"))
+        if not folder.exists():
+            shutil.copytree(first, folder)
+        path = folder / "bench.json"
+        done = json.loads(path.read_text())
+        done["cell"]["seed"], done["seconds_per_model"] = seed, seconds
+        path.write_text(json.dumps(done))
+    table = tables(replace(read_bench(made.file), seeds=3), out, read_sources(out))[1]
+    gdlt = row_of(table, "gdlt")
+    assert gdlt.num_seeds == 3 and gdlt.seconds_per_model == 3.0
+
+
 def changed_marks(folder, change):
     for path in folder.glob("*/bench.json"):
         done = json.loads(path.read_text())
