@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.backbones.onnx_weights import load_onnx
 from longtake.extract.backbones.spec import NameRule
 from longtake.extract.errors import WeightsError
@@ -112,22 +113,47 @@ def unwrap_state(state: object) -> dict[str, torch.Tensor]:
     """The bare state dict, without a surrounding checkpoint (`state_dict`, ...), the `module.` of parallel training and the `_orig_mod.` of
     torch.compile.
 
-    `WeightsError` if it holds anything but tensors by name.
+    Warns where the checkpoint holds a second set of weights under the same names, such as their moving average. `WeightsError` if it holds
+    anything but tensors by name.
     """
     import torch
 
     for wrapper in ("state_dict", "model_state_dict", "model_state", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            _warn_of_second(state, wrapper)
             state = state[wrapper]
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"weights must be a state dict, tensors by name; this holds a {type(state).__name__}")
     others = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
     if others:
         raise WeightsError(f"weights must be a state dict, tensors by name; these entries are not: {_shorten(others)}")
+    return _without_prefixes(state)
+
+
+def _without_prefixes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for prefix in WRAPPERS * 2:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
     return dict(state)
+
+
+def _warn_of_second(checkpoint: Mapping[str, object], taken: str) -> None:
+    names = _tensor_names(checkpoint[taken])
+    seconds = [str(key) for key, part in checkpoint.items() if key != taken and names and _tensor_names(part) == names]
+    if seconds:
+        warnings.warn(
+            f"the checkpoint holds the network's weights twice: {taken!r} is taken, not {_shorten(seconds)}. "
+            f"For the other ones, save them alone in a file and name that",
+            LongtakeWarning,
+            stacklevel=3,
+        )
+
+
+def _tensor_names(part: object) -> set[str]:
+    import torch
+
+    tensors = part.items() if isinstance(part, Mapping) else ()
+    return set(_without_prefixes({str(name): value for name, value in tensors if torch.is_tensor(value)}))
 
 
 def renamed(state: State, rules: Sequence[NameRule]) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from longtake.errors import LongtakeWarning
 from longtake.extract.backbones.state_dict import join_rows, load_state, split_rows, state_sha256
 from longtake.extract.errors import WeightsError
 
@@ -32,6 +34,18 @@ def test_load_state_recognises_files_by_their_bytes(tmp_path: Path, kind: str) -
     assert state_sha256(state) == state_sha256(STATE)
     torch.save({"state_dict": {"_orig_mod.module.x": torch.ones(1)}, "epoch": 1}, path)
     assert list(load_state(path)) == ["x"]
+
+
+def test_a_second_set_of_the_same_weights_is_named(tmp_path: Path) -> None:
+    """Which of the two is meant is not known; buffers and the optimizer's state are no second set."""
+    path, average = tmp_path / "weights.pt", {f"module.{name}": value + 1 for name, value in STATE.items()}
+    others = {"epoch": 3, "optimizer": {"state": {0: torch.ones(1)}}, "buffers": {"b": torch.ones(3)}}
+    torch.save({"model": STATE, **others}, path)
+    with warnings.catch_warnings(action="error", category=LongtakeWarning):
+        assert state_sha256(load_state(path)) == state_sha256(STATE)
+    torch.save({"model_ema": average, "model": STATE, **others}, path)
+    with pytest.warns(LongtakeWarning, match="twice: 'model' is taken, not model_ema"):
+        assert state_sha256(load_state(path)) == state_sha256(STATE)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
