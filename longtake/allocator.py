@@ -52,8 +52,10 @@ def _asked_for(thresholds: Mapping[int, int]) -> Iterator[None]:
 
     def tell() -> None:
         # Mapping comes first: gaps would stay when its block has ended.
-        for threshold in next((one for one in (MAPPED, KEPT) if one in _asked), OTHERWISE).items():
-            mallopt(*threshold)
+        for threshold, size in next((one for one in (MAPPED, KEPT) if one in _asked), OTHERWISE).items():
+            if not mallopt(threshold, size):
+                # glibc before 2.35 accepts no more than this, and would stay at 128 KiB now that another threshold is set.
+                mallopt(threshold, OTHERWISE[threshold])
 
     with _lock:
         _asked.append(thresholds)

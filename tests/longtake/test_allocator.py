@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from longtake.allocator import large_arrays_kept, large_arrays_mapped
+from longtake.allocator import MMAP, large_arrays_kept, large_arrays_mapped
 from longtake.extract.pipeline import batcher
 from longtake.features import parts
 from longtake.features.store import open_store
@@ -172,6 +172,22 @@ def test_they_are_mapped_while_a_store_is_written(tmp_path, in_a_new_process):
 @pytest.mark.parametrize("work", [while_networks_compute, while_a_head_is_trained])
 def test_they_are_kept_while_networks_and_heads_compute(tmp_path, in_a_new_process, work):
     assert in_a_new_process(work, tmp_path) == (False, True)
+
+
+def test_what_an_older_glibc_refuses_is_not_left_at_its_smallest(monkeypatch):
+    """Before 2.35 it accepts thresholds of at most 32 MiB for what is mapped. Once any threshold was set, it no longer raises them by itself."""
+    held, most = {MMAP: 128 << 10}, 32 << 20
+
+    def mallopt(name, size):
+        if name == MMAP and size > most:
+            return 0
+        held[name] = size
+        return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt, malloc_trim=lambda pad: 1))
+    with large_arrays_kept():
+        assert held[MMAP] == most
+    assert held[MMAP] == most
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
