@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,18 @@ def large_arrays_kept() -> Iterator[None]:
 
 _asked: list[Mapping[int, int]] = []
 """By the blocks that have begun and not ended, of all threads."""
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""The garbage collector may end a block of an abandoned generator while the same thread begins one."""
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+# The thread that holds it is not in a child that another thread forks meanwhile.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager

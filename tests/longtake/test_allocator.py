@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from longtake.allocator import MMAP, large_arrays_kept, large_arrays_mapped
+from longtake.allocator import KEPT, MMAP, large_arrays_kept, large_arrays_mapped
 from longtake.extract.pipeline import batcher
 from longtake.features import parts
 from longtake.features.store import open_store
@@ -42,6 +42,10 @@ def is_mapped(size):
     before = library.mallinfo2().hblks
     array = np.empty(size, np.uint8)
     return library.mallinfo2().hblks > before and len(array) == size
+
+
+def accepts_the_threshold():
+    return bool(ctypes.CDLL(None).mallopt(MMAP, KEPT[MMAP]))
 
 
 def mapped_for_a_while():
@@ -140,6 +144,9 @@ def while_a_head_is_trained(folder):
 def in_a_new_process():
     if not hasattr(ctypes.CDLL(None), "mallinfo2"):
         pytest.skip("not glibc 2.33 or later")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        if not pool.submit(accepts_the_threshold).result():
+            pytest.skip("this glibc refuses thresholds above 32 MiB")
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
