@@ -7,7 +7,6 @@ each head, on SIMULATED features, both ways in turns, in processes of their own:
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import click
 from extraction import clock
-from measured import Machine, Result, Row, Table, ratios
+from measured import Machine, Result, Row, Table, most_memory, ratios
 
 from longtake.allocator import large_arrays_kept
 
@@ -34,7 +33,7 @@ def measure(name: str, way: str) -> None:
         work = step_of(name) if name in HEADS else batch_of(name)
         work()
         seconds = statistics.median(clock(work) for _ in range(STEPS))
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6]))
+    print(json.dumps([seconds, most_memory() / 1e6]))
 
 
 def batch_of(name: str) -> Callable[[], object]:
@@ -54,9 +53,8 @@ def step_of(name: str) -> Callable[[], object]:
     from longtake.train.engine.settings import TrainSettings
 
     head = make_head(name, 1024)
-    return Trained(
-        head, make_batch(head.batch_needs, BATCH, CLIPS, 1024), TrainSettings(optimizer="adam", lr=1e-4)
-    ).step
+    batch = make_batch(head.batch_needs, BATCH, CLIPS, 1024)
+    return Trained(head, batch, TrainSettings(optimizer="adam", lr=1e-4)).step
 
 
 @click.command()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from measured import Machine, Result, Row, Table, ratios
+from measured import Machine, Result, Row, Table, most_memory, ratios
 
 from longtake.features.columns import VideoTable
 from longtake.features.content import Block, Storage, StreamPlan
@@ -78,12 +78,6 @@ def drop_from_cache(path: Path) -> None:
         os.close(descriptor)
 
 
-def most_memory() -> float:
-    """MB that this process held at most."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
 def train(path: Path, memory: str, steps: int) -> None:
     """In a process of its own: load, then an epoch for each line of standard input, a seed."""
     import torch
@@ -108,7 +102,7 @@ def train(path: Path, memory: str, steps: int) -> None:
                 "on_disk": data.on_disk,
                 "bytes": data.num_bytes,
                 "seconds": time.perf_counter() - began,
-                "MB": most_memory(),
+                "MB": most_memory() / 2**20,
             }
         ),
         flush=True,
@@ -119,7 +113,7 @@ def train(path: Path, memory: str, steps: int) -> None:
         rows = np.random.default_rng(seed).permutation(len(data))[: steps * BATCH]
         task = Task(data, ScoreScale("total", 0.0, 10.0, True), rows, rows[:2], WINDOW, 10.0)
         job = Job(task, partial(head, DIM, head.Settings()), TrainSettings(epochs=1, batch_size=BATCH, lr=1e-4), seed)
-        print(json.dumps({"seconds": loop.fit(job).seconds_per_epoch, "MB": most_memory()}), flush=True)
+        print(json.dumps({"seconds": loop.fit(job).seconds_per_epoch, "MB": most_memory() / 2**20}), flush=True)
 
 
 def whole_of(store, feature_set, clip_table):  # type: ignore[no-untyped-def]

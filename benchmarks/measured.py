@@ -165,6 +165,11 @@ class Result:
         return "\n".join(found)
 
 
+def most_memory() -> int:
+    """Bytes that this process held at most. Not `ru_maxrss`, which a process has from the one that started it."""
+    return 1024 * int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
+
+
 def ratios(name: str, above: Sequence[float], below: Sequence[float], **bounds: object) -> Ratio:
     """Of what was measured in the same rounds."""
     return Ratio(name, tuple(a / b for a, b in zip(above, below, strict=True)), **bounds)

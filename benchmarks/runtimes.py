@@ -39,7 +39,7 @@ from longtake.manifests.table import read_manifest
 
 PUBLISHED = {"i3d": 0.50}
 """Our float32 by torch over the most used extractor of I3D, whole commands on three videos of 16 s of 1280x720, measured before: 0.58, and 0.86 of
-that since large arrays are kept. That extractor is no package, so its share is what this benchmark's ratio times this gives."""
+that since large arrays are kept. That extractor is not on PyPI, so its share is what this benchmark's ratio times this gives."""
 AIMS = {("i3d", "float32"): 0.30, ("i3d", "bfloat16"): 0.20, ("vst", "float32"): 0.32, ("vst", "bfloat16"): 0.18}
 """Of OpenVINO: I3D's of that extractor's time, Video Swin-B's of our float32 by torch."""
 LIMIT = """The operations of a network are those of its convolutions and products, as torch counts them. They say how near a network is to what the processor allows."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 import numpy as np
-from measured import Machine, Ratio, Result, Row, Table, ratios
+from measured import Machine, Ratio, Result, Row, Table, most_memory, ratios
 
 from longtake.features.finished import read_finished
 from longtake.features.formats.disk import copy_file, sync
@@ -165,9 +165,7 @@ def timed(work: Callable[[], object]) -> dict[str, float]:
     began, before = time.perf_counter(), _written()
     work()
     seconds = time.perf_counter() - began
-    # Not `ru_maxrss`, which a process has from the one that started it.
-    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-    return {"seconds": seconds, "peak_mb": peak / 1024, "written_mb": (_written() - before) / 1e6}
+    return {"seconds": seconds, "peak_mb": most_memory() / 2**20, "written_mb": (_written() - before) / 1e6}
 
 
 def _written() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -96,12 +97,13 @@ def extract_like(
         def at(video_id: str, num_done: int, num_clips: int) -> None:
             progress.at(num_done, num_clips, f"{video_id}, video {1 + len(found)} of {len(jobs)}")
 
-        for extracted in run_jobs(jobs, Files(Path(), {}, get_decoder(decoder)), on_clips=at):
-            for record in (one.record for one in extracted.features.values()):
-                found[record.video_id] = extracted.features
-                if record.status == FAILED:
-                    video = by_id[record.video_id]
-                    failed[video] = f"gives no features ({record.error_stage}): {record.error_message}"
+        with closing(run_jobs(jobs, Files(Path(), {}, get_decoder(decoder)), on_clips=at)) as extracted_videos:
+            for extracted in extracted_videos:
+                for record in (one.record for one in extracted.features.values()):
+                    found[record.video_id] = extracted.features
+                    if record.status == FAILED:
+                        video = by_id[record.video_id]
+                        failed[video] = f"gives no features ({record.error_stage}): {record.error_message}"
     scored = {video: video_id for video, video_id in ids.items() if video not in failed}
     if not scored:
         raise ExtractError("\n".join(f"{video} {why}" for video, why in failed.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 TRIM, MMAP = -1, -3
@@ -41,7 +41,7 @@ def large_arrays_kept() -> Iterator[None]:
 _asked: list[Mapping[int, int]] = []
 """By the blocks that have begun and not ended, of all threads."""
 _lock = threading.RLock()
-"""The garbage collector may end a block of an abandoned generator while the same thread begins one."""
+"""The garbage collector may end the block of an abandoned generator while the same thread begins or ends another."""
 
 
 def _renew_lock() -> None:
@@ -49,7 +49,7 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-# The thread that holds it is not in a child that another thread forks meanwhile.
+# A child has no thread that would release it, where another one forks meanwhile.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
@@ -61,22 +61,30 @@ def _asked_for(thresholds: Mapping[int, int]) -> Iterator[None]:
     if mallopt is None or trim is None:
         yield
         return
-
-    def tell() -> None:
-        # Mapping comes first: gaps would stay when its block has ended.
-        for threshold, size in next((one for one in (MAPPED, KEPT) if one in _asked), OTHERWISE).items():
-            if not mallopt(threshold, size):
-                # glibc before 2.35 accepts no more than this, and would stay at 128 KiB now that another threshold is set.
-                mallopt(threshold, OTHERWISE[threshold])
-
     with _lock:
         _asked.append(thresholds)
-        tell()
+        _apply(mallopt)
     try:
         yield
     finally:
         with _lock:
             _asked.remove(thresholds)
-            tell()
+            _apply(mallopt)
             if KEPT not in _asked:
                 trim(0)
+
+
+def _wanted() -> Mapping[int, int]:
+    # Mapping comes first: gaps would stay when its block has ended.
+    return MAPPED if MAPPED in _asked else KEPT if KEPT in _asked else OTHERWISE
+
+
+def _apply(mallopt: Callable[[int, int], int]) -> None:
+    applied = None
+    # Once more where a block ended meanwhile, see `_lock`.
+    while applied is not _wanted():
+        applied = _wanted()
+        for threshold, size in applied.items():
+            if not mallopt(threshold, size):
+                # Older releases of glibc accept no more than this, and would stay at 128 KiB now that another threshold is set.
+                mallopt(threshold, OTHERWISE[threshold])

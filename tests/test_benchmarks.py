@@ -273,12 +273,9 @@ def test_allocator(tmp_path):
     call = [
         sys.executable,
         ROOT / "benchmarks" / "allocator.py",
-        "--only",
-        "resnet50",
-        "--only",
-        "gdlt",
         "--rounds",
         "1",
+        *("--only resnet50 --only gdlt".split()),
     ]
     done = subprocess.run(
         [*call, "--json", tmp_path / "a.json"], capture_output=True, text=True, cwd=tmp_path, timeout=300

@@ -4,16 +4,22 @@ In a new process each: one that has run other tests has free places in its heap,
 """
 
 import ctypes
+import gc
 import multiprocessing
+import os
 import queue
+import resource
+import signal
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from longtake.allocator import KEPT, MMAP, large_arrays_kept, large_arrays_mapped
+from longtake import allocator
+from longtake.allocator import KEPT, MAPPED, MMAP, OTHERWISE, large_arrays_kept, large_arrays_mapped
 from longtake.extract.pipeline import batcher
 from longtake.features import parts
 from longtake.features.store import open_store
@@ -90,7 +96,7 @@ def blocks_of_threads_that_end_out_of_order():
 
 def resident_bytes():
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def memory_before_and_after():
@@ -181,20 +187,79 @@ def test_they_are_kept_while_networks_and_heads_compute(tmp_path, in_a_new_proce
     assert in_a_new_process(work, tmp_path) == (False, True)
 
 
-def test_what_an_older_glibc_refuses_is_not_left_at_its_smallest(monkeypatch):
-    """Before 2.35 it accepts thresholds of at most 32 MiB for what is mapped. Once any threshold was set, it no longer raises them by itself."""
-    held, most = {MMAP: 128 << 10}, 32 << 20
+@pytest.fixture
+def library(monkeypatch):
+    """A C library that has what it is given: `held`, and `most`, above which it refuses what is mapped."""
+    made = SimpleNamespace(held={}, most=KEPT[MMAP], malloc_trim=lambda pad: 1)
 
     def mallopt(name, size):
-        if name == MMAP and size > most:
+        gc.collect()
+        if name == MMAP and size > made.most:
             return 0
-        held[name] = size
+        made.held[name] = size
         return 1
 
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt, malloc_trim=lambda pad: 1))
+    made.mallopt = mallopt
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: made)
+    # A test that fails may leave them held.
+    monkeypatch.setattr(allocator, "_lock", type(allocator._lock)())
+    monkeypatch.setattr(allocator, "_asked", [])
+    return made
+
+
+def test_what_an_older_glibc_refuses_is_not_left_at_its_smallest(library):
+    """It accepts thresholds of at most 32 MiB for what is mapped. Once any threshold was set, it no longer raises them by itself."""
+    library.held[MMAP], library.most = 128 << 10, 32 << 20
     with large_arrays_kept():
-        assert held[MMAP] == most
-    assert held[MMAP] == most
+        assert library.held[MMAP] == library.most
+    assert library.held[MMAP] == library.most
+
+
+def test_the_garbage_collector_may_end_a_block_while_another_begins(library):
+    def abandon():
+        with large_arrays_mapped():
+            yield
+
+    def work():
+        left = [abandon()]
+        next(left[0])
+        left.append(left)  # Only the collector ends it, and the library above calls the collector.
+        assert library.held == MAPPED
+        del left
+        with large_arrays_kept():
+            found.append(dict(library.held))
+
+    found = []
+    thread = threading.Thread(target=work, daemon=True)
+    gc.disable()
+    try:
+        thread.start()
+        thread.join(30)
+    finally:
+        gc.enable()
+    assert found == [KEPT] and library.held == OTHERWISE
+
+
+def test_a_child_that_is_forked_meanwhile_can_begin_a_block(library):
+    began, end = threading.Event(), threading.Event()
+
+    def hold():
+        with allocator._lock:
+            began.set()
+            end.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    began.wait(60)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        with large_arrays_kept():
+            os._exit(0)
+    end.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

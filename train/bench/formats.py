@@ -37,7 +37,7 @@ PAPERS_NOTE = (
 )
 HOW = (
     "Result after the last epoch. In brackets: 95% intervals of the first figure (BCa bootstrap of the test videos or their groups). Rank: by {metric}, with the "
-    "ranks that the test videos cannot exclude, from the same resamples for all rows. Seconds of training and trained parameters are of one model."
+    "ranks that the test videos cannot exclude, from the same resamples for all rows. Seconds of training and trained parameters are of one model, the seconds the median over seeds."
 )
 
 
