@@ -25,6 +25,12 @@ def end_with_starter() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+EACH_STARTS_AGAIN = (
+    'each would run this script from its first line: put what it calls under `if __name__ == "__main__":`'
+)
+"""What is wrong with processes of a script for which `starts_again` is true."""
+
+
 def starts_again() -> bool:
     """Whether this is a script that each new process would run from its first line, and not only import. Python ends such a process, and the one that
     has started it waits for ever."""

@@ -24,7 +24,7 @@ from longtake.extract.errors import ExtractError, VideoError
 from longtake.extract.executors.local import run_jobs_into, write_failure
 from longtake.extract.executors.pace import Pace
 from longtake.extract.executors.request import Request, TaskResult, unpacked
-from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected
+from longtake.extract.executors.schedulers import GPU, LOCAL, Note, connected, without_pause
 from longtake.extract.find_videos import find_video, known_seconds
 from longtake.extract.plan.plan import Job, Plan, make_plan
 from longtake.extract.records import VideoResult
@@ -103,7 +103,9 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
     def submit(jobs: Sequence[Job]) -> None:
         if jobs:
             wanted = [(job.row, tuple(extractor.header.recipe_id for extractor in job.extractors)) for job in jobs]
-            future = client.submit(extract_task, packed, wanted, key=f"video-{uuid4().hex}", resources=resources)
+            future = client.submit(
+                without_pause, extract_task, packed, wanted, key=f"video-{uuid4().hex}", resources=resources
+            )
             tasks[future] = jobs
             running.add(future)
 
@@ -131,7 +133,7 @@ def spread(plan: Plan, client: Client, device: str = "cpu") -> Iterator[VideoRes
                         deaths[job.row.video_id] += error.allowed_failures + 1
                         times = deaths[job.row.video_id]
                         if alone and times >= MOST_TRIES:
-                            message = f"the process that read it died, {times} times, without a Python error"
+                            message = f"the process that read it died, {times} times, without a Python error, as for lack of memory"
                             yield write_failure(parts, plan, job, "KilledWorker", message)
                         else:
                             suspects.append(job)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from longtake.errors import there_are
 from longtake.extract.errors import ExtractError
 from longtake.files import require_regular
+from longtake.processes import EACH_STARTS_AGAIN, starts_again
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,6 +41,7 @@ GPU = "GPU"
 """The resource that a worker offers once, `dask worker --resources GPU=1`, and that a task on a GPU needs."""
 
 Note = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -114,7 +117,27 @@ def _silenced() -> Iterator[None]:
 def executor(cluster: str, num_workers: int | None, options: Path | None, note: Note) -> Iterator[Executor]:
     """The cluster as an executor of the standard library, for callers that do not import dask."""
     with connected(cluster, num_workers, options, note) as client, client.get_executor() as made:
-        yield made
+        yield _OnWorkers(made)
+
+
+class _OnWorkers(Executor):
+    """Dask's executor, whose workers never pause."""
+
+    def __init__(self, made: Executor) -> None:
+        self._made = made
+
+    def submit(self, call: Callable[..., Result], /, *arguments: object, **named: object) -> Future[Result]:
+        return self._made.submit(without_pause, call, *arguments, **named)
+
+
+def without_pause(call: Callable[..., Result], /, *arguments: object, **named: object) -> Result:
+    """As a task: run `call`; the worker takes tasks from now on for as long as it lives. Dask gives none to a worker that has used 80% of its limit, until
+    its memory is free again; ours is of networks and features, which stay, so such a worker, and the command, would wait for ever. At 95% of the limit
+    it is ended."""
+    from distributed import get_worker
+
+    get_worker().memory_manager.memory_pause_fraction = math.inf
+    return call(*arguments, **named)
 
 
 def gpu_count() -> int:
@@ -124,7 +147,9 @@ def gpu_count() -> int:
 
 
 def _local(num_workers: int | None, device: str) -> Any:
-    """A dask cluster of one process for each GPU, or of `num_workers`; they share the cores."""
+    """A dask cluster of one process for each GPU, or of `num_workers`; they share the cores and the memory. Raises `ExtractError` where they do not start."""
+    if starts_again():
+        raise ExtractError(f"--cluster {LOCAL}: {EACH_STARTS_AGAIN}")
     import dask
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -136,6 +161,8 @@ def _local(num_workers: int | None, device: str) -> Any:
     for number in range(count):
         environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         choices: dict[str, object] = {"nthreads": 1, "silence_logs": logging.CRITICAL, "dashboard": False}
+        # By default dask ends a worker that uses more than memory / cores, however few workers there are: 4 GB of 256 on 64 cores.
+        choices["memory_limit"] = None
         if gpus:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             names = visible.split(",") if visible else [str(index) for index in range(gpus)]
@@ -148,7 +175,10 @@ def _local(num_workers: int | None, device: str) -> Any:
     scheduler = {"cls": Scheduler, "options": {**dashboard, "host": "127.0.0.1"}}
     # By default a nanny overrides our numbers of threads with 1.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
-        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL, name="longtake")
+        try:
+            return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL, name="longtake")
+        except (RuntimeError, OSError) as error:
+            raise ExtractError(f"--cluster {LOCAL}: its workers do not start: {error.__cause__ or error}") from error
 
 
 def _batch(cluster: str, num_workers: int, options: Path | None, device: str, note: Note) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from longtake.processes import end_with_starter, starts_again
+from longtake.processes import EACH_STARTS_AGAIN, end_with_starter, starts_again
 from longtake.train.engine.job import Job
 from longtake.train.engine.loop import fit, fit_together
 from longtake.train.engine.stacked import can_stack, stacks
@@ -118,7 +118,7 @@ def _why_no_processes(jobs: Sequence[Job]) -> str | None:
     if data.on_disk:
         return "they share the features in memory, and these do not fit there, so that they are read from the disk; --memory allows more"
     if starts_again():
-        return 'each would run this script from its first line: put what it calls under `if __name__ == "__main__":`'
+        return EACH_STARTS_AGAIN
     needed = data.num_bytes
     if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < 1.2 * needed:
         return f"they share the features through {SHARED_MEMORY}, which has less than the {1.2 * needed / 2**20:.0f} MiB free"

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,6 +167,24 @@ def test_a_worker_without_disk_space_takes_no_more_videos(tmp_path, numbers_back
     assert "no worker is left that can store" in done.output and "No space left" in done.output
     with open_store(tmp_path / "small.h5") as store:
         assert [record.status for record in store.stream().records] == [OK] * 12
+
+
+def test_a_worker_that_uses_most_of_its_memory_takes_the_next_video(tmp_path, numbers_backbone, monkeypatch):
+    """Dask would pause it until its networks are gone, and the run would wait for ever."""
+    make_dataset(tmp_path, [10, 3])
+    statuses = []
+
+    def run_in_most(parts, plan, run=cluster.run_jobs_into):
+        worker = get_worker()
+        worker.monitor.get_process_memory = lambda: int(0.9 * worker.memory_manager.memory_limit)
+        time.sleep(3 * worker.memory_manager.memory_monitor_interval)
+        statuses.append(worker.status.name)
+        return run(parts, plan)
+
+    monkeypatch.setattr(cluster, "run_jobs_into", run_in_most)
+    with LocalCluster(n_workers=1, processes=False, memory_limit="8GB", dashboard_address=None) as scheduler:
+        extract(tmp_path, "--cluster", scheduler.scheduler_address)
+    assert set(statuses) == {"running"}
 
 
 def kill_a_worker(pid):

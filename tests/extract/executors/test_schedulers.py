@@ -1,6 +1,13 @@
 """Connecting to dask schedulers and batch systems."""
 
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
 import pytest
+from distributed import LocalCluster, get_worker
 
 from longtake.extract.executors import schedulers
 from tests.extract.runs import ROOT, equal_stores, extract, make_dataset
@@ -31,6 +38,49 @@ def test_each_worker_has_a_gpu(monkeypatch, device, visible, asked, expected):
     on_gpu = device.startswith("cuda")
     assert all(worker.get("resources") == ({schedulers.GPU: 1} if on_gpu else None) for worker in workers)
     assert all(worker["nthreads"] == 1 for worker in workers)
+    assert all(worker["memory_limit"] is None for worker in workers)
+
+
+def test_a_script_without_a_guard_starts_no_workers(tmp_path):
+    """Each worker would run it from its first line."""
+    make_dataset(tmp_path, [4])
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from longtake.extract.executors import schedulers\n"
+        "with schedulers.executor('local', 1, None, print) as pool:\n    print(pool.submit(pow, 2, 5).result())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert "__main__" in done.stderr and "ExtractError" in done.stderr and done.stdout == ""
+    script.write_text("if __name__ == '__main__':\n" + textwrap.indent(script.read_text(), "    "))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.stdout.split()[-1:] == ["32"], done.stderr
+
+
+def test_workers_that_do_not_start(tmp_path, numbers_backbone, monkeypatch):
+    def refuse(**_):
+        raise RuntimeError("Nanny failed to start.") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr("distributed.SpecCluster", refuse)
+    make_dataset(tmp_path, [4])
+    done = extract(tmp_path, "--cluster", "local", status=2)
+    assert "its workers do not start: [Errno 28] No space left" in done.output and done.output.count("error:") == 1
+
+
+def test_cells_on_a_worker_that_uses_most_of_its_memory():
+    with LocalCluster(n_workers=1, processes=False, memory_limit="8GB", dashboard_address=None) as scheduler:
+        with schedulers.executor(scheduler.scheduler_address, None, None, print) as pool:
+            assert pool.submit(status_in_most_memory).result() == "running"
+
+
+def status_in_most_memory():
+    worker = get_worker()
+    worker.monitor.get_process_memory = lambda: int(0.9 * worker.memory_manager.memory_limit)
+    time.sleep(3 * worker.memory_manager.memory_monitor_interval)
+    return worker.status.name
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, numbers_backbone, monkeypatch):
