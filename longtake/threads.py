@@ -18,12 +18,16 @@ def spin_less() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
+def processors() -> list[int]:
+    """Those that this process may use, which are fewer than the machine has in a batch job or under taskset; all of them where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def num_threads() -> int:
     """As torch counts the threads of one process, without importing it: the cores that the process may use, or OMP_NUM_THREADS if that is less."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     # Two processors of one core share what computes.
     cores = set()
-    for number in allowed:
+    for number in processors():
         siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
         try:
             cores.add(siblings.read_text(encoding="ascii"))

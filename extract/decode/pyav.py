@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from longtake.extract.decode.probe import probe
 from longtake.extract.decode.scale import Scaler
 from longtake.extract.decode.streams import open_media
 from longtake.extract.errors import DamageSeen, DecoderUnfit, FramesNotPackets
+from longtake.threads import processors
 
 MOST_THREADS = 16
 """FFmpeg's own limit; each thread holds a few pictures."""
@@ -99,7 +99,7 @@ def require_undamaged(info: VideoInfo, wanted: Wanted, num_threads: int, name: s
 def _num_threads(codec: str) -> int:
     """Two more than there are processors. FFmpeg itself takes one more and assumes a caller that is always waiting; ours scales pictures
     between two calls. dav1d chooses its own number (0)."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if codec == "libdav1d":
         return 0
-    return min(processors + 2, MOST_THREADS) if processors > 1 else 1
+    number = len(processors())
+    return min(number + 2, MOST_THREADS) if number > 1 else 1

@@ -18,6 +18,7 @@ from longtake.errors import there_are
 from longtake.extract.errors import ExtractError
 from longtake.files import require_regular
 from longtake.processes import EACH_STARTS_AGAIN, starts_again
+from longtake.threads import processors
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -154,7 +155,7 @@ def _local(num_workers: int | None, device: str) -> Any:
     from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = gpu_count() if device.startswith("cuda") else 0
-    cores = os.cpu_count() or 1
+    cores = len(processors())
     count = num_workers or (1 if ":" in device else gpus) or max(cores // 4, 1)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // count, 1))
     workers = {}

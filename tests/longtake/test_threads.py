@@ -51,3 +51,10 @@ def test_the_count_of_the_user_is_the_first_of_a_list(monkeypatch):
     most = threads.num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "10000")
     assert threads.num_threads() == most, "no more than there are cores, as MKL has it"
+
+
+def test_a_system_that_does_not_say_which_processors_a_process_may_use(monkeypatch):
+    """macOS does not."""
+    here = len(threads.processors())
+    monkeypatch.delattr(threads.os, "sched_getaffinity", raising=False)
+    assert len(threads.processors()) >= here and threads.num_threads() >= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from longtake.processes import EACH_STARTS_AGAIN, end_with_starter, starts_again
+from longtake.threads import processors
 from longtake.train.engine.job import Job
 from longtake.train.engine.loop import fit, fit_together
 from longtake.train.engine.stacked import can_stack, stacks
@@ -82,7 +82,7 @@ def train_all(jobs: Sequence[Job], way: str, on_epoch: OnEpoch) -> Iterator[tupl
     if way == PROCESSES:
         yield from _in_processes(jobs, left, threads, 1, on_epoch)
         return
-    workers = len(os.sched_getaffinity(0)) // threads
+    workers = len(processors()) // threads
     for done, index in enumerate(left):
         began = time.perf_counter()
         yield index, fit(jobs[index], partial(on_epoch, index))

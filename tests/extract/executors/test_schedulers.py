@@ -28,7 +28,7 @@ def test_each_worker_has_a_gpu(monkeypatch, device, visible, asked, expected):
     made = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda **options: made.update(options))
     monkeypatch.setattr(schedulers, "gpu_count", lambda: 2)
-    monkeypatch.setattr(schedulers.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(schedulers, "processors", lambda: [0, 1, 2, 3])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

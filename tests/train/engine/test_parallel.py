@@ -77,7 +77,7 @@ def test_auto_takes_processes_when_much_is_left(job_of, monkeypatch, seconds, he
     taken = []
     monkeypatch.setattr(parallel, "_in_processes", lambda jobs, indices, *_: taken.extend(indices) or iter(()))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(parallel, "processors", lambda: [0, 1])
     clock = count()
     monkeypatch.setattr(parallel, "time", SimpleNamespace(perf_counter=lambda: next(clock) * seconds))
     jobs = [job_of("gdlt", 1, seed=seed, width=16) for seed in range(4)]
@@ -100,7 +100,7 @@ def test_a_script_that_would_start_again_trains_without_processes(job_of, monkey
     with pytest.raises(SettingsError, match="put what it calls under"):
         parallel.require_way(jobs, "processes")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(parallel, "processors", lambda: [0, 1])
     monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
     monkeypatch.setattr(parallel, "_in_processes", lambda *_: pytest.fail("processes were started"))
     assert [index for index, _ in train_all(jobs, "auto", lambda *_: None)] == [0, 1, 2]
@@ -140,7 +140,7 @@ def test_processes_end_with_the_one_that_started_them(store, tmp_path):
 def test_auto_gives_the_bits_of_one_after_the_other(job_of, monkeypatch):
     """In processes with as many threads as here, since numbers depend on it. Where all processors are in use, it starts none."""
     monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(parallel, "processors", lambda: [0, 1])
     jobs = [job_of(head, 2, seed=seed, width=16, dropout=0.3) for head in ("gdlt", "i3d-mlp") for seed in range(2)]
     before, started = torch.get_num_threads(), []
     real = parallel._in_processes
