@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from longtake.errors import LongtakeError, printable
+from longtake.packages import needs
 
 
 def html_facts(title: str, facts: Mapping[str, object]) -> str:
@@ -28,8 +29,6 @@ def _shown(value: object) -> str:
 
 def data_frame(columns: Mapping[str, Sequence[object]]) -> Any:
     """A pandas DataFrame of these columns. Raises `LongtakeError` if pandas is not installed."""
-    try:
+    with needs(lambda name: LongtakeError(f"a table for pandas needs {name}: python -m pip install {name}")):
         import pandas
-    except ImportError as error:
-        raise LongtakeError("a table for pandas needs pandas: python -m pip install pandas") from error
     return pandas.DataFrame(dict(columns))

@@ -23,6 +23,7 @@ import click
 
 from longtake.errors import LongtakeError, LongtakeWarning, printable
 from longtake.files import is_url
+from longtake.packages import why_not_loaded
 from longtake.safe_text import printable_lines
 from longtake.threads import spin_less
 
@@ -81,11 +82,13 @@ class Console(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # The reader of our output closed it, as `head` does: click exits silently.
-            raise Refused(_plain(error)) from error
-        except (MemoryError, RuntimeError) as error:
+            raise Refused(why_not_loaded(error) or _plain(error)) from error
+        except Exception as error:
             # torch's error is a RuntimeError; it is recognised by name, so torch is not imported.
             of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
             if not isinstance(error, MemoryError) and not of_torch:
+                if reason := why_not_loaded(error):
+                    raise Refused(reason) from error
                 raise
             reason = str(error).partition(". ")[0] or "no memory left"
             raise Refused(

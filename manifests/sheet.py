@@ -14,6 +14,7 @@ from pathlib import Path
 
 from longtake.errors import ManifestError
 from longtake.files import require_regular
+from longtake.packages import needs
 from longtake.safe_text import read_cell
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -175,12 +176,12 @@ def _text(cell: str) -> str:
 
 def _workbook(path: Path, what: str) -> list[tuple[int, list[str]]]:
     """The cells of the first sheet, read without running anything. Formulas have the values that the spreadsheet saved."""
-    try:
+    with needs(
+        lambda name: ManifestError(
+            f"{path} is an Excel workbook: save it as CSV in UTF-8, or python -m pip install {name}"
+        )
+    ):
         from openpyxl import load_workbook
-    except ImportError as error:
-        raise ManifestError(
-            f"{path} is an Excel workbook: save it as CSV in UTF-8, or python -m pip install openpyxl"
-        ) from error
     try:
         with zipfile.ZipFile(require_regular(path)) as archive:
             if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:

@@ -14,6 +14,7 @@ from longtake.extract.backbones.families import FAMILIES, family_module, family_
 from longtake.extract.backbones.named import ALIASES, alias_spec
 from longtake.extract.backbones.spec import BackboneSpec, Network
 from longtake.extract.errors import ExtractError
+from longtake.packages import needs
 
 if TYPE_CHECKING:
     from longtake.extract.backbones.frozen import Backbone
@@ -76,12 +77,12 @@ def module_of(spec: BackboneSpec) -> Any:
 
 def network_of(spec: BackboneSpec) -> Network:
     """What differs between networks, without weights. `ExtractError` names a package that is missing."""
-    try:
+    with needs(
+        lambda name: ExtractError(
+            f"backbone {spec.name} needs the package {name}: python -m pip install 'longtake[extract]'"
+        )
+    ):
         found: Network = module_of(spec).build(spec)
-    except ModuleNotFoundError as error:
-        raise ExtractError(
-            f"backbone {spec.name} needs the package {error.name}: python -m pip install 'longtake[extract]'"
-        ) from error
     return found
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from longtake.extract.errors import ExtractError
+from longtake.packages import needs
 
 if TYPE_CHECKING:
     from longtake.extract.backbones.download import Progress
@@ -56,14 +57,13 @@ def stored_name(name: str) -> str:
 
 def family_module(family: str) -> Family:
     """`ExtractError` for a library that is not installed."""
-    try:
-        import_module(PACKAGES.get(family, family).partition("_torch")[0])
-        return cast(Family, import_module(FAMILIES[family]))
-    except ModuleNotFoundError as error:
-        package = PACKAGES.get(family, family)
-        raise ExtractError(
-            f"backbones {family}/... need the package {error.name}: python -m pip install {package}"
-        ) from error
+    package = PACKAGES.get(family, family)
+    with needs(
+        lambda name: ExtractError(f"backbones {family}/... need the package {name}: python -m pip install {package}")
+    ):
+        import_module(package.partition("_torch")[0])
+        found = cast(Family, import_module(FAMILIES[family]))
+    return found
 
 
 def family_spec(name: str) -> BackboneSpec:

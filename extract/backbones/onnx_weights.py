@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.extract.errors import WeightsError
+from longtake.packages import needs
 
 if TYPE_CHECKING:
     import torch
@@ -16,14 +17,14 @@ MOST_BYTES = 2 * 1024**3
 
 def load_onnx(path: Path) -> dict[str, torch.Tensor]:
     """`WeightsError` for a corrupt file, one with tensors in other files, and where the package onnx is missing."""
-    try:
+    with needs(
+        lambda name: WeightsError(
+            f"{path} is an ONNX file, which needs the package {name}: python -m pip install 'longtake[sound]'"
+        )
+    ):
         import onnx
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
-    except ImportError as error:
-        raise WeightsError(
-            f"{path} is an ONNX file, which needs the package onnx: python -m pip install 'longtake[sound]'"
-        ) from error
     import torch
 
     if path.stat().st_size > MOST_BYTES:

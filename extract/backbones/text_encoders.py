@@ -13,6 +13,7 @@ from longtake.extract.backbones.spec import TextEncoderSpec
 from longtake.extract.backbones.state_dict import check_state, load_state, renamed, state_sha256
 from longtake.extract.backbones.weights import Weights, resolve
 from longtake.extract.errors import ExtractError
+from longtake.packages import needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,17 +48,15 @@ def encode_texts(
     if isinstance(texts, str) or not texts:
         raise ExtractError("encode_texts takes a sequence of one text or more")
     spec = ENCODERS[encoder]
-    try:
+    with needs(
+        lambda name: ExtractError(f"text encoders need the package {name}: python -m pip install 'longtake[extract]'")
+    ):
         import torch
 
         if spec.library == "transformers":
             import transformers
         else:
             import open_clip
-    except ModuleNotFoundError as error:
-        raise ExtractError(
-            f"text encoders need the package {error.name}: python -m pip install 'longtake[extract]'"
-        ) from error
     from longtake.features.types import TextHeader
 
     # Before the download of weights and the network, since this check is quick.

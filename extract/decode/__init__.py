@@ -9,6 +9,7 @@ from longtake.errors import there_are
 from longtake.extract.decode.base import Decoder
 from longtake.extract.decode.guarded import Guarded
 from longtake.extract.errors import ExtractError
+from longtake.packages import needs
 
 TABLE: dict[str, str] = {
     "pyav": "longtake.extract.decode.pyav:PyAVDecoder",
@@ -48,10 +49,10 @@ def get_decoder(name: str) -> Decoder:
     """
     if name not in TABLE:
         raise ExtractError(f"no decoder is called {name!r}{there_are(name, TABLE)}")
-    try:
-        return Guarded(resolve_name(TABLE[name])())
-    except ModuleNotFoundError as error:
-        needs = PACKAGES[name]
-        raise ExtractError(
-            f"decoder {name} needs the package {needs.package}: python -m pip install 'longtake[{needs.extra}]'"
-        ) from error
+    with needs(
+        lambda _: ExtractError(
+            f"decoder {name} needs the package {PACKAGES[name].package}: python -m pip install 'longtake[{PACKAGES[name].extra}]'"
+        )
+    ):
+        found = Guarded(resolve_name(TABLE[name])())
+    return found

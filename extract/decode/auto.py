@@ -25,7 +25,7 @@ class AutoDecoder(Decoder):
     def __init__(self) -> None:
         self._candidates: list[Decoder] = []
         for name in PREFERRED:
-            with suppress(ExtractError):  # not usable on this machine
+            with suppress(ExtractError, ImportError):  # not usable on this machine
                 self._candidates.append(get_decoder(name))
         self._candidates.append(get_decoder(LAST))
 

@@ -11,6 +11,7 @@ from longtake.extract.demo.routine import FPS, Routine
 from longtake.extract.demo.scene import HEIGHT, WIDTH, draw_frames
 from longtake.extract.demo.sound import SAMPLE_RATE_HZ, play
 from longtake.extract.errors import ExtractError
+from longtake.packages import needs
 
 RENDER_VERSION = 3
 """Increase it whenever the same plan gives other pictures or sounds, so that old files are not mixed with new ones."""
@@ -33,11 +34,9 @@ def render_routine(routine: Routine, path: Path | str) -> Path:
 
 
 def _encode(routine: Routine, path: Path) -> None:
-    try:
+    with needs(lambda name: ExtractError(f"drawing the demo needs {name}: python -m pip install 'longtake[extract]'")):
         import av
         import cv2
-    except ImportError as error:
-        raise ExtractError(f"drawing the demo needs {error.name}: pip install 'longtake[extract]'") from error
 
     sound = play(routine)
     options = {"fflags": "+bitexact", "movflags": "+faststart"}

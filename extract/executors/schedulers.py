@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from longtake.errors import there_are
 from longtake.extract.errors import ExtractError
 from longtake.files import require_regular
+from longtake.packages import needs
 from longtake.processes import EACH_STARTS_AGAIN, starts_again
 from longtake.threads import processors
 
@@ -54,11 +55,9 @@ def connected(
     `options` is a TOML file with parameters of the batch system's class: queue, account, cores, memory, walltime and so on.
     Raises `ExtractError` for a scheduler that does not answer, a package that is not installed, and wrong options.
     """
-    try:
+    with needs(lambda name: ExtractError(f"--cluster needs {name}: python -m pip install 'longtake[extract]'")):
         import dask
         from distributed import Client
-    except ImportError as error:
-        raise ExtractError(f"--cluster needs {error.name}: python -m pip install 'longtake[extract]'") from error
     if options is not None and cluster not in BATCH_SYSTEMS:
         raise ExtractError(f"--cluster-options is for {', '.join(BATCH_SYSTEMS)}, not for --cluster {cluster}")
     if cluster == LOCAL or cluster in BATCH_SYSTEMS:

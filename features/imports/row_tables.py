@@ -14,6 +14,7 @@ from longtake.features.errors import FeaturesError, InvalidFeatures
 from longtake.features.imports.entries import column_of, table_cells
 from longtake.features.imports.growth import SPARE_BYTES
 from longtake.files import require_regular
+from longtake.packages import needs
 
 SUFFIXES = (".parquet", ".arrow", ".csv", ".tsv")
 SPLIT = "{split}"
@@ -98,13 +99,13 @@ class _opened:
         self._path = path
 
     def __enter__(self) -> tuple[Any, Any]:
-        try:
+        with needs(
+            lambda name: FeaturesError(
+                f"{self._path} needs {name}, which is not installed: python -m pip install 'longtake[tables]'"
+            )
+        ):
             import pyarrow
             import pyarrow.parquet
-        except ImportError as error:
-            raise FeaturesError(
-                f"{self._path} needs pyarrow, which is not installed: python -m pip install 'longtake[tables]'"
-            ) from error
         try:
             require_regular(self._path)
             if self._path.suffix.lower() == ".parquet":

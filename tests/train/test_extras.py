@@ -25,7 +25,10 @@ def test_an_entry_point_is_loaded(monkeypatch):
 @pytest.mark.parametrize(
     "values, message",
     [
-        (["no_such_package:f"], r"a root needs decoders and backbones: pip install .*\(missing: no_such_package\)"),
+        (
+            ["no_such_package:f"],
+            r"a root needs decoders and backbones: python -m pip install .*\(missing: no_such_package\)",
+        ),
         ([], "a root needs an installed longtake with the extract extra"),
     ],
 )

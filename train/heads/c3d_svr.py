@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from longtake.packages import needs
 from longtake.train.errors import DataError, MissingPackage, SettingsError, require_at_least, require_one_of
 from longtake.train.heads.base import Batch, Head, HeadOutput, Source
 from longtake.train.heads.usdl import mean_of_clips
@@ -55,10 +56,10 @@ class C3DSVR(Head):
     @torch.no_grad()
     def fit_closed_form(self, batches: Iterable[Batch]) -> None:
         """Raises `MissingPackage` without scikit-learn, and `DataError` for more support vectors than the head can carry."""
-        try:
+        with needs(
+            lambda _: MissingPackage("head c3d-svr is fitted by scikit-learn: python -m pip install 'longtake[svr]'")
+        ):
             from sklearn.svm import SVR
-        except ImportError as error:
-            raise MissingPackage("head c3d-svr is fitted by scikit-learn: pip install 'longtake[svr]'") from error
         s = self.settings
         pairs = [(mean_of_clips(batch.clips, batch.mask), batch.target01) for batch in batches]
         means, target = (torch.cat(parts).double().cpu().numpy() for parts in zip(*pairs))

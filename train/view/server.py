@@ -14,6 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from longtake.features.catalog.site import MEDIA, OWN_POLICY, SCRIPT, STYLE
+from longtake.packages import needs
 from longtake.terminal import echo
 from longtake.train.errors import TrainError
 from longtake.train.view.build import Laboratory
@@ -99,13 +100,13 @@ class Guard:
 
 def require_installed() -> None:
     """Raises `TrainError` where a package of the extra is missing."""
-    try:
+    with needs(
+        lambda name: TrainError(
+            f"--serve needs the package {name}: python -m pip install 'longtake[view]'. --export SITE needs nothing more"
+        )
+    ):
         import starlette
         import uvicorn
-    except ImportError as error:
-        raise TrainError(
-            f"--serve needs the view extra: pip install 'longtake[view]' (missing: {error.name}). --export SITE needs nothing more"
-        ) from error
     assert starlette and uvicorn
 
 

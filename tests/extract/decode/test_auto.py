@@ -10,7 +10,7 @@ from tests.extract.media import write_video
 
 
 def test_the_choice_is_made_per_file_and_recorded(tmp_path, monkeypatch, numbers_backbone):
-    monkeypatch.setitem(TABLE, "nvdec", "longtake.extract.decode.no_such_module:Decoder")
+    monkeypatch.setitem(TABLE, "nvdec", "no_such_package.module:Decoder")
     pyav = get_decoder("pyav").description()
     assert get_decoder("auto").description() == pyav, "nothing to choose, nothing to record"
     monkeypatch.setitem(TABLE, "nvdec", "tests.extract.hanging:OnlyMP4")

@@ -223,6 +223,6 @@ def test_rules_do_not_influence_each_other(decoder, tmp_path):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(TABLE, "decord", "longtake.extract.decode.no_such_module:Decoder")
+    monkeypatch.setitem(TABLE, "decord", "no_such_package.module:Decoder")
     with pytest.raises(ExtractError, match=r"needs the package decord: python -m pip install 'longtake\[decord\]'"):
         get_decoder("decord")

@@ -54,7 +54,8 @@ def test_kept_reasons_name_the_store_as_the_file_does(job):
 
 
 def test_a_missing_package_is_not_applicable(job, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.svm", None)
+    for name in ("sklearn", "sklearn.svm"):
+        monkeypatch.setitem(sys.modules, name, None)
     outcome = run_cell(replace(job, entry=replace(job.entry, head="c3d-svr")))
     assert outcome.kind == NOT_APPLICABLE and "longtake[svr]" in outcome.reason
 

@@ -1,6 +1,6 @@
 """The head `c3d-svr`, against scikit-learn's own predictions."""
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -33,14 +33,8 @@ def test_a_fit_that_is_too_large_says_what_to_set():
 
 
 def test_without_scikit_learn(monkeypatch):
-    own = builtins.__import__
-
-    def refuse(name, *arguments, **more):
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return own(name, *arguments, **more)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    for name in ("sklearn", "sklearn.svm"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(TrainError, match=r"pip install 'longtake\[svr\]'"):
         make_head("c3d-svr").fit_closed_form([TEACHING])
 

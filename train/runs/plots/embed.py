@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from longtake.packages import needs
 from longtake.train.data.batches import BatchMaker
 from longtake.train.engine.checkpoint import with_first_weights
 from longtake.train.engine.head_config import HeadConfig
@@ -112,13 +113,13 @@ def _components(values: np.ndarray) -> Reduced:
 
 def _tsne(values: np.ndarray) -> Reduced:
     """t-SNE (van der Maaten and Hinton, 2008), begun from principal components with a fixed seed, and so always the same."""
-    try:
+    with needs(
+        lambda _: MissingPackage(
+            "t-SNE needs scikit-learn: python -m pip install 'longtake[figures]', or take --method pca"
+        )
+    ):
         from sklearn.manifold import TSNE
         from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise MissingPackage(
-            "t-SNE needs scikit-learn: pip install 'longtake[figures]', or take --method pca"
-        ) from error
     perplexity = min(30.0, max((len(values) - 1) / 3, 1.0))
     # Sums over threads would differ in their last digits from machine to machine.
     with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
