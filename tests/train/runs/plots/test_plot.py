@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -72,7 +73,8 @@ def test_embedding_of_patterns(small_lab):
 
 
 def test_embedding_without_scikit_learn(small_lab, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.manifold", None)
+    for name in ("sklearn", "sklearn.manifold"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(LongtakeError, match=r"longtake\[figures\].*--method pca"):
         plot([small_lab / "gslm"], "embedding", store=small_lab / "s.h5")
 
