@@ -87,6 +87,8 @@ def connected(
         with _silenced(), client, dask.config.set(OURS):
             if client.dashboard_link and find_spec("bokeh"):
                 note(f"dashboard of the workers: {client.dashboard_link}")
+            if made is cluster and not client.scheduler_info()["workers"]:
+                note(f"no worker is at {cluster} yet, so all waits until one starts: `dask worker {cluster}`")
             yield client
     finally:
         if made is not cluster:

@@ -70,6 +70,19 @@ def test_workers_that_do_not_start(tmp_path, numbers_backbone, monkeypatch):
     assert "its workers do not start: [Errno 28] No space left" in done.output and done.output.count("error:") == 1
 
 
+def test_a_scheduler_without_workers_is_named():
+    notes = []
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as scheduler:
+        address = scheduler.scheduler_address
+        with schedulers.connected(address, None, None, notes.append):
+            assert f"no worker is at {address} yet" in notes[-1]
+        scheduler.scale(1)
+        scheduler.wait_for_workers(1)
+        del notes[:]
+        with schedulers.connected(address, None, None, notes.append):
+            assert not any("no worker" in line for line in notes)
+
+
 def test_cells_on_a_worker_that_uses_most_of_its_memory():
     with LocalCluster(n_workers=1, processes=False, memory_limit="8GB", dashboard_address=None) as scheduler:
         with schedulers.executor(scheduler.scheduler_address, None, None, print) as pool:
