@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -36,6 +37,8 @@ BATCH_SYSTEMS = {
 }
 """Name -> class of dask-jobqueue; its parameters are the options of `--cluster-options`."""
 CONNECT_SECONDS = 20
+WATCH_SECONDS = 15.0
+"""How often to ask whether there are workers."""
 OURS = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.low-level-log-length": 16}
 """Of schedulers that we start, and of our client. Dask keeps the last messages to each worker, 1,000 by default, with their tasks of some kilobytes, and uses them
 for nothing."""
@@ -89,7 +92,8 @@ def connected(
                 note(f"dashboard of the workers: {client.dashboard_link}")
             if made is cluster and not client.scheduler_info()["workers"]:
                 note(f"no worker is at {cluster} yet, so all waits until one starts: `dask worker {cluster}`")
-            yield client
+            with _watched(client, cluster, note):
+                yield client
     finally:
         if made is not cluster:
             try:
@@ -97,6 +101,35 @@ def connected(
             except (TypeError, ValueError, OSError, RuntimeError) as error:
                 # A batch system's tools can fail in many ways; what was extracted is stored by now.
                 note(f"could not stop the workers, which may still be running: {error}")
+
+
+@contextmanager
+def _watched(client: Client, cluster: str, note: Note) -> Iterator[None]:
+    """Say when no worker is left, such as at the end of the jobs' walltime: dask waits for new ones without a word."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        had_workers, times_without = False, 0
+        while not ended.wait(WATCH_SECONDS):
+            try:
+                workers = client.scheduler_info()["workers"]
+            except Exception:  # The connection is lost, or it ends; the caller reports that.
+                return
+            had_workers, times_without = had_workers or bool(workers), 0 if workers else times_without + 1
+            # A worker that has just died may be started again.
+            if had_workers and times_without == 2:
+                note(
+                    f"--cluster {cluster}: no worker is left, so all waits until one starts. If none will, stop this with Ctrl-C and run the same "
+                    f"command again to resume"
+                )
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join(CONNECT_SECONDS)
 
 
 @contextmanager

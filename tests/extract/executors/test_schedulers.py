@@ -83,6 +83,22 @@ def test_a_scheduler_without_workers_is_named():
             assert not any("no worker" in line for line in notes)
 
 
+def test_workers_that_are_all_gone_are_named(monkeypatch):
+    monkeypatch.setattr(schedulers, "WATCH_SECONDS", 0.05)
+    notes = []
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as scheduler:
+        with schedulers.connected(scheduler.scheduler_address, None, None, notes.append) as client:
+            time.sleep(0.5)
+            assert not any("no worker" in line for line in notes)
+            client.retire_workers()
+            deadline = time.monotonic() + 30
+            while not any("no worker is left" in line for line in notes):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            time.sleep(0.5)
+            assert sum("no worker is left" in line for line in notes) == 1
+
+
 def test_cells_on_a_worker_that_uses_most_of_its_memory():
     with LocalCluster(n_workers=1, processes=False, memory_limit="8GB", dashboard_address=None) as scheduler:
         with schedulers.executor(scheduler.scheduler_address, None, None, print) as pool:
