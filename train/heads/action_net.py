@@ -88,6 +88,7 @@ class ActionNet(Head):
     Settings = ActionNetSettings
     KEY_MAP = {"d_ct.": "dynamic.", "s_ct.": "static.", "adj1": None, "adj2": None}
     stacks = True
+    bfloat16 = True
 
     @classmethod
     def needs(cls, settings: ActionNetSettings) -> Needs:

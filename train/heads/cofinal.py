@@ -93,6 +93,7 @@ class CoFInAl(Head):
     )  # fmt: skip
     Settings = CoFInAlSettings
     not_in_weights = ("heads", "values")
+    bfloat16 = True
     KEY_MAP = {
         **SHARED_KEY_MAP,
         "regressor.": "coarse.linear.",

@@ -147,6 +147,7 @@ class QTD(Head):
         },
     }
     stacks = True
+    bfloat16 = True
 
     @classmethod
     def needs(cls, settings: QTDSettings) -> Needs:

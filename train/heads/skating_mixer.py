@@ -73,6 +73,7 @@ class SkatingMixer(Head):
         "Xia et al., Skating-Mixer, AAAI 2023", 2023, "AndyFrancesco29/Audio-Visual-Figure-Skating", ("skating_mixer",)
     )
     Settings = SkatingMixerSettings
+    bfloat16 = True
     KEY_MAP = {
         "hidden_state": "memory",
         "cls_token": "question",

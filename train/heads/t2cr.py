@@ -146,6 +146,7 @@ class T2CR(Head):
     SOURCE = Source("Ke et al., T2CR, Information Sciences 2024", 2024, "XuHuangbiao/T2CR", ("t2cr",))
     Settings = T2CRSettings
     not_in_weights = ("heads", "stretch")
+    bfloat16 = True
     KEY_MAP = {
         "taa.mlp.": None,
         "taa.ca.": None,

@@ -72,6 +72,7 @@ class TSANet(Head):
 
     SOURCE = Source("Wang et al., TSA-Net, ACM MM 2021", 2021, "Shunli-Wang/TSA-Net", ("tsa_net_attention",))
     Settings = TSANetSettings
+    bfloat16 = True
     why_no_import = "their attention is inside I3D, over places of its maps, and a store holds a vector of each clip"
     KEY_MAP = {"NL_1D.g.": "attention.value.", "NL_1D.W.0.": "attention.out.", "NL_1D.W.1.": "attention.norm."}
 
