@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from longtake.train.engine.settings import TrainSettings
 from longtake.train.errors import DataError, SettingsError
 from longtake.train.protocol.experiment import Experiment
 from longtake.train.protocol.settings import RunSettings, settings_kinds
+from longtake.train.protocol.units import Unit
 from longtake.train.runs.records import CONFIG, read_values
 
 
@@ -28,12 +29,20 @@ def with_recorded_settings(folder: Path, experiment: Experiment) -> Experiment:
         for unit in experiment.units:
             parts = there["settings"][unit.category or "all"]
             made: dict[str, Any] = {part: build(kind, parts[part], part, SettingsError) for part, kind in kinds.items()}
+            made["head"] = replace(made["head"], **_of_this_score(unit, experiment.units))
             units.append(replace(unit, settings=RunSettings(**made)))
     except (DataError, SettingsError, AttributeError, KeyError, TypeError):
         # The folder's own check says what is wrong with it.
         return experiment
     found = replace(experiment, units=tuple(units))
     return found if found.run_id == there["run_id"] else experiment
+
+
+def _of_this_score(unit: Unit, units: Sequence[Unit]) -> dict[str, object]:
+    """Settings of the head that differ between scores, such as a score's range: a run records those of one score of each category."""
+    mine = vars(unit.settings.head)
+    others = [vars(one.settings.head) for one in units if one.category == unit.category]
+    return {name: value for name, value in mine.items() if any(other[name] != value for other in others)}
 
 
 def same_settings(there: Experiment, now: Experiment) -> bool:

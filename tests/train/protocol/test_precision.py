@@ -53,3 +53,23 @@ def test_a_run_records_it_and_keeps_it_on_another_processor(monkeypatch, path, t
     on_a_processor(monkeypatch, False)
     fit(**choices, resume=True)
     assert (tmp_path / "run" / "config.json").read_text() == config
+
+
+def test_a_run_of_two_scores_keeps_it_as_well(monkeypatch, tmp_path):
+    """Settings of this head hold the range of the score."""
+    path = planted_store(tmp_path / "planted.h5", num_train=16, num_test=8, judges=2)
+    choices = {
+        "features": path,
+        "head": "qtd",
+        "epochs": 1,
+        "feed_forward": 8,
+        "hidden": 8,
+        "out": tmp_path / "run",
+        "floor": False,
+    }
+    on_a_processor(monkeypatch, True)
+    assert len(fit(**choices).table) > 2
+    config = (tmp_path / "run" / "config.json").read_text()
+    on_a_processor(monkeypatch, False)
+    fit(**choices, resume=True)
+    assert (tmp_path / "run" / "config.json").read_text() == config
