@@ -86,6 +86,8 @@ class Done:
     leaks: tuple[str, ...] | None = None
     """What training and test videos share that flatters the result, in sentences; None where a version without this audit finished the cell."""
     versions: dict[str, str] = field(default_factory=versions)
+    precisions: tuple[str, ...] | None = None
+    """In which its models were trained, none for a closed form; None where a version without this record finished the cell."""
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Of a cell that an earlier version finished, with one way to set the head: category -> the settings of its run (`read_done`)."""
 

@@ -111,7 +111,8 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         results, chosen = [one.result for one in found], {one.name: one.choice for one in found}
         inner = len(results) * len(experiments) * job.entry.inner_folds
     closed = get_head(job.entry.head).closed_form
-    epochs = [result.model.job.settings.epochs for result in results]
+    trained = [result.model.job.settings for result in results]
+    epochs = [settings.epochs for settings in trained]
     ranges = {(one.unit.category, one.unit.scale.name): one.task.label_range for one in results}
     return Done(
         job.cell,
@@ -130,6 +131,7 @@ def _train(job: Job, experiments: Sequence[Experiment]) -> Done:
         chosen,
         tuple(preset_rows(job.entry, job.stamp.dataset, dict.fromkeys(category for category, _ in ranges))),
         tuple(leak.line for leak in first.audit),
+        precisions=() if closed else tuple(sorted({settings.precision for settings in trained})),
     )
 
 

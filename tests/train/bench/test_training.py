@@ -37,6 +37,17 @@ def test_a_failure_is_kept_and_tried_again(job, monkeypatch):
     assert run_cell(job).kind == "" and read_reason(job.folder) is None and read_done(job.folder).num_models == 2
 
 
+def test_a_cell_records_the_precision_that_was_taken(made, tmp_path):
+    bench = read_bench(made.file)
+    sources = {"planted": read_source(bench.datasets["planted"], made.store)}
+    cells = [cell for cell in plan(bench, sources, ["ridge", "gdlt"]) if (cell.split, cell.seed) == ("random", 0)]
+    found = {}
+    for job in jobs_of(bench, sources, cells, tmp_path, "cpu", "none", True):
+        assert run_cell(job).kind == ""
+        found[job.cell.head] = read_done(job.folder).precisions
+    assert found == {"ridge": (), "gdlt": ("float32",)}
+
+
 def test_what_is_not_applicable(job):
     heard = replace(job, entry=replace(job.entry, head="avcf"))
     assert run_cell(heard).kind == NOT_APPLICABLE and "needs sound" in read_reason(job.folder).reason
