@@ -120,6 +120,7 @@ class MBERT(Head):
 
     SOURCE = Source("Lee et al., M-BERT, ICLR 2021", 2021, "sangho-vision/avbert", ("mbert_late",))
     Settings = MBERTSettings
+    bfloat16 = True
     why_no_import = "they have no layers that score a routine"
 
     @classmethod
