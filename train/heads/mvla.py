@@ -225,6 +225,7 @@ class MVLA(Head):
 
     SOURCE = Source("Xu et al., Vision-Language Action Knowledge Learning (MVLA), ECCV 2024", 2024)
     Settings = MVLASettings
+    bfloat16 = True
 
     @classmethod
     def needs(cls, settings: MVLASettings) -> Needs:

@@ -197,6 +197,7 @@ class StagedMVLA(Head):
 
     SOURCE = MVLA.SOURCE
     Settings = StagedSettings
+    bfloat16 = True
 
     @classmethod
     def needs(cls, settings: StagedSettings) -> Needs:
